@@ -1,0 +1,113 @@
+"""The card at the top of a chapter: minutes to read, to run, on what.
+
+Nothing on it is typed. Reading time comes from the source by the formula of
+`reading_minutes`; run time is measured when the chapter is executed, kept
+coarse so that it stays the same from build to build.
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from . import source
+
+PLACEHOLDER = "{card}"
+
+# Prose that is thought about is read at about 130 words a minute; a line of
+# code takes about 6 seconds; an exercise 4 minutes.
+WORDS_PER_MINUTE = 130
+SECONDS_PER_CODE_LINE = 6
+MINUTES_PER_EXERCISE = 4
+
+# Upper edges in seconds. Coarse on purpose.
+BUCKETS = {
+    10: "under 10 seconds",
+    30: "under 30 seconds",
+    60: "under 1 minute",
+    120: "under 2 minutes",
+    180: "under 3 minutes",
+    240: "under 4 minutes",
+    360: "under 6 minutes",
+    600: "under 10 minutes",
+    1800: "under 30 minutes",
+}
+
+
+def reading_minutes(nb: NotebookNode) -> int:
+    """Minutes to read and to solve, rounded up to a multiple of five."""
+    words = lines = exercises = 0
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            words += len(cell.source.split())
+        elif cell.cell_type == "code":
+            lines += sum(bool(x.strip()) for x in cell.source.splitlines())
+            exercises += source.tagged(cell, source.STUB) is not None
+    minutes = (
+        words / WORDS_PER_MINUTE
+        + lines * SECONDS_PER_CODE_LINE / 60
+        + exercises * MINUTES_PER_EXERCISE
+    )
+    return max(5, 5 * math.ceil(minutes / 5))
+
+
+def bucket(seconds: float, before: int | None = None) -> int:
+    """The upper edge of the bucket that `seconds` falls into.
+
+    A recorded bucket `before` is kept while the time lies between 0.4 times
+    its lower edge and its upper edge, because two runs on one machine can
+    differ by half and the committed card should not flicker.
+    """
+    edges = sorted(BUCKETS)
+    if before in BUCKETS:
+        i = edges.index(before)
+        lower = edges[i - 1] if i else 0
+        if 0.4 * lower <= seconds < before:
+            return before
+    for edge in edges:
+        if seconds < edge:
+            return edge
+    raise ValueError(
+        f"seconds: expected under {edges[-1]}, got {seconds:.0f}: "
+        "too long for a notebook"
+    )
+
+
+def text(nb: NotebookNode, timing: dict[str, int]) -> str:
+    """The line that replaces the placeholder.
+
+    `timing` has "under" (a key of `BUCKETS`, in seconds) and "threads".
+    """
+    cores = "one CPU core" if timing["threads"] == 1 else "two CPU cores"
+    return (
+        f"*Reading and solving: about {reading_minutes(nb)} minutes. "
+        f"Running every cell: {BUCKETS[timing['under']]} on {cores}, "
+        "without a GPU and without a network.*"
+    )
+
+
+def fill(nb: NotebookNode, timing: dict[str, int]) -> None:
+    """Replace the placeholder in the first Markdown cell, in place."""
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            line = text(nb, timing)
+            cell.source = cell.source.replace(PLACEHOLDER, line)
+            return
+
+
+def load(path: Path) -> dict[str, dict[str, int]]:
+    """The recorded timings: {chapter: {"under": s, "threads": n}}."""
+    if not path.exists():
+        return {}
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def save(path: Path, timings: dict[str, dict[str, int]]) -> None:
+    """Write the timings, sorted, through a temporary file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".tmp")
+    dump = json.dumps(timings, indent=1, sort_keys=True) + "\n"
+    new.write_text(dump, encoding="utf-8")
+    os.replace(new, path)

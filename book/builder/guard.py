@@ -1,0 +1,82 @@
+"""Never over a reader's work: may this notebook be overwritten?"""
+
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def changed_in_git(root: Path, path: Path) -> bool:
+    """Whether git calls `path` modified; True where git cannot tell.
+
+    A file that git does not know yet is not modified: there is nothing in
+    the history that a reader could have started from.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "status", "--porcelain", "--", str(path)],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return True
+    return bool(done.stdout.strip()) and not done.stdout.startswith("??")
+
+
+class Ledger:
+    """Remembers what the builder itself wrote.
+
+    Without it an author could not build twice before committing: git calls
+    the first build's notebook modified, though nobody worked in it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.path = root / "book" / "_build" / "notebooks.json"
+        self.digests: dict[str, str] = {}
+        if self.path.exists():
+            text = self.path.read_text(encoding="utf-8")
+            self.digests = json.loads(text)
+
+    def key(self, path: Path) -> str:
+        """The path from the root, the same on every system."""
+        return path.relative_to(self.root).as_posix()
+
+    def ours(self, path: Path) -> bool:
+        """Whether `path` is, byte for byte, what the builder wrote last."""
+        known = self.digests.get(self.key(path))
+        return path.exists() and known == digest(path)
+
+    def may_write(self, path: Path) -> bool:
+        """Whether nobody's work is lost when `path` is overwritten."""
+        if not path.exists() or self.ours(path):
+            return True
+        return not changed_in_git(self.root, path)
+
+    def write(self, path: Path, text: str) -> bool:
+        """Write `text` if it is new, remember it; whether it was new."""
+        data = text.encode("utf-8")
+        new = not path.exists() or path.read_bytes() != data
+        if new:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace(path, data)
+        self.digests[self.key(path)] = digest(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        dump = json.dumps(self.digests, indent=1, sort_keys=True)
+        replace(self.path, dump.encode())
+        return new
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a whole file through a temporary name in the same folder."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)

@@ -1,0 +1,93 @@
+"""The key-value cache of one attention layer."""
+
+import torch
+from torch import Tensor
+
+
+class KVCache:
+    """Keys and values of the tokens so far, in memory set aside at once.
+
+    Each attention module makes its own with ``new_cache``: only it knows its
+    shapes. A cache serves inference; to start again, make a new one.
+
+    Parameters
+    ----------
+    k_shape : (B, Hkv, P, capacity, D), or (B, Hkv, capacity, D) for softmax
+        Tokens are on axis -2.
+    v_shape : (B, Hkv, capacity, Dv)
+    dtype, device
+        Those of the keys and values to come.
+    """
+
+    def __init__(
+        self,
+        k_shape: tuple[int, ...],
+        v_shape: tuple[int, ...],
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if k_shape[0] != v_shape[0] or k_shape[-2] != v_shape[-2]:
+            raise ValueError(
+                f"v_shape: got {tuple(v_shape)}, expected batch "
+                f"{k_shape[0]} and capacity {k_shape[-2]} as in k_shape "
+                f"{tuple(k_shape)}"
+            )
+        self._k = torch.empty(k_shape, dtype=dtype, device=device)
+        self._v = torch.empty(v_shape, dtype=dtype, device=device)
+        self.length = 0
+
+    @property
+    def capacity(self) -> int:
+        """Tokens the cache can hold."""
+        return self._k.shape[-2]
+
+    @property
+    def numbers_per_token(self) -> int:
+        """Numbers held for one token of one sequence in this layer."""
+        total = self._k.numel() + self._v.numel()
+        return total // (self._k.shape[0] * self.capacity)
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store T more tokens; return views of all keys and values so far.
+
+        Raises ValueError when the cache is full, when a shape, dtype or
+        device differs from the cache's, or when gradients are being recorded.
+        """
+        end = self.length + k.shape[-2]
+        _check_fits("k", k, self._k)
+        _check_fits("v", v, self._v)
+        if k.shape[-2] != v.shape[-2]:
+            raise ValueError(
+                f"v: got {v.shape[-2]} tokens, expected {k.shape[-2]} as in k"
+            )
+        if end > self.capacity:
+            raise ValueError(
+                f"cache: got {k.shape[-2]} more tokens, but {self.length} of "
+                f"{self.capacity} places are taken; make a longer cache"
+            )
+        self._k[..., self.length : end, :] = k
+        self._v[..., self.length : end, :] = v
+        self.length = end
+        return self._k[..., :end, :], self._v[..., :end, :]
+
+
+def _check_fits(name: str, x: Tensor, held: Tensor) -> None:
+    got, want = list(x.shape), list(held.shape)
+    want[-2] = got[-2]
+    if got != want:
+        raise ValueError(
+            f"{name}: got shape {tuple(x.shape)}, expected that of the cache "
+            f"{tuple(held.shape)} but for the tokens on axis -2"
+        )
+    if x.dtype != held.dtype or x.device != held.device:
+        raise ValueError(
+            f"{name}: got {x.dtype} on {x.device}, but the cache holds "
+            f"{held.dtype} on {held.device}; make it with that dtype"
+        )
+    # Writing in place would corrupt what backward has saved.
+    if x.requires_grad and torch.is_grad_enabled():
+        raise ValueError(
+            f"{name}: got a tensor that records gradients, but a cache is "
+            "for inference; use it inside torch.no_grad()"
+        )

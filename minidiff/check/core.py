@@ -1,0 +1,195 @@
+"""How one exercise is checked: run it, compare it, name the mistake."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One thing to try: arguments, and what to call them when they fail."""
+
+    name: str
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """A wrong answer people write, and what to tell them about it."""
+
+    key: str
+    diagnosis: str
+    wrong: Callable[..., Any]
+
+
+def call(answer: Callable[..., Any], *args: Any) -> Any:
+    """Run an answer that is a function: the usual way."""
+    return answer(*args)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exercise:
+    """An exercise: its cases, its solution, its known wrong answers.
+
+    ``run(answer, *case.args)`` turns an answer into what is compared: an
+    array, a number, or a tuple of them. ``solution`` starts with the same
+    lines as the stub in the chapter.
+    """
+
+    id: str
+    cases: Callable[[], list[Case]]
+    solution: Callable[..., Any]
+    mistakes: tuple[Mistake, ...]
+    hints: tuple[str, str, str]
+    run: Callable[..., Any] = field(default=call)
+    tolerance: float = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a check found; true in an ``if`` when the answer passed."""
+
+    id: str
+    status: str  # "passed", "failed" or "not attempted"
+    text: str
+    mistake: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.status == "passed"
+
+    def _ipython_display_(self) -> None:
+        """Show nothing: the check has printed its text already."""
+
+
+def check(exercise: Exercise, answer: Callable[..., Any]) -> Result:
+    """Try ``answer`` on every case of the exercise.
+
+    Never raises for what the answer does: an exception in it is a result.
+    """
+    if not callable(answer):
+        kind = type(answer).__name__
+        return _failed(
+            exercise, f"  got       {kind}, expected the function itself"
+        )
+    outcomes = []
+    for case in exercise.cases():
+        outcomes.append(_outcome(exercise, answer, case.args))
+        if outcomes[-1] is None:
+            return Result(
+                id=exercise.id,
+                status="not attempted",
+                text=f"{exercise.id} not attempted yet: write at "
+                "`# your code`, then run this cell again.",
+            )
+    problem = _first_problem(exercise, outcomes)
+    if problem is None:
+        count = len(outcomes)
+        return Result(
+            id=exercise.id,
+            status="passed",
+            text=f"{exercise.id} passed: {count} cases.",
+        )
+    return _failed(exercise, problem, _diagnose(exercise, outcomes))
+
+
+def _outcome(
+    exercise: Exercise, answer: Callable[..., Any], args: tuple[Any, ...]
+) -> Any:
+    """What the answer gives: a list of arrays, an exception, or None."""
+    given = copy.deepcopy(args)
+    try:
+        with np.errstate(all="ignore"):
+            out = exercise.run(answer, *given)
+        if out is None:
+            return None
+        parts = out if isinstance(out, tuple) else (out,)
+        arrays = [_array(part) for part in parts]
+    except Exception as error:
+        return error
+    if not _same(_arrays_in(given), _arrays_in(args)):
+        return ValueError("your function changed one of its arguments")
+    return arrays
+
+
+def _array(x: Any) -> np.ndarray:
+    if hasattr(x, "detach"):
+        x = x.detach().double().numpy()
+    return np.asarray(x, dtype=np.float64)
+
+
+def _arrays_in(args: tuple[Any, ...]) -> list[np.ndarray]:
+    return [_array(x) for x in args if hasattr(x, "shape")]
+
+
+def _same(a: Any, b: Any, tolerance: float = 0.0) -> bool:
+    """Whether two outcomes agree; two errors agree if of one type."""
+    if isinstance(a, Exception) or isinstance(b, Exception):
+        return type(a) is type(b)
+    return len(a) == len(b) and all(
+        x.shape == y.shape
+        and np.allclose(x, y, rtol=tolerance, atol=tolerance, equal_nan=True)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def _first_problem(exercise: Exercise, outcomes: list[Any]) -> str | None:
+    """Describe the first case that is wrong, or None if all are right."""
+    for case, got in zip(exercise.cases(), outcomes, strict=True):
+        tried = f"  tried     {case.name}\n"
+        if isinstance(got, Exception):
+            return f"{tried}  raised    {type(got).__name__}: {got}"
+        want = _outcome(exercise, exercise.solution, case.args)
+        if len(got) != len(want):
+            return (
+                f"{tried}  got       {len(got)} results, expected {len(want)}"
+            )
+        for x, y in zip(got, want, strict=True):
+            if x.shape != y.shape:
+                return (
+                    f"{tried}  got       shape {x.shape}, expected {y.shape}"
+                )
+            close = np.isclose(
+                x, y, rtol=exercise.tolerance, atol=exercise.tolerance
+            )
+            if not close.all():
+                i = tuple(int(n) for n in np.argwhere(~close)[0])
+                index = f"  index     {list(i)}\n" if i else ""
+                return (
+                    f"{tried}{index}"
+                    f"  expected  {y[i]:.6g}\n  got       {x[i]:.6g}"
+                )
+    return None
+
+
+def _diagnose(exercise: Exercise, outcomes: list[Any]) -> Mistake | None:
+    """Find the known mistake that gives these very outcomes."""
+    cases = exercise.cases()
+    for mistake in exercise.mistakes:
+        theirs = [
+            _outcome(exercise, mistake.wrong, case.args) for case in cases
+        ]
+        if all(
+            _same(a, b, max(exercise.tolerance, 1e-9))
+            for a, b in zip(theirs, outcomes, strict=True)
+        ):
+            return mistake
+    return None
+
+
+def _failed(
+    exercise: Exercise, problem: str, mistake: Mistake | None = None
+) -> Result:
+    if mistake is None:
+        advice = "  diagnosis none: no mistake we know gives this"
+    else:
+        advice = f"  diagnosis {mistake.diagnosis}"
+    return Result(
+        id=exercise.id,
+        status="failed",
+        text=f"{exercise.id} is not right yet\n{problem}\n{advice}\n"
+        f'  more help hint("{exercise.id}", 1)',
+        mistake=None if mistake is None else mistake.key,
+    )

@@ -1,0 +1,95 @@
+"""Exercise 3.5: the headwise norm."""
+
+import numpy as np
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.reference import lambda_init
+
+
+def normed_heads(o: np.ndarray, layer: int, eps: float = 1e-5) -> np.ndarray:
+    """Return (1 - lam_init) * RMSNorm(o), each head and token by itself.
+
+    o (H, T, Dv): the heads' outputs; lam_init is that of the layer, from 0.
+    """
+    lam_init = 0.8 - 0.6 * np.exp(-0.3 * layer)
+    rms = np.sqrt((o**2).mean(-1, keepdims=True) + eps)
+    return (1 - lam_init) * o / rms
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for seed, (H, T, Dv, layer) in enumerate(
+        [(1, 1, 4, 0), (2, 5, 8, 3), (4, 3, 6, 1)]
+    ):
+        o = 0.01 * np.random.default_rng(seed).normal(size=(H, T, Dv)) + 0.004
+        cases.append(
+            Case(
+                name=f"H = {H}, T = {T}, Dv = {Dv}, layer = {layer}",
+                args=(o, layer),
+            )
+        )
+    return cases
+
+
+def _norm_like(
+    o: np.ndarray, layer: int, axes: tuple[int, ...], eps: float = 1e-5
+) -> np.ndarray:
+    """The norm over other axes, and without its scale: the mistakes."""
+    rms = np.sqrt((o**2).mean(axes, keepdims=True) + eps)
+    return (1 - lambda_init(layer)) * o / rms
+
+
+EXERCISE = Exercise(
+    id="3.5",
+    cases=_cases,
+    solution=normed_heads,
+    mistakes=(
+        Mistake(
+            key="heads together",
+            diagnosis="One root mean square is shared by all heads of a "
+            "token. Each head is normalised by itself: the mean runs over "
+            "the last axis only.",
+            wrong=lambda o, n: _norm_like(o, n, (0, 2)),
+        ),
+        Mistake(
+            key="tokens together",
+            diagnosis="The mean runs over the tokens as well, so a token "
+            "sees later ones. It runs over the last axis only.",
+            wrong=lambda o, n: _norm_like(o, n, (1, 2)),
+        ),
+        Mistake(
+            key="no scale",
+            diagnosis="The factor (1 - lam_init) is missing.",
+            wrong=lambda o, n: normed_heads(o, n) / (1 - lambda_init(n)),
+        ),
+        Mistake(
+            key="scale by lam_init",
+            diagnosis="You scale by lam_init. The factor is 1 - lam_init.",
+            wrong=lambda o, n: (
+                normed_heads(o, n) * lambda_init(n) / (1 - lambda_init(n))
+            ),
+        ),
+        Mistake(
+            key="mean subtracted",
+            diagnosis="You subtract the mean first: that is LayerNorm. "
+            "RMSNorm only divides.",
+            wrong=lambda o, n: normed_heads(o - o.mean(-1, keepdims=True), n),
+        ),
+        Mistake(
+            key="eps outside",
+            diagnosis="eps is added after the root. It belongs to the mean "
+            "square, under the root.",
+            wrong=lambda o, n: (
+                (1 - lambda_init(n))
+                * o
+                / (np.sqrt((o**2).mean(-1, keepdims=True)) + 1e-5)
+            ),
+        ),
+    ),
+    hints=(
+        "Over which axis of (H, T, Dv) does one head of one token lie?",
+        "(o**2).mean(-1, keepdims=True) is the mean square of each head and "
+        "token; eps joins it before the root.",
+        "(1 - lam_init) * o / np.sqrt((o**2).mean(-1, keepdims=True) + eps).",
+    ),
+)

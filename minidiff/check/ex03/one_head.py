@@ -1,0 +1,133 @@
+"""Exercise 3.2: one differential head."""
+
+import numpy as np
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.reference import attention_map, softmax
+
+
+def one_head(
+    x: np.ndarray,
+    Wq: np.ndarray,
+    Wk: np.ndarray,
+    Wv: np.ndarray,
+    lam: float,
+) -> np.ndarray:
+    """Return the output (T, 2D) of one causal differential head.
+
+    x (T, E); Wq, Wk, Wv (E, 2D). The first D columns of x @ Wq are q1, the
+    other D are q2; k1 and k2 likewise; the values are not split.
+    """
+    q1, q2 = np.split(x @ Wq, 2, axis=-1)
+    k1, k2 = np.split(x @ Wk, 2, axis=-1)
+    A1 = attention_map(q1, k1)
+    A2 = attention_map(q2, k2)
+    return (A1 - lam * A2) @ (x @ Wv)
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for seed, (T, E, D, lam) in enumerate(
+        [(1, 4, 2, 0.8), (5, 8, 4, 0.2), (7, 6, 3, 0.5)]
+    ):
+        rng = np.random.default_rng(seed)
+        x, W = rng.normal(size=(T, E)), rng.normal(size=(3, E, 2 * D))
+        cases.append(
+            Case(
+                name=f"T = {T}, E = {E}, D = {D}, lam = {lam}",
+                args=(x, *W, lam),
+            )
+        )
+    return cases
+
+
+def _head_like(
+    x: np.ndarray,
+    Wq: np.ndarray,
+    Wk: np.ndarray,
+    Wv: np.ndarray,
+    lam: float,
+    *,
+    columns: tuple[slice, slice] | None = None,
+    width: float = 1.0,
+    edge: int | None = 0,
+) -> np.ndarray:
+    """One head with something about it changed: the mistakes below."""
+    T, D = len(x), Wq.shape[1] // 2
+    first, second = columns or (slice(0, D), slice(D, None))
+    maps = []
+    for part in (first, second):
+        q, k = (x @ Wq)[:, part], (x @ Wk)[:, part]
+        logits = q @ k.T / np.sqrt(D * width)
+        if edge is not None:
+            hidden = ~np.tril(np.ones((T, T), dtype=bool), edge)
+            logits = np.where(hidden, -np.inf, logits)
+        maps.append(softmax(logits))
+    return (maps[0] - lam * maps[1]) @ (x @ Wv)
+
+
+EXERCISE = Exercise(
+    id="3.2",
+    cases=_cases,
+    solution=one_head,
+    mistakes=(
+        Mistake(
+            key="scale by 2D",
+            diagnosis="The logits are divided by sqrt(2D). Each branch is D "
+            "wide, so its scale is sqrt(D).",
+            wrong=lambda *a: _head_like(*a, width=2.0),
+        ),
+        Mistake(
+            key="no mask",
+            diagnosis="Every query sees every key. The maps must be causal: "
+            "query t sees keys 0 to t.",
+            wrong=lambda *a: _head_like(*a, edge=None),
+        ),
+        Mistake(
+            key="mask off by one",
+            diagnosis="The causal mask lets query t see key t + 1. It may "
+            "see keys 0 to t.",
+            wrong=lambda *a: _head_like(*a, edge=1),
+        ),
+        Mistake(
+            key="interleaved split",
+            diagnosis="You take every second column for each branch. Here "
+            "the first D columns are branch 1 and the last D branch 2.",
+            wrong=lambda *a: _head_like(
+                *a, columns=(slice(0, None, 2), slice(1, None, 2))
+            ),
+        ),
+        Mistake(
+            key="branches swapped",
+            diagnosis="The branches are swapped: this is A2 - lam A1.",
+            wrong=lambda x, Wq, Wk, Wv, lam: one_head(
+                x,
+                np.roll(Wq, Wq.shape[1] // 2, 1),
+                np.roll(Wk, Wk.shape[1] // 2, 1),
+                Wv,
+                lam,
+            ),
+        ),
+        Mistake(
+            key="lam dropped",
+            diagnosis="lam is not used: the second map is subtracted whole.",
+            wrong=lambda x, Wq, Wk, Wv, lam: one_head(x, Wq, Wk, Wv, 1.0),
+        ),
+        Mistake(
+            key="values split",
+            diagnosis="The values are cut in half and only D columns come "
+            "back. Both maps read the same v, 2D wide.",
+            wrong=lambda x, Wq, Wk, Wv, lam: one_head(
+                x, Wq, Wk, Wv[:, : Wv.shape[1] // 2], lam
+            ),
+        ),
+    ),
+    hints=(
+        "Which of the three projections are cut into two branches, and "
+        "which one serves both?",
+        "np.split(x @ Wq, 2, axis=-1) gives q1 and q2. attention_map already "
+        "scales and masks.",
+        "A1 = attention_map(q1, k1), A2 = attention_map(q2, k2); return "
+        "(A1 - lam * A2) @ (x @ Wv).",
+    ),
+)

@@ -1,0 +1,72 @@
+"""The plain backend: both maps written out, one product with the values."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from minidiff.ops.finish import subtract
+from minidiff.ops.masks import blank_padding, visible
+
+
+class AttentionMaps(NamedTuple):
+    """The two softmax maps and their difference, each (B, H, T, S)."""
+
+    A1: Tensor
+    A2: Tensor
+    A: Tensor
+
+
+def attention_maps(
+    q: Tensor,
+    k: Tensor,
+    lam: float | Tensor,
+    *,
+    causal: bool = True,
+    scale: float | None = None,
+    key_lengths: Tensor | None = None,
+) -> AttentionMaps:
+    """Return ``A1``, ``A2`` and ``A = A1 - lam A2`` (Ye et al. 2025, eq. 1).
+
+    Shapes as in :func:`minidiff.diff_attention`. The softmax runs in float32
+    or wider whatever the inputs are. Rows of A sum to 1 - lam; entries may
+    be negative.
+    """
+    H, T, D = q.shape[1], q.shape[3], q.shape[4]
+    Hkv, S = k.shape[1], k.shape[3]
+    if scale is None:
+        scale = D**-0.5
+    k = blank_padding(k, key_lengths).repeat_interleave(H // Hkv, 1)
+    logits = (q * scale) @ k.transpose(-1, -2)  # (B, H, 2, T, S)
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    mask = visible(T, S, causal, key_lengths, q.device)
+    if mask is not None:
+        mask = mask[:, :, None] if mask.ndim == 4 else mask
+        # A row with nothing to see is softmaxed over all keys and then set
+        # to zero: an all -inf row would be NaN, in the gradient too.
+        seen = mask.any(-1, keepdim=True)
+        logits = logits.masked_fill(~mask & seen, float("-inf"))
+    A12 = logits.softmax(-1, dtype=wide)
+    if mask is not None:
+        A12 = A12.masked_fill(~mask, 0)
+    A1, A2 = A12.unbind(2)
+    return AttentionMaps(A1, A2, subtract(A1, A2, lam))
+
+
+def eager_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lam: float | Tensor,
+    causal: bool,
+    scale: float,
+    key_lengths: Tensor | None,
+) -> Tensor:
+    """Return ``A v`` (B, H, T, Dv) in float32 or wider."""
+    A = attention_maps(
+        q, k, lam, causal=causal, scale=scale, key_lengths=key_lengths
+    ).A
+    v = blank_padding(v, key_lengths).repeat_interleave(
+        q.shape[1] // v.shape[1], 1
+    )
+    return A @ v.to(A.dtype)

@@ -1,0 +1,125 @@
+"""The checks are checked: every known mistake gets its own diagnosis."""
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from minidiff import check
+from minidiff.check.core import Mistake
+from minidiff.check.core import check as run
+
+CHAPTERS = [
+    c for c in (f"{n:02d}" for n in range(1, 28)) if check.exercises(c)
+]
+ANSWERS = {c: import_module(f"tests.check.answers{c}") for c in CHAPTERS}
+EXERCISES = [
+    e
+    for c in CHAPTERS
+    for e in import_module(f"minidiff.check.ex{c}").EXERCISES
+]
+MISTAKES = [(e, m) for e in EXERCISES for m in e.mistakes]
+
+
+def answers(exercise):
+    return ANSWERS[f"{int(exercise.id.split('.')[0]):02d}"]
+
+
+def name(x):
+    return x.key if isinstance(x, Mistake) else getattr(x, "id", None)
+
+
+def test_there_is_something_to_check():
+    assert "03" in CHAPTERS
+    assert len(MISTAKES) > 20
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=name)
+def test_the_solution_passes(exercise):
+    result = run(exercise, exercise.solution)
+    assert result, result.text
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=name)
+def test_an_independent_right_answer_passes(exercise):
+    result = run(exercise, answers(exercise).RIGHT[exercise.id])
+    assert result, result.text
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=name)
+def test_enough_mistakes_and_three_hints(exercise):
+    assert len(exercise.mistakes) >= 3
+    keys = [m.key for m in exercise.mistakes]
+    assert len(set(keys)) == len(keys)
+    assert set(answers(exercise).WRONG[exercise.id]) == set(keys)
+    assert len(set(exercise.hints)) == 3
+
+
+@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=name)
+def test_a_known_mistake_is_named(exercise, mistake):
+    result = run(exercise, mistake.wrong)
+    assert result.status == "failed"
+    assert result.mistake == mistake.key
+    assert mistake.diagnosis in result.text
+
+
+@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=name)
+def test_the_same_mistake_written_otherwise_is_named(exercise, mistake):
+    wrong = answers(exercise).WRONG[exercise.id][mistake.key]
+    result = run(exercise, wrong)
+    assert result.status == "failed"
+    assert result.mistake == mistake.key, result.text
+
+
+EX = EXERCISES[0]
+
+
+def test_what_a_failure_says():
+    result = run(EX, lambda a, b, lam: np.zeros(a.shape))
+    for line in ("tried     T = 1", "index     [0, 0]", "expected", "none"):
+        assert line in result.text
+    assert result.mistake is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda a, b, lam: 1 / 0, "raised    ZeroDivisionError"),
+        (lambda a, b, lam: a[0], "shape"),
+        (lambda a, b, lam: (a, b), "got       2 results, expected 1"),
+        (lambda a, b, lam: "text", "raised    ValueError"),
+        (lambda a, b, lam: a.fill(0) or a, "changed one of its arguments"),
+        (lambda a, b, lam: a * np.nan, "got       nan"),
+        ("not a function", "expected the function itself"),
+    ],
+)
+def test_answers_that_go_wrong_otherwise(answer, says):
+    result = run(EX, answer)
+    assert result.status == "failed"
+    assert says in result.text
+
+
+def test_api_prints_and_returns(capsys):
+    assert not check.ex03_1(lambda a, b, lam: None)
+    assert "not attempted" in capsys.readouterr().out
+    check.hint("3.1", 2)
+    assert capsys.readouterr().out.startswith("3.1, hint 2: ")
+    check.solution("3.1")
+    assert "def difference" in capsys.readouterr().out
+    check.report()
+    assert '"3.1": "not attempted"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda: check.hint("3.1", 4), ValueError, "level: got 4"),
+        (lambda: check.hint("3.99", 1), ValueError, "one of 3.1, 3.2"),
+        (lambda: check.solution("x"), ValueError, "exercise_id: got 'x'"),
+        (lambda: check.ex03_99, AttributeError, "one of 3.1"),
+        (lambda: check.other, AttributeError, "'other'"),
+    ],
+)
+def test_wrong_names_are_refused(call, error, says):
+    with pytest.raises(error, match=says):
+        call()

@@ -1,0 +1,51 @@
+"""The teacher's table: run for real, stored outputs not believed."""
+
+import nbformat
+import pytest
+
+from minidiff.check import solution_source, teacher
+
+pytest.importorskip("nbclient")
+
+START = "import numpy as np\nfrom minidiff import check\n" + (
+    "from minidiff.reference import softmax"
+)
+
+
+def write(path, *sources, fake=None):
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(s) for s in (START, *sources)]
+    if fake:
+        notebook.cells[-1].outputs = [
+            nbformat.v4.new_output("stream", name="stdout", text=fake)
+        ]
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_a_class(tmp_path, capsys):
+    good = write(
+        tmp_path / "03_ada.ipynb",
+        solution_source("3.1"),
+        "check.ex03_1(difference)",
+    )
+    bad = write(
+        tmp_path / "03_bob.ipynb",
+        "check.ex03_1(lambda a, b, lam: a)\n1 / 0",
+        "check.ex03_2(lambda *a: None)",
+        fake="3.1 passed: 4 cases.",
+    )
+    assert teacher.main([good, bad]) == 1
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["notebook", "3.1", "3.2", "3.3", "3.4", "3.5"]
+    assert lines[1] == ["03_ada.ipynb", "yes", "?", "?", "?", "?"]
+    assert lines[2][:4] == ["03_bob.ipynb", "no", "-", "?"]
+    assert lines[2][-1] == "ZeroDivisionError"
+
+
+def test_a_file_that_is_no_notebook(tmp_path):
+    path = tmp_path / "03_eve.ipynb"
+    path.write_text("{")
+    found, problem = teacher.grade(path)
+    assert found == {}
+    assert "not readable" in problem

@@ -1,0 +1,64 @@
+"""What all tests share: no network, few threads, and skips that are honest."""
+
+import ipaddress
+import os
+import socket
+from typing import Any
+
+import pytest
+
+REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "") not in ("", "0")
+
+
+def need(condition: object, reason: str) -> None:
+    """Skip the test with `reason` unless `condition` holds.
+
+    With REQUIRE_ALL=1 it fails instead: where everything was installed for
+    the tests, a missing tool must not pass as a skip.
+    """
+    if condition:
+        return
+    if REQUIRE_ALL:
+        pytest.fail(f"REQUIRE_ALL is set, but: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+class NetworkBlockedError(RuntimeError):
+    """A test tried to leave this machine."""
+
+
+def _is_local(address: Any) -> bool:
+    if not isinstance(address, tuple):  # a Unix socket
+        return True
+    if address[0] in ("", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(address[0]).is_loopback
+    except ValueError:  # a name: looking it up would use the network already
+        return False
+
+
+def _guarded(real: Any) -> Any:
+    def connect(self: socket.socket, address: Any) -> Any:
+        if not _is_local(address):
+            raise NetworkBlockedError(f"tests use no network: {address!r}")
+        return real(self, address)
+
+    return connect
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Block the network and keep each worker to one thread."""
+    for name in ("connect", "connect_ex"):
+        setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        _one_thread()
+
+
+def _one_thread() -> None:
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(1)

@@ -1,0 +1,60 @@
+"""Each chapter runs with its stubs filled in, and its checks then pass."""
+
+import copy
+from pathlib import Path
+
+import committed
+import pytest
+from builder import execute, source
+
+from minidiff import check
+
+WITH_STUBS = [
+    path
+    for path, job in committed.JOBS.items()
+    if not job.solved
+    and any(
+        source.tagged(c, source.STUB) for c in committed.expected(path).cells
+    )
+]
+
+
+def quicken(nb):
+    """Small trainings: the metadata key `quick` overrides parameters."""
+    nb = copy.deepcopy(nb)
+    nb.cells = [c for c in nb.cells if "needs-training" not in source.tags(c)]
+    for cell in nb.cells:
+        if "parameters" in source.tags(cell):
+            for name, value in cell.metadata.get("quick", {}).items():
+                cell.source += f"\n{name} = {value!r}"
+    return nb
+
+
+def printed(cell):
+    return "".join(out.get("text", "") for out in cell.outputs)
+
+
+@pytest.mark.parametrize("path", WITH_STUBS)
+def test_filled_in(path, tmp_path: Path):
+    nb = quicken(committed.expected(path))
+    stubs = [source.tagged(c, source.STUB) for c in nb.cells]
+    filled, done = source.fill(nb, check.solution_source)
+    assert done
+    execute.run(filled, tmp_path, 1)
+    for name in done:
+        after = filled.cells[stubs.index(name) + 1 :]
+        call = f"check.ex{int(name.split('.')[0]):02}_{name.split('.')[1]}("
+        checked = [c for c in after if call in c.source]
+        assert checked, f"no cell after stub {name} calls {call}...)"
+        text = printed(checked[0])
+        assert f"{name} passed" in text, f"{name} printed: {text}"
+
+
+@pytest.mark.parametrize("path", WITH_STUBS)
+def test_an_untouched_chapter_says_not_attempted(path):
+    text = "".join(
+        printed(c)
+        for c in committed.notebook(path).cells
+        if c.cell_type == "code"
+    )
+    assert "not attempted" in text
