@@ -1,6 +1,8 @@
 """The look of the book's figures, and the picture of attention maps."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -69,3 +71,12 @@ def curves_with_band(
     axis.fill_between(
         x, runs.min(0), runs.max(0), color=line.get_color(), alpha=0.2, lw=0
     )
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write the figure as a PNG file, whole or not at all; return its path."""
+    path = Path(path)
+    unfinished = path.with_name(path.name + ".part")
+    figure.savefig(unfinished, format="png")
+    os.replace(unfinished, path)
+    return path

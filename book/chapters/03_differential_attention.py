@@ -39,7 +39,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minidiff import check, plots
-from minidiff.check import hint, solution
+from minidiff.check import hint, solution  # noqa: F401
 
 plots.use_style()
 
@@ -385,12 +385,14 @@ plt.show()
 
 # %%
 A1, A2 = noisy_rows(rho=0.0)
-for lam in (0.0, 0.8, 1.0):
+for lam in (0.0, 0.3, 0.8, 1.0):
     print(f"nothing shared, lambda {lam}: SNR {median_snr(A1 - lam * A2):.2f}")
 assert median_snr(A1 - 0.8 * A2) < median_snr(A1)
 
 # %% [markdown]
-# Two independent noises do not cancel; their squares add. A differential
+# Two independent noises do not cancel; their squares add. (A small lambda
+# still gains a little. All softmax rows have one thing in common: they are
+# positive, so they share a flat part, and that cancels.) A differential
 # head is a noise-cancelling headphone: the second microphone helps only if
 # it hears the same noise as the first. The wish behind the design is that
 # training finds branches that share their noise. Whether it does is a

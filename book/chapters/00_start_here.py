@@ -1,0 +1,245 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Start here
+#
+# By the end of this page you will have read a message through noise that an
+# ordinary attention map cannot read, and made one of your own.
+#
+# {card}
+#
+# ## Goals
+#
+# After this page you can
+#
+# - run a notebook and solve an exercise of this course;
+# - say in one sentence what differential attention does;
+# - choose your route through the chapters.
+#
+# ## Prerequisites
+#
+# Python, and nothing else for this page. The chapters also want linear
+# algebra: vectors, dot products, matrix products.
+#
+# You are reading a *notebook*. Click on the grey cell below, hold Shift and
+# press Enter: it runs, and the next cell is selected. Go on like that down
+# the page.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+from minidiff import check, plots
+from minidiff.check import hint, solution  # noqa: F401
+from minidiff.reference import softmax
+
+plots.use_style()
+print("It works. Go on with the next cell.")
+
+# %% [markdown]
+# ## A cold open: a message in the noise
+#
+# A language model looks things up. For each lookup it scores everything it
+# has read, turns the scores into weights that sum to 1, and takes the
+# weighted average. That is *attention*. The weights come from a *softmax*:
+# each is an exponential, so none is ever zero.
+#
+# Here is a game with the same rules. Each letter of a message hides among
+# 200 cards, one card with the right letter and 199 with random ones. The
+# right card's score is raised by 3. All scores are noisy. To read a letter
+# we let the cards vote, each with its weight.
+
+# %%
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ "
+
+
+def hide(message: str, shared: float = 0.95, cards: int = 200) -> tuple:
+    """Hide each letter; return the cards and two sets of noisy weights."""
+    rng = np.random.default_rng(0)
+    rows, right = np.arange(len(message)), [LETTERS.index(c) for c in message]
+    letters = rng.integers(0, 27, size=(len(message), cards))
+    place = rng.integers(0, cards, size=len(message))
+    letters[rows, place] = right
+    both, own1, own2 = rng.normal(size=(3, len(message), cards))
+    scores1 = np.sqrt(shared) * both + np.sqrt(1 - shared) * own1
+    scores2 = np.sqrt(shared) * both + np.sqrt(1 - shared) * own2
+    scores1[rows, place] += 3.0  # only the first set knows the right card
+    return letters, softmax(scores1), softmax(scores2)
+
+
+# %%
+def read(letters: np.ndarray, weights: np.ndarray) -> str:
+    """Let the cards vote, each with its weight: one letter per row."""
+    votes = np.zeros((len(letters), 27))
+    for row in range(len(letters)):
+        np.add.at(votes[row], letters[row], weights[row])
+    return "".join(LETTERS[i] for i in votes.argmax(-1))
+
+
+message = "MEET ME AT THE STATION AT NOON"
+letters, first, second = hide(message)
+print("sent:", message)
+print("read:", read(letters, first))
+
+# %% [markdown]
+# That is what one softmax makes of it. The right card has far more weight
+# than any other single card should have, but the 199 others are many, and
+# some of them are loud by accident.
+#
+# There is a second set of weights. It never learned which card is right. It
+# only heard nearly the same noise. On its own it reads nothing:
+
+# %%
+print("read:", read(letters, second))
+
+# %% [markdown]
+# ## The idea
+#
+# Subtract the second set from the first. What both have in common, the
+# noise, goes away. What only the first has, the letter, stays. How much to
+# subtract is a number called lambda, in code `lam`.
+#
+# ### Exercise 0.1: subtract
+#
+# *Easy, 2 minutes.* Your first exercise. Below is a *stub*: a function with
+# its description and no body. Write the missing line at `# your code`, run
+# the cell, and run the check below it. If you get stuck, make a new cell with
+# the + button and run `hint("0.1", 1)`, then 2, then 3. `solution("0.1")`
+# shows one right answer. Nothing on the page breaks if you leave it out.
+
+# %% tags=["stub:0.1"]
+def subtract(
+    first: np.ndarray, second: np.ndarray, lam: float
+) -> np.ndarray:
+    """Return first minus lam times second.
+
+    first and second: arrays of the same shape; lam: a number.
+    """
+    # your code
+
+
+# %% tags=["check:0.1"]
+check.ex00_1(subtract)
+
+# %% [markdown]
+# Did the check say *passed*? Then you have written the heart of the
+# Differential Transformer (Ye et al., 2025). Predict how many letters come
+# out right with lambda 0.9, then look:
+
+# %%
+difference = first - 0.9 * second
+print("sent:", message)
+print("read:", read(letters, difference))
+hits = sum(a == b for a, b in zip(message, read(letters, difference)))
+before = sum(a == b for a, b in zip(message, read(letters, first)))
+print(f"lambda 0.0: {before} letters of {len(message)} right")
+print(f"lambda 0.9: {hits} letters right")
+assert hits > 2 * before
+
+# %% [markdown]
+# ### The control that fails
+#
+# Is it the subtraction as such? No. If the second set hears other noise than
+# the first, there is nothing in common to remove, and the message drowns:
+
+# %%
+letters0, first0, second0 = hide(message, shared=0.0)
+print("read:", read(letters0, first0 - 0.9 * second0))
+
+# %% [markdown]
+# Whether a trained model really learns two sets of weights that hear the same
+# noise is a question one can measure, and this course does.
+#
+# ## Yours
+#
+# Write your own message between the quotes: capital letters and spaces. Then
+# run the cell. It draws what each lambda reads, and saves the picture as
+# `my_message.png` beside this notebook, for you to keep.
+
+# %% mystnb={"image": {"alt": "A table of lines of text: for lambda 0 the message reads as mostly wrong letters, for lambda 0.9 nearly all letters are right; right letters are dark, wrong ones pale orange."}}
+my_message = "ATTENTION IS NOISY"
+
+letters, first, second = hide(my_message)
+figure, axis = plt.subplots(figsize=(7, 2.6))
+for line, lam in enumerate((0.0, 0.3, 0.6, 0.9)):
+    text = read(letters, first - lam * second)
+    axis.text(-1, -line, f"lambda {lam}", ha="right", family="monospace")
+    for i, (got, sent) in enumerate(zip(text, my_message, strict=True)):
+        colour = "black" if got == sent else plots.COLOURS[1]
+        axis.text(i, -line, got, color=colour, family="monospace")
+axis.set(xlim=(-8, len(my_message)), ylim=(-3.5, 0.8))
+axis.axis("off")
+plots.save_figure(figure, "my_message.png")
+plt.show()
+
+# %% [markdown]
+# Black letters are right. Try a longer message, or change `shared=0.95` in
+# `hide` and see how far down it still works.
+#
+# ## Where to go from here
+#
+# The course builds differential attention three times: in NumPy, where every
+# number can be checked by hand, in PyTorch, where it can learn, and as a GPU
+# kernel, where it is fast. It ends with a small language model of this kind,
+# trained by you, beside a plain one. Every claim of the paper that fits on a
+# desk is measured again and reported as it came out.
+#
+# | today | chapter | what you do there |
+# |---|---|---|
+# | ready | [3. Differential attention](03_differential_attention.ipynb) | the whole idea, in NumPy |
+# | ready | [5. The multi-head module](05_multihead_module.ipynb) | the same in PyTorch, with many heads |
+# | ready | [15. Training a small DIFF Transformer](15_training_a_small_diff_transformer.ipynb) | train one beside a plain one |
+# | planned | 1, 2, 4, 6 to 14, 16 to 27 | attention from the ground up, kernels, evidence, the frontier |
+#
+# Two routes, once all is there: *ideas* (1 to 5, 7, 14 to 16, 18 to 24) and
+# *kernels* (3, 6, 9 to 13). Today: 3, then 5, then 15.
+#
+# Your work is safe: this notebook is yours to change, and rebuilding the
+# course (`make notebooks`) will not overwrite a notebook you have changed.
+#
+# ## Common mistakes
+#
+# - **Running cells out of order.** If something looks odd, choose *Run*,
+#   *Restart Kernel and Run All Cells*.
+# - **Changing the stub's first line.** The check calls your function with the
+#   arguments the stub names.
+# - **Reading the solution first.** Three hints stand before it.
+#
+# ## Summary
+#
+# - Attention is a weighted vote, and a softmax gives every card some vote.
+# - Differential attention subtracts a second set of weights, so that noise
+#   heard by both goes away.
+# - It helps only as far as the noise is shared.
+#
+# ## Further reading
+#
+# - Ye et al., *Differential Transformer*, arXiv 2410.05258: the paper this
+#   course is about. [P]
+# - [How to read this course](../book/how_to_read.md): routes, exercises, and
+#   what to do when your numbers differ.
+# - [Notation](../book/notation.md) and the [glossary](../book/glossary.md),
+#   to keep open beside a chapter.
+
+# %% [markdown]
+# The functions on this page stand on the package's own. This last cell of
+# each chapter checks that they agree.
+
+# %%
+from minidiff import reference
+
+scores = np.random.default_rng(1).normal(size=(2, 5, 8))
+A1, A2 = softmax(scores)
+eye = np.eye(8)
+head = reference.diff_attention(
+    np.sqrt(8) * scores[None, None], eye[None, None, None].repeat(2, 2),
+    eye[None, None], 0.9, causal=False,
+)[0, 0]
+assert np.allclose(A1 - 0.9 * A2, head, atol=1e-12)
+print("first - lam * second equals minidiff's differential attention")

@@ -1,0 +1,886 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 5. The multi-head module
+#
+# By the end of this chapter you will have taken differential attention with
+# many heads apart in PyTorch, and shown that its values agree with plain
+# loops, and its gradients with formulas derived by hand, to twelve digits.
+#
+# {card}
+#
+# ## Goals
+#
+# After this chapter you can
+#
+# - say what tensors, autograd and `nn.Module` add to NumPy;
+# - explain why the heads are halved, and count the parameters;
+# - take a projection apart into heads and branches, and name each shape;
+# - share pairs of keys among heads, and show what the wrong sharing does;
+# - compute the gradient of lambda by hand and by autograd;
+# - test a module against a slower one, and show that the test can fail.
+#
+# ## Prerequisites
+#
+# | you need | for | where |
+# |---|---|---|
+# | one differential head in NumPy | everything | chapter 3 |
+# | Python classes | modules | any Python tutorial |
+# | derivatives, the chain rule | autograd | any calculus course |
+#
+# PyTorch is not among them: we open it here.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from minidiff import check, diff_attention, plots, reference
+from minidiff.check import hint, solution  # noqa: F401
+from minidiff.reference import lambda_init
+
+plots.use_style()
+
+# %% [markdown]
+# ## A cold open: two programs for one layer
+#
+# Four differential heads share two key heads, to save memory. So each key
+# head must be repeated. Two files of the authors' own code do it in two ways
+# [U]. Both are below, in NumPy, with equal queries, keys and values. Every
+# shape is right, nothing raises an error. Predict: how far apart are the
+# outputs?
+
+# %%
+rng = np.random.default_rng(5)
+q = rng.normal(size=(1, 4, 2, 6, 8))  # 4 heads, 2 branches, 6 tokens
+k = rng.normal(size=(1, 2, 2, 6, 8))  # 2 key heads, 2 branches
+v = np.repeat(rng.normal(size=(1, 2, 6, 16)), 2, axis=1)
+
+one = np.repeat(k, 2, axis=1)
+other = np.repeat(k.reshape(1, 4, 6, 8), 2, axis=1).reshape(q.shape)
+out_one = reference.diff_attention(q, one, v, 0.8)
+out_other = reference.diff_attention(q, other, v, 0.8)
+
+print("shapes", out_one.shape, out_other.shape)
+size, gap = np.abs(out_one).mean(), np.abs(out_one - out_other).mean()
+print(f"mean size of an output {size:.2f}, mean difference {gap:.2f}")
+assert gap > size
+
+# %% mystnb={"image": {"alt": "Three lower triangular heat maps of head 1: the maps of the two programs look unlike each other, and the third map, their difference, holds weights as large as theirs."}}
+maps = []
+for keys in (one, other):
+    q1, q2, k1, k2 = (x[0, 1, j] for x in (q, keys) for j in (0, 1))
+    maps.append(reference.diff_map(q1, k1, q2, k2, 0.8))
+plots.show_maps(
+    [*maps, maps[0] - maps[1]],
+    ["head 1, one program", "the other", "difference"],
+)
+plt.show()
+
+# %% [markdown]
+# The outputs differ by as much as they are large: these are two different
+# layers. A model trained with one of them and run with the other is not the
+# model that was trained, and nothing says so. You will see in this chapter
+# which one is meant, and how a test finds such a thing.
+#
+# ## Three things PyTorch adds to NumPy
+#
+# ### Tensors
+#
+# A *tensor* is an array. Most of chapter 3 would run with `torch` written in
+# place of `np`. One habit differs: Python numbers become float32, with 7
+# digits, where NumPy takes float64, with 16. Three methods move axes about,
+# and we shall use them all the time.
+#
+# - `unflatten(-1, (a, b))` cuts the last axis into two, `a` times `b`;
+# - `flatten(2)` joins all axes from axis 2 on into one;
+# - `movedim(1, -2)` takes axis 1 and puts it last but one.
+
+# %%
+x = torch.arange(12).reshape(1, 2, 6)  # (B, T, columns)
+cut = x.unflatten(-1, (3, 2))  # (B, T, heads, width)
+heads = cut.movedim(1, -2)  # (B, heads, T, width)
+print("numbers become", torch.tensor([0.5, 0.25]).dtype)
+print("arrays stay   ", torch.from_numpy(np.array([0.5, 0.25])).dtype)
+print("x     ", x.tolist())
+print("heads ", heads.tolist())
+assert heads.movedim(-2, 1).flatten(2).equal(x)
+
+# %% [markdown]
+# Look at the last line of output: head 0 has columns 0 and 1 of token 0, then
+# of token 1. The assert undoes it: move back, then flatten.
+#
+# ### Autograd
+#
+# Training needs derivatives of one number, the *loss*, for every parameter.
+# *Autograd* computes them. It records each operation on the way forward, and
+# `backward()` walks the record in reverse with the chain rule.
+#
+# The smallest case with our subtraction in it: two numbers $a$ and $b$, and
+# the loss
+#
+# $$
+# f(\lambda) = (a - \lambda b)^2,
+# \qquad
+# f'(\lambda) = -2\,b\,(a - \lambda b)
+# \tag{5.1}
+# $$
+#
+# Take $a = 0.5$, $b = 0.25$, $\lambda = 0.8$. The bracket is $0.3$, so
+# $f' = -2 \cdot 0.25 \cdot 0.3 = -0.15$ by hand. Autograd should agree. So
+# should a *finite difference*, which needs no calculus: move $\lambda$ a
+# little up and a little down, and see how $f$ changes.
+
+
+# %%
+a, b = 0.5, 0.25
+
+
+def f(lam: Tensor | np.ndarray) -> Tensor | np.ndarray:
+    return (a - lam * b) ** 2
+
+
+lam = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
+f(lam).backward()
+by_hand = -2 * b * (a - 0.8 * b)
+finite = reference.numerical_gradient(f, np.array(0.8))
+
+# %%
+print(f"a = {a}, b = {b}, lambda = 0.8, bracket {a - 0.8 * b:.1f}")
+print(f"by hand            {by_hand:.6f}")
+print(f"by backward()      {lam.grad:.6f}")
+print(f"finite difference  {finite:.6f}")
+assert abs(lam.grad - by_hand) < 1e-12 and abs(finite - by_hand) < 1e-9
+
+# %% [markdown]
+# `requires_grad=True` asks for the record; the derivative lands in `.grad`.
+# Call `backward()` again, with a new forward pass. What will `.grad` be?
+
+# %%
+f(lam).backward()
+print(f"after a second backward(): {lam.grad:.6f}")
+lam.grad = None
+f(lam).backward()
+print(f"emptied first:             {lam.grad:.6f}")
+
+# %% [markdown]
+# Gradients *add up* until somebody empties them. So a parameter used in two
+# places gets the sum, as it should, and a training loop empties `.grad` at
+# every step.
+#
+# ### Modules
+#
+# An `nn.Module` is a class that keeps parameters together with the function
+# that uses them. The function is called `forward`, and calling the module
+# calls it. Any `nn.Parameter` you assign to `self` is found by name.
+
+
+# %%
+class Subtraction(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lam = nn.Parameter(torch.tensor(0.5))
+        self.other = torch.tensor(0.5)  # no Parameter: watch what happens
+
+    def forward(self, A1: Tensor, A2: Tensor) -> Tensor:
+        return A1 - self.lam * A2
+
+
+module = Subtraction()
+print("output    ", module(torch.tensor([0.75, 0.25]), torch.ones(2)).tolist())
+print("parameters", [name for name, _ in module.named_parameters()])
+print("state_dict", dict(module.state_dict()))
+
+# %% [markdown]
+# `other` is missing. A plain tensor is not trained, not saved, not moved to a
+# GPU. `state_dict` is what one saves: names and tensors, no code.
+#
+# The module we need most comes with PyTorch. `nn.Linear(E, n, bias=False)`
+# holds a weight of shape `(n, E)` and computes $x W^\top$.
+#
+# ### Exercise 5.1: lambda as a module
+#
+# *Medium, 10 minutes.* Equation 3.3, with four learned vectors and the
+# constant of chapter 3, which `lambda_init` gives:
+#
+# $$
+# \lambda = e^{\lambda_{q_1} \cdot \lambda_{k_1}}
+# - e^{\lambda_{q_2} \cdot \lambda_{k_2}} + \lambda_{\text{init}}
+# $$
+
+
+# %% tags=["stub:5.1"]
+class LearnedLambda(nn.Module):
+    """Lambda of one layer; layers count from 0.
+
+    Parameters lambda_q1, lambda_k1, lambda_q2, lambda_k2, each (D,), start
+    as normal random numbers with standard deviation 0.1.
+    """
+
+    def __init__(self, D: int, layer: int) -> None:
+        super().__init__()
+        # your code
+
+    def forward(self) -> Tensor:
+        """Return lambda (equation 3.3), a 0-d tensor."""
+        # your code
+
+
+# %% tags=["check:5.1"]
+check.ex05_1(LearnedLambda)
+
+# %% [markdown]
+# ## From one head to many: why the heads are halved
+#
+# A plain layer of width $E$ has $2H$ heads of width $D$ each, and
+# $2H \cdot D = E$. Its projections for queries, keys and values have $E$
+# columns each, and so has the output.
+#
+# A differential head needs two queries and two keys, so it uses up twice the
+# columns. Keep $D$ and take *half the heads*, $H$: the queries have
+# $H \cdot 2 \cdot D = E$ columns again, the keys too, and the values, $2D$
+# wide, have $H \cdot 2D = E$. Every matrix has the size it had. New are the
+# four lambda vectors and the weight of the headwise norm: $4D + 2D = 6D$
+# numbers, next to $4E^2$.
+
+# %%
+import minidiff
+
+
+def count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+E, H = 64, 2
+plain = minidiff.MultiheadAttention(E, 2 * H)
+diff = minidiff.MultiheadDiffAttention(E, H, depth=0)
+D = E // (2 * H)
+print(f"plain,        {2 * H} heads of {D}      {count(plain)}")
+print(f"differential, {H} heads of 2 x {D}  {count(diff)}")
+print(f"6 D                             {6 * D}")
+assert count(plain) == 4 * E**2 and count(diff) == 4 * E**2 + 6 * D
+
+# %% [markdown]
+# Equal size is what makes a comparison fair. Here are two ways to get it
+# wrong: keep all heads and halve their width, or halve both. Which of them
+# would a test of the output's shape catch?
+
+# %%
+print("heads  D   columns of q  weights of q, k, v, out")
+for name, heads, width in (
+    ("plain", 4, 16),
+    ("halve the heads", 2, 16),
+    ("halve the width", 4, 8),
+    ("halve both", 2, 8),
+):
+    branches = 1 if name == "plain" else 2
+    columns = heads * branches * width
+    print(f"{heads:5d} {width:3d} {columns:11d} {4 * E * columns:11d}  {name}")
+
+# %% [markdown]
+# Neither: both map $E$ to $E$ and run. Halving the width alone gives the right
+# size, but leaves each branch 8 numbers to compare by. The paper keeps $D$ and
+# halves the heads [P, sec. 3.1]. Halving both throws away half the layer. It
+# has happened: a commenter traced one public report of a worse loss to heads
+# and widths that were both halved (`karpathy/nanoGPT`, issue 567).
+#
+# ## The axis of pairs
+#
+# The two branches of a head belong together. We give them an axis of their
+# own, of length 2, right after the heads:
+#
+# | array | shape | meaning |
+# |---|---|---|
+# | `q` | `(B, H, 2, T, D)` | queries |
+# | `k` | `(B, H, 2, S, D)` | keys |
+# | `v` | `(B, H, S, 2D)` | values, read by both branches |
+# | heads | `(B, H, T, 2D)` | output before the merge |
+#
+# $B$ is the batch: sequences handled together. The projection delivers
+# `(B, T, E)`, so its $E$ columns must be dealt out, in blocks of $D$. The
+# official code puts the branches of a head side by side: blocks $2i$ and
+# $2i + 1$ belong to head $i$ [U]. Another public version stores all first
+# branches, then all second ones [HF].
+
+# %% mystnb={"image": {"alt": "Two strips of four blocks of 16 columns. Interleaved: head 0 branch 1, head 0 branch 2, head 1 branch 1, head 1 branch 2. By halves: head 0 branch 1, head 1 branch 1, head 0 branch 2, head 1 branch 2."}}
+layouts = {
+    "interleaved\n(ours)": [(0, 1), (0, 2), (1, 1), (1, 2)],
+    "by halves": [(0, 1), (1, 1), (0, 2), (1, 2)],
+}
+figure, axis = plt.subplots(figsize=(6, 1.8))
+for row, blocks in enumerate(layouts.values()):
+    for i, (head, branch) in enumerate(blocks):
+        colour = plots.COLOURS[branch - 1]
+        axis.barh(row, 16, left=16 * i, color=colour, height=0.6, ec="w")
+        text = f"head {head}\nbranch {branch}"
+        axis.text(16 * i + 8, row, text, c="w", ha="center", va="center")
+axis.set_yticks([0, 1], list(layouts))
+axis.set(xlabel="column of q", xticks=range(0, 65, 16), ylim=(1.5, -0.5))
+axis.grid(False)
+plt.show()
+
+# %% [markdown]
+# ### Exercise 5.2: split into pairs
+#
+# *Easy, 5 minutes.* Cut the columns, then move the tokens' axis.
+
+
+# %% tags=["stub:5.2"]
+def split_pairs(y: Tensor, H: int) -> Tensor:
+    """Return y (B, T, H * 2 * D) as (B, H, 2, T, D).
+
+    The columns hold head 0, branch 1; head 0, branch 2; head 1, branch 1;
+    and so on, D columns each.
+    """
+    # your code
+
+
+# %% tags=["check:5.2"]
+check.ex05_2(split_pairs)
+
+# %% [markdown]
+# ## The layer in steps
+#
+# We walk once through the layer with two sequences of five tokens and the
+# weights of `diff` from above. Step 1: project and split.
+
+# %%
+torch.manual_seed(0)
+x = torch.randn(2, 5, E)
+q = diff.q_proj(x).unflatten(-1, (H, 2, D)).movedim(1, -2)
+k = diff.k_proj(x).unflatten(-1, (H, 2, D)).movedim(1, -2)
+v = diff.v_proj(x).unflatten(-1, (H, 2 * D)).movedim(1, -2)
+for name, array in (("x", x), ("q", q), ("k", k), ("v", v)):
+    print(name, tuple(array.shape))
+
+# %% [markdown]
+# Step 2: the operator. `diff_attention` computes
+# $(A_1 - \lambda A_2)\,v$ for all heads and, if given `norm_scale`, the
+# headwise norm of equation 3.5. Inside it is what you wrote in chapter 3,
+# with two more axes in front. Here it is once by hand.
+
+# %%
+lam_init = lambda_init(0)
+lam = diff.lam().detach()
+hidden = ~torch.ones(5, 5, dtype=torch.bool).tril()
+logits = q @ k.mT / D**0.5  # .mT swaps the last two axes
+maps = logits.masked_fill(hidden, -torch.inf).softmax(-1)
+A1, A2 = maps.unbind(2)  # each (B, H, T, S)
+by_hand = (A1 - lam * A2) @ v
+by_hand = by_hand / (by_hand.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+heads = diff_attention(q, k, v, lam, norm_scale=1 - lam_init)
+error = (heads - (1 - lam_init) * by_hand).abs().max()
+assert error < 1e-5
+print("heads", tuple(heads.shape), "differ by < 1e-5, in float32")
+
+# %% [markdown]
+# Step 3: merge. Move the tokens back in front of the heads, put the heads
+# side by side, and multiply by the output matrix.
+
+# %%
+merged = heads.transpose(1, 2).flatten(2)  # (B, T, H * 2D)
+out = diff.out_proj(merged)
+print("merged", tuple(merged.shape), " out", tuple(out.shape))
+assert torch.allclose(out, diff(x), atol=1e-5)
+print("the three steps give what the module gives")
+
+# %% [markdown]
+# ## The module, whole
+#
+# Here is the finished class, as `minidiff` has it. `MultiheadBase` holds what
+# every kind of attention shares: the four projections and steps 1 and 3. It
+# calls `attend` for step 2, and `maps` when somebody wants to look. It also
+# does two things that later chapters explain: a rotation of `q` and `k` that
+# tells the model the order of tokens (chapter 7), and a cache for generation
+# (chapter 16). `head_sizes` checks the arguments and returns $D$ and
+# $H_{kv}$. `_wide` has lambda computed in float32 or wider, even in a model
+# that stores fewer digits.
+#
+# Read it with three questions. Where is the depth used? What is learned?
+# What happens without `head_norm`?
+
+# %%
+from minidiff.attention import _wide
+from minidiff.multihead import MultiheadBase, head_sizes
+from minidiff.ops import AttentionMaps, attention_maps
+
+
+# %% tags=["same:minidiff.attention.MultiheadDiffAttention"]
+class MultiheadDiffAttention(MultiheadBase):
+    """Differential attention V1 (Ye et al. 2025, eq. 1-3).
+
+    embed_dim is E, num_heads H, num_kv_heads Hkv (H if not given); depth
+    counts layers from 0. A given lam_init replaces the schedule.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        *,
+        depth: int,
+        head_norm: bool = True,
+        lam_init: float | None = None,
+        norm_eps: float = 1e-5,
+    ) -> None:
+        D, Hkv = head_sizes(embed_dim, num_heads, num_kv_heads, 2)
+        if isinstance(depth, bool) or not isinstance(depth, int):
+            raise TypeError(
+                f"depth: got {type(depth).__name__}, expected an int >= 0"
+            )
+        if depth < 0:
+            raise ValueError(f"depth: got {depth}, expected an int >= 0")
+        if lam_init is not None and not 0 <= lam_init < 1:
+            raise ValueError(
+                f"lam_init: got {lam_init}, expected None or 0 <= lam_init < 1"
+            )
+        super().__init__(
+            embed_dim, (num_heads, 2, D), (Hkv, 2, D), (Hkv, 2 * D)
+        )
+        self.lam_init = lambda_init(depth) if lam_init is None else lam_init
+        self.norm_eps = norm_eps
+        self.lambda_q1, self.lambda_k1, self.lambda_q2, self.lambda_k2 = (
+            # The official code's start; the paper gives none.
+            nn.Parameter(torch.empty(D, dtype=torch.float32).normal_(std=0.1))
+            for _ in range(4)
+        )
+        self.norm_weight = (
+            nn.Parameter(torch.ones(2 * D)) if head_norm else None
+        )
+
+    def lam(self) -> Tensor:
+        """Return ``exp(q1 . k1) - exp(q2 . k2) + lam_init``, eq. 2, 0-d.
+
+        float32 or wider, also under autocast and in a bfloat16 model: near
+        0.8 bfloat16 has steps of 0.004.
+        """
+        # Products and sums, not a matmul: autocast leaves these alone.
+        dot1 = (_wide(self.lambda_q1) * _wide(self.lambda_k1)).sum()
+        dot2 = (_wide(self.lambda_q2) * _wide(self.lambda_k2)).sum()
+        return dot1.exp() - dot2.exp() + self.lam_init
+
+    def attend(
+        self,
+        x: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        key_lengths: Tensor | None,
+        backend: str,
+    ) -> Tensor:
+        """Return the normalised heads (B, H, T, 2D), eq. 3."""
+        return diff_attention(
+            q,
+            k,
+            v,
+            self.lam(),
+            norm_weight=self.norm_weight,
+            norm_scale=None if self.norm_weight is None else 1 - self.lam_init,
+            eps=self.norm_eps,
+            key_lengths=key_lengths,
+            backend=backend,
+        )
+
+    def maps(
+        self, x: Tensor, q: Tensor, k: Tensor, key_lengths: Tensor | None
+    ) -> AttentionMaps:
+        """Return A1, A2 and A1 - lam A2, each (B, H, T, S)."""
+        return attention_maps(q, k, self.lam(), key_lengths=key_lengths)
+
+
+# %% [markdown]
+# The depth sets `lam_init`, a constant that appears twice: in `lam` and as
+# $1 - \lambda_{\text{init}}$ after the norm. Learned are the four matrices,
+# the four vectors and the norm's weight. Without `head_norm` there is no norm
+# and no factor: the heads go to the output matrix as they are.
+
+# %%
+layer = MultiheadDiffAttention(E, H, depth=3)
+for name, parameter in layer.named_parameters():
+    print(f"{name:16s} {tuple(parameter.shape)}")
+print("lam_init is no parameter:", "lam_init" not in layer.state_dict())
+
+# %% [markdown]
+# ## Grouped queries share pairs of keys
+#
+# When a model generates text, it keeps the keys and values of all past tokens.
+# *Grouped queries* make that smaller: $H$ query heads share $H_{kv}$ key and
+# value heads, in groups of $H / H_{kv}$ neighbours. What is shared here is a
+# *pair*: head `h` reads pair `h // (H // Hkv)`, branch 1 the first key head
+# of the pair and branch 2 the second.
+#
+# Name the four key heads of the cold open: pair `a` is `a1`, `a2`, pair `b` is
+# `b1`, `b2`. Repeat them in the two ways. Which line is right?
+
+# %%
+names = np.array([["a1", "a2"], ["b1", "b2"]])  # (Hkv, 2)
+as_pairs = np.repeat(names, 2, axis=0)
+as_single = np.repeat(names.reshape(4), 2).reshape(4, 2)
+print("branches (1, 2) of head   0        1        2        3")
+for name, who in (("pairs", as_pairs), ("single heads", as_single)):
+    print(f"{name:22s}", *(f"  ({a} {b})" for a, b in who))
+
+# %% [markdown]
+# The first. In the second, both branches of head 0 read `a1`, both of head 1
+# read `a2`, and no head sets one against the other. This is the trap of the
+# cold open: one file of the official code repeats single heads, the two
+# others keep the pairs [U], and so do later libraries [HF] [VL]. Without
+# groups the files agree, so a test without groups sees nothing.
+#
+# ### Exercise 5.3: repeat pairs
+#
+# *Easy, 5 minutes.*
+
+
+# %% tags=["stub:5.3"]
+def repeat_pairs(k: Tensor, H: int) -> Tensor:
+    """Return k (B, Hkv, 2, S, D) written out for H heads: (B, H, 2, S, D).
+
+    Heads share keys in groups of H / Hkv neighbours: the first group reads
+    key head 0, the next one key head 1. Branch 1 reads branch 1, branch 2
+    reads branch 2.
+    """
+    # your code
+
+
+# %% tags=["check:5.3"]
+check.ex05_3(repeat_pairs)
+
+# %% [markdown]
+# Now measure it with the operator, which takes the short `k` and does the
+# sharing itself. Three versions, with and without groups.
+
+# %%
+for Hkv in (4, 2, 1):
+    q = torch.from_numpy(rng.normal(size=(1, 4, 2, 6, 8)))
+    k = torch.from_numpy(rng.normal(size=(1, Hkv, 2, 6, 8)))
+    v = torch.from_numpy(rng.normal(size=(1, Hkv, 6, 16)))
+    pairs = k.repeat_interleave(4 // Hkv, 1)
+    single = k.flatten(1, 2).repeat_interleave(4 // Hkv, 1)
+    shared = diff_attention(q, k, v, 0.8)
+    v = v.repeat_interleave(4 // Hkv, 1)
+    right = diff_attention(q, pairs, v, 0.8) - shared
+    wrong = diff_attention(q, single.unflatten(1, (4, 2)), v, 0.8) - shared
+    assert right.abs().max() < 1e-12
+    print(f"Hkv = {Hkv}: pairs < 1e-12, single heads {wrong.abs().max():.1f}")
+
+# %% [markdown]
+# With a key head for each query head the two agree; with shared ones they do
+# not.
+#
+# ## The gradient of lambda
+#
+# Before we trust autograd with a whole layer, do one gradient by hand. Let
+# the loss be $\sum d \cdot o$: every entry of the output $o$ times a given
+# number $d$. Any loss looks like this to the layer below it; $d$ is the
+# gradient that arrives from above, `dout` in code.
+#
+# ### Exercise 5.4: lambda's gradient
+#
+# *Medium, 10 minutes.* The output is $o = (A_1 - \lambda A_2)\,v$. Derive the
+# gradient of $\sum d \cdot o$ for $\lambda$ on paper, then write it. No
+# autograd.
+
+
+# %% tags=["stub:5.4"]
+def lam_gradient(A1: Tensor, A2: Tensor, v: Tensor, dout: Tensor) -> Tensor:
+    """Return the gradient of sum(dout * out) for lambda, a 0-d tensor.
+
+    out = (A1 - lambda A2) v with one lambda for all. A1, A2 (B, H, T, S),
+    v (B, H, S, Dv), dout (B, H, T, Dv).
+    """
+    # your code
+
+
+# %% tags=["check:5.4"]
+check.ex05_4(lam_gradient)
+
+# %% [markdown]
+# The output is a straight line in $\lambda$ with slope $-A_2 v$, so
+#
+# $$
+# \frac{\partial}{\partial \lambda} \sum d \cdot o
+# = -\sum d \cdot (A_2 v)
+# \tag{5.2}
+# $$
+#
+# and the sum runs over every sequence, head, token and channel where this one
+# $\lambda$ was used.
+#
+# Lambda is not a parameter itself, so the chain rule has one more link: the
+# derivative of $e^{\lambda_{q_1} \cdot \lambda_{k_1}}$ for $\lambda_{q_1}$ is
+# that exponential times $\lambda_{k_1}$. If $\lambda_{k_1}$ is zero, so is the
+# gradient of $\lambda_{q_1}$, and the other way round. Four vectors that start
+# at zero would stay there. The official code starts them at random, with
+# standard deviation 0.1 [U].
+#
+# ## The ladder
+#
+# How do we know that the module is right? We compare it with something slower
+# that is easier to believe. At the bottom are Python loops. Above them is
+# NumPy, with gradients derived by hand. Then comes the operator in PyTorch,
+# twice: *eager* writes both maps out, *sdpa* calls PyTorch's fused attention
+# for each branch and keeps no map. The module is on top.
+#
+# All in float64, four heads on two key heads. First the module's weights as
+# arrays, and queries, keys and values from them in NumPy.
+
+# %%
+torch.manual_seed(1)
+module = MultiheadDiffAttention(32, 4, 2, depth=3).double()
+W = {n: p.detach().numpy() for n, p in module.named_parameters()}
+rng = np.random.default_rng(11)
+x = rng.normal(size=(2, 7, 32))
+W["norm_weight"][:] = rng.normal(size=8)  # the same memory as the module's
+
+
+def project(name: str, *shape: int) -> np.ndarray:
+    y = (x @ W[name + ".weight"].T).reshape(2, 7, *shape)
+    return np.moveaxis(y, 1, -2)
+
+
+q, k = project("q_proj", 4, 2, 4), project("k_proj", 2, 2, 4)
+v = project("v_proj", 2, 8)
+
+# %% [markdown]
+# Lambda and the norm come next, then loops and NumPy. Note `h // 2`: heads 0
+# and 1 read pair 0.
+
+# %%
+lams = [W["lambda_" + n] for n in ("q1", "k1", "q2", "k2")]
+lam = reference.lambda_value(*lams, module.lam_init)
+norm = {"norm_weight": W["norm_weight"], "norm_scale": 1 - module.lam_init}
+loops = np.zeros((2, 4, 7, 8))
+for b, h in np.ndindex(2, 4):
+    (q1, q2), (k1, k2) = q[b, h], k[b, h // 2]
+    loops[b, h] = reference.diff_head_loops(q1, k1, q2, k2, v[b, h // 2], lam)
+loops = np.stack(
+    [reference.headwise_norm_loops(o, *norm.values()) for o in loops]
+)
+arrays = reference.diff_attention(q, k, v, lam, **norm)
+
+# %% [markdown]
+# For the gradients we need a `dout`. Let the loss be $\sum G \cdot y$, where
+# $y$ is the module's output, `(B, T, E)`, and $G$ is random. A linear layer
+# $y = z W^\top$ sends the gradient $G W$ down to $z$. That is `dout`, once it
+# is split into heads. The NumPy gradients, derived by hand, are themselves
+# held against finite differences.
+
+# %%
+G = rng.normal(size=(2, 7, 32))
+dout = (G @ W["out_proj.weight"]).reshape(2, 7, 4, 8).swapaxes(1, 2)
+grads = reference.diff_attention_backward(dout, q, k, v, lam, **norm)
+
+
+def loss_of_v(v: np.ndarray) -> float:
+    return (dout * reference.diff_attention(q, k, v, lam, **norm)).sum()
+
+
+ladder = [("loops -> NumPy", loops - arrays, 1e-12)]
+finite = reference.numerical_gradient(loss_of_v, v)
+ladder.append(("finite differences -> by hand", finite - grads.v, 1e-7))
+
+# %% [markdown]
+# The two PyTorch versions of the operator. Autograd does the gradients now.
+
+# %%
+inputs = {"q": q, "k": k, "v": v, "lam": np.array(lam)}
+inputs["norm_weight"] = W["norm_weight"]
+scale = norm["norm_scale"]
+for backend in ("eager", "sdpa"):
+    tensors = {n: torch.tensor(a) for n, a in inputs.items()}
+    for tensor in tensors.values():
+        tensor.requires_grad_()
+    out = diff_attention(**tensors, norm_scale=scale, backend=backend)
+    (out * torch.from_numpy(dout)).sum().backward()
+    gap = out.detach().numpy() - arrays
+    ladder.append((f"NumPy -> {backend}, values", gap, 1e-12))
+    for n, tensor in tensors.items():
+        gap = tensor.grad.numpy() - getattr(grads, n)
+        ladder.append((f"NumPy -> {backend}, gradient of {n}", gap, 1e-12))
+
+# %% [markdown]
+# And the module, whose parameters lie one link further down. For a linear
+# layer, the weight's gradient is $\sum dy\,x^\top$ over all tokens. The
+# gradient of $\lambda_{q_1}$ is that of lambda times
+# $e^{\lambda_{q_1} \cdot \lambda_{k_1}} \lambda_{k_1}$.
+
+# %%
+y = module(torch.from_numpy(x))
+(y * torch.from_numpy(G)).sum().backward()
+merged = arrays.swapaxes(1, 2).reshape(2, 7, 32)
+dq = np.moveaxis(grads.q, -2, 1).reshape(14, 32)  # one row a token
+lq1, lk1 = lams[:2]
+want = {
+    "q_proj.weight": dq.T @ x.reshape(14, 32),
+    "out_proj.weight": G.reshape(14, 32).T @ merged.reshape(14, 32),
+    "lambda_q1": grads.lam * np.exp(lq1 @ lk1) * lk1,
+    "norm_weight": grads.norm_weight,
+}
+
+# %%
+gap = y.detach().numpy() - merged @ W["out_proj.weight"].T
+ladder.append(("NumPy -> module, values", gap, 1e-12))
+for n, gradient in want.items():
+    gap = module.get_parameter(n).grad.numpy() - gradient
+    ladder.append((f"NumPy -> module, gradient of {n}", gap, 1e-12))
+
+# %%
+for name, gap, bound in ladder:
+    assert np.abs(gap).max() < bound, name
+    print(f"{name:44s} < {bound:.0e}")
+
+# %% [markdown]
+# ### The control that fails
+#
+# A test that cannot fail shows nothing. So break the NumPy side on purpose,
+# in four ways that all run, and look at the same difference.
+
+# %%
+numpy = reference.diff_attention
+by_halves = q.reshape(2, 2, 4, 7, 4).swapaxes(1, 2)
+single = np.repeat(k.reshape(2, 4, 7, 4), 2, 1).reshape(q.shape)
+raw = numpy(q, k, v, lam)
+size = np.sqrt((raw**2).mean((1, 3), keepdims=True) + 1e-5)
+broken = {
+    "queries by halves": numpy(by_halves, k, v, lam, **norm),
+    "single keys": numpy(q, single, np.repeat(v, 2, 1), lam, **norm),
+    "lambda dropped": numpy(q, k, v, 1.0, **norm),
+    "one norm for all heads": scale * raw / size * W["norm_weight"],
+}
+
+# %%
+for name, wrong in broken.items():
+    gap = np.abs(wrong - arrays).max()
+    assert gap > 0.1
+    print(f"{name:24s} differs by {gap:.1f}")
+
+# %% [markdown]
+# Each misses the bound by eleven orders of magnitude or more. Nothing lies in
+# between, and that is why we compare in float64.
+#
+# ## The second version, in short
+#
+# In January 2026 the authors published a second version, V2, as a post and
+# code [B2] [U-V2]. What changed, in shapes:
+#
+# | | V1 | V2 |
+# |---|---|---|
+# | queries | `(B, H, 2, T, D)` | `(B, H, 2, T, D)` |
+# | keys | `(B, Hkv, 2, S, D)` | `(B, Hkv, 1, S, D)`: shared by both branches |
+# | values | `(B, Hkv, S, 2D)` | `(B, Hkv, S, D)` |
+# | lambda | one a layer | `(B, H, T)`: sigmoid of $x W_\lambda$ |
+# | headwise norm | yes | no |
+# | output matrix | $E \to E$ | $H D \to E$ |
+#
+# The sigmoid $1 / (1 + e^{-s})$ lies between 0 and 1, so each token and head
+# chooses how much to subtract, and depth plays no part. The operator is the
+# same one: it takes keys with one branch, and lambda with three axes.
+
+# %%
+v2 = minidiff.MultiheadDiffAttentionV2(E, H)
+for name, parameter in v2.named_parameters():
+    print(f"{name:20s} {tuple(parameter.shape)}")
+print("V1", count(diff), " V2", count(v2), " plain", count(plain))
+assert count(v2) == E**2 + 2 * E * H * D + H * D * E + E * H
+
+# %% [markdown]
+# With these sizes V2 has fewer parameters: its keys, values and output
+# matrix are half as large. So it is *not* matched with the plain layer, and
+# in a comparison the saved parameters have to be spent elsewhere.
+#
+# ### Exercise 5.5: the whole of V2
+#
+# *Hard, 20 minutes.* Everything of this chapter in one `forward`. Write the
+# shape beside each line. The operator does the attention.
+
+
+# %% tags=["stub:5.5"]
+class DiffHeadsV2(nn.Module):
+    """Differential attention V2: H heads, Hkv key/value heads, causal."""
+
+    def __init__(self, E: int, H: int, Hkv: int) -> None:
+        super().__init__()
+        self.H, self.Hkv, self.D = H, Hkv, E // (2 * H)
+        self.q_proj = nn.Linear(E, H * 2 * self.D, bias=False)
+        self.k_proj = nn.Linear(E, Hkv * self.D, bias=False)
+        self.v_proj = nn.Linear(E, Hkv * self.D, bias=False)
+        self.lambda_proj = nn.Linear(E, H, bias=False)
+        self.out_proj = nn.Linear(H * self.D, E, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, E) for x (B, T, E)."""
+        # your code
+
+
+# %% tags=["check:5.5"]
+check.ex05_5(DiffHeadsV2)
+
+# %% [markdown]
+# ## A check of this chapter
+#
+# The class you read here and the one in `minidiff` get the same weights,
+# through `state_dict`, and must give the same bits, values and gradients.
+
+# %%
+theirs = minidiff.MultiheadDiffAttention(32, 4, 2, depth=3).double()
+theirs.load_state_dict(module.state_dict())
+outputs = []
+for m in (module, theirs):
+    m.zero_grad()
+    y, maps = m(torch.from_numpy(x), return_maps=True)
+    (y * torch.from_numpy(G)).sum().backward()
+    outputs.append([y, *maps, *(p.grad for p in m.parameters())])
+assert all(a.equal(b) for a, b in zip(*outputs, strict=True))
+rows = outputs[0][3].sum(-1)
+assert torch.allclose(rows, 1 - module.lam().detach().expand_as(rows))
+print("this chapter's module and minidiff's are equal")
+
+# %% [markdown]
+# ## Common mistakes
+#
+# - **Halving the heads and the width.** Count the parameters: $4E^2 + 6D$.
+# - **Repeating single key heads.** Heads share pairs. Test with groups.
+# - **`reshape` where an axis must move.** `(B, T, E)` reshaped to
+#   `(B, H, 2, T, D)` has the right shape and mixes tokens with heads.
+# - **Loading weights stored in another order.** Interleaved here, by halves
+#   elsewhere. The shapes agree; the model is wrong.
+# - **A tensor that should be a parameter.** It is not trained and not saved.
+# - **`.item()` on lambda.** A Python number has no gradient.
+# - **Lambda of shape `(H,)`.** It would be lined up with the tokens, the last
+#   axis of `(B, H, T)`. The operator refuses it: give `(1, H, 1)`.
+# - **A parity test in float32.** Rounding hides small errors. Use float64.
+#
+# ## Summary
+#
+# - A tensor is an array, autograd is the chain rule on a record, a module is
+#   parameters with a function.
+# - A differential layer has half the heads, each with two branches of the
+#   full width $D$ and values $2D$ wide. It has $6D$ parameters more than the
+#   plain layer it is matched with.
+# - The branches have an axis of their own: `(B, H, 2, T, D)`.
+# - Grouped heads share pairs of keys, branch by branch.
+# - Lambda is four vectors and a constant; its gradient is
+#   $-\sum d \cdot (A_2 v)$, passed on through the exponentials.
+# - Each rung of the ladder agrees with the one below, values and gradients,
+#   and four broken versions do not.
+#
+# ## Further reading
+#
+# - The authors' code, `microsoft/unilm`, folder `Diff-Transformer`: read the
+#   naive file beside the two others, and find the line with the trap. [U]
+# - Ye et al., *Differential Transformer*, arXiv 2410.05258, section 2.1 and
+#   the appendix with code. [P]
+# - *Differential Transformer V2*, the authors' post: the reasons for the
+#   changes above. [B2]
+# - Ainslie et al., *GQA*, arXiv 2305.13245: where grouped queries come from.
+# - The PyTorch tutorial *Autograd mechanics*, when you want to know what the
+#   record looks like.

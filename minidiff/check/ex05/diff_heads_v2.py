@@ -1,0 +1,205 @@
+"""Exercise 5.5: a whole module, the second version."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.ops import diff_attention
+
+
+class DiffHeadsV2(nn.Module):
+    """Differential attention V2: H heads, Hkv key/value heads, causal."""
+
+    def __init__(self, E: int, H: int, Hkv: int) -> None:
+        super().__init__()
+        self.H, self.Hkv, self.D = H, Hkv, E // (2 * H)
+        self.q_proj = nn.Linear(E, H * 2 * self.D, bias=False)
+        self.k_proj = nn.Linear(E, Hkv * self.D, bias=False)
+        self.v_proj = nn.Linear(E, Hkv * self.D, bias=False)
+        self.lambda_proj = nn.Linear(E, H, bias=False)
+        self.out_proj = nn.Linear(H * self.D, E, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, E) for x (B, T, E)."""
+        H, Hkv, D = self.H, self.Hkv, self.D
+        q = self.q_proj(x).unflatten(-1, (H, 2, D)).movedim(1, -2)
+        k = self.k_proj(x).unflatten(-1, (Hkv, 1, D)).movedim(1, -2)
+        v = self.v_proj(x).unflatten(-1, (Hkv, D)).movedim(1, -2)
+        lam = self.lambda_proj(x).sigmoid().transpose(1, 2)  # (B, H, T)
+        heads = diff_attention(q, k, v, lam)  # (B, H, T, D)
+        return self.out_proj(heads.transpose(1, 2).flatten(2))
+
+
+def _run(
+    answer: Callable[..., nn.Module],
+    sizes: tuple[int, int, int],
+    weights: dict[str, Tensor],
+    x: Tensor,
+) -> tuple[Tensor, Tensor] | None:
+    """Build the module, give it weights: its output, lambda's gradient."""
+    module = answer(*sizes).double()
+    with torch.no_grad():
+        for name, weight in weights.items():
+            getattr(module, name).weight.copy_(weight)
+    out = module(x)
+    if out is None:
+        return None
+    if out.requires_grad:
+        out.square().sum().backward()
+    grad = module.lambda_proj.weight.grad
+    if grad is None:
+        grad = torch.zeros(sizes[1], sizes[0])
+    return out, grad
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for seed, (B, T, D, H, Hkv) in enumerate(
+        [(1, 1, 4, 1, 1), (2, 5, 4, 2, 2), (1, 7, 2, 4, 2), (2, 4, 3, 3, 1)]
+    ):
+        E = 2 * H * D
+        generator = torch.Generator().manual_seed(seed)
+        shapes = {
+            "q_proj": (E, E),
+            "k_proj": (Hkv * D, E),
+            "v_proj": (Hkv * D, E),
+            "lambda_proj": (H, E),
+            "out_proj": (E, H * D),
+        }
+        weights = {
+            name: torch.randn(shape, generator=generator).double()
+            * (2 / E**0.5)
+            for name, shape in shapes.items()
+        }
+        x = torch.randn(B, T, E, generator=generator).double()
+        cases.append(
+            Case(
+                name=f"T = {T}, D = {D}, H = {H}, Hkv = {Hkv}",
+                args=((E, H, Hkv), weights, x),
+            )
+        )
+    return cases
+
+
+class _Wrong(DiffHeadsV2):
+    """The solution in parts, so that a mistake can replace one of them."""
+
+    options: dict[str, object] = {}  # noqa: RUF012
+
+    def queries(self, y: Tensor) -> Tensor:
+        return y.unflatten(-1, (self.H, 2, self.D)).movedim(1, -2)
+
+    def keys(self, y: Tensor) -> Tensor:
+        return y.unflatten(-1, (self.Hkv, 1, self.D)).movedim(1, -2)
+
+    def lam(self, y: Tensor) -> Tensor:
+        return y.sigmoid().transpose(1, 2)
+
+    def merge(self, heads: Tensor) -> Tensor:
+        return heads.transpose(1, 2).flatten(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k = self.queries(self.q_proj(x)), self.keys(self.k_proj(x))
+        v = self.keys(self.v_proj(x))[:, :, 0]
+        lam = self.lam(self.lambda_proj(x))
+        heads = diff_attention(q, k, v, lam, **self.options)
+        return self.out_proj(self.merge(heads))
+
+
+class _NoSigmoid(_Wrong):
+    def lam(self, y: Tensor) -> Tensor:
+        return y.transpose(1, 2)
+
+
+class _OneLambda(_Wrong):
+    def lam(self, y: Tensor) -> Tensor:
+        return y.mean().sigmoid()
+
+
+class _Halves(_Wrong):
+    def queries(self, y: Tensor) -> Tensor:
+        return y.unflatten(-1, (2, self.H, self.D)).permute(0, 3, 2, 1, 4)
+
+
+class _Swapped(_Wrong):
+    def queries(self, y: Tensor) -> Tensor:
+        return super().queries(y).flip(2)
+
+
+class _NotMoved(_Wrong):
+    def merge(self, heads: Tensor) -> Tensor:
+        B, _, T, _ = heads.shape
+        return heads.reshape(B, T, -1)
+
+
+class _Everything(_Wrong):
+    options = {"causal": False}  # noqa: RUF012
+
+
+class _Normed(_Wrong):
+    options = {"norm_scale": 1.0}  # noqa: RUF012
+
+
+EXERCISE = Exercise(
+    id="5.5",
+    cases=_cases,
+    solution=DiffHeadsV2,
+    run=_run,
+    mistakes=(
+        Mistake(
+            key="no sigmoid",
+            diagnosis="lambda_proj's output is used as it is. It goes "
+            "through a sigmoid first, which keeps lambda between 0 and 1.",
+            wrong=_NoSigmoid,
+        ),
+        Mistake(
+            key="one lambda",
+            diagnosis="One lambda is used for everything, and it looks at "
+            "later tokens. In V2 each token and head has its own: "
+            "(B, H, T).",
+            wrong=_OneLambda,
+        ),
+        Mistake(
+            key="halves of the columns",
+            diagnosis="Branch 1 is the first half of the query columns. The "
+            "two branches of a head stand side by side: (H, 2, D).",
+            wrong=_Halves,
+        ),
+        Mistake(
+            key="branches swapped",
+            diagnosis="The branches are swapped: this is A2 - lambda A1.",
+            wrong=_Swapped,
+        ),
+        Mistake(
+            key="heads merged unmoved",
+            diagnosis="The heads are reshaped without moving the tokens' "
+            "axis back: transpose (B, H, T, D) to (B, T, H, D) before "
+            "flattening.",
+            wrong=_NotMoved,
+        ),
+        Mistake(
+            key="not causal",
+            diagnosis="Every token sees the later ones. The operator is "
+            "causal unless told otherwise.",
+            wrong=_Everything,
+        ),
+        Mistake(
+            key="norm kept",
+            diagnosis="The heads are normalised as in V1. V2 has no headwise "
+            "norm: leave norm_scale alone.",
+            wrong=_Normed,
+        ),
+    ),
+    hints=(
+        "Five steps: queries, keys and values, lambda, the operator, the "
+        "merge. Write the shape of each beside it.",
+        "Cut the query columns into (H, 2, D), the key columns into "
+        "(Hkv, 1, D), the value columns into (Hkv, D), and move the tokens' "
+        "axis to -2. lambda must be (B, H, T).",
+        "lam = self.lambda_proj(x).sigmoid().transpose(1, 2); heads = "
+        "diff_attention(q, k, v, lam); then "
+        "self.out_proj(heads.transpose(1, 2).flatten(2)).",
+    ),
+)

@@ -1,0 +1,182 @@
+"""Checkpoints: one safetensors file, weights and how to rebuild the model."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from minidiff.model import DecoderLM, ModelConfig
+
+FORMAT = "minidiff"
+VERSION = "1"
+FILE_NAME = "checkpoint.safetensors"
+
+
+class Checkpoint(NamedTuple):
+    """What a file holds; optimizer and train are empty if not saved."""
+
+    config: ModelConfig
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    train: dict[str, Any]
+
+
+def save(model: DecoderLM, path: str | os.PathLike[str]) -> None:
+    """Write a model, and what is needed to build it again, to one file."""
+    save_checkpoint(path, model)
+
+
+def load(path: str | os.PathLike[str]) -> DecoderLM:
+    """Read a model from a file that ``save`` or ``train`` wrote.
+
+    ``path`` may also be the folder of a run. Weights are computed with in
+    float32, whatever they are stored in.
+
+    Raises ValueError naming the file, what came and what was expected.
+    """
+    path = checkpoint_path(path)
+    checkpoint = load_checkpoint(path)
+    model = DecoderLM(checkpoint.config)
+    restore_weights(model, checkpoint, path)
+    return model
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    model: DecoderLM,
+    optimizer: dict[str, Tensor] | None = None,
+    train: dict[str, Any] | None = None,
+) -> None:
+    """Write weights and, for resuming, optimiser tensors and train state.
+
+    The file appears whole or not at all: it is written under another name,
+    forced to the disk, and then renamed.
+    """
+    path = Path(path)
+    tensors = {f"model.{name}": p for name, p in _weights(model).items()}
+    for name, tensor in (optimizer or {}).items():
+        tensors[f"optimizer.{name}"] = tensor
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": json.dumps(model.config.to_dict()),
+        "train": json.dumps(train or {}),
+    }
+    temporary = path.with_name(path.name + ".part")
+    contiguous = {n: t.detach().contiguous() for n, t in tensors.items()}
+    save_file(contiguous, temporary, metadata)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint file onto the CPU.
+
+    Raises ValueError naming the file if it is missing, cut short, of another
+    program or of another version.
+    """
+    path = checkpoint_path(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            _check_metadata(path, metadata)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: cut short or not a safetensors file ({error}), "
+            "expected a minidiff checkpoint"
+        ) from error
+    try:
+        config = ModelConfig.from_dict(json.loads(metadata["model"]))
+        train = json.loads(metadata["train"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: the model or train entry cannot be read ({error}), "
+            "expected the JSON that minidiff writes"
+        ) from error
+    return Checkpoint(
+        config, _part(tensors, "model."), _part(tensors, "optimizer."), train
+    )
+
+
+def restore_weights(
+    model: DecoderLM, checkpoint: Checkpoint, path: str | os.PathLike[str]
+) -> None:
+    """Copy a checkpoint's weights into a model of the same shape.
+
+    Raises ValueError naming the file (``path``) and the first tensor that is
+    missing, that the model does not have, or whose shape differs.
+    """
+    weights = _weights(model)
+    check_tensors(path, "model.", checkpoint.model, weights)
+    with torch.no_grad():
+        for name, parameter in weights.items():
+            parameter.copy_(checkpoint.model[name])
+
+
+def check_tensors(
+    path: str | os.PathLike[str],
+    prefix: str,
+    got: dict[str, Tensor],
+    expected: dict[str, Tensor],
+) -> None:
+    """Raise ValueError unless names and shapes of two sets agree."""
+    for name in sorted(got.keys() ^ expected.keys()):
+        state = "is missing" if name in expected else "is not of this model"
+        raise ValueError(
+            f"{path}: tensor {prefix}{name} {state}, expected "
+            f"{len(expected)} tensors as the model has"
+        )
+    for name, tensor in expected.items():
+        if got[name].shape != tensor.shape:
+            raise ValueError(
+                f"{path}: tensor {prefix}{name} has shape "
+                f"{tuple(got[name].shape)}, expected {tuple(tensor.shape)}"
+            )
+
+
+def checkpoint_path(path: str | os.PathLike[str]) -> Path:
+    """Return the checkpoint in a run folder, or the file itself.
+
+    Raises ValueError if there is no such file.
+    """
+    path = Path(path)
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise ValueError(
+            f"{file}: no such file, expected a checkpoint or the folder of "
+            "a run"
+        )
+    return file
+
+
+def _weights(model: DecoderLM) -> dict[str, Tensor]:
+    # named_parameters gives a shared tensor once, so tied weights are too.
+    return dict(model.named_parameters())
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _check_metadata(path: Path, metadata: dict[str, str]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: a safetensors file of another program (format "
+            f"{metadata.get('format')!r}), expected format {FORMAT!r}"
+        )
+    if metadata.get("version") != VERSION:
+        raise ValueError(
+            f"{path}: version {metadata.get('version')!r} of the format, "
+            f"expected {VERSION!r}: use the minidiff that wrote it"
+        )

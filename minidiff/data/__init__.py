@@ -1,0 +1,26 @@
+"""Data: token batches that depend on nothing but a seed and a step."""
+
+from minidiff.data.corpus import (
+    Corpus,
+    Document,
+    read_folder,
+    standard_library,
+)
+from minidiff.data.needles import NeedleBatch, NeedleTask
+from minidiff.data.source import DataSource
+from minidiff.data.text import TextData
+from minidiff.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
+
+__all__ = [
+    "BPETokenizer",
+    "ByteTokenizer",
+    "Corpus",
+    "DataSource",
+    "Document",
+    "NeedleBatch",
+    "NeedleTask",
+    "TextData",
+    "Tokenizer",
+    "read_folder",
+    "standard_library",
+]

@@ -1,0 +1,153 @@
+"""Needle recall: key-value pairs hidden in noise, keys asked at the end."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidiff.data.source import IGNORE, check_batch_size, random_numbers
+
+
+class NeedleBatch(NamedTuple):
+    """A batch with where everything is; Q questions, N needles a row.
+
+    inputs, targets : (B, T) int64, targets -100 but at the questions
+    questions : (Q,) positions of the asked keys, the same in every row
+    needles : (B, N) positions of the values in the noise, left to right
+    answers : (B, Q) position of the value that each question asks for
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    questions: Tensor
+    needles: Tensor
+    answers: Tensor
+
+
+class Chance(NamedTuple):
+    """What is reached without once looking a key up."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeedleTask:
+    """Key-value pairs hidden in random tokens; some keys are asked again.
+
+    With 2 needles and 1 question a row of 12 tokens can look like this, k
+    and v for keys and values, a dot for noise::
+
+        . . k7 v3 . . . k2 v9 . . k7   ->   v3
+
+    Keys, values and noise are three separate sets of ids, in this order. In
+    one row no two needles share a key or a value. Each question draws its
+    needle anew, so earlier answers tell nothing about later ones: with every
+    needle asked just once, the last answer is known without its key.
+    """
+
+    needles: int = 2  # N, the least that leaves a choice
+    questions: int = 1  # Q, so that the row is nearly all noise
+    length: int = 64  # T; 20 seconds for 800 steps on two cores
+    keys: int = 64  # ids; several times N
+    values: int = 64  # ids; as many as keys
+    noise: int = 128  # ids; with the rest 256, as many as bytes
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError that names the first bad field."""
+        for name in ("needles", "questions", "noise"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)}, expected 1 or more"
+                )
+        for name in ("keys", "values"):
+            if getattr(self, name) < self.needles:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)}, expected at least "
+                    f"needles = {self.needles}, as no two needles share one"
+                )
+        least = 2 * self.needles + 2 * self.questions - 1
+        if self.length < least:
+            raise ValueError(
+                f"length: got {self.length}, expected at least {least} for "
+                f"{self.needles} needles and {self.questions} questions"
+            )
+        if self.seed < 0:
+            raise ValueError(f"seed: got {self.seed}, expected 0 or more")
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids; every id is below it."""
+        return self.keys + self.values + self.noise
+
+    @property
+    def chance(self) -> Chance:
+        """Guessing among the needles of the row: ln N nats, and 1/N right.
+
+        A model gets here once it tells values from noise and attends to
+        those alone. Only looking up the key leads further.
+        """
+        return Chance(math.log(self.needles), 1 / self.needles)
+
+    def batch(
+        self, step: int, batch_size: int, split: str = "train"
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of one step, int64 (B, T) each."""
+        sample = self.sample(step, batch_size, split)
+        return sample.inputs, sample.targets
+
+    def sample(
+        self, step: int, batch_size: int, split: str = "train"
+    ) -> NeedleBatch:
+        """Return a batch and the places of its needles and answers.
+
+        The validation rows are the same for every seed, so that runs can be
+        compared.
+        """
+        check_batch_size(batch_size)
+        seed = self.seed if split == "train" else 0
+        random = random_numbers(seed, split, step)
+        B, N, Q = batch_size, self.needles, self.questions
+        # One token more than the inputs: the last answer is only a target.
+        haystack = self.length + 1 - 2 * Q
+        row = np.arange(B)[:, None]
+
+        tokens = random.integers(
+            self.keys + self.values, self.vocab_size, (B, self.length + 1)
+        )
+        keys = _choose(random, B, self.keys, N)
+        values = self.keys + _choose(random, B, self.values, N)
+        # Places among haystack - N, then pushed apart to make room for pairs.
+        places = np.sort(_choose(random, B, haystack - N, N)) + np.arange(N)
+        tokens[row, places] = keys
+        tokens[row, places + 1] = values
+
+        asked = random.integers(0, N, (B, Q))
+        questions = haystack + 2 * np.arange(Q)
+        tokens[:, questions] = keys[row, asked]
+        tokens[:, questions + 1] = values[row, asked]
+        targets = np.full((B, self.length), IGNORE)
+        targets[:, questions] = tokens[:, questions + 1]
+        parts = (
+            tokens[:, :-1].copy(),
+            targets,
+            questions,
+            places + 1,
+            places[row, asked] + 1,
+        )
+        return NeedleBatch(*(torch.from_numpy(part) for part in parts))
+
+    def describe(self) -> dict[str, object]:
+        """What makes this data itself: all the fields."""
+        return {"kind": "needles", **asdict(self)}
+
+
+def _choose(
+    random: np.random.Generator, rows: int, total: int, count: int
+) -> np.ndarray:
+    """Different numbers below ``total`` in each row, (rows, count)."""
+    return random.random((rows, total)).argsort(axis=1)[:, :count]

@@ -1,0 +1,113 @@
+"""From text to token ids and back: bytes, or pairs of them merged (BPE)."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import tokenizers as hf
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back; ``decode(encode(text)) == text`` for any text."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids; every id is below it."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids; bytes that are not UTF-8 become U+FFFD."""
+        ...
+
+
+class ByteTokenizer:
+    """A token for each byte of the UTF-8 text: nothing to train or store."""
+
+    vocab_size = 256
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text: its UTF-8 bytes."""
+        return list(text.encode())
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids; bytes that are not UTF-8 become U+FFFD.
+
+        Raises ValueError if an id is not in 0 to 255.
+        """
+        return bytes(ids).decode(errors="replace")
+
+
+class BPETokenizer:
+    """Byte-level byte-pair encoding (Sennrich et al. 2016).
+
+    Starts from the 256 bytes and merges the commonest neighbours, so common
+    words are one token, and text it has never seen is still encoded exactly.
+    """
+
+    def __init__(self, tokenizer: hf.Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def train(
+        cls, texts: Iterable[str], vocab_size: int = 4096
+    ) -> "BPETokenizer":
+        """Learn merges from texts until there are ``vocab_size`` tokens.
+
+        Text with few repeated pairs can end with fewer. Raises ValueError if
+        ``vocab_size`` is below 256, the number of bytes.
+        """
+        if vocab_size < 256:
+            raise ValueError(
+                f"vocab_size: got {vocab_size}, expected 256 or more: the "
+                "bytes are in every byte-level vocabulary"
+            )
+        tokenizer = hf.Tokenizer(hf.models.BPE())
+        byte_level = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.pre_tokenizer = byte_level
+        tokenizer.decoder = hf.decoders.ByteLevel()
+        trainer = hf.trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "BPETokenizer":
+        """Read what ``save`` wrote.
+
+        Raises ValueError naming the file if it is not a tokenizer.
+        """
+        # The library raises bare Exception for whatever is wrong in a file.
+        try:
+            return cls(hf.Tokenizer.from_file(os.fspath(path)))
+        except Exception as error:
+            raise ValueError(
+                f"{path}: not a tokenizer, expected the JSON that "
+                f"BPETokenizer.save writes ({error})"
+            ) from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the vocabulary and merges as JSON."""
+        temporary = Path(f"{os.fspath(path)}.part")
+        temporary.write_text(self._tokenizer.to_str(), encoding="utf-8")
+        os.replace(temporary, path)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids; every id is below it."""
+        return self._tokenizer.get_vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text."""
+        return self._tokenizer.encode(text).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids; bytes that are not UTF-8 become U+FFFD."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=False)

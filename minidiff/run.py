@@ -1,0 +1,163 @@
+"""The folder of a training run: its log, its checkpoint, and resuming."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minidiff.checkpoint import (
+    FILE_NAME,
+    check_tensors,
+    load_checkpoint,
+    restore_weights,
+    save_checkpoint,
+)
+from minidiff.model import DecoderLM
+
+LOG_NAME = "log.jsonl"
+
+
+class Run:
+    """Writes a run's folder so that it can be killed at any moment.
+
+    Every step's line is in the log before a checkpoint counts that step as
+    done, and a checkpoint appears whole or not at all. So the log is never
+    behind the checkpoint; resuming cuts off what it is ahead.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: DecoderLM,
+        optimizer: torch.optim.Optimizer,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self._folder, self._model = folder, model
+        self._optimizer = optimizer
+        # As JSON gives it back (tuples become lists), to compare like things.
+        self._settings = json.loads(json.dumps(settings))
+        self._checkpoint_path = folder / FILE_NAME
+        self._log_path = folder / LOG_NAME
+
+    def begin(self) -> list[dict[str, Any]]:
+        """Start a new run; refuse a folder that holds one."""
+        for path in (self._checkpoint_path, self._log_path):
+            if path.exists():
+                raise ValueError(
+                    f"run_dir: {self._folder} already holds a run "
+                    f"({path.name}), expected resume=True or another folder"
+                )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # From the first step on there is a good checkpoint to fall back to.
+        self.checkpoint(0)
+        return []
+
+    def resume(self) -> list[dict[str, Any]]:
+        """Go back to the last checkpoint and return the log up to it."""
+        if not self._folder.is_dir():
+            raise ValueError(
+                f"run_dir: got {self._folder}, expected the folder of a run "
+                "to resume"
+            )
+        if not self._checkpoint_path.exists():
+            return self._resume_before_checkpoint()
+        path = self._checkpoint_path
+        checkpoint = load_checkpoint(path)
+        _compare(
+            path,
+            "model",
+            checkpoint.config.to_dict(),
+            self._model.config.to_dict(),
+        )
+        for name, settings in self._settings.items():
+            _compare(path, name, checkpoint.train.get(name, {}), settings)
+        restore_weights(self._model, checkpoint, path)
+        step = checkpoint.train["step"]
+        if step > 0:
+            self._restore_optimizer(checkpoint.optimizer)
+        return self._cut_log(step)
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append one line; it survives a kill right after."""
+        with self._log_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def checkpoint(self, step: int) -> None:
+        """Write weights, optimiser state and settings after ``step`` steps."""
+        save_checkpoint(
+            self._checkpoint_path,
+            self._model,
+            self._optimizer_tensors(),
+            {"step": step, **self._settings},
+        )
+
+    def _resume_before_checkpoint(self) -> list[dict[str, Any]]:
+        # Killed while the folder was being made: nothing is lost yet.
+        if self._log_path.exists():
+            raise ValueError(
+                f"run_dir: {self._folder} has a log but no "
+                f"{FILE_NAME}, expected both"
+            )
+        return self.begin()
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{name}.{key}": value
+            for name, parameter in self._model.named_parameters()
+            for key, value in self._optimizer.state[parameter].items()
+        }
+
+    def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
+        expected = {}
+        for name, parameter in self._model.named_parameters():
+            expected[f"{name}.step"] = torch.zeros(())
+            expected[f"{name}.exp_avg"] = parameter
+            expected[f"{name}.exp_avg_sq"] = parameter
+        check_tensors(
+            self._checkpoint_path, "optimizer.", dict(tensors), expected
+        )
+        for name, parameter in self._model.named_parameters():
+            device = parameter.device
+            self._optimizer.state[parameter] = {
+                "step": tensors[f"{name}.step"],
+                "exp_avg": tensors[f"{name}.exp_avg"].to(device),
+                "exp_avg_sq": tensors[f"{name}.exp_avg_sq"].to(device),
+            }
+
+    def _cut_log(self, steps: int) -> list[dict[str, Any]]:
+        """Drop what was logged after the checkpoint, a torn line too."""
+        lines = []
+        if self._log_path.exists():
+            text = self._log_path.read_text(encoding="utf-8")
+            lines = text.splitlines()[:steps]
+        try:
+            records = [json.loads(line) for line in lines]
+            whole = [r["step"] for r in records] == list(range(steps))
+        except (ValueError, TypeError, KeyError):
+            whole = False
+        if not whole:
+            raise ValueError(
+                f"{self._log_path}: expected the {steps} steps of the "
+                "checkpoint beside it, one a line"
+            )
+        temporary = self._log_path.with_name(LOG_NAME + ".part")
+        text = "".join(line + "\n" for line in lines)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, self._log_path)
+        return records
+
+
+def _compare(
+    path: Path, name: str, saved: Mapping[str, Any], given: Mapping[str, Any]
+) -> None:
+    """Raise ValueError naming the first setting that is not the run's."""
+    for key in sorted(saved.keys() | given.keys()):
+        if saved.get(key) != given.get(key):
+            raise ValueError(
+                f"{name}.{key}: got {given.get(key)!r}, expected "
+                f"{saved.get(key)!r} as in the run to resume ({path})"
+            )

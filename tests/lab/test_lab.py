@@ -1,0 +1,145 @@
+"""A chapter runs from top to bottom in a real JupyterLab, in a browser."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import committed
+import pages
+import pytest
+from builder import execute
+from conftest import need
+
+TOKEN = "for-the-test"
+CHAPTER = next(path for path in committed.CHAPTERS if "/03_" in path)
+START_SECONDS = 60
+RUN_SECONDS = 300
+SETTLED = """() => {
+  const at = document.querySelector('.jp-Notebook-ExecutionIndicator');
+  const busy = [...document.querySelectorAll('.jp-InputPrompt')];
+  return at?.dataset.status === 'idle'
+    && !busy.some(x => x.textContent.includes('*'));
+}"""
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def answers(url: str) -> bool:
+    """Whether a server is there."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Path:
+    """A reader's folder: the committed notebooks, away from the checkout."""
+    for path in committed.JOBS:
+        committed.export(path, tmp_path / "course")
+    return tmp_path / "course"
+
+
+@pytest.fixture
+def lab(reader: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a JupyterLab rooted there; stopped afterwards."""
+    need(pages.chromium(), "no Chromium: apt-get install chromium")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    env = execute.environment(1)
+    # None of the settings or workspaces of whoever runs the tests.
+    env["JUPYTER_CONFIG_DIR"] = str(tmp_path / "config")
+    env["JUPYTERLAB_WORKSPACES_DIR"] = str(tmp_path / "workspaces")
+    env["JUPYTERLAB_SETTINGS_DIR"] = str(tmp_path / "settings")
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser"]
+    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    command += [f"--IdentityProvider.token={TOKEN}"]
+    command += [f"--ServerApp.root_dir={reader}", "--ServerApp.ip=127.0.0.1"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    log = tmp_path / "lab.log"
+    with log.open("w") as out:
+        server = subprocess.Popen(
+            command, env=env, stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(f"{url}/api?token={TOKEN}"):
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield url
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def test_chapter_runs_top_to_bottom(lab: str, reader: Path, tmp_path: Path):
+    before = json.loads((reader / CHAPTER).read_text())
+    for cell in before["cells"]:  # so that what is saved was run here
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    (reader / CHAPTER).write_text(json.dumps(before))
+    with pages.browser() as chrome:
+        tab = chrome.new_page(viewport={"width": 1400, "height": 1000})
+        tab.goto(f"{lab}/lab/tree/{CHAPTER}?token={TOKEN}&reset")
+        panel = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell"
+        tab.wait_for_selector(panel, timeout=60_000)
+        tab.wait_for_function(SETTLED, timeout=60_000)
+        tab.locator(panel).first.click()
+        tab.click('.lm-MenuBar-itemLabel:text-is("Run")')
+        tab.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
+        tab.wait_for_timeout(1000)
+        tab.wait_for_function(SETTLED, timeout=RUN_SECONDS * 1000)
+        keep = os.environ.get("LAB_SCREENSHOT")
+        picture = tmp_path / "lab.png"
+        tab.screenshot(path=picture)
+        if keep:
+            shutil.copy(picture, keep)
+        assert picture.stat().st_size > 10_000
+        tab.keyboard.press("Control+s")
+        after = saved(reader / CHAPTER)
+    code = [c for c in after["cells"] if c["cell_type"] == "code"]
+    assert [c["execution_count"] for c in code] == [
+        n for n, _ in enumerate(code, 1)
+    ]
+    errors = [
+        "\n".join(out["traceback"])
+        for c in code
+        for out in c["outputs"]
+        if out["output_type"] == "error"
+        and "raises-exception" not in c["metadata"].get("tags", [])
+    ]
+    assert not errors, errors[0]
+    assert [c["source"] for c in after["cells"]] == [
+        c["source"] for c in before["cells"]
+    ]
+
+
+def saved(path: Path) -> dict:
+    """The notebook once Lab has written outputs into it."""
+    deadline = time.monotonic() + 30
+    while True:
+        nb = json.loads(path.read_text())
+        last = [c for c in nb["cells"] if c["cell_type"] == "code"][-1]
+        if last["execution_count"]:
+            return nb
+        assert time.monotonic() < deadline, "Lab did not save the notebook"
+        time.sleep(0.3)
