@@ -15,9 +15,6 @@ _HOME = {
     "MultiheadDiffAttentionV2": "minidiff.attention",
     "ModelConfig": "minidiff.model",
     "DecoderLM": "minidiff.model",
-    "TrainConfig": "minidiff.train",
-    "train": "minidiff.train",
-    "generate": "minidiff.generate",
     "save": "minidiff.checkpoint",
     "load": "minidiff.checkpoint",
 }

@@ -162,7 +162,7 @@ print("read:", read(letters0, first0 - 0.9 * second0))
 # run the cell. It draws what each lambda reads, and saves the picture as
 # `my_message.png` beside this notebook, for you to keep.
 
-# %% mystnb={"image": {"alt": "A table of lines of text: for lambda 0 the message reads as mostly wrong letters, for lambda 0.9 nearly all letters are right; right letters are dark, wrong ones pale orange."}}
+# %% mystnb={"image": {"alt": "A table of lines of text: for lambda 0 the message reads as mostly wrong letters, for lambda 0.9 most letters are right; right letters are black capitals, wrong ones small and orange."}}
 my_message = "ATTENTION IS NOISY"
 
 letters, first, second = hide(my_message)
@@ -171,15 +171,17 @@ for line, lam in enumerate((0.0, 0.3, 0.6, 0.9)):
     text = read(letters, first - lam * second)
     axis.text(-1, -line, f"lambda {lam}", ha="right", family="monospace")
     for i, (got, sent) in enumerate(zip(text, my_message, strict=True)):
-        colour = "black" if got == sent else plots.COLOURS[1]
-        axis.text(i, -line, got, color=colour, family="monospace")
-axis.set(xlim=(-8, len(my_message)), ylim=(-3.5, 0.8))
+        right = got == sent
+        colour = "black" if right else plots.COLOURS[1]
+        letter = got if right else got.lower()
+        axis.text(i, -line, letter, color=colour, family="monospace")
+axis.set(xlim=(-6, len(my_message)), ylim=(-3.5, 0.8))
 axis.axis("off")
 plots.save_figure(figure, "my_message.png")
 plt.show()
 
 # %% [markdown]
-# Black letters are right. Try a longer message, or change `shared=0.95` in
+# Black capitals are right, small orange letters are wrong. Try a longer message, or change `shared=0.95` in
 # `hide` and see how far down it still works.
 #
 # ## Where to go from here
