@@ -5,9 +5,7 @@ import numpy as np
 from minidiff.check.core import Case, Exercise, Mistake
 
 
-def subtract(
-    first: np.ndarray, second: np.ndarray, lam: float
-) -> np.ndarray:
+def subtract(first: np.ndarray, second: np.ndarray, lam: float) -> np.ndarray:
     """Return first minus lam times second.
 
     first and second: arrays of the same shape; lam: a number.
