@@ -26,7 +26,7 @@ from minidiff.train import TrainConfig, train
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "book" / "results" / "needle_sweep.json"
 KINDS, RATES, SEEDS = ("softmax", "diff"), (1e-3, 2e-3, 3e-3, 5e-3), range(5)
-STEPS = 300
+STEPS = 400
 
 
 def run(job: tuple[str, float, int]) -> dict[str, object]:
@@ -34,7 +34,7 @@ def run(job: tuple[str, float, int]) -> dict[str, object]:
     kind, lr, seed = job
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    task = NeedleTask(seed=seed)
+    task = NeedleTask(questions=2, repeats=False, seed=seed)
     model = DecoderLM(
         ModelConfig(
             vocab_size=task.vocab_size,

@@ -44,9 +44,10 @@ class NeedleTask:
         . . k7 v3 . . . k2 v9 . . k7   ->   v3
 
     Keys, values and noise are three separate sets of ids, in this order. In
-    one row no two needles share a key or a value. Each question draws its
-    needle anew, so earlier answers tell nothing about later ones: with every
-    needle asked just once, the last answer is known without its key.
+    one row no two needles share a key or a value. With ``repeats`` each
+    question draws its needle anew, so earlier answers tell nothing about
+    later ones. Without, no needle is asked twice: after N - 1 questions the
+    last answer is known without its key, as the value not yet said.
     """
 
     needles: int = 2  # N, the least that leaves a choice
@@ -55,6 +56,7 @@ class NeedleTask:
     keys: int = 64  # ids; several times N
     values: int = 64  # ids; as many as keys
     noise: int = 128  # ids; with the rest 256, as many as bytes
+    repeats: bool = True  # questions independent of each other
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -75,6 +77,11 @@ class NeedleTask:
             raise ValueError(
                 f"length: got {self.length}, expected at least {least} for "
                 f"{self.needles} needles and {self.questions} questions"
+            )
+        if not self.repeats and self.questions > self.needles:
+            raise ValueError(
+                f"questions: got {self.questions} without repeats, expected "
+                f"at most needles = {self.needles}"
             )
         if self.seed < 0:
             raise ValueError(f"seed: got {self.seed}, expected 0 or more")
@@ -126,7 +133,10 @@ class NeedleTask:
         tokens[row, places] = keys
         tokens[row, places + 1] = values
 
-        asked = random.integers(0, N, (B, Q))
+        if self.repeats:
+            asked = random.integers(0, N, (B, Q))
+        else:
+            asked = _choose(random, B, N, Q)
         questions = haystack + 2 * np.arange(Q)
         tokens[:, questions] = keys[row, asked]
         tokens[:, questions + 1] = values[row, asked]
