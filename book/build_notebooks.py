@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from builder import card, execute, guard, source
+from builder import card, execute, exercise_list, guard, source
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
@@ -152,6 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
         todo = jobs(ROOT, names)
     except ValueError as error:
         parser.error(str(error))
+    exercise_list.update(ROOT)
     force = os.environ.get("FORCE", "") not in ("", "0")
     return 1 if build_all(todo, ROOT, force) else 0
 

@@ -77,7 +77,7 @@ class MultiheadAttention(MultiheadBase):
         mask = visible(T, S, True, key_lengths, q.device)
         # A row that sees nothing must become zeros; all -inf would be NaN.
         seen = mask.any(-1, keepdim=True)
-        logits = _wide(q @ k.transpose(-1, -2) * D**-0.5)
+        logits = wide(q @ k.transpose(-1, -2) * D**-0.5)
         A = logits.masked_fill(~mask & seen, float("-inf")).softmax(-1)
         return A.masked_fill(~mask, 0)
 
@@ -151,8 +151,8 @@ class MultiheadDiffAttention(MultiheadBase):
         0.8 bfloat16 has steps of 0.004.
         """
         # Products and sums, not a matmul: autocast leaves these alone.
-        dot1 = (_wide(self.lambda_q1) * _wide(self.lambda_k1)).sum()
-        dot2 = (_wide(self.lambda_q2) * _wide(self.lambda_k2)).sum()
+        dot1 = (wide(self.lambda_q1) * wide(self.lambda_k1)).sum()
+        dot2 = (wide(self.lambda_q2) * wide(self.lambda_k2)).sum()
         return dot1.exp() - dot2.exp() + self.lam_init
 
     def attend(
@@ -217,7 +217,7 @@ class MultiheadDiffAttentionV2(MultiheadBase):
         float32 or wider, also under autocast and in a bfloat16 model.
         """
         with torch.autocast(x.device.type, enabled=False):
-            weight = _wide(self.lambda_proj.weight)
+            weight = wide(self.lambda_proj.weight)
             logits = linear(x.to(weight.dtype), weight)
         return logits.sigmoid().transpose(1, 2)
 
@@ -243,7 +243,7 @@ class MultiheadDiffAttentionV2(MultiheadBase):
         return attention_maps(q, k, self.lam(x), key_lengths=key_lengths)
 
 
-def _wide(x: Tensor) -> Tensor:
+def wide(x: Tensor) -> Tensor:
     """Return x in float32, or as it is where that is wider."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 

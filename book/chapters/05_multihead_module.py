@@ -400,14 +400,14 @@ print("the three steps give what the module gives")
 # does two things that later chapters explain: a rotation of `q` and `k` that
 # tells the model the order of tokens (chapter 7), and a cache for generation
 # (chapter 16). `head_sizes` checks the arguments and returns $D$ and
-# $H_{kv}$. `_wide` has lambda computed in float32 or wider, even in a model
+# $H_{kv}$. `wide` has lambda computed in float32 or wider, even in a model
 # that stores fewer digits.
 #
 # Read it with three questions. Where is the depth used? What is learned?
 # What happens without `head_norm`?
 
 # %%
-from minidiff.attention import _wide
+from minidiff.attention import wide
 from minidiff.multihead import MultiheadBase, head_sizes
 from minidiff.ops import AttentionMaps, attention_maps
 
@@ -463,8 +463,8 @@ class MultiheadDiffAttention(MultiheadBase):
         0.8 bfloat16 has steps of 0.004.
         """
         # Products and sums, not a matmul: autocast leaves these alone.
-        dot1 = (_wide(self.lambda_q1) * _wide(self.lambda_k1)).sum()
-        dot2 = (_wide(self.lambda_q2) * _wide(self.lambda_k2)).sum()
+        dot1 = (wide(self.lambda_q1) * wide(self.lambda_k1)).sum()
+        dot2 = (wide(self.lambda_q2) * wide(self.lambda_k2)).sum()
         return dot1.exp() - dot2.exp() + self.lam_init
 
     def attend(

@@ -70,6 +70,14 @@ def test_a_later_question_is_not_answered_by_elimination():
     assert 0.45 < same < 0.55
 
 
+def test_without_repeats_every_needle_is_asked_once():
+    task = NeedleTask(needles=3, questions=3, repeats=False)
+    sample = task.sample(0, 500)
+    assert torch.equal(sample.answers.sort(1).values, sample.needles)
+    first = (sample.answers[:, 0] == sample.needles[:, 0]).float().mean()
+    assert 0.25 < first < 0.42
+
+
 def test_chance_is_what_guessing_among_the_needles_gets():
     task = NeedleTask(needles=4, questions=8, length=64)
     sample = task.sample(0, 500)
@@ -101,6 +109,10 @@ def test_a_batch_depends_on_seed_split_and_step_alone():
         ({"needles": 9, "values": 8}, "values: got 8, expected at least"),
         ({"length": 4}, "length: got 4, expected at least 5"),
         ({"seed": -1}, "seed: got -1"),
+        (
+            {"questions": 3, "repeats": False},
+            "questions: got 3 without repeats, expected at most",
+        ),
     ],
 )
 def test_bad_input_is_named(arguments, message):
