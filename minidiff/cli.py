@@ -1,19 +1,12 @@
 """The command line: ``minidiff train``, ``generate`` and ``check``."""
 
 import argparse
-import json
-import os
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-# The rest of the package is imported where it is used: PyTorch takes a
-# second to load, and --help should not.
-
-RUN_NAME = "run.json"
-TOKENIZER_NAME = "tokenizer.json"
+from minidiff import commands
 
 _EPILOG = """examples:
   minidiff train --data needles --attention diff --out runs/needles
@@ -78,11 +71,11 @@ def build_parser() -> argparse.ArgumentParser:
         "differential or plain attention.",
         epilog=_EPILOG,
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_train(commands)
-    _add_generate(commands)
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(subparsers)
+    _add_generate(subparsers)
     check = _parser(
-        commands.add_parser,
+        subparsers.add_parser,
         name="check",
         help="say which exercises are solved in notebooks",
         description="Run the checks of each notebook's exercises and print "
@@ -90,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="example:\n  minidiff check class/*.ipynb\n",
     )
     check.add_argument("notebooks", nargs="+", metavar="NOTEBOOK")
-    check.set_defaults(run=_check)
+    check.set_defaults(run=commands.check)
     return parser
 
 
@@ -100,15 +93,15 @@ def _parser(make: Any, **options: Any) -> argparse.ArgumentParser:
     )
 
 
-def _add_train(commands: Any) -> None:
+def _add_train(subparsers: Any) -> None:
     train = _parser(
-        commands.add_parser,
+        subparsers.add_parser,
         name="train",
         help="train a model, or go on with a run",
         description="Train a small decoder and keep it in a run folder.",
         epilog=_TRAIN_EPILOG,
     )
-    train.set_defaults(run=_train)
+    train.set_defaults(run=commands.train, default_of=train.get_default)
     add = train.add_argument
     add("--out", required=True, metavar="RUN", help="the run folder, new")
     add(
@@ -195,15 +188,15 @@ def _add_train(commands: Any) -> None:
     )
 
 
-def _add_generate(commands: Any) -> None:
+def _add_generate(subparsers: Any) -> None:
     generate = _parser(
-        commands.add_parser,
+        subparsers.add_parser,
         name="generate",
         help="continue a prompt with a trained model",
         description="Sample text from the model in a run folder.",
         epilog=_GENERATE_EPILOG,
     )
-    generate.set_defaults(run=_generate)
+    generate.set_defaults(run=commands.generate)
     add = generate.add_argument
     add("folder", metavar="RUN", help="a folder that minidiff train made")
     add("--prompt", required=True, help="the text to continue")
@@ -226,226 +219,6 @@ def _add_generate(commands: Any) -> None:
         "(default: 1, all)",
     )
     add("--seed", type=int, help="makes the sample repeatable")
-
-
-def _train(arguments: argparse.Namespace) -> None:
-    import torch
-
-    from minidiff.model import DecoderLM, ModelConfig
-    from minidiff.train import TrainConfig, train
-
-    out = Path(arguments.out)
-    settings = _settings(arguments, out)
-    config = TrainConfig(
-        steps=settings["steps"],
-        batch_size=settings["batch_size"],
-        lr=settings["lr"],
-        warmup_steps=min(TrainConfig.warmup_steps, settings["steps"]),
-    )
-    device = _device(settings["device"])
-    data = _data(settings, out)
-    model_config = ModelConfig(
-        vocab_size=data.vocab_size,
-        embed_dim=settings["width"],
-        num_layers=settings["layers"],
-        num_heads=settings["heads"],
-        attention=settings["attention"],
-        max_length=settings["length"],
-    )
-    torch.manual_seed(settings["seed"])
-    model = DecoderLM(model_config).to(device)
-    if not arguments.resume:
-        _write_json(out / RUN_NAME, _card(arguments, settings))
-    print(
-        f"{settings['attention']}: {model.num_parameters():,} parameters, "
-        f"{config.steps} steps of {config.batch_size} x "
-        f"{settings['length']} tokens on {device}"
-    )
-    log = train(model, data, config, run_dir=out, resume=arguments.resume)
-    last = log[-1]
-    print(
-        f"validation loss {last['valid_loss']:.4f}, accuracy "
-        f"{last['valid_accuracy']:.3f}; the run is in {out}"
-    )
-    if settings["data"] == "needles":
-        print(
-            f"guessing among the needles: loss {data.chance.loss:.4f}, "
-            f"accuracy {data.chance.accuracy:.3f}"
-        )
-
-
-def _settings(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """Return the options that make the run; on resuming, the run's own."""
-    names = (
-        "data tokenizer vocab_size length needles seed attention width "
-        "layers heads steps batch_size lr device"
-    ).split()
-    given = {name: getattr(arguments, name) for name in names}
-    if not arguments.resume:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ValueError(
-                f"--out: {out} is not empty, expected a new folder, or "
-                "--resume to go on with the run in it"
-            )
-        if given["data"] not in ("stdlib", "needles"):
-            given["data"] = str(Path(given["data"]).expanduser().resolve())
-        return given
-    saved = read_card(out)["settings"]
-    parser = build_parser()
-    defaults = parser.parse_args(["train", "--out", str(out)])
-    for name in names:
-        typed = given[name] != getattr(defaults, name)
-        if typed and given[name] != saved[name]:
-            raise ValueError(
-                f"--{name.replace('_', '-')}: got {given[name]!r}, expected "
-                f"{saved[name]!r} as in the run to resume, or nothing"
-            )
-    return saved
-
-
-def _data(settings: dict[str, Any], out: Path) -> Any:
-    from minidiff.data import (
-        BPETokenizer,
-        ByteTokenizer,
-        NeedleTask,
-        TextData,
-        read_folder,
-        standard_library,
-    )
-
-    if settings["data"] == "needles":
-        return NeedleTask(
-            needles=settings["needles"],
-            length=settings["length"],
-            seed=settings["seed"],
-        )
-    if settings["data"] == "stdlib":
-        corpus = standard_library()
-    else:
-        corpus = read_folder(settings["data"])
-    if corpus.skipped:
-        print(
-            f"skipped {len(corpus.skipped)} files that are not UTF-8 text, "
-            f"such as {corpus.skipped[0]}"
-        )
-    tokenizer = ByteTokenizer()
-    if settings["tokenizer"] == "bpe":
-        path = out / TOKENIZER_NAME
-        if path.exists():
-            tokenizer = BPETokenizer.load(path)
-        else:
-            texts = (document.text for document in corpus.train)
-            tokenizer = BPETokenizer.train(texts, settings["vocab_size"])
-            out.mkdir(parents=True, exist_ok=True)
-            tokenizer.save(path)
-    return TextData.from_corpus(
-        corpus, tokenizer, length=settings["length"], seed=settings["seed"]
-    )
-
-
-def _generate(arguments: argparse.Namespace) -> None:
-    import torch
-
-    from minidiff.checkpoint import load
-    from minidiff.data import BPETokenizer, ByteTokenizer
-    from minidiff.generate import generate
-
-    folder = Path(arguments.folder)
-    settings = read_card(folder)["settings"]
-    if settings["data"] == "needles":
-        raise ValueError(
-            f"RUN: {folder} was trained on needles, expected a model of text"
-        )
-    tokenizer = ByteTokenizer()
-    if settings["tokenizer"] == "bpe":
-        tokenizer = BPETokenizer.load(folder / TOKENIZER_NAME)
-    model = load(folder)
-    prompt = tokenizer.encode(arguments.prompt)
-    if not prompt:
-        raise ValueError(
-            "--prompt: got no text, expected one character or more"
-        )
-    new = arguments.max_new_tokens
-    row = generate(
-        model,
-        torch.tensor([prompt]),
-        max_new_tokens=model.config.max_length - len(prompt)
-        if new is None
-        else new,
-        temperature=arguments.temperature,
-        top_p=arguments.top_p,
-        seed=arguments.seed,
-    )
-    print(tokenizer.decode(row[0].tolist()))
-
-
-def _check(arguments: argparse.Namespace) -> int | None:
-    from minidiff.check import teacher
-
-    return teacher.main(arguments.notebooks)
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """Read a run folder's ``run.json``; ValueError if there is none."""
-    path = folder / RUN_NAME
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        card["settings"]["data"]
-    except FileNotFoundError:
-        raise ValueError(
-            f"RUN: {path} does not exist, expected a folder that "
-            "minidiff train made"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a run's card ({error})") from error
-    return card
-
-
-def _card(
-    arguments: argparse.Namespace, settings: dict[str, Any]
-) -> dict[str, Any]:
-    import platform
-    from importlib.metadata import version
-
-    import torch
-
-    device = settings["device"]
-    if device.startswith("cuda"):
-        device = f"{device} ({torch.cuda.get_device_name(device)})"
-    return {
-        "command": arguments.command,
-        "settings": settings,
-        "device": device,
-        "threads": torch.get_num_threads(),
-        "platform": platform.platform(),
-        "versions": {
-            "python": platform.python_version(),
-            **{n: version(n) for n in ("minidiff", "torch", "numpy")},
-        },
-    }
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"--device: got {name!r}, expected one this PyTorch can use "
-            f"({reason})"
-        ) from error
-    return device
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    text = json.dumps(value, indent=2) + "\n"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

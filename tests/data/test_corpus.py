@@ -73,7 +73,7 @@ def test_line_ends_are_made_equal(tmp_path):
 
 
 def test_nothing_to_read_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="path: got .*nowhere"):
+    with pytest.raises(ValueError, match=r"path: got .*nowhere"):
         read_folder(tmp_path / "nowhere")
     (tmp_path / "nul.bin").write_bytes(b"\0")
     with pytest.raises(ValueError, match=r"no text \(1 files"):

@@ -1,0 +1,101 @@
+"""The command line, run as a person runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from minidiff.cli import main
+
+TINY = [
+    *("--width", "16", "--layers", "1", "--heads", "2"),
+    *("--steps", "4", "--batch-size", "4", "--length", "24"),
+]
+
+
+@pytest.fixture
+def texts(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i in range(20):
+        (folder / f"{i}.txt").write_text(f"file {i}: " + "la li lu " * 30)
+    (folder / "picture.bin").write_bytes(b"\xff\xfe\x00\x01")
+    return folder
+
+
+@pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
+def test_train_then_generate(tmp_path, texts, capsys, tokenizer):
+    run = str(tmp_path / "run")
+    train = ["train", "--data", str(texts), "--out", run, *TINY]
+    train += ["--tokenizer", tokenizer, "--vocab-size", "300"]
+    assert main(train) == 0
+    out = capsys.readouterr().out
+    assert "skipped 1 files" in out and "picture.bin" in out
+    assert "validation loss" in out
+    card = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert card["command"].startswith("minidiff train --data")
+    assert card["settings"]["attention"] == "diff"
+    assert {"python", "torch", "minidiff"} <= set(card["versions"])
+    ask = ["generate", run, "--prompt", "la ", "--seed", "1"]
+    assert main([*ask, "--max-new-tokens", "5"]) == 0
+    assert capsys.readouterr().out.startswith("la ")
+    assert main(["train", "--out", run, "--resume"]) == 0
+
+
+def test_needles_say_what_guessing_gives(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", "--data", "needles", "--out", run, *TINY]) == 0
+    assert "guessing among the needles: loss 0.6931" in capsys.readouterr().out
+    assert main(["generate", run, "--prompt", "x"]) == 2
+    assert "expected a model of text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "--data", "/nowhere", "--out", "{}/r"], "path: got"),
+        (["train", "--out", "{}"], "is not empty"),
+        (["train", "--out", "{}", "--resume"], "run.json does not exist"),
+        (["generate", "{}", "--prompt", "x"], "run.json does not exist"),
+        (
+            ["train", "--data", "needles", "--heads", "3", "--out", "{}/r"],
+            "embed_dim: got 64",
+        ),
+        (["train", "--device", "toaster", "--out", "{}/r"], "--device: got"),
+    ],
+)
+def test_errors_are_one_line(tmp_path, capsys, arguments, says):
+    (tmp_path / "something").write_text("x")
+    assert main([a.format(tmp_path) for a in arguments]) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1
+    assert err.startswith("minidiff: error: ")
+
+
+def test_resuming_with_another_setting_is_refused(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", "--data", "needles", "--out", run, *TINY]) == 0
+    assert main(["train", "--out", run, "--resume", "--lr", "0.1"]) == 2
+    assert "--lr: got 0.1, expected 0.003" in capsys.readouterr().err
+
+
+def test_help_teaches_and_loads_nothing_heavy():
+    code = (
+        "import sys; from minidiff.cli import main\n"
+        "try: main(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for word in ("examples:", "--attention", "(default: 0.003)", "--resume"):
+        assert word in done.stdout
+
+
+def test_check_prints_a_table(tmp_path, capsys):
+    (tmp_path / "03_no.ipynb").write_text("{")
+    assert main(["check", str(tmp_path / "03_no.ipynb")]) == 1
+    assert "not readable" in capsys.readouterr().out
