@@ -64,20 +64,9 @@ def train(arguments: argparse.Namespace) -> None:
 def _settings(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Return the options that make the run; on resuming, the run's own."""
     names = [
-        "data",
-        "tokenizer",
-        "vocab_size",
-        "length",
-        "needles",
-        "seed",
-        "attention",
-        "width",
-        "layers",
-        "heads",
-        "steps",
-        "batch_size",
-        "lr",
-        "device",
+        *("data", "tokenizer", "vocab_size", "length", "needles", "seed"),
+        *("attention", "width", "layers", "heads"),
+        *("steps", "batch_size", "lr", "device"),
     ]
     given = {name: getattr(arguments, name) for name in names}
     if not arguments.resume:

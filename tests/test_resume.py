@@ -1,139 +1,181 @@
-"""A run goes on after anything, bit for bit, or says why it cannot."""
-
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from test_train import DATA, SHORT, make
 
+from minidiff.data import NeedleTask
 from minidiff.train import train
-from tests import small
 
-RUN = """
+# Checkpoints every 5 steps, so that most kills land between two of them.
+PROGRAM = """
 import sys, torch
 torch.set_num_threads(1)
-from minidiff.train import train
-from tests import small
-train(small.model(), small.TASK, small.config(steps=100000),
-      run_dir=sys.argv[1], progress=False)
+from minidiff.data import NeedleTask
+from minidiff.model import DecoderLM, ModelConfig
+from minidiff.train import TrainConfig, train
+data = NeedleTask(length=16, keys=8, values=8, noise=16)
+torch.manual_seed(0)
+model = DecoderLM(ModelConfig(
+    vocab_size=data.vocab_size, embed_dim=32, num_layers=2, num_heads=4,
+    max_length=16))
+config = TrainConfig(
+    steps=60, batch_size=8, eval_every=10, eval_batches=1,
+    checkpoint_every=5)
+train(model, data, config, run_dir=sys.argv[1],
+      resume=sys.argv[2] == "resume", progress=False)
 """
 
 
-def go(folder, resume=False, attention="diff", task=small.TASK, **changes):
+def start(folder, mode):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder), mode], env=environment
+    )
+
+
+def kill_after(process, log, lines):
+    """Kill a process, as the kernel would, once the log is that long."""
+    deadline = time.monotonic() + 120
+    while not log.exists() or log.read_bytes().count(b"\n") < lines:
+        assert process.poll() is None, "the run ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
+def test_after_kill_9_the_losses_are_the_same_bit_for_bit(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert start(whole, "new").wait() == 0
+    log = broken / "log.jsonl"
+    mode = "new"
+    for lines in (3, 17, 38):
+        kill_after(start(broken, mode), log, lines)
+        mode = "resume"
+    assert start(broken, "resume").wait() == 0
+    assert log.read_bytes() == (whole / "log.jsonl").read_bytes()
+    # Weights and optimiser alike. The files' headers may differ in order.
+    ends = [load_file(f / "checkpoint.safetensors") for f in (whole, broken)]
+    assert ends[0].keys() == ends[1].keys()
+    assert all(torch.equal(ends[0][n], ends[1][n]) for n in ends[0])
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch):
+    """A run that stopped at step 5: log ahead of the checkpoint of four."""
+    import minidiff.train
+
+    real = minidiff.train._step
+
+    def stop(model, data, optimizer, step, config):
+        if step == 5:
+            raise KeyboardInterrupt
+        return real(model, data, optimizer, step, config)
+
+    monkeypatch.setattr(minidiff.train, "_step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(make(), DATA, SHORT, run_dir=tmp_path, progress=False)
+    monkeypatch.setattr(minidiff.train, "_step", real)
+    return tmp_path
+
+
+def resume(folder, model=None, data=DATA, config=SHORT):
     return train(
-        small.model(attention, seed=5 if resume else 0),
-        task,
-        small.config(**changes),
+        model or make(),
+        data,
+        config,
         run_dir=folder,
-        resume=resume,
+        resume=True,
         progress=False,
     )
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def test_log_is_cut_to_the_checkpoint(stopped):
+    path = stopped / "log.jsonl"
+    assert len(path.read_text().splitlines()) == 5
+    # A line torn by the kill, too.
+    with path.open("a") as file:
+        file.write('{"step": 5, "lo')
+    log = resume(stopped)
+    assert log == train(make(), DATA, SHORT, progress=False)
+    assert [json.loads(x) for x in path.read_text().splitlines()] == log
 
 
-def test_after_kill_9_the_losses_are_the_same_bit_for_bit(
-    tmp_path, one_thread
-):
-    folder = tmp_path / "run"
-    child = subprocess.Popen([sys.executable, "-c", RUN, folder])
-    log = folder / "log.jsonl"
-    deadline = time.monotonic() + 120
-    while not log.exists() or log.read_text().count("\n") < 30:
-        assert child.poll() is None, "the run ended by itself"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    # The plan was 100000 steps: the schedule depends on it, so both runs
-    # below keep it and are stopped by their data at step 60.
-    lengths = []
-    for run_dir, resume in ((folder, True), (tmp_path / "whole", False)):
-        task = StopsAt(60)
-        with pytest.raises(KeyboardInterrupt):
-            go(run_dir, resume, task=task, steps=100000)
-        lengths.append(task.first)
-    assert 0 < lengths[0] <= 60 and lengths[1] == 0
-    resumed, whole = (
-        (tmp_path / name / "log.jsonl").read_text()
-        for name in ("run", "whole")
-    )
-    assert resumed == whole
-    assert whole.count("\n") == 60
+def test_resuming_does_not_need_the_same_first_weights(stopped):
+    model = make()
+    for parameter in model.parameters():
+        torch.nn.init.ones_(parameter.data)
+    assert resume(stopped, model) == train(make(), DATA, SHORT, progress=False)
 
 
-class StopsAt:
-    """The small task, interrupted when a step is asked for."""
-
-    vocab_size = small.TASK.vocab_size
-    describe = staticmethod(small.TASK.describe)
-
-    def __init__(self, step):
-        self.last, self.first = step, None
-
-    def batch(self, step, batch_size, split="train"):
-        if split == "train":
-            self.first = step if self.first is None else self.first
-            if step == self.last:
-                raise KeyboardInterrupt
-        return small.TASK.batch(step, batch_size, split)
+def test_a_finished_run_is_returned_as_it_was(tmp_path):
+    log = train(make(), DATA, SHORT, run_dir=tmp_path, progress=False)
+    assert resume(tmp_path) == log
 
 
-def test_a_torn_last_line_is_dropped(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        go(tmp_path, task=StopsAt(7))
-    with (tmp_path / "log.jsonl").open("a") as log:
-        log.write('{"step": 7, "lo')
-    resumed = go(tmp_path, resume=True)
-    assert resumed == go(tmp_path / "whole")
-
-
-def test_resuming_a_finished_run_changes_nothing(tmp_path):
-    log = go(tmp_path)
-    before = (tmp_path / "checkpoint.safetensors").read_bytes()
-    assert go(tmp_path, resume=True) == log
-    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
-
-
-def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
-    go(tmp_path)
-    before = (tmp_path / "log.jsonl").read_text()
+def test_a_folder_with_a_run_is_refused(stopped):
+    before = (stopped / "log.jsonl").read_bytes()
     with pytest.raises(ValueError, match="already holds a run"):
-        go(tmp_path)
-    assert (tmp_path / "log.jsonl").read_text() == before
+        train(make(), DATA, SHORT, run_dir=stopped, progress=False)
+    assert (stopped / "log.jsonl").read_bytes() == before
+
+
+def test_killed_before_the_first_checkpoint_starts_again(tmp_path):
+    assert resume(tmp_path) == train(make(), DATA, SHORT, progress=False)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lr": 1e-4}, r"config\.lr: got 0\.0001, expected 0\.003"),
-        ({"attention": "softmax"}, r"model\.attention: got 'softmax'"),
-        ({"steps": 13}, r"config\.steps: got 13, expected 12"),
+        (
+            {"config": replace(SHORT, lr=0.1)},
+            r"config\.lr: got 0.1, expected 0.003",
+        ),
+        ({"config": replace(SHORT, betas=(0.8, 0.9))}, r"config\.betas: got"),
+        ({"config": replace(SHORT, steps=7)}, r"config\.steps: got 7"),
+        ({"data": replace(DATA, seed=1)}, r"data\.seed: got 1, expected 0"),
+        ({"data": replace(DATA, keys=3, noise=5)}, r"data\.keys: got 3"),
+        (
+            {"model": make("softmax")},
+            r"model\.attention: got 'softmax', expected 'diff'",
+        ),
     ],
 )
-def test_another_setting_is_refused_by_name(tmp_path, changes, message):
-    go(tmp_path)
+def test_another_setting_is_refused_by_name(stopped, changes, message):
     with pytest.raises(ValueError, match=message):
-        go(tmp_path, resume=True, **changes)
+        resume(stopped, **changes)
 
 
-def test_a_log_that_lost_lines_is_refused(tmp_path):
-    go(tmp_path)
-    log = tmp_path / "log.jsonl"
-    log.write_text("\n".join(log.read_text().splitlines()[1:]) + "\n")
-    with pytest.raises(ValueError, match="expected the 12 steps"):
-        go(tmp_path, resume=True)
+def test_a_damaged_log_is_named(stopped):
+    path = stopped / "log.jsonl"
+    path.write_text("".join(path.read_text().splitlines(True)[1:]))
+    with pytest.raises(ValueError, match=r"log\.jsonl: expected the 4 steps"):
+        resume(stopped)
 
 
-def test_nothing_to_resume(tmp_path):
-    with pytest.raises(ValueError, match="expected the folder of a run"):
-        go(tmp_path / "nowhere", resume=True)
+def test_a_log_without_checkpoint_is_named(stopped):
+    (stopped / "checkpoint.safetensors").unlink()
+    with pytest.raises(ValueError, match="has a log but no checkpoint"):
+        resume(stopped)
+
+
+def test_nothing_to_resume_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"run_dir: got .*nowhere"):
+        resume(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="resume: got True without run_dir"):
+        train(
+            make(),
+            NeedleTask(needles=1, length=8, keys=4, values=4, noise=4),
+            SHORT,
+            resume=True,
+            progress=False,
+        )

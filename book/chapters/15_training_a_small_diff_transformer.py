@@ -9,9 +9,10 @@
 # %% [markdown]
 # # 15. Training a small DIFF Transformer beside a plain one
 #
-# By the end of this chapter you will have shown, with five seeds, a task that
-# small differential models learn and equally large plain ones mostly do not,
-# and a task where the two cannot be told apart.
+# By the end of this chapter you will have shown, with five seeds, that small
+# differential models learn to take away what they have already said, more
+# surely than plain ones of equal size; and that in a short training on text
+# the plain ones are ahead.
 #
 # {card}
 #
@@ -58,10 +59,11 @@ plots.use_style()
 # stays within a few minutes on two cores. With more steps all curves go
 # lower; try it when you have read to the end.
 
-# %% tags=["parameters"] quick={"SEEDS": [0, 1], "RACE_STEPS": 6, "TEXT_STEPS": 6}
+# %% tags=["parameters"] quick={"SEEDS": [0, 1], "RACE_STEPS": 6, "TEXT_STEPS": 6, "TEXT_SEEDS": [0]}
 SEEDS = [0, 1, 2, 3, 4]
 RACE_STEPS = 400
-TEXT_STEPS = 300
+TEXT_STEPS = 250
+TEXT_SEEDS = [0, 1]
 
 # %% [markdown]
 # ## A cold open: 192 numbers
@@ -346,19 +348,19 @@ answers = {kind: print_hits(kind, models[kind]) for kind in models}
 
 # %% tags=["needs-training"]
 first, second = answers["diff"].T
-assert (abs(first - 0.5) < 0.12).all(), "the first question is a guess"
+assert (abs(first - 0.5) < 0.15).all(), "the first question is a guess"
 assert second.mean() > 0.85, "the second one is nearly certain"
-assert second.mean() > answers["softmax"][:, 1].mean() + 0.15
+assert second.mean() > answers["softmax"][:, 1].mean()
+assert gaps.mean() > 0.1
 print("differential: a guess first, then the value not said yet")
 
 # %% [markdown]
 # Nobody uses the keys: the first answer is right about every second time in
 # all ten runs, a guess between the two values. That stair needs more steps
-# than a chapter has. The second answer is where the kinds part. The
-# differential models say the remaining value, nearly always, for every seed
-# on our machines. Most plain models guess again. Look closely at yours: now
-# and then a plain one finds the stair as well, so it is not impossible for
-# them, only harder.
+# than a chapter has. The second answer is where the kinds part. On our
+# machines the differential models say the remaining value nearly always, for
+# every seed. Of the plain models some do and some guess again. So it is not
+# impossible for them, only harder.
 #
 # ### Is it the learning rate?
 #
@@ -385,7 +387,24 @@ for lr in sorted({run["lr"] for run in record["runs"]}):
 
 # %% [markdown]
 # Here the two questions are counted together: one half is the second stair,
-# three quarters the third. READ_SWEEP
+# three quarters the third. Count the runs that have clearly left the second.
+
+# %%
+for kind in ("softmax", "diff"):
+    runs = [r for r in record["runs"] if r["kind"] == kind]
+    found = sum(r["valid_accuracy"] > 0.6 for r in runs)
+    print(f"{kind:8s} {found} of {len(runs)} runs found the third stair")
+for lr in {run["lr"] for run in record["runs"]}:
+    at_rate = [r for r in record["runs"] if r["lr"] == lr]
+    diffs = [r["valid_loss"] for r in at_rate if r["kind"] == "diff"]
+    plains = [r["valid_loss"] for r in at_rate if r["kind"] == "softmax"]
+    assert max(diffs) < min(plains)
+print("at each rate the worst differential loss is below the best plain one")
+
+# %% [markdown]
+# The rate used above is the one that suits the *plain* model best of the
+# four, by its mean loss. Choosing it the other way round would have been
+# kinder to the differential one.
 #
 # ### The control that fails
 #
@@ -409,17 +428,11 @@ print("validation loss by seed:", losses.round(2))
 
 # %% tags=["needs-training"]
 assert answers["lambda 0"][:, 1].mean() < second.mean() - 0.15
-assert losses.mean() < final["softmax"].mean()
-print("without the subtraction the third stair is gone;")
-print("the loss is still below the plain one's: that part is the norm's")
+print("without the subtraction the second answer is a guess again")
 
 # %% [markdown]
-# Without the subtraction the second answer is a guess again. So it is the
-# subtraction that finds the third stair. But compare the losses: with lambda
-# at 0 they are still below the plain model's. That part of the gap belongs to
-# the headwise norm, which speeds up the way to the second stair. A comparison
-# of DIFF with a plain model alone would have credited the subtraction with
-# both.
+# So it is the subtraction that finds the third stair. The norm alone does
+# not; look back and compare with the plain models, which have neither.
 #
 # ## Inside the trained models
 #
@@ -438,66 +451,61 @@ for layer in range(diff.config.num_layers):
 
 # %% [markdown]
 # Now the maps, at the last question of a row. By then the model has seen its
-# own first answer, so the row holds the value already said *twice*: where it
-# was hidden, and where it was said. Where does each map look?
+# own first answer. To leave it out, some map must look at it. So we ask, for
+# each trained model: which head, in which layer, has the map that looks
+# hardest at the answer already given? And what weight does it have in the
+# difference?
 
 
 # %%
-def weights_at_last_question(model: DecoderLM, kind: str) -> list:
-    """Mean weight by layer and map on four kinds of keys, 256 new rows."""
+def hardest_look(model: DecoderLM) -> tuple[int, int, np.ndarray]:
+    """Layer, head, and its mean weights (A1, A2, A) on the first answer."""
     batch = NeedleTask(**TASK).sample(0, 256, "valid")
-    noise = batch.inputs >= task.keys + task.values
+    answer = batch.questions[0] + 1
     with torch.no_grad():
         _, maps = model(batch.inputs, return_maps=True)
-    table = []
-    for layer in maps:
-        for A in layer if kind == "diff" else (layer,):
-            w = A[:, :, -1].mean(1)  # (B, S): the last query, mean of heads
-            said, other = w.gather(1, batch.answers).mean(0)
-            again = w[:, batch.questions[0] + 1].mean()
-            on_noise = (w * noise).sum(-1).mean()
-            table.append([float(x) for x in (other, said, again, on_noise)])
-    return table
+    # (layers, 3, heads): the last query's weight on the answer's place.
+    looks = torch.stack(
+        [torch.stack([A[:, :, -1, answer].mean(0) for A in m]) for m in maps]
+    )
+    strength = looks[:, :2].amax(1)  # the stronger of A1 and A2
+    layer, head = divmod(int(strength.argmax()), looks.shape[2])
+    return layer, head, looks[layer, :, head].numpy()
 
 
 # %% tags=["nbval-ignore-output"]
-names = {"softmax": ["A"], "diff": ["A1", "A2", "A1 - lam A2"]}
-print("                       not said   said, hidden   said, answer   noise")
-tables = {}
-for kind in names:
-    tables[kind] = weights_at_last_question(models[kind][0], kind)
-    labels = [f"layer {i} {n}" for i in (0, 1) for n in names[kind]]
-    for label, line in zip(labels, tables[kind], strict=True):
-        values = "".join(f"{x:13.2f}" for x in line)
-        print(f"{kind:8s} {label:19s}{values}")
+found = [hardest_look(model) for model in models["diff"]]
+for seed, (layer, head, (a1, a2, a)) in zip(SEEDS, found, strict=True):
+    print(
+        f"seed {seed}: layer {layer}, head {head}: "
+        f"A1 {a1:.2f}, A2 {a2:.2f}, A1 - lam A2 {a:5.2f}"
+    )
 
 # %% tags=["needs-training"]
-_, _, on_answer, _ = tables["diff"][-1]
-assert on_answer < -0.2, "the answer already said has a negative weight"
-print("in layer 1 the answer already said has a clearly negative weight")
+strongest = np.array([max(a1, a2) for _, _, (a1, a2, _) in found])
+assert np.median(strongest) > 0.5
+assert min(a for _, _, (_, _, a) in found) < -0.1
+print("in most models one map looks at the first answer more than at all else")
 
 # %% [markdown]
-# Read the differential lines. In layer 0 the first map finds the values among
-# the noise. In layer 1 the second map has found the answer that was just
-# given, and nothing else; in the difference it stands with a large negative
-# weight. The model collects both values and takes away the one it has said.
-# Nobody told it to.
+# Each seed found its own way, and they are alike. One map has learned to look
+# at the answer just given and at little else. For most seeds it is $A_2$, the
+# map that is subtracted, and the answer gets a negative weight: the model
+# collects both values and takes away the one it has said. Nobody told it to.
+# Where it is $A_1$, the matrix after the heads can turn the sign.
 #
-# Read the plain lines too. In layer 0 the plain model also puts nearly all
-# its weight on the values, and hardly any on noise. With two needles in 64
-# tokens, noise is no longer the hard part after these steps. It was harder on
-# the way there, as the curves show.
-#
-# The same as a picture: the last layer of one differential head, for the last
-# eight queries of one row. The bottom line of each map is the last question.
+# Here is the head with the most negative weight, for the last eight queries
+# of one row. The bottom line of each map is the last question.
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three heat maps of the last eight queries of one row: A1 spread thinly, A2 with dark cells near the right end where an answer stands, and the difference with purple, negative cells in the same place."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three heat maps of the last eight queries of one row: A1 has its weight on the hidden values, A2 has one dark cell in the bottom line where the first answer stands, and in the difference that cell is purple, negative."}}
+best = int(np.argmin([a for _, _, (_, _, a) in found]))
+layer, head, _ = found[best]
 batch = NeedleTask(**TASK).sample(0, 1, "valid")
 with torch.no_grad():
-    layer = models["diff"][0](batch.inputs, return_maps=True)[1][-1]
+    maps = models["diff"][best](batch.inputs, return_maps=True)[1][layer]
 figure, axes = plt.subplots(3, 1, sharex=True, figsize=(7, 3.4))
-for axis, maps, name in zip(axes, layer, ("A1", "A2", "A"), strict=True):
-    axis.imshow(maps[0, 0, -8:], cmap="PuOr_r", vmin=-0.8, vmax=0.8)
+for axis, A, name in zip(axes, maps, ("A1", "A2", "A"), strict=True):
+    axis.imshow(A[0, head, -8:], cmap="PuOr_r", vmin=-0.8, vmax=0.8)
     axis.set(ylabel=name, yticks=[])
     axis.grid(False)
 answer_at = int(batch.questions[0]) + 1
@@ -520,46 +528,67 @@ for side in ("train", "valid"):
 assert text.size("train") > 5e6
 
 
+# %% [markdown]
+# Both kinds again, two seeds each, equal in everything else. You have seen
+# one race. Who do you expect to be ahead?
+
+
 # %% tags=["nbval-ignore-output"]
-def text_model(kind: str) -> tuple[DecoderLM, list]:
+def text_model(kind: str, seed: int) -> tuple[DecoderLM, list]:
     """Train a byte-level language model of one kind."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     sizes = {"embed_dim": 128, "num_layers": 2, "num_heads": 4}
     model = DecoderLM(ModelConfig(**sizes, attention=kind))
+    text.seed = seed
     config = TrainConfig(
         steps=TEXT_STEPS,
         batch_size=16,
         warmup_steps=min(50, TEXT_STEPS // 2),
+        eval_every=TEXT_STEPS,
     )
     return model, train(model, text, config)
 
 
-writers = {kind: text_model(kind) for kind in ("softmax", "diff")}
-for kind, (model, records) in writers.items():
-    n, loss = model.num_parameters(), records[-1]["valid_loss"]
-    print(f"{kind:8s} {n} parameters, validation loss {loss:.3f} nats a byte")
+# %% tags=["nbval-ignore-output"]
+writers = {
+    kind: [text_model(kind, seed) for seed in TEXT_SEEDS]
+    for kind in ("softmax", "diff")
+}
+text_loss = {
+    kind: np.array([log[-1]["valid_loss"] for _, log in runs])
+    for kind, runs in writers.items()
+}
+for kind, losses in text_loss.items():
+    n = writers[kind][0][0].num_parameters()
+    print(f"{kind:8s} {n} parameters, nats a byte: {losses.round(2)}")
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Training loss of the two language models on Python source against step: both fall together from above 5 to about 2, the two curves close to each other all the way."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Training loss of both kinds on Python source against step, range over two seeds: both fall from above 5 to about 2, the plain curve below the differential one from the first hundred steps on."}}
+figure, axis = plt.subplots()
 for kind, name in (("softmax", "plain"), ("diff", "differential")):
-    y = curves([writers[kind][1]])[0]
-    plt.plot(np.linspace(0, TEXT_STEPS, len(y)), y, label=name)
-plt.xlabel("step")
-plt.ylabel("training loss, nats per byte")
-plt.legend()
+    y = curves([log for _, log in writers[kind]])
+    x = np.linspace(0, TEXT_STEPS, y.shape[1])
+    plots.curves_with_band(axis, x, y, name)
+axis.set(xlabel="step", ylabel="training loss, nats per byte")
+axis.legend()
 plt.show()
 
 # %% tags=["needs-training"]
-losses = [writers[kind][1][-1]["valid_loss"] for kind in ("softmax", "diff")]
-assert max(losses) < 3.0
-assert abs(losses[0] - losses[1]) < 0.25
-print("both learned, and their losses are within 0.25 of each other")
+for losses in text_loss.values():
+    assert (losses < 2.6).all(), "both kinds learn"
+print("all four models have learned a good part of what bytes follow which")
 
 # %% [markdown]
-# On text the two are close, and one pair of runs cannot tell which is
-# better. Is that a failure to reproduce the paper? No. The paper's gap in
-# loss is about 0.03, and the smallest models that show it have 0.83 billion
-# parameters and read 10 billion tokens [P-fig]. A desk cannot see that. What
-# a desk can see is recall, as above.
+# On our machines the plain models are ahead here, for both seeds. The needle
+# race went the other way, so neither result alone would have been the whole
+# truth. Why the plain ones start faster on text we do not know. Two
+# suspects are the few heads, 2 against 4, and the headwise norm; chapter 24
+# will take the model apart to find out.
+#
+# Does it contradict the paper? It cannot. The paper's gap in loss is about
+# 0.03 in favour of DIFF, and the smallest models that show it have 0.83
+# billion parameters and read 10 billion tokens [P-fig]. These models have
+# under half a million and read half a million bytes. A desk sees the first
+# minute of a very long race.
 #
 # ### What they write
 #
@@ -591,7 +620,8 @@ check.ex15_4(probabilities)
 # %% tags=["nbval-ignore-output"]
 coder = ByteTokenizer()
 prompt = torch.tensor([coder.encode("def __init__(self, ")])
-for kind, (model, _) in writers.items():
+for kind, runs in writers.items():
+    model, _ = runs[0]
     out = generate(
         model, prompt, max_new_tokens=160, temperature=0.7, top_p=0.9, seed=1
     )
@@ -610,13 +640,12 @@ for kind, (model, _) in writers.items():
 # ## What this chapter found
 #
 # - At equal parameters, data and steps, the differential models learned to
-#   say the value not said yet; most plain ones did not. It is the
-#   subtraction that does it: with lambda at 0 it is gone, and in the trained
-#   model one can see it at work.
-# - Part of the gap in loss is not the subtraction's but the headwise norm's.
+#   say the value not said yet, for every seed. Plain ones did so for some
+#   seeds. It is the subtraction that does it: with lambda at 0 it is gone,
+#   and in the trained model one can see it at work.
 # - Nobody learned to use the keys in these few steps. That a race is won
 #   early does not say how it ends.
-# - On Python source the two kinds could not be told apart.
+# - On Python source the plain models were ahead after these few steps.
 #
 # These are small models: 2 differential heads, where the authors advise at
 # least 8 [U].
@@ -650,7 +679,7 @@ print("schedule, shift and starting loss are what this chapter says")
 # - **Tuning one side.** A learning rate chosen for one kind and used for both
 #   favours that kind.
 # - **Reading a race as a ranking.** Faster at step 300 is not better at the
-#   end.
+#   end, and one race is not all races.
 # - **Validation text that was trained on.** Split by file, not by line.
 #
 # ## Summary
@@ -661,7 +690,8 @@ print("schedule, shift and starting loss are what this chapter says")
 #   Count right answers by question to know who stands where.
 # - Report every seed, a mean and an interval, and a control for each part.
 # - Negative weights are useful: the model takes away what it has said.
-# - Short language-model runs show no difference at this size.
+# - One task is not all tasks: on text, in this short training, the plain
+#   models led.
 #
 # ## Further reading
 #
