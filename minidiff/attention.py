@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from minidiff.multihead import MultiheadBase, head_sizes
 from minidiff.ops import AttentionMaps, attention_maps, diff_attention
-from minidiff.ops.contract import _check_key_lengths
+from minidiff.ops.contract import check_key_lengths
 from minidiff.ops.masks import blank_padding, visible
 from minidiff.reference.lam import lambda_init
 
@@ -59,7 +59,7 @@ class MultiheadAttention(MultiheadBase):
                 f"backend: got {backend!r}, expected 'auto', 'eager' or 'sdpa'"
             )
         if key_lengths is not None:
-            _check_key_lengths(q, k.unsqueeze(2), key_lengths)
+            check_key_lengths(q, k.unsqueeze(2), key_lengths)
         if backend != "eager":
             return _softmax_sdpa(q, k, v, key_lengths)
         A = self.maps(x, q, k, key_lengths)

@@ -322,6 +322,22 @@ def test_padding_is_hidden_whatever_it_holds(kind, backend):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_maps_are_zero_on_padding_and_gradients_finite(kind):
+    module = make(kind)
+    x, rope = inputs()
+    x.requires_grad_()
+    lengths = torch.tensor([0, 3])
+    out, maps = module(x, rope=rope, key_lengths=lengths, return_maps=True)
+    for A in (maps,) if kind == "softmax" else maps:
+        assert A[0].abs().max() == 0
+        assert A[1, ..., 3:].abs().max() == 0
+        assert A[1, ..., :3].abs().max() > 0
+    out.square().sum().backward()
+    assert x.grad.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in module.parameters())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_autocast_keeps_lambda_in_float32(kind):
     module = make(kind, dtype=torch.float32)
     x, rope = inputs(dtype=torch.float32)

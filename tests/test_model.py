@@ -48,6 +48,7 @@ def test_diff_has_6_D_more_a_layer_than_the_matched_plain(
     diff = make("diff", num_kv_heads=kv, head_norm=head_norm)
     extra = diff.num_parameters() - plain.num_parameters()
     assert extra == 3 * per_width * SMALL.head_dim
+    assert diff.num_parameters() == count_parameters(diff.config)
 
 
 def test_v2_saves_half_of_w_o_and_adds_w_lambda():
@@ -217,6 +218,7 @@ def test_a_few_steps_learn_one_batch(kind):
 def test_a_tied_embedding_is_stored_once():
     names = list(make("diff").state_dict())
     assert sum("embedding" in n or "head." in n for n in names) == 1
+    assert not {"cos", "sin"} & set(names), "tables follow from the config"
     assert "head.weight" in make("diff", tie_embeddings=False).state_dict()
 
 

@@ -9,8 +9,9 @@
 # %% [markdown]
 # # 3. Differential attention
 #
-# By the end of this chapter you will have shown that subtracting one softmax
-# map from another removes the noise that both of them share, and only that.
+# By the end of this chapter you will have shown, in a model of noise, that
+# subtracting one softmax map from another removes the noise that both of them
+# share, and hardly any other.
 #
 # {card}
 #
@@ -44,28 +45,28 @@ from minidiff.check import hint, solution  # noqa: F401
 plots.use_style()
 
 # %% [markdown]
-# ## A cold open: two wrong maps and a right one
+# ## A cold open: two wrong rows and a right one
 #
-# One query looks at 64 keys. One of them, key 20, holds what the query
+# One query looks at 64 keys. One of them, the *needle*, holds what the query
 # wants. The scores are noisy, as scores in a real model are. Below are two
-# rows of attention weights, made from scores that share most of their noise,
+# rows of attention weights, made from scores that share 95 % of their noise,
 # and a third row that is nothing but the first minus 0.8 times the second.
+# Only the first knows the needle: its score there is raised by 3.
 #
-# Before you run the two cells: in which row would you find the key without
-# being told where it is?
+# Run the two cells. Which key would you say is the needle, from each row?
 
 # %%
-rng = np.random.default_rng(3)
+rng = np.random.default_rng(92)
 shared, own1, own2 = rng.normal(size=(3, 64))
-scores1 = 0.95 * shared + 0.3 * own1
-scores2 = 0.95 * shared + 0.3 * own2
+scores1 = np.sqrt(0.95) * shared + np.sqrt(0.05) * own1
+scores2 = np.sqrt(0.95) * shared + np.sqrt(0.05) * own2
 scores1[20] += 3.0
 
 row1 = np.exp(scores1) / np.exp(scores1).sum()
 row2 = np.exp(scores2) / np.exp(scores2).sum()
 rows = {"first": row1, "second": row2, "difference": row1 - 0.8 * row2}
 
-# %% mystnb={"image": {"alt": "Three rows of bars over 64 keys. The first has a tall bar at key 20 among many others of visible height, the second has only the many others, the third keeps the bar at key 20 and little else."}}
+# %% mystnb={"image": {"alt": "Three rows of bars over 64 keys. In the first some other key is taller than key 20, the second has the same tall keys but not key 20, in the third key 20 stands far above small bars of both signs."}}
 figure, axes = plt.subplots(3, 1, sharex=True, sharey=True, figsize=(6, 4))
 for axis, (name, row) in zip(axes, rows.items(), strict=True):
     axis.bar(np.arange(64), row, color=plots.COLOURS[0])
@@ -75,21 +76,25 @@ plt.show()
 
 # %%
 for name, row in rows.items():
-    share = abs(row[20]) / np.abs(row).sum()
-    print(f"{name:10s}  key 20 holds {share:.0%} of all weight")
-assert abs(rows["difference"][20]) > 0.4 * np.abs(rows["difference"]).sum()
+    loudest, next_one = np.argsort(-np.abs(row))[:2]
+    times = abs(row[loudest] / row[next_one])
+    print(f"{name:10s}  loudest key {loudest:2d}, {times:.1f} times the next")
+assert rows["first"].argmax() != 20 == np.abs(rows["difference"]).argmax()
 
 # %% [markdown]
-# The third row is what this course is about. The Differential Transformer
+# The needle is key 20. The first row points elsewhere; only the third points
+# at it, and clearly. The third row is what this course is about. The Differential Transformer
 # (Ye et al., 2025) replaces every attention map by such a difference. In the
 # paper's own measurement, a plain 3B model gave between 0.03 and 0.09 of its
 # attention to the answer and about half to noise; the differential one gave
-# 0.27 to 0.40 to the answer and 0.01 to 0.02 to noise [P, Table 3].
+# 0.27 to 0.40 to the answer and 0.01 to 0.02 to noise [P, Table 3]. (Letters
+# in brackets name sources: see the
+# [bibliography](../book/bibliography.md).)
 #
 # ## The idea with three keys
 #
-# Take one query, three keys, and numbers small enough for paper. The first
-# branch scores the keys $(\ln 2, 0, 0)$, the second $(0, 0, 0)$. A softmax
+# Take one query, three keys, and numbers small enough for paper. There are
+# two *branches*, two ways of scoring the same keys. The first scores them $(\ln 2, 0, 0)$, the second $(0, 0, 0)$. A softmax
 # turns scores into $e^{\text{score}}$ divided by their sum, so
 #
 # - branch 1 gives $(2, 1, 1) / 4$,
@@ -103,9 +108,9 @@ assert abs(rows["difference"][20]) > 0.4 * np.abs(rows["difference"]).sum()
 # = \left(\tfrac14, 0, 0\right)
 # $$
 #
-# Two keys have weight exactly zero. A softmax cannot do that: an exponential
-# is never zero, so every key keeps some weight, and many small weights on
-# many useless keys add up. That is *attention noise*.
+# Two keys have weight exactly zero. A softmax cannot do that: for a finite
+# score the exponential is never zero, so every key keeps some weight, and
+# many small weights on many useless keys add up. That is *attention noise*.
 #
 # Let us have the softmax as a function. It subtracts the largest score
 # first, which changes nothing in exact arithmetic and keeps `exp` from
@@ -129,11 +134,9 @@ print("difference ", (first - 0.75 * second).round(4) + 0.0)
 # %% [markdown]
 # ### Exercise 3.1: two softmaxes and a subtraction
 #
-# *Easy, 5 minutes.* Write the difference for whole matrices of scores: each
-# row is one query. A stub like the one below returns nothing until you fill
-# it in; the check then says so, and the rest of the chapter goes on without
-# you. Stuck? `hint("3.1", 1)`, then 2, then 3. `solution("3.1")` shows one
-# right answer.
+# *Easy, 5 minutes.* Write the difference for whole matrices of scores
+# (`logits`): each row is one query. Stuck? `hint("3.1", 1)`, then 2, then 3,
+# in a cell of your own. The rest of the chapter runs without your answer.
 
 
 # %% tags=["stub:3.1"]
@@ -153,9 +156,10 @@ check.ex03_1(difference)
 # %% [markdown]
 # ## From queries and keys to a map
 #
-# Scores come from queries and keys. There are $T$ queries and $S$ keys, each
-# a vector of $D$ numbers: $q$ has shape $(T, D)$, $k$ has shape $(S, D)$. The
-# score of query $t$ for key $s$ is their dot product divided by $\sqrt D$,
+# A language model reads *tokens*, pieces of text, each one a vector. From
+# these vectors come the queries and keys, by matrix products. There are $T$
+# queries and $S$ keys, each a vector of $D$ numbers: $q$ has shape $(T, D)$,
+# $k$ has shape $(S, D)$. The score of query $t$ for key $s$ is their dot product divided by $\sqrt D$,
 # and an attention map is the softmax of each row of scores:
 #
 # $$
@@ -166,6 +170,11 @@ check.ex03_1(difference)
 # $-\infty$ as its score for every later key, and $e^{-\infty} = 0$. If there
 # are more keys than queries, the last query is aligned with the last key:
 # query $t$ sees keys $0$ to $t + S - T$.
+#
+# Each key comes with a *value*, a vector again. What query $t$ gets is the
+# sum of all values, each times its weight in row $t$ of the map. As a matrix
+# product: $O = A\,v$. The whole apparatus, queries, keys, values and map, is
+# one attention *head*. A layer of a model has several.
 
 
 # %% tags=["same:minidiff.reference.attention_map"]
@@ -195,7 +204,7 @@ def attention_map(
 # This is equation 1 of the paper. Three details are easy to miss, so here
 # they are in words. The subtraction comes *after* the two softmaxes. The
 # scale is $\sqrt D$, the width of one branch, not of both. And $\lambda$ is
-# one number for the whole layer.
+# one number for all heads of a layer.
 
 
 # %% tags=["same:minidiff.reference.diff_map"]
@@ -214,8 +223,13 @@ def diff_map(
 
 
 # %% [markdown]
-# Look at the three maps of a random head. Orange is positive, purple is
-# negative, white is zero.
+# What do the rows sum to? Each row of $A_1$ sums to 1 and each row of $A_2$
+# too. So each row of the difference sums to $1 - \lambda$. The first query
+# sees only itself: both its weights are 1, and the difference is
+# $1 - \lambda$ exactly. For $\lambda \ge 0$ no entry can leave the interval
+# from $-\lambda$ to 1. Will there be negative weights? Decide before you run
+# the next cell. It shows the three maps of a random head: orange is positive,
+# purple is negative, white is zero.
 
 # %% mystnb={"image": {"alt": "Three lower triangular heat maps side by side: A1 and A2 all orange, and their difference with orange and purple cells and many near white."}}
 T, D, lam = 12, 8, 0.8
@@ -224,13 +238,6 @@ A1, A2 = attention_map(q1, k1), attention_map(q2, k2)
 A = diff_map(q1, k1, q2, k2, lam)
 plots.show_maps([A1, A2, A], ["A1", "A2", "A1 - 0.8 A2"])
 plt.show()
-
-# %% [markdown]
-# What do the rows sum to? Each row of $A_1$ sums to 1 and each row of $A_2$
-# too. So each row of the difference sums to $1 - \lambda$. The first query
-# sees only itself: both its weights are 1, and the difference is
-# $1 - \lambda$ exactly. And no entry can leave the interval from $-\lambda$
-# to 1. Predict whether the next cell finds negative weights, then run it.
 
 # %%
 print("row sums        ", A.sum(-1).round(12)[:4])
@@ -247,8 +254,8 @@ assert -lam <= A.min() < 0 < A.max() <= 1
 #
 # ### Exercise 3.2: one whole head
 #
-# *Medium, 15 minutes.* Now from the tokens' vectors $x$, shape $(T, E)$. The
-# projections $W_q$ and $W_k$ give both branches at once, $2D$ columns: the
+# *Medium, 15 minutes.* Now from the tokens' vectors $x$, shape $(T, E)$: $T$
+# tokens, each $E$ wide. The matrices $W_q$ and $W_k$ give both branches at once, $2D$ columns: the
 # first $D$ are branch 1, the others branch 2. You may use `attention_map`.
 
 
@@ -340,15 +347,15 @@ A1, A2 = noisy_rows(rho=0.9)
 plain, diff = median_snr(A1), median_snr(A1 - 0.8 * A2)
 needle, other = A1[:, 0].mean(), A1[:, 1:].mean()
 print(f"needle's weight in A1    {needle:.2f}")
-print(f"that of any other key    {other:.4f}, {needle / other:.0f} times less")
+print(f"mean of the others       {other:.4f}, {needle / other:.0f} times less")
 print(f"SNR of A1                {plain:.2f}")
 print(f"SNR of A1 - 0.8 A2       {diff:.2f}")
 assert diff > 2 * plain
 
 # %% [markdown]
-# The first map gives the needle a fifth of all weight, many times what any
-# other key gets. Still signal and noise are of equal size, because the others
-# are many. The difference more than doubles the ratio.
+# The first map gives the needle a fifth of all weight, many times the mean of
+# the others. Still signal and noise are of equal size, because the others are
+# many and a few of them are loud. The difference more than doubles the ratio.
 #
 # How much of this is due to the choice of $\lambda$, and how much to the
 # shared noise? Sweep both. Before you run the cell, sketch the curve for
@@ -373,10 +380,12 @@ plt.show()
 #    what the branches have in common, and only that.
 # 2. There is a best $\lambda$, and it is not 1. Branch 1 spends part of its
 #    weight on the needle, so its noise is smaller than branch 2's by that
-#    part. With all noise shared, the noise of $A_1$ is $(1 - w_\star)$ times
-#    that of $A_2$, and $\lambda = 1 - w_\star$ cancels it. Here $w_\star$ is
-#    about a fifth, and the peak stands near four fifths.
-# 3. Too much $\lambda$ is as bad as too little.
+#    part. With all noise shared, the noise of $A_1$ is nearly
+#    $(1 - w_\star)$ times that of $A_2$, and $\lambda = 1 - w_\star$ nearly
+#    cancels it. Here $w_\star$ is about a fifth, and the peak of the upper
+#    curves stands near four fifths. With less shared noise the second map
+#    also brings in noise of its own, so the best $\lambda$ is smaller.
+# 3. Past the peak the gain is lost again.
 #
 # ### The control that fails
 #
@@ -387,14 +396,16 @@ plt.show()
 A1, A2 = noisy_rows(rho=0.0)
 for lam in (0.0, 0.3, 0.8, 1.0):
     print(f"nothing shared, lambda {lam}: SNR {median_snr(A1 - lam * A2):.2f}")
+print(f"a constant 0.8 / 64 subtracted: SNR {median_snr(A1 - 0.8 / 64):.2f}")
 assert median_snr(A1 - 0.8 * A2) < median_snr(A1)
 
 # %% [markdown]
-# Two independent noises do not cancel; their squares add. (A small lambda
-# still gains a little. All softmax rows have one thing in common: they are
-# positive, so they share a flat part, and that cancels.) A differential
-# head is a noise-cancelling headphone: the second microphone helps only if
-# it hears the same noise as the first. The wish behind the design is that
+# Two independent noises do not cancel; their squares add. What a small
+# $\lambda$ still gains is the flat part that all softmax rows have in common,
+# and the last line shows that plain subtraction of a constant does that
+# better. So: a differential head is a noise-cancelling headphone. The second
+# microphone helps much only if it hears the same noise as the first. The wish
+# behind the design is that
 # training finds branches that share their noise. Whether it does is a
 # question about trained models, not about this formula. Chapter 15 trains
 # some and looks.
@@ -462,17 +473,21 @@ check.ex03_4(lam_of_layer)
 # %% [markdown]
 # The official code starts the vectors as random numbers with standard
 # deviation 0.1 [U]. So $\lambda$ does *not* start at
-# $\lambda_{\text{init}}$, only near it. How near? Draw many starts for
-# $D = 64$ in layer 0.
+# $\lambda_{\text{init}}$, only near it. How near? A product of two such
+# numbers has standard deviation $0.1^2$; a dot product adds up $D$ of them,
+# and there are two. Near 0, $e^x$ moves as $x$ does. So expect
+# $0.1^2 \sqrt{2D}$. Draw many starts for $D = 64$ in layer 0:
 
 # %%
 rng = np.random.default_rng(5)
 lq1, lk1, lq2, lk2 = 0.1 * rng.normal(size=(4, 20_000, 64))
 starts = np.exp((lq1 * lk1).sum(-1)) - np.exp((lq2 * lk2).sum(-1))
 starts += lambda_init(0)
+expected = 0.1**2 * np.sqrt(2 * 64)
+print(f"0.1 squared is {0.1**2:.2f}; expected deviation {expected:.2f}")
 print(f"mean {starts.mean():.2f}, standard deviation {starts.std():.2f}")
 print(f"share of starts below zero: {(starts < 0).mean():.0%}")
-assert abs(starts.std() - 0.01 * np.sqrt(2 * 64)) < 0.005
+assert abs(starts.std() - expected) < 0.005
 
 # %% [markdown]
 # In the first layer some models begin by *adding* a little of the second
@@ -480,11 +495,11 @@ assert abs(starts.std() - 0.01 * np.sqrt(2 * 64)) < 0.005
 #
 # ## The headwise norm
 #
-# One problem is left. The rows of the difference sum to $1 - \lambda$, so
-# outputs shrink with depth. And a head whose map is sharp puts out large
-# vectors, a head whose map is flat puts out small ones. The heads are
-# concatenated and multiplied by one matrix, so the loud ones would drown the
-# quiet ones.
+# One problem is left. A head whose map is sharp puts out large vectors. A
+# head whose map is flat averages many values and puts out small ones, and
+# the subtraction makes these smaller still, since a flat row keeps only
+# $1 - \lambda$ of its weight. The heads of a layer are joined end to end and
+# multiplied by one matrix, so the loud ones would drown the quiet ones.
 
 
 # %%
@@ -505,8 +520,11 @@ assert sizes[2] > 5 * sizes[0]
 # %% [markdown]
 # The cure is a root-mean-square norm of each head by itself: divide each
 # head's vector, for each token, by its root mean square. Then multiply by
-# the constant $1 - \lambda_{\text{init}}$. Equation 3 of the paper, for head
-# output $o$ with $2D$ channels and a learned weight $g$:
+# the constant $1 - \lambda_{\text{init}}$: early in training the output
+# without a norm would be about that large, and the constant keeps it, and so
+# the size of the gradients, as in a plain Transformer [P, app. G]. Equation 3
+# of the paper, for head output $o$ with $2D$ numbers (*channels*) and a
+# learned weight $g$:
 #
 # $$
 # y = (1 - \lambda_{\text{init}})\;
@@ -561,17 +579,19 @@ print(f"1 - lambda_init({layer}) = {1 - lambda_init(layer):.3f}")
 assert np.allclose(np.sqrt((y**2).mean(-1)), 1 - lambda_init(layer), atol=0.01)
 
 # %% [markdown]
-# Is the norm needed? The paper tried without. At 1.4 billion parameters its
-# plain model reached a validation loss of 3.087, the differential one 3.062,
-# and the differential one without the norm 3.122, worse than plain
+# Is the norm needed? The paper tried without. A language model's loss says
+# how badly it predicts text it has not seen; lower is better. At 1.4 billion
+# parameters the paper's plain model reached 3.087, the differential one
+# 3.062, and the differential one without the norm 3.122, worse than plain
 # [P, Table 6].
 #
 # ## One ladder, and a check of this chapter
 #
 # Every implementation in this course is tested against a slower one that is
 # easier to believe. At the bottom stand plain Python loops, one
-# multiplication at a time. The last cell climbs the first rungs, and it
-# holds the functions you have read here against those in `minidiff`.
+# multiplication at a time (`minidiff.reference.diff_head_loops`). The next
+# cells compare this chapter with the rungs around it, and its functions with
+# those in `minidiff`.
 
 # %%
 from minidiff import reference
@@ -592,7 +612,7 @@ operator = reference.diff_attention(
 rungs = {
     "loops -> this chapter": loops,
     "this chapter -> minidiff, one head": head,
-    "one head -> minidiff, all heads": operator[0, 0],
+    "this chapter -> minidiff, all heads": operator[0, 0],
 }
 for name, rung in rungs.items():
     assert np.abs(rung - ours).max() < 1e-12
@@ -615,7 +635,7 @@ print("this chapter's functions and minidiff's are equal")
 # - **Scaling by $\sqrt{2D}$.** Each branch is $D$ wide.
 # - **Splitting the values.** Both maps read the same values, $2D$ wide.
 # - **Counting layers from 1 in a formula that counts from 0.** The schedule
-#   is then one layer late everywhere.
+#   is then one layer early everywhere: the first layer gets the second's.
 # - **Normalising the rows to sum to 1.** They sum to $1 - \lambda$, and the
 #   headwise norm takes care of the size.
 # - **One norm over all heads together**, or `torch.nn.GroupNorm`. It is one

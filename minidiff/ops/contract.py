@@ -35,7 +35,7 @@ def check_arguments(
         _check_number("scale", scale)
     _check_norm(q, v, norm_weight, norm_scale, eps)
     if key_lengths is not None:
-        _check_key_lengths(q, k, key_lengths)
+        check_key_lengths(q, k, key_lengths)
 
 
 def _check_query(q: Tensor) -> None:
@@ -144,7 +144,8 @@ def _check_norm(
         )
 
 
-def _check_key_lengths(q: Tensor, k: Tensor, key_lengths: Tensor) -> None:
+def check_key_lengths(q: Tensor, k: Tensor, key_lengths: Tensor) -> None:
+    """Raise unless key_lengths is (B,) integers from 0 to S."""
     _check_tensor("key_lengths", key_lengths, "(B,)", 1)
     B, S = q.shape[0], k.shape[3]
     if key_lengths.dtype not in (torch.int32, torch.int64):

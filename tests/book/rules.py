@@ -183,7 +183,8 @@ def _without_code(text: str) -> str:
 
 def _plain(text: str) -> str:
     text = _without_code(text)
-    text = re.sub(r"\]\([^)]*\)", "]", text)  # the targets of links
+    # A link is its words: [P](x.md) leads somewhere, it is no source key.
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
     text = re.sub(r"<https?:[^>]*>|https?://\S+", "", text)
     return NAMES.sub("", text)
 

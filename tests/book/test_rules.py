@@ -1,8 +1,12 @@
 """Each house rule is shown to fail on a small notebook made to break it."""
 
+import inspect
+
 import nbformat
 import pytest
 import rules
+
+from minidiff import reference
 
 PIXEL = {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"}
 
@@ -83,3 +87,85 @@ def test_a_good_cell_passes(rule, fine):
 def test_numbers_are_computed_or_sourced(text, passes):
     nb = notebook(prose(text), code(outputs=[said("loss 0.25\n")]))
     assert (list(rules.numbers(nb, {"P"})) == []) is passes
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("so it is [P]\n\n$$\n0.8 - 0.6\n$$", True),
+        ("so it is\n\n$$\n0.8 - 0.6\n$$", False),
+        ("0.26 here\n\nand there 0.3 [P]", False),
+        ("it is 0.26 [P](other.md)", False),
+    ],
+)
+def test_a_source_key_covers_its_paragraph_and_formula_only(text, passes):
+    found = list(rules.numbers(notebook(prose(text)), {"P"}))
+    assert (found == []) is passes
+
+
+CHAPTER = """# 3. A name
+
+By the end you will see.
+
+## Goals
+## Prerequisites
+## Common mistakes
+## Summary
+## Further reading
+"""
+
+
+def template(text, tags=()):
+    return list(rules.template(notebook(prose(text), code(tags=list(tags)))))
+
+
+def test_a_whole_chapter_keeps_the_template():
+    assert template(CHAPTER) == []
+
+
+@pytest.mark.parametrize("name", [name for name, _ in rules.ORDER])
+def test_a_missing_part_is_named(name):
+    word = {"the claim": "by the end"}.get(name, name)
+    lines = CHAPTER.splitlines(keepends=True)
+    rest = "".join(line for line in lines if word not in line.lower())
+    assert any(line.startswith(name) for line in template(rest))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#" + CHAPTER,
+        CHAPTER + "# Another title\n",
+        CHAPTER.replace("## Summary\n", "") + "## Summary\n",
+    ],
+)
+def test_a_wrong_title_or_order_is_named(text):
+    assert template(text)
+
+
+def test_the_last_code_cell_must_be_strict():
+    assert template(CHAPTER, tags=["nbval-ignore-output"])
+
+
+def tied(text, name="lambda_init"):
+    tag = f"same:minidiff.reference.{name}"
+    return list(rules.ties(notebook(code(text, tags=[tag]))))
+
+
+def test_a_tie_holds_code_and_annotations_but_not_docstrings():
+    text = inspect.getsource(reference.lambda_init)
+    body = text.partition('"""')[2].partition('"""')[2]
+    head = text.partition('"""')[0]
+    assert tied(text) == []
+    assert tied(f'{head}"""Said otherwise."""{body}') == []
+    assert tied(text.replace("0.3", "0.31"))
+    assert tied(text.replace(": int", ""))
+    assert tied(text, name="gone")
+
+
+def test_solving_only_adds_lines():
+    stub = "def f(x):\n    y = 1\n    # your code\n"
+    added = "def f(x):\n    y = 1\n    return y\n"
+    assert list(rules.only_adds(stub, added)) == []
+    assert list(rules.only_adds(stub, added.replace("1", "2")))
+    assert list(rules.only_adds(stub, "    y = 1\ndef f(x):\n"))

@@ -42,6 +42,13 @@ def values_split(x, Wq, Wk, Wv, lam):
     return head(x, Wq, Wk, Wv, lam)[:, : Wv.shape[1] // 2]
 
 
+def one_map(x, Wq, Wk, Wv, lam):
+    D = Wq.shape[1] // 2
+    # One branch twice as wide computes s1 - lam s2 in a single product.
+    sign = np.repeat([1.0, -lam], D)
+    return causal(x @ Wq * sign, x @ Wk, width=D) @ x @ Wv
+
+
 def ratio(w, needle, root=True, power=2, skip=True, mean=False, signed=False):
     total, n = 0.0, 0
     for i, value in enumerate(w):
@@ -104,10 +111,12 @@ WRONG = {
         "interleaved split": interleaved,
         "branches swapped": swapped,
         "lam dropped": lambda x, Wq, Wk, Wv, lam: head(x, Wq, Wk, Wv, 1),
+        "before the softmax": one_map,
         "values split": values_split,
     },
     "3.3": {
         "needle in the noise": lambda w, i: ratio(w, i, skip=False),
+        "no absolute value": lambda w, i: ratio(w, i) * np.sign(w[i]),
         "no root": lambda w, i: ratio(w, i, root=False),
         "absolute sum": lambda w, i: ratio(w, i, root=False, power=1),
         "signed sum": lambda w, i: ratio(w, i, root=False, signed=True),
@@ -115,6 +124,7 @@ WRONG = {
     },
     "3.4": {
         "layer off by one": lambda *a: lam_terms(*a, late=1),
+        "layer counted from one": lambda *a: lam_terms(*a, late=-1),
         "no lam_init": lambda *a: lam_terms(*a, start=0),
         "exponentials added": lambda *a: lam_terms(*a, sign=1),
         "no exponential": lambda a, b, c, d, n: (
@@ -140,6 +150,7 @@ WRONG = {
         "no scale": lambda o, n: norm(o, n, scale=lambda s: 1),
         "scale by lam_init": lambda o, n: norm(o, n, scale=lambda s: s),
         "mean subtracted": lambda o, n: norm(o, n, centre=True),
+        "no eps": lambda o, n: norm(o, n, eps=0.0),
         "eps outside": lambda o, n: norm(o, n, outside=True),
     },
 }

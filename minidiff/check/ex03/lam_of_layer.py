@@ -43,6 +43,12 @@ EXERCISE = Exercise(
             wrong=lambda a, b, c, d, n: lam_of_layer(a, b, c, d, n - 1),
         ),
         Mistake(
+            key="layer counted from one",
+            diagnosis="Your schedule is one layer early: it uses layer + 1. "
+            "Layers count from 0 here, so use layer as it comes.",
+            wrong=lambda a, b, c, d, n: lam_of_layer(a, b, c, d, n + 1),
+        ),
+        Mistake(
             key="no lam_init",
             diagnosis="lam_init is not added. Without it lambda starts near "
             "0 and nothing is subtracted.",

@@ -76,9 +76,20 @@ EXERCISE = Exercise(
             wrong=lambda o, n: normed_heads(o - o.mean(-1, keepdims=True), n),
         ),
         Mistake(
+            key="no eps",
+            diagnosis="eps is missing. It is added to the mean square, and "
+            "these outputs are small enough to show it.",
+            wrong=lambda o, n: (
+                (1 - lambda_init(n))
+                * o
+                / np.sqrt((o**2).mean(-1, keepdims=True))
+            ),
+        ),
+        Mistake(
             key="eps outside",
             diagnosis="eps is added after the root. It belongs to the mean "
-            "square, under the root.",
+            "square, under the root; these outputs are small enough to show "
+            "the difference.",
             wrong=lambda o, n: (
                 (1 - lambda_init(n))
                 * o

@@ -28,7 +28,7 @@ def one_head(
 def _cases() -> list[Case]:
     cases = []
     for seed, (T, E, D, lam) in enumerate(
-        [(1, 4, 2, 0.8), (5, 8, 4, 0.2), (7, 6, 3, 0.5)]
+        [(5, 8, 4, 0.2), (7, 6, 3, 0.5), (1, 4, 2, 0.8)]
     ):
         rng = np.random.default_rng(seed)
         x, W = rng.normal(size=(T, E)), rng.normal(size=(3, E, 2 * D))
@@ -64,6 +64,20 @@ def _head_like(
             logits = np.where(hidden, -np.inf, logits)
         maps.append(softmax(logits))
     return (maps[0] - lam * maps[1]) @ (x @ Wv)
+
+
+def _one_softmax(
+    x: np.ndarray,
+    Wq: np.ndarray,
+    Wk: np.ndarray,
+    Wv: np.ndarray,
+    lam: float,
+) -> np.ndarray:
+    q1, q2 = np.split(x @ Wq, 2, axis=-1)
+    k1, k2 = np.split(x @ Wk, 2, axis=-1)
+    logits = (q1 @ k1.T - lam * q2 @ k2.T) / np.sqrt(q1.shape[1])
+    hidden = ~np.tril(np.ones(logits.shape, dtype=bool))
+    return softmax(np.where(hidden, -np.inf, logits)) @ (x @ Wv)
 
 
 EXERCISE = Exercise(
@@ -112,6 +126,12 @@ EXERCISE = Exercise(
             key="lam dropped",
             diagnosis="lam is not used: the second map is subtracted whole.",
             wrong=lambda x, Wq, Wk, Wv, lam: one_head(x, Wq, Wk, Wv, 1.0),
+        ),
+        Mistake(
+            key="before the softmax",
+            diagnosis="You subtract the scores and take one softmax. Take "
+            "two softmaxes, then subtract the maps.",
+            wrong=_one_softmax,
         ),
         Mistake(
             key="values split",

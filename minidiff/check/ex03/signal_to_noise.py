@@ -38,6 +38,12 @@ EXERCISE = Exercise(
             wrong=lambda w, i: abs(w[i]) / np.sqrt((w**2).sum()),
         ),
         Mistake(
+            key="no absolute value",
+            diagnosis="A needle with a negative weight gives a negative "
+            "ratio. Take the absolute value of its weight.",
+            wrong=lambda w, i: w[i] / np.sqrt((np.delete(w, i) ** 2).sum()),
+        ),
+        Mistake(
             key="no root",
             diagnosis="The root is missing: you divide a weight by a sum of "
             "squares.",
