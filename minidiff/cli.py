@@ -10,7 +10,7 @@ from minidiff import commands
 
 _EPILOG = """examples:
   minidiff train --data needles --attention diff --out runs/needles
-      find hidden key-value pairs; half a minute
+      find hidden key-value pairs; about a minute
   minidiff train --data stdlib --length 128 --steps 400 --out runs/code
       a language model of Python's own source, byte by byte
   minidiff train --out runs/code --resume
@@ -171,7 +171,7 @@ def _add_train(subparsers: Any) -> None:
         "--steps",
         type=int,
         default=800,
-        help="updates; half a minute at these sizes (default: 800)",
+        help="updates; about a minute at these sizes (default: 800)",
     )
     add("--batch-size", type=int, default=32, help="rows (default: 32)")
     add(

@@ -1,6 +1,9 @@
 """Run a notebook the way every build and every test runs it."""
 
+import atexit
+import functools
 import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -30,13 +33,25 @@ def environment(threads: int) -> dict[str, str]:
     env.update(
         CUDA_VISIBLE_DEVICES="",
         HF_HUB_OFFLINE="1",
-        IPYTHONDIR=os.path.join(tempfile.gettempdir(), "minidiff-ipython"),
+        IPYTHONDIR=_ipython_folder(),
         JUPYTER_PREFER_ENV_PATH="1",
         MPLBACKEND="module://matplotlib_inline.backend_inline",
         PYDEVD_DISABLE_FILE_VALIDATION="1",
         TQDM_DISABLE="1",
     )
     return env
+
+
+@functools.cache
+def _ipython_folder() -> str:
+    """An empty profile of our own.
+
+    Not a fixed name in the shared temporary folder: IPython runs the start-up
+    files it finds, and anybody could have put some there.
+    """
+    folder = tempfile.mkdtemp(prefix="minidiff-ipython-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 _LEAKS = {"MATPLOTLIBRC", "PYTHONSTARTUP", "PYTHONHASHSEED", "PYTHONPATH"}

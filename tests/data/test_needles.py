@@ -87,6 +87,12 @@ def test_chance_is_what_guessing_among_the_needles_gets():
     assert task.chance.loss == pytest.approx(math.log(4))
 
 
+def test_chance_without_repeats_is_guessing_among_those_left():
+    task = NeedleTask(needles=2, questions=2, repeats=False)
+    assert task.chance.accuracy == 0.75
+    assert task.chance.loss == pytest.approx(math.log(2) / 2)
+
+
 def test_a_batch_depends_on_seed_split_and_step_alone():
     task = NeedleTask()
     other = NeedleTask(seed=1)
