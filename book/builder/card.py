@@ -56,15 +56,15 @@ def reading_minutes(nb: NotebookNode) -> int:
 def bucket(seconds: float, before: int | None = None) -> int:
     """The upper edge of the bucket that `seconds` falls into.
 
-    A recorded bucket `before` is kept while the time lies between 0.4 times
+    A recorded bucket `before` is kept while the time lies between 0.7 times
     its lower edge and its upper edge, because two runs on one machine can
-    differ by half and the committed card should not flicker.
+    differ by a third and the committed card should not flicker.
     """
     edges = sorted(BUCKETS)
     if before in BUCKETS:
         i = edges.index(before)
         lower = edges[i - 1] if i else 0
-        if 0.4 * lower <= seconds < before:
+        if 0.7 * lower <= seconds < before:
             return before
     for edge in edges:
         if seconds < edge:

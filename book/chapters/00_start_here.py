@@ -59,6 +59,7 @@ print("It works. Go on with the next cell.")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ "
 
 
+# %%
 def hide(message: str, shared: float = 0.95, seed: int = 0) -> tuple:
     """Hide each letter; return the cards and two sets of noisy weights."""
     rng = np.random.default_rng(seed)
@@ -83,16 +84,16 @@ def read(letters: np.ndarray, weights: np.ndarray) -> str:
     return "".join(LETTERS[i] for i in votes.argmax(-1))
 
 
-message = "MEET ME AT THE STATION AT NOON"
-letters, first, second = hide(message)
-print("sent:", message)
-print("read:", read(letters, first))
-
-
 def hits(text: str) -> int:
     """Count the letters that are right."""
     return sum(a == b for a, b in zip(message, text, strict=True))
 
+
+# %%
+message = "MEET ME AT THE STATION AT NOON"
+letters, first, second = hide(message)
+print("sent:", message)
+print("read:", read(letters, first))
 
 print(hits(read(letters, first)), "letters of", len(message), "are right")
 
@@ -180,14 +181,16 @@ assert mean_hits(0.9, shared=0.0) < mean_hits(0.0, shared=0.0) + 2
 #
 # ## Yours
 #
-# Write your own message between the quotes: capital letters and spaces. Then
-# run the cell. It draws what each lambda reads, and saves the picture as
+# Write your own message between the quotes: letters and spaces. Then run the
+# two cells. The second draws what each lambda reads, and saves the picture as
 # `my_message.png` beside this notebook, for you to keep.
 
-# %% mystnb={"image": {"alt": "A table of lines of text: for lambda 0 the message reads as mostly wrong letters, for lambda 0.9 most letters are right; right letters are black capitals, wrong ones small and orange."}}
+# %%
 my_message = "ATTENTION IS NOISY"
 
 letters, first, second = hide(my_message, shared=0.95)
+
+# %% mystnb={"image": {"alt": "A table of lines of text: for lambda 0 the message reads as mostly wrong letters, for lambda 0.9 most letters are right; right letters are black capitals, wrong ones small and orange."}}
 figure, axis = plt.subplots(figsize=(7, 2.6))
 for line, lam in enumerate((0.0, 0.3, 0.6, 0.9)):
     text = read(letters, first - lam * second)

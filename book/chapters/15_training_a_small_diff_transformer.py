@@ -110,6 +110,7 @@ task = NeedleTask(**TASK, seed=0)
 sample = task.sample(step=0, batch_size=1)
 
 
+# %%
 def letter(token: int) -> str:
     """k for keys, v for values, a dot for noise."""
     if token < task.keys:
@@ -243,10 +244,8 @@ def race(kind: str, seed: int, prepare=None) -> tuple[DecoderLM, list]:
     model = small_model(kind, seed)
     if prepare is not None:
         prepare(model)
-    warmup = min(50, RACE_STEPS // 2)
-    config = TrainConfig(
-        steps=RACE_STEPS, warmup_steps=warmup, eval_every=RACE_STEPS
-    )
+    n = RACE_STEPS
+    config = TrainConfig(steps=n, warmup_steps=min(50, n // 2), eval_every=n)
     return model, train(model, NeedleTask(**TASK, seed=seed), config)
 
 
@@ -261,7 +260,7 @@ for kind in ("softmax", "diff"):
 # stairs.
 
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Training loss against step for both kinds, mean and range over five seeds. The differential curve falls earlier and reaches the stair of guessing between two values; the plain curve ends above it. Dotted lines mark the stairs."}}
+# %%
 def curves(runs: list, width: int = 10) -> np.ndarray:
     """Training loss, averaged over `width` steps: (runs, points)."""
     losses = np.array([[r["loss"] for r in log] for log in runs])
@@ -269,6 +268,7 @@ def curves(runs: list, width: int = 10) -> np.ndarray:
     return losses[:, -points * width :].reshape(len(runs), points, -1).mean(-1)
 
 
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Training loss against step for both kinds, mean and range over five seeds. The differential curve falls earlier and reaches the stair of guessing between two values; the plain curve ends above it. Dotted lines mark the stairs."}}
 figure, axis = plt.subplots()
 for kind, name in (("softmax", "plain"), ("diff", "differential")):
     y = curves(logs[kind])
@@ -326,7 +326,7 @@ print(f"mean gap {gaps.mean():.2f}, 95 % interval +- {half:.2f}")
 # for the first question and the second one apart, on rows nobody trained on.
 
 
-# %% tags=["nbval-ignore-output"]
+# %%
 def hits(model: DecoderLM) -> np.ndarray:
     """Share of right answers to the first and to the second question."""
     batch = NeedleTask(**TASK).sample(100, 512, "valid")
@@ -336,6 +336,7 @@ def hits(model: DecoderLM) -> np.ndarray:
     return right.float().mean(0).numpy()
 
 
+# %%
 def print_hits(name: str, trained: list) -> np.ndarray:
     """Print both shares for every seed; return them, (seeds, 2)."""
     shares = np.array([hits(model) for model in trained])
@@ -344,6 +345,7 @@ def print_hits(name: str, trained: list) -> np.ndarray:
     return shares
 
 
+# %% tags=["nbval-ignore-output"]
 answers = {kind: print_hits(kind, models[kind]) for kind in models}
 
 # %% tags=["needs-training"]

@@ -190,6 +190,7 @@ def test_no_setting_of_the_builder_reaches_a_kernel(monkeypatch):
         (11, None, 30),
         (9, 30, 30),  # close to the edge: the recorded bucket stays
         (3, 30, 10),
+        (300, 1800, 360),  # measured on a busy machine before
         (31, 30, 60),
         (11, 10, 30),
         (3, 17, 10),  # an edge of an older table
