@@ -490,16 +490,18 @@ assert min(a for _, _, (_, _, a) in found) < -0.1
 print("in most models one map looks at the first answer more than at all else")
 
 # %% [markdown]
-# Each seed found its own way, and they are alike. One map has learned to look
-# at the answer just given and at little else. For most seeds it is $A_2$, the
-# map that is subtracted, and the answer gets a negative weight: the model
-# collects both values and takes away the one it has said. Nobody told it to.
-# Where it is $A_1$, the matrix after the heads can turn the sign.
+# Each seed found its own way, and they are alike. One map looks at the place
+# of the answer just given and at little else there. For most seeds it is
+# $A_2$, the map that is subtracted, and the answer gets a negative weight: the
+# model takes away what it has said. Nobody told it to. Where it is $A_1$, the
+# matrix after the heads can turn the sign.
 #
 # Here is the head with the most negative weight, for the last eight queries
-# of one row. The bottom line of each map is the last question.
+# of one row. The bottom line of each map is the last question. Look at its
+# other lines as well before you call this clever: does the map know an answer
+# when it sees one, or does it follow a simpler rule?
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three heat maps of the last eight queries of one row: A1 has its weight on the hidden values, A2 has one dark cell in the bottom line where the first answer stands, and in the difference that cell is purple, negative."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three heat maps of the last eight queries of one row: A1 is spread thinly along several slanted lines, A2 is dark along one slanted line one or two keys before the query, darkest in the bottom line where the first answer stands; in the difference that line is purple, negative."}}
 best = int(np.argmin([a for _, _, (_, _, a) in found]))
 layer, head, _ = found[best]
 batch = NeedleTask(**TASK).sample(0, 1, "valid")
@@ -515,6 +517,11 @@ axes[-1].set_xlabel(f"key (the first answer stands at {answer_at})")
 plt.show()
 
 # %% [markdown]
+# When this page was made, the line was slanted: the map looked a token or two
+# back from *every* query, whatever stood there. At the last question that is
+# the answer just given. A simple rule is enough, and a map that only saw the
+# bottom line would have told a grander story.
+#
 # ## A language model
 #
 # Now real text: the Python standard library, read from the interpreter that
