@@ -10,8 +10,7 @@ def repeat_pairs(k: Tensor, H: int) -> Tensor:
     """Return k (B, Hkv, 2, S, D) written out for H heads: (B, H, 2, S, D).
 
     Heads share keys in groups of H / Hkv neighbours: the first group reads
-    key head 0, the next one key head 1. Branch 1 reads branch 1, branch 2
-    reads branch 2.
+    pair 0, the next one pair 1. Branch 1 reads branch 1, branch 2 branch 2.
     """
     return k.repeat_interleave(H // k.shape[1], dim=1)
 
@@ -64,7 +63,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="first key head only",
-            diagnosis="Every head reads key head 0. There are Hkv of them, "
+            diagnosis="Every head reads pair 0. There are Hkv of them, "
             "each for H / Hkv heads.",
             wrong=lambda k, H: k[:, :1].repeat(1, H, 1, 1, 1),
         ),
