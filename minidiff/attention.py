@@ -6,12 +6,12 @@ All three are causal and are called alike; see ``MultiheadBase.forward``.
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from minidiff.multihead import MultiheadBase, head_sizes
 from minidiff.ops import AttentionMaps, attention_maps, diff_attention
 from minidiff.ops.contract import check_key_lengths
 from minidiff.ops.masks import blank_padding, visible
+from minidiff.ops.sdpa import softmax_attention
 from minidiff.reference.lam import lambda_init
 
 __all__ = [
@@ -61,7 +61,7 @@ class MultiheadAttention(MultiheadBase):
         if key_lengths is not None:
             check_key_lengths(q, k.unsqueeze(2), key_lengths)
         if backend != "eager":
-            return _softmax_sdpa(q, k, v, key_lengths)
+            return softmax_attention(q, k, v, key_lengths=key_lengths)
         A = self.maps(x, q, k, key_lengths)
         v = blank_padding(v, key_lengths)
         v = v.repeat_interleave(q.shape[1] // v.shape[1], 1)
@@ -246,26 +246,3 @@ class MultiheadDiffAttentionV2(MultiheadBase):
 def wide(x: Tensor) -> Tensor:
     """Return x in float32, or as it is where that is wider."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def _softmax_sdpa(
-    q: Tensor, k: Tensor, v: Tensor, key_lengths: Tensor | None
-) -> Tensor:
-    """Return causal attention (B, H, T, D) without writing the map out."""
-    T, S = q.shape[2], k.shape[2]
-    # SDPA's own is_causal aligns the edge to the start: right for T = S only.
-    square = T == S and key_lengths is None
-    mask = None if square else visible(T, S, True, key_lengths, q.device)
-    seen = None
-    if key_lengths is not None:
-        seen = mask.any(-1, keepdim=True)
-        mask = mask | ~seen
-    out = sdpa(
-        q,
-        blank_padding(k, key_lengths),
-        blank_padding(v, key_lengths),
-        attn_mask=mask,
-        is_causal=square,
-        enable_gqa=q.shape[1] != k.shape[1],
-    )
-    return out if seen is None else out.masked_fill(~seen, 0)

@@ -7,6 +7,42 @@ from minidiff.ops.finish import subtract
 from minidiff.ops.masks import blank_padding, visible
 
 
+def softmax_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    causal: bool = True,
+    scale: float | None = None,
+    key_lengths: Tensor | None = None,
+) -> Tensor:
+    """Return ``softmax(q k' scale) v`` (B, H, T, Dv), ordinary attention.
+
+    q (B, H, T, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv). The causal edge is
+    aligned to the end, and a query that sees no key gets zeros.
+    """
+    T, S = q.shape[2], k.shape[2]
+    # SDPA's own is_causal aligns the edge to the start: right for T = S only.
+    square = causal and T == S and key_lengths is None
+    mask = None if square else visible(T, S, causal, key_lengths, q.device)
+    seen = None
+    if key_lengths is not None:
+        # Rows with nothing to see attend to everything here and are zeroed
+        # below, so that no backend has to softmax an empty row.
+        seen = mask.any(-1, keepdim=True)
+        mask = mask | ~seen
+    out = sdpa(
+        q,
+        blank_padding(k, key_lengths),
+        blank_padding(v, key_lengths),
+        attn_mask=mask,
+        is_causal=square,
+        scale=scale,
+        enable_gqa=q.shape[1] != v.shape[1],
+    )
+    return out if seen is None else out.masked_fill(~seen, 0)
+
+
 def sdpa_attention(
     q: Tensor,
     k: Tensor,
@@ -21,28 +57,15 @@ def sdpa_attention(
     No map is kept, so memory grows with T, not T squared, wherever PyTorch
     has a fused kernel for the shapes.
     """
-    T, S = q.shape[3], k.shape[3]
-    # SDPA's own is_causal aligns the edge to the start: right for T = S only.
-    square = causal and T == S and key_lengths is None
-    mask = None if square else visible(T, S, causal, key_lengths, q.device)
-    seen = None
-    if mask is not None and key_lengths is not None:
-        # Rows with nothing to see attend to everything here and are zeroed
-        # below, so that no backend has to softmax an empty row.
-        seen = mask.any(-1, keepdim=True)
-        mask = mask | ~seen
-    v = blank_padding(v, key_lengths)
     out1, out2 = (
-        sdpa(
+        softmax_attention(
             q[:, :, branch],
-            blank_padding(k[:, :, branch % k.shape[2]], key_lengths),
+            k[:, :, branch % k.shape[2]],
             v,
-            attn_mask=mask,
-            is_causal=square,
+            causal=causal,
             scale=scale,
-            enable_gqa=q.shape[1] != v.shape[1],
+            key_lengths=key_lengths,
         )
         for branch in (0, 1)
     )
-    out = subtract(out1, out2, lam)
-    return out if seen is None else out.masked_fill(~seen, 0)
+    return subtract(out1, out2, lam)
