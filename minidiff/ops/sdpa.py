@@ -25,13 +25,12 @@ def softmax_attention(
     # SDPA's own is_causal aligns the edge to the start: right for T = S only.
     square = causal and T == S and key_lengths is None
     mask = None if square else visible(T, S, causal, key_lengths, q.device)
-    seen = None
     if key_lengths is not None:
-        # Rows with nothing to see attend to everything here and are zeroed
-        # below, so that no backend has to softmax an empty row.
-        seen = mask.any(-1, keepdim=True)
-        mask = mask | ~seen
-    out = sdpa(
+        # Only a row without any key sees nothing. It attends to everything
+        # here, so that no backend softmaxes an empty row; its values have
+        # been blanked, so it gets zeros all the same.
+        mask = mask | ~mask.any(-1, keepdim=True)
+    return sdpa(
         q,
         blank_padding(k, key_lengths),
         blank_padding(v, key_lengths),
@@ -40,7 +39,6 @@ def softmax_attention(
         scale=scale,
         enable_gqa=q.shape[1] != v.shape[1],
     )
-    return out if seen is None else out.masked_fill(~seen, 0)
 
 
 def sdpa_attention(
