@@ -1,26 +1,26 @@
 """The card at the top of a chapter: minutes to read, to run, on what.
 
 Nothing on it is typed. Reading time comes from the source by the formula of
-`reading_minutes`; run time is measured when the chapter is executed, kept
-coarse so that it stays the same from build to build.
+`reading_minutes`, time to solve from the labels of the exercises ("*Easy, 5
+minutes.*"); run time is measured when the chapter is executed, kept coarse so
+that it stays the same from build to build.
 """
 
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 from nbformat import NotebookNode
 
-from . import source
-
 PLACEHOLDER = "{card}"
 
 # Prose that is thought about is read at about 130 words a minute; a line of
-# code takes about 6 seconds; an exercise 4 minutes.
+# code takes about 6 seconds.
 WORDS_PER_MINUTE = 130
 SECONDS_PER_CODE_LINE = 6
-MINUTES_PER_EXERCISE = 4
+LABEL = re.compile(r"\*(?:Easy|Medium|Hard), (\d+) minutes\b")
 
 # Upper edges in seconds. Coarse on purpose.
 BUCKETS = {
@@ -37,20 +37,25 @@ BUCKETS = {
 
 
 def reading_minutes(nb: NotebookNode) -> int:
-    """Minutes to read and to solve, rounded up to a multiple of five."""
-    words = lines = exercises = 0
+    """Minutes to read the prose and the code, a multiple of five."""
+    words = lines = 0
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             words += len(cell.source.split())
         elif cell.cell_type == "code":
             lines += sum(bool(x.strip()) for x in cell.source.splitlines())
-            exercises += source.tagged(cell, source.STUB) is not None
-    minutes = (
-        words / WORDS_PER_MINUTE
-        + lines * SECONDS_PER_CODE_LINE / 60
-        + exercises * MINUTES_PER_EXERCISE
-    )
+    minutes = words / WORDS_PER_MINUTE + lines * SECONDS_PER_CODE_LINE / 60
     return max(5, 5 * math.ceil(minutes / 5))
+
+
+def solving_minutes(nb: NotebookNode) -> int:
+    """The sum of what the exercises' labels say."""
+    return sum(
+        int(minutes)
+        for cell in nb.cells
+        if cell.cell_type == "markdown"
+        for minutes in LABEL.findall(cell.source)
+    )
 
 
 def bucket(seconds: float, before: int | None = None) -> int:
@@ -82,7 +87,8 @@ def text(nb: NotebookNode, timing: dict[str, int]) -> str:
     """
     cores = "one CPU core" if timing["threads"] == 1 else "two CPU cores"
     return (
-        f"*Reading and solving: about {reading_minutes(nb)} minutes. "
+        f"*Reading: about {reading_minutes(nb)} minutes. "
+        f"Exercises: about {solving_minutes(nb)} more. "
         f"Running every cell: {BUCKETS[timing['under']]} on {cores}, "
         "without a GPU and without a network.*"
     )

@@ -1,7 +1,9 @@
 """How one exercise is checked: run it, compare it, name the mistake."""
 
 import copy
+import io
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,14 +78,11 @@ def check(exercise: Exercise, answer: Callable[..., Any]) -> Result:
         )
     outcomes = []
     for case in exercise.cases():
-        outcomes.append(_outcome(exercise, answer, case.args))
+        with redirect_stdout(io.StringIO()) as printed:
+            outcomes.append(_outcome(exercise, answer, case.args))
+        print(printed.getvalue(), end="")
         if outcomes[-1] is None:
-            return Result(
-                id=exercise.id,
-                status="not attempted",
-                text=f"{exercise.id} not attempted yet: write at "
-                "`# your code`, then run this cell again.",
-            )
+            return _none(exercise, printed.getvalue())
     problem = _first_problem(exercise, outcomes)
     if problem is None:
         count = len(outcomes)
@@ -93,6 +92,22 @@ def check(exercise: Exercise, answer: Callable[..., Any]) -> Result:
             text=f"{exercise.id} passed: {count} cases.",
         )
     return _failed(exercise, problem, _diagnose(exercise, outcomes))
+
+
+def _none(exercise: Exercise, printed: str) -> Result:
+    """What to say of an answer that returned nothing."""
+    if printed:
+        return _failed(
+            exercise,
+            f"  got       None; it printed {printed.strip()[:40]!r}, and "
+            "should return it",
+        )
+    return Result(
+        id=exercise.id,
+        status="not attempted",
+        text=f"{exercise.id} not attempted yet: write at "
+        "`# your code`, then run this cell again.",
+    )
 
 
 def _outcome(

@@ -208,5 +208,17 @@ def test_a_chapter_of_hours_is_refused():
 def test_reading_time():
     words = "# %% [markdown]\n# " + "word " * 1300
     assert card.reading_minutes(source.from_text(words)) == 10
-    stubs = '\n\n# %% tags=["stub:1.1"]\n# your code\n' * 3
-    assert card.reading_minutes(source.from_text(words + stubs)) == 25
+
+
+def test_time_to_solve_is_the_sum_of_the_labels():
+    text = """# %% [markdown]
+# *Easy, 5 minutes.* Do this.
+
+# %% [markdown]
+# *Hard, 20 minutes.* Do that; it takes 90 minutes if you sing.
+"""
+    nb = source.from_text(text)
+    assert card.solving_minutes(nb) == 25
+    assert "Exercises: about 25 more." in card.text(
+        nb, {"under": 10, "threads": 1}
+    )

@@ -91,6 +91,7 @@ def test_what_a_failure_says():
         (lambda a, b, lam: a.fill(0) or a, "changed one of its arguments"),
         (lambda a, b, lam: a * np.nan, "got       nan"),
         ("not a function", "expected the function itself"),
+        (lambda a, b, lam: print(a + b), "and should return it"),
     ],
 )
 def test_answers_that_go_wrong_otherwise(answer, says):
