@@ -9,9 +9,18 @@ from minidiff.ops.eager import eager_attention
 from minidiff.ops.finish import finish
 from minidiff.ops.sdpa import sdpa_attention
 
+
+def _flex(*arguments: object) -> Tensor:
+    # Imported when asked for: it loads a part of PyTorch nobody else needs.
+    from minidiff.ops.flex import flex_backend
+
+    return flex_backend(*arguments)
+
+
 _BACKENDS: dict[str, Callable[..., Tensor]] = {
     "eager": eager_attention,
     "sdpa": sdpa_attention,
+    "flex": _flex,
 }
 
 
@@ -60,9 +69,10 @@ def diff_attention(
     key_lengths : (B,) integers, optional
         Keys from this position on are padding: hidden, whatever they hold. A
         query that sees no key at all gets zeros.
-    backend : "auto", "eager" or "sdpa"
+    backend : "auto", "eager", "sdpa" or "flex"
         "eager" writes both maps out; "sdpa" is two calls of PyTorch's fused
-        attention; "auto" takes the fastest that fits.
+        attention; "flex" is two calls of FlexAttention, forward only on a
+        CPU; "auto" takes the fastest that fits.
 
     Returns
     -------

@@ -91,8 +91,28 @@ def test_float32_is_tight(shape, backend):
         )
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("lam_shape", ["number", "head", "token"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_flex_is_forward_only_and_right(shape, lam_shape, lengths, causal):
+    x, t, _ = make(shape, lam_shape)
+    B, S = x["k"].shape[0], x["k"].shape[3]
+    options = dict(norm_scale=0.7, eps=1e-3, causal=causal)
+    key_lengths = np.array([max(1, S - 2), 0])[:B] if lengths else None
+    given = torch.from_numpy(key_lengths) if lengths else None
+    with torch.no_grad():
+        out = diff_attention(**t, **options, key_lengths=given, backend="flex")
+    want = ref.diff_attention(**x, **options, key_lengths=key_lengths)
+    # It sums in float32 whatever comes in.
+    np.testing.assert_allclose(out, want, atol=2e-5)
+    with pytest.raises(ValueError, match=r"backend: got 'flex' on a CPU"):
+        diff_attention(**t, **options, key_lengths=given, backend="flex")
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "flex"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@torch.no_grad()
 def test_half_precision_in_and_out(dtype, backend):
     x, t, _ = make("V1 grouped", dtype=dtype)
     out = diff_attention(**t, norm_scale=0.7, backend=backend)

@@ -1,0 +1,103 @@
+"""FlexAttention: PyTorch writes a kernel for the mask we describe."""
+
+import warnings
+from collections.abc import Callable
+from functools import cache, lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import (
+    BlockMask,
+    create_block_mask,
+    flex_attention,
+)
+
+from minidiff.ops.finish import subtract
+from minidiff.ops.masks import blank_padding
+
+
+def flex_backend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lam: float | Tensor,
+    causal: bool,
+    scale: float,
+    key_lengths: Tensor | None,
+) -> Tensor:
+    """Return ``A1 v - lam A2 v`` (B, H, T, Dv) in float32 or wider.
+
+    One call for each branch. On a GPU it is compiled, once for each set of
+    shapes, and no map is kept. On a CPU it is forward only, and runs
+    PyTorch's plain form, which does write each map out.
+    """
+    T, S = q.shape[3], k.shape[3]
+    if q.device.type == "cpu":
+        q, k, v = _without_gradients(q, k, v)
+    if key_lengths is not None:
+        mask = _padded_mask(T, S, causal, key_lengths)
+    else:
+        mask = _causal_mask(T, S, q.device) if causal else None
+    k, v = (blank_padding(x, key_lengths) for x in (k, v))
+    out1, out2 = (
+        _flex(q.device.type)(
+            q[:, :, branch],
+            k[:, :, branch % k.shape[2]],
+            v,
+            block_mask=mask,
+            scale=scale,
+            enable_gqa=q.shape[1] != v.shape[1],
+        )
+        for branch in (0, 1)
+    )
+    return subtract(out1, out2, lam)
+
+
+def _without_gradients(*inputs: Tensor) -> tuple[Tensor, ...]:
+    if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+        raise ValueError(
+            "backend: got 'flex' on a CPU with an input that requires a "
+            "gradient; FlexAttention is forward only there, expected "
+            "torch.no_grad() or backend='sdpa'"
+        )
+    # Under no_grad it refuses a parameter all the same.
+    return tuple(x.detach() for x in inputs)
+
+
+@cache
+def _flex(device: str) -> Callable[..., Tensor]:
+    """The function to call: compiled where PyTorch has a fused kernel."""
+    if device != "cpu":
+        return torch.compile(flex_attention)
+
+    def plain(*args: Tensor, **options: object) -> Tensor:
+        with warnings.catch_warnings():
+            # It warns that it is not compiled, which is our choice here:
+            # on a CPU that takes half a minute and a C++ compiler.
+            warnings.filterwarnings("ignore", ".*without torch.compile")
+            return flex_attention(*args, **options)
+
+    return plain
+
+
+@lru_cache(maxsize=16)
+def _causal_mask(T: int, S: int, device: torch.device) -> BlockMask:
+    """Query t sees keys up to t + S - T; kept, since it is slow to build."""
+
+    def seen(b: Tensor, h: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        return s <= t + (S - T)
+
+    return create_block_mask(seen, None, None, T, S, device=device)
+
+
+def _padded_mask(
+    T: int, S: int, causal: bool, key_lengths: Tensor
+) -> BlockMask:
+    """The same, and no key at or after a row's length."""
+
+    def seen(b: Tensor, h: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        inside = s < key_lengths[b]
+        return inside & (s <= t + (S - T)) if causal else inside
+
+    B, device = len(key_lengths), key_lengths.device
+    return create_block_mask(seen, B, None, T, S, device=device)
