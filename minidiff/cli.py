@@ -1,4 +1,4 @@
-"""The command line: ``minidiff train``, ``generate`` and ``check``."""
+"""The command line: ``minidiff train``, ``generate``, ``bench``, ``check``."""
 
 import argparse
 import shlex
@@ -16,6 +16,8 @@ _EPILOG = """examples:
   minidiff train --out runs/code --resume
       go on with a run that was stopped, with the settings it began with
   minidiff generate runs/code --prompt "def mean(" --temperature 0.7
+  minidiff bench attention
+      every way to compute attention, timed side by side
   minidiff check notebooks/*.ipynb
       a table of which exercises are solved
 """
@@ -35,6 +37,18 @@ examples:
   minidiff train --data needles --attention diff --out runs/diff
   minidiff train --data ~/texts --tokenizer bpe --out runs/texts
   minidiff train --out runs/texts --resume
+"""
+
+_BENCH_EPILOG = """Times are medians of rounds in which every peer runs once;
+compare ratios of one run, not times of two. Peers named diff compute what
+minidiff.diff_attention does with the headwise norm; plain is the matched
+Transformer (twice the heads, each D wide), base has as many heads, 2D wide.
+
+examples:
+  minidiff bench attention
+      on the first GPU: 16384 tokens, width 2048; minutes, mostly compiling.
+      Without one: small sizes on the CPU
+  minidiff bench attention --width 64 --length 4096 --out attention.json
 """
 
 _GENERATE_EPILOG = """examples:
@@ -74,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(subparsers)
     _add_generate(subparsers)
+    _add_bench(subparsers)
     check = _parser(
         subparsers.add_parser,
         name="check",
@@ -219,6 +234,58 @@ def _add_generate(subparsers: Any) -> None:
         "(default: 1, all)",
     )
     add("--seed", type=int, help="makes the sample repeatable")
+
+
+def _add_bench(subparsers: Any) -> None:
+    bench = _parser(
+        subparsers.add_parser,
+        name="bench",
+        help="time several ways to compute attention",
+        description="Measure on this machine, everything in one run.",
+    )
+    what = bench.add_subparsers(required=True, metavar="WHAT")
+    attention = _parser(
+        what.add_parser,
+        name="attention",
+        help="forward, and forward with backward, of one layer's heads",
+        description="Time causal attention, plain and differential, in every "
+        "way that PyTorch alone offers.",
+        epilog=_BENCH_EPILOG,
+    )
+    attention.set_defaults(run=commands.bench_attention)
+    add = attention.add_argument
+    add("--device", help="cpu or cuda (default: cuda where there is one)")
+    add(
+        "--dtype",
+        choices=["bfloat16", "float16", "float32"],
+        help="(default: bfloat16 on a GPU, float32 on a CPU)",
+    )
+    add(
+        "--width",
+        type=int,
+        nargs="+",
+        metavar="D",
+        help="width of one branch of a head (default: 64 128; CPU: 16)",
+    )
+    add(
+        "--length",
+        type=int,
+        nargs="+",
+        metavar="T",
+        help="tokens in a row (default: 4096 16384 1024; CPU: 128 512)",
+    )
+    add(
+        "--tokens",
+        type=int,
+        help="tokens in all, rows times length (default: 16384; CPU: 1024)",
+    )
+    add(
+        "--hidden",
+        type=int,
+        help="width of all heads together (default: 2048; CPU: 128)",
+    )
+    add("--rounds", type=int, default=20, help="(default: 20)")
+    add("--out", metavar="FILE", help="write the record there, as JSON")
 
 
 if __name__ == "__main__":

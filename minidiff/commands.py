@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ def train(arguments: argparse.Namespace) -> None:
     import torch
 
     from minidiff.model import DecoderLM, ModelConfig
+    from minidiff.provenance import provenance, write_json
     from minidiff.train import TrainConfig
     from minidiff.train import train as run
 
@@ -42,7 +42,8 @@ def train(arguments: argparse.Namespace) -> None:
     torch.manual_seed(settings["seed"])
     model = DecoderLM(model_config).to(device)
     if not arguments.resume:
-        _write_json(out / RUN_NAME, _card(arguments, settings))
+        card = provenance(settings["device"], arguments.command)
+        write_json(out / RUN_NAME, {**card, "settings": settings})
     print(
         f"{settings['attention']}: {model.num_parameters():,} parameters, "
         f"{config.steps} steps of {config.batch_size} x "
@@ -166,6 +167,32 @@ def generate(arguments: argparse.Namespace) -> None:
     print(tokenizer.decode(row[0].tolist()))
 
 
+def bench_attention(arguments: argparse.Namespace) -> None:
+    """Time every way to attend; print tables, and keep the record."""
+    import torch
+
+    from minidiff.bench.attention import run, shapes
+
+    gpu = torch.cuda.is_available()
+    device = _device(arguments.device or ("cuda" if gpu else "cpu"))
+    big = device.type == "cuda"
+    dtype = arguments.dtype or ("bfloat16" if big else "float32")
+    run(
+        shapes(
+            tokens=arguments.tokens or (16384 if big else 1024),
+            hidden=arguments.hidden or (2048 if big else 128),
+            widths=arguments.width or ([64, 128] if big else [16]),
+            lengths=arguments.length
+            or ([4096, 16384, 1024] if big else [128, 512]),
+        ),
+        device=device,
+        dtype=getattr(torch, dtype),
+        rounds=arguments.rounds,
+        command=arguments.command,
+        out=Path(arguments.out) if arguments.out else None,
+    )
+
+
 def check(arguments: argparse.Namespace) -> int:
     """Print a table of the exercises solved in notebooks."""
     from minidiff.check import teacher
@@ -189,30 +216,6 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def _card(
-    arguments: argparse.Namespace, settings: dict[str, Any]
-) -> dict[str, Any]:
-    import platform
-    from importlib.metadata import version
-
-    import torch
-
-    device = settings["device"]
-    if device.startswith("cuda"):
-        device = f"{device} ({torch.cuda.get_device_name(device)})"
-    return {
-        "command": arguments.command,
-        "settings": settings,
-        "device": device,
-        "threads": torch.get_num_threads(),
-        "platform": platform.platform(),
-        "versions": {
-            "python": platform.python_version(),
-            **{n: version(n) for n in ("minidiff", "torch", "numpy")},
-        },
-    }
-
-
 def _device(name: str) -> Any:
     import torch
 
@@ -226,11 +229,3 @@ def _device(name: str) -> Any:
             f"({reason})"
         ) from error
     return device
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    text = json.dumps(value, indent=2) + "\n"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

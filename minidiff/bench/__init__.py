@@ -1,0 +1,1 @@
+"""Benchmarks: several ways to compute one thing, timed in one run."""

@@ -1,0 +1,48 @@
+"""Times of several functions, measured in turn so that they share luck."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+# Far more than any L2 cache holds, so that no run finds its inputs there; and
+# clearing it takes longer than Python needs to launch the kernels that follow.
+FLUSH_BYTES = 2**30
+
+
+def alternate(
+    functions: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    rounds: int,
+) -> dict[str, float]:
+    """Return the median milliseconds of each function.
+
+    All are called once to warm up, then once each in every round. So what
+    changes slowly (clocks, other programs) touches all of them, and ratios
+    hold where single times do not.
+    """
+    for function in functions.values():
+        function()
+    clock = _gpu if device.type == "cuda" else _cpu
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            times[name].append(clock(function))
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def _cpu(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def _gpu(function: Callable[[], object]) -> float:
+    torch.empty(FLUSH_BYTES, dtype=torch.int8, device="cuda").zero_()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    function()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end)

@@ -1,0 +1,74 @@
+"""Where a recorded number comes from: machine, versions, commit, command."""
+
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def provenance(device: str, command: str) -> dict[str, Any]:
+    """Describe this run, ready for JSON.
+
+    ``device`` is a torch device's name; a GPU is given by its model's name.
+    The commit is None outside a git checkout, and ends in "+" where tracked
+    files differ from it.
+    """
+    name = device
+    if torch.device(device).type == "cuda":
+        name = f"{device} ({torch.cuda.get_device_name(device)})"
+    return {
+        "command": command,
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": _commit(),
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+        "versions": {
+            "python": platform.python_version(),
+            **{n: _version(n) for n in ("minidiff", "torch", "numpy")},
+            "triton": _version("triton"),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+        },
+    }
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write ``value`` under a temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    text = json.dumps(value, indent=1) + "\n"
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the checkout the package is in, if it is in one."""
+    here = Path(__file__).resolve().parent
+    git = ["git", "-C", str(here)]
+    try:
+        head, status = (
+            subprocess.run(
+                [*git, *arguments], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for arguments in (
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if status else "")
