@@ -12,7 +12,7 @@ V1 = [forms.naive, forms.two_calls, forms.four_calls, forms.stacked]
 def draw(*shapes):
     g = torch.Generator().manual_seed(0)
     return [
-        torch.randn(*s, generator=g).double().requires_grad_() for s in shapes
+        torch.randn(s, generator=g).double().requires_grad_() for s in shapes
     ]
 
 
