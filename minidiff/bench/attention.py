@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -91,12 +90,11 @@ def measure(
         row = {"peer": peer.name, "kind": peer.kind, **shape._asdict()}
         rows.append(row)
         given = inputs(peer.kind, shape, device, dtype)
-        attend = _prepared(peer, device)
         for name, functions, make in (
             ("forward", forward, _forward),
             ("train", train, _train),
         ):
-            call = make(attend, given)
+            call = make(peer.attend, given)
             try:
                 row[f"{name}_peak_mib"] = _peak(call, device)
             except (RuntimeError, NotImplementedError) as error:
@@ -104,7 +102,7 @@ def measure(
                 continue
             functions[peer.name] = call
         if peer.name in forward:
-            row["relative_error"] = _error(peer, attend, given, dtype)
+            row["relative_error"] = _error(peer, given, dtype)
     for name, functions in (("forward", forward), ("train", train)):
         times = alternate(functions, device, rounds)
         plain = min(
@@ -117,31 +115,6 @@ def measure(
                 row[f"{name}_ms"] = round(ms, 4)
                 row[f"{name}_ratio"] = plain and round(ms / plain, 3)
     return rows
-
-
-def _prepared(peer: Peer, device: torch.device) -> Callable[..., Tensor]:
-    """The peer's function, compiled on a GPU, held to its own kernel."""
-    attend = peer.attend
-    if peer.compiled and device.type == "cuda":
-        attend = torch.compile(_own_code(attend), dynamic=False)
-
-    def call(*given: Tensor) -> Tensor:
-        with peer.context():
-            return attend(*given)
-
-    return call
-
-
-def _own_code(f: Any) -> Callable[..., Tensor]:
-    """Copy f with a code object of its own.
-
-    torch.compile keeps what it made with the code object, which peers share;
-    one of them would run what was compiled for another's kernel.
-    """
-    code = f.__code__.replace()
-    return FunctionType(
-        code, f.__globals__, f.__name__, f.__defaults__, f.__closure__
-    )
 
 
 def _forward(
@@ -178,12 +151,7 @@ def _peak(call: Callable[[], object], device: torch.device) -> int | None:
     return (torch.cuda.max_memory_allocated() - before) >> 20
 
 
-def _error(
-    peer: Peer,
-    attend: Callable[..., Tensor],
-    given: Inputs,
-    dtype: torch.dtype,
-) -> float:
+def _error(peer: Peer, given: Inputs, dtype: torch.dtype) -> float:
     """Relative L2 error of one head against float64, of a short prefix.
 
     A causal prefix needs nothing of what follows, so a few rows judge the
@@ -191,7 +159,7 @@ def _error(
     """
     rows = 256
     with torch.no_grad():
-        got = attend(*given)[:1, :, :rows].double()
+        got = peer.attend(*given)[:1, :, :rows].double()
         want = exact(peer.kind, [_prefix(x, rows) for x in given])
     error = float((got - want).norm() / want.norm())
     if not error < TOLERANCE[dtype]:
@@ -219,7 +187,8 @@ def exact(kind: str, given: Sequence[Tensor]) -> Tensor:
         return diff_attention(q, k, v, 0.0, backend="eager")
     if kind == "v2":
         q, k, v, s = given
-        return diff_attention(q, k, v, s.sigmoid(), backend="eager")
+        lam = s[..., 0].sigmoid()
+        return diff_attention(q, k[:, :, None], v, lam, backend="eager")
     q, k, v, lam, weight = given
     return diff_attention(
         q, k, v, lam, norm_scale=0.8, norm_weight=weight, backend="eager"

@@ -1,75 +1,100 @@
-"""Five ways to write differential attention with what PyTorch has.
+"""One formula in several forms: what chapter 06 counts and times.
 
-All take q (B, H, 2, T, D), k (B, H, 2, T, D), v (B, H, T, Dv) and a number
-or 0-d tensor lam, are causal, and return A1 v - lam A2 v, (B, H, T, Dv). The
-units of cost count products of T x S x D multiply-adds for Dv = 2D; a plain
-model's matched pair of heads spends 4.
+All compute ``o = A1 v - lam A2 v`` (Ye et al. 2025, eq. 1), causal, without
+the headwise norm, for as many queries as keys and a key head for each query
+head:
+
+    q, k (B, H, 2, T, D), v (B, H, T, Dv), lam a number -> o (B, H, T, Dv)
+
+They check nothing and are for comparing. Use `minidiff.diff_attention`.
+``join`` makes one output of the branches' two; the benchmark hands in a
+compiled one that normalises too.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
+Join = Callable[..., Tensor]
 
-def naive(q: Tensor, k: Tensor, v: Tensor, lam: float | Tensor) -> Tensor:
-    """Both maps written out, subtracted, one product with v: 4 units."""
+
+def subtract(o1: Tensor, o2: Tensor, lam: float | Tensor) -> Tensor:
+    """Return ``o1 - lam o2``."""
+    return o1 - lam * o2
+
+
+def naive(q: Tensor, k: Tensor, v: Tensor, lam: float) -> Tensor:
+    """Both maps written out, subtracted, one product with the values."""
     T, D = q.shape[-2:]
-    hidden = q.new_ones(T, T, dtype=torch.bool).triu(1)
-    logits = (q * D**-0.5) @ k.mT  # (B, H, 2, T, T)
-    A1, A2 = logits.masked_fill(hidden, float("-inf")).softmax(-1).unbind(2)
+    hidden = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
+    logits = q @ k.mT / D**0.5  # (B, H, 2, T, T)
+    A1, A2 = logits.masked_fill(hidden, -torch.inf).softmax(-1).unbind(2)
     return (A1 - lam * A2) @ v
 
 
-def two_calls(q: Tensor, k: Tensor, v: Tensor, lam: float | Tensor) -> Tensor:
-    """One call a branch, values 2D wide: 6 units."""
+def two_calls(
+    q: Tensor, k: Tensor, v: Tensor, lam: float, join: Join = subtract
+) -> Tensor:
+    """One fused call for each branch; the values are wider than the keys."""
     o1 = sdpa(q[:, :, 0], k[:, :, 0], v, is_causal=True)
     o2 = sdpa(q[:, :, 1], k[:, :, 1], v, is_causal=True)
-    return o1 - lam * o2
+    return join(o1, o2, lam)
 
 
-def four_calls(q: Tensor, k: Tensor, v: Tensor, lam: float | Tensor) -> Tensor:
-    """Every call D wide, for kernels that ask for one width: 8 units."""
-    left, right = v.chunk(2, -1)
+def four_calls(
+    q: Tensor, k: Tensor, v: Tensor, lam: float, join: Join = subtract
+) -> Tensor:
+    """One fused call for each branch and each half of the values."""
+    halves = v.chunk(2, -1)  # each (B, H, T, Dv / 2)
     o1, o2 = (
         torch.cat(
-            [
-                sdpa(q[:, :, i], k[:, :, i], half, is_causal=True)
-                for half in (left, right)
-            ],
+            [sdpa(q[:, :, j], k[:, :, j], w, is_causal=True) for w in halves],
             -1,
         )
-        for i in (0, 1)
+        for j in (0, 1)
     )
-    return o1 - lam * o2
+    return join(o1, o2, lam)
 
 
-def stacked(q: Tensor, k: Tensor, v: Tensor, lam: float | Tensor) -> Tensor:
-    """Branches as 2H ordinary heads, one call a half of v: 8 units."""
-    q, k = (x.transpose(1, 2).flatten(1, 2) for x in (q, k))  # (B, 2H, T, D)
-    o = torch.cat(
-        [
-            sdpa(q, k, half.repeat(1, 2, 1, 1), is_causal=True)
-            for half in v.chunk(2, -1)
-        ],
-        -1,
-    )
-    o1, o2 = o.chunk(2, 1)
-    return o1 - lam * o2
+def stacked(
+    q: Tensor, k: Tensor, v: Tensor, lam: float, join: Join = subtract
+) -> Tensor:
+    """Branches as heads: 2H heads in one call for each half of the values.
 
-
-def v2(q: Tensor, k: Tensor, v: Tensor, lam: Tensor) -> Tensor:
-    """DIFF V2: the branches share keys and values, so one call does.
-
-    q (B, H, 2, T, D), k (B, H, 1, T, D), v (B, H, T, Dv), lam (B, H, T): 2H
-    query heads, each pair in one group of grouped-query attention.
+    The way of Hugging Face's DiffLlama 5.x: first all heads of branch 1,
+    then all of branch 2.
     """
-    B, H, _, T, D = q.shape
-    o = sdpa(
-        q.reshape(B, 2 * H, T, D),
-        k[:, :, 0],
-        v,
-        is_causal=True,
-        enable_gqa=True,
-    )
-    o1, o2 = o.unflatten(1, (H, 2)).unbind(2)
-    return o1 - lam[..., None] * o2
+    q, k = (x.transpose(1, 2).flatten(1, 2) for x in (q, k))  # (B, 2H, T, D)
+    halves = [w.repeat(1, 2, 1, 1) for w in v.chunk(2, -1)]
+    out = torch.cat([sdpa(q, k, w, is_causal=True) for w in halves], -1)
+    o1, o2 = out.chunk(2, 1)
+    return join(o1, o2, lam)
+
+
+def v2(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lam: float | Tensor,
+    join: Join = subtract,
+) -> Tensor:
+    """DIFF V2: both branches read the same keys, so one call does.
+
+    Here k is (B, Hkv, T, D) and v (B, Hkv, T, Dv), without an axis of pairs;
+    lam is a number or (B, H, T, 1). The call has 2H query heads, neighbours
+    being branches.
+    """
+    heads = q.flatten(1, 2)  # (B, 2H, T, D)
+    out = sdpa(heads, k, v, is_causal=True, enable_gqa=True)
+    o1, o2 = out.unflatten(1, (-1, 2)).unbind(2)
+    return join(o1, o2, lam)
+
+
+FORMS: dict[str, Callable[..., Tensor]] = {
+    "naive": naive,
+    "two calls": two_calls,
+    "four calls": four_calls,
+    "stacked": stacked,
+}

@@ -6,9 +6,9 @@ subtraction and the headwise norm.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import FunctionType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,19 +44,12 @@ class Peer:
 
     ``kind`` says what it computes: "plain" (2H heads of width D: the paper's
     match), "base" (H heads of width 2D), "diff" or "v2". ``attend`` maps the
-    inputs of that kind to (B, heads, T, width). ``kernel`` is the only SDPA
-    kernel it may use, or None for PyTorch's own choice.
+    inputs of that kind to (B, heads, T, width).
     """
 
     name: str
     kind: str
     attend: Callable[..., Tensor]
-    kernel: SDPBackend | None = None
-    compiled: bool = True
-
-    def context(self) -> AbstractContextManager[object]:
-        """Allow the peer's own SDPA kernel and no other."""
-        return sdpa_kernel(self.kernel) if self.kernel else nullcontext()
 
 
 def inputs(
@@ -64,10 +57,9 @@ def inputs(
 ) -> Inputs:
     """Draw the inputs of one kind, strided as projections leave them.
 
-    plain, base: q, k, v. diff, v2: q, k, v, lam and the norm's weight, with
-    the shapes of :func:`minidiff.diff_attention`; in V2 both branches share
-    keys and values of width 2D, its lambda is one a token and head, and it
-    has no norm.
+    plain, base: q, k, v. diff: q, k, v, lam and the norm's weight, with the
+    shapes of :func:`minidiff.diff_attention`. v2: q, k, v and lam's logits as
+    in :func:`minidiff.bench.forms.v2`, 2D wide.
     """
     B, H, T, D = shape
     g = torch.Generator(device).manual_seed(0)
@@ -79,8 +71,8 @@ def inputs(
     def heads(n: int, width: int) -> Tensor:
         return draw(B, T, n, width).transpose(1, 2)
 
-    def pairs(branches: int, width: int) -> Tensor:
-        return draw(B, T, H, branches, width).permute(0, 2, 3, 1, 4)
+    def pairs(width: int) -> Tensor:
+        return draw(B, T, H, 2, width).permute(0, 2, 3, 1, 4)
 
     if kind == "plain":
         return tuple(heads(2 * H, D) for _ in range(3))
@@ -88,65 +80,59 @@ def inputs(
         return tuple(heads(H, 2 * D) for _ in range(3))
     if kind == "diff":
         lam = torch.tensor(0.8, device=device, requires_grad=True)
-        return pairs(2, D), pairs(2, D), heads(H, 2 * D), lam, draw(2 * D)
-    lam = draw(B, T, H).transpose(1, 2)
-    return pairs(2, 2 * D), pairs(1, 2 * D), heads(H, 2 * D), lam
+        return pairs(D), pairs(D), heads(H, 2 * D), lam, draw(2 * D)
+    q = pairs(2 * D)
+    return q, heads(H, 2 * D), heads(H, 2 * D), heads(H, 1)
 
 
 def peers(shape: Shape, device: torch.device) -> Iterator[Peer]:
-    """Every contender for one shape on one device."""
-    if device.type != "cuda":
-        yield Peer(name="plain/sdpa", kind="plain", attend=plain)
-        yield Peer(name="base/sdpa", kind="base", attend=plain)
-        for name, form in FORMS.items():
-            yield Peer(name=f"{name}/sdpa", kind="diff", attend=normed(form))
-        yield Peer(name="v2/sdpa", kind="v2", attend=v2)
-        yield Peer(name="diff/naive", kind="diff", attend=normed(forms.naive))
-        return
-    cudnn, flash = SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION
-    efficient = SDPBackend.EFFICIENT_ATTENTION
-    for name, kernel in (("cudnn", cudnn), ("flash", flash)):
-        for kind in ("plain", "base"):
+    """Every contender for one shape on one device.
+
+    On a GPU each SDPA peer is held to one of PyTorch's kernels; FlexAttention
+    and whatever follows the attention (subtraction, norm) are compiled.
+    """
+    gpu = device.type == "cuda"
+    kernels = KERNELS if gpu else {"sdpa": None}
+    for kernel_name, kernel in kernels.items():
+        for name, kind, attend in (
+            ("plain", "plain", plain),
+            ("base", "base", plain),
+            ("v2", "v2", joined(forms.v2, gated, gpu)),
+            ("diff2", "diff", joined(forms.two_calls, normed, gpu)),
+            ("diff4", "diff", joined(forms.four_calls, normed, gpu)),
+            ("hf-stacked", "diff", joined(forms.stacked, normed, gpu)),
+        ):
             yield Peer(
-                name=f"{kind}/{name}", kind=kind, attend=plain, kernel=kernel
+                name=f"{name}/{kernel_name}",
+                kind=kind,
+                attend=held_to(kernel, attend),
             )
-        yield Peer(name=f"v2/{name}", kind="v2", attend=v2, kernel=kernel)
-    for name, form in FORMS.items():
+    if gpu:
+        for kernel_name in ("cudnn", "flash"):
+            yield Peer(
+                name=f"diff2/{kernel_name}-pad",
+                kind="diff",
+                attend=held_to(
+                    KERNELS[kernel_name], joined(padded, normed, gpu)
+                ),
+            )
         yield Peer(
-            name=f"{name}/cudnn",
+            name="diff/flex",
             kind="diff",
-            attend=normed(form),
-            kernel=cudnn,
+            attend=joined(flex(shape), normed, gpu),
         )
-    for name, kernel in (("cudnn-pad", cudnn), ("flash-pad", flash)):
         yield Peer(
-            name=f"diff2/{name}",
+            name="diff/naive-compiled",
             kind="diff",
-            attend=normed(padded),
-            kernel=kernel,
+            attend=torch.compile(own_code(naive), dynamic=False),
         )
-    yield Peer(
-        name="diff2/efficient",
-        kind="diff",
-        attend=normed(forms.two_calls),
-        kernel=efficient,
-    )
-    yield Peer(
-        name="diff4/flash",
-        kind="diff",
-        attend=normed(forms.four_calls),
-        kernel=flash,
-    )
-    yield Peer(name="diff/flex", kind="diff", attend=normed(flex(shape)))
-    naive = normed(forms.naive)
-    yield Peer(name="diff/naive-compiled", kind="diff", attend=naive)
-    yield Peer(name="diff/naive", kind="diff", attend=naive, compiled=False)
+    yield Peer(name="diff/naive", kind="diff", attend=naive)
 
 
-FORMS = {
-    "diff2": forms.two_calls,
-    "diff4": forms.four_calls,
-    "stacked": forms.stacked,
+KERNELS = {
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
 }
 
 
@@ -155,24 +141,82 @@ def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return sdpa(q, k, v, is_causal=True)
 
 
-def v2(q: Tensor, k: Tensor, v: Tensor, lam: Tensor) -> Tensor:
-    """DIFF V2: one call, then the subtraction with a lambda a token."""
-    return forms.v2(q, k, v, lam.sigmoid())
+def normed(
+    o1: Tensor, o2: Tensor, lam: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    """V1's end: the subtraction, and the headwise norm as in layer 0."""
+    wide = torch.promote_types(o1.dtype, torch.float32)
+    out = o1.to(wide) - lam * o2.to(wide)
+    return finish(out, o1.dtype, weight, 0.8, 1e-5)
 
 
-def normed(form: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Add the headwise norm to a form of V1, with the factor of depth 0."""
+def gated(o1: Tensor, o2: Tensor, logits: Tensor) -> Tensor:
+    """V2's end: lambda is a sigmoid, and there is no norm."""
+    wide = torch.promote_types(o1.dtype, torch.float32)
+    out = o1.to(wide) - logits.to(wide).sigmoid() * o2.to(wide)
+    return finish(out, o1.dtype, None, None, 0.0)
+
+
+def naive(
+    q: Tensor, k: Tensor, v: Tensor, lam: Tensor, weight: Tensor
+) -> Tensor:
+    """Both maps written out, then the norm."""
+    return finish(forms.naive(q, k, v, lam), q.dtype, weight, 0.8, 1e-5)
+
+
+def joined(
+    form: Callable[..., Tensor], end: Callable[..., Tensor], compiled: bool
+) -> Callable[..., Tensor]:
+    """Give a form its end; PyTorch's attention itself is never compiled.
+
+    Inside a compiled function it would choose its kernel by itself.
+    """
+    if compiled:
+        end = torch.compile(own_code(end), dynamic=False)
 
     def attend(
-        q: Tensor, k: Tensor, v: Tensor, lam: Tensor, weight: Tensor
+        q: Tensor, k: Tensor, v: Tensor, lam: Tensor, *weight: Tensor
     ) -> Tensor:
-        out = form(q, k, v, lam).float()
-        return finish(out, q.dtype, weight, 0.8, 1e-5)
+        def join(o1: Tensor, o2: Tensor, lam: float | Tensor) -> Tensor:
+            return end(o1, o2, lam, *weight)
+
+        return form(q, k, v, lam, join=join)
 
     return attend
 
 
-def padded(q: Tensor, k: Tensor, v: Tensor, lam: Tensor) -> Tensor:
+def own_code(f: Any) -> Callable[..., Tensor]:
+    """Copy f with a code object of its own.
+
+    torch.compile keeps what it made with the code object, and only so many
+    for each; peers that share a function would use them up.
+    """
+    return FunctionType(
+        f.__code__.replace(),
+        f.__globals__,
+        f.__name__,
+        f.__defaults__,
+        f.__closure__,
+    )
+
+
+def held_to(
+    kernel: SDPBackend | None, attend: Callable[..., Tensor]
+) -> Callable[..., Tensor]:
+    """Allow one SDPA kernel and no other."""
+    if kernel is None:
+        return attend
+
+    def call(*given: Tensor) -> Tensor:
+        with sdpa_kernel(kernel):
+            return attend(*given)
+
+    return call
+
+
+def padded(
+    q: Tensor, k: Tensor, v: Tensor, lam: Tensor, join: forms.Join
+) -> Tensor:
     """Two calls with queries and keys padded by zeros to the values' width.
 
     For kernels that take one width only; it costs 8 units for 6.
@@ -189,7 +233,7 @@ def padded(q: Tensor, k: Tensor, v: Tensor, lam: Tensor) -> Tensor:
         )
         for i in (0, 1)
     )
-    return o1 - lam * o2
+    return join(o1, o2, lam)
 
 
 def flex(shape: Shape) -> Callable[..., Tensor]:
@@ -197,12 +241,15 @@ def flex(shape: Shape) -> Callable[..., Tensor]:
     mask = create_block_mask(
         lambda b, h, t, s: s <= t, None, None, shape.T, shape.T, device="cuda"
     )
+    attention = torch.compile(flex_attention, dynamic=False)
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, lam: Tensor) -> Tensor:
+    def attend(
+        q: Tensor, k: Tensor, v: Tensor, lam: Tensor, join: forms.Join
+    ) -> Tensor:
         o1, o2 = (
-            flex_attention(q[:, :, i], k[:, :, i], v, block_mask=mask)
+            attention(q[:, :, i], k[:, :, i], v, block_mask=mask)
             for i in (0, 1)
         )
-        return o1 - lam * o2
+        return join(o1, o2, lam)
 
     return attend

@@ -8,7 +8,7 @@ import torch
 
 from minidiff import cli
 from minidiff.bench import attention, timing
-from minidiff.bench.peers import Shape, inputs, peers
+from minidiff.bench.peers import Shape, inputs, own_code, peers
 
 CPU = torch.device("cpu")
 SHAPE = Shape(B=2, H=2, T=9, D=4)
@@ -32,10 +32,10 @@ def test_functions_take_turns_and_the_median_counts(monkeypatch):
     assert times == {"a": 2.0, "b": 8.0}
 
 
-@pytest.mark.parametrize("peer", peers(SHAPE, CPU), ids=lambda p: p.name)
+@pytest.mark.parametrize("peer", list(peers(SHAPE, CPU)), ids=lambda p: p.name)
 def test_every_peer_is_right_in_float64(peer):
     given = inputs(peer.kind, SHAPE, CPU, torch.float64)
-    got = attention._prepared(peer, CPU)(*given)
+    got = peer.attend(*given)
     torch.testing.assert_close(got, attention.exact(peer.kind, given).to(got))
 
 
@@ -112,6 +112,6 @@ def test_copies_share_no_compiled_code():
     def f(x):
         return x + 1
 
-    g = attention._own_code(f)
+    g = own_code(f)
     assert g(1) == 2
     assert g.__code__ is not f.__code__

@@ -1,4 +1,4 @@
-"""Every form computes what the operator computes, gradients included."""
+"""Every form gives the operator's values and gradients."""
 
 import pytest
 import torch
@@ -6,37 +6,58 @@ import torch
 from minidiff import diff_attention
 from minidiff.bench import forms
 
-V1 = [forms.naive, forms.two_calls, forms.four_calls, forms.stacked]
+# B, H, T, D, Dv
+SHAPES = [(1, 1, 1, 2, 4), (2, 3, 7, 4, 8), (1, 2, 16, 8, 8), (2, 1, 5, 6, 2)]
 
 
-def draw(*shapes):
-    g = torch.Generator().manual_seed(0)
-    return [
-        torch.randn(s, generator=g).double().requires_grad_() for s in shapes
-    ]
+def make(shape):
+    B, H, T, D, Dv = shape
+    torch.manual_seed(0)
+    q, k = torch.randn(2, B, H, 2, T, D, dtype=torch.float64)
+    v = torch.randn(B, H, T, Dv, dtype=torch.float64)
+    return q, k, v
 
 
-def same(got, want, inputs):
-    torch.testing.assert_close(got, want)
-    dout = torch.randn_like(want)
-    for a, b in zip(
-        torch.autograd.grad(got, inputs, dout),
-        torch.autograd.grad(want, inputs, dout),
-        strict=True,
-    ):
-        torch.testing.assert_close(a, b)
+def with_gradients(form, *tensors):
+    tensors = [x.clone().requires_grad_() for x in tensors]
+    out = form(*tensors)
+    torch.manual_seed(1)
+    dout = torch.randn(out.shape, dtype=out.dtype)
+    return out, *torch.autograd.grad(out, tensors, dout)
 
 
-@pytest.mark.parametrize("form", V1, ids=lambda f: f.__name__)
-@pytest.mark.parametrize("T", [1, 7, 33])
-def test_v1(form, T):
-    B, H, D = 2, 3, 4
-    given = draw((B, H, 2, T, D), (B, H, 2, T, D), (B, H, T, 2 * D), ())
-    same(form(*given), diff_attention(*given), given)
+def assert_equal(form, operator, *tensors):
+    got = with_gradients(form, *tensors)
+    want = with_gradients(operator, *tensors)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("Dv", [4, 8])
-def test_v2(Dv):
-    B, H, T, D = 2, 3, 7, 4
-    given = draw((B, H, 2, T, D), (B, H, 1, T, D), (B, H, T, Dv), (B, H, T))
-    same(forms.v2(*given), diff_attention(*given), given)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", forms.FORMS)
+def test_forms_of_v1(name, shape):
+    lam = torch.tensor(0.7, dtype=torch.float64)
+    assert_equal(forms.FORMS[name], diff_attention, *make(shape), lam)
+
+
+@pytest.mark.parametrize("Hkv", [1, 3])
+@pytest.mark.parametrize("token", [False, True])
+def test_v2(Hkv, token):
+    q, k, v = make((2, 3, 7, 4, 4))
+    k, v = k[:, :Hkv, 0], v[:, :Hkv]
+    lam = torch.rand((2, 3, 7, 1) if token else (), dtype=torch.float64)
+
+    def operator(q, k, v, lam):
+        lam = lam[..., 0] if token else lam
+        return diff_attention(q, k[:, :, None], v, lam)
+
+    assert_equal(forms.v2, operator, q, k, v, lam)
+
+
+@pytest.mark.parametrize("name", forms.FORMS)
+def test_half_precision_stays(name):
+    q, k, v = (x.bfloat16() for x in make(SHAPES[1]))
+    out = forms.FORMS[name](q, k, v, 0.7)
+    assert out.dtype == torch.bfloat16
+    want = diff_attention(q.float(), k.float(), v.float(), 0.7)
+    assert (out - want).norm() < 2e-2 * want.norm()
