@@ -241,15 +241,16 @@ def flex(shape: Shape) -> Callable[..., Tensor]:
     mask = create_block_mask(
         lambda b, h, t, s: s <= t, None, None, shape.T, shape.T, device="cuda"
     )
-    attention = torch.compile(flex_attention, dynamic=False)
+
+    def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return flex_attention(q, k, v, block_mask=mask)
+
+    attention = torch.compile(own_code(one), dynamic=False)
 
     def attend(
         q: Tensor, k: Tensor, v: Tensor, lam: Tensor, join: forms.Join
     ) -> Tensor:
-        o1, o2 = (
-            attention(q[:, :, i], k[:, :, i], v, block_mask=mask)
-            for i in (0, 1)
-        )
+        o1, o2 = (attention(q[:, :, i], k[:, :, i], v) for i in (0, 1))
         return join(o1, o2, lam)
 
     return attend
