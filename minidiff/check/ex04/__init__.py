@@ -1,0 +1,17 @@
+"""Chapter 04: the gradients by hand, in NumPy."""
+
+from minidiff.check.ex04 import (
+    finite_differences,
+    through_difference,
+    through_lambda,
+    through_norm,
+    through_softmax,
+)
+
+EXERCISES = (
+    finite_differences.EXERCISE,
+    through_softmax.EXERCISE,
+    through_difference.EXERCISE,
+    through_lambda.EXERCISE,
+    through_norm.EXERCISE,
+)

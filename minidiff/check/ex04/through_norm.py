@@ -1,0 +1,170 @@
+"""Exercise 4.5: backward through the headwise norm."""
+
+import numpy as np
+
+from minidiff.check.core import Case, Exercise, Mistake
+
+
+def through_norm(
+    o: np.ndarray, dy: np.ndarray, scale: float, eps: float = 1e-5
+) -> np.ndarray:
+    """Return do for y = scale * o / sqrt(mean(o^2) + eps).
+
+    o, dy and the result (H, T, Dv); the mean runs over the last axis.
+    """
+    r = 1 / np.sqrt((o**2).mean(-1, keepdims=True) + eps)
+    g = scale * dy
+    return r * (g - o * r**2 * (g * o).mean(-1, keepdims=True))
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for seed, (H, T, Dv, scale) in enumerate(
+        [(1, 1, 4, 0.8), (2, 3, 8, 0.5), (3, 4, 2, 0.2), (2, 3, 1, 0.6)]
+    ):
+        rng = np.random.default_rng(seed)
+        o, dy = rng.normal(size=(2, H, T, Dv))
+        o = 0.02 * o  # small enough for eps to matter
+        cases.append(
+            Case(
+                name=f"H = {H}, T = {T}, Dv = {Dv}, scale = {scale}",
+                args=(o, dy, scale),
+            )
+        )
+    return cases
+
+
+def _like(
+    o: np.ndarray,
+    dy: np.ndarray,
+    scale: float,
+    eps: float = 1e-5,
+    *,
+    power: int = 2,
+    times: float = 1.0,
+    total: bool = False,
+    axes: int | tuple[int, ...] | None = -1,
+    inner: float = 1.0,
+) -> np.ndarray:
+    """The gradient with something about its second term changed."""
+    r = 1 / np.sqrt((o**2).mean(-1, keepdims=True) + eps)
+    g = scale * dy
+    product = g * inner * o
+    pooled = (product.sum if total else product.mean)(axes, keepdims=True)
+    return r * (g - times * o * r**power * pooled)
+
+
+def _own_path(o: np.ndarray, dy: np.ndarray, scale: float) -> np.ndarray:
+    r = 1 / np.sqrt((o**2).mean(-1, keepdims=True) + 1e-5)
+    return scale * dy * (r - o**2 * r**3 / o.shape[-1])
+
+
+def _lost_axis(o: np.ndarray, dy: np.ndarray, scale: float) -> np.ndarray:
+    r = 1 / np.sqrt((o**2).mean(-1) + 1e-5)
+    return r * (scale * dy - o * r**2 * (scale * dy * o).mean(-1))
+
+
+def _centred(o: np.ndarray, dy: np.ndarray, scale: float) -> np.ndarray:
+    out = through_norm(o, dy, scale)
+    return out - out.mean(-1, keepdims=True)
+
+
+EXERCISE = Exercise(
+    id="4.5",
+    cases=_cases,
+    solution=through_norm,
+    mistakes=(
+        Mistake(
+            key="r constant",
+            diagnosis="You treat r as a constant. It holds o too: the path "
+            "through r is missing.",
+            wrong=lambda *a: _like(*a, times=0.0),
+        ),
+        Mistake(
+            key="own path",
+            diagnosis="Through r, each channel of o reaches only its own "
+            "channel of y here. r is shared: it reaches all of them, so a "
+            "mean over the channels is needed.",
+            wrong=_own_path,
+        ),
+        Mistake(
+            key="sum",
+            diagnosis="The second term is Dv times too large: r is made of a "
+            "mean, so its slope carries 1 / Dv.",
+            wrong=lambda *a: _like(*a, total=True),
+        ),
+        Mistake(
+            key="twice",
+            diagnosis="The second term is twice too large. The 2 from the "
+            "slope of o^2 cancels the 1/2 from the root.",
+            wrong=lambda *a: _like(*a, times=2.0),
+        ),
+        Mistake(
+            key="half",
+            diagnosis="The second term is half of what it should be. The "
+            "1/2 from the root cancels the 2 from the slope of o^2.",
+            wrong=lambda *a: _like(*a, times=0.5),
+        ),
+        Mistake(
+            key="r to the second",
+            diagnosis="The second term has r^2 in all. r is a power of -1/2; "
+            "its slope is a power of -3/2, which is r^3.",
+            wrong=lambda *a: _like(*a, power=1),
+        ),
+        Mistake(
+            key="r to the first",
+            diagnosis="The second term has r only once. r is a power of "
+            "-1/2; its slope is a power of -3/2, which is r^3.",
+            wrong=lambda *a: _like(*a, power=0),
+        ),
+        Mistake(
+            key="sign",
+            diagnosis="The second term has the wrong sign. A larger o makes "
+            "r smaller.",
+            wrong=lambda *a: _like(*a, times=-1.0),
+        ),
+        Mistake(
+            key="keepdims",
+            diagnosis="A mean has lost its last axis, so it does not fit "
+            "(H, T, Dv). Use keepdims=True in both means.",
+            wrong=_lost_axis,
+        ),
+        Mistake(
+            key="everything pooled",
+            diagnosis="Your mean runs over heads and tokens too. Each vector "
+            "of Dv numbers is normed by itself: axis -1.",
+            wrong=lambda *a: _like(*a, axes=None),
+        ),
+        Mistake(
+            key="scale dropped",
+            diagnosis="scale is not used.",
+            wrong=lambda o, dy, scale: through_norm(o, dy, 1.0),
+        ),
+        Mistake(
+            key="scale in one term",
+            diagnosis="scale is missing in the second term. It multiplies y, "
+            "so it multiplies both paths.",
+            wrong=lambda o, dy, scale: _like(o, dy, scale, inner=1 / scale),
+        ),
+        Mistake(
+            key="no eps",
+            diagnosis="eps is missing. It is added to the mean square, and "
+            "these outputs are small enough to show it.",
+            wrong=lambda o, dy, scale: through_norm(o, dy, scale, 0.0),
+        ),
+        Mistake(
+            key="mean subtracted",
+            diagnosis="You take off the mean of the gradient: that belongs "
+            "to LayerNorm, which subtracts a mean on its way forward.",
+            wrong=_centred,
+        ),
+    ),
+    hints=(
+        "y_j = scale * r * o_j. What is its slope in o_i with r held fixed, "
+        "and what is the slope of r in o_i?",
+        "r = (mean(o^2) + eps)^(-1/2), so its slope in o_i is -r^3 * o_i / "
+        "Dv. Multiply by scale * o_j * dy_j and add over j.",
+        "With g = scale * dy: r * g - r**3 * o * m, where m is the mean of "
+        "g * o over the last axis, with keepdims=True.",
+    ),
+)
