@@ -1,8 +1,10 @@
-"""The look of the book's figures, and the picture of attention maps."""
+"""The look of the book's figures, attention maps, and figures to play with."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -70,6 +72,80 @@ def curves_with_band(
     (line,) = axis.plot(x, runs.mean(0), label=label)
     axis.fill_between(
         x, runs.min(0), runs.max(0), color=line.get_color(), alpha=0.2, lw=0
+    )
+
+
+# Lowest value, highest value, step, start.
+Range = tuple[float, float, float, float]
+
+
+def sliders(draw: Callable[..., Figure], **ranges: Range) -> None:
+    """Show the figure ``draw(**values)`` under a slider for each value.
+
+    ``noise=(0.0, 2.0, 0.1, 1.0)`` is a slider from 0 to 2 in steps of 0.1
+    that starts at 1; four whole numbers give whole numbers. ``draw`` takes
+    the values by name and returns a new pyplot figure. Where nobody can move
+    a slider (a script, the website, a build) the figure of the starts is
+    shown, once. The picture is an ordinary output of the cell either way, so
+    a saved notebook holds it. Raises ValueError for a start out of range.
+    """
+    for name, (low, high, _, start) in ranges.items():
+        if not low <= start <= high:
+            raise ValueError(
+                f"{name}: start is {start}, expected {low} to {high}"
+            )
+    figure = draw(**{name: start for name, (*_, start) in ranges.items()})
+    if not _live():
+        plt.show()
+        return
+    import ipywidgets
+    from IPython.display import display
+
+    controls = {name: _slider(name, *ranges[name]) for name in ranges}
+    display(ipywidgets.VBox(list(controls.values())))
+    picture = display(figure, display_id=True)
+    plt.close(figure)  # or the kernel would show it a second time
+
+    def redraw(_: Any) -> None:
+        new = draw(**{name: c.value for name, c in controls.items()})
+        picture.update(new)
+        plt.close(new)
+
+    for control in controls.values():
+        control.observe(redraw, names="value")
+
+
+def _live() -> bool:
+    """Whether somebody may move a slider: a notebook that is not built.
+
+    The book's builder sets MINIDIFF_STILL, because its kernels look the same
+    as a reader's.
+    """
+    if os.environ.get("MINIDIFF_STILL", "") not in ("", "0"):
+        return False
+    if find_spec("ipywidgets") is None or find_spec("IPython") is None:
+        return False
+    from IPython import get_ipython
+
+    return hasattr(get_ipython(), "kernel")
+
+
+def _slider(
+    name: str, low: float, high: float, step: float, start: float
+) -> Any:
+    """One slider with its label and the number it stands at."""
+    import ipywidgets
+
+    whole = all(isinstance(x, int) for x in (low, high, step, start))
+    kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
+    return kind(
+        description=name,
+        tooltip=f"{name}, from {low} to {high}",
+        min=low,
+        max=high,
+        step=step,
+        value=start,
+        layout=ipywidgets.Layout(width="28em"),
     )
 
 

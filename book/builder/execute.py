@@ -25,7 +25,9 @@ def environment(threads: int) -> dict[str, str]:
     """The kernel's environment variables: no reader's settings leak in.
 
     No GPU is visible, so that a machine with one writes the same outputs,
-    and tqdm draws no bars, since their timings differ from run to run.
+    tqdm draws no bars, since their timings differ from run to run, and
+    figures with sliders stand still, since a page has no kernel to redraw
+    them.
     """
     env = {k: v for k, v in os.environ.items() if k not in _LEAKS}
     for name in ("OMP", "MKL", "OPENBLAS"):
@@ -35,6 +37,7 @@ def environment(threads: int) -> dict[str, str]:
         HF_HUB_OFFLINE="1",
         IPYTHONDIR=_ipython_folder(),
         JUPYTER_PREFER_ENV_PATH="1",
+        MINIDIFF_STILL="1",
         MPLBACKEND="module://matplotlib_inline.backend_inline",
         PYDEVD_DISABLE_FILE_VALIDATION="1",
         TQDM_DISABLE="1",

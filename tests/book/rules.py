@@ -118,7 +118,7 @@ def template(nb: NotebookNode) -> Iterator[str]:
 
 
 def executed(nb: NotebookNode) -> Iterator[str]:
-    """Every code cell was run, in order, and none stored an error."""
+    """Every code cell was run, in order; no errors and no dead widgets."""
     for n, cell in enumerate(cells(nb, "code"), 1):
         head = (cell.source.splitlines() or ["an empty cell"])[0]
         if cell.execution_count != n:
@@ -130,6 +130,8 @@ def executed(nb: NotebookNode) -> Iterator[str]:
                 yield f"{out.ename} in the cell of: {head}"
             if out.get("name") == "stderr":
                 yield f"stderr kept in the cell of: {head}"
+            if any("widget" in kind for kind in out.get("data", {})):
+                yield f"a widget, dead on a page, in the cell of: {head}"
 
 
 def numbers(nb: NotebookNode, keys: set[str]) -> Iterator[str]:

@@ -181,6 +181,7 @@ def test_no_setting_of_the_builder_reaches_a_kernel(monkeypatch):
     assert "inline" in env["MPLBACKEND"]
     assert env["OMP_NUM_THREADS"] == "2"
     assert env["CUDA_VISIBLE_DEVICES"] == ""
+    assert env["MINIDIFF_STILL"] == "1"
 
 
 @pytest.mark.parametrize(

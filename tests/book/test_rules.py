@@ -32,6 +32,11 @@ def figure(times=1):
     return [nbformat.v4.new_output("display_data", data=PIXEL)] * times
 
 
+def widget():
+    data = {"application/vnd.jupyter.widget-view+json": {}}
+    return [nbformat.v4.new_output("display_data", data=data)]
+
+
 def said(text):
     return nbformat.v4.new_output("stream", name="stdout", text=text)
 
@@ -54,6 +59,7 @@ ALT = {"mystnb": {"image": {"alt": "a picture of three bars"}}}
         (rules.mathematics, prose("a\n\n$$\nx\n")),
         (rules.executed, code(count=None)),
         (rules.executed, code(count=2)),
+        (rules.executed, code(outputs=widget())),
     ],
 )
 def test_a_broken_cell_is_named(rule, broken):
@@ -67,7 +73,7 @@ def test_a_broken_cell_is_named(rule, broken):
         (rules.code, code("x = 1\n" * 30, tags=["stub:1.1"])),
         (rules.figures, code(outputs=figure(), **ALT)),
         (rules.mathematics, prose("a\n\n$$\nx \\tag{1}\n$$\n\nb $y$")),
-        (rules.executed, code()),
+        (rules.executed, code(outputs=figure())),
     ],
 )
 def test_a_good_cell_passes(rule, fine):

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import committed
 import pages
@@ -19,6 +20,7 @@ from conftest import need
 
 TOKEN = "for-the-test"
 CHAPTER = next(path for path in committed.CHAPTERS if "/03_" in path)
+PLAYED = next(path for path in committed.CHAPTERS if "/02_" in path)
 START_SECONDS = 60
 RUN_SECONDS = 300
 SETTLED = """() => {
@@ -60,6 +62,7 @@ def lab(reader: Path, tmp_path: Path) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     env = execute.environment(1)
+    del env["MINIDIFF_STILL"]  # in this Lab somebody moves the sliders
     # None of the settings or workspaces of whoever runs the tests.
     env["JUPYTER_CONFIG_DIR"] = str(tmp_path / "config")
     env["JUPYTERLAB_WORKSPACES_DIR"] = str(tmp_path / "workspaces")
@@ -91,31 +94,43 @@ def lab(reader: Path, tmp_path: Path) -> Iterator[str]:
             server.wait()
 
 
-def test_chapter_runs_top_to_bottom(lab: str, reader: Path, tmp_path: Path):
+@pytest.fixture
+def tab(tmp_path: Path) -> Iterator[Any]:
+    """A tab of a browser; afterwards its picture lies at LAB_SCREENSHOT."""
+    need(pages.chromium(), "no Chromium: apt-get install chromium")
+    with pages.browser() as chrome:
+        tab = chrome.new_page(viewport={"width": 1400, "height": 1000})
+        yield tab
+        picture = tmp_path / "lab.png"
+        tab.screenshot(path=picture)
+        keep = os.environ.get("LAB_SCREENSHOT")
+        if keep:
+            shutil.copy(picture, keep)
+
+
+def run_all(tab: Any, lab: str, chapter: str) -> None:
+    """Open a chapter and run it from top to bottom, as a reader does."""
+    tab.goto(f"{lab}/lab/tree/{chapter}?token={TOKEN}&reset")
+    panel = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell"
+    tab.wait_for_selector(panel, timeout=60_000)
+    tab.wait_for_function(SETTLED, timeout=60_000)
+    tab.locator(panel).first.click()
+    tab.click('.lm-MenuBar-itemLabel:text-is("Run")')
+    tab.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
+    tab.wait_for_timeout(1000)
+    tab.wait_for_function(SETTLED, timeout=RUN_SECONDS * 1000)
+
+
+def test_chapter_runs_top_to_bottom(lab: str, reader: Path, tab: Any):
     before = json.loads((reader / CHAPTER).read_text())
     for cell in before["cells"]:  # so that what is saved was run here
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
     (reader / CHAPTER).write_text(json.dumps(before))
-    with pages.browser() as chrome:
-        tab = chrome.new_page(viewport={"width": 1400, "height": 1000})
-        tab.goto(f"{lab}/lab/tree/{CHAPTER}?token={TOKEN}&reset")
-        panel = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell"
-        tab.wait_for_selector(panel, timeout=60_000)
-        tab.wait_for_function(SETTLED, timeout=60_000)
-        tab.locator(panel).first.click()
-        tab.click('.lm-MenuBar-itemLabel:text-is("Run")')
-        tab.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
-        tab.wait_for_timeout(1000)
-        tab.wait_for_function(SETTLED, timeout=RUN_SECONDS * 1000)
-        keep = os.environ.get("LAB_SCREENSHOT")
-        picture = tmp_path / "lab.png"
-        tab.screenshot(path=picture)
-        if keep:
-            shutil.copy(picture, keep)
-        assert picture.stat().st_size > 10_000
-        tab.keyboard.press("Control+s")
-        after = saved(reader / CHAPTER)
+    run_all(tab, lab, CHAPTER)
+    assert len(tab.screenshot()) > 10_000
+    tab.keyboard.press("Control+s")
+    after = saved(reader / CHAPTER)
     code = [c for c in after["cells"] if c["cell_type"] == "code"]
     assert [c["execution_count"] for c in code] == [
         n for n, _ in enumerate(code, 1)
@@ -131,6 +146,28 @@ def test_chapter_runs_top_to_bottom(lab: str, reader: Path, tmp_path: Path):
     assert [c["source"] for c in after["cells"]] == [
         c["source"] for c in before["cells"]
     ]
+
+
+def test_sliders_redraw_their_picture(lab: str, tab: Any):
+    run_all(tab, lab, PLAYED)
+    cell = tab.locator(".jp-Cell", has=tab.locator(".widget-slider"))
+    handles = cell.get_by_role("slider")
+    handles.first.wait_for(timeout=60_000)
+    labels = cell.locator(".widget-slider .widget-label").all_inner_texts()
+    assert labels == ["needles", "noise", "lam"]
+    assert handles.count() == 3
+    for handle in handles.all():
+        value = handle.get_attribute("aria-valuetext")
+        picture = cell.locator("img").get_attribute("src")
+        handle.focus()
+        tab.keyboard.press("ArrowRight")
+        tab.wait_for_function(
+            "old => ![...document.images].some(x => x.src === old)",
+            arg=picture,
+            timeout=60_000,
+        )
+        assert handle.get_attribute("aria-valuetext") != value
+        assert cell.locator("img").count() == 1
 
 
 def saved(path: Path) -> dict:

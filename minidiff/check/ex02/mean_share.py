@@ -1,0 +1,120 @@
+"""Exercise 2.3: the mean share under noise, simulated."""
+
+import numpy as np
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.reference import softmax
+
+
+def mean_share(lift: float, noise: np.ndarray) -> float:
+    """Return the mean over the rows of the needle's softmax weight.
+
+    noise (draws, n): the distractors' scores. The needle, one more key, has
+    score lift.
+    """
+    needle = np.full((len(noise), 1), lift)
+    weights = softmax(np.hstack([needle, noise]))
+    return weights[:, 0].mean()
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for seed, (draws, n, lift, sigma) in enumerate(
+        [(3, 4, 1.0, 1.0), (1, 6, 2.0, 2.0), (50, 20, 4.0, 1.5), (5, 1, -1, 1)]
+    ):
+        noise = sigma * np.random.default_rng(seed).normal(size=(draws, n))
+        cases.append(
+            Case(
+                name=f"draws = {draws}, n = {n}, lift = {lift}",
+                args=(lift, noise),
+            )
+        )
+    return cases
+
+
+def _first_key(lift: float, noise: np.ndarray, keep: float) -> float:
+    """The needle put in the place of distractor 0: the mistakes."""
+    scores = noise.copy()
+    scores[:, 0] = keep * scores[:, 0] + lift
+    return softmax(scores)[:, 0].mean()
+
+
+EXERCISE = Exercise(
+    id="2.3",
+    cases=_cases,
+    solution=mean_share,
+    mistakes=(
+        Mistake(
+            key="mean noise",
+            diagnosis="You average the noise over the rows before the "
+            "softmax, and so remove what you want to measure. Take the "
+            "softmax of every row, then average the shares.",
+            wrong=lambda d, z: 1 / (1 + np.exp(z.mean(0) - d).sum()),
+        ),
+        Mistake(
+            key="mean inside",
+            diagnosis="You average the sums of the rows and divide once. "
+            "The mean of 1 / x is not 1 / mean of x: divide in every row, "
+            "then average.",
+            wrong=lambda d, z: 1 / (1 + np.exp(z - d).sum(-1).mean()),
+        ),
+        Mistake(
+            key="the formula",
+            diagnosis="This is equation 2.3 with the noise level of these "
+            "draws: a prediction. Measure the share in each row instead.",
+            wrong=lambda d, z: 1 / (1 + z.shape[1] * np.exp(z.var() / 2 - d)),
+        ),
+        Mistake(
+            key="first key replaced",
+            diagnosis="The needle takes the place of a distractor, so n - 1 "
+            "are left. It is one key more: each softmax runs over n + 1 "
+            "scores.",
+            wrong=lambda d, z: _first_key(d, z, 0.0),
+        ),
+        Mistake(
+            key="first key raised",
+            diagnosis="You raise the score of one of the distractors. The "
+            "needle is one more key, and its own score is the lift, without "
+            "noise.",
+            wrong=lambda d, z: _first_key(d, z, 1.0),
+        ),
+        Mistake(
+            key="needle left out of the sum",
+            diagnosis="You divide by the distractors alone. The needle's "
+            "own e^lift belongs to the sum of its row.",
+            wrong=lambda d, z: (np.exp(d) / np.exp(z).sum(-1)).mean(),
+        ),
+        Mistake(
+            key="no mean",
+            diagnosis="These are the shares of the rows. Return their mean, "
+            "one number.",
+            wrong=lambda d, z: 1 / (1 + np.exp(z - d).sum(-1)),
+        ),
+        Mistake(
+            key="median",
+            diagnosis="This is the median of the shares. Asked for is the "
+            "mean, the one equation 2.3 is a floor for.",
+            wrong=lambda d, z: np.median(1 / (1 + np.exp(z - d).sum(-1))),
+        ),
+        Mistake(
+            key="one sum",
+            diagnosis="You sum over all rows at once. Each row is a softmax "
+            "of its own: sum along the last axis.",
+            wrong=lambda d, z: 1 / (1 + np.exp(z - d).sum()),
+        ),
+        Mistake(
+            key="wrong axis",
+            diagnosis="The softmax runs down the columns, over the draws. "
+            "Each row is one softmax: take the last axis.",
+            wrong=lambda d, z: 1 / len(z),
+        ),
+    ),
+    hints=(
+        "How many keys does one softmax row have here, and which of them is "
+        "the needle?",
+        "np.full((draws, 1), lift) is a column for the needle. np.hstack "
+        "puts it beside the noise; then one softmax a row.",
+        "softmax(np.hstack([needle, noise]))[:, 0].mean(), or the mean of "
+        "1 / (1 + np.exp(noise - lift).sum(-1)).",
+    ),
+)
