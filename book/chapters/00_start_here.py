@@ -221,13 +221,20 @@ plt.show()
 #
 # | today | chapter | what you do there |
 # |---|---|---|
+# | ready | [1. Attention from scratch](01_attention_from_scratch.ipynb) | a lookup that became soft, in NumPy |
+# | ready | [2. Attention noise, measured](02_attention_noise.ipynb) | how a needle drowns, with sliders to move |
 # | ready | [3. Differential attention](03_differential_attention.ipynb) | the whole idea, in NumPy |
+# | ready | [4. The gradients by hand](04_gradients_by_hand.ipynb) | every derivative, judged by finite differences |
 # | ready | [5. The multi-head module](05_multihead_module.ipynb) | the same in PyTorch, with many heads |
+# | ready | [6. Five ways to compute it](06_five_ways_to_compute_it.ipynb) | what each costs, counted and measured |
+# | ready | [7. The DIFF Transformer](07_the_diff_transformer.ipynb) | the whole model, and a first race |
+# | ready | [8. Pitfalls](08_pitfalls.ipynb) | what published versions get wrong |
 # | ready | [15. Training a small DIFF Transformer](15_training_a_small_diff_transformer.ipynb) | train one beside a plain one |
-# | planned | 1, 2, 4, 6 to 14, 16 to 27 | attention from the ground up, kernels, evidence, the frontier |
+# | planned | 9 to 14, 16 to 27 | kernels, training for real, evidence, the frontier |
 #
 # Two routes, once all is there: *ideas* (1 to 5, 7, 14 to 16, 18 to 24) and
-# *kernels* (3, 6, 9 to 13). Today: 3, then 5, then 15.
+# *kernels* (3, 6, 9 to 13). Today: 1 to 8 in order, then 15. Who knows
+# attention well may begin with 3.
 #
 # Your work is safe: this notebook is yours to change, and rebuilding the
 # course (`make notebooks`) will not overwrite a notebook you have changed.
