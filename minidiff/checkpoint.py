@@ -67,12 +67,22 @@ def save_checkpoint(
         "model": json.dumps(model.config.to_dict()),
         "train": json.dumps(train or {}),
     }
+    os.replace(write_part(path, tensors, metadata), path)
+
+
+def write_part(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]
+) -> Path:
+    """Write a safetensors file beside path, whole and on the disk.
+
+    Returns its name; ``os.replace`` to path makes it count.
+    """
     temporary = path.with_name(path.name + ".part")
     contiguous = {n: t.detach().contiguous() for n, t in tensors.items()}
     save_file(contiguous, temporary, metadata)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    return temporary
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
