@@ -78,6 +78,7 @@ def draft(job: Job) -> NotebookNode:
         from minidiff.check import solution_source
 
         nb, _ = source.fill(nb, solution_source)
+        source.as_solutions(nb)
     return nb
 
 

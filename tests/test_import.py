@@ -26,6 +26,20 @@ def test_reference_and_checks_without_torch():
     assert "not attempted" in done.stdout
 
 
+def test_the_checks_of_part_1_run_without_torch():
+    done = run(
+        "from minidiff import check\n"
+        "from minidiff.check.core import check as run\n"
+        "for name in ('00', '01', '02', '03', '04', 'P1'):\n"
+        "    for id in check.exercises(name):\n"
+        "        exercise = check._find(id)\n"
+        "        assert run(exercise, exercise.solution), id\n"
+        "        print(id)\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"3.5", "P1.1"} <= set(done.stdout.split())
+
+
 def test_asking_for_the_operator_says_that_torch_is_missing():
     done = run("import minidiff; minidiff.diff_attention")
     assert "torch" in done.stderr

@@ -49,7 +49,9 @@ def reading_minutes(nb: NotebookNode) -> int:
 
 
 def solving_minutes(nb: NotebookNode) -> int:
-    """The sum of what the exercises' labels say."""
+    """The sum of what the exercises' labels say; 0 if all are filled in."""
+    if not any("# your code" in cell.source for cell in nb.cells):
+        return 0
     return sum(
         int(minutes)
         for cell in nb.cells
@@ -86,9 +88,10 @@ def text(nb: NotebookNode, timing: dict[str, int]) -> str:
     `timing` has "under" (a key of `BUCKETS`, in seconds) and "threads".
     """
     cores = "one CPU core" if timing["threads"] == 1 else "two CPU cores"
+    solving = solving_minutes(nb)
+    exercises = f"Exercises: about {solving} more. " if solving else ""
     return (
-        f"*Reading: about {reading_minutes(nb)} minutes. "
-        f"Exercises: about {solving_minutes(nb)} more. "
+        f"*Reading: about {reading_minutes(nb)} minutes. {exercises}"
         f"Running every cell: {BUCKETS[timing['under']]} on {cores}, "
         "without a GPU and without a network.*"
     )

@@ -5,19 +5,24 @@ from importlib import import_module
 from pathlib import Path
 
 from minidiff import check
+from minidiff.check.teacher import set_name
 
 BEGIN, END = "% exercises:begin", "% exercises:end"
 
 
 def table(root: Path) -> str:
-    """One row for each exercise of each chapter that exists."""
-    rows = ["| exercise | subject | chapter |", "|---|---|---|"]
-    for chapter in sorted((root / "book" / "chapters").glob("[0-9]*.py")):
-        number = chapter.stem[:2]
-        link = f"[{number}](../notebooks/{chapter.stem}.ipynb)"
-        if not check.exercises(number):
+    """One row for each exercise: chapters first, then problem sets."""
+    rows = ["| exercise | subject | where |", "|---|---|---|"]
+    chapters = sorted((root / "book" / "chapters").glob("[0-9]*.py"))
+    problems = sorted((root / "book" / "problems").glob("part_*.py"))
+    for script in (*chapters, *problems):
+        name = set_name(script.name)
+        if not check.exercises(name):
             continue
-        for exercise in import_module(f"minidiff.check.ex{number}").EXERCISES:
+        folder = "notebooks" if script in chapters else "exercises"
+        title = name.replace("P", "problem set ")
+        link = f"[{title}](../{folder}/{script.stem}.ipynb)"
+        for exercise in import_module(f"minidiff.check.ex{name}").EXERCISES:
             # "Exercise 3.1: the difference of two softmaxes."
             about = sys.modules[exercise.solution.__module__].__doc__ or ""
             subject = about.splitlines()[0].partition(": ")[2].rstrip(".")

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -77,3 +78,16 @@ def fill(
             done.append(name)
     give_ids(nb)
     return nb, done
+
+
+def as_solutions(nb: NotebookNode) -> None:
+    """Make a filled problem set a page of its own, in place.
+
+    Its title says what it is, and its links start one folder deeper.
+    """
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace("](../", "](../../")
+    title = nb.cells[0]
+    title.source = re.sub(r"\A# .*", r"\g<0> (solutions)", title.source)
+    give_ids(nb)

@@ -2,15 +2,18 @@
 
 ``check.ex03_2(my_function)`` tries an answer to exercise 3.2 and says what is
 wrong with it; ``hint("3.2", 1)`` to ``hint("3.2", 3)`` help in three steps;
-``solution("3.2")`` shows one way to do it.
+``solution("3.2")`` shows one way to do it. The exercises of problem set 1
+are P1.1, P1.2 and so on, and ``check.exP1_2(my_function)`` tries an answer.
+
+A *set* of exercises is a chapter, "03", or a problem set, "P1".
 """
 
 import inspect
 import json
+import pkgutil
 import re
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from minidiff.check.core import Exercise, Result
@@ -21,11 +24,11 @@ _results: dict[str, Result] = {}
 
 def __getattr__(name: str) -> Callable[..., Result]:
     """Give ``ex03_2``: the check of exercise 3.2."""
-    match = re.fullmatch(r"ex(\d\d)_(\d+)", name)
+    match = re.fullmatch(r"ex(\d\d|P\d)_(\d+)", name)
     if not match:
         raise AttributeError(f"module 'minidiff.check' has no {name!r}")
     try:
-        exercise = _find(f"{int(match[1])}.{match[2]}")
+        exercise = _find(f"{match[1].removeprefix('0')}.{match[2]}")
     except ValueError as error:
         raise AttributeError(str(error)) from None
 
@@ -38,9 +41,22 @@ def __getattr__(name: str) -> Callable[..., Result]:
     return check
 
 
-def exercises(chapter: str) -> list[str]:
-    """Return the exercise ids of a chapter: ``exercises("03")[0]``: "3.1"."""
-    return list(_chapter(chapter))
+def sets() -> list[str]:
+    """Return the names of all sets: chapters, "03", then problem sets."""
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(
+        name.removeprefix("ex") for name in found if name.startswith("ex")
+    )
+
+
+def exercises(name: str) -> list[str]:
+    """Return the exercise ids of a set: ``exercises("03")[0]`` is "3.1"."""
+    return list(_set(name))
+
+
+def set_of(exercise_id: str) -> str:
+    """Return the set of an exercise: "03" for "3.1", "P1" for "P1.1"."""
+    return str(exercise_id).partition(".")[0].zfill(2)
 
 
 def hint(exercise_id: str, level: int) -> None:
@@ -67,24 +83,22 @@ def report() -> None:
 
 
 def _find(exercise_id: str) -> Exercise:
-    chapter, _, number = str(exercise_id).partition(".")
-    if chapter.isdigit() and number.isdigit():
-        found = _chapter(f"{int(chapter):02d}")
-        if exercise_id in found:
-            return found[exercise_id]
-        if found:
-            raise ValueError(
-                f"exercise_id: got {exercise_id!r}, expected one of "
-                + ", ".join(found)
-            )
+    found = _set(set_of(exercise_id))
+    if exercise_id in found:
+        return found[exercise_id]
+    if found:
+        raise ValueError(
+            f"exercise_id: got {exercise_id!r}, expected one of "
+            + ", ".join(found)
+        )
     raise ValueError(
         f"exercise_id: got {exercise_id!r}, expected an exercise of the "
         'course, such as "3.2"'
     )
 
 
-def _chapter(chapter: str) -> dict[str, Exercise]:
-    name = f"minidiff.check.ex{chapter}"
-    if find_spec(name) is None:
+def _set(name: str) -> dict[str, Exercise]:
+    if name not in sets():
         return {}
-    return {e.id: e for e in import_module(name).EXERCISES}
+    module = import_module(f"minidiff.check.ex{name}")
+    return {e.id: e for e in module.EXERCISES}

@@ -20,11 +20,15 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """A wrong answer people write, and what to tell them about it."""
+    """A wrong answer people write, and what to tell them about it.
+
+    ``also`` holds further forms of it, whose outcomes differ.
+    """
 
     key: str
     diagnosis: str
     wrong: Callable[..., Any]
+    also: tuple[Callable[..., Any], ...] = ()
 
 
 def call(answer: Callable[..., Any], *args: Any) -> Any:
@@ -183,14 +187,13 @@ def _diagnose(exercise: Exercise, outcomes: list[Any]) -> Mistake | None:
     """Find the known mistake that gives these very outcomes."""
     cases = exercise.cases()
     for mistake in exercise.mistakes:
-        theirs = [
-            _outcome(exercise, mistake.wrong, case.args) for case in cases
-        ]
-        if all(
-            _same(a, b, max(exercise.tolerance, 1e-9))
-            for a, b in zip(theirs, outcomes, strict=True)
-        ):
-            return mistake
+        for wrong in (mistake.wrong, *mistake.also):
+            theirs = [_outcome(exercise, wrong, case.args) for case in cases]
+            if all(
+                _same(a, b, max(exercise.tolerance, 1e-9))
+                for a, b in zip(theirs, outcomes, strict=True)
+            ):
+                return mistake
     return None
 
 

@@ -1,6 +1,7 @@
 """A class's notebooks, run and read into one table."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,10 +19,7 @@ def main(paths: Sequence[str | Path], timeout: float = 600.0) -> int:
     limit for one cell, in seconds.
     """
     rows = [(Path(path), *grade(path, timeout)) for path in paths]
-    columns = sorted(
-        {i for _, found, _ in rows for i in found},
-        key=lambda i: [int(part) for part in i.split(".")],
-    )
+    columns = sorted({i for _, found, _ in rows for i in found}, key=_place)
     width = max([len("notebook"), *(len(path.name) for path, _, _ in rows)])
     print("notebook".ljust(width), *(i.rjust(5) for i in columns))
     for path, found, problem in rows:
@@ -37,8 +35,8 @@ def grade(
 ) -> tuple[dict[str, str], str]:
     """Run one notebook; return {exercise: status} and what went wrong.
 
-    Every exercise of the chapter is listed, "" if its check never ran. Cells
-    that fail do not stop the cells after them.
+    Every exercise of the chapter or problem set is listed, "" if its check
+    never ran. Cells that fail do not stop the cells after them.
     """
     import nbformat
     from nbclient import NotebookClient
@@ -47,8 +45,7 @@ def grade(
         notebook = nbformat.read(path, as_version=4)
     except Exception as error:
         return {}, f"not readable as a notebook: {type(error).__name__}"
-    chapter = Path(path).name[:2]
-    found = dict.fromkeys(exercises(chapter), "") if chapter.isdigit() else {}
+    found = dict.fromkeys(exercises(set_name(path)), "")
     notebook.cells.append(
         nbformat.v4.new_code_cell("from minidiff import check; check.report()")
     )
@@ -63,6 +60,23 @@ def grade(
     except Exception as error:
         return found, f"stopped: {type(error).__name__}"
     return found, _first_error(notebook.cells)
+
+
+def set_name(path: str | Path) -> str:
+    """Return the set that a notebook's file name stands for, or "".
+
+    "03" for 03_ada.ipynb, "P1" for part_1_ada.ipynb.
+    """
+    match = re.match(r"(\d\d)|part_(\d)", Path(path).name)
+    if not match:
+        return ""
+    return match[1] or f"P{match[2]}"
+
+
+def _place(exercise_id: str) -> tuple[bool, list[int]]:
+    """Where its column stands: chapters by number, then problem sets."""
+    numbers = [int(n) for n in re.findall(r"\d+", exercise_id)]
+    return exercise_id.startswith("P"), numbers
 
 
 def _first_error(cells: list) -> str:

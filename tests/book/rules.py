@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from builder import source
+from builder import card, source
 from nbformat import NotebookNode
 
 MAX_LINES = 15
@@ -114,6 +114,32 @@ def template(nb: NotebookNode) -> Iterator[str]:
         yield "more than one title (`# `)"
     last = cells(nb, "code")[-1]
     if "nbval-ignore-output" in source.tags(last):
+        yield "the last code cell must be strict"
+
+
+def problem_set(nb: NotebookNode) -> Iterator[str]:
+    """Its title; each problem labelled, then a stub, then its check."""
+    prose = [c.source for c in cells(nb, "markdown")]
+    if not re.match(r"# Problem set \d: \S", prose[0]):
+        yield f"title: expected `# Problem set N: Name`, got {prose[0][:40]!r}"
+    for word in ("Prerequisites", "Further reading"):
+        if not any(f"## {word}" in text for text in prose):
+            yield f"no section {word}"
+    above = ""
+    for here, cell in enumerate(nb.cells):
+        if cell.cell_type == "markdown":
+            above += "\n" + cell.source
+        name = source.tagged(cell, source.STUB)
+        if name is None:
+            continue
+        if not re.search(rf"(?m)^## Problem {re.escape(name)}: ", above):
+            yield f"{name}: no `## Problem {name}: ...` above its stub"
+        if not card.LABEL.search(above):
+            yield f"{name}: no label such as *Easy, 5 minutes.* above it"
+        if source.tagged(nb.cells[here + 1], "check:") != name:
+            yield f"{name}: its check does not follow its stub"
+        above = ""
+    if "nbval-ignore-output" in source.tags(cells(nb, "code")[-1]):
         yield "the last code cell must be strict"
 
 

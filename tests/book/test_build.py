@@ -160,6 +160,38 @@ def test_cell_ids_follow_the_source():
     assert [c.id for c in later.cells][1:] == [ids[0], ids[2]]
 
 
+PROBLEM = """# %% [markdown]
+# # Problem set 1: Small
+#
+# {card} See [a chapter](../notebooks/03.ipynb).
+#
+# *Easy, 5 minutes.* Do this.
+
+# %% tags=["stub:P1.1"]
+def f(x):
+    # your code
+
+# %% tags=["check:P1.1"]
+f(1)
+"""
+
+
+def test_a_filled_problem_set_is_a_page_of_its_own():
+    nb = source.from_text(PROBLEM)
+    filled, done = source.fill(nb, lambda name: "def f(x):\n    return x")
+    source.as_solutions(filled)
+    assert done == ["P1.1"]
+    text = filled.cells[0].source
+    assert text.startswith("# Problem set 1: Small (solutions)\n")
+    assert "(../../notebooks/03.ipynb)" in text
+    assert "# your code" not in filled.cells[1].source
+    assert filled.cells[0].id != nb.cells[0].id
+    assert "(../notebooks" in nb.cells[0].source
+    timing = {"under": 10, "threads": 1}
+    assert "Exercises: about 5 more" in card.text(nb, timing)
+    assert "Exercises" not in card.text(filled, timing)
+
+
 def test_a_script_without_cells_is_refused():
     with pytest.raises(ValueError, match="cells"):
         source.from_text("")
@@ -217,6 +249,9 @@ def test_time_to_solve_is_the_sum_of_the_labels():
 
 # %% [markdown]
 # *Hard, 20 minutes.* Do that; it takes 90 minutes if you sing.
+
+# %%
+# your code
 """
     nb = source.from_text(text)
     assert card.solving_minutes(nb) == 25

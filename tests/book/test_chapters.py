@@ -10,8 +10,10 @@ from builder import source
 from conftest import need
 
 from minidiff import check
+from minidiff.check.teacher import set_name
 
 ALL = sorted(committed.JOBS)
+SOLVED = [path for path in ALL if committed.JOBS[path].solved]
 each = pytest.mark.parametrize("path", ALL)
 each_chapter = pytest.mark.parametrize("path", committed.CHAPTERS)
 
@@ -92,7 +94,14 @@ def test_template(path):
         none(rules.template(committed.notebook(path)))
 
 
-@each_chapter
+@pytest.mark.parametrize(
+    "path", [p for p in ALL if p not in committed.CHAPTERS]
+)
+def test_problem_set(path):
+    none(rules.problem_set(committed.notebook(path)))
+
+
+@each
 def test_card_is_measured(path):
     text = committed.text(path)
     assert "{card}" not in text
@@ -109,16 +118,22 @@ def test_stubs_and_solutions(path):
             none(rules.only_adds(cell.source, check.solution_source(name)))
 
 
-@each_chapter
+@each
 def test_exercises_are_those_of_the_checker(path):
     nb = committed.expected(path)
     stubs = [source.tagged(c, source.STUB) for c in nb.cells]
-    number = path.removeprefix("notebooks/")[:2]
-    try:
-        known = check.exercises(number)
-    except ValueError:
-        known = []
-    assert [s for s in stubs if s] == known
+    assert [s for s in stubs if s] == check.exercises(set_name(path))
+
+
+@pytest.mark.parametrize("path", SOLVED)
+def test_every_check_of_the_solutions_passes(path):
+    nb = committed.notebook(path)
+    names = [source.tagged(c, "check:") for c in nb.cells]
+    assert [n for n in names if n] == check.exercises(set_name(path))
+    for name, cell in zip(names, nb.cells, strict=True):
+        if name:
+            text = "".join(out.get("text", "") for out in cell.outputs)
+            assert text.startswith(f"{name} passed: "), text
 
 
 @pytest.fixture(scope="module")

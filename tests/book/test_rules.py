@@ -5,6 +5,7 @@ import inspect
 import nbformat
 import pytest
 import rules
+from builder import source
 
 from minidiff import reference
 
@@ -175,3 +176,48 @@ def test_solving_only_adds_lines():
     assert list(rules.only_adds(stub, added)) == []
     assert list(rules.only_adds(stub, added.replace("1", "2")))
     assert list(rules.only_adds(stub, "    y = 1\ndef f(x):\n"))
+
+
+def problems(text):
+    return list(rules.problem_set(source.from_text(text)))
+
+
+PROBLEMS = """# %% [markdown]
+# # Problem set 1: A name
+#
+# ## Prerequisites
+#
+# ## Problem P1.1: first
+#
+# *Easy, 5 minutes.* Do this.
+
+# %% tags=["stub:P1.1"]
+def f(x): ...
+
+# %% tags=["check:P1.1"]
+passed = 1
+
+# %% [markdown]
+# ## Further reading
+"""
+
+
+def test_a_whole_problem_set_keeps_the_rules():
+    assert problems(PROBLEMS) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# # Problem set 1: A name", "# # 1. A name"),
+        ("## Prerequisites", "## Before"),
+        ("## Further reading", "## After"),
+        ("Problem P1.1", "Problem P1.2"),
+        ("*Easy, 5 minutes.*", "Five minutes."),
+        ("check:P1.1", "check:P1.2"),
+        ("passed = 1", '\n# %% tags=["nbval-ignore-output"]\n1'),
+    ],
+)
+def test_a_problem_set_that_breaks_a_rule_is_named(old, new):
+    assert old in PROBLEMS
+    assert problems(PROBLEMS.replace(old, new))

@@ -9,20 +9,16 @@ from minidiff import check
 from minidiff.check.core import Mistake
 from minidiff.check.core import check as run
 
-CHAPTERS = [
-    c for c in (f"{n:02d}" for n in range(1, 28)) if check.exercises(c)
-]
-ANSWERS = {c: import_module(f"tests.check.answers{c}") for c in CHAPTERS}
+SETS = check.sets()
+ANSWERS = {s: import_module(f"tests.check.answers{s}") for s in SETS}
 EXERCISES = [
-    e
-    for c in CHAPTERS
-    for e in import_module(f"minidiff.check.ex{c}").EXERCISES
+    e for s in SETS for e in import_module(f"minidiff.check.ex{s}").EXERCISES
 ]
 MISTAKES = [(e, m) for e in EXERCISES for m in e.mistakes]
 
 
 def answers(exercise):
-    return ANSWERS[f"{int(exercise.id.split('.')[0]):02d}"]
+    return ANSWERS[check.set_of(exercise.id)]
 
 
 def name(x):
@@ -30,7 +26,7 @@ def name(x):
 
 
 def test_there_is_something_to_check():
-    assert "03" in CHAPTERS
+    assert {"00", "03", "P1", "P2"} <= set(SETS)
     assert len(MISTAKES) > 20
 
 
@@ -57,10 +53,11 @@ def test_enough_mistakes_and_three_hints(exercise):
 
 @pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=name)
 def test_a_known_mistake_is_named(exercise, mistake):
-    result = run(exercise, mistake.wrong)
-    assert result.status == "failed"
-    assert result.mistake == mistake.key
-    assert mistake.diagnosis in result.text
+    for wrong in (mistake.wrong, *mistake.also):
+        result = run(exercise, wrong)
+        assert result.status == "failed"
+        assert result.mistake == mistake.key
+        assert mistake.diagnosis in result.text
 
 
 @pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=name)
@@ -118,6 +115,9 @@ def test_api_prints_and_returns(capsys):
         (lambda: check.hint("3.99", 1), ValueError, "one of 3.1, 3.2"),
         (lambda: check.solution("x"), ValueError, "exercise_id: got 'x'"),
         (lambda: check.ex03_99, AttributeError, "one of 3.1"),
+        (lambda: check.hint("P1.99", 1), ValueError, "one of P1.1, P1.2"),
+        (lambda: check.solution("P9.1"), ValueError, "exercise_id: got 'P9.1"),
+        (lambda: check.exP1_99, AttributeError, "one of P1.1"),
         (lambda: check.other, AttributeError, "'other'"),
     ],
 )

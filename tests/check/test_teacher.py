@@ -43,6 +43,32 @@ def test_a_class(tmp_path, capsys):
     assert lines[2][-1] == "ZeroDivisionError"
 
 
+def test_a_problem_set(tmp_path, capsys):
+    path = write(
+        tmp_path / "part_1_ada.ipynb",
+        solution_source("P1.2").replace("Part", "tuple"),
+        "check.exP1_2(merge)\ncheck.ex03_1(lambda *a: None)",
+        "check.exP1_1(lambda blocks: None)",
+    )
+    assert teacher.main([path]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0][1:4] == ["3.1", "P1.1", "P1.2"]
+    assert lines[1] == [path.name, "-", "-", "yes", "?", "?", "?", "?"]
+
+
+@pytest.mark.parametrize(
+    ("name", "set_name"),
+    [
+        ("03_ada.ipynb", "03"),
+        ("hand_in/part_1.ipynb", "P1"),
+        ("part_2_bob.ipynb", "P2"),
+        ("ada.ipynb", ""),
+    ],
+)
+def test_the_set_a_file_name_stands_for(name, set_name):
+    assert teacher.set_name(name) == set_name
+
+
 def test_a_file_that_is_no_notebook(tmp_path):
     path = tmp_path / "03_eve.ipynb"
     path.write_text("{")

@@ -43,7 +43,7 @@ def test_filled_in(path, tmp_path: Path):
     execute.run(filled, tmp_path, 1)
     for name in done:
         after = filled.cells[stubs.index(name) + 1 :]
-        call = f"check.ex{int(name.split('.')[0]):02}_{name.split('.')[1]}("
+        call = f"check.ex{check.set_of(name)}_{name.partition('.')[2]}("
         checked = [c for c in after if call in c.source]
         assert checked, f"no cell after stub {name} calls {call}...)"
         text = printed(checked[0])

@@ -79,7 +79,7 @@ def build(folder: Path) -> str:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the pages, to build in."""
-    for part in ("book", "notebooks"):
+    for part in ("book", "notebooks", "exercises"):
         shutil.copytree(
             ROOT / part,
             tmp_path / part,

@@ -1,0 +1,17 @@
+"""Problem set 2: a layer goes to work."""
+
+from minidiff.check.exP2 import (
+    diff_end,
+    extend,
+    lam_gradient_like,
+    ordinary_heads,
+    ragged_step,
+)
+
+EXERCISES = (
+    extend.EXERCISE,
+    ragged_step.EXERCISE,
+    ordinary_heads.EXERCISE,
+    lam_gradient_like.EXERCISE,
+    diff_end.EXERCISE,
+)

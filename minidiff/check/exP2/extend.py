@@ -1,0 +1,230 @@
+"""Problem P2.1: more tokens for a layer with a cache."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.exP2.layers import layer, normal
+from minidiff.layers import apply_rope, rope_angles
+from minidiff.ops import diff_attention
+
+
+def extend(
+    layer: nn.Module, x: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the outputs (B, T, E) of T more tokens, and the grown cache.
+
+    x (B, T, E): the tokens at positions S to S + T - 1. The cache of the S
+    tokens before them, S >= 0: k (B, Hkv, 2, S, D), already rotated, and v
+    (B, Hkv, S, 2D). cos, sin (N, D / 2): the angles of positions 0 to N - 1.
+    """
+    S, T = k.shape[-2], x.shape[1]
+    q = layer.q_proj(x).unflatten(-1, layer.q_shape).movedim(1, -2)
+    k_new = layer.k_proj(x).unflatten(-1, layer.k_shape).movedim(1, -2)
+    v_new = layer.v_proj(x).unflatten(-1, layer.v_shape).movedim(1, -2)
+    angles = cos[S : S + T], sin[S : S + T]
+    k = torch.cat([k, apply_rope(k_new, *angles)], -2)
+    v = torch.cat([v, v_new], -2)
+    heads = diff_attention(
+        apply_rope(q, *angles),
+        k,
+        v,
+        layer.lam(),
+        norm_weight=layer.norm_weight,
+        norm_scale=1 - layer.lam_init,
+    )  # (B, H, T, 2D)
+    return layer.out_proj(heads.transpose(1, 2).flatten(2)), k, v
+
+
+def _run(
+    answer: Callable[..., Any], module: nn.Module, x: Tensor, *sizes: int
+) -> Any:
+    """Feed x in pieces: all outputs, and the cache at the end."""
+    (Hkv, _, D), B = module.k_shape, len(x)
+    k, v = x.new_zeros(B, Hkv, 2, 0, D), x.new_zeros(B, Hkv, 0, 2 * D)
+    cos, sin = (a.double() for a in rope_angles(x.shape[1] + 3, D))
+    outputs = []
+    for piece in x.split(sizes, 1):
+        out = answer(module, piece, k, v, cos, sin)
+        if out is None:
+            return None
+        y, k, v = out
+        outputs.append(y)
+    return torch.cat(outputs, 1), k, v
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for seed, (B, H, Hkv, D, sizes) in enumerate(
+        [(1, 1, 1, 2, (1,)), (2, 2, 2, 4, (1, 1, 1)), (1, 4, 2, 2, (4, 1, 3))]
+    ):
+        E, T = 2 * H * D, sum(sizes)
+        pieces = ", ".join(map(str, sizes))
+        cases.append(
+            Case(
+                name=f"B = {B}, H = {H}, Hkv = {Hkv}, D = {D}, tokens in "
+                f"pieces of {pieces}",
+                args=(
+                    layer(seed, E, H, Hkv, seed),
+                    normal(seed, B, T, E),
+                    *sizes,
+                ),
+            )
+        )
+    return cases
+
+
+def _like(
+    *,
+    late: bool = True,
+    turn: str = "new",
+    turn_q: bool = True,
+    all_keys: bool = True,
+    lam: Callable[[nn.Module], Any] = lambda layer: layer.lam(),
+    scale: Callable[[nn.Module], Any] = lambda layer: 1 - layer.lam_init,
+    weight: bool = True,
+    causal: bool = True,
+) -> Callable[..., Any]:
+    """A step with something about it changed: the mistakes below."""
+
+    def wrong(  # the arguments of extend
+        layer: nn.Module,
+        x: Tensor,
+        k: Tensor,
+        v: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+    ) -> Any:
+        S, T = k.shape[-2], x.shape[1]
+        q, k_new, v_new = (
+            proj(x).unflatten(-1, shape).movedim(1, -2)
+            for proj, shape in (
+                (layer.q_proj, layer.q_shape),
+                (layer.k_proj, layer.k_shape),
+                (layer.v_proj, layer.v_shape),
+            )
+        )
+        first = S if late else 0
+        here = cos[first : first + T], sin[first : first + T]
+        everything = cos[: S + T], sin[: S + T]
+        if turn == "new":
+            k_new = apply_rope(k_new, *here)
+        k = torch.cat([k, k_new], -2)
+        v = torch.cat([v, v_new], -2)
+        if turn == "all, kept":
+            k = apply_rope(k, *everything)
+        seen = apply_rope(k, *everything) if turn == "all" else k
+        heads = diff_attention(
+            apply_rope(q, *here) if turn_q else q,
+            seen if all_keys else k_new,
+            v if all_keys else v_new,
+            lam(layer),
+            norm_weight=layer.norm_weight if weight else None,
+            norm_scale=scale(layer),
+            causal=causal,
+        )
+        return layer.out_proj(heads.transpose(1, 2).flatten(2)), k, v
+
+    return wrong
+
+
+EXERCISE = Exercise(
+    id="P2.1",
+    cases=_cases,
+    solution=extend,
+    run=_run,
+    mistakes=(
+        Mistake(
+            key="positions from zero",
+            diagnosis="Every piece is rotated as if it began at position 0. "
+            "S tokens stand before it: its angles are cos[S : S + T].",
+            wrong=_like(late=False),
+        ),
+        Mistake(
+            key="kept without rotation",
+            diagnosis="The outputs are right, but the cache holds keys that "
+            "were not rotated, and all of them are rotated at every step. A "
+            "key's position never changes: rotate it once, when it comes.",
+            wrong=_like(turn="all"),
+        ),
+        Mistake(
+            key="rotated again",
+            diagnosis="The cached keys are rotated a second time when new "
+            "ones come. They were rotated when they came: rotate only the "
+            "new ones.",
+            wrong=_like(turn="all, kept"),
+        ),
+        Mistake(
+            key="keys not rotated",
+            diagnosis="The new keys are not rotated, the queries are.",
+            wrong=_like(turn=""),
+        ),
+        Mistake(
+            key="queries not rotated",
+            diagnosis="The keys are rotated, the queries are not. Both need "
+            "the angles of the new positions.",
+            wrong=_like(turn_q=False),
+        ),
+        Mistake(
+            key="cache not read",
+            diagnosis="The cache is grown, but the new tokens attend to each "
+            "other only. Give the operator all keys and values.",
+            wrong=_like(all_keys=False),
+        ),
+        Mistake(
+            key="not causal",
+            diagnosis="A piece of several tokens sees later ones. The "
+            "operator's causal mask is aligned to the end, which is what "
+            "new tokens need: leave it on.",
+            wrong=_like(causal=False),
+        ),
+        Mistake(
+            key="norm dropped",
+            diagnosis="The headwise norm is missing. Give norm_scale as well "
+            "as norm_weight.",
+            wrong=_like(scale=lambda layer: None, weight=False),
+        ),
+        Mistake(
+            key="norm without its weight",
+            diagnosis="The heads are normalised, but not multiplied by "
+            "layer.norm_weight.",
+            wrong=_like(weight=False),
+        ),
+        Mistake(
+            key="norm without its factor",
+            diagnosis="norm_scale is 1. It is 1 - layer.lam_init.",
+            wrong=_like(scale=lambda layer: 1.0),
+        ),
+        Mistake(
+            key="scale by lam_init",
+            diagnosis="norm_scale is layer.lam_init. It is "
+            "1 - layer.lam_init.",
+            wrong=_like(scale=lambda layer: layer.lam_init),
+        ),
+        Mistake(
+            key="scale by lambda",
+            diagnosis="norm_scale is 1 - lambda, with the learned lambda. It "
+            "is the constant 1 - layer.lam_init.",
+            wrong=_like(scale=lambda layer: 1 - float(layer.lam())),
+        ),
+        Mistake(
+            key="lam_init for lambda",
+            diagnosis="lambda is taken to be lam_init. That is where it "
+            "starts; layer.lam() is what it has become.",
+            wrong=_like(lam=lambda layer: layer.lam_init),
+        ),
+    ),
+    hints=(
+        "Which of q, k, v of the new tokens depend on the tokens before "
+        "them? At what position does the first new token stand?",
+        "None of them does. Project x, rotate q and the new k with "
+        "cos[S : S + T] and sin[S : S + T], then torch.cat([k, k_new], -2). "
+        "The operator takes fewer queries than keys.",
+        "heads = diff_attention(q, k, v, layer.lam(), norm_weight="
+        "layer.norm_weight, norm_scale=1 - layer.lam_init); y = "
+        "layer.out_proj(heads.transpose(1, 2).flatten(2)).",
+    ),
+)

@@ -1,0 +1,570 @@
+"""Problem set 1: right and wrong answers written another way than ours."""
+
+import math
+
+import numpy as np
+
+# P1.1 --------------------------------------------------------------------
+
+
+def first_then_rest(blocks):
+    """No -inf anywhere: the first block starts the count."""
+    m = z = None
+    for block in blocks:
+        for s in block.tolist():
+            if m is None:
+                m, z = s, 1.0
+            elif s <= m:
+                z += math.exp(s - m)
+            else:
+                m, z = s, z * math.exp(m - s) + 1.0
+    return m, z
+
+
+def scan(blocks, step):
+    """Fold `step(m, z, top, terms)` over the blocks."""
+    m, z = -np.inf, 0.0
+    for s in blocks:
+        m, z = step(m, z, np.max(s), lambda x, s=s: np.sum(np.exp(s - x)))
+    return m, z
+
+
+def two_cases(m, z, top, terms):
+    return (top, z + terms(top)) if top > m else (m, z + terms(m))
+
+
+def divide(m, z, top, terms):
+    new = np.maximum(m, top)
+    return new, z / np.exp(m - new) + terms(new)
+
+
+def whole(blocks):
+    row = [s for block in list(blocks) for s in block]
+    top = np.max(row)
+    return top, sum(np.exp(s - top) for s in row)
+
+
+# P1.2 --------------------------------------------------------------------
+
+
+def by_logs(a, b):
+    """Through the logarithm of the common sum's shift, no max of floats."""
+    if a[0] < b[0]:
+        a, b = b, a
+    if not np.isfinite(a[0]):
+        return a
+    f = math.exp(b[0] - a[0])
+    return a[0], a[1] + b[1] * f, np.add(a[2], f * b[2])
+
+
+def pair(a, b, scale, finish=lambda z, u, parts: u):
+    m = np.max([a[0], b[0]])
+    f, g = scale(a[0], m), scale(b[0], m)
+    z = a[1] * f + b[1] * g
+    u = a[2] * f + b[2] * g
+    return m, z, finish(z, u, ((f, *a), (g, *b)))
+
+
+def shrink(x, m):
+    return np.exp(x - m)
+
+
+def outputs(z, u, parts):
+    return sum(f * z1 * u1 for f, _, z1, u1 in parts) / z
+
+
+# P1.3 --------------------------------------------------------------------
+
+
+def rows(
+    q, blocks, S, *, see=None, root=math.sqrt, keep=True, log=True, own=True
+):
+    """Query by query and key by key; `see` says how many keys a row sees."""
+    T, D = q.shape
+    see = see or (lambda t, start: t + S - T + 1)
+    m, z, u = [-math.inf] * T, [0.0] * T, [0.0] * T
+    start = 0
+    for k, v in blocks:
+        k, v = k.copy(), v.copy()
+        for t in range(T):
+            for j in range(len(k)):
+                if start + j >= see(t, start):
+                    continue
+                s = float(q[t] @ k[j]) / root(D)
+                new = max(m[t], s)
+                f = math.exp(m[t] - new)
+                z[t] = z[t] * f + math.exp(s - new)
+                u[t] = u[t] * (f if keep else 1) + math.exp(s - new) * v[j]
+                m[t] = new
+        start += len(k)
+    out = np.array([a / b for a, b in zip(u, z, strict=True)])
+    m, z = np.array(m), np.array(z)
+    return out, m + np.log(z) if log else np.log(z)
+
+
+def block_rows(q, blocks, S, combine):
+    """Per row and block: the scores seen; `combine` makes out and lse."""
+    T, D = q.shape
+    seen = [[] for _ in range(T)]
+    start = 0
+    for k, v in blocks:
+        for t in range(T):
+            n = min(max(t + S - T + 1 - start, 0), len(k))
+            s = k[:n] @ q[t] / D**0.5
+            seen[t].append((s.copy(), v[:n].copy()))
+        start += len(k)
+    pairs = [combine(parts) for parts in seen]
+    return tuple(np.array(x) for x in zip(*pairs, strict=True))
+
+
+def lse_of(parts):
+    s = np.concatenate([s for s, _ in parts])
+    return s.max() + np.log(np.exp(s - s.max()).sum())
+
+
+def softmax_each(parts):
+    out = 0.0
+    for s, v in parts:
+        if len(s):
+            e = np.exp(s - s.max())
+            out = out + e @ v / e.sum()
+    return out, lse_of(parts)
+
+
+def so_far(parts):
+    out, done = 0.0, []
+    for s, v in parts:
+        done.append((s, v))
+        out = out + np.exp(s - lse_of(done)) @ v
+    return out, lse_of(parts)
+
+
+def unscaled_vector(parts):
+    m, u, z = -np.inf, 0.0, 0.0
+    for s, v in parts:
+        if len(s):
+            new = max(m, s.max())
+            z = z * np.exp(m - new) + np.exp(s - new).sum()
+            u, m = u + np.exp(s - new) @ v, new
+    return u / z, lse_of(parts)
+
+
+def one_maximum(q, blocks, S):
+    """The largest score of all queries so far, one number."""
+    T, D = q.shape
+    top, z, u, start = -np.inf, np.zeros((T, 1)), 0.0, 0
+    for k, v in blocks:
+        s = (q @ k.T) * D**-0.5
+        for t in range(T):
+            s[t, max(t + S - T + 1 - start, 0) :] = -np.inf
+        new = max(top, s.max())
+        w = np.exp(s - new)
+        f = np.exp(top - new)
+        z = f * z + w.sum(1, keepdims=True)
+        u, top, start = f * u + w @ v, new, start + len(k)
+    return u / z, top + np.log(z[:, 0])
+
+
+def zero_scores(q, blocks, S):
+    """Scores multiplied by the mask."""
+    T, D = q.shape
+    m, z, u, start = np.full((T, 1), -np.inf), 0.0, 0.0, 0
+    for k, v in blocks:
+        mask = np.tri(T, len(k), S - T - start)
+        s = (q @ k.T) * D**-0.5 * mask
+        new = np.maximum(m, s.max(1, keepdims=True))
+        f, w = np.exp(m - new), np.exp(s - new)
+        z, u = f * z + w.sum(1, keepdims=True), f * u + w @ v
+        m, start = new, start + len(k)
+    return u / z, (m + np.log(z))[:, 0]
+
+
+def last_block(q, blocks, S):
+    """What is left if each block forgets the ones before it."""
+    T, D = q.shape
+    start = 0
+    for k, v in blocks:
+        s = q @ k.T / D**0.5
+        s[np.tri(T, len(k), S - T - start) == 0] = -np.inf
+        w = np.exp(s - s.max(1, keepdims=True))
+        out = w @ v / w.sum(1, keepdims=True)
+        start += len(k)
+    lse = np.where(np.isnan(out[:, 0]), np.nan, -np.inf)
+    return out, lse
+
+
+def joined(q, blocks, S):
+    blocks = list(blocks)
+    return rows(q, [tuple(np.vstack(x) for x in zip(*blocks, strict=True))], S)
+
+
+# P1.4 --------------------------------------------------------------------
+
+
+def branches(q1, q2, blocks, lam, *, root=None, keep=True):
+    """Two dictionaries of running numbers, one key at a time."""
+    root = root or math.sqrt(len(q1))
+    state = [{"m": -math.inf, "z": 0.0, "u": 0.0} for _ in range(2)]
+    for k1, k2, v in blocks:
+        for x1, x2, y in zip(k1, k2, v.copy(), strict=True):
+            for one, s in zip(state, (q1 @ x1, q2 @ x2), strict=True):
+                s = s / root
+                new = max(one["m"], s)
+                f, e = math.exp(one["m"] - new), math.exp(s - new)
+                one["z"] = one["z"] * f + e
+                one["u"] = one["u"] * (f if keep else 1) + e * y
+                one["m"] = new
+    return state
+
+
+def difference(q1, q2, blocks, lam):
+    a, b = branches(q1, q2, blocks, lam)
+    return a["u"] / a["z"] - b["u"] * (lam / b["z"])
+
+
+def block_state(q1, q2, blocks, lam):
+    """Yields scores of both branches and v, a block at a time."""
+    for k1, k2, v in blocks:
+        yield k1 @ q1 / len(q1) ** 0.5, k2 @ q2 / len(q2) ** 0.5, v
+
+
+def unscaled_vectors(q1, q2, blocks, lam):
+    m, z, u = [-np.inf, -np.inf], [0, 0], [0, 0]
+    for s1, s2, v in block_state(q1, q2, blocks, lam):
+        for i, s in enumerate((s1, s2)):
+            top = max(m[i], np.max(s))
+            z[i] = z[i] * np.exp(m[i] - top) + np.sum(np.exp(s - top))
+            u[i] = u[i] + np.sum(np.exp(s - top)[:, None] * v, 0)
+            m[i] = top
+    return u[0] / z[0] - lam * (u[1] / z[1])
+
+
+def common_maximum(q1, q2, blocks, lam):
+    m, z1, z2, u1, u2 = -np.inf, 0.0, 0.0, 0.0, 0.0
+    for s1, s2, v in block_state(q1, q2, blocks, lam):
+        new = max(m, *s1, *s2)
+        f, e1, e2 = np.exp(m - new), np.exp(s1 - new), np.exp(s2 - new)
+        z1, z2 = f * z1 + e1.sum(), f * z2 + e2.sum()
+        u1, u2, m = f * u1 + e1 @ v, f * u2 + e2 @ v, new
+    return u1 / z1 - lam * u2 / z2
+
+
+def one_sum(q1, q2, blocks, lam):
+    """Signed exponentials in one accumulator, one maximum for all."""
+    m, z, u = -np.inf, 0.0, 0.0
+    for s1, s2, v in block_state(q1, q2, blocks, lam):
+        new = max(m, s1.max(), s2.max())
+        e = np.exp(s1 - new) - lam * np.exp(s2 - new)
+        f = np.exp(m - new)
+        m, z, u = new, f * z + e.sum(), f * u + e @ v
+    return u / z
+
+
+def first_sum(q1, q2, blocks, lam):
+    a, b = branches(q1, q2, blocks, lam)
+    return (a["u"] - lam * b["u"]) / a["z"]
+
+
+def soft(x):
+    return np.exp(x - x.max()) / np.exp(x - x.max()).sum()
+
+
+def sum_of_blocks(q1, q2, blocks, lam):
+    out = 0.0
+    for s1, s2, v in block_state(q1, q2, blocks, lam):
+        out = out + soft(s1) @ v - lam * soft(s2) @ v
+    return out
+
+
+def sums_so_far(q1, q2, blocks, lam):
+    seen1, seen2, out = [], [], 0.0
+    for s1, s2, v in block_state(q1, q2, blocks, lam):
+        seen1 += s1.tolist()
+        seen2 += s2.tolist()
+        n = len(s1)
+        w1, w2 = soft(np.array(seen1))[-n:], soft(np.array(seen2))[-n:]
+        out = out + (w1 - lam * w2) @ v
+    return out
+
+
+def one_shrink(q1, q2, blocks, lam):
+    seen1, seen2, out = [], [], 0.0
+    for s1, s2, v in block_state(q1, q2, blocks, lam):
+        seen1 += s1.tolist()
+        seen2 += s2.tolist()
+        n = len(s1)
+        w1, w2 = soft(np.array(seen1)), soft(np.array(seen2))
+        out = out * w1[:-n].sum() + (w1[-n:] - lam * w2[-n:]) @ v
+    return out
+
+
+def scores_first(q1, q2, blocks, lam):
+    joint = np.concatenate([q1, -lam * q2])
+    z, u, m = 0.0, 0.0, -np.inf
+    for k1, k2, v in blocks:
+        s = np.concatenate([k1, k2], 1) @ joint / len(q1) ** 0.5
+        new = np.maximum(m, s.max())
+        w, f = np.exp(s - new), np.exp(m - new)
+        z, u, m = f * z + w.sum(), f * u + w @ v, new
+    return u / z
+
+
+# P1.5 --------------------------------------------------------------------
+
+
+def others(A, needle):
+    return A[:, [s for s in range(A.shape[1]) if s != needle]]
+
+
+def matched_filter(A1, A2, needle):
+    """Weights of the best combination: the inverse moments times signal."""
+    X = np.stack([others(A1, needle), others(A2, needle)])
+    M = np.einsum("ins,jns->ij", X, X)
+    first, second = np.linalg.solve(
+        M, [A1[:, needle].sum(), A2[:, needle].sum()]
+    )
+    return -second / first
+
+
+def regression(A1, A2, needle):
+    x, y = others(A2, needle).ravel(), others(A1, needle).ravel()
+    return np.linalg.lstsq(x[:, None], y, rcond=None)[0][0]
+
+
+def with_needle(A1, A2, needle):
+    M = np.einsum("ins,jns->ij", np.stack([A1, A2]), np.stack([A1, A2]))
+    x, y = np.linalg.inv(M) @ [A1[:, needle].sum(), A2[:, needle].sum()]
+    return -y / x
+
+
+def centred(A1, A2, needle):
+    X = np.stack([others(A1, needle), others(A2, needle)])
+    X = X - X.mean(2)[..., None]
+    M = np.einsum("ins,jns->ij", X, X)
+    x, y = np.linalg.inv(M) @ [A1[:, needle].sum(), A2[:, needle].sum()]
+    return -y / x
+
+
+def correlation(A1, A2, needle):
+    x, y = others(A1, needle).ravel(), others(A2, needle).ravel()
+    return x @ y / np.linalg.norm(x) / np.linalg.norm(y)
+
+
+# P1.6 --------------------------------------------------------------------
+
+
+def entries(
+    q, k, v, lse, delta, dout, block, *,
+    see=None, minus=None, power=1, dq_last=False,
+):  # fmt: skip
+    """One entry of the map at a time."""
+    (T, D), S = q.shape, len(k)
+    see = see or (lambda t, s: s <= t + S - T)
+    minus = minus or (lambda t, s: delta[t])
+    root = math.sqrt(D) ** power
+    dq, dk, dv = 0 * q, 0 * k, 0 * v
+    for t in range(T):
+        for s in range(S):
+            if not see(t, s):
+                continue
+            a = math.exp(q[t] @ k[s] / math.sqrt(D) - lse[t])
+            d = a * (dout[t] @ v[s] - minus(t, s)) / root
+            if not dq_last or s >= (S - 1) // block * block:
+                dq[t] += d * k[s]
+            dk[s] += d * q[t]
+            dv[s] += a * dout[t]
+    return dq, dk, dv
+
+
+def block_delta(q, k, v, lse, delta, dout, block):
+    (T, D), S = q.shape, len(k)
+
+    def minus(t, s):
+        start = s // block * block
+        end = min(start + block, S, t + S - T + 1)
+        a = np.exp(k[start:end] @ q[t] / D**0.5 - lse[t])
+        return a @ (v[start:end] @ dout[t])
+
+    return entries(q, k, v, lse, delta, dout, block, minus=minus)
+
+
+def block_softmax(q, k, v, lse, delta, dout, block):
+    (T, D), S = q.shape, len(k)
+    dq, dk, dv = 0 * q, 0 * k, 0 * v
+    for t in range(T):
+        for start in range(0, S, block):
+            end = min(start + block, S, t + S - T + 1)
+            if end <= start:
+                continue
+            here = slice(start, end)
+            a = soft(k[here] @ q[t] / D**0.5)
+            d = a * (v[here] @ dout[t] - delta[t]) / D**0.5
+            dq[t] += d @ k[here]
+            dk[here] += np.outer(d, q[t])
+            dv[here] += np.outer(a, dout[t])
+    return dq, dk, dv
+
+
+RIGHT = {
+    "P1.1": first_then_rest,
+    "P1.2": by_logs,
+    "P1.3": rows,
+    "P1.4": difference,
+    "P1.5": matched_filter,
+    "P1.6": entries,
+}
+
+WRONG = {
+    "P1.1": {
+        "old sum not rescaled": lambda b: scan(b, two_cases),
+        "rescaled the wrong way": lambda b: scan(b, divide),
+        "own maximum of each block": lambda b: scan(
+            b, lambda m, z, top, terms: (max(m, top), z + terms(top))
+        ),
+        "last maximum": lambda b: scan(
+            b,
+            lambda m, z, top, terms: (
+                top,
+                z * np.exp(m - top) + terms(top),
+            ),
+        ),
+        "starts at zero": lambda b: scan(
+            b,
+            lambda m, z, top, terms: (
+                max(m, top, 0),
+                z * np.exp(m - max(m, top, 0)) + terms(max(m, top, 0)),
+            ),
+        ),
+        "no maximum": lambda b: scan(
+            b, lambda m, z, top, terms: (max(m, top), z + terms(0))
+        ),
+        "new block rescaled too": lambda b: scan(
+            b,
+            lambda m, z, top, terms: (
+                max(m, top),
+                np.exp(m - max(m, top)) * (terms(max(m, top)) + z),
+            ),
+        ),
+        "maximum not kept": lambda b: scan(
+            b, lambda m, z, top, terms: (m, terms(top))
+        ),
+        "order swapped": lambda b: tuple(reversed(first_then_rest(b))),
+        "blocks kept": whole,
+    },
+    "P1.2": {
+        "nothing rescaled": lambda a, b: (
+            max(a[0], b[0]),
+            a[1] + b[1],
+            a[2] + b[2],
+        ),
+        "only the first rescaled": lambda a, b: (
+            max(a[0], b[0]),
+            a[1] * np.exp(min(a[0] - b[0], 0)) + b[1],
+            a[2] * np.exp(min(a[0] - b[0], 0)) + b[2],
+        ),
+        "second taken as larger": lambda a, b: (
+            max(a[0], b[0]),
+            a[1] / np.exp(b[0] - a[0]) + b[1],
+            a[2] / np.exp(b[0] - a[0]) + b[2],
+        ),
+        "rescaled the wrong way": lambda a, b: pair(
+            a, b, lambda x, m: np.exp(m - x)
+        ),
+        "vector not rescaled": lambda a, b: pair(
+            a, b, shrink, lambda z, u, parts: a[2] + b[2]
+        ),
+        "divided": lambda a, b: pair(
+            a, b, shrink, lambda z, u, parts: u * (1 / z)
+        ),
+        "vectors averaged": lambda a, b: pair(a, b, shrink, outputs),
+        "two parts without keys": lambda a, b: pair(a, b, shrink),
+    },
+    "P1.3": {
+        "mask of each block alone": lambda q, b, S: rows(
+            q, b, S, see=lambda t, start: start + t + S - len(q) + 1
+        ),
+        "mask aligned to the start": lambda q, b, S: rows(
+            q, b, S, see=lambda t, start: t + 1
+        ),
+        "mask off by one": lambda q, b, S: rows(
+            q, b, S, see=lambda t, start: t + S - len(q) + 2
+        ),
+        "no mask": lambda q, b, S: rows(q, b, S, see=lambda t, start: S),
+        "hidden keys score zero": zero_scores,
+        "maximum not kept": last_block,
+        "vector not rescaled": lambda q, b, S: block_rows(
+            q, b, S, unscaled_vector
+        ),
+        "provisional weights": lambda q, b, S: block_rows(q, b, S, so_far),
+        "a softmax for each block": lambda q, b, S: block_rows(
+            q, b, S, softmax_each
+        ),
+        "one maximum for all rows": one_maximum,
+        "no scale": lambda q, b, S: rows(q, b, S, root=lambda D: 1),
+        "lse without the maximum": lambda q, b, S: rows(q, b, S, log=False),
+        "blocks kept": joined,
+    },
+    "P1.4": {
+        "one maximum for both": common_maximum,
+        "one sum for both": one_sum,
+        "divided by the first sum": first_sum,
+        "a difference for each block": sum_of_blocks,
+        "last block only": lambda q1, q2, b, lam: [
+            soft(s1) @ v - lam * soft(s2) @ v
+            for s1, s2, v in block_state(q1, q2, b, lam)
+        ][-1],
+        "provisional weights": sums_so_far,
+        "one factor for both": one_shrink,
+        "before the softmax": scores_first,
+        "lam dropped": lambda q1, q2, b, lam: difference(q1, q2, b, 1),
+        "vectors not rescaled": unscaled_vectors,
+        "scale by 2D": lambda q1, q2, b, lam: difference(
+            q1 / 2**0.5, q2 / 2**0.5, b, lam
+        ),
+    },
+    "P1.5": {
+        "noise alone": regression,
+        "needle in the noise": with_needle,
+        "mean subtracted": centred,
+        "sign": lambda *a: -matched_filter(*a),
+        "upside down": lambda A1, A2, i: matched_filter(A2, A1, i),
+        "mean of each row's best": lambda A1, A2, i: (
+            sum(matched_filter(A1[[n]], A2[[n]], i) for n in range(len(A1)))
+            / len(A1)
+        ),
+        "correlation": correlation,
+        "one minus the needle": lambda A1, A2, i: np.mean(
+            A1.sum(1) - A1[:, i]
+        ),
+    },
+    "P1.6": {
+        "delta missing": lambda *a: entries(*a, minus=lambda t, s: 0),
+        "delta of the block": block_delta,
+        "delta added": lambda q, k, v, lse, delta, *a: entries(
+            q, k, v, lse, -delta, *a
+        ),
+        "a softmax for each block": block_softmax,
+        "dq overwritten": lambda *a: entries(*a, dq_last=True),
+        "scale forgotten": lambda *a: entries(*a, power=0),
+        "scale in one place only": lambda q, *a: (
+            lambda dq, dk, dv: (dq * q.shape[1] ** 0.5, dk, dv)
+        )(*entries(q, *a)),
+        "scale twice": lambda *a: entries(*a, power=2),
+        "no mask": lambda *a: entries(*a, see=lambda t, s: True),
+        "mask aligned to the start": lambda *a: entries(
+            *a, see=lambda t, s: s <= t
+        ),
+        "mask of each block alone": lambda q, k, v, lse, delta, dout, n: (
+            entries(
+                q,
+                k,
+                v,
+                lse,
+                delta,
+                dout,
+                n,
+                see=lambda t, s: s % n <= t + len(k) - len(q),
+            )
+        ),
+    },
+}
