@@ -30,8 +30,8 @@
 # | you need | for | where |
 # |---|---|---|
 # | NumPy arrays and broadcasting | all code here | any NumPy tutorial |
-# | dot and matrix products | scores and outputs | any linear algebra course |
-# | softmax and the causal mask | both maps | repeated in this chapter |
+# | softmax and the causal mask | both maps | chapter 1; repeated in short |
+# | what noise does to a map | why to subtract | chapter 2, or the cold open |
 
 # %%
 from math import exp

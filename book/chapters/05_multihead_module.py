@@ -24,7 +24,6 @@
 # - explain why the heads are halved, and count the parameters;
 # - take a projection apart into heads and branches, and name each shape;
 # - share pairs of keys among heads, and show what the wrong sharing does;
-# - compute the gradient of lambda by hand and by autograd;
 # - test a module against a slower one, and show that the test can fail.
 #
 # ## Prerequisites
@@ -33,7 +32,7 @@
 # |---|---|---|
 # | one differential head in NumPy | everything | chapter 3 |
 # | Python classes | modules | any Python tutorial |
-# | derivatives, the chain rule | autograd | any calculus course |
+# | gradients by hand | autograd, and a test of the module | chapter 4 |
 #
 # PyTorch is not among them: we open it here.
 
@@ -394,118 +393,74 @@ assert torch.allclose(out, diff(x), atol=1e-5)
 print("the three steps give what the module gives")
 
 # %% [markdown]
-# ## The module, whole
+# ## The two methods that matter
 #
-# Here is the finished class, as `minidiff` has it. `MultiheadBase` holds what
-# every kind of attention shares: the four projections and steps 1 and 3. It
-# calls `attend` for step 2, and `maps` when somebody wants to look. It also
-# can do two things, when asked, that later chapters explain: a rotation of `q`
-# and `k` that
-# tells the model the order of tokens (chapter 7), and a cache for generation
-# (chapter 16). `head_sizes` checks the arguments and returns $D$ and
-# $H_{kv}$. `wide` has lambda computed in float32 or wider, even in a model
-# that stores fewer digits.
-#
-# Read it with three questions. Where is the depth used? What is learned?
-# What happens without `head_norm`?
+# `minidiff.MultiheadDiffAttention` is a module with these parts. What every
+# kind of attention shares stands in its base class: the four projections, and
+# steps 1 and 3. Its own are two methods. The first computes lambda; `wide`
+# turns the vectors into float32 or wider, even in a model that stores fewer
+# digits.
 
 # %%
 from minidiff.attention import wide
-from minidiff.multihead import MultiheadBase, head_sizes
-from minidiff.ops import AttentionMaps, attention_maps
 
 
-# %% tags=["same:minidiff.attention.MultiheadDiffAttention"]
-class MultiheadDiffAttention(MultiheadBase):
-    """Differential attention V1 (Ye et al. 2025, eq. 1-3).
+# %% tags=["same:minidiff.attention.MultiheadDiffAttention.lam"]
+def lam(self) -> Tensor:
+    """Return ``exp(q1 . k1) - exp(q2 . k2) + lam_init``, eq. 2, 0-d."""
+    # Products and sums, not a matmul: autocast leaves these alone.
+    dot1 = (wide(self.lambda_q1) * wide(self.lambda_k1)).sum()
+    dot2 = (wide(self.lambda_q2) * wide(self.lambda_k2)).sum()
+    return dot1.exp() - dot2.exp() + self.lam_init
 
-    embed_dim is E, num_heads H, num_kv_heads Hkv (H if not given); depth
-    counts layers from 0. A given lam_init replaces the schedule.
-    """
 
-    def __init__(
-        self,
-        embed_dim: int,
-        num_heads: int,
-        num_kv_heads: int | None = None,
-        *,
-        depth: int,
-        head_norm: bool = True,
-        lam_init: float | None = None,
-        norm_eps: float = 1e-5,
-    ) -> None:
-        D, Hkv = head_sizes(embed_dim, num_heads, num_kv_heads, 2)
-        if isinstance(depth, bool) or not isinstance(depth, int):
-            raise TypeError(
-                f"depth: got {type(depth).__name__}, expected an int >= 0"
-            )
-        if depth < 0:
-            raise ValueError(f"depth: got {depth}, expected an int >= 0")
-        if lam_init is not None and not 0 <= lam_init < 1:
-            raise ValueError(
-                f"lam_init: got {lam_init}, expected None or 0 <= lam_init < 1"
-            )
-        super().__init__(
-            embed_dim, (num_heads, 2, D), (Hkv, 2, D), (Hkv, 2 * D)
-        )
-        self.lam_init = lambda_init(depth) if lam_init is None else lam_init
-        self.norm_eps = norm_eps
-        self.lambda_q1, self.lambda_k1, self.lambda_q2, self.lambda_k2 = (
-            # The official code's start; the paper gives none.
-            nn.Parameter(torch.empty(D, dtype=torch.float32).normal_(std=0.1))
-            for _ in range(4)
-        )
-        self.norm_weight = (
-            nn.Parameter(torch.ones(2 * D)) if head_norm else None
-        )
+# %% [markdown]
+# The second is step 2. Where is the depth used in it? What happens without
+# `norm_weight`?
 
-    def lam(self) -> Tensor:
-        """Return ``exp(q1 . k1) - exp(q2 . k2) + lam_init``, eq. 2, 0-d.
 
-        float32 or wider, also under autocast and in a bfloat16 model: near
-        0.8 bfloat16 has steps of 0.004.
-        """
-        # Products and sums, not a matmul: autocast leaves these alone.
-        dot1 = (wide(self.lambda_q1) * wide(self.lambda_k1)).sum()
-        dot2 = (wide(self.lambda_q2) * wide(self.lambda_k2)).sum()
-        return dot1.exp() - dot2.exp() + self.lam_init
-
-    def attend(
-        self,
-        x: Tensor,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        key_lengths: Tensor | None,
-        backend: str,
-    ) -> Tensor:
-        """Return the normalised heads (B, H, T, 2D), eq. 3."""
-        return diff_attention(
-            q,
-            k,
-            v,
-            self.lam(),
-            norm_weight=self.norm_weight,
-            norm_scale=None if self.norm_weight is None else 1 - self.lam_init,
-            eps=self.norm_eps,
-            key_lengths=key_lengths,
-            backend=backend,
-        )
-
-    def maps(
-        self, x: Tensor, q: Tensor, k: Tensor, key_lengths: Tensor | None
-    ) -> AttentionMaps:
-        """Return A1, A2 and A1 - lam A2, each (B, H, T, S)."""
-        return attention_maps(q, k, self.lam(), key_lengths=key_lengths)
+# %% tags=["same:minidiff.attention.MultiheadDiffAttention.attend"]
+def attend(
+    self,
+    x: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    key_lengths: Tensor | None,
+    backend: str,
+) -> Tensor:
+    """Return the normalised heads (B, H, T, 2D), eq. 3."""
+    return diff_attention(
+        q,
+        k,
+        v,
+        self.lam(),
+        norm_weight=self.norm_weight,
+        norm_scale=None if self.norm_weight is None else 1 - self.lam_init,
+        eps=self.norm_eps,
+        key_lengths=key_lengths,
+        backend=backend,
+    )
 
 
 # %% [markdown]
 # The depth sets `lam_init`, a constant that appears twice: in `lam` and as
 # $1 - \lambda_{\text{init}}$ after the norm. Learned are the four matrices,
-# the four vectors and the norm's weight. Without `head_norm` there is no norm
-# and no factor: the heads go to the output matrix as they are.
+# the four vectors and the norm's weight. Without that weight there is no norm
+# and no factor: the heads go to the output matrix as they are. `key_lengths`
+# hides padding in batches of unequal rows. The base class can do two more
+# things, when asked: a rotation of `q` and `k` that tells the model the order
+# of tokens (chapter 7), and a cache for generation (chapter 16).
+#
+# To be sure that the class runs what you read, we give a class of our own
+# these two methods and use it from here on.
+
 
 # %%
+class MultiheadDiffAttention(minidiff.MultiheadDiffAttention):
+    lam, attend = lam, attend
+
+
 layer = MultiheadDiffAttention(E, H, depth=3)
 for name, parameter in layer.named_parameters():
     print(f"{name:16s} {tuple(parameter.shape)}")
@@ -579,58 +534,11 @@ for Hkv in (4, 2, 1):
 # With a key head for each query head the two agree; with shared ones they do
 # not.
 #
-# ## The gradient of lambda
-#
-# Before we trust autograd with a whole layer, do one gradient by hand. Let
-# the loss be $\sum d \cdot o$: every entry of the output $o$ times a given
-# number $d$. To first order any loss looks like this to the layer below it; $d$
-# is the
-# gradient that arrives from above, `dout` in code.
-#
-# ### Exercise 5.4: lambda's gradient
-#
-# *Medium, 10 minutes.* The output is $o = (A_1 - \lambda A_2)\,v$. Derive the
-# gradient of $\sum d \cdot o$ for $\lambda$ on paper, then write it. No
-# autograd.
-
-
-# %% tags=["stub:5.4"]
-def lam_gradient(A1: Tensor, A2: Tensor, v: Tensor, dout: Tensor) -> Tensor:
-    """Return the gradient of sum(dout * out) for lambda, a 0-d tensor.
-
-    out = (A1 - lambda A2) v with one lambda for all. A1, A2 (B, H, T, S),
-    v (B, H, S, Dv), dout (B, H, T, Dv).
-    """
-    # your code
-
-
-# %% tags=["check:5.4"]
-check.ex05_4(lam_gradient)
-
-# %% [markdown]
-# The output is a straight line in $\lambda$ with slope $-A_2 v$, so
-#
-# $$
-# \frac{\partial}{\partial \lambda} \sum d \cdot o
-# = -\sum d \cdot (A_2 v)
-# \tag{5.2}
-# $$
-#
-# and the sum runs over every sequence, head, token and channel where this one
-# $\lambda$ was used.
-#
-# Lambda is not a parameter itself, so the chain rule has one more link: the
-# derivative of $e^{\lambda_{q_1} \cdot \lambda_{k_1}}$ for $\lambda_{q_1}$ is
-# that exponential times $\lambda_{k_1}$. If $\lambda_{k_1}$ is zero, so is the
-# gradient of $\lambda_{q_1}$, and the other way round. Four vectors that start
-# at zero would stay there. The official code starts them at random, with
-# standard deviation 0.1 [U].
-#
 # ## The ladder
 #
 # How do we know that the module is right? We compare it with something slower
 # that is easier to believe. At the bottom are Python loops. Above them is
-# NumPy, with gradients derived by hand. Then comes the operator in PyTorch,
+# NumPy, with the gradients of chapter 4. Then comes the operator in PyTorch,
 # twice: *eager* writes both maps out, *sdpa* calls PyTorch's fused attention
 # for each branch and keeps no map. The module is on top.
 #
@@ -675,8 +583,8 @@ arrays = reference.diff_attention(q, k, v, lam, **norm)
 # For the gradients we need a `dout`. Let the loss be $\sum G \cdot y$, where
 # $y$ is the module's output, `(B, T, E)`, and $G$ is random. A linear layer
 # $y = z W^\top$ sends the gradient $G W$ down to $z$. That is `dout`, once it
-# is split into heads. The NumPy gradients use no autograd and are themselves
-# held against finite differences, all five of them.
+# is split into heads. The NumPy gradients use no autograd: chapter 4 derived
+# them and held them against finite differences.
 
 # %%
 G = rng.normal(size=(2, 7, 32))
@@ -685,19 +593,7 @@ grads = reference.diff_attention_backward(dout, q, k, v, lam, **norm)
 inputs = {"q": q, "k": k, "v": v, "lam": np.array(lam)}
 inputs["norm_weight"] = W["norm_weight"].copy()
 scale = norm["norm_scale"]
-
-# %%
 ladder = [("loops -> NumPy", loops - arrays, 1e-12)]
-for n, array in inputs.items():
-
-    def loss_of(x: np.ndarray, n: str = n) -> float:
-        changed = inputs | {n: x}
-        out = reference.diff_attention(**changed, norm_scale=scale)
-        return (dout * out).sum()
-
-    finite = reference.numerical_gradient(loss_of, array)
-    name = f"finite differences -> NumPy, gradient of {n}"
-    ladder.append((name, finite - getattr(grads, n), 1e-6))
 
 # %% [markdown]
 # The two PyTorch versions of the operator. Autograd does the gradients now.
@@ -810,13 +706,13 @@ assert count(v2) == E**2 + 2 * E * H * D + H * D * E + E * H
 # matrix are half as large. So it is *not* matched with the plain layer, and
 # in a comparison the saved parameters have to be spent elsewhere.
 #
-# ### Exercise 5.5: the whole of V2
+# ### Exercise 5.4: the whole of V2
 #
 # *Hard, 20 minutes.* Everything of this chapter in one `forward`. Write the
 # shape beside each line. The operator does the attention.
 
 
-# %% tags=["stub:5.5"]
+# %% tags=["stub:5.4"]
 class DiffHeadsV2(nn.Module):
     """Differential attention V2: H heads, Hkv key/value heads, causal."""
 
@@ -834,13 +730,13 @@ class DiffHeadsV2(nn.Module):
         # your code
 
 
-# %% tags=["check:5.5"]
-check.ex05_5(DiffHeadsV2)
+# %% tags=["check:5.4"]
+check.ex05_4(DiffHeadsV2)
 
 # %% [markdown]
 # ## A check of this chapter
 #
-# The class you read here and the one in `minidiff` get the same weights,
+# Our class, with the methods you read, and `minidiff`'s get the same weights,
 # through `state_dict`, and must give the same bits, values and gradients.
 
 # %%
@@ -881,8 +777,8 @@ print("this chapter's module and minidiff's are equal")
 #   plain layer it is matched with.
 # - The branches have an axis of their own: `(B, H, 2, T, D)`.
 # - Grouped heads share pairs of keys, branch by branch.
-# - Lambda is four vectors and a constant; its gradient is
-#   $-\sum d \cdot (A_2 v)$, passed on through the exponentials.
+# - Lambda is four vectors and a constant. The vectors are learned, the
+#   constant is not.
 # - The values agree on every rung of the ladder. The gradients agree from
 #   NumPy up, for the module in four of its nine parameters. Five broken
 #   versions do not agree.

@@ -233,9 +233,12 @@ def ties(nb: NotebookNode) -> Iterator[str]:
 
 
 def resolve(path: str) -> Any:
-    """The object that a dotted path names."""
+    """The function, class or method that a dotted path names."""
     module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError:
+        return getattr(resolve(module), name)
 
 
 def bare(text: str) -> str:

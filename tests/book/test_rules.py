@@ -1,6 +1,7 @@
 """Each house rule is shown to fail on a small notebook made to break it."""
 
 import inspect
+import textwrap
 
 import nbformat
 import pytest
@@ -8,6 +9,7 @@ import rules
 from builder import source
 
 from minidiff import reference
+from minidiff.check.core import Result
 
 PIXEL = {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"}
 
@@ -221,3 +223,15 @@ def test_a_whole_problem_set_keeps_the_rules():
 def test_a_problem_set_that_breaks_a_rule_is_named(old, new):
     assert old in PROBLEMS
     assert problems(PROBLEMS.replace(old, new))
+
+
+def test_a_tie_may_name_a_method():
+    def tied_to(text, path):
+        return list(rules.ties(notebook(code(text, tags=[f"same:{path}"]))))
+
+    path = "minidiff.check.core.Result.__bool__"
+    text = textwrap.dedent(inspect.getsource(Result.__bool__))
+    assert tied_to(text, path) == []
+    assert tied_to(text.replace("passed", "failed"), path)
+    assert tied_to(text, "minidiff.check.core.Result.gone")
+    assert tied_to(text, "minidiff.gone.Result")

@@ -38,6 +38,13 @@ def swapped(x, Wq, Wk, Wv, lam):
     return head(x, Wq, Wk, Wv, lam, (list(range(D, 2 * D)), list(range(D))))
 
 
+def crossed(x, Wq, Wk, Wv, lam):
+    D = Wq.shape[1] // 2
+    k = x @ Wk
+    A1 = causal(x @ Wq[:, :D], k[:, D:])
+    return (A1 - lam * causal(x @ Wq[:, D:], k[:, :D])) @ (x @ Wv)
+
+
 def values_split(x, Wq, Wk, Wv, lam):
     return head(x, Wq, Wk, Wv, lam)[:, : Wv.shape[1] // 2]
 
@@ -99,6 +106,9 @@ WRONG = {
             np.exp(a) / np.exp(a).sum(axis=0)
             - lam * np.exp(b) / np.exp(b).sum(axis=0)
         ),
+        "whole matrix": lambda a, b, lam: (
+            soft(a.reshape(1, -1)) - lam * soft(b.reshape(1, -1))
+        ).reshape(a.shape),
         "lam on both": lambda a, b, lam: lam * soft(a) - lam * soft(b),
         "rows rescaled": lambda a, b, lam: (
             lambda d: d / d.sum(axis=1, keepdims=True)
@@ -110,6 +120,7 @@ WRONG = {
         "mask off by one": lambda *a: head(*a, hide_from=2),
         "interleaved split": interleaved,
         "branches swapped": swapped,
+        "keys crossed": crossed,
         "lam dropped": lambda x, Wq, Wk, Wv, lam: head(x, Wq, Wk, Wv, 1),
         "before the softmax": one_map,
         "values split": values_split,
@@ -146,6 +157,9 @@ WRONG = {
         ),
         "tokens together": lambda o, n: norm(
             o.reshape(len(o), -1), n, axis=1
+        ).reshape(o.shape),
+        "everything together": lambda o, n: norm(
+            o.reshape(1, -1), n, axis=1
         ).reshape(o.shape),
         "no scale": lambda o, n: norm(o, n, scale=lambda s: 1),
         "scale by lam_init": lambda o, n: norm(o, n, scale=lambda s: s),

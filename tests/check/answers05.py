@@ -67,6 +67,17 @@ class Late(Lambda):
     first_layer = 1
 
 
+class Early(Lambda):
+    first_layer = -1
+
+
+class Entries(Lambda):
+    def forward(self):
+        a = torch.einsum("d,d->d", self.lambda_q1, self.lambda_k1)
+        b = torch.einsum("d,d->d", self.lambda_q2, self.lambda_k2)
+        return torch.exp(a) - torch.exp(b) + self.start
+
+
 class NoStart(Lambda):
     def schedule(self, layer):
         return 0
@@ -198,10 +209,7 @@ RIGHT = {
     "5.1": Lambda,
     "5.2": lambda y, H: loop_split(y, H, in_order),
     "5.3": lambda k, H: loop_repeat(k, H, pair),
-    "5.4": lambda A1, A2, v, dout: torch.einsum(
-        "bhts,bhsc,bhtc->", -A2, v, dout
-    ),
-    "5.5": V2,
+    "5.4": V2,
 }
 
 WRONG = {
@@ -212,6 +220,8 @@ WRONG = {
         "cut from the graph": Item,
         "lam_init learned": LearnedStart,
         "layer off by one": Late,
+        "layer counted from one": Early,
+        "product without a sum": Entries,
         "no lam_init": NoStart,
     },
     "5.2": {
@@ -240,26 +250,10 @@ WRONG = {
             [k] * (H // k.shape[1]), 3
         ).flatten(2, 3),
         "first key head only": lambda k, H: torch.stack([k[:, 0]] * H, 1),
+        "repeated H times": lambda k, H: torch.stack([k] * H, 2).flatten(1, 2),
         "not repeated": lambda k, H: k.clone(),
     },
     "5.4": {
-        "sign": lambda A1, A2, v, dout: torch.einsum(
-            "bhts,bhsc,bhtc->", A2, v, dout
-        ),
-        "first map": lambda A1, A2, v, dout: torch.einsum(
-            "bhts,bhsc,bhtc->", -A1, v, dout
-        ),
-        "one for each head": lambda A1, A2, v, dout: torch.einsum(
-            "bhts,bhsc,bhtc->bh", -A2, v, dout
-        ),
-        "mean": lambda A1, A2, v, dout: (
-            torch.einsum("bhts,bhsc,bhtc->", -A2, v, dout) / dout.numel()
-        ),
-        "dout dropped": lambda A1, A2, v, dout: torch.einsum(
-            "bhts,bhsc->", -A2, v
-        ),
-    },
-    "5.5": {
         "no sigmoid": V2Linear,
         "one lambda": V2One,
         "halves of the columns": V2Halves,

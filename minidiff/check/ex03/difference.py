@@ -57,6 +57,14 @@ EXERCISE = Exercise(
             wrong=lambda a, b, lam: softmax(a.T).T - lam * softmax(b.T).T,
         ),
         Mistake(
+            key="whole matrix",
+            diagnosis="One sum runs over the whole matrix. Each row, one "
+            "query, has its own sum: axis -1, keepdims=True.",
+            wrong=lambda a, b, lam: (
+                np.exp(a) / np.exp(a).sum() - lam * np.exp(b) / np.exp(b).sum()
+            ),
+        ),
+        Mistake(
             key="lam on both",
             diagnosis="lam multiplies both maps. Only the second one is "
             "scaled.",

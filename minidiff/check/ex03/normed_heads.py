@@ -58,6 +58,13 @@ EXERCISE = Exercise(
             wrong=lambda o, n: _norm_like(o, n, (1, 2)),
         ),
         Mistake(
+            key="everything together",
+            diagnosis="One root mean square is taken of the whole array. "
+            "Each head and token has its own: the mean runs over the last "
+            "axis, with keepdims=True.",
+            wrong=lambda o, n: _norm_like(o, n, (0, 1, 2)),
+        ),
+        Mistake(
             key="no scale",
             diagnosis="The factor (1 - lam_init) is missing.",
             wrong=lambda o, n: normed_heads(o, n) / (1 - lambda_init(n)),

@@ -123,6 +123,14 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            key="keys crossed",
+            diagnosis="q1 is compared with k2 and q2 with k1. Each branch "
+            "has its own queries and its own keys.",
+            wrong=lambda x, Wq, Wk, Wv, lam: one_head(
+                x, Wq, np.roll(Wk, Wk.shape[1] // 2, 1), Wv, lam
+            ),
+        ),
+        Mistake(
             key="lam dropped",
             diagnosis="lam is not used: the second map is subtracted whole.",
             wrong=lambda x, Wq, Wk, Wv, lam: one_head(x, Wq, Wk, Wv, 1.0),

@@ -2,7 +2,6 @@
 
 from minidiff.check.ex05 import (
     diff_heads_v2,
-    lam_gradient,
     learned_lambda,
     repeat_pairs,
     split_pairs,
@@ -12,6 +11,5 @@ EXERCISES = (
     learned_lambda.EXERCISE,
     split_pairs.EXERCISE,
     repeat_pairs.EXERCISE,
-    lam_gradient.EXERCISE,
     diff_heads_v2.EXERCISE,
 )

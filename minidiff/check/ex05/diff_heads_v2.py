@@ -1,4 +1,4 @@
-"""Exercise 5.5: a whole module, the second version."""
+"""Exercise 5.4: a whole module, the second version."""
 
 from collections.abc import Callable
 
@@ -143,7 +143,7 @@ class _Normed(_Wrong):
 
 
 EXERCISE = Exercise(
-    id="5.5",
+    id="5.4",
     cases=_cases,
     solution=DiffHeadsV2,
     run=_run,

@@ -170,6 +170,23 @@ EXERCISE = Exercise(
             wrong=_like(late=1),
         ),
         Mistake(
+            key="layer counted from one",
+            diagnosis="Your schedule is one layer early: it uses layer + 1. "
+            "Layers count from 0 here, and so does lambda_init.",
+            wrong=_like(late=-1),
+        ),
+        Mistake(
+            key="product without a sum",
+            diagnosis="The vectors are multiplied entry by entry and not "
+            "added up, so lambda comes out with D entries. The dot product "
+            "is one number.",
+            wrong=_like(
+                value=lambda q1, k1, q2, k2, start: (
+                    (q1 * k1).exp() - (q2 * k2).exp() + start
+                )
+            ),
+        ),
+        Mistake(
             key="no lam_init",
             diagnosis="lam_init is not added, so lambda starts near 0 and "
             "nothing is subtracted.",

@@ -68,6 +68,12 @@ EXERCISE = Exercise(
             wrong=lambda k, H: k[:, :1].repeat(1, H, 1, 1, 1),
         ),
         Mistake(
+            key="repeated H times",
+            diagnosis="Each key head appears H times, so Hkv * H come back. "
+            "H are wanted in all: each appears H / Hkv times.",
+            wrong=lambda k, H: k.repeat_interleave(H, 1),
+        ),
+        Mistake(
             key="not repeated",
             diagnosis="k comes back as it was. Each key head must appear "
             "H / Hkv times.",
