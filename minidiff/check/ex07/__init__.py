@@ -1,0 +1,10 @@
+"""Chapter 07: the DIFF Transformer."""
+
+from minidiff.check.ex07 import layer, loss, parameters, rotate
+
+EXERCISES = (
+    rotate.EXERCISE,
+    layer.EXERCISE,
+    loss.EXERCISE,
+    parameters.EXERCISE,
+)
