@@ -1,12 +1,16 @@
 """Hugging Face's DiffLlama in and out: V1 models, no transformers needed.
 
-Both compute one function; the files differ in four places [HF]:
+Both compute the same function. What differs in the weights [HF]:
 
-- its query and key heads are in blocks, all first branches and then all
-  second ones, where ours alternate; so are the halves of its value heads;
-- it rotates channel i with i + D / 2, ours 2i with 2i + 1;
-- its head norm has no weight: ours moves into the output projection;
-- it counts attention maps (2H), and its rotary angles are of float32.
+- query, key and value heads lie in blocks, all first branches (or halves of
+  values) and then all second ones, where ours alternate;
+- channel i is rotated with i + D / 2, where ours rotates 2i with 2i + 1;
+- the head norm has no weight: ours is multiplied into the output matrix;
+- attention maps are counted, 2H, where ours counts pairs of them.
+
+A DiffLlama computes rotary angles, lambda and the norms between layers in
+float32, so in float64 too the two agree as far as float32 goes. In bfloat16
+it rounds lambda to bfloat16, which we do not.
 """
 
 import json
@@ -21,15 +25,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from minidiff.checkpoint import check_tensors, write_part
-from minidiff.config import ModelConfig
 from minidiff.convert_attention import (
     attention_from_diffllama,
     attention_to_diffllama,
-    rows_from_diffllama,
-    rows_to_diffllama,
 )
 from minidiff.convert_config import config_from_diffllama, config_to_diffllama
-from minidiff.model import DecoderLM
+from minidiff.model import DecoderLM, ModelConfig
 
 __all__ = [
     "attention_from_diffllama",
@@ -63,9 +64,14 @@ def to_diffllama(
     The state holds copies, in the model's dtype. Tied models have the
     embedding as ``lm_head.weight`` too, as DiffLlama's ``state_dict`` has.
 
-    Raises ValueError naming what DiffLlama does not have: another kind of
-    attention, no head norm, a constant lam_init, weights of several dtypes.
+    Raises TypeError if model is not a DecoderLM, and ValueError naming what
+    a DiffLlama does not have: another attention than "diff", no head norm, a
+    constant lam_init, weights of several dtypes.
     """
+    if not isinstance(model, DecoderLM):
+        raise TypeError(
+            f"model: got {type(model).__name__}, expected a DecoderLM"
+        )
     config = config_to_diffllama(model.config)
     dtypes = sorted({str(p.dtype) for p in model.parameters()})
     if len(dtypes) > 1:
@@ -89,8 +95,8 @@ def from_diffllama(
     state : mapping
         ``DiffLlamaForCausalLM.state_dict()``, or what its file holds.
 
-    The head norms get a weight of ones. Weights are computed with in
-    float32, or float64 if that is what came.
+    The head norms get a weight of ones. The model computes in float32, or
+    float64 if that is what came, on the CPU.
 
     Raises ValueError or TypeError naming the field or the tensor, what came
     and what was expected.
@@ -103,14 +109,13 @@ def from_diffllama(
     with torch.device("meta"):
         blank = DecoderLM(ours)
     check_tensors("state", "", state, _state_out(blank))
+    dtype = torch.float32
     for name, tensor in state.items():
         if tensor.dtype not in FLOATS:
             raise TypeError(
                 f"state: tensor {name} has dtype {tensor.dtype}, expected "
                 "float16, bfloat16, float32 or float64"
             )
-    dtype = torch.float32
-    for tensor in state.values():
         dtype = torch.promote_types(dtype, tensor.dtype)
     model = DecoderLM(ours).to(dtype)
     with torch.no_grad():
@@ -225,7 +230,7 @@ def _state_out(model: DecoderLM) -> dict[str, Tensor]:
     for i in range(model.config.num_layers):
         layer = _part(own, f"blocks.{i}.")
         theirs = {new: layer[old] for old, new in PLAIN.items()}
-        attention = rows_to_diffllama(_part(layer, ATTENTION), *sizes)
+        attention = attention_to_diffllama(_part(layer, ATTENTION), *sizes)
         theirs |= {SELF_ATTN + n: t for n, t in attention.items()}
         state |= {f"model.layers.{i}.{n}": t for n, t in theirs.items()}
     state["model.norm.weight"] = own["norm.weight"]
@@ -233,14 +238,16 @@ def _state_out(model: DecoderLM) -> dict[str, Tensor]:
     return state | {"lm_head.weight": own[head]}
 
 
-def _state_in(state: dict[str, Tensor], config: Any) -> dict[str, Tensor]:
+def _state_in(
+    state: dict[str, Tensor], config: ModelConfig
+) -> dict[str, Tensor]:
     """Return DiffLlama's weights under our names; the inverse."""
     sizes = config.heads, config.kv_heads
     own = {"embedding.weight": state["model.embed_tokens.weight"]}
     for i in range(config.num_layers):
         theirs = _part(state, f"model.layers.{i}.")
         layer = {old: theirs[new] for old, new in PLAIN.items()}
-        attention = rows_from_diffllama(_part(theirs, SELF_ATTN), *sizes)
+        attention = attention_from_diffllama(_part(theirs, SELF_ATTN), *sizes)
         layer |= {ATTENTION + n: t for n, t in attention.items()}
         own |= {f"blocks.{i}.{n}": t for n, t in layer.items()}
     own["norm.weight"] = state["model.norm.weight"]

@@ -110,6 +110,11 @@ def config_from_diffllama(values: Mapping[str, Any]) -> ModelConfig:
 
     Raises ValueError or TypeError naming the field that ours cannot hold.
     """
+    if not isinstance(values, Mapping):
+        raise TypeError(
+            f"config: got {type(values).__name__}, expected a dict, such as "
+            "DiffLlamaConfig.to_dict() returns"
+        )
     for name, value in values.items():
         if name not in KNOWN and value is not None:
             raise ValueError(
@@ -174,22 +179,22 @@ def _kv_heads(given: dict[str, Any]) -> int:
 
 
 def _rope_base(values: Mapping[str, Any]) -> float:
-    base = values.get("rope_theta") or ROPE_THETA
-    for name in ("rope_scaling", "rope_parameters"):
-        rope = values.get(name)
-        if rope is None:
-            continue
-        if not isinstance(rope, Mapping):
-            raise TypeError(f"{name}: got {rope!r}, expected a dict or None")
-        more = rope.keys() - {"rope_theta", "rope_type", "type"}
-        kinds = {rope.get("rope_type"), rope.get("type")} - {None, "default"}
-        if kinds or any(rope[key] is not None for key in more):
-            raise ValueError(
-                f"{name}: got {dict(rope)}, expected a rope_theta and "
-                "rope_type 'default': scaled positions are not known here"
-            )
-        base = rope.get("rope_theta") or base
-    return _positive("rope_theta", base)
+    """Return the rotary base, found where transformers 5 finds it."""
+    name = "rope_scaling" if values.get("rope_scaling") else "rope_parameters"
+    rope = values.get(name) or {}
+    if not isinstance(rope, Mapping):
+        raise TypeError(f"{name}: got {rope!r}, expected a dict or None")
+    kinds = {rope.get("rope_type"), rope.get("type")} - {None, "default"}
+    more = rope.keys() - {"rope_theta", "rope_type", "type"}
+    if kinds or any(rope[key] is not None for key in more):
+        raise ValueError(
+            f"{name}: got {dict(rope)}, expected a rope_theta and rope_type "
+            "'default': positions are not scaled here"
+        )
+    for base in (rope.get("rope_theta"), values.get("rope_theta")):
+        if base is not None:
+            return _positive("rope_theta", base)
+    return ROPE_THETA
 
 
 def _positive(name: str, value: object) -> float:

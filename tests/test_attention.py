@@ -2,6 +2,7 @@ from math import exp
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from minidiff.attention import (
     MultiheadAttention,
@@ -111,6 +112,43 @@ def test_module_equals_loops_over_heads_and_pairs(kind, grouped, backend):
     got = module(x, rope=rope, backend=backend)
     want = by_loops(module, kind, x, rope)
     torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_v1_with_maps_two_calls_and_four_calls_agree(grouped):
+    """The three forms of the official code; four calls halve the values."""
+    module = make("diff", grouped)
+    torch.nn.init.normal_(module.norm_weight)
+    x, rope = inputs()
+    maps = module(x, rope=rope, backend="eager")
+    two = module(x, rope=rope, backend="sdpa")
+    lam, n = module.lam(), module.v_proj.out_features // (2 * D)
+    q, k, v = (
+        proj(x).unflatten(-1, shape).movedim(1, -2)
+        for proj, shape in (
+            (module.q_proj, (H, 2, D)),
+            (module.k_proj, (n, 2, D)),
+            (module.v_proj, (n, 2, D)),
+        )
+    )  # (B, heads, 2, T, D)
+    q, k = apply_rope(q, *rope), apply_rope(k, *rope)
+    a11, a12, a21, a22 = (
+        scaled_dot_product_attention(
+            q[:, :, branch],
+            k[:, :, branch],
+            v[:, :, half],
+            is_causal=True,
+            enable_gqa=True,
+        )
+        for branch in (0, 1)
+        for half in (0, 1)
+    )
+    o = torch.cat([a11, a12], -1) - lam * torch.cat([a21, a22], -1)
+    o = o / (o.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    o = o * module.norm_weight * (1 - module.lam_init)
+    four = module.out_proj(o.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(maps, two, rtol=0, atol=1e-12)
+    torch.testing.assert_close(four, two, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
