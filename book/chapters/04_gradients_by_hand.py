@@ -28,7 +28,7 @@
 # | you need | for | where |
 # |---|---|---|
 # | maps, lambda, headwise norm | everything here | chapter 3 |
-# | the slope of $e^x$, the product rule | derivations | any calculus course |
+# | slopes of $e^x$, $x^n$, products, quotients | derivations | calculus |
 
 # %%
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def race(rule: Callable, shift: float = 0.0) -> np.ndarray:
         A = softmax(scores)
         miss = A @ v - target
         losses.append((miss**2).mean())
-        dA = 2 * miss @ v.T / 64  # how the loss grows with each weight
+        dA = 2 * miss @ v.T / 64  # the weights' slopes, see eq. 4.2
         scores = scores - 8 * rule(A, dA)
     return np.array(losses)
 
@@ -79,21 +79,21 @@ plt.show()
 assert losses["rule 2"][-1] < losses["rule 1"][-1]
 
 # %% [markdown]
-# Which one would you have caught? Both give the right shape, both learn.
-# Rule 2 even ends lower, and rule 2 is wrong. A falling loss proves nothing
-# about a gradient. We need a judge.
+# Both give the right shape, both learn. Rule 2 even ends lower, and rule 2 is
+# wrong. A falling loss proves nothing about a gradient. We need a judge.
 #
 # ## What a gradient is, and its judge
 #
 # Let $L$ be the loss, one number. The *gradient* of an array $X$ is written
 # $dX$ and has the shape of $X$. Each entry says how fast $L$ grows when that
 # entry of $X$ grows: its *slope*. We go backwards, from a head's output $o$
-# to its inputs. $do$ comes from the layers above, and is given; to first
-# order these layers are $L = \sum do \cdot o$, our loss from here on.
+# to its inputs. $do$ comes from the layers above, and is given. For small
+# changes of $o$ any loss with this $do$ moves like $L = \sum do \cdot o$, our
+# loss from here on.
 #
-# The *chain rule* finds gradients: along a path from an entry to the loss, multiply
-# the slopes; over several paths, add. The judge needs no rule. It moves one
-# entry up by $h$, then down by $h$:
+# The *chain rule* finds gradients: along a path from an entry to the loss,
+# multiply the slopes; over several paths, add. The judge needs no rule. It
+# moves one entry up by $h$, then down by $h$:
 #
 # $$
 # \frac{\partial L}{\partial x} \approx \frac{L(x + h) - L(x - h)}{2h}
@@ -121,10 +121,11 @@ plt.show()
 assert both[16] < 1e-9 and min(up[16], both[0], both[-1]) > 1e-7
 
 # %% [markdown]
-# The curve is a V. On its right the formula errs, by about $h^2$. On its left
-# the computer errs, by about $10^{-16} / h$: it subtracts two numbers that
-# agree in most digits. Near $h = 10^{-5}$ the error is below $10^{-9}$. That
-# is our step.
+# The curve is a V. On its right the formula errs, by about $h^2$. (Up only
+# errs by about $h$; down errs as much the other way, and the two cancel.) On
+# its left the computer errs, by about $10^{-16} / h$: it subtracts two numbers
+# that agree in most digits. Near $h = 10^{-5}$ the error is below $10^{-9}$.
+# That is our step.
 #
 # ### Exercise 4.1: the judge
 #
@@ -147,7 +148,7 @@ check.ex04_1(finite_differences)
 
 # %%
 def judge(name: str, by_hand: np.ndarray, f: Callable, x: np.ndarray) -> None:
-    """Stop unless by_hand is the gradient of f at x."""
+    """Stop unless by_hand is minidiff's eq. 4.1 for f at x, h = 1e-5."""
     gap = np.abs(by_hand - reference.numerical_gradient(f, x)).max()
     assert gap < 1e-8, f"{name}: off by {gap}"
     print(f"{name:6s} agrees with finite differences")
@@ -181,7 +182,10 @@ judge("dv", A.T @ do, lambda v: (do * (A @ v)).sum(), v)
 # $(\tfrac12, \tfrac14, \tfrac14)$. Raise the first score. Its weight grows
 # with slope $2 \cdot 2 / 4^2 = \tfrac14$. The row must still sum to 1, so the
 # other two fall, with slope $-\tfrac18$ each. One score moves *every* weight
-# of its row: as many paths as keys. For scores $x$ and weights $A$ of one row,
+# of its row: as many paths as keys. For scores $x$ of one row,
+# $A_j = e^{x_j} / Z$, where $Z$ sums the exponentials. Raising $x_i$ raises
+# $Z$, which takes $A_i\,A_j$ off every weight $j$; weight $i$ also gains
+# $A_i$, through its numerator:
 #
 # $$
 # \frac{\partial A_j}{\partial x_i} =
@@ -208,7 +212,8 @@ def through_softmax(A: np.ndarray, dA: np.ndarray) -> np.ndarray:
 check.ex04_2(through_softmax)
 
 # %% [markdown]
-# With $\Delta_t$ for the sum over the paths of row $t$,
+# Score $s$ gets $A_{ts}\,dA_{ts}$ by its own numerator; through $Z$ it loses
+# $A_{ts}\,A_{tj}\,dA_{tj}$ for every key $j$. Take $A_{ts}$ out:
 #
 # $$
 # dS_{ts} = A_{ts}\,(dA_{ts} - \Delta_t), \qquad
@@ -243,8 +248,8 @@ for name, rule in rules.items():
     assert np.isclose(last, losses[name][-1]) == (name == "rule 1")
 
 # %% [markdown]
-# Rule 1 does not notice; rule 2 gets stuck. It had won where the means were
-# the smaller part.
+# Rule 1 does not notice; rule 2 gets stuck. The shift adds one number to all
+# slopes of a row, and only rule 1 takes it off again.
 #
 # Now put $dA = do\,v^\top$ into $\Delta$:
 #
@@ -254,8 +259,9 @@ for name, rule in rules.items():
 # \tag{4.5}
 # $$
 #
-# So $\Delta$ needs no map, only two rows of $D_v$ numbers. Flash attention,
-# which throws the map away, gets $\Delta$ from here; so will chapter 12.
+# So $\Delta$ needs no map, only two rows of $D_v$ numbers. *Flash attention*,
+# GPU code that never stores the map, gets $\Delta$ from here; so will chapter
+# 12.
 #
 # ## Through the difference
 #
@@ -299,20 +305,8 @@ check.ex04_3(through_difference)
 # $$
 #
 # Read the signs, for $\lambda > 0$: where $dA$ is above both means, training
-# lowers the score in branch 1 and raises it in branch 2. How fast does branch
-# 2 learn, beside branch 1? Say so for $\lambda = 0$ before you run this.
-
-# %%
-A1, A2 = softmax(rng.normal(size=(2, 6, 6)))
-dA = rng.normal(size=(6, 6))
-branch1 = np.linalg.norm(softmax_backward(A1, dA))
-for lam in (0.0, 0.2, 0.8):
-    branch2 = np.linalg.norm(softmax_backward(A2, -lam * dA))
-    print(f"lambda {lam}: branch 2 over branch 1 {branch2 / branch1:.2f}")
-    assert (branch2 == 0) == (lam == 0)
-
-# %% [markdown]
-# In proportion to $\lambda$. At zero branch 2 is deaf, until lambda's own
+# lowers the score in branch 1 and raises it in branch 2. And branch 2 gets its
+# gradient in proportion to $\lambda$. At zero it is deaf, until lambda's own
 # gradient moves $\lambda$.
 #
 # ## Through lambda's four vectors
@@ -340,14 +334,13 @@ check.ex04_4(through_lambda)
 
 # %% [markdown]
 # Each gradient is a multiple of the vector's *partner*. Four vectors of
-# zeros would never move; the official code starts them at random, with
-# standard deviation 0.1 [U].
+# zeros would never move; they start at random (chapter 3).
 #
 # Why four vectors for one number? So that $\lambda$ learns in step with the
-# other weights, says the paper [P, sec. 2.1]. Look at one step. Adam
-# (chapter 14) at first moves every parameter by one *learning rate*, against
-# the sign of its gradient. So a bare $\lambda$ moves by one. And with
-# $4 \times 64$ numbers behind it?
+# other weights, says the paper [P, sec. 2.1]. Adam (chapter 14) at first
+# moves every parameter by one *learning rate*, against the sign of its
+# gradient. So a bare $\lambda$ moves by one. And with $4 \times 64$ numbers
+# behind it?
 
 # %%
 vectors = 0.1 * np.random.default_rng(6).normal(size=(4, 64))
@@ -361,16 +354,17 @@ assert np.isclose(moved, np.abs(slopes).sum(), rtol=1e-2) and moved > 15
 
 # %% [markdown]
 # Many small steps add up. A score $q \cdot k$ hangs on many weights too; a
-# bare number would be left behind. That is our reading of the paper's half
-# sentence, and it is about a first step.
+# bare number would be left behind. That is our reading, and it is about a
+# first step.
 #
 # ## Through the headwise norm
 #
 # The norm of equation 3.5, its learned weight left out, is $y = c\,r\,o$:
 # for each head and token a vector $o$ of $D_v$ numbers, a constant $c$, and
 # $r = 1 / \sqrt{\operatorname{mean}(o^2) + \varepsilon}$. Twice as long an
-# $o$ has half the $r$, and the same $y$. Draw the loss over $o$, for two
-# channels. Which way can it not rise?
+# $o$ has half the $r$, and the same $y$. From the layers above now comes $dy$.
+# Draw the loss $\sum dy \cdot y$ over $o$, for two channels. Which way can it
+# not rise?
 
 # %% mystnb={"image": {"alt": "A plane with axes o1 and o2. Lines of equal loss are rays from the origin. Along one ray stand three points, each twice as far out as the one before, each with an arrow at a right angle to the ray and half as long as the one before."}}
 dy, direction = np.array([1.0, 0.5]), np.array([0.28, 0.96])
@@ -390,7 +384,7 @@ plt.show()
 
 # %% [markdown]
 # Never along $o$. The gradient (arrows) stands at a right angle to $o$, and
-# it halves when $o$ doubles. Both must come out of the formula.
+# it halves when $o$ doubles.
 #
 # ### Exercise 4.5: backward through the norm
 #
@@ -413,15 +407,18 @@ def through_norm(
 check.ex04_5(through_norm)
 
 # %% [markdown]
-# With $g = c \cdot dy$ (times the learned weight, if any),
+# As itself, channel $i$ has slope $c\,r$. Inside: $r$ has slope
+# $-r^3\,o_i / D_v$ in $o_i$, and meets $c\,o_j\,dy_j$ in every channel $j$.
+# Added up,
 #
 # $$
-# do = r \left( g - o\, r^2 \operatorname{mean}(g\,o) \right)
+# do = c\,r \left( dy - o\, r^2 \operatorname{mean}(dy\,o) \right)
 # \tag{4.8}
 # $$
 #
-# The second term takes from $g$ its part along $o$, all of it up to
-# $\varepsilon$, and $r$ in front does the halving.
+# The second term takes from $dy$ its part along $o$, all of it up to
+# $\varepsilon$, and $r$ in front does the halving. (A learned weight
+# multiplies $dy$ first.)
 #
 # ## One whole head
 #
@@ -439,6 +436,7 @@ def head_backward(q1, k1, q2, k2, v, lam, dy, scale=None) -> dict:
         do, _ = reference.headwise_norm_backward(A @ v, dy, 1.0, scale)
     dA = do @ v.T
     D1, D2 = (dA * A1).sum(-1), (dA * A2).sum(-1)
+    # Eq. 4.7, and the scores' 1 / sqrt(D) with it.
     dS1 = A1 * (dA - D1[:, None]) / np.sqrt(q1.shape[1])
     dS2 = lam * A2 * (D2[:, None] - dA) / np.sqrt(q1.shape[1])
     grads = {"q1": dS1 @ k1, "k1": dS1.T @ q1, "q2": dS2 @ k2}
@@ -458,6 +456,7 @@ for name, x in head.items():
         return (dy * reference.headwise_norm(o, scale=0.4)).sum()
 
     judge(f"d{name}", grads[name], loss_of, x)
+assert not head_backward(**head | {"lam": 0.0}, dy=dy)["q2"].any()
 
 # %% [markdown]
 # ## A surprise: one row sum gives the other
@@ -487,7 +486,7 @@ assert np.allclose(grads["D1"], head["lam"] * grads["D2"], atol=1e-3)
 # $$
 #
 # Under the norm $do$ is at a right angle to $o$, so $D_1 = \lambda D_2$, up
-# to $\varepsilon$. A kernel may keep one number where it seemed to need two.
+# to $\varepsilon$. GPU code may keep one number a row instead of two.
 #
 # ## The factor $1 - \lambda_{\text{init}}$, measured
 #
@@ -522,7 +521,8 @@ def ratios(layer: int, sharp: float, alike: float) -> np.ndarray:
 
 # %% [markdown]
 # Left: a head as the argument pictures it, flat maps and values alike.
-# Right: sharp maps with nothing in common. Predict the left picture.
+# Right: sharp maps with nothing in common. Predict, on the left: does the
+# factor help $q_1$? And $v$?
 
 # %% mystnb={"image": {"alt": "Two panels: gradient over the plain head's against layer. Left, flat maps: without the factor q1 rises from above 1 to almost 5 while v stays near 1; with the factor q1 is a level line at 1 and v falls to about 0.2. Right, sharp maps: without the factor both are level a little above 1; with it both fall to about a quarter."}}
 layers = range(24)
@@ -559,9 +559,9 @@ assert ratios(0, 0.1, 0.0)[0] > 3 * curves[0][0]  # values not alike
 #    the factor does it a second time. The paper counts this map as of the
 #    size of $A$ [P, app. G]. Adam, nearly blind to the size of gradients,
 #    does not mind.
-# 3. *Sharp maps with nothing in common do not shrink* $o$, and nothing grows.
-#    Now the factor makes the gradients of deep layers small. The argument is
-#    about the start of training, and says so.
+# 3. *Sharp maps with nothing in common do not shrink* $o$, and nothing grows
+#    with depth. Now the factor makes the gradients of deep layers small. The
+#    argument is about the start of training, and says so.
 #
 # If the values have nothing in common either, a flat head averages them
 # away: over $n$ keys $o$ shrinks, and the gradient grows, by $\sqrt n$. The

@@ -141,6 +141,8 @@ WRONG = {
         "divided by h": lambda f, x, h: slopes(f, x, h, width=1),
         "brackets": lambda f, x, h: slopes(f, x, h) * h * h,
         "all at once": together,
+        "one slope": lambda f, x, h: f(x + h) / h / 2 - f(x - h) / h / 2,
+        "in one line": lambda f, x, h: slopes(f, x, h).reshape(-1),
         "rows at once": by_rows,
         "not put back": in_place,
         "copied once": drifting,
@@ -161,6 +163,18 @@ WRONG = {
         "plain mean": lambda A, dA: (
             A * dA - A * dA.sum(-1)[..., None] / A.shape[-1]
         ),
+        "mean of the products": lambda A, dA: (
+            A * dA - A * np.average(A * dA, axis=-1)[..., None]
+        ),
+        "others' sign": lambda A, dA: jacobian(A, dA, others=-1),
+        "no A on the sum": lambda A, dA: (
+            A * dA - np.einsum("...s,...s->...", A, dA)[..., None]
+        ),
+        "1 - A as well": lambda A, dA: jacobian(A, dA) * (1.0 - A),
+        "through Z only": lambda A, dA: jacobian(A, dA, own=False),
+        "axis put back too early": lambda A, dA: (
+            A * (dA - np.expand_dims((A * dA).sum(axis=-1), 1))
+        ),
         "factor A forgotten": lambda A, dA: jacobian(A, dA) / A,
         "sign": lambda A, dA: jacobian(A, dA, sign=-1),
     },
@@ -170,6 +184,21 @@ WRONG = {
         "lam and sign dropped": lambda *a: branches(*a, factor=1.0),
         "lam twice": lambda A1, A2, lam, dA: branches(
             A1, A2, lam, dA, lam * lam
+        ),
+        "lam in the map": lambda A1, A2, lam, dA: branches(
+            A1, A2, lam, dA, second=-lam * A2
+        ),
+        "lam in the map, minus outside": lambda A1, A2, lam, dA: branches(
+            A1, A2, lam, dA, second=lam * A2
+        ),
+        "A1 in both": lambda A1, A2, lam, dA: branches(A1, A1, lam, dA),
+        "arguments swapped": lambda A1, A2, lam, dA: (
+            jacobian(dA, A1),
+            jacobian(-lam * dA, A2),
+        ),
+        "-lam in both": lambda A1, A2, lam, dA: tuple(
+            x * y
+            for x, y in zip(branches(A1, A2, lam, dA), (-lam, 1), strict=True)
         ),
         "mean of the difference": lambda A1, A2, lam, dA: branches(
             A1, A2, lam, dA, None, A1 - lam * A2, A1 - lam * A2
@@ -196,6 +225,7 @@ WRONG = {
         ),
         "difference in front": whole_lambda,
         "dlam dropped": lambda x, n: vectors(x, 1),
+        "not stacked": lambda *a: (*vectors(*a),),
         "order": lambda *a: np.array([vectors(*a)[i] for i in (0, 2, 1, 3)]),
         "vectors read in another order": lambda *a: vectors(
             *a, rows=(0, 2, 1, 3)
@@ -206,6 +236,11 @@ WRONG = {
             scale * dy / np.sqrt(np.mean(o * o, 2)[..., None] + 1e-5)
         ),
         "own path": lambda *a: norm(*a, pool=lambda x: x / x.shape[2]),
+        "own path, no mean": lambda *a: norm(*a, pool=lambda x: x),
+        "o in front forgotten": lambda o, dy, scale: (
+            norm(o, dy, scale, through=0)
+            - (norm(o, dy, scale, through=0) - norm(o, dy, scale)) / o
+        ),
         "sum": lambda *a: norm(*a, pool=lambda x: x.sum(2)[..., None]),
         "twice": lambda *a: norm(*a, through=2),
         "half": lambda *a: norm(*a, through=1 / 2),
@@ -214,6 +249,18 @@ WRONG = {
         "sign": lambda *a: norm(*a, through=-1),
         "keepdims": lambda *a: norm(*a, pool=lambda x: x.mean(axis=2)),
         "everything pooled": lambda *a: norm(*a, pool=np.mean),
+        "whole part along o": lambda o, dy, scale: (
+            scale
+            * (dy - o * ((o * dy).sum(2) / (o * o).sum(2))[..., None])
+            * (np.mean(o * o, 2)[..., None] + 1e-5) ** -0.5
+        ),
+        "eps outside the root": lambda o, dy, scale: norm(
+            o,
+            dy,
+            scale,
+            eps=(2e-5 * np.mean(o * o, 2) ** 0.5 + 1e-10)[..., None],
+        ),
+        "scale twice": lambda o, dy, scale: scale * norm(o, dy, scale),
         "scale dropped": lambda o, dy, scale: norm(o, dy, 1),
         "scale in one term": lambda o, dy, scale: (
             norm(o, dy, scale, through=0)

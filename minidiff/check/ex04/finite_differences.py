@@ -113,6 +113,19 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            key="one slope",
+            diagnosis="You move all entries together and return one number. "
+            "Move one entry at a time, and keep a slope for each.",
+            wrong=lambda f, x, h: (f(x + h) - f(x - h)) / (2 * h),
+        ),
+        Mistake(
+            key="in one line",
+            diagnosis="The slopes are right, but stand in one line. Give "
+            "them the shape of x: reshape(x.shape), or start from "
+            "np.zeros_like(x).",
+            wrong=lambda f, x, h: finite_differences(f, x, h).ravel(),
+        ),
+        Mistake(
             key="rows at once",
             diagnosis="You move x[i], a whole row where x has more than one "
             "axis. Move one entry at a time: np.ndindex(x.shape) gives all "

@@ -76,6 +76,46 @@ EXERCISE = Exercise(
             wrong=lambda A1, A2, lam, dA: _like(A1, A2, dA, lam**2, A1, A2),
         ),
         Mistake(
+            key="lam in the map",
+            diagnosis="You hand softmax_backward the map times -lam. It "
+            "wants the softmax itself, whose rows sum to 1; -lam belongs to "
+            "dA.",
+            wrong=lambda A1, A2, lam, dA: _like(
+                A1, A2, dA, -lam, A1, -lam * A2
+            ),
+        ),
+        Mistake(
+            key="lam in the map, minus outside",
+            diagnosis="You hand softmax_backward the map times lam. It wants "
+            "the softmax itself, whose rows sum to 1; -lam belongs to dA.",
+            wrong=lambda A1, A2, lam, dA: _like(
+                A1, A2, dA, -lam, A1, lam * A2
+            ),
+        ),
+        Mistake(
+            key="A1 in both",
+            diagnosis="dS2 goes through A1. Branch 2 has a map of its own, "
+            "A2.",
+            wrong=lambda A1, A2, lam, dA: _like(A1, A1, dA, -lam, A1, A1),
+        ),
+        Mistake(
+            key="arguments swapped",
+            diagnosis="softmax_backward takes the map first and its gradient "
+            "second.",
+            wrong=lambda A1, A2, lam, dA: (
+                softmax_backward(dA, A1),
+                softmax_backward(-lam * dA, A2),
+            ),
+        ),
+        Mistake(
+            key="-lam in both",
+            diagnosis="-lam stands in both results. A1 enters the difference "
+            "with slope 1.",
+            wrong=lambda A1, A2, lam, dA: _like(
+                -lam * A1, A2, dA, -lam, A1, A2
+            ),
+        ),
+        Mistake(
             key="mean of the difference",
             diagnosis="Both branches use the row sums of dA with the "
             "difference A1 - lam A2. Each softmax has a mean of its own, "

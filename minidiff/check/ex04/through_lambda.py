@@ -92,6 +92,12 @@ EXERCISE = Exercise(
             wrong=lambda x, dlam: through_lambda(x, 1.0),
         ),
         Mistake(
+            key="not stacked",
+            diagnosis="The four gradients are right, but come one by one. "
+            "np.stack makes one array of them, shaped like vectors.",
+            wrong=lambda x, dlam: tuple(through_lambda(x, dlam)),
+        ),
+        Mistake(
             key="order",
             diagnosis="The results come in another order: lq1, lk1, lq2, "
             "lk2, as in vectors.",

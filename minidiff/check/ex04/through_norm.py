@@ -45,18 +45,33 @@ def _like(
     total: bool = False,
     axes: int | tuple[int, ...] | None = -1,
     inner: float = 1.0,
+    front: np.ndarray | float | None = None,
 ) -> np.ndarray:
     """The gradient with something about its second term changed."""
     r = 1 / np.sqrt((o**2).mean(-1, keepdims=True) + eps)
     g = scale * dy
     product = g * inner * o
     pooled = (product.sum if total else product.mean)(axes, keepdims=True)
-    return r * (g - times * o * r**power * pooled)
+    front = o if front is None else front
+    return r * (g - times * front * r**power * pooled)
 
 
-def _own_path(o: np.ndarray, dy: np.ndarray, scale: float) -> np.ndarray:
+def _own_path(
+    o: np.ndarray, dy: np.ndarray, scale: float, parts: int | None = None
+) -> np.ndarray:
     r = 1 / np.sqrt((o**2).mean(-1, keepdims=True) + 1e-5)
-    return scale * dy * (r - o**2 * r**3 / o.shape[-1])
+    return scale * dy * (r - o**2 * r**3 / (parts or o.shape[-1]))
+
+
+def _whole_part(o: np.ndarray, dy: np.ndarray, scale: float) -> np.ndarray:
+    square = (o**2).mean(-1, keepdims=True)
+    along = o * (o * dy).mean(-1, keepdims=True) / square
+    return scale * (dy - along) / np.sqrt(square + 1e-5)
+
+
+def _eps_outside(o: np.ndarray, dy: np.ndarray, scale: float) -> np.ndarray:
+    r = 1 / (np.sqrt((o**2).mean(-1, keepdims=True)) + 1e-5)
+    return scale * r * (dy - o * r**2 * (o * dy).mean(-1, keepdims=True))
 
 
 def _lost_axis(o: np.ndarray, dy: np.ndarray, scale: float) -> np.ndarray:
@@ -86,6 +101,19 @@ EXERCISE = Exercise(
             "channel of y here. r is shared: it reaches all of them, so a "
             "mean over the channels is needed.",
             wrong=_own_path,
+        ),
+        Mistake(
+            key="own path, no mean",
+            diagnosis="r is made of the mean over all channels. Through it a "
+            "channel reaches every channel of y, each by a share 1 / Dv: "
+            "put a mean over the channels where you have o * dy.",
+            wrong=lambda o, dy, scale: _own_path(o, dy, scale, 1),
+        ),
+        Mistake(
+            key="o in front forgotten",
+            diagnosis="The second term lacks a factor o: the slope of r in "
+            "o_i is -r^3 * o_i / Dv.",
+            wrong=lambda o, dy, scale: _like(o, dy, scale, front=1.0),
         ),
         Mistake(
             key="sum",
@@ -134,6 +162,24 @@ EXERCISE = Exercise(
             diagnosis="Your mean runs over heads and tokens too. Each vector "
             "of Dv numbers is normed by itself: axis -1.",
             wrong=lambda *a: _like(*a, axes=None),
+        ),
+        Mistake(
+            key="whole part along o",
+            diagnosis="You take off the whole part along o. With eps a "
+            "little of it stays: multiply by r^2, which holds eps, in place "
+            "of 1 / mean(o^2).",
+            wrong=_whole_part,
+        ),
+        Mistake(
+            key="eps outside the root",
+            diagnosis="You add eps to the root. It is added to the mean "
+            "square, under the root.",
+            wrong=_eps_outside,
+        ),
+        Mistake(
+            key="scale twice",
+            diagnosis="scale stands in the result twice. y holds it once.",
+            wrong=lambda o, dy, scale: through_norm(o, dy, scale**2),
         ),
         Mistake(
             key="scale dropped",

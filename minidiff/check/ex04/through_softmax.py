@@ -89,6 +89,46 @@ EXERCISE = Exercise(
             wrong=lambda A, dA: A * (dA - dA.mean(-1, keepdims=True)),
         ),
         Mistake(
+            key="mean of the products",
+            diagnosis="You take the plain mean of dA * A. The weights sum to "
+            "1 already, so the weighted mean is the *sum* of dA * A.",
+            wrong=lambda A, dA: A * (dA - (dA * A).mean(-1, keepdims=True)),
+        ),
+        Mistake(
+            key="others' sign",
+            diagnosis="The sum over the paths is added. A raised score "
+            "*lowers* the other weights: it comes off.",
+            wrong=lambda A, dA: A * (dA + (dA * A).sum(-1, keepdims=True)),
+        ),
+        Mistake(
+            key="no A on the sum",
+            diagnosis="The sum over the paths lacks a factor. A path from "
+            "score i to weight j is -A_i A_j: the sum over j holds A_j, and "
+            "A_i stands in front of it.",
+            wrong=lambda A, dA: A * dA - (dA * A).sum(-1, keepdims=True),
+        ),
+        Mistake(
+            key="1 - A as well",
+            diagnosis="You have the weighted mean and a factor 1 - A. The "
+            "mean over *all* keys holds the -A_i A_i of the own path "
+            "already: drop 1 - A.",
+            wrong=lambda A, dA: (1 - A) * through_softmax(A, dA),
+        ),
+        Mistake(
+            key="through Z only",
+            diagnosis="Only the part -A_i times the sum of A_j dA_j is here. "
+            "A raised score also raises its own weight: the term A_i dA_i "
+            "is missing.",
+            wrong=lambda A, dA: -A * (dA * A).sum(-1, keepdims=True),
+        ),
+        Mistake(
+            key="axis put back too early",
+            diagnosis="[:, None] puts the lost axis back in second place, "
+            "which fits (T, S) and no other shape. Use keepdims=True, or "
+            "[..., None].",
+            wrong=lambda A, dA: A * (dA - (dA * A).sum(-1)[:, None]),
+        ),
+        Mistake(
             key="factor A forgotten",
             diagnosis="The factor A in front is missing: every path to a "
             "score of key i has A_i in it.",
