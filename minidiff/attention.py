@@ -10,6 +10,7 @@ from torch.nn.functional import linear
 from minidiff.multihead import MultiheadBase, head_sizes
 from minidiff.ops import AttentionMaps, attention_maps, diff_attention
 from minidiff.ops.contract import check_key_lengths
+from minidiff.ops.eager import for_each_head
 from minidiff.ops.masks import blank_padding, visible
 from minidiff.ops.sdpa import softmax_attention
 from minidiff.reference.lam import lambda_init
@@ -63,16 +64,14 @@ class MultiheadAttention(MultiheadBase):
         if backend != "eager":
             return softmax_attention(q, k, v, key_lengths=key_lengths)
         A = self.maps(x, q, k, key_lengths)
-        v = blank_padding(v, key_lengths)
-        v = v.repeat_interleave(q.shape[1] // v.shape[1], 1)
+        v = for_each_head(blank_padding(v, key_lengths), q.shape[1])
         return (A @ v.to(A.dtype)).to(q.dtype)
 
     def maps(
         self, x: Tensor, q: Tensor, k: Tensor, key_lengths: Tensor | None
     ) -> Tensor:
         """Return the causal map (B, H, T, S) in float32 or wider."""
-        k = blank_padding(k, key_lengths)
-        k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
+        k = for_each_head(blank_padding(k, key_lengths), q.shape[1])
         T, S, D = q.shape[2], k.shape[2], q.shape[3]
         mask = visible(T, S, True, key_lengths, q.device)
         # A row that sees nothing must become zeros; all -inf would be NaN.

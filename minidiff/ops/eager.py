@@ -33,10 +33,10 @@ def attention_maps(
     be negative.
     """
     H, T, D = q.shape[1], q.shape[3], q.shape[4]
-    Hkv, S = k.shape[1], k.shape[3]
+    S = k.shape[3]
     if scale is None:
         scale = D**-0.5
-    k = blank_padding(k, key_lengths).repeat_interleave(H // Hkv, 1)
+    k = for_each_head(blank_padding(k, key_lengths), H)
     logits = (q * scale) @ k.transpose(-1, -2)  # (B, H, 2, T, S)
     wide = torch.promote_types(logits.dtype, torch.float32)
     mask = visible(T, S, causal, key_lengths, q.device)
@@ -66,7 +66,13 @@ def eager_attention(
     A = attention_maps(
         q, k, lam, causal=causal, scale=scale, key_lengths=key_lengths
     ).A
-    v = blank_padding(v, key_lengths).repeat_interleave(
-        q.shape[1] // v.shape[1], 1
-    )
+    v = for_each_head(blank_padding(v, key_lengths), q.shape[1])
     return A @ v.to(A.dtype)
+
+
+def for_each_head(x: Tensor, H: int) -> Tensor:
+    """Repeat the key heads of x (B, Hkv, ...) for H heads, if they are fewer.
+
+    repeat_interleave by one would copy a whole cache for nothing.
+    """
+    return x if x.shape[1] == H else x.repeat_interleave(H // x.shape[1], 1)
