@@ -162,10 +162,14 @@ def _first_problem(exercise: Exercise, outcomes: list[Any]) -> str | None:
             return f"{tried}  raised    {type(got).__name__}: {got}"
         want = _outcome(exercise, exercise.solution, case.args)
         if len(got) != len(want):
+            s = "" if len(got) == 1 else "s"
             return (
-                f"{tried}  got       {len(got)} results, expected {len(want)}"
+                f"{tried}  got       {len(got)} result{s}, "
+                f"expected {len(want)}"
             )
-        for x, y in zip(got, want, strict=True):
+        for n, (x, y) in enumerate(zip(got, want, strict=True), 1):
+            if len(want) > 1:
+                tried = f"  tried     {case.name}\n  result    number {n}\n"
             if x.shape != y.shape:
                 return (
                     f"{tried}  got       shape {x.shape}, expected {y.shape}"
@@ -176,11 +180,17 @@ def _first_problem(exercise: Exercise, outcomes: list[Any]) -> str | None:
             if not close.all():
                 i = tuple(int(n) for n in np.argwhere(~close)[0])
                 index = f"  index     {list(i)}\n" if i else ""
+                expected, came = _unlike(y[i], x[i])
                 return (
-                    f"{tried}{index}"
-                    f"  expected  {y[i]:.6g}\n  got       {x[i]:.6g}"
+                    f"{tried}{index}  expected  {expected}\n  got       {came}"
                 )
     return None
+
+
+def _unlike(a: float, b: float) -> tuple[str, str]:
+    """Two numbers as text, with as many digits as tell them apart."""
+    short = f"{a:.6g}", f"{b:.6g}"
+    return short if short[0] != short[1] else (f"{a:.12g}", f"{b:.12g}")
 
 
 def _diagnose(exercise: Exercise, outcomes: list[Any]) -> Mistake | None:

@@ -1,5 +1,7 @@
 """The checks are checked: every known mistake gets its own diagnosis."""
 
+import re
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -124,3 +126,16 @@ def test_api_prints_and_returns(capsys):
 def test_wrong_names_are_refused(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+def test_a_near_miss_is_told_from_the_answer():
+    result = run(EX, lambda a, b, lam: EX.solution(a, b, lam) + 1e-8)
+    expected, got = re.findall(r"(?:expected|got) +(\S+)", result.text)
+    assert expected != got
+
+
+def test_one_of_several_results_is_named():
+    pair = replace(EX, solution=lambda a, b, lam: (a, b))
+    result = run(pair, lambda a, b, lam: (a, b + 1))
+    assert "result    number 2" in result.text
+    assert "got       1 result, expected 2" in run(pair, lambda *x: x[0]).text
