@@ -5,6 +5,10 @@ import math
 import torch
 
 
+def first_rows(A, lam):
+    return every_row(A[:, :, :1], lam)
+
+
 def every_row(A, lam, total=None, allowed=1e-6, test=abs, join=all):
     total = 1 - lam if total is None else total
     rows = A.reshape(-1, A.shape[-1]).tolist()
@@ -62,6 +66,11 @@ def first_twice(i, H, Hkv):
     return 2 * i, 2 * g, 2 * i + 1, 2 * g, g
 
 
+def first_queries_twice(i, H, Hkv):
+    g = i * Hkv // H
+    return 2 * i, 2 * g, 2 * i, 2 * g + 1, g
+
+
 def swapped(i, H, Hkv):
     g = i * Hkv // H
     return 2 * i + 1, 2 * g + 1, 2 * i, 2 * g, g
@@ -71,10 +80,10 @@ def with_source(source):
     return lambda q, k, v, lam: looped(q, k, v, lam, source)
 
 
-def each_token_alone(layer, x):
+def each_token_alone(layer, x, skipped=0):
     T = x.shape[1]
     want = layer(x)
-    for t in range(T):
+    for t in range(T - skipped):
         other = torch.cat([x[:, : t + 1], torch.randn(x[:, t + 1 :].shape)], 1)
         if (layer(other) - want)[:, t].abs().max() > 1e-9:
             return False
@@ -91,6 +100,25 @@ def after(layer, x, first, look):
     )
     same = (layer(other) - layer(x)).abs().amax((0, 2)) < 1e-9
     return bool(same[look].all())
+
+
+def in_the_given_tensor(layer, x):
+    want = layer(x)
+    for t in reversed(range(1, x.shape[1])):
+        x[:, t] = 0
+        if (layer(x) - want)[:, :t].abs().max() > 1e-9:
+            return False
+    return True
+
+
+def next_to_it(layer, x):
+    want = layer(x)
+    answers = []
+    for t in range(x.shape[1] - 1):
+        other = x.clone()
+        other[:, t + 1] = -other[:, t + 1] - 2
+        answers.append((layer(other) - want)[:, t].abs().max() < 1e-9)
+    return all(answers)
 
 
 def only_first_changed(layer, x):
@@ -121,6 +149,28 @@ def odd_first(row, D, n):
     return block * D + c // 2 + (1 - c % 2) * (D // 2)
 
 
+def in_d_blocks(row, D, n):
+    d, j = divmod(row, n // D)
+    return (d // 2 + (d % 2) * (D // 2)) * (n // D) + j
+
+
+def overwritten(W, D):
+    out = torch.empty_like(W)
+    for row in range(len(W)):
+        block, c = divmod(row, D)
+        source = 2 * c if c < D // 2 else 2 * (c - D // 2) + 1
+        if c >= D // 2 > source:
+            source *= 2
+        out[row] = W[block * D + source]
+    return out
+
+
+def moved_inside(W, D):
+    for block in W.split(D):
+        block.copy_(torch.cat([block[0::2], block[1::2]]))
+    return W
+
+
 def scaled(W, g, factor):
     E, n = W.shape
     return torch.stack(
@@ -149,6 +199,10 @@ WRONG = {
         "on average": lambda A, lam: torch.isclose(
             A.sum() / A[..., 0].numel(), torch.tensor(1 - lam)
         ),
+        "first row only": first_rows,
+        "tensor against number": lambda A, lam: torch.isclose(
+            A.sum(3), 1 - lam
+        ).all(),
         "any row": lambda A, lam: every_row(A, lam, join=any),
         "exactly": lambda A, lam: A.sum(3).eq(1 - lam).all(),
         "one side": lambda A, lam: every_row(A, lam, test=float),
@@ -170,6 +224,13 @@ WRONG = {
         "groups tiled": with_source(tiled),
         "first keys twice": with_source(first_twice),
         "branches swapped": with_source(swapped),
+        "first queries twice": with_source(first_queries_twice),
+        "added": lambda q, k, v, lam: looped(q, k, v, -lam, pairs),
+        "first branch only": lambda q, k, v, lam: looped(q, k, v, 0, pairs),
+        "values cut": lambda q, k, v, lam: (
+            looped(q, k, v[..., : q.shape[3]], 0, pairs)
+            + looped(q, k, v[..., q.shape[3] :], lam, pairs, lam1=0)
+        ),
         "lam dropped": lambda q, k, v, lam: looped(q, k, v, 1.0, pairs),
     },
     "8.3": {
@@ -186,6 +247,9 @@ WRONG = {
         "first output only": lambda layer, x: after(
             layer, x, 1, slice(None, 1)
         ),
+        "last token left out": lambda layer, x: each_token_alone(layer, x, 2),
+        "neighbour only": next_to_it,
+        "x changed": in_the_given_tensor,
         "the change is lost": lambda layer, x: torch.equal(
             layer(x.clone()), layer(x)
         ),
@@ -200,6 +264,12 @@ WRONG = {
         "columns moved": lambda W, D: W[
             :, [*range(0, W.shape[1], 2), *range(1, W.shape[1], 2)]
         ],
+        "cut the wrong way": lambda W, D: move(W, D, in_d_blocks),
+        "overwritten": overwritten,
+        "weight changed": moved_inside,
+        "stacked": lambda W, D: move(W, D, to_half).reshape(
+            2 * len(W) // D, D // 2, -1
+        ),
         "left as it was": lambda W, D: W + 0,
         "blocks kept apart": lambda W, D: move(W, D, to_half).view(
             -1, D, W.shape[1]
@@ -216,6 +286,12 @@ WRONG = {
         ),
         "divided": lambda W, g: scaled(
             W, g, lambda i, j, g, n: 1 / g[j % len(g)]
+        ),
+        "heads kept apart": lambda W, g: torch.stack(
+            [part * g for part in W.split(len(g), 1)], 1
+        ),
+        "W changed": lambda W, g: W.copy_(
+            scaled(W, g, lambda i, j, g, n: g[j % len(g)])
         ),
         "transposed": lambda W, g: (
             scaled(W, g, lambda i, j, g, n: g[j % len(g)]).mT

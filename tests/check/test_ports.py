@@ -25,3 +25,9 @@ def test_a_wrong_port_is_wrong_and_looks_right(kind):
     assert (got - want).norm() > 0.05 * want.norm()
     losses = ports.train(ports.build(kind))
     assert losses[-1] < losses[0] * 2 / 3
+
+
+def test_a_wrong_port_can_learn_better():
+    right = ports.train(ports.build(ports.Port))[-1]
+    wrong = ports.train(ports.build(ports.TorchGroupNorm))[-1]
+    assert wrong < right - 0.02

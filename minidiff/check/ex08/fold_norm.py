@@ -69,6 +69,18 @@ EXERCISE = Exercise(
             wrong=lambda W, g: W / g.repeat(_heads(W, g)),
         ),
         Mistake(
+            key="heads kept apart",
+            diagnosis="The numbers are right, but the columns are still "
+            "cut into heads: flatten(1).",
+            wrong=lambda W, g: W.unflatten(1, (-1, len(g))) * g,
+        ),
+        Mistake(
+            key="W changed",
+            diagnosis="You change W itself, as *= and mul_ do. Return a new "
+            "tensor: W * ...",
+            wrong=lambda W, g: W.mul_(g.repeat(_heads(W, g))),
+        ),
+        Mistake(
             key="transposed",
             diagnosis="The result is transposed: W2 has the shape of W.",
             wrong=lambda W, g: (W * g.repeat(_heads(W, g))).T,

@@ -30,6 +30,18 @@ def _inverse(weight: Tensor, D: int) -> Tensor:
     return halves.transpose(1, 2).flatten(0, 2)
 
 
+def _overwritten(weight: Tensor, D: int) -> Tensor:
+    blocks = weight.clone().unflatten(0, (-1, D))
+    blocks[:, : D // 2] = blocks[:, 0::2].clone()
+    blocks[:, D // 2 :] = blocks[:, 1::2].clone()
+    return blocks.flatten(0, 1)
+
+
+def _in_place(weight: Tensor, D: int) -> Tensor:
+    weight[:] = half_order(weight, D)
+    return weight
+
+
 EXERCISE = Exercise(
     id="8.4",
     cases=_cases,
@@ -64,6 +76,36 @@ EXERCISE = Exercise(
             "output of the matrix, and its rows make it.",
             wrong=lambda weight, D: torch.cat(
                 [weight[:, 0::2], weight[:, 1::2]], 1
+            ),
+        ),
+        Mistake(
+            key="cut the wrong way",
+            diagnosis="You cut the rows into D blocks of n. They are n "
+            "blocks of D: unflatten(0, (-1, D)).",
+            wrong=lambda weight, D: torch.cat(
+                [weight.unflatten(0, (D, -1))[i::2] for i in (0, 1)]
+            ).flatten(0, 1),
+        ),
+        Mistake(
+            key="overwritten",
+            diagnosis="You write the first half of a block and then read "
+            "odd rows that it has overwritten. Read from weight, write into "
+            "a new tensor.",
+            wrong=_overwritten,
+        ),
+        Mistake(
+            key="weight changed",
+            diagnosis="You move the rows of weight itself. Return a new "
+            "tensor and leave weight as it was.",
+            wrong=_in_place,
+        ),
+        Mistake(
+            key="stacked",
+            diagnosis="Even and odd rows are on an axis of their own, as "
+            "torch.stack gives them. Join them along the axis they have: "
+            "torch.cat(..., 1).",
+            wrong=lambda weight, D: half_order(weight, D).unflatten(
+                0, (-1, D // 2)
             ),
         ),
         Mistake(

@@ -70,6 +70,15 @@ def _last_but_one_sees_last(x: Tensor) -> Tensor:
     return torch.cat([y[:, :-2], peek, y[:, -1:]], 1)
 
 
+def _third_sees_fourth(x: Tensor) -> Tensor:
+    """Not causal: the third token sees the fourth, and nothing else."""
+    y = _running(x)
+    if x.shape[1] > 3:  # an answer may cut x short
+        peek = y[:, 2:3] + x[:, 3:4].sin()
+        y = torch.cat([y[:, :2], peek, y[:, 3:]], 1)
+    return y
+
+
 def _cases() -> list[Case]:
     kinds = [
         ("each token alone: expected True", _alone, 5),
@@ -89,6 +98,11 @@ def _cases() -> list[Case]:
             _first_sees_second,
             6,
         ),
+        (
+            "the third token sees the fourth: expected False",
+            _third_sees_fourth,
+            6,
+        ),
     ]
     cases = []
     for seed, (name, layer, T) in enumerate(kinds):
@@ -105,6 +119,15 @@ def _poke(
     changed = x.clone()
     changed[:, at] += 1
     return torch.allclose(layer(changed)[:, keep], layer(x)[:, keep])
+
+
+def _in_place(layer: Callable[[Tensor], Tensor], x: Tensor) -> bool:
+    before = layer(x)
+    for t in range(1, x.shape[1]):
+        x[:, t:] += 1
+        if not torch.allclose(layer(x)[:, :t], before[:, :t]):
+            return False
+    return True
 
 
 EXERCISE = Exercise(
@@ -151,16 +174,42 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="first output only",
-            diagnosis="You compare the first token's output only. Others "
-            "may look ahead too.",
+            diagnosis="You compare the first token's output only, as when "
+            "the loop returns in its first round. Others may look ahead too.",
             wrong=lambda layer, x: _poke(
                 layer, x, slice(1, None), slice(0, 1)
             ),
         ),
         Mistake(
+            key="last token left out",
+            diagnosis="The last token is never changed alone, so nobody "
+            "sees who looks at it. range(1, T) runs up to T - 1.",
+            wrong=lambda layer, x: all(
+                _poke(layer, x, slice(t, None), slice(0, t))
+                for t in range(1, x.shape[1] - 1)
+            ),
+        ),
+        Mistake(
+            key="neighbour only",
+            diagnosis="You compare only the output right before the changed "
+            "token. A token may look further ahead: compare all outputs "
+            "before it.",
+            wrong=lambda layer, x: all(
+                _poke(layer, x, slice(t, t + 1), slice(t - 1, t))
+                for t in range(1, x.shape[1])
+            ),
+        ),
+        Mistake(
+            key="x changed",
+            diagnosis="You change x itself, so what you compare with is "
+            "lost, and the caller's data too. Change a copy: x.clone().",
+            wrong=_in_place,
+        ),
+        Mistake(
             key="the change is lost",
             diagnosis="You say True to every layer: the changed input, or "
-            "the comparison, is never looked at.",
+            "the comparison, is never looked at. (Or you change sequences, "
+            "axis 0. Tokens are axis 1.)",
             wrong=lambda layer, x: True,
         ),
         Mistake(

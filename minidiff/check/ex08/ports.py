@@ -157,7 +157,7 @@ WRONG = {
     TorchGroupNorm: "jwliao1209, as an option",
     OneNorm: "no port we know",
     LateNorm: "kyegomez",
-    TwiceHalved: "karpathy/nanoGPT, issue 567",
+    TwiceHalved: "a comment in karpathy/nanoGPT, issue 567",
 }
 
 

@@ -86,14 +86,28 @@ EXERCISE = Exercise(
             wrong=lambda A, lam: _gap(A, lam).mean().abs() < 1e-6,
         ),
         Mistake(
+            key="first row only",
+            diagnosis="You look at the first row of each map. All T rows "
+            "must be right.",
+            wrong=lambda A, lam: _gap(A, lam)[..., 0].abs().max() < 1e-6,
+        ),
+        Mistake(
+            key="tensor against number",
+            diagnosis="torch.allclose takes two tensors, and 1 - lam is a "
+            "number. Subtract it from the sums and compare with zeros, or "
+            "use .abs().max() < 1e-6.",
+            wrong=lambda A, lam: torch.allclose(A.sum(-1), 1 - lam),
+        ),
+        Mistake(
             key="any row",
             diagnosis="One right row is enough for you. All must be right.",
             wrong=lambda A, lam: (_gap(A, lam).abs() < 1e-6).any(),
         ),
         Mistake(
             key="exactly",
-            diagnosis="Right maps fail, as with ==. Sums of rounded numbers "
-            "are off in the last digit. Allow for it: 1e-6 in float32.",
+            diagnosis="Right maps fail. Sums of rounded numbers are off in "
+            "the last digit, so not ==: allow 1e-6 in float32. And sum each "
+            "row by itself, over the last axis.",
             wrong=lambda A, lam: (_gap(A, lam) == 0).all(),
         ),
         Mistake(

@@ -124,6 +124,36 @@ EXERCISE = Exercise(
             wrong=lambda q, k, v, lam: two_calls(_swap(q), _swap(k), v, lam),
         ),
         Mistake(
+            key="first queries twice",
+            diagnosis="Both branches use the first queries of a head. "
+            "Branch 2 has queries of its own: q[:, 1::2].",
+            wrong=lambda q, k, v, lam: two_calls(
+                q[:, 0::2].repeat_interleave(2, 1), k, v, lam
+            ),
+        ),
+        Mistake(
+            key="added",
+            diagnosis="The second output is added. It is subtracted: that "
+            "is the difference in differential attention.",
+            wrong=lambda q, k, v, lam: two_calls(q, k, v, -lam),
+        ),
+        Mistake(
+            key="first branch only",
+            diagnosis="This is A1 v. The second call, times lam, is not "
+            "taken away.",
+            wrong=lambda q, k, v, lam: two_calls(q, k, v, 0.0),
+        ),
+        Mistake(
+            key="values cut",
+            diagnosis="You cut the values in two, D channels for each "
+            "branch. Both branches read all 2D channels of v.",
+            wrong=lambda q, k, v, lam: (
+                softmax_attention(q[:, 0::2], k[:, 0::2], v.chunk(2, -1)[0])
+                - lam
+                * softmax_attention(q[:, 1::2], k[:, 1::2], v.chunk(2, -1)[1])
+            ),
+        ),
+        Mistake(
             key="lam dropped",
             diagnosis="lam is not used: the second output is subtracted "
             "whole.",
