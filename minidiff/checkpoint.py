@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,7 +112,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             "expected the JSON that minidiff writes"
         ) from error
     return Checkpoint(
-        config, _part(tensors, "model."), _part(tensors, "optimizer."), train
+        config,
+        with_prefix(tensors, "model."),
+        with_prefix(tensors, "optimizer."),
+        train,
     )
 
 
@@ -171,7 +175,10 @@ def _weights(model: DecoderLM) -> dict[str, Tensor]:
     return dict(model.named_parameters())
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def with_prefix(
+    tensors: Mapping[str, Tensor], prefix: str
+) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with prefix, without it."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,12 @@ def sliders(draw: Callable[..., Figure], **ranges: Range) -> None:
     the values by name and returns a new pyplot figure. Where nobody can move
     a slider (a script, the website, a build) the figure of the starts is
     shown, once. The picture is an ordinary output of the cell either way, so
-    a saved notebook holds it. Raises ValueError for a start out of range.
+    a saved notebook holds it. Raises ValueError for a start out of range or
+    a step that leads nowhere.
     """
-    for name, (low, high, _, start) in ranges.items():
+    for name, (low, high, step, start) in ranges.items():
+        if step <= 0:
+            raise ValueError(f"{name}: step is {step}, expected above 0")
         if not low <= start <= high:
             raise ValueError(
                 f"{name}: start is {start}, expected {low} to {high}"
@@ -136,7 +140,7 @@ def _slider(
     """One slider with its label and the number it stands at."""
     import ipywidgets
 
-    whole = all(isinstance(x, int) for x in (low, high, step, start))
+    whole = all(isinstance(x, Integral) for x in (low, high, step, start))
     kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
     return kind(
         description=name,

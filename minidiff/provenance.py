@@ -16,8 +16,8 @@ def provenance(device: str, command: str) -> dict[str, Any]:
     """Describe this run, ready for JSON.
 
     ``device`` is a torch device's name; a GPU is given by its model's name.
-    The commit is None outside a git checkout, and ends in "+" where tracked
-    files differ from it.
+    The commit is None outside a checkout of minidiff, and ends in "+" where
+    tracked files differ from it.
     """
     name = device
     if torch.device(device).type == "cuda":
@@ -40,7 +40,10 @@ def provenance(device: str, command: str) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write ``value`` under a temporary name, then rename."""
+    """Write ``value`` under a temporary name, then rename.
+
+    Folders are made. Raises OSError where nothing can be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     text = json.dumps(value, indent=1) + "\n"
@@ -56,15 +59,20 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout the package is in, if it is in one."""
+    """The commit of the package's own checkout, if it is in one.
+
+    Not of a repository around an environment that it is installed in.
+    """
     here = Path(__file__).resolve().parent
     git = ["git", "-C", str(here)]
     try:
-        head, status = (
+        _, head, status = (
             subprocess.run(
                 [*git, *arguments], capture_output=True, text=True, check=True
             ).stdout.strip()
             for arguments in (
+                # Fails if it is in a repository that does not know it.
+                ["ls-files", "--error-unmatch", __file__],
                 ["rev-parse", "HEAD"],
                 ["status", "--porcelain", "--untracked-files=no"],
             )

@@ -108,27 +108,30 @@ def slow() -> Count:
 
 def notebooks() -> Count:
     """nbval, strict, on what is committed: outputs must come out again."""
-    paths = list(committed.JOBS)
     total = Count()
+    # Chapters that train on both cores run alone, and first, as when built.
+    alone = [
+        path
+        for path in committed.JOBS
+        if execute.threads(committed.notebook(path), Path(path).stem) > 1
+    ]
     with tempfile.TemporaryDirectory() as folder:
 
         def check(path: str) -> Count:
             file = committed.export(path, Path(folder))
-            two = file.name.startswith("15_")
+            threads = 2 if path in alone else 1
             options = ["--nbval", "--nbval-current-env"]
             options += ["--nbval-cell-timeout", str(execute.CELL_TIMEOUT)]
             options += ["-p", "no:cacheprovider", "--rootdir", folder]
-            env = execute.environment(2 if two else 1)
+            env = execute.environment(threads)
             return pytest_run(
                 [*options, str(file)], env, Path(folder), quiet=True
             )
 
-        # Chapter 15 trains on both cores, so it runs alone, and first.
-        alone = [p for p in paths if Path(p).name.startswith("15_")]
         for path in alone:
             total += check(path)
         with ThreadPoolExecutor(2) as pool:
-            rest = [p for p in paths if p not in alone]
+            rest = [p for p in committed.JOBS if p not in alone]
             for count in pool.map(check, rest):
                 total += count
     return total

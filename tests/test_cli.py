@@ -41,6 +41,10 @@ def test_train_then_generate(tmp_path, texts, capsys, tokenizer):
     assert main([*ask, "--max-new-tokens", "5"]) == 0
     assert capsys.readouterr().out.startswith("la ")
     assert main(["train", "--out", run, "--resume"]) == 0
+    capsys.readouterr()
+    assert main(["generate", run, "--prompt", "xyz!" * 24]) == 2
+    err = capsys.readouterr().err
+    assert "--prompt: got " in err and "expected fewer than 24" in err
 
 
 def test_needles_say_what_guessing_gives(tmp_path, capsys):
@@ -83,8 +87,9 @@ def test_resuming_with_another_setting_is_refused(tmp_path, capsys):
 def test_help_teaches_and_loads_nothing_heavy():
     code = (
         "import sys; from minidiff.cli import main\n"
-        "try: main(['train', '--help'])\n"
-        "except SystemExit: pass\n"
+        "for words in (['train'], ['bench', 'attention'], ['check']):\n"
+        "    try: main([*words, '--help'])\n"
+        "    except SystemExit: pass\n"
         "assert 'torch' not in sys.modules"
     )
     done = subprocess.run(

@@ -98,6 +98,20 @@ def test_a_start_out_of_range_is_refused(drawn, start):
     assert drawn.calls == []
 
 
+def test_a_step_that_leads_nowhere_is_refused(drawn):
+    with pytest.raises(ValueError, match=r"noise: step is 0, expected above"):
+        plots.sliders(drawn, noise=(0, 2, 0, 1))
+    assert drawn.calls == []
+
+
+def test_whole_numbers_of_numpy_are_whole(drawn, live):
+    plots.sliders(drawn, n=(1, np.int64(4), 1, 2), x=(0, 1, 0.5, 0))
+    n, _ = live[0][0].children
+    n.value = 3
+    assert isinstance(drawn.calls[-1]["n"], int)
+    assert isinstance(drawn.calls[-1]["x"], float)
+
+
 class Shell:
     """What IPython says of itself inside a notebook's kernel."""
 

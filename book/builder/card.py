@@ -8,11 +8,12 @@ that it stays the same from build to build.
 
 import json
 import math
-import os
 import re
 from pathlib import Path
 
 from nbformat import NotebookNode
+
+from builder.guard import replace
 
 PLACEHOLDER = "{card}"
 
@@ -114,9 +115,7 @@ def load(path: Path) -> dict[str, dict[str, int]]:
 
 
 def save(path: Path, timings: dict[str, dict[str, int]]) -> None:
-    """Write the timings, sorted, through a temporary file."""
+    """Write the timings, sorted, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".tmp")
     dump = json.dumps(timings, indent=1, sort_keys=True) + "\n"
-    new.write_text(dump, encoding="utf-8")
-    os.replace(new, path)
+    replace(path, dump.encode())

@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from builder.guard import replace
 from minidiff import check
 from minidiff.check.teacher import set_name
 
@@ -25,16 +26,30 @@ def table(root: Path) -> str:
         for exercise in import_module(f"minidiff.check.ex{name}").EXERCISES:
             # "Exercise 3.1: the difference of two softmaxes."
             about = sys.modules[exercise.solution.__module__].__doc__ or ""
-            subject = about.splitlines()[0].partition(": ")[2].rstrip(".")
+            line = about.partition("\n")[0]
+            subject = line.partition(": ")[2].rstrip(".")
+            if not subject:
+                raise ValueError(
+                    f'{exercise.id}: expected its file to begin "Exercise '
+                    f'{exercise.id}: subject.", got {line!r}'
+                )
             rows.append(f"| {exercise.id} | {subject} | {link} |")
     return "\n".join(rows)
 
 
 def updated(root: Path) -> str:
-    """The page's text with the table as it should be."""
+    """The page's text with the table as it should be.
+
+    Raises ValueError if the page lost the lines that the table lies between.
+    """
     text = (root / "book" / "exercises.md").read_text(encoding="utf-8")
-    head, _, rest = text.partition(BEGIN)
-    tail = rest.partition(END)[2]
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(
+            f"book/exercises.md: expected the lines {BEGIN!r} and {END!r}, "
+            "with nothing typed between them"
+        )
     return f"{head}{BEGIN}\n\n{table(root)}\n\n{END}{tail}"
 
 
@@ -42,6 +57,4 @@ def update(root: Path) -> None:
     """Rewrite the page if its table is out of date."""
     page, text = root / "book" / "exercises.md", updated(root)
     if page.read_text(encoding="utf-8") != text:
-        part = page.with_suffix(".part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(page)
+        replace(page, text.encode())

@@ -2,20 +2,22 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from minidiff.bench.peers import Inputs, Peer, Shape, inputs, peers
+from minidiff.bench.inputs import Inputs, Shape, inputs
+from minidiff.bench.judge import relative_error
+from minidiff.bench.peers import peers
 from minidiff.bench.timing import alternate
 from minidiff.provenance import provenance, write_json
 
 # What every differential peer is judged by, whatever it really spends: units
 # of T x S x D multiply-adds forward, and forward with backward.
 UNITS = (6, 16)
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 
 
 def shapes(
@@ -25,16 +27,17 @@ def shapes(
 
     Raises ValueError, naming it, for a size that does not divide.
     """
-    for name, sizes, whole, parts in (
-        ("length", lengths, "tokens", tokens),
-        ("width", [2 * D for D in widths], "hidden", hidden),
+    for name, sizes, whole, total, times in (
+        ("length", lengths, "tokens", tokens, 1),
+        ("width", widths, "hidden", hidden, 2),
     ):
-        for n in sizes:
-            if n < 1 or parts < 1 or parts % n:
-                twice = "twice the " if name == "width" else ""
+        for size in sizes:
+            if size < 1:
+                raise ValueError(f"--{name}: got {size}, expected 1 or more")
+            if total < 1 or total % (times * size):
                 raise ValueError(
-                    f"--{whole}: got {parts}, expected a multiple of "
-                    f"{twice}--{name}, {n}"
+                    f"--{whole}: got {total}, expected a multiple of "
+                    f"{times * size}, {times} times --{name}"
                 )
     return [
         Shape(B=tokens // T, H=hidden // (2 * D), T=T, D=D)
@@ -56,11 +59,15 @@ def run(
     """Time every peer at every shape; return the record.
 
     It is written to ``out`` after each shape, so that what was measured is
-    kept if the run is stopped. A peer that cannot run a shape has "error"
-    in place of its times.
+    kept if the run is stopped. A peer that cannot run a shape has
+    "forward_error" or "train_error" in place of its times.
+
+    Raises ValueError for rounds below 1, and ArithmeticError for a peer that
+    computes something else.
     """
     if rounds < 1:
         raise ValueError(f"--rounds: got {rounds}, expected 1 or more")
+    gpu = device.type == "cuda"
     record = {
         "what": "causal attention, one layer, all heads; medians",
         "provenance": provenance(str(device), command),
@@ -74,7 +81,9 @@ def run(
         "rows": [],
     }
     for shape in shapes:
-        rows = measure(shape, device, dtype, rounds)
+        # Events, memory counts and masks belong to the current GPU.
+        with torch.cuda.device(device) if gpu else nullcontext():
+            rows = measure(shape, device, dtype, rounds)
         record["rows"] += rows
         say(table(rows))
         if out is not None:
@@ -85,12 +94,18 @@ def run(
 def measure(
     shape: Shape, device: torch.device, dtype: torch.dtype, rounds: int
 ) -> list[dict[str, Any]]:
-    """One row a peer: milliseconds, ratio to plain, memory, error."""
+    """One row a peer: milliseconds, ratio to plain, memory, error.
+
+    Raises ArithmeticError for a peer that computes something else.
+    """
     rows, forward, train = [], {}, {}
+    drawn: dict[str, Inputs] = {}  # by kind: peers of a kind share them
     for peer in peers(shape, device):
         row = {"peer": peer.name, "kind": peer.kind, **shape._asdict()}
         rows.append(row)
-        given = inputs(peer.kind, shape, device, dtype)
+        if peer.kind not in drawn:
+            drawn[peer.kind] = inputs(peer.kind, shape, device, dtype)
+        given = drawn[peer.kind]
         for name, functions, make in (
             ("forward", forward, _forward),
             ("train", train, _train),
@@ -101,12 +116,13 @@ def measure(
                     # A kernel that refuses warns before it raises.
                     warnings.simplefilter("ignore")
                     row[f"{name}_peak_mib"] = _peak(call, device)
-            except (RuntimeError, NotImplementedError) as error:
-                row[f"{name}_error"] = str(error).strip().splitlines()[0][:200]
+            except RuntimeError as error:
+                first, *_ = str(error).strip().splitlines() or [repr(error)]
+                row[f"{name}_error"] = first[:200]
                 continue
             functions[peer.name] = call
         if peer.name in forward:
-            row["relative_error"] = _error(peer, given, dtype)
+            row["relative_error"] = relative_error(peer, given, dtype)
     for name, functions in (("forward", forward), ("train", train)):
         times = alternate(functions, device, rounds)
         plain = min(
@@ -155,52 +171,11 @@ def _peak(call: Callable[[], object], device: torch.device) -> int | None:
     return (torch.cuda.max_memory_allocated() - before) >> 20
 
 
-def _error(peer: Peer, given: Inputs, dtype: torch.dtype) -> float:
-    """Relative L2 error of one head against float64, of a short prefix.
-
-    A causal prefix needs nothing of what follows, so a few rows judge the
-    function at any length. Raises ArithmeticError for a peer that is wrong.
-    """
-    rows = 256
-    with torch.no_grad():
-        got = peer.attend(*given)[:1, :, :rows].double()
-        want = exact(peer.kind, [_prefix(x, rows) for x in given])
-    error = float((got - want).norm() / want.norm())
-    if not error < TOLERANCE[dtype]:
-        raise ArithmeticError(
-            f"{peer.name}: relative error {error:.2g}, expected less than "
-            f"{TOLERANCE[dtype]:.2g}"
-        )
-    return float(f"{error:.2e}")
-
-
-def _prefix(x: Tensor, rows: int) -> Tensor:
-    """The first batch row and tokens of an input, in float64."""
-    if x.ndim < 3:  # lambda of a layer, weight of the norm
-        return x.double()
-    return (x[:1, :, :rows] if x.ndim < 5 else x[:1, :, :, :rows]).double()
-
-
-def exact(kind: str, given: Sequence[Tensor]) -> Tensor:
-    """What every peer of a kind computes, from minidiff's own operator."""
-    from minidiff import diff_attention
-
-    if kind in ("plain", "base"):
-        q, k, v = given
-        q, k = (torch.stack([x, x], 2) for x in (q, k))
-        return diff_attention(q, k, v, 0.0, backend="eager")
-    if kind == "v2":
-        q, k, v, s = given
-        lam = s[..., 0].sigmoid()
-        return diff_attention(q, k[:, :, None], v, lam, backend="eager")
-    q, k, v, lam, weight = given
-    return diff_attention(
-        q, k, v, lam, norm_scale=0.8, norm_weight=weight, backend="eager"
-    )
-
-
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of one shape as text, fastest training first, ratios first."""
+    """Rows of one shape as text, fastest training first, ratios first.
+
+    A peer that could not run shows what it said.
+    """
     shape = Shape(*(rows[0][n] for n in Shape._fields))
     lines = [
         f"B = {shape.B}, H = {shape.H} pairs, T = {shape.T}, D = {shape.D}; "
@@ -210,6 +185,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     ]
     for row in sorted(rows, key=lambda r: r.get("train_ms", float("inf"))):
         lines.append(" ".join(_cells(row)).rstrip())
+        problem = row.get("forward_error") or row.get("train_error")
+        if problem:
+            lines.append(f"  {problem[:75]}")
     return "\n".join(lines) + "\n"
 
 

@@ -3,6 +3,7 @@
 import weakref
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -27,14 +28,20 @@ class Meter(TorchDispatchMode):
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         inputs = [x for x in tree_leaves((args, kwargs)) if _is_tensor(x)]
+        results = [x for x in tree_leaves(out) if _is_tensor(x)]
         old = {x.untyped_storage()._cdata for x in inputs}
         made = {
             x.untyped_storage()._cdata: x.untyped_storage()
-            for x in tree_leaves(out)
-            if _is_tensor(x) and x.untyped_storage()._cdata not in old
+            for x in results
+            if x.untyped_storage()._cdata not in old
         }
-        if made:  # a view makes nothing and moves nothing
-            self.moved += sum(x.numel() * x.element_size() for x in inputs)
+        written = [
+            x
+            for x in results
+            if _in_place(func) and x.untyped_storage()._cdata in old
+        ]
+        if made or written:  # a view makes nothing and moves nothing
+            self.moved += sum(x.nbytes for x in (*inputs, *written))
         for storage in made.values():
             size = storage.nbytes()
             self.moved += size
@@ -46,6 +53,11 @@ class Meter(TorchDispatchMode):
 
     def _free(self, size: int) -> None:
         self.alive -= size
+
+
+def _in_place(func: Any) -> bool:
+    """Whether an operation writes into its inputs, not only their shapes."""
+    return func._schema.is_mutable and torch.Tag.inplace_view not in func.tags
 
 
 def _is_tensor(x: object) -> bool:

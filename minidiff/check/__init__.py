@@ -45,7 +45,9 @@ def sets() -> list[str]:
     """Return the names of all sets: chapters, "03", then problem sets."""
     found = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(
-        name.removeprefix("ex") for name in found if name.startswith("ex")
+        name.removeprefix("ex")
+        for name in found
+        if re.fullmatch(r"ex(\d\d|P\d)", name)
     )
 
 
@@ -56,7 +58,7 @@ def exercises(name: str) -> list[str]:
 
 def set_of(exercise_id: str) -> str:
     """Return the set of an exercise: "03" for "3.1", "P1" for "P1.1"."""
-    return str(exercise_id).partition(".")[0].zfill(2)
+    return exercise_id.partition(".")[0].zfill(2)
 
 
 def hint(exercise_id: str, level: int) -> None:
@@ -83,6 +85,11 @@ def report() -> None:
 
 
 def _find(exercise_id: str) -> Exercise:
+    if not isinstance(exercise_id, str):
+        raise TypeError(
+            f"exercise_id: got {exercise_id!r}, expected text in quotes, "
+            'such as "3.2"'
+        )
     found = _set(set_of(exercise_id))
     if exercise_id in found:
         return found[exercise_id]

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from minidiff.check.compare import arrays_in, as_array, same, unlike
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -70,6 +72,10 @@ class Result:
         """Show nothing: the check has printed its text already."""
 
 
+class ArgumentChangedError(Exception):
+    """An answer wrote into what it was given."""
+
+
 def check(exercise: Exercise, answer: Callable[..., Any]) -> Result:
     """Try ``answer`` on every case of the exercise.
 
@@ -86,7 +92,8 @@ def check(exercise: Exercise, answer: Callable[..., Any]) -> Result:
             outcomes.append(_outcome(exercise, answer, case.args))
         print(printed.getvalue(), end="")
         if outcomes[-1] is None:
-            return _none(exercise, printed.getvalue())
+            first = len(outcomes) == 1
+            return _none(exercise, case, printed.getvalue(), first)
     problem = _first_problem(exercise, outcomes)
     if problem is None:
         count = len(outcomes)
@@ -98,14 +105,16 @@ def check(exercise: Exercise, answer: Callable[..., Any]) -> Result:
     return _failed(exercise, problem, _diagnose(exercise, outcomes))
 
 
-def _none(exercise: Exercise, printed: str) -> Result:
-    """What to say of an answer that returned nothing."""
-    if printed:
-        return _failed(
-            exercise,
-            f"  got       None; it printed {printed.strip()[:40]!r}, and "
-            "should return it",
-        )
+def _none(exercise: Exercise, case: Case, printed: str, first: bool) -> Result:
+    """What to say of an answer that returned nothing for a case."""
+    if printed or not first:
+        got = "None; is a `return` missing?"
+        if printed:
+            got = (
+                f"None; it printed {printed.strip()[:40]!r}, and should "
+                "return it"
+            )
+        return _failed(exercise, f"  tried     {case.name}\n  got       {got}")
     return Result(
         id=exercise.id,
         status="not attempted",
@@ -125,33 +134,12 @@ def _outcome(
         if out is None:
             return None
         parts = out if isinstance(out, tuple) else (out,)
-        arrays = [_array(part) for part in parts]
+        arrays = [as_array(part) for part in parts]
     except Exception as error:
         return error
-    if not _same(_arrays_in(given), _arrays_in(args)):
-        return ValueError("your function changed one of its arguments")
+    if not same(arrays_in(given), arrays_in(args)):
+        return ArgumentChangedError("your function changed an argument")
     return arrays
-
-
-def _array(x: Any) -> np.ndarray:
-    if hasattr(x, "detach"):
-        x = x.detach().double().numpy()
-    return np.asarray(x, dtype=np.float64)
-
-
-def _arrays_in(args: tuple[Any, ...]) -> list[np.ndarray]:
-    return [_array(x) for x in args if hasattr(x, "shape")]
-
-
-def _same(a: Any, b: Any, tolerance: float = 0.0) -> bool:
-    """Whether two outcomes agree; two errors agree if of one type."""
-    if isinstance(a, Exception) or isinstance(b, Exception):
-        return type(a) is type(b)
-    return len(a) == len(b) and all(
-        x.shape == y.shape
-        and np.allclose(x, y, rtol=tolerance, atol=tolerance, equal_nan=True)
-        for x, y in zip(a, b, strict=True)
-    )
 
 
 def _first_problem(exercise: Exercise, outcomes: list[Any]) -> str | None:
@@ -159,6 +147,8 @@ def _first_problem(exercise: Exercise, outcomes: list[Any]) -> str | None:
     for case, got in zip(exercise.cases(), outcomes, strict=True):
         tried = f"  tried     {case.name}\n"
         if isinstance(got, Exception):
+            if isinstance(got, ArgumentChangedError):
+                return f"{tried}  got       {got}; work on a copy"
             return f"{tried}  raised    {type(got).__name__}: {got}"
         want = _outcome(exercise, exercise.solution, case.args)
         if len(got) != len(want):
@@ -180,17 +170,11 @@ def _first_problem(exercise: Exercise, outcomes: list[Any]) -> str | None:
             if not close.all():
                 i = tuple(int(n) for n in np.argwhere(~close)[0])
                 index = f"  index     {list(i)}\n" if i else ""
-                expected, came = _unlike(y[i], x[i])
+                expected, came = unlike(y[i], x[i])
                 return (
                     f"{tried}{index}  expected  {expected}\n  got       {came}"
                 )
     return None
-
-
-def _unlike(a: float, b: float) -> tuple[str, str]:
-    """Two numbers as text, with as many digits as tell them apart."""
-    short = f"{a:.6g}", f"{b:.6g}"
-    return short if short[0] != short[1] else (f"{a:.12g}", f"{b:.12g}")
 
 
 def _diagnose(exercise: Exercise, outcomes: list[Any]) -> Mistake | None:
@@ -200,7 +184,7 @@ def _diagnose(exercise: Exercise, outcomes: list[Any]) -> Mistake | None:
         for wrong in (mistake.wrong, *mistake.also):
             theirs = [_outcome(exercise, wrong, case.args) for case in cases]
             if all(
-                _same(a, b, max(exercise.tolerance, 1e-9))
+                same(a, b, max(exercise.tolerance, 1e-9))
                 for a, b in zip(theirs, outcomes, strict=True)
             ):
                 return mistake

@@ -20,11 +20,15 @@ def main(paths: Sequence[str | Path], timeout: float = 600.0) -> int:
     """
     rows = [(Path(path), *grade(path, timeout)) for path in paths]
     columns = sorted({i for _, found, _ in rows for i in found}, key=_place)
-    width = max([len("notebook"), *(len(path.name) for path, _, _ in rows)])
+    # Hand-ins may share a name and differ in their folders.
+    names = [path.name for path, _, _ in rows]
+    if len(set(names)) < len(names):
+        names = [str(path) for path, _, _ in rows]
+    width = max(len(name) for name in ["notebook", *names])
     print("notebook".ljust(width), *(i.rjust(5) for i in columns))
-    for path, found, problem in rows:
+    for name, (_, found, problem) in zip(names, rows, strict=True):
         signs = (_SIGNS.get(found.get(i, ""), "?") for i in columns)
-        print(path.name.ljust(width), *(s.rjust(5) for s in signs), end="")
+        print(name.ljust(width), *(s.rjust(5) for s in signs), end="")
         print(f"  {problem}" if problem else "")
     print("yes: passed, no: failed, -: not attempted, ?: check not run")
     return int(any(problem for _, _, problem in rows))

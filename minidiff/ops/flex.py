@@ -27,13 +27,19 @@ def flex_backend(
 ) -> Tensor:
     """Return ``A1 v - lam A2 v`` (B, H, T, Dv) in float32 or wider.
 
-    One call for each branch. On a GPU it is compiled, once for each set of
-    shapes, and no map is kept. On a CPU it is forward only, and runs
-    PyTorch's plain form, which does write each map out.
+    One call for each branch. On a GPU it is compiled, which takes seconds
+    where shapes of a new kind come, and no map is kept. On a CPU it is
+    forward only, and runs PyTorch's plain form, which does write each map
+    out.
+
+    Raises ValueError or TypeError for what FlexAttention has no form of: on a
+    CPU gradients, elsewhere D or Dv below 16 and float64.
     """
     T, S = q.shape[3], k.shape[3]
     if q.device.type == "cpu":
         q, k, v = _without_gradients(q, k, v)
+    else:
+        _check_compiled(q, v)
     if key_lengths is not None:
         mask = _padded_mask(T, S, causal, key_lengths)
     else:
@@ -64,6 +70,21 @@ def _without_gradients(*inputs: Tensor) -> tuple[Tensor, ...]:
     return tuple(x.detach() for x in inputs)
 
 
+def _check_compiled(q: Tensor, v: Tensor) -> None:
+    """Say in our words what its compiler says in pages."""
+    D, Dv = q.shape[-1], v.shape[-1]
+    if min(D, Dv) < 16:
+        raise ValueError(
+            f"backend: got 'flex' with D = {D} and Dv = {Dv} on "
+            f"{q.device.type}, expected 16 or more there, or backend='sdpa'"
+        )
+    if q.dtype == torch.float64:
+        raise TypeError(
+            f"backend: got 'flex' with float64 on {q.device.type}, expected "
+            "float32 or narrower there, or backend='sdpa'"
+        )
+
+
 @cache
 def _flex(device: str) -> Callable[..., Tensor]:
     """The function to call: compiled where PyTorch has a fused kernel."""
@@ -87,7 +108,10 @@ def _causal_mask(T: int, S: int, device: torch.device) -> BlockMask:
     def seen(b: Tensor, h: Tensor, t: Tensor, s: Tensor) -> Tensor:
         return s <= t + (S - T)
 
-    return create_block_mask(seen, None, None, T, S, device=device)
+    # Made in inference mode and kept, it would break the next training step:
+    # what a backward pass needs may not come from there.
+    with torch.inference_mode(False):
+        return create_block_mask(seen, None, None, T, S, device=device)
 
 
 def _padded_mask(

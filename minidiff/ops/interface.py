@@ -72,7 +72,8 @@ def diff_attention(
     backend : "auto", "eager", "sdpa" or "flex"
         "eager" writes both maps out; "sdpa" is two calls of PyTorch's fused
         attention; "flex" is two calls of FlexAttention, forward only on a
-        CPU; "auto" takes the fastest that fits.
+        CPU, and elsewhere with D and Dv from 16 on; "auto" takes the
+        fastest that fits.
 
     Returns
     -------

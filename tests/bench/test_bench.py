@@ -8,7 +8,9 @@ import torch
 
 from minidiff import cli
 from minidiff.bench import attention, timing
-from minidiff.bench.peers import Shape, inputs, own_code, peers
+from minidiff.bench.inputs import Shape, inputs
+from minidiff.bench.judge import exact, relative_error
+from minidiff.bench.peers import own_code, peers, plain
 
 CPU = torch.device("cpu")
 SHAPE = Shape(B=2, H=2, T=9, D=4)
@@ -36,7 +38,7 @@ def test_functions_take_turns_and_the_median_counts(monkeypatch):
 def test_every_peer_is_right_in_float64(peer):
     given = inputs(peer.kind, SHAPE, CPU, torch.float64)
     got = peer.attend(*given)
-    torch.testing.assert_close(got, attention.exact(peer.kind, given).to(got))
+    torch.testing.assert_close(got, exact(peer.kind, given).to(got))
 
 
 def test_sizes_of_the_kinds_match():
@@ -59,7 +61,7 @@ def test_the_record(tmp_path, capsys):
     assert {r["T"] for r in record["rows"]} == {8, 16}
     for row in record["rows"]:
         assert row["B"] * row["T"] == 16 and row["H"] * 2 * row["D"] == 16
-        assert 0 < row["forward_ms"] < row["train_ms"] * 10
+        assert row["forward_ms"] > 0 and row["train_ms"] > 0
         assert row["relative_error"] < 1e-4
     plain = [r for r in record["rows"] if r["kind"] == "plain"]
     assert [r["forward_ratio"] for r in plain] == [1.0, 1.0]
@@ -70,20 +72,36 @@ def test_what_cannot_run_is_recorded_and_the_rest_goes_on(monkeypatch):
     def broken(q, k, v):
         raise RuntimeError("no kernel for this\nlong story")
 
+    def speechless(q, k, v):
+        raise NotImplementedError
+
+    def forward_only(q, k, v):
+        if torch.is_grad_enabled():
+            raise RuntimeError("no backward")
+        return plain(q, k, v)
+
     def some(shape, device):
-        plain = next(iter(peers(shape, device)))
-        yield plain
-        yield replace(plain, name="plain/broken", attend=broken)
+        first = next(iter(peers(shape, device)))
+        yield first
+        yield replace(first, name="plain/broken", attend=broken)
+        yield replace(first, name="plain/speechless", attend=speechless)
+        yield replace(first, name="plain/forward", attend=forward_only)
 
     monkeypatch.setattr(attention, "peers", some)
     rows = attention.measure(SHAPE, CPU, torch.float32, 1)
     assert rows[0]["train_ms"] > 0
     assert rows[1]["forward_error"] == "no kernel for this"
     assert "forward_ms" not in rows[1] and "train_ms" not in rows[1]
-    assert "plain/broken" in attention.table(rows)
+    assert rows[2]["forward_error"] == "NotImplementedError()"
+    assert rows[3]["forward_ms"] > 0 and rows[3]["relative_error"] < 1e-4
+    assert rows[3]["train_error"] == "no backward"
+    lines = attention.table(rows).splitlines()
+    assert lines[2].startswith("plain/sdpa")  # it alone has a training time
+    at = next(i for i, x in enumerate(lines) if x.startswith("plain/broken"))
+    assert lines[at + 1] == "  no kernel for this"
 
 
-def test_a_wrong_peer_is_no_peer(monkeypatch):
+def test_a_wrong_peer_is_no_peer(monkeypatch, capsys):
     def some(shape, device):
         plain = next(iter(peers(shape, device)))
         yield replace(plain, attend=lambda q, k, v: v.cumsum(-2))
@@ -91,15 +109,42 @@ def test_a_wrong_peer_is_no_peer(monkeypatch):
     monkeypatch.setattr(attention, "peers", some)
     with pytest.raises(ArithmeticError, match="plain/sdpa: relative error"):
         attention.measure(SHAPE, CPU, torch.float32, 1)
+    small = ["--tokens", "16", "--length", "8", "--width", "4"]
+    given = ["bench", "attention", "--device", "cpu", *small]
+    assert cli.main(given) == 2
+    assert "plain/sdpa: relative error" in capsys.readouterr().err
+
+
+def test_a_prefix_judges_long_rows():
+    shape = SHAPE._replace(T=300)
+    for peer in peers(shape, CPU):
+        given = inputs(peer.kind, shape, CPU, torch.float32)
+        assert relative_error(peer, given, torch.float32) < 1e-5
+
+
+def test_peers_of_a_kind_share_their_inputs(monkeypatch):
+    kinds = []
+
+    def draw(kind, *rest):
+        kinds.append(kind)
+        return inputs(kind, *rest)
+
+    monkeypatch.setattr(attention, "inputs", draw)
+    attention.measure(SHAPE, CPU, torch.float32, 1)
+    assert sorted(kinds) == ["base", "diff", "plain", "v2"]
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ("--length 100", "--tokens: got 1024, expected a multiple of"),
-        ("--width 100", "--hidden: got 128, expected a multiple of twice"),
+        ("--length 100", "--tokens: got 1024, expected a multiple of 100"),
+        ("--width 12", "--hidden: got 128, expected a multiple of 24, 2 tim"),
         ("--rounds 0", "--rounds: got 0, expected 1 or more"),
-        ("--width 0", "--hidden: got 128, expected"),
+        ("--width 0", "--width: got 0, expected 1 or more"),
+        ("--length 128 0", "--length: got 0, expected 1 or more"),
+        ("--tokens 0", "--tokens: got 0, expected a multiple of 128"),
+        ("--hidden 0", "--hidden: got 0, expected a multiple of 32"),
+        ("--device meta", "--device: got 'meta', expected cpu or cuda"),
     ],
 )
 def test_bad_sizes_are_refused(options, says, capsys):

@@ -15,10 +15,11 @@ def test_by_hand(device):
         z = y.view(2, 5).mT  # nothing
         w = z.double() + z.double()  # twice 40 to 80, then 160 to 80
         del w
-        y += 1  # in place: nothing is made
+        y += 1  # in place: nothing is made, 40 read and 40 written
+        x.unsqueeze_(0)  # a view in place moves nothing either
     assert meter.largest == 80
     assert meter.peak == 40 + 3 * 80
-    assert meter.moved == 80 + 2 * 120 + 240
+    assert meter.moved == 80 + 2 * 120 + 240 + 80
     assert meter.alive == 40
     del y, z
     assert meter.alive == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minidiff import check
-from minidiff.check.core import Mistake
+from minidiff.check.core import Case, Mistake
 from minidiff.check.core import check as run
 
 SETS = check.sets()
@@ -87,10 +87,14 @@ def test_what_a_failure_says():
         (lambda a, b, lam: a[0], "shape"),
         (lambda a, b, lam: (a, b), "got       2 results, expected 1"),
         (lambda a, b, lam: "text", "raised    ValueError"),
-        (lambda a, b, lam: a.fill(0) or a, "changed one of its arguments"),
+        (
+            lambda a, b, lam: a.fill(0) or a,
+            "got       your function changed an argument",
+        ),
         (lambda a, b, lam: a * np.nan, "got       nan"),
         ("not a function", "expected the function itself"),
         (lambda a, b, lam: print(a + b), "and should return it"),
+        (lambda a, b, lam: a - lam * b if len(a) == 1 else None, "missing?"),
     ],
 )
 def test_answers_that_go_wrong_otherwise(answer, says):
@@ -120,6 +124,7 @@ def test_api_prints_and_returns(capsys):
         (lambda: check.hint("P1.99", 1), ValueError, "one of P1.1, P1.2"),
         (lambda: check.solution("P9.1"), ValueError, "exercise_id: got 'P9.1"),
         (lambda: check.exP1_99, AttributeError, "one of P1.1"),
+        (lambda: check.hint(3.1, 1), TypeError, "got 3.1, expected text"),
         (lambda: check.other, AttributeError, "'other'"),
     ],
 )
@@ -132,6 +137,33 @@ def test_a_near_miss_is_told_from_the_answer():
     result = run(EX, lambda a, b, lam: EX.solution(a, b, lam) + 1e-8)
     expected, got = re.findall(r"(?:expected|got) +(\S+)", result.text)
     assert expected != got
+
+
+def test_arguments_inside_arguments_are_watched_too():
+    def first(blocks):
+        return blocks[0][0]
+
+    def fill(blocks):
+        out = blocks[0][0].copy()
+        blocks[1][0][:] = 0
+        return out
+
+    def cases():
+        return [Case(name="two", args=([(np.ones(2),), (np.ones(2),)],))]
+
+    nested = replace(EX, cases=cases, solution=first, mistakes=())
+    assert run(nested, first)
+    assert "changed an argument" in run(nested, fill).text
+
+
+def test_another_exception_is_another_mistake():
+    def wrong(a, b, lam):
+        raise KeyError
+
+    mistake = Mistake(key="k", diagnosis="the diagnosis", wrong=wrong)
+    exercise = replace(EX, mistakes=(mistake,))
+    assert run(exercise, lambda *x: {}["x"]).mistake == "k"
+    assert run(exercise, lambda *x: 1 / 0).mistake is None
 
 
 def test_one_of_several_results_is_named():

@@ -69,6 +69,14 @@ def test_the_set_a_file_name_stands_for(name, set_name):
     assert teacher.set_name(name) == set_name
 
 
+def test_notebooks_of_one_name_are_told_apart(tmp_path, capsys):
+    paths = [tmp_path / who / "03_x.ipynb" for who in ("ada", "bob")]
+    assert teacher.main(paths) == 1  # there are none
+    lines = capsys.readouterr().out.splitlines()
+    for path, line in zip(paths, lines[1:3], strict=True):
+        assert line.startswith(str(path))
+
+
 def test_a_file_that_is_no_notebook(tmp_path):
     path = tmp_path / "03_eve.ipynb"
     path.write_text("{")

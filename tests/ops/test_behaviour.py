@@ -5,6 +5,7 @@ import torch
 
 from minidiff import diff_attention
 from minidiff.ops import attention_maps
+from minidiff.ops.flex import _causal_mask
 
 BACKENDS = ["eager", "sdpa", "auto"]
 FORWARD = [*BACKENDS, "flex"]
@@ -31,7 +32,7 @@ def test_a_changed_token_leaves_earlier_outputs_alone(lam, T, backend):
     assert not torch.isclose(before[:, :, t], after[:, :, t]).any()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", FORWARD)
 def test_padding_may_hold_anything(backend):
     q, k, v = random()
     lengths = torch.tensor([4, 0])
@@ -41,15 +42,17 @@ def test_padding_may_hold_anything(backend):
     for b, n in enumerate(lengths):
         k[b, :, :, n:] = float("nan")
         v[b, :, n:] = float("inf")
-    for x in (q, k, v):
-        x.requires_grad_()
+    if backend != "flex":  # forward only here
+        for x in (q, k, v):
+            x.requires_grad_()
     dirty = diff_attention(
         q, k, v, 0.5, key_lengths=lengths, norm_scale=0.5, backend=backend
     )
     assert torch.equal(clean, dirty)
     assert not dirty[1].any()
-    for x in torch.autograd.grad(dirty.sum(), (q, k, v)):
-        assert x.isfinite().all()
+    if backend != "flex":
+        for x in torch.autograd.grad(dirty.sum(), (q, k, v)):
+            assert x.isfinite().all()
 
 
 @pytest.mark.parametrize("backend", FORWARD)
@@ -81,6 +84,37 @@ def test_saturated_and_empty_logits(backend):
     assert diff_attention(q * 1e4, k, v, 0.5, backend=backend).isfinite().all()
     same = diff_attention(q * 0, k, v, 1.0, norm_scale=0.2, backend=backend)
     torch.testing.assert_close(same, torch.zeros_like(same))
+
+
+def test_a_mask_kept_from_inference_serves_training():
+    _causal_mask.cache_clear()
+    with torch.inference_mode():
+        diff_attention(*random(), 0.5, backend="flex")
+    assert _causal_mask.cache_info().currsize == 1
+    mask = _causal_mask(6, 6, torch.device("cpu"))
+    tensors = [x for x in mask.as_tuple() if isinstance(x, torch.Tensor)]
+    assert tensors and not any(x.is_inference() for x in tensors)
+
+
+def test_flex_refuses_off_the_cpu_what_its_compiler_lacks():
+    for sizes, dtype, says in (
+        ({"D": 8, "Dv": 16}, torch.float32, "D = 8 and Dv = 16 on meta"),
+        ({"D": 16, "Dv": 8}, torch.float32, "D = 16 and Dv = 8 on meta"),
+        ({"D": 16, "Dv": 32}, torch.float64, "float64 on meta"),
+    ):
+        x = [y.to("meta", dtype) for y in random(**sizes)]
+        with pytest.raises((ValueError, TypeError), match=says):
+            diff_attention(*x, 0.5, backend="flex")
+
+
+@pytest.mark.parametrize("lam_gradient", [False, True])
+def test_flex_on_a_cpu_gives_lambda_its_gradient(lam_gradient):
+    lam = torch.tensor(0.5).double().requires_grad_(lam_gradient)
+    outs = [diff_attention(*random(), lam, backend=b) for b in FORWARD]
+    assert [x.requires_grad for x in outs] == [lam_gradient] * 4
+    if lam_gradient:
+        grads = [torch.autograd.grad(x.sum(), lam)[0] for x in outs]
+        torch.testing.assert_close(grads, [grads[0]] * 4)
 
 
 def test_backends_agree_under_autocast():

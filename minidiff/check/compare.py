@@ -1,0 +1,36 @@
+"""What an answer gave, as arrays, and whether two outcomes agree."""
+
+from typing import Any
+
+import numpy as np
+
+
+def as_array(x: Any) -> np.ndarray:
+    """Return a number, an array or a tensor in float64."""
+    if hasattr(x, "detach"):
+        x = x.detach().double().numpy()
+    return np.asarray(x, dtype=np.float64)
+
+
+def arrays_in(x: Any) -> list[np.ndarray]:
+    """All arrays and tensors in x, in lists and tuples too, in order."""
+    if isinstance(x, list | tuple):
+        return [a for part in x for a in arrays_in(part)]
+    return [as_array(x)] if hasattr(x, "shape") else []
+
+
+def same(a: Any, b: Any, tolerance: float = 0.0) -> bool:
+    """Whether two outcomes agree; two errors agree if of one type."""
+    if isinstance(a, Exception) or isinstance(b, Exception):
+        return type(a) is type(b)
+    return len(a) == len(b) and all(
+        x.shape == y.shape
+        and np.allclose(x, y, rtol=tolerance, atol=tolerance, equal_nan=True)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def unlike(a: float, b: float) -> tuple[str, str]:
+    """Two numbers as text, with as many digits as tell them apart."""
+    short = f"{a:.6g}", f"{b:.6g}"
+    return short if short[0] != short[1] else (f"{a:.12g}", f"{b:.12g}")
