@@ -30,7 +30,7 @@
 # | you need | for | where |
 # |---|---|---|
 # | softmax and attention weights | everything | chapter 1 |
-# | mean and standard deviation | noise | any statistics course |
+# | mean, variance, the normal distribution | noise | any statistics course |
 # | derivative of $e^x$ and $\ln x$ | derivations | any calculus course |
 
 # %%
@@ -39,7 +39,7 @@ from math import erf
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minidiff import check, plots
+from minidiff import check, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.reference import softmax
 
@@ -63,13 +63,13 @@ for keys in (10, 100, 1000, 10_000):
 assert shares[10] > 0.6 and shares[10_000] < 0.003
 
 # %% [markdown]
-# Each other key gets 20 times less than the needle, and together they take
-# nearly everything. This is *attention noise*: weight on keys that do not
+# Each other key gets 20 times less than the needle, and thousands of them
+# take nearly everything. This is *attention noise*: weight on keys that do not
 # matter. In a real model it has been measured. A plain Transformer with 3
 # billion parameters, asked for a hidden fact, gave between 0.03
 # and 0.09 of its attention to the answer and about half to noise
-# [P, Table 3]. Our models are far simpler; what follows is true of them, and
-# of trained models only where a source key stands.
+# [P, Table 3]. What follows is true of far simpler models, and of trained
+# ones only where a source key stands.
 #
 # ## Why a softmax cannot be zero
 #
@@ -105,7 +105,7 @@ check.ex02_1(needle_share)
 
 # %% [markdown]
 # Guess before the next figure: if the lift doubles from 4 to 8, how many
-# more distractors can the needle stand?
+# times as many distractors can the needle stand?
 
 # %% mystnb={"image": {"alt": "Share of the needle against the number of distractors from 1 to a million, on a logarithmic axis, for lifts 4, 8 and 12. Three falling curves of one shape, each further to the right; a lift of 4 drops through one half near 55 distractors, 8 near 3000, 12 near 160000."}}
 n = np.logspace(0, 6, 200)
@@ -164,8 +164,8 @@ print(f"e^1 + e^-1 = {np.exp(1) + np.exp(-1):.2f}")
 # \tag{2.2}
 # $$
 #
-# The last integral is a bell around $z = \sigma$, of area 1. Keep it in mind:
-# the mean is made by draws near $\sigma$. For a large $\sigma$ these are rare.
+# The last integral is a bell around $z = \sigma$, of area 1. So the mean
+# is made by draws near $\sigma$. For a large $\sigma$ these are rare.
 #
 # In equation 2.1 each distractor adds $e^0 = 1$. Put the mean in its place:
 #
@@ -214,7 +214,7 @@ for n in (10, 100, 1000):
     assert (simulated[n] > floor - 0.01).all()
 assert simulated[10][-1] > 0.1 > 0.02 > simulated[1000][-1] > floor[-1]
 
-# %% mystnb={"image": {"alt": "Mean share of the needle against noise from 0 to 4. All curves start at 0.88 and fall below 0.1. The simulation with 1000 keys follows the grey floor, that with 100 leaves it upwards near noise 2.5, and that with 10 lies above it from noise 1 on."}}
+# %% mystnb={"image": {"alt": "Mean share of the needle against noise from 0 to 4. All curves start at 0.88 and fall. The simulation with 1000 distractors stays near the grey floor, down to almost 0. That with 100 lies above it from noise 1.5 on, and that with 10 from noise 1 on: it ends at 0.2."}}
 for n, line in simulated.items():
     plt.plot(levels, line, label=f"{n} distractors, simulated")
 plt.plot(levels, floor, "k-", lw=4, alpha=0.3, label="floor, equation 2.3")
@@ -226,8 +226,8 @@ plt.show()
 # %% [markdown]
 # With many keys and little noise the floor is the answer. With few keys or
 # much noise the mean share lies above it, because of the bell at
-# $z = \sigma$: a row of 10 keys rarely holds a draw near 3. One that loud
-# outweighs the others:
+# $z = \sigma$: at $\sigma = 3$ the mean needs draws near 3, and a row of 10
+# keys rarely holds one. A key that loud takes much of its row:
 
 # %%
 z = rng.normal(size=(1000, 1000))
@@ -238,8 +238,9 @@ for s in (0.0, 1.0, 2.0, 3.0, 4.0):
 assert softmax(z).max(-1).mean() < 0.05 < 0.3 < loudest
 
 # %% [markdown]
-# The mean of $n$ draws of $e^{\sigma z}$ has a relative error of
-# $\sqrt{(e^{\sigma^2} - 1)/n}$. So equation 2.3 is sharp when $n$ is large
+# By equation 2.2 at $2\sigma$, the mean square of $e^{\sigma z}$ is
+# $e^{2\sigma^2}$. So the mean of $n$ draws has a relative error of
+# $\sqrt{(e^{\sigma^2} - 1)/n}$, and equation 2.3 is sharp when $n$ is large
 # against $e^{\sigma^2}$.
 #
 # ## What temperature can do
@@ -269,7 +270,7 @@ def best_temperature(
 check.ex02_4(best_temperature)
 
 # %% [markdown]
-# Cold raises the lift like $1/\tau$ but the price of noise like
+# Cold multiplies the lift by $1/\tau$, but the $\sigma^2/2$ of the noise by
 # $1/\tau^2$. So the floor has a peak. Does the true share have one? Before
 # you run: with 1000 distractors and $\sigma = 1$, will a needle of lift 2
 # win in a very cold softmax? One of lift 4?
@@ -305,8 +306,8 @@ plt.show()
 # \tag{2.4}
 # $$
 #
-# **A control that fails.** If cold were a cure, the last column would be the
-# largest for each needle:
+# **A control that fails.** If cold were a cure, the last two columns would
+# agree for every needle:
 
 # %%
 print(f"loudest of 1000 draws, median: {np.median(z.max(-1)):.1f}")
@@ -320,14 +321,9 @@ assert curves[2].argmax() == list(coldness).index(2)  # 1 / tau = lift
 
 # %% [markdown]
 # A needle louder than the loudest distractor gains from every bit of cold.
-# A needle clearly quieter has a best temperature, small as its share is even
-# there; colder than that, it is lost. Lift 3 stands on the border: its mean
+# A needle clearly quieter has a best temperature, with a small share even
+# there; colder, it is lost. Lift 3 stands on the border: its mean
 # share comes from the quarter of rows that it wins.
-#
-# For very large $n$ the border is sharp, at $\sigma\sqrt{2 \ln n}$. (For a
-# thousand this is still too high.) A needle below it has
-# $\delta^2/(2\sigma^2) < \ln n$, so its best floor, in exercise 2.4, is below
-# one half.
 #
 # ## What longer training can do
 #
@@ -358,14 +354,14 @@ assert 1.6 < halvings[-1] / halvings[-2] < 2.2
 # %% [markdown]
 # Each halving takes a little more lift, about $\ln 2$, and in the end twice
 # the steps: the lift grows like the logarithm of time. (The optimiser of
-# chapter 14 rescales its steps and can be faster; the lift that is needed
-# stays the same.) Trained scores do get large. In the paper's comparison the
-# largest of all was 318.0 in the plain model and 38.8 in the differential one
-# [P, Table 5]. The table does not say why.
+# chapter 14 can be faster; the lift that is needed stays the same.) Trained
+# scores do get large. In the paper the largest was 318.0 in the plain model
+# and 38.8 in the differential one [P, Table 5]. The table does not say why.
 #
 # Could training remove the noise instead? Give each key an offset, added to
 # its score, and fit it to one noisy row. The best offsets with mean zero
-# are that row's noise with its sign reversed. Then draw new rows:
+# make its distractors equal: they are its noise with the sign reversed. Then
+# draw new rows:
 
 # %%
 lift = 8.0
@@ -398,21 +394,21 @@ scores, values = rng.normal(size=(500, 64)), rng.normal(size=(64, 32))
 found = scores.copy()
 found[:, 0] += 10
 values0 = np.vstack([values, np.zeros(32)])  # the sink's value is zero
-print("sink's score    output, nothing to find    output, with a needle")
+print("sink (-inf: none)    rms output, idle    rms output, with a needle")
 for sink in (-np.inf, 3, 5, 7):
     sizes = []
     for rows in (scores, found):
         weights = softmax(np.c_[rows, np.full(500, sink)])
         sizes.append(np.sqrt(((weights @ values0) ** 2).mean()))
-    print(f"{sink:12.0f} {sizes[0]:26.3f} {sizes[1]:24.2f}")
+    print(f"{sink:17.0f} {sizes[0]:19.3f} {sizes[1]:28.2f}")
 assert sizes[0] < 0.03 < 0.5 < sizes[1]
 
 # %% [markdown]
 # The sink silences the idle head and leaves the one with a needle nearly
 # alone. In the paper's plain model the first token, a mark for the beginning
 # (BOS), took 0.32 of the attention; in the differential one, 0.19
-# [P, Figure 1]. It shrinks and does not vanish. That it serves as a drain is
-# our reading: the figure shows its weight, not its value.
+# [P, Figure 1]. That it serves as a drain is our reading: the figure shows
+# its weight, not its value.
 #
 # ## Hear the noise twice
 #
@@ -435,17 +431,17 @@ music = np.zeros(64)
 music[0] = 3.0
 before = softmax((hum + music) - hum)
 A1, A2 = softmax(hum + music), softmax(hum)
-maps = {"one branch": A1, "scores": before, "weights": A1 - 0.8 * A2}
-print("subtracted    needle    others, absolute")
+maps = {"nothing": A1, "scores": before, "0.8 * weights": A1 - 0.8 * A2}
+print("subtracted       needle    others, absolute")
 for name, A in maps.items():
     others = np.abs(A[:, 1:]).sum(-1).mean()
-    print(f"{name:10s} {A[:, 0].mean():9.2f} {others:11.2f}")
+    print(f"{name:13s} {A[:, 0].mean():9.2f} {others:11.2f}")
 assert np.allclose(before, softmax(music))
 
 # %% [markdown]
 # Subtracted scores lose the hum entirely, and are back at equation 2.1: still
-# one softmax, with no zeros. Subtracted weights lose most of that too, but not
-# all of the hum. Why not all?
+# one softmax, with no zeros. Subtracted weights leave far less on the
+# distractors, but not nothing. Why?
 #
 # ### Exercise 2.5: the quietest lambda
 #
@@ -483,8 +479,8 @@ print(f"that lambda: median {middle:.2f}, 90 % in {low:.2f} to {high:.2f}")
 #
 # - An amplifier subtracts before anything nonlinear, attention after two
 #   softmaxes. So even fully shared noise does not cancel in all rows.
-# - Its output is a row of weights. It sums to $1 - \lambda$ instead of 1, and
-#   some weights may be negative.
+# - A row of the difference sums to $1 - \lambda$ instead of 1, and some of
+#   its weights may be negative.
 # - A circuit is built so that both wires pick up the same hum. Here both maps
 #   are learned, and nothing in the formula forces branch 2 to hear what
 #   branch 1 hears. Chapter 3 measures what happens when it does not.
@@ -492,10 +488,10 @@ print(f"that lambda: median {middle:.2f}, 90 % in {low:.2f} to {high:.2f}")
 # ## Play with it
 #
 # The last figure is one fixed draw of 32 keys, the needles first. The
-# branches share nine tenths of their noise. With negative weights about,
-# "share" needs care: summed with their signs, noise would hide itself. We
-# divide the needles' absolute weight by that of all keys. (How the paper's
-# Table 3 treats signs is not written there.)
+# branches share nine tenths of their noise's variance. With negative weights
+# about, "share" needs care: summed with their signs, noise would hide itself.
+# We divide the needles' absolute weight by that of all keys. (The paper does
+# not say how its Table 3 treats signs.)
 
 
 # %%
@@ -518,28 +514,34 @@ def draw(needles: int, noise: float, lam: float) -> plt.Figure:
 
 # %% [markdown]
 # In JupyterLab, run the next cell and move the sliders, with the mouse or
-# with Tab and the arrow keys. On paper, answer from what you know:
+# with Tab and the arrow keys. On paper, reason:
 #
-# 1. At `noise` 0, which `lam` makes the distractors vanish? Compute it first,
-#    from equation 2.1 for both rows.
-# 2. At `noise` 2, does one `lam` still silence all distractors? Which stay?
-# 3. Move `lam` past the best value. Which sign have the distractors now, and
-#    what has the share done?
+# 1. At `noise` 0, which `lam` makes the distractors of one needle vanish?
+#    Compute it first, from equation 2.1 for both rows.
+# 2. At `noise` 2, does one `lam` still silence all distractors? Why?
+# 3. At `noise` 0, move `lam` past the best value. Which sign have the
+#    distractors now, and what has the share done?
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three rows of bars over 32 keys. In A1 key 14 stands a little above the needle, key 0, which holds 19 percent. Lambda times A2 has the same tall keys without the needle. In the difference the needle, in orange, stands far above small bars of both signs and holds 43 percent."}}
 plots.sliders(
-    draw, needles=(1, 4, 1, 1), noise=(0, 2, 0.1, 1.5), lam=(0, 1.2, 0.05, 0.6)
+    draw, needles=(1, 4, 1, 1), noise=(0, 2, 0.1, 1.5), lam=(0, 1.2, 0.01, 0.6)
 )
 
+# %%
+print(f"answer 1: lam = {32 / (31 + np.exp(3)):.2f}")
+
 # %% [markdown]
+# **Answers.** 1. A distractor has $1/(31 + e^3)$ in $A_1$ and $1/32$ in $A_2$;
+# `lam` is the ratio. 2. No: each branch also has noise of its own, so each key
+# has another ratio. 3. Negative: what is subtracted
+# beyond the best is noise again, and the share falls.
+#
 # ## A check of this chapter
 #
 # `minidiff` makes its rows from queries and keys. If the keys are $\sqrt{S}$
 # times the unit matrix, the queries *are* the scores, and both must agree.
 
 # %%
-from minidiff import reference
-
 keys = np.sqrt(64) * np.eye(64)
 theirs = reference.diff_map(hum + music, keys, hum, keys, 0.8, causal=False)
 assert np.abs(theirs - (A1 - 0.8 * A2)).max() < 1e-12
@@ -553,17 +555,16 @@ print("this chapter's maps and minidiff's differ by < 1e-12")
 # - **Reading equation 2.3 as the share.** It is a floor, sharp only while
 #   $n$ is large against $e^{\sigma^2}$.
 # - **Judging a cure on the row it was fitted to.** Draw fresh noise.
-# - **Summing signed weights.** Noise of both signs hides itself.
 #
 # ## Summary
 #
 # - No softmax weight is zero. A needle's share depends on $\delta - \ln n$.
 # - Noise in the scores acts like $e^{\sigma^2/2}$ times as many keys, until
 #   single loud keys take over.
-# - A colder softmax helps a needle that is the loudest key. It cannot help
+# - A colder softmax helps a needle that is the loudest key. It cannot save
 #   one that is not.
-# - Training raises the lift like the logarithm of time. A learned constant
-#   cannot cancel noise that it has not heard.
+# - Plain gradient descent raises the lift like the logarithm of time. A
+#   learned constant cannot cancel noise that it has not heard.
 # - A sink lets a head without a needle be silent.
 # - A second branch that hears the same noise can cancel most of it, but with
 #   one $\lambda$ for all rows not all. Chapter 3 builds it.

@@ -83,6 +83,13 @@ WRONG = {
         "no exponential for distractors": lambda d, n, m: row(d, 0, m).sum(),
         "lifts added": lambda d, n, m: row(d * m, n, 1)[0],
         "sign": lambda d, n, m: row(-d, n, m)[:m].sum(),
+        "needles beside the distractors": lambda d, n, m: row(d, m * n, 1)[0],
+        "other needles are distractors": lambda d, n, m: row(d, n + m - 1, 1)[
+            0
+        ],
+        "one distractor too few": lambda d, n, m: row(d, n - 1, m)[:m].sum(),
+        "the noise": lambda d, n, m: row(d, n, m)[m:].sum(),
+        "one by one": lambda d, n, m: row(d, n, m)[:m],
     },
     "2.2": {
         "share ignored": lambda p, n: -math.log(1 / n),
@@ -94,6 +101,10 @@ WRONG = {
         "base ten": lambda p, n: (math.log(n) + logit(p)) / math.log(10),
         "base two": lambda p, n: (math.log(n) + logit(p)) / math.log(2),
         "needle counted": lambda p, n: math.log(n - 1) + logit(p),
+        "needle added": lambda p, n: math.log(n + 1) + logit(p),
+        "divided by the share": lambda p, n: -math.log(p / n),
+        "only the rest": lambda p, n: math.log(n) - math.log(1 - p),
+        "distractors subtracted": lambda p, n: logit(p) - math.log(n),
     },
     "2.3": {
         "mean noise": lambda d, z: shares(d, [z.mean(axis=0)])[0],
@@ -110,6 +121,18 @@ WRONG = {
         "wrong axis": lambda d, z: (
             lambda e: (e / e.sum(axis=0))[:, -1].mean()
         )(np.exp(np.insert(z, z.shape[1], d, axis=1))),
+        "no noise": lambda d, z: shares(d, 0 * z)[0],
+        "mean of the distractors": lambda d, z: mean(
+            shares(d + math.log(z.shape[1]), z)
+        ),
+        "sum of the shares": lambda d, z: sum(shares(d, z)),
+        "another column": lambda d, z: mean(
+            math.exp(x[-1]) / (math.exp(d) + np.exp(x).sum()) for x in z
+        ),
+        "loudest key": lambda d, z: mean(
+            math.exp(max(d, *x)) / (math.exp(d) + np.exp(x).sum()) for x in z
+        ),
+        "every weight": lambda d, z: np.mean([row(0, z.shape[1], 1)] * len(z)),
     },
     "2.4": {
         "upside down, floor right": lambda d, s, n: (
@@ -133,6 +156,19 @@ WRONG = {
             row(d * d / s**2, n, 1)[0],
         ),
         "floor at one": lambda d, s, n: (s * s / d, floor(d, s, n, 1)),
+        "lift left at one": lambda d, s, n: (
+            s * s / d,
+            floor(d, d / s, n, 1),
+        ),
+        "distractors left out": lambda d, s, n: (
+            s * s / d,
+            floor(d, s, 1, d / s**2),
+        ),
+        "sign of the exponent": lambda d, s, n: (
+            s * s / d,
+            row(-d * d / s**2 / 2, n, 1)[0],
+        ),
+        "only tau": lambda d, s, n: s * s / d,
         "swapped": lambda d, s, n: (floor(d, s, n, d / s**2), s * s / d),
     },
     "2.5": {
@@ -159,6 +195,21 @@ WRONG = {
         "sign": lambda a, b, i: solve(-a, b, i),
         "twice": lambda a, b, i: 2 * solve(a, b, i),
         "half": lambda a, b, i: solve(a / 2, b, i),
+        "upside down": lambda a, b, i: 1 / solve(a, b, i),
+        "needle in the product": lambda a, b, i: (
+            sums(a, b, i, False)[1] / sums(a, b, i)[2]
+        ),
+        "first key left out": lambda a, b, i: solve(a, b, 0),
+        "divided by the size": lambda a, b, i: (
+            solve(a, b, i) * math.sqrt(sums(a, b, i)[2])
+        ),
+        "needle silenced": lambda a, b, i: math.exp(
+            math.log(a[i]) - math.log(b[i])
+        ),
+        "the noise that is left": lambda a, b, i: sums(
+            a - solve(a, b, i) * b, b, i
+        )[0],
+        "array of one": lambda a, b, i: np.full(1, solve(a, b, i)),
         "one minus the needle": lambda a, b, i: sum(a) - a[i],
     },
 }

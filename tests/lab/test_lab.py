@@ -121,6 +121,17 @@ def run_all(tab: Any, lab: str, chapter: str) -> None:
     tab.wait_for_function(SETTLED, timeout=RUN_SECONDS * 1000)
 
 
+def scroll_up_to(tab: Any, cell: Any) -> None:
+    """Scroll from the end to a cell: Lab holds those near the view only."""
+    tab.locator(".jp-NotebookPanel:not(.lm-mod-hidden)").hover()
+    for _ in range(60):
+        if cell.count():
+            break
+        tab.mouse.wheel(0, -300)
+        tab.wait_for_timeout(250)
+    cell.scroll_into_view_if_needed()
+
+
 def test_chapter_runs_top_to_bottom(lab: str, reader: Path, tab: Any):
     before = json.loads((reader / CHAPTER).read_text())
     for cell in before["cells"]:  # so that what is saved was run here
@@ -151,6 +162,7 @@ def test_chapter_runs_top_to_bottom(lab: str, reader: Path, tab: Any):
 def test_sliders_redraw_their_picture(lab: str, tab: Any):
     run_all(tab, lab, PLAYED)
     cell = tab.locator(".jp-Cell", has=tab.locator(".widget-slider"))
+    scroll_up_to(tab, cell)
     handles = cell.get_by_role("slider")
     handles.first.wait_for(timeout=60_000)
     labels = cell.locator(".widget-slider .widget-label").all_inner_texts()

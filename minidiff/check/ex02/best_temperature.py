@@ -110,6 +110,36 @@ EXERCISE = Exercise(
             "first, then the floor.",
             wrong=lambda d, s, n: best_temperature(d, s, n)[::-1],
         ),
+        Mistake(
+            key="lift left at one",
+            diagnosis="tau is right, the floor is not: in it the noise is "
+            "divided by tau and the lift is not. All scores are divided.",
+            wrong=lambda d, s, n: (
+                s**2 / d,
+                1 / (1 + n * np.exp((d / s) ** 2 / 2 - d)),
+            ),
+        ),
+        Mistake(
+            key="distractors left out",
+            diagnosis="tau is right, but the floor is the one against a "
+            "single distractor.",
+            wrong=lambda d, s, n: (s**2 / d, _at(s**2 / d, d, s, 1)[1]),
+        ),
+        Mistake(
+            key="sign of the exponent",
+            diagnosis="tau is right, but the exponent has the wrong sign: "
+            "at the best tau the lift outweighs the noise.",
+            wrong=lambda d, s, n: (
+                s**2 / d,
+                1 / (1 + n * np.exp((d / s) ** 2 / 2)),
+            ),
+        ),
+        Mistake(
+            key="only tau",
+            diagnosis="This is the best tau. Return two numbers: tau, and "
+            "the floor there.",
+            wrong=lambda d, s, n: s**2 / d,
+        ),
     ),
     hints=(
         "Write x for 1 / tau. What are the lift and the noise level, in "

@@ -76,6 +76,31 @@ EXERCISE = Exercise(
             "one off. There are n distractors besides it.",
             wrong=lambda p, n: np.log((n - 1) * p / (1 - p)),
         ),
+        Mistake(
+            key="needle added",
+            diagnosis="You count the needle as one more distractor. Its own "
+            "weight is e^lift, and equation 2.1 holds it already.",
+            wrong=lambda p, n: np.log((n + 1) * p / (1 - p)),
+        ),
+        Mistake(
+            key="divided by the share",
+            diagnosis="You solve n e^(-lift) = share. Equation 2.1 has "
+            "1 + n e^(-lift) below: n e^(-lift) is 1 / share - 1.",
+            wrong=lambda p, n: np.log(n / p),
+        ),
+        Mistake(
+            key="only the rest",
+            diagnosis="You solve e^lift = n / (1 - share). The sum of the "
+            "row is n / (1 - share), and the needle has only its share of "
+            "that.",
+            wrong=lambda p, n: np.log(n / (1 - p)),
+        ),
+        Mistake(
+            key="distractors subtracted",
+            diagnosis="More distractors must take more lift: ln n has the "
+            "wrong sign.",
+            wrong=lambda p, n: np.log(p / (1 - p) / n),
+        ),
     ),
     hints=(
         "In equation 2.1, which term holds the lift? Bring it alone to one "

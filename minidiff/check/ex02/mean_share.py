@@ -108,6 +108,46 @@ EXERCISE = Exercise(
             "Each row is one softmax: take the last axis.",
             wrong=lambda d, z: 1 / len(z),
         ),
+        Mistake(
+            key="no noise",
+            diagnosis="This is equation 2.1: the noise is not used, only "
+            "the number of distractors.",
+            wrong=lambda d, z: 1 / (1 + z.shape[1] * np.exp(-d)),
+        ),
+        Mistake(
+            key="mean of the distractors",
+            diagnosis="You average e^score over a row's distractors. All of "
+            "them stand against the needle: add them up.",
+            wrong=lambda d, z: (1 / (1 + np.exp(z - d).mean(-1))).mean(),
+        ),
+        Mistake(
+            key="sum of the shares",
+            diagnosis="You add up the shares of the rows. Divide by the "
+            "number of rows.",
+            wrong=lambda d, z: (1 / (1 + np.exp(z - d).sum(-1))).sum(),
+        ),
+        Mistake(
+            key="another column",
+            diagnosis="This is the mean weight of the last distractor. Read "
+            "the column where you put the needle.",
+            wrong=lambda d, z: softmax(
+                np.hstack([np.full((len(z), 1), d), z])
+            )[:, -1].mean(),
+        ),
+        Mistake(
+            key="loudest key",
+            diagnosis="You take the largest weight of each row. The needle "
+            "is one fixed key, and in a noisy row another can be louder.",
+            wrong=lambda d, z: (
+                softmax(np.hstack([np.full((len(z), 1), d), z])).max(-1).mean()
+            ),
+        ),
+        Mistake(
+            key="every weight",
+            diagnosis="You average all weights of all rows. Take the "
+            "needle's weight of each row, then the mean.",
+            wrong=lambda d, z: 1 / (1 + z.shape[1]),
+        ),
     ),
     hints=(
         "How many keys does one softmax row have here, and which of them is "

@@ -90,6 +90,37 @@ EXERCISE = Exercise(
             "a larger share.",
             wrong=lambda d, n, m: m / (m + n * np.exp(d)),
         ),
+        Mistake(
+            key="needles beside the distractors",
+            diagnosis="Your needles multiply the distractors. In equation "
+            "2.1 the needle's e^lift becomes m e^lift, so n is divided by "
+            "m, not multiplied.",
+            wrong=lambda d, n, m: 1 / (1 + m * n * np.exp(-d)),
+        ),
+        Mistake(
+            key="other needles are distractors",
+            diagnosis="You count the other needles as distractors of weight "
+            "1. They are lifted too: each adds e^lift, above and below.",
+            wrong=lambda d, n, m: np.exp(d) / (np.exp(d) + n + m - 1),
+        ),
+        Mistake(
+            key="one distractor too few",
+            diagnosis="The row has n distractors besides the needles. You "
+            "take one off, as if n counted the needle too.",
+            wrong=lambda d, n, m: m * np.exp(d) / (m * np.exp(d) + n - 1),
+        ),
+        Mistake(
+            key="the noise",
+            diagnosis="This is the share of the distractors: 1 minus what "
+            "is asked for.",
+            wrong=lambda d, n, m: n / (m * np.exp(d) + n),
+        ),
+        Mistake(
+            key="one by one",
+            diagnosis="These are the weights of the needles, one by one. "
+            "Return their sum, one number.",
+            wrong=lambda d, n, m: np.full(m, np.exp(d) / (m * np.exp(d) + n)),
+        ),
     ),
     hints=(
         "What does one needle add to the sum of the row, what one distractor?",

@@ -131,6 +131,49 @@ EXERCISE = Exercise(
             "all shared, and only nearly. These rows share a part of it.",
             wrong=lambda a, b, i: 1 - a[i],
         ),
+        Mistake(
+            key="upside down",
+            diagnosis="This is 1 / lambda. The derivative is zero where "
+            "lambda times the sum of row2 squared equals the sum of the "
+            "products.",
+            wrong=_way(lambda x, y: y @ y / (x @ y)),
+        ),
+        Mistake(
+            key="needle in the product",
+            diagnosis="The needle is counted above and left out below. "
+            "Leave it out of both sums.",
+            wrong=lambda a, b, i: a @ b / _way(lambda x, y: y @ y)(a, b, i),
+        ),
+        Mistake(
+            key="first key left out",
+            diagnosis="You leave out key 0. The needle is the key at index "
+            "needle.",
+            wrong=lambda a, b, i: a[1:] @ b[1:] / (b[1:] @ b[1:]),
+        ),
+        Mistake(
+            key="divided by the size",
+            diagnosis="You divide by the length of row2's noise, the root "
+            "of the sum of squares. Divide by the sum of squares.",
+            wrong=_way(lambda x, y: x @ y / np.sqrt(y @ y)),
+        ),
+        Mistake(
+            key="needle silenced",
+            diagnosis="This lambda makes the needle vanish. It is the noise "
+            "that should.",
+            wrong=lambda a, b, i: a[i] / b[i],
+        ),
+        Mistake(
+            key="the noise that is left",
+            diagnosis="This is the smallest sum of squares itself. Return "
+            "the lambda that reaches it.",
+            wrong=_way(lambda x, y: x @ x - (x @ y) ** 2 / (y @ y)),
+        ),
+        Mistake(
+            key="array of one",
+            diagnosis="Your lambda is right, but it comes in an array of "
+            "shape (1,). Return the number.",
+            wrong=_way(lambda x, y: np.array([x @ y / (y @ y)])),
+        ),
     ),
     hints=(
         "The sum of (a - lam b)^2 is a parabola in lam. Where is its lowest "
