@@ -42,40 +42,19 @@ def whole(q, k, v, lam, attend):
     )
 
 
-def batch_halves(q, k, v, lam, attend):
-    n = len(v) // 2
-    if n == 0:
-        raise ValueError("not enough values to unpack")
-    return attend(q.select(2, 0), k.select(2, 0), v[:n])
-
-
-def half_swap(q, k, v, lam, attend):
-    return manual(q, k, v, lam, attend).roll(q.shape[-1], -1)
-
-
-def columns(q, k, v, lam, attend):
-    D = q.shape[-1]
-    order = [*range(0, 2 * D, 2), *range(1, 2 * D, 2)]
-    return manual(q, k, v[..., order], lam, attend)
+def branches_sliced(q, k, v, lam, attend):
+    left, right = v.split(q.shape[-1], -1)
+    q1, q2 = q.split(1, 2)
+    k1, k2 = k.split(1, 2)
+    return torch.cat(
+        [attend(q1, k1, left), attend(q2, k2, right).mul(lam)], -1
+    )
 
 
 def half_each(q, k, v, lam, attend):
     D = q.shape[-1]
     first = attend(q[:, :, 0], k[:, :, 0], v[..., :D])
     return first.sub(attend(q[:, :, 1], k[:, :, 1], v[..., D:]), alpha=lam)
-
-
-def half_each_joined(q, k, v, lam, attend):
-    D = q.shape[-1]
-    out = torch.empty_like(v)
-    out[..., :D] = attend(q[:, :, 0], k[:, :, 0], v[..., :D])
-    out[..., D:] = attend(q[:, :, 1], k[:, :, 1], v[..., D:]) * -lam
-    return out
-
-
-def padded(q, k, v, lam, attend):
-    q, k = (torch.nn.functional.pad(x, (0, x.shape[-1])) for x in (q, k))
-    return whole(q, k, v, lam, attend)
 
 
 def split_of(q, k, v, lam, attend):
@@ -129,6 +108,11 @@ def undifferenced(q, k, v, lam, attend):
     return loops(q, k, v, lam, attend, pairs)
 
 
+def stacked_axes(q, k, v, lam, attend):
+    out = attend(q, k, v.unsqueeze(2))
+    return out.select(2, 0) - lam * out.select(2, 1)
+
+
 def bill(calls, widths, once=False, flat=False):
     total, seen = 0, []
     for call in calls:
@@ -168,33 +152,44 @@ WRONG = {
         "values as wide as keys": lambda T, S, D, Dv, causal: counted(
             T, S, D, D, causal
         ),
+        "second product whole": lambda T, S, D, Dv, causal: (
+            counted(T, S, D, 0, causal) + counted(T, S, 0, Dv, False)
+        ),
+        "one addition fewer": lambda T, S, D, Dv, causal: (
+            counted(T, S, D, Dv, causal) - counted(T, S, 1, 1, causal, each=1)
+        ),
+        "S queries": lambda T, S, D, Dv, causal: counted(
+            S if causal else T, S, D, Dv, causal
+        ),
     },
     "6.2": {
-        "values whole": whole,
-        "halves of the batch": batch_halves,
-        "halves swapped": half_swap,
-        "every second column": columns,
+        "not cut by columns": whole,
+        "axis of branches kept": branches_sliced,
         "half for each branch": half_each,
-        "half for each branch, joined": half_each_joined,
-        "joined along the batch": lambda *a: torch.vstack(split_of(*a)),
-        "joined along the tokens": lambda *a: torch.cat(split_of(*a), 2),
-        "padded with zeros": padded,
+        "keys of branch 1 twice": lambda q, k, v, lam, attend: manual(
+            q, k.narrow(2, 0, 1).expand_as(k), v, lam, attend
+        ),
+        "halves not side by side": lambda *a: torch.vstack(split_of(*a)),
         "halves added": lambda *a: sum(split_of(*a)),
+        "four side by side": lambda q, k, v, lam, attend: torch.cat(
+            [
+                manual(q, k, v, 0, attend),
+                manual(q.flip(2), k.flip(2), v, 0, attend) * -lam,
+            ],
+            -1,
+        ),
         "lambda dropped": lambda q, k, v, lam, attend: manual(
             q, k, v, 1, attend
         ),
     },
     "6.3": {
+        "five axes": stacked_axes,
         "values not repeated": heads_short,
-        "values tiled beside pairs": fold("pairs", "halves", "pairs"),
-        "values doubled beside halves": fold("halves", "pairs", "halves"),
-        "halves taken from pairs": fold("pairs", "pairs", "halves"),
-        "pairs taken from halves": fold("halves", "halves", "pairs"),
-        "tiled and cut by halves beside pairs": fold(
-            "pairs", "halves", "halves"
-        ),
-        "doubled and taken by pairs beside halves": fold(
-            "halves", "pairs", "pairs"
+        "values of other heads": fold("pairs", "halves", "pairs"),
+        "output of other heads": fold("pairs", "pairs", "halves"),
+        "queries in another order": fold("pairs", "halves", "halves"),
+        "branches swapped": lambda q, k, v, lam, attend: (
+            -lam * fold("pairs", "pairs", "pairs")(q, k, v, 1 / lam, attend)
         ),
         "two calls": per_branch,
         "not subtracted": undifferenced,
@@ -210,6 +205,11 @@ WRONG = {
         "upside down": lambda c, w: 1 / times(c, w),
         "numbers, not times": lambda c, w: bill(c, w)[0],
         "mean over the calls": lambda c, w: times(c, w) / len(c),
+        "first call only": lambda c, w: times([c[0]], w),
+        "whole number": lambda c, w: int(times(c, w)),
+        "part of the cache": lambda c, w: times(
+            c, {n: w[n] for n in w if any(n in call for call in c)}
+        ),
         "number of calls": lambda c, w: sum(1 for _ in c),
     },
 }

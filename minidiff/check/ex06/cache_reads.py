@@ -24,6 +24,11 @@ def _once(calls: list[tuple[str, ...]], widths: dict[str, int]) -> float:
     return sum(widths[name] for name in names) / sum(widths.values())
 
 
+def _of_touched(calls: list[tuple[str, ...]], widths: dict[str, int]) -> float:
+    names = {name for call in calls for name in call}
+    return _read(calls, widths) / sum(widths[name] for name in names)
+
+
 def _read(calls: list[tuple[str, ...]], widths: dict[str, int]) -> int:
     return sum(widths[name] for call in calls for name in call)
 
@@ -53,6 +58,7 @@ def _cases() -> list[Case]:
                 grouped,
             ),
             ("the first branch alone", [("k1", "v")], v1),
+            ("v again for all keys", [("k1", "k2", "v"), ("v",)], v1),
         )
     ]
 
@@ -95,6 +101,27 @@ EXERCISE = Exercise(
             wrong=lambda calls, widths: (
                 _read(calls, widths) / sum(widths.values()) / len(calls)
             ),
+        ),
+        Mistake(
+            key="first call only",
+            diagnosis="You count the first call only. Does your function "
+            "return inside its loop?",
+            wrong=lambda calls, widths: (
+                _read(calls[:1], widths) / sum(widths.values())
+            ),
+        ),
+        Mistake(
+            key="whole number",
+            diagnosis="You round down: // drops what / keeps.",
+            wrong=lambda calls, widths: (
+                _read(calls, widths) // sum(widths.values())
+            ),
+        ),
+        Mistake(
+            key="part of the cache",
+            diagnosis="You divide by what these calls touch. Divide by all "
+            "that the cache holds, read or not.",
+            wrong=_of_touched,
         ),
         Mistake(
             key="number of calls",

@@ -30,6 +30,11 @@ def _half(T: int, S: int, D: int, Dv: int, causal: bool) -> float:
     return T * S * (D + Dv) * (1 if causal else 2)
 
 
+def _half_of_square(T: int, S: int, D: int, Dv: int, causal: bool) -> int:
+    """Half of T times T hidden, with // 2."""
+    return 2 * (T * S - (T * T // 2 if causal else 0)) * (D + Dv)
+
+
 def _strict(T: int, S: int, D: int, Dv: int, causal: bool) -> int:
     """The query's own key left out."""
     hidden = T * (T + 1) // 2 if causal else 0
@@ -75,6 +80,7 @@ EXERCISE = Exercise(
             diagnosis="The causal mask does not hide exactly half. The "
             "diagonal is seen, and with S > T much more is.",
             wrong=_half,
+            also=(_half_of_square,),
         ),
         Mistake(
             key="aligned to the start",
@@ -99,6 +105,30 @@ EXERCISE = Exercise(
             diagnosis="You give the values the width of the keys. They are "
             "Dv wide.",
             wrong=lambda T, S, D, Dv, causal: 4 * _pairs(T, S, causal) * D,
+        ),
+        Mistake(
+            key="second product whole",
+            diagnosis="You mask the first product only. A hidden key's value "
+            "is not added up either.",
+            wrong=lambda T, S, D, Dv, causal: (
+                2 * _pairs(T, S, causal) * D + 2 * T * S * Dv
+            ),
+        ),
+        Mistake(
+            key="one addition fewer",
+            diagnosis="You count D - 1 additions for a sum of D products. "
+            "The custom, and this chapter, count D.",
+            wrong=lambda T, S, D, Dv, causal: (
+                _pairs(T, S, causal) * (2 * D - 1 + 2 * Dv - 1)
+            ),
+        ),
+        Mistake(
+            key="S queries",
+            diagnosis="You add up 1 + 2 + ... + S: that is for S queries. "
+            "There are T, and the first sees S - T + 1 keys.",
+            wrong=lambda T, S, D, Dv, causal: (
+                (S * (S + 1) if causal else 2 * T * S) * (D + Dv)
+            ),
         ),
     ),
     hints=(

@@ -6,13 +6,9 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.ops.sdpa import softmax_attention
+from minidiff.check.ex06.attend import Attend, draw, one_width
 
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-class WidthError(ValueError):
-    """The attention that an answer is given takes one width only."""
+Outputs = tuple[Tensor, ...]
 
 
 def four_narrow(q: Tensor, k: Tensor, v: Tensor, lam: float, attend) -> Tensor:
@@ -30,16 +26,6 @@ def four_narrow(q: Tensor, k: Tensor, v: Tensor, lam: float, attend) -> Tensor:
     return branches[0] - lam * branches[1]
 
 
-def one_width(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention that refuses what a narrow kernel refuses."""
-    if not q.shape == k.shape == v.shape:
-        raise WidthError(
-            f"attend got q {tuple(q.shape)}, k {tuple(k.shape)}, "
-            f"v {tuple(v.shape)}: it takes one shape for all three"
-        )
-    return softmax_attention(q, k, v)
-
-
 def _run(
     answer: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, lam: float
 ) -> Tensor | None:
@@ -47,118 +33,44 @@ def _run(
 
 
 def _cases() -> list[Case]:
-    cases = []
-    for seed, (B, H, T, D) in enumerate(
-        [(1, 1, 1, 1), (2, 2, 5, 3), (1, 3, 4, 2), (2, 1, 7, 4)]
-    ):
-        generator = torch.Generator().manual_seed(seed)
-        q, k = torch.randn(2, B, H, 2, T, D, generator=generator).double()
-        v = torch.randn(B, H, T, 2 * D, generator=generator).double()
-        cases.append(
-            Case(
-                name=f"B = {B}, H = {H}, T = {T}, D = {D}",
-                args=(q, k, v, 0.7),
-            )
-        )
-    return cases
+    return draw((2, 1, 1, 1, 2), (2, 2, 5, 3, 6), (3, 3, 4, 2, 4))
 
 
-def _whole(
-    q: Tensor, k: Tensor, v: Tensor, lam: float, attend: Attend
-) -> Tensor:
-    """Values of width 2D given to a call of width D."""
-    o1, o2 = (attend(q[:, :, j], k[:, :, j], v) for j in (0, 1))
-    return o1 - lam * o2
+def _then(end: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A wrong answer: the right four outputs, and a wrong end.
 
+    ``end`` gets branch 1's left and right half, branch 2's, and lambda.
+    """
 
-def _parts(
-    q: Tensor,
-    k: Tensor,
-    pieces: tuple[Tensor, ...],
-    attend: Attend,
-) -> list[list[Tensor]]:
-    return [
-        [attend(q[:, :, j], k[:, :, j], w) for w in pieces] for j in (0, 1)
-    ]
-
-
-def _swapped(
-    q: Tensor, k: Tensor, v: Tensor, lam: float, attend: Attend
-) -> Tensor:
-    one, two = _parts(q, k, v.chunk(2, -1)[::-1], attend)
-    return torch.cat(one, -1) - lam * torch.cat(two, -1)
-
-
-def _columns(
-    q: Tensor, k: Tensor, v: Tensor, lam: float, attend: Attend
-) -> Tensor:
-    pieces = v[..., ::2], v[..., 1::2]
-    one, two = _parts(q, k, pieces, attend)
-    return torch.cat(one, -1) - lam * torch.cat(two, -1)
-
-
-def _half_each(
-    q: Tensor, k: Tensor, v: Tensor, lam: float, attend: Attend
-) -> Tensor:
-    left, right = v.chunk(2, -1)
-    o1 = attend(q[:, :, 0], k[:, :, 0], left)
-    o2 = attend(q[:, :, 1], k[:, :, 1], right)
-    return o1 - lam * o2
-
-
-def _half_each_joined(
-    q: Tensor, k: Tensor, v: Tensor, lam: float, attend: Attend
-) -> Tensor:
-    left, right = v.chunk(2, -1)
-    o1 = attend(q[:, :, 0], k[:, :, 0], left)
-    o2 = attend(q[:, :, 1], k[:, :, 1], right)
-    return torch.cat([o1, -lam * o2], -1)
-
-
-def _joined_by(axis: int) -> Callable[..., Tensor]:
     def wrong(
         q: Tensor, k: Tensor, v: Tensor, lam: float, attend: Attend
     ) -> Tensor:
-        one, two = _parts(q, k, v.chunk(2, -1), attend)
-        return torch.cat(one, axis) - lam * torch.cat(two, axis)
+        halves = v.chunk(2, -1)
+        one, two = (
+            [attend(q[:, :, j], k[:, :, j], w) for w in halves] for j in (0, 1)
+        )
+        return end(*one, *two, lam)
 
     return wrong
 
 
-def _padded(
+def _values_whole(
     q: Tensor, k: Tensor, v: Tensor, lam: float, attend: Attend
 ) -> Tensor:
-    """Queries and keys widened by zeros: attend scales by their width."""
-    o1, o2 = (
-        attend(
-            torch.cat([q[:, :, j], torch.zeros_like(q[:, :, j])], -1),
-            torch.cat([k[:, :, j], torch.zeros_like(k[:, :, j])], -1),
-            v,
-        )
-        for j in (0, 1)
-    )
+    o1, o2 = (attend(q[:, :, j], k[:, :, j], v) for j in (0, 1))
     return o1 - lam * o2
 
 
-def _added(
+def _axis_kept(
     q: Tensor, k: Tensor, v: Tensor, lam: float, attend: Attend
 ) -> Tensor:
-    one, two = _parts(q, k, v.chunk(2, -1), attend)
-    return one[0] + one[1] - lam * (two[0] + two[1])
+    return attend(q[:, :, :1], k[:, :, :1], v[..., : q.shape[-1]])
 
 
-def _no_lam(
+def _keys_of_one(
     q: Tensor, k: Tensor, v: Tensor, lam: float, attend: Attend
 ) -> Tensor:
-    return four_narrow(q, k, v, 1.0, attend)
-
-
-def _chunk(
-    q: Tensor, k: Tensor, v: Tensor, lam: float, attend: Attend
-) -> Tensor:
-    left, right = v.chunk(2)
-    one, two = _parts(q, k, (left, right), attend)
-    return torch.cat(one, -1) - lam * torch.cat(two, -1)
+    return four_narrow(q, k[:, :, [0, 0]], v, lam, attend)
 
 
 EXERCISE = Exercise(
@@ -168,72 +80,75 @@ EXERCISE = Exercise(
     run=_run,
     mistakes=(
         Mistake(
-            key="values whole",
-            diagnosis="You give attend the values whole. They are 2D wide, "
-            "and it takes D: one call for each half of their columns.",
-            wrong=_whole,
+            key="not cut by columns",
+            diagnosis="The values that attend gets are not D wide. Cut their "
+            "last axis in two, v.chunk(2, -1): without the axis, chunk cuts "
+            "the batch.",
+            wrong=_values_whole,
         ),
         Mistake(
-            key="halves of the batch",
-            diagnosis="v is cut along its first axis, the batch: that is "
-            "what chunk does when no axis is named. Cut the last one, -1.",
-            wrong=_chunk,
-        ),
-        Mistake(
-            key="halves swapped",
-            diagnosis="The halves of the output are swapped: the first half "
-            "of the values gives its first half.",
-            wrong=_swapped,
-        ),
-        Mistake(
-            key="every second column",
-            diagnosis="You cut the values into even and odd columns and put "
-            "the results end to end. Cut them into a first and a last half.",
-            wrong=_columns,
+            key="axis of branches kept",
+            diagnosis="q and k keep the axis of branches. q[:, :, 0] takes "
+            "branch 1 and drops it; chunk leaves an axis of length 1.",
+            wrong=_axis_kept,
         ),
         Mistake(
             key="half for each branch",
             diagnosis="Branch 1 reads only the first half of the values, "
             "branch 2 only the other. Both read all of v: four calls.",
-            wrong=_half_each,
+            wrong=_then(lambda l1, r1, l2, r2, lam: l1 - lam * r2),
+            also=(
+                _then(
+                    lambda l1, r1, l2, r2, lam: torch.cat([l1, -lam * r2], -1)
+                ),
+            ),
         ),
         Mistake(
-            key="half for each branch, joined",
-            diagnosis="Branch 1 makes one half of the output, branch 2 the "
-            "other, and nothing is subtracted from anything. Both branches "
-            "read both halves: four calls.",
-            wrong=_half_each_joined,
+            key="keys of branch 1 twice",
+            diagnosis="Branch 2's queries meet branch 1's keys. Each branch "
+            "has its own.",
+            wrong=_keys_of_one,
         ),
         Mistake(
-            key="joined along the batch",
-            diagnosis="The halves are put one after the other along the "
-            "first axis: that is what cat does when no axis is named. They "
-            "belong side by side, along -1.",
-            wrong=_joined_by(0),
-        ),
-        Mistake(
-            key="joined along the tokens",
-            diagnosis="The halves are put one after the other along the "
-            "tokens' axis. They belong side by side, along -1.",
-            wrong=_joined_by(-2),
+            key="halves not side by side",
+            diagnosis="The halves are joined along the wrong axis. They are "
+            "columns and belong side by side, along -1; when no axis is "
+            "named, cat takes the first, the batch.",
+            wrong=_then(
+                lambda l1, r1, l2, r2, lam: (
+                    torch.cat([l1, r1]) - lam * torch.cat([l2, r2])
+                )
+            ),
+            also=(
+                _then(
+                    lambda l1, r1, l2, r2, lam: (
+                        torch.cat([l1, r1], -2) - lam * torch.cat([l2, r2], -2)
+                    )
+                ),
+            ),
         ),
         Mistake(
             key="halves added",
             diagnosis="You add the two halves of the output. They are "
             "different columns: put them side by side.",
-            wrong=_added,
+            wrong=_then(lambda l1, r1, l2, r2, lam: l1 + r1 - lam * (l2 + r2)),
         ),
         Mistake(
-            key="padded with zeros",
-            diagnosis="You widen q and k with zeros, which leaves their dot "
-            "products alone. But attend divides by the root of the width it "
-            "gets, now 2D. Cut v instead.",
-            wrong=_padded,
+            key="four side by side",
+            diagnosis="All four outputs stand side by side, 4D wide. Only "
+            "the halves do; the branches are subtracted.",
+            wrong=_then(
+                lambda l1, r1, l2, r2, lam: torch.cat(
+                    [l1, r1, -lam * l2, -lam * r2], -1
+                )
+            ),
         ),
         Mistake(
             key="lambda dropped",
             diagnosis="lambda is not used: this is A1 v - A2 v.",
-            wrong=_no_lam,
+            wrong=_then(
+                lambda l1, r1, l2, r2, lam: torch.cat([l1 - l2, r1 - r2], -1)
+            ),
         ),
     ),
     hints=(
