@@ -30,7 +30,7 @@
 # | you need | for | where |
 # |---|---|---|
 # | NumPy arrays and broadcasting | all code here | any NumPy tutorial |
-# | softmax and the causal mask | both maps | chapter 1; repeated in short |
+# | softmax and the causal mask | both maps | chapter 1, or as recalled |
 # | what noise does to a map | why to subtract | chapter 2, or the cold open |
 
 # %%
@@ -41,6 +41,7 @@ import numpy as np
 
 from minidiff import check, plots
 from minidiff.check import hint, solution  # noqa: F401
+from minidiff.reference import attention_map, softmax
 
 plots.use_style()
 
@@ -62,9 +63,8 @@ scores1 = np.sqrt(0.95) * shared + np.sqrt(0.05) * own1
 scores2 = np.sqrt(0.95) * shared + np.sqrt(0.05) * own2
 scores1[20] += 3.0
 
-row1 = np.exp(scores1) / np.exp(scores1).sum()
-row2 = np.exp(scores2) / np.exp(scores2).sum()
-rows = {"first": row1, "second": row2, "difference": row1 - 0.8 * row2}
+rows = {"first": softmax(scores1), "second": softmax(scores2)}
+rows["difference"] = rows["first"] - 0.8 * rows["second"]
 
 # %% mystnb={"image": {"alt": "Three rows of bars over 64 keys. In the first some other key is taller than key 20, the second has the same tall keys but not key 20, in the third key 20 stands far above small bars of both signs."}}
 figure, axes = plt.subplots(3, 1, sharex=True, sharey=True, figsize=(6, 4))
@@ -83,19 +83,20 @@ assert rows["first"].argmax() != 20 == np.abs(rows["difference"]).argmax()
 
 # %% [markdown]
 # The needle is key 20. The first row points elsewhere; only the third points
-# at it, and clearly. The third row is what this course is about. The Differential Transformer
-# (Ye et al., 2025) replaces every attention map by such a difference. In the
-# paper's own measurement, a plain 3B model gave between 0.03 and 0.09 of its
-# attention to the answer and about half to noise; the differential one gave
-# 0.27 to 0.40 to the answer and 0.01 to 0.02 to noise [P, Table 3]. (Letters
-# in brackets name sources: see the
-# [bibliography](../book/bibliography.md).)
+# at it, and clearly. The third row is what this course is about. The
+# Differential Transformer (Ye et al., 2025) replaces every attention map by
+# such a difference. In the paper's own measurement, a plain model of 3 billion
+# parameters gave between 0.03 and 0.09 of its attention to the answer and
+# about half to noise; the differential one gave 0.27 to 0.40 to the answer and
+# 0.01 to 0.02 to noise [P, Table 3]. (Letters in brackets name sources: see
+# the [bibliography](../book/bibliography.md).)
 #
 # ## The idea with three keys
 #
 # Take one query, three keys, and numbers small enough for paper. There are
-# two *branches*, two ways of scoring the same keys. The first scores them $(\ln 2, 0, 0)$, the second $(0, 0, 0)$. A softmax
-# turns scores into $e^{\text{score}}$ divided by their sum, so
+# two *branches*, two ways of scoring the same keys. The first scores them
+# $(\ln 2, 0, 0)$, the second $(0, 0, 0)$. A softmax turns scores into
+# $e^{\text{score}}$ divided by their sum, so
 #
 # - branch 1 gives $(2, 1, 1) / 4$,
 # - branch 2 gives $(1, 1, 1) / 3$.
@@ -108,35 +109,22 @@ assert rows["first"].argmax() != 20 == np.abs(rows["difference"]).argmax()
 # = \left(\tfrac14, 0, 0\right)
 # $$
 #
-# Two keys have weight exactly zero. A softmax cannot do that: for a finite
-# score the exponential is never zero, so every key keeps some weight, and
-# many small weights on many useless keys add up. That is *attention noise*.
-#
-# Let us have the softmax as a function. It subtracts the largest score
-# first, which changes nothing in exact arithmetic and keeps `exp` from
-# overflowing.
-
-
-# %% tags=["same:minidiff.reference.softmax"]
-def softmax(x: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis of x (..., S)."""
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
+# Two keys have weight exactly zero. A softmax cannot do that: it gives every
+# key some weight, and many small weights on many useless keys add up to
+# *attention noise* (chapter 2).
 
 # %%
-first = softmax(np.array([np.log(2), 0, 0]))
-second = softmax(np.array([0.0, 0, 0]))
-print("first      ", first.round(4))
-print("second     ", second.round(4))
-print("difference ", (first - 0.75 * second).round(4) + 0.0)
+first, second = softmax(np.array([[np.log(2), 0, 0], [0, 0, 0]]))
+print((first - 0.75 * second).round(4) + 0.0)
+assert np.allclose(first - 0.75 * second, [1 / 4, 0, 0])
 
 # %% [markdown]
 # ### Exercise 3.1: two softmaxes and a subtraction
 #
 # *Easy, 5 minutes.* Write the difference for whole matrices of scores
-# (`logits`): each row is one query. Stuck? `hint("3.1", 1)`, then 2, then 3,
-# in a cell of your own. The rest of the chapter runs without your answer.
+# (`logits`): each row is one query. `softmax` works row by row. Stuck?
+# `hint("3.1", 1)`, then 2, then 3, in a cell of your own. The rest of the
+# chapter runs without your answer.
 
 
 # %% tags=["stub:3.1"]
@@ -156,42 +144,25 @@ check.ex03_1(difference)
 # %% [markdown]
 # ## From queries and keys to a map
 #
-# A language model reads *tokens*, pieces of text, each one a vector. From
-# these vectors come the queries and keys, by matrix products. There are $T$
-# queries and $S$ keys, each a vector of $D$ numbers: $q$ has shape $(T, D)$,
-# $k$ has shape $(S, D)$. The score of query $t$ for key $s$ is their dot product divided by $\sqrt D$,
-# and an attention map is the softmax of each row of scores:
+# A reminder. A language model reads *tokens*, pieces of text, each one a
+# vector. Matrix products make of each token a *query*, a *key* and a *value*.
+# There are $T$ queries and $S$ keys, each $D$ wide: $q$ has shape $(T, D)$,
+# $k$ has shape $(S, D)$. An attention *map* is, as in equation 1.3,
 #
 # $$
-# A = \operatorname{softmax}\!\left(\frac{q\,k^\top}{\sqrt D}\right)
+# A = \operatorname{softmax}\!\left(\frac{q\,k^\top}{\sqrt D} + M\right)
 # $$
 #
-# In a language model a token must not see later tokens. So query $t$ gets
-# $-\infty$ as its score for every later key, and $e^{-\infty} = 0$. If there
-# are more keys than queries, the last query is aligned with the last key:
-# query $t$ sees keys $0$ to $t + S - T$.
+# with the softmax taken over each row. The *causal mask* $M$ is $-\infty$ for
+# every later token, so that its weight is 0, and 0 elsewhere. If there are
+# more keys than queries, the last query is aligned with the last key: query
+# $t$ sees keys $0$ to $t + S - T$. In NumPy the map is `attention_map(q, k)`,
+# imported above; chapter 1 writes it.
 #
-# Each key comes with a *value*, a vector again. What query $t$ gets is the
-# sum of all values, each times its weight in row $t$ of the map. As a matrix
-# product: $O = A\,v$. The whole apparatus, queries, keys, values and map, is
-# one attention *head*. A layer of a model has several.
-
-
-# %% tags=["same:minidiff.reference.attention_map"]
-def attention_map(
-    q: np.ndarray, k: np.ndarray, causal: bool = True
-) -> np.ndarray:
-    """The weights softmax(q k' / sqrt(D)), shape (..., T, S)."""
-    T, D = q.shape[-2:]
-    S = k.shape[-2]
-    logits = q @ np.swapaxes(k, -1, -2) / np.sqrt(D)  # (..., T, S)
-    if causal:
-        hidden = ~np.tril(np.ones((T, S), dtype=bool), S - T)
-        logits = np.where(hidden, -np.inf, logits)
-    return softmax(logits)
-
-
-# %% [markdown]
+# What query $t$ gets is the sum of all values, each times its weight in row
+# $t$: $O = A\,v$. Queries, keys, values and map together are one attention
+# *head*. A layer has several.
+#
 # A *differential head* has two queries and two keys for each token,
 # $q_1, q_2, k_1, k_2$, each $D$ wide, and so two maps $A_1$ and $A_2$. It
 # has one set of values $v$, and these are $2D$ wide. Its output is
@@ -201,8 +172,8 @@ def attention_map(
 # \tag{3.1}
 # $$
 #
-# This is equation 1 of the paper. Three details are easy to miss, so here
-# they are in words. The subtraction comes *after* the two softmaxes. The
+# This is equation 1 of the paper. Three details are easy to miss. The
+# subtraction comes *after* the two softmaxes. The
 # scale is $\sqrt D$, the width of one branch, not of both. And $\lambda$ is
 # one number for all heads of a layer.
 
@@ -254,9 +225,10 @@ assert -lam <= A.min() < 0 < A.max() <= 1
 #
 # ### Exercise 3.2: one whole head
 #
-# *Medium, 15 minutes.* Now from the tokens' vectors $x$, shape $(T, E)$: $T$
-# tokens, each $E$ wide. The matrices $W_q$ and $W_k$ give both branches at once, $2D$ columns: the
-# first $D$ are branch 1, the others branch 2. You may use `attention_map`.
+# *Medium, 10 minutes.* Now from the tokens' vectors $x$, shape $(T, E)$: $T$
+# tokens, each $E$ wide. The matrices $W_q$ and $W_k$ give both branches at
+# once, $2D$ columns: the first $D$ are branch 1, the others branch 2. You may
+# use `attention_map`.
 
 
 # %% tags=["stub:3.2"]
@@ -378,13 +350,13 @@ plt.show()
 #
 # 1. The more noise is shared, the higher the peak. The subtraction removes
 #    what the branches have in common, and only that.
-# 2. There is a best $\lambda$, and it is not 1. Branch 1 spends part of its
-#    weight on the needle, so its noise is smaller than branch 2's by that
-#    part. With all noise shared, the noise of $A_1$ is nearly
-#    $(1 - w_\star)$ times that of $A_2$, and $\lambda = 1 - w_\star$ nearly
-#    cancels it. Here $w_\star$ is about a fifth, and the peak of the upper
-#    curves stands near four fifths. With less shared noise the second map
-#    also brings in noise of its own, so the best $\lambda$ is smaller.
+# 2. There is a best $\lambda$, and it is not 1. Branch 1 spends $w_\star$ of
+#    its weight on the needle. So, with all noise shared, its noise is nearly
+#    $1 - w_\star$ times that of branch 2, and $\lambda = 1 - w_\star$ nearly
+#    cancels it. Here $w_\star$ is about a fifth, and the upper curves peak
+#    near four fifths. (Not exactly, as each row has a $\lambda$ of its own:
+#    exercise 2.5.) With less shared noise the second map also brings in noise
+#    of its own, so the best $\lambda$ is smaller.
 # 3. Past the peak the gain is lost again.
 #
 # ### The control that fails
@@ -403,18 +375,22 @@ assert median_snr(A1 - 0.8 * A2) < median_snr(A1)
 # Two independent noises do not cancel; their squares add. What a small
 # $\lambda$ still gains is the flat part that all softmax rows have in common,
 # and the last line shows that plain subtraction of a constant does that
-# better. So: a differential head is a noise-cancelling headphone. The second
-# microphone helps much only if it hears the same noise as the first. The wish
-# behind the design is that
-# training finds branches that share their noise. Whether it does is a
-# question about trained models, not about this formula. Chapter 15 trains
-# some and looks.
+# better. So the second microphone of a noise-cancelling headphone is a fair
+# picture in this one respect: it helps much only if it hears the same noise
+# as the first.
+#
+# Nothing in equation 3.1 makes the branches share their noise. Training would
+# have to find that, and whether it does is a question about trained models.
+# Chapter 15 looks inside a few small ones, and mostly finds a second map with
+# another use: it takes away a value that the first should not add. Chapter 19
+# will ask larger ones.
 #
 # ## Lambda: one learned number a layer
 #
 # Each layer learns its own $\lambda$. It is not a bare parameter: it comes
 # from four learned vectors of width $D$, so that it learns at the pace of
-# the other weights. This is equation 2 of the paper:
+# the other weights [P, sec. 2.1]; chapter 4 measures a step. This is equation
+# 2 of the paper:
 #
 # $$
 # \lambda = e^{\lambda_{q_1} \cdot \lambda_{k_1}}
@@ -444,8 +420,8 @@ for layer in (0, 1, 3, 7, 15, 23):
     print(f"layer {layer:2d}  lambda_init {lambda_init(layer):.4f}")
 
 # %% [markdown]
-# The first layer subtracts little, the deep ones nearly 0.8 of the second
-# map [P, sec. 2.1].
+# So training begins with a first layer that subtracts little, and deep ones
+# that subtract nearly 0.8 of the second map [P, sec. 2.1].
 #
 # ### Exercise 3.4: lambda of a layer
 #
@@ -518,13 +494,14 @@ for name, size in zip(("flat", "medium", "sharp"), sizes, strict=True):
 assert sizes[2] > 5 * sizes[0]
 
 # %% [markdown]
-# The cure is a root-mean-square norm of each head by itself: divide each
-# head's vector, for each token, by its root mean square. Then multiply by
-# the constant $1 - \lambda_{\text{init}}$: early in training the output
-# without a norm would be about that large, and the constant keeps it, and so
-# the size of the gradients, as in a plain Transformer [P, app. G]. Equation 3
-# of the paper, for head output $o$ with $2D$ numbers (*channels*) and a
-# learned weight $g$:
+# The cure is a root-mean-square norm, *RMSNorm*, of each head by itself:
+# divide each head's vector, for each token, by its root mean square. Then
+# multiply by the constant $1 - \lambda_{\text{init}}$. The paper's reason is
+# that an output without a norm would be about that large early in training;
+# so the constant keeps the size of the gradients as in a plain Transformer
+# [P, app. G]. Chapter 4 measures where that holds. Equation 3 of the paper,
+# for head output $o$ with $2D$ numbers (*channels*) and a learned weight $g$,
+# also $2D$ numbers, that all heads of the layer share:
 #
 # $$
 # y = (1 - \lambda_{\text{init}})\;
@@ -534,7 +511,7 @@ assert sizes[2] > 5 * sizes[0]
 #
 # The mean runs over the channels of one head and one token, nothing else.
 # Figures in the paper call it GroupNorm, which it is not: `torch`'s
-# GroupNorm subtracts a mean and pools over the tokens too.
+# GroupNorm subtracts a mean and pools over the tokens too (chapter 8).
 #
 # ### Exercise 3.5: the headwise norm
 #
@@ -579,49 +556,35 @@ print(f"1 - lambda_init({layer}) = {1 - lambda_init(layer):.3f}")
 assert np.allclose(np.sqrt((y**2).mean(-1)), 1 - lambda_init(layer), atol=0.01)
 
 # %% [markdown]
-# Is the norm needed? The paper tried without. A language model's loss says
-# how badly it predicts text it has not seen; lower is better. At 1.4 billion
-# parameters the paper's plain model reached 3.087, the differential one
-# 3.062, and the differential one without the norm 3.122, worse than plain
-# [P, Table 6].
+# Is the norm needed? The paper tried without. The differential model then
+# predicted text less well than the plain one, and with the norm better
+# [P, Table 6]; chapter 8 has the numbers.
 #
-# ## One ladder, and a check of this chapter
+# ## A check of this chapter
 #
-# Every implementation in this course is tested against a slower one that is
-# easier to believe. At the bottom stand plain Python loops, one
-# multiplication at a time (`minidiff.reference.diff_head_loops`). The next
-# cells compare this chapter with the rungs around it, and its functions with
-# those in `minidiff`.
+# Every implementation in this course is held against a slower one that is
+# easier to believe. Below this chapter stand plain Python loops, one
+# multiplication at a time; above it, `minidiff`.
 
 # %%
 from minidiff import reference
 
 rng = np.random.default_rng(11)
-q1, k1, q2, k2 = rng.normal(size=(4, 9, 6))
-v = rng.normal(size=(9, 12))
-ours = diff_map(q1, k1, q2, k2, 0.6) @ v
-loops = reference.diff_head_loops(q1, k1, q2, k2, v, 0.6)
-head = reference.diff_head(q1, k1, q2, k2, v, 0.6)
-q, k = np.stack([q1, q2]), np.stack([k1, k2])  # (2, T, D)
-# The operator takes a batch of heads: (B, H, 2, T, D).
-operator = reference.diff_attention(
-    q[None, None], k[None, None], v[None, None], 0.6
-)
-
-# %%
-rungs = {
-    "loops -> this chapter": loops,
-    "this chapter -> minidiff, one head": head,
-    "this chapter -> minidiff, all heads": operator[0, 0],
-}
-for name, rung in rungs.items():
-    assert np.abs(rung - ours).max() < 1e-12
-    print(f"{name:36s} differ by < 1e-12")
+for T, S in ((9, 9), (3, 8), (1, 5)):
+    q1, q2 = rng.normal(size=(2, T, 6))
+    k1, k2 = rng.normal(size=(2, S, 6))
+    v = rng.normal(size=(S, 12))
+    ours = diff_map(q1, k1, q2, k2, 0.6) @ v
+    loops = reference.diff_head_loops(q1, k1, q2, k2, v, 0.6)
+    head = reference.diff_head(q1, k1, q2, k2, v, 0.6)
+    assert np.abs(ours - loops).max() < 1e-12
+    assert np.abs(ours - head).max() < 1e-12
+    print(f"T = {T}, S = {S}: loops, chapter, minidiff differ by < 1e-12")
 
 # %%
 x = rng.normal(size=(2, 5, 8))
-assert np.array_equal(softmax(x), reference.softmax(x))
-assert np.array_equal(attention_map(x, x), reference.attention_map(x, x))
+theirs = reference.diff_map(x[0], x[1], x[1], x[0], 0.6)
+assert np.array_equal(diff_map(x[0], x[1], x[1], x[0], 0.6), theirs)
 assert np.array_equal(headwise_norm(x), reference.headwise_norm(x))
 assert lambda_init(4) == reference.lambda_init(4)
 print("this chapter's functions and minidiff's are equal")
@@ -630,8 +593,7 @@ print("this chapter's functions and minidiff's are equal")
 # ## Common mistakes
 #
 # - **Subtracting before the softmax.** $\operatorname{softmax}(s_1 -
-#   \lambda s_2)$ is one softmax again: no zeros, no negative weights. People
-#   who could not reproduce the paper asked about this first [U].
+#   \lambda s_2)$ is one softmax again: no zeros, no negative weights.
 # - **Scaling by $\sqrt{2D}$.** Each branch is $D$ wide.
 # - **Splitting the values.** Both maps read the same values, $2D$ wide.
 # - **Counting layers from 1 in a formula that counts from 0.** The schedule
@@ -640,6 +602,8 @@ print("this chapter's functions and minidiff's are equal")
 #   headwise norm takes care of the size.
 # - **One norm over all heads together**, or `torch.nn.GroupNorm`. It is one
 #   root mean square for each head and each token.
+#
+# Chapter 8 shows how tests find most of these.
 #
 # ## Summary
 #

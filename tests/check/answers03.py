@@ -84,6 +84,10 @@ def norm(o, layer, axis=2, scale=None, centre=False, eps=1e-5, outside=False):
     return scale * (o / size)
 
 
+def schedule(layer):
+    return 0.8 - 0.6 * np.exp(-0.3 * layer)
+
+
 RIGHT = {
     "3.1": lambda a, b, lam: np.array(
         [
@@ -113,6 +117,18 @@ WRONG = {
         "rows rescaled": lambda a, b, lam: (
             lambda d: d / d.sum(axis=1, keepdims=True)
         )(soft(a) - lam * soft(b)),
+        "no keepdims": lambda a, b, lam: (
+            np.exp(a) / np.einsum("ts->t", np.exp(a))
+            - lam * (np.exp(b) / np.einsum("ts->t", np.exp(b)))
+        ),
+        "no sum": lambda a, b, lam: np.e**a - lam * np.e**b,
+        "added": lambda a, b, lam: soft(a) - (-lam) * soft(b),
+        "branches swapped": lambda a, b, lam: -lam * soft(a) + soft(b),
+        "lam on the first": lambda a, b, lam: soft(a) * lam - soft(b),
+        "negative weights removed": lambda a, b, lam: (
+            lambda d: np.where(d < 0, 0, d)
+        )(soft(a) - lam * soft(b)),
+        "a third softmax": lambda a, b, lam: soft(soft(a) - lam * soft(b)),
     },
     "3.2": {
         "scale by 2D": lambda x, Wq, *a: head(x, Wq, *a, width=Wq.shape[1]),
@@ -124,6 +140,37 @@ WRONG = {
         "lam dropped": lambda x, Wq, Wk, Wv, lam: head(x, Wq, Wk, Wv, 1),
         "before the softmax": one_map,
         "values split": values_split,
+        "one branch's keys twice": lambda x, Wq, Wk, Wv, lam: (
+            (
+                causal(
+                    x @ Wq[:, : len(Wq[0]) // 2], x @ Wk[:, : len(Wk[0]) // 2]
+                )
+                - lam
+                * causal(
+                    x @ Wq[:, len(Wq[0]) // 2 :], x @ Wk[:, : len(Wk[0]) // 2]
+                )
+            )
+            @ (x @ Wv)
+        ),
+        "map returned": lambda x, Wq, Wk, Wv, lam: (
+            causal(x @ Wq[:, : len(Wq[0]) // 2], x @ Wk[:, : len(Wk[0]) // 2])
+            - lam
+            * causal(
+                x @ Wq[:, len(Wq[0]) // 2 :], x @ Wk[:, len(Wk[0]) // 2 :]
+            )
+        ),
+        "scaled twice": lambda x, Wq, *a: head(
+            x, Wq, *a, width=(Wq.shape[1] / 2) ** 2
+        ),
+        "no scale": lambda x, Wq, *a: head(x, Wq, *a, width=1),
+        "added": lambda x, Wq, Wk, Wv, lam: head(x, Wq, Wk, Wv, -lam),
+        "lam on the first": lambda x, Wq, Wk, Wv, lam: head(
+            x, Wq, Wk, Wv, 1, lam1=lam
+        ),
+        "rows rescaled": lambda *a: head(*a) / (1 - a[-1]),
+        "one wide map": lambda x, Wq, Wk, Wv, lam: (
+            causal(x @ Wq, x @ Wk) @ x @ Wv
+        ),
     },
     "3.3": {
         "needle in the noise": lambda w, i: ratio(w, i, skip=False),
@@ -132,6 +179,15 @@ WRONG = {
         "absolute sum": lambda w, i: ratio(w, i, root=False, power=1),
         "signed sum": lambda w, i: ratio(w, i, root=False, signed=True),
         "mean of squares": lambda w, i: ratio(w, i, mean=True),
+        "needle always key 0": lambda w, i: ratio(w, 0),
+        "squared": lambda w, i: w[i] ** 2 / sum(np.delete(w, i) ** 2),
+        "standard deviation": lambda w, i: (
+            abs(w[i]) / np.sqrt(np.var([x for x in w if x != w[i]]))
+        ),
+        "share": lambda w, i: abs(w[i] / np.linalg.norm(w, 1)),
+        "upside down": lambda w, i: (
+            np.linalg.norm(np.delete(w, i)) / abs(w[i])
+        ),
     },
     "3.4": {
         "layer off by one": lambda *a: lam_terms(*a, late=1),
@@ -147,6 +203,36 @@ WRONG = {
                 for x, y in zip(a * b, c * d, strict=True)
             )
             + (0.8 - 0.6 * np.exp(-0.3 * n))
+        ),
+        "no schedule": lambda a, b, c, d, n: (
+            np.exp(sum(a * b)) - np.exp(sum(c * d)) + 0.8
+        ),
+        "product without a sum": lambda a, b, c, d, n: (
+            np.array(
+                [
+                    np.exp(a[i] * b[i]) - np.exp(c[i] * d[i])
+                    for i in range(len(a))
+                ]
+            )
+            + schedule(n)
+        ),
+        "terms swapped": lambda a, b, c, d, n: (
+            np.exp(sum(c * d)) - np.exp(sum(a * b)) + schedule(n)
+        ),
+        "wrong partners": lambda a, b, c, d, n: (
+            np.exp(sum(a * c)) - np.exp(sum(b * d)) + schedule(n)
+        ),
+        "one exponential": lambda a, b, c, d, n: (
+            np.exp(sum(a * b)) / np.exp(sum(c * d)) + schedule(n)
+        ),
+        "exponentials of the vectors": lambda a, b, c, d, n: (
+            np.exp(a + b).sum() - np.exp(c + d).sum() + schedule(n)
+        ),
+        "lam_init subtracted": lambda a, b, c, d, n: (
+            np.exp(sum(a * b)) - np.exp(sum(c * d)) - schedule(n)
+        ),
+        "schedule rising": lambda a, b, c, d, n: (
+            lam_terms(a, b, c, d, 0) + 0.6 - 0.6 * np.exp(0.3 * n)
         ),
     },
     "3.5": {
@@ -166,5 +252,32 @@ WRONG = {
         "mean subtracted": lambda o, n: norm(o, n, centre=True),
         "no eps": lambda o, n: norm(o, n, eps=0.0),
         "eps outside": lambda o, n: norm(o, n, outside=True),
+        "no keepdims": lambda o, n: (
+            (1 - schedule(n)) * o / (np.square(o).mean(axis=2) + 1e-5) ** 0.5
+        ),
+        "mean before the square": lambda o, n: (
+            (1 - schedule(n))
+            * o
+            / np.sqrt((o.sum(2) / o.shape[2])[..., None] ** 2 + 1e-5)
+        ),
+        "divided by the factor": lambda o, n: norm(
+            o, n, scale=lambda s: 1 / (1 - s)
+        ),
+        "sum, not mean": lambda o, n: (
+            (1 - schedule(n))
+            * o
+            / np.sqrt(np.einsum("htc,htc->ht", o, o)[..., None] + 1e-5)
+        ),
+        "no root": lambda o, n: norm(o, n) ** 2 / o / (1 - schedule(n)),
+        "standard deviation": lambda o, n: (
+            norm(o - o.mean(2)[..., None], n) * o / (o - o.mean(2)[..., None])
+        ),
+        "wrong axis": lambda o, n: norm(o, n, axis=0),
+        "scale before the norm": lambda o, n: norm(
+            o * (1 - schedule(n)), n, scale=lambda s: 1
+        ),
+        "another layer": lambda o, n: norm(
+            o, n, scale=lambda s: 1 - schedule(n + 1)
+        ),
     },
 }

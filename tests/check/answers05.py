@@ -83,6 +83,76 @@ class NoStart(Lambda):
         return 0
 
 
+class Uniform(Lambda):
+    def __init__(self, D, layer):
+        super().__init__(D, layer)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, 0, 0.1)
+
+
+class Small(Lambda):
+    std = 0.01
+
+
+class Deep(Lambda):
+    def schedule(self, layer):
+        return 0.8
+
+
+class Alike(Lambda):
+    def __init__(self, D, layer):
+        super().__init__(D, layer)
+        for parameter in self.parameters():
+            nn.init.constant_(parameter, 0.1)
+
+
+class Plain(Lambda):
+    def dots(self):
+        return [
+            sum(getattr(self, LAMBDAS[i]) * getattr(self, LAMBDAS[i + 1]))
+            for i in (0, 2)
+        ]
+
+    def forward(self):
+        a, b = self.dots()
+        return a - b + self.start
+
+
+class Each(Plain):
+    def forward(self):
+        q1, k1, q2, k2 = self.parameters()
+        pairs = zip(q1 * k1, q2 * k2, strict=True)
+        return sum(a.exp() - b.exp() for a, b in pairs) + self.start
+
+
+class OneExp(Plain):
+    def forward(self):
+        a, b = self.dots()
+        return torch.exp(a) / torch.exp(b) + self.start
+
+
+class Added(Plain):
+    def forward(self):
+        return sum(torch.exp(x) for x in self.dots()) + self.start
+
+
+class Partners(Plain):
+    def dots(self):
+        q1, k1, q2, k2 = self.parameters()
+        return torch.dot(q1, q2), torch.dot(k1, k2)
+
+    def forward(self):
+        a, b = self.dots()
+        return a.exp() - b.exp() + self.start
+
+
+class Axis(Plain):
+    def forward(self):
+        rows = torch.stack(list(self.parameters())).unflatten(0, (2, 2))
+        a, b = rows.prod(1).sum(-1, keepdim=True).exp()
+        return a - b + self.start
+
+
 def loop_split(y, H, column):
     B, T, n = y.shape
     D = n // (2 * H)
@@ -200,6 +270,42 @@ class V2All(V2):
         return T
 
 
+class V2Unturned(V2):
+    def forward(self, x):
+        if x.shape[1] != self.sizes[0]:
+            raise ValueError("lam: (B, T, H)")
+        return super().forward(x)
+
+
+class V2Reshaped(V2):
+    def lam(self, x):
+        (B, T, _), H = x.shape, self.sizes[0]
+        flat = torch.sigmoid(self.lambda_proj(x)).flatten(1)
+        return flat.view(B, H, T).permute(0, 2, 1)
+
+
+class V2Cut(V2):
+    def lam(self, x):
+        return torch.tensor(super().lam(x).tolist(), dtype=x.dtype)
+
+
+class V2Channels(V2):
+    def merge(self, heads):
+        D = heads[0].shape[-1]
+        columns = [o[:, :, c] for c in range(D) for o in heads]
+        return torch.stack(columns, -1)
+
+
+class V2Unmixed(V2):
+    def merge(self, heads):
+        self.heads = super().merge(heads)
+        return self.heads
+
+    def forward(self, x):
+        super().forward(x)
+        return self.heads
+
+
 class V2Normed(V2):
     def finish(self, o):
         return o / torch.sqrt(torch.mean(o**2, -1, keepdim=True) + 1e-5)
@@ -223,6 +329,16 @@ WRONG = {
         "layer counted from one": Early,
         "product without a sum": Entries,
         "no lam_init": NoStart,
+        "starts uniform": Uniform,
+        "starts alike": Alike,
+        "starts too small": Small,
+        "no schedule": Deep,
+        "exponential of each product": Each,
+        "no exponential": Plain,
+        "one exponential": OneExp,
+        "exponentials added": Added,
+        "wrong partners": Partners,
+        "an axis left": Axis,
     },
     "5.2": {
         "reshaped only": lambda y, H: y.flatten(1).view(
@@ -240,6 +356,16 @@ WRONG = {
         "branch before head": lambda y, H: torch.stack(
             [loop_split(y, H, in_order)[:, :, j] for j in (0, 1)], 1
         ),
+        "tokens before branches": lambda y, H: y.view(
+            *y.shape[:2], H, 2, -1
+        ).transpose(1, 2),
+        "one axis for heads and branches": lambda y, H: torch.stack(
+            y.chunk(2 * H, -1), 1
+        ),
+        "tokens last": lambda y, H: y.mT.reshape(len(y), H, 2, -1, y.shape[1]),
+        "branches moved": lambda y, H: torch.stack(
+            y.view(*y.shape[:2], H, 2, -1).unbind(3), 1
+        ),
     },
     "5.3": {
         "single heads repeated": lambda k, H: loop_repeat(k, H, flat),
@@ -252,6 +378,19 @@ WRONG = {
         "first key head only": lambda k, H: torch.stack([k[:, 0]] * H, 1),
         "repeated H times": lambda k, H: torch.stack([k] * H, 2).flatten(1, 2),
         "not repeated": lambda k, H: k.clone(),
+        "no axis given": lambda k, H: torch.stack(
+            [k.flatten()] * (H // k.shape[1]), 1
+        ).flatten(),
+        "a float number of times": lambda k, H: torch.cat(
+            [k[:, h : h + 1] for h in range(k.shape[1]) for _ in range(H / 2)],
+            1,
+        ),
+        "batch repeated": lambda k, H: torch.stack(
+            [k] * (H // k.shape[1]), 1
+        ).flatten(0, 1),
+        "repeated Hkv times": lambda k, H: torch.stack(
+            [k] * k.shape[1], 2
+        ).flatten(1, 2),
     },
     "5.4": {
         "no sigmoid": V2Linear,
@@ -261,5 +400,10 @@ WRONG = {
         "heads merged unmoved": V2Unmoved,
         "not causal": V2All,
         "norm kept": V2Normed,
+        "lambda not transposed": V2Unturned,
+        "lambda reshaped": V2Reshaped,
+        "lambda cut from the graph": V2Cut,
+        "heads interleaved": V2Channels,
+        "no output matrix": V2Unmixed,
     },
 }

@@ -78,6 +78,52 @@ EXERCISE = Exercise(
                 (softmax(a) - lam * softmax(b)) / (1 - lam)
             ),
         ),
+        Mistake(
+            key="no keepdims",
+            diagnosis="The sum over a row has lost its axis, so NumPy lines "
+            "the sums up with the columns. Keep it: sum(-1, keepdims=True).",
+            wrong=lambda a, b, lam: (
+                np.exp(a) / np.exp(a).sum(-1)
+                - lam * np.exp(b) / np.exp(b).sum(-1)
+            ),
+        ),
+        Mistake(
+            key="no sum",
+            diagnosis="The exponentials are not divided by the sum of their "
+            "row, so these are no weights yet.",
+            wrong=lambda a, b, lam: np.exp(a) - lam * np.exp(b),
+        ),
+        Mistake(
+            key="added",
+            diagnosis="The second map is added. It is subtracted.",
+            wrong=lambda a, b, lam: softmax(a) + lam * softmax(b),
+        ),
+        Mistake(
+            key="branches swapped",
+            diagnosis="The branches are swapped: this is the second map minus "
+            "lam times the first.",
+            wrong=lambda a, b, lam: softmax(b) - lam * softmax(a),
+        ),
+        Mistake(
+            key="lam on the first",
+            diagnosis="lam multiplies the first map. It belongs to the "
+            "second.",
+            wrong=lambda a, b, lam: lam * softmax(a) - softmax(b),
+        ),
+        Mistake(
+            key="negative weights removed",
+            diagnosis="Negative weights are set to zero. They stay: a head "
+            "may subtract a value.",
+            wrong=lambda a, b, lam: np.maximum(
+                softmax(a) - lam * softmax(b), 0
+            ),
+        ),
+        Mistake(
+            key="a third softmax",
+            diagnosis="You take a softmax of the difference as well. The "
+            "difference is the result.",
+            wrong=lambda a, b, lam: softmax(softmax(a) - lam * softmax(b)),
+        ),
     ),
     hints=(
         "How many softmaxes does the formula have, and what is subtracted "

@@ -76,6 +76,63 @@ EXERCISE = Exercise(
                 np.exp(a * b).sum() - np.exp(c * d).sum() + lambda_init(n)
             ),
         ),
+        Mistake(
+            key="terms swapped",
+            diagnosis="The first exponential is taken from the second. It is "
+            "the other way round.",
+            wrong=lambda a, b, c, d, n: lam_of_layer(c, d, a, b, n),
+        ),
+        Mistake(
+            key="wrong partners",
+            diagnosis="The vectors have the wrong partners. The products are "
+            "lq1 with lk1, and lq2 with lk2.",
+            wrong=lambda a, b, c, d, n: lam_of_layer(a, c, b, d, n),
+            also=(lambda a, b, c, d, n: lam_of_layer(a, d, c, b, n),),
+        ),
+        Mistake(
+            key="one exponential",
+            diagnosis="You take one exponential of the difference. Each dot "
+            "product has its own, and then they are subtracted.",
+            wrong=lambda a, b, c, d, n: np.exp(a @ b - c @ d) + lambda_init(n),
+        ),
+        Mistake(
+            key="exponentials of the vectors",
+            diagnosis="You take exp of the vectors and multiply then. First "
+            "the dot product, then exp of that one number.",
+            wrong=lambda a, b, c, d, n: (
+                np.exp(a) @ np.exp(b) - np.exp(c) @ np.exp(d) + lambda_init(n)
+            ),
+        ),
+        Mistake(
+            key="lam_init subtracted",
+            diagnosis="lam_init is subtracted. It is added.",
+            wrong=lambda a, b, c, d, n: (
+                lam_of_layer(a, b, c, d, n) - 2 * lambda_init(n)
+            ),
+        ),
+        Mistake(
+            key="schedule rising",
+            diagnosis="The exponent of the schedule has lost its minus: "
+            "0.8 - 0.6 * exp(-0.3 * layer) stays below 0.8.",
+            wrong=lambda a, b, c, d, n: lam_of_layer(a, b, c, d, -n),
+        ),
+        Mistake(
+            key="no schedule",
+            diagnosis="lam_init is the same for every layer. It grows with "
+            "the layer: 0.8 - 0.6 * exp(-0.3 * layer).",
+            wrong=lambda a, b, c, d, n: (
+                lam_of_layer(a, b, c, d, n) - lambda_init(n) + 0.8
+            ),
+            also=(lambda a, b, c, d, n: lam_of_layer(a, b, c, d, 0),),
+        ),
+        Mistake(
+            key="product without a sum",
+            diagnosis="The vectors are multiplied entry by entry and not "
+            "added up, so D numbers come back. The dot product is one.",
+            wrong=lambda a, b, c, d, n: (
+                np.exp(a * b) - np.exp(c * d) + lambda_init(n)
+            ),
+        ),
     ),
     hints=(
         "Three terms. Which of them is a constant of the layer?",

@@ -39,6 +39,11 @@ def _norm_like(
     return (1 - lambda_init(layer)) * o / rms
 
 
+def _divided(o: np.ndarray, layer: int, size: np.ndarray) -> np.ndarray:
+    """The norm with another size to divide by."""
+    return (1 - lambda_init(layer)) * o / size
+
+
 EXERCISE = Exercise(
     id="3.5",
     cases=_cases,
@@ -102,6 +107,94 @@ EXERCISE = Exercise(
                 * o
                 / (np.sqrt((o**2).mean(-1, keepdims=True)) + 1e-5)
             ),
+        ),
+        Mistake(
+            key="no keepdims",
+            diagnosis="The mean over the last axis has lost that axis, so "
+            "the shapes no longer fit: mean(-1, keepdims=True).",
+            wrong=lambda o, n: _divided(o, n, np.sqrt((o**2).mean(-1) + 1e-5)),
+        ),
+        Mistake(
+            key="sum, not mean",
+            diagnosis="You add up the squares: then each head has length 1. "
+            "Take their mean.",
+            wrong=lambda o, n: _divided(
+                o, n, np.sqrt((o**2).sum(-1, keepdims=True) + 1e-5)
+            ),
+            also=(
+                lambda o, n: _divided(
+                    o, n, np.linalg.norm(o, axis=-1, keepdims=True) + 1e-5
+                ),
+                lambda o, n: _divided(
+                    o, n, np.linalg.norm(o, axis=-1, keepdims=True)
+                ),
+            ),
+        ),
+        Mistake(
+            key="no root",
+            diagnosis="You divide by the mean square. The root is missing.",
+            wrong=lambda o, n: _divided(
+                o, n, (o**2).mean(-1, keepdims=True) + 1e-5
+            ),
+        ),
+        Mistake(
+            key="standard deviation",
+            diagnosis="You divide by the standard deviation, which takes the "
+            "mean off first. The root mean square does not.",
+            wrong=lambda o, n: _divided(
+                o, n, np.sqrt(o.var(-1, keepdims=True) + 1e-5)
+            ),
+            also=(
+                lambda o, n: _divided(o, n, o.std(-1, keepdims=True) + 1e-5),
+                lambda o, n: _divided(o, n, o.std(-1, keepdims=True)),
+            ),
+        ),
+        Mistake(
+            key="wrong axis",
+            diagnosis="The mean runs over heads or tokens. It runs over the "
+            "channels of one head and one token: the last axis.",
+            wrong=lambda o, n: _norm_like(o, n, (0,)),
+            also=(lambda o, n: _norm_like(o, n, (1,)),),
+        ),
+        Mistake(
+            key="scale before the norm",
+            diagnosis="The factor is applied before the norm, which divides "
+            "it out again. It comes after.",
+            wrong=lambda o, n: (
+                normed_heads((1 - lambda_init(n)) * o, n)
+                / (1 - lambda_init(n))
+            ),
+        ),
+        Mistake(
+            key="another layer",
+            diagnosis="The factor is that of another layer: layers count "
+            "from 0 here, and 0.8 - 0.6 * exp(-0.3 * layer) takes layer as "
+            "it comes.",
+            wrong=lambda o, n: (
+                normed_heads(o, n)
+                * (1 - lambda_init(n + 1))
+                / (1 - lambda_init(n))
+            ),
+            also=(
+                lambda o, n: (
+                    normed_heads(o, n)
+                    * (0.2 + 0.6 * np.exp(-0.3 * (n - 1)))
+                    / (1 - lambda_init(n))
+                ),
+            ),
+        ),
+        Mistake(
+            key="mean before the square",
+            diagnosis="You square the mean. Take the mean of the squares.",
+            wrong=lambda o, n: _divided(
+                o, n, np.sqrt(o.mean(-1, keepdims=True) ** 2 + 1e-5)
+            ),
+        ),
+        Mistake(
+            key="divided by the factor",
+            diagnosis="You divide by 1 - lam_init. The norm is multiplied by "
+            "it.",
+            wrong=lambda o, n: normed_heads(o, n) / (1 - lambda_init(n)) ** 2,
         ),
     ),
     hints=(

@@ -51,6 +51,8 @@ def _head_like(
     columns: tuple[slice, slice] | None = None,
     width: float = 1.0,
     edge: int | None = 0,
+    weights: tuple[float, float] | None = None,
+    rescaled: bool = False,
 ) -> np.ndarray:
     """One head with something about it changed: the mistakes below."""
     T, D = len(x), Wq.shape[1] // 2
@@ -63,7 +65,41 @@ def _head_like(
             hidden = ~np.tril(np.ones((T, T), dtype=bool), edge)
             logits = np.where(hidden, -np.inf, logits)
         maps.append(softmax(logits))
-    return (maps[0] - lam * maps[1]) @ (x @ Wv)
+    w1, w2 = weights or (1, -lam)
+    A = w1 * maps[0] + w2 * maps[1]
+    if rescaled:
+        A = A / A.sum(-1, keepdims=True)
+    return A @ (x @ Wv)
+
+
+def _values_dealt_out(
+    x: np.ndarray,
+    Wq: np.ndarray,
+    Wk: np.ndarray,
+    Wv: np.ndarray,
+    lam: float,
+) -> np.ndarray:
+    D = Wv.shape[1] // 2
+    first = one_head(x, Wq, Wk, Wv[:, :D], 0.0)
+    return (
+        first
+        + one_head(x, Wq, Wk, Wv[:, D:], lam)
+        - one_head(x, Wq, Wk, Wv[:, D:], 0.0)
+    )
+
+
+def _values_joined(
+    x: np.ndarray,
+    Wq: np.ndarray,
+    Wk: np.ndarray,
+    Wv: np.ndarray,
+    lam: float,
+) -> np.ndarray:
+    D = Wv.shape[1] // 2
+    first = one_head(x, Wq, Wk, Wv[:, :D], 0.0)
+    second = one_head(x, Wq, Wk, Wv[:, D:], lam)
+    second -= one_head(x, Wq, Wk, Wv[:, D:], 0.0)
+    return np.concatenate([first, second], -1)
 
 
 def _one_softmax(
@@ -143,10 +179,75 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="values split",
-            diagnosis="The values are cut in half and only D columns come "
-            "back. Both maps read the same v, 2D wide.",
+            diagnosis="The values are cut in half. Both maps read the same "
+            "v, 2D wide.",
             wrong=lambda x, Wq, Wk, Wv, lam: one_head(
                 x, Wq, Wk, Wv[:, : Wv.shape[1] // 2], lam
+            ),
+            also=(_values_dealt_out, _values_joined),
+        ),
+        Mistake(
+            key="scaled twice",
+            diagnosis="The scores are divided by sqrt(D) twice. "
+            "attention_map has done it already.",
+            wrong=lambda x, Wq, *a: _head_like(
+                x, Wq, *a, width=Wq.shape[1] / 2
+            ),
+        ),
+        Mistake(
+            key="no scale",
+            diagnosis="The scores are not scaled. Divide them by sqrt(D), "
+            "the width of one branch.",
+            wrong=lambda x, Wq, *a: _head_like(
+                x, Wq, *a, width=2 / Wq.shape[1]
+            ),
+        ),
+        Mistake(
+            key="added",
+            diagnosis="The second map is added. It is subtracted.",
+            wrong=lambda *a: _head_like(*a, weights=(1, a[-1])),
+        ),
+        Mistake(
+            key="lam on the first",
+            diagnosis="lam multiplies the first map. It belongs to the "
+            "second.",
+            wrong=lambda *a: _head_like(*a, weights=(a[-1], -1)),
+        ),
+        Mistake(
+            key="rows rescaled",
+            diagnosis="You divide the rows of the difference by their sum. "
+            "They are left as they are and sum to 1 - lam.",
+            wrong=lambda *a: _head_like(*a, rescaled=True),
+        ),
+        Mistake(
+            key="one wide map",
+            diagnosis="One map is made of all 2D columns, and nothing is "
+            "subtracted. Cut queries and keys into branches first.",
+            wrong=lambda x, Wq, Wk, Wv, lam: (
+                attention_map(x @ Wq, x @ Wk) @ (x @ Wv)
+            ),
+        ),
+        Mistake(
+            key="one branch's keys twice",
+            diagnosis="Both maps use the same keys, or the same queries. In "
+            "V1 each branch has its own queries and its own keys.",
+            wrong=lambda x, Wq, Wk, Wv, lam: one_head(
+                x, Wq, np.tile(Wk[:, : Wk.shape[1] // 2], 2), Wv, lam
+            ),
+            also=(
+                lambda x, Wq, Wk, Wv, lam: one_head(
+                    x, np.tile(Wq[:, : Wq.shape[1] // 2], 2), Wk, Wv, lam
+                ),
+            ),
+        ),
+        Mistake(
+            key="map returned",
+            diagnosis="The map (T, T) comes back. The head's output is the "
+            "map times the values, (T, 2D).",
+            wrong=lambda x, Wq, Wk, Wv, lam: (
+                attention_map(*(np.split(x @ W, 2, -1)[0] for W in (Wq, Wk)))
+                - lam
+                * attention_map(*(np.split(x @ W, 2, -1)[1] for W in (Wq, Wk)))
             ),
         ),
     ),

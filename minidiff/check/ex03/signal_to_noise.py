@@ -69,6 +69,37 @@ EXERCISE = Exercise(
                 abs(w[i]) / np.sqrt((np.delete(w, i) ** 2).mean())
             ),
         ),
+        Mistake(
+            key="needle always key 0",
+            diagnosis="Key 0 is taken as the needle. Its index is given: "
+            "weights[needle].",
+            wrong=lambda w, i: signal_to_noise(w, 0),
+        ),
+        Mistake(
+            key="squared",
+            diagnosis="This is the square of the ratio: squares on both "
+            "sides of the line, and no root.",
+            wrong=lambda w, i: signal_to_noise(w, i) ** 2,
+        ),
+        Mistake(
+            key="standard deviation",
+            diagnosis="You divide by the standard deviation of the other "
+            "weights. It takes their mean off; here equal weights are noise "
+            "too: square, sum, root.",
+            wrong=lambda w, i: abs(w[i]) / np.delete(w, i).std(),
+        ),
+        Mistake(
+            key="share",
+            diagnosis="This is the needle's share of all absolute weights. "
+            "Here noise adds like squares, and the needle is not part of it.",
+            wrong=lambda w, i: abs(w[i]) / np.abs(w).sum(),
+        ),
+        Mistake(
+            key="upside down",
+            diagnosis="This is noise over signal. Signal over noise is "
+            "wanted.",
+            wrong=lambda w, i: 1 / signal_to_noise(w, i),
+        ),
     ),
     hints=(
         "Each other key adds its weight times an independent random value. "

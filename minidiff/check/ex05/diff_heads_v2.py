@@ -21,12 +21,16 @@ class DiffHeadsV2(nn.Module):
         self.lambda_proj = nn.Linear(E, H, bias=False)
         self.out_proj = nn.Linear(H * self.D, E, bias=False)
 
+    def split(self, y: Tensor, *shape: int) -> Tensor:
+        """Cut the last axis of y (B, T, n) into shape; tokens to axis -2."""
+        return y.unflatten(-1, shape).movedim(1, -2)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, T, E) for x (B, T, E)."""
         H, Hkv, D = self.H, self.Hkv, self.D
-        q = self.q_proj(x).unflatten(-1, (H, 2, D)).movedim(1, -2)
-        k = self.k_proj(x).unflatten(-1, (Hkv, 1, D)).movedim(1, -2)
-        v = self.v_proj(x).unflatten(-1, (Hkv, D)).movedim(1, -2)
+        q = self.split(self.q_proj(x), H, 2, D)
+        k = self.split(self.k_proj(x), Hkv, 1, D)
+        v = self.split(self.v_proj(x), Hkv, D)
         lam = self.lambda_proj(x).sigmoid().transpose(1, 2)  # (B, H, T)
         heads = diff_attention(q, k, v, lam)  # (B, H, T, D)
         return self.out_proj(heads.transpose(1, 2).flatten(2))
@@ -89,10 +93,10 @@ class _Wrong(DiffHeadsV2):
     options: dict[str, object] = {}  # noqa: RUF012
 
     def queries(self, y: Tensor) -> Tensor:
-        return y.unflatten(-1, (self.H, 2, self.D)).movedim(1, -2)
+        return self.split(y, self.H, 2, self.D)
 
     def keys(self, y: Tensor) -> Tensor:
-        return y.unflatten(-1, (self.Hkv, 1, self.D)).movedim(1, -2)
+        return self.split(y, self.Hkv, 1, self.D)
 
     def lam(self, y: Tensor) -> Tensor:
         return y.sigmoid().transpose(1, 2)
@@ -140,6 +144,34 @@ class _Everything(_Wrong):
 
 class _Normed(_Wrong):
     options = {"norm_scale": 1.0}  # noqa: RUF012
+
+
+class _NotTransposed(_Wrong):
+    def lam(self, y: Tensor) -> Tensor:
+        return y.sigmoid()
+
+
+class _Reshaped(_Wrong):
+    def lam(self, y: Tensor) -> Tensor:
+        return y.sigmoid().reshape(len(y), self.H, -1)
+
+
+class _Cut(_Wrong):
+    def lam(self, y: Tensor) -> Tensor:
+        return super().lam(y).detach()
+
+
+class _Interleaved(_Wrong):
+    def merge(self, heads: Tensor) -> Tensor:
+        return heads.movedim(1, -1).flatten(2)
+
+
+class _Unmixed(_Wrong):
+    def forward(self, x: Tensor) -> Tensor:
+        self.out_proj, kept = nn.Identity(), self.out_proj
+        out = super().forward(x)
+        self.out_proj = kept
+        return out
 
 
 EXERCISE = Exercise(
@@ -191,13 +223,45 @@ EXERCISE = Exercise(
             "norm: leave norm_scale alone.",
             wrong=_Normed,
         ),
+        Mistake(
+            key="lambda not transposed",
+            diagnosis="lambda is (B, T, H), as lambda_proj gives it. The "
+            "operator wants (B, H, T).",
+            wrong=_NotTransposed,
+        ),
+        Mistake(
+            key="lambda cut from the graph",
+            diagnosis="The output is right, but no gradient reaches "
+            "lambda_proj: .detach(), .item() and torch.tensor leave autograd "
+            "behind.",
+            wrong=_Cut,
+        ),
+        Mistake(
+            key="heads interleaved",
+            diagnosis="The heads are merged channel by channel: (B, T, D, H) "
+            "was flattened. Whole heads stand side by side: (B, T, H, D).",
+            wrong=_Interleaved,
+        ),
+        Mistake(
+            key="no output matrix",
+            diagnosis="The merged heads come back as they are. out_proj "
+            "takes them to width E.",
+            wrong=_Unmixed,
+        ),
+        Mistake(
+            key="lambda reshaped",
+            diagnosis="lambda_proj gives (B, T, H), and a reshape to "
+            "(B, H, T) mixes tokens with heads. Swap the axes: "
+            "transpose(1, 2).",
+            wrong=_Reshaped,
+        ),
     ),
     hints=(
         "Five steps: queries, keys and values, lambda, the operator, the "
         "merge. Write the shape of each beside it.",
-        "Cut the query columns into (H, 2, D), the key columns into "
-        "(Hkv, 1, D), the value columns into (Hkv, D), and move the tokens' "
-        "axis to -2. lambda must be (B, H, T).",
+        "Split the query columns into (H, 2, D), the key columns into "
+        "(Hkv, 1, D), the value columns into (Hkv, D). lambda must be "
+        "(B, H, T).",
         "lam = self.lambda_proj(x).sigmoid().transpose(1, 2); heads = "
         "diff_attention(q, k, v, lam); then "
         "self.out_proj(heads.transpose(1, 2).flatten(2)).",

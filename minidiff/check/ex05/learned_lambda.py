@@ -50,8 +50,9 @@ def _run(
         return sum(p.numel() for p in module.parameters())
     held = [getattr(module, name) for name in NAMES]
     if what == "start":
-        spread = torch.stack([x.detach().std() for x in held])
-        return (100 * spread).round() / 100
+        start = torch.stack([x.detach() for x in held])
+        sizes = start.std(-1), start.square().mean(-1).sqrt()
+        return (100 * torch.stack(sizes)).round() / 100
     for x, vector in zip(held, vectors, strict=True):
         x.data.copy_(vector)
     lam = module()
@@ -83,7 +84,7 @@ def _cases() -> list[Case]:
     )
     cases.append(
         Case(
-            name="spread of each vector at the start, D = 5000",
+            name="at the start, D = 5000: each vector's spread and size",
             args=("start", 5000, 0),
         )
     )
@@ -92,7 +93,7 @@ def _cases() -> list[Case]:
 
 def _like(
     *,
-    std: float = 0.1,
+    draw: Callable[[int], Tensor] = lambda D: 0.1 * torch.randn(D),
     hold: Callable[[Tensor], Tensor] = nn.Parameter,
     late: int = 0,
     learn_start: bool = False,
@@ -104,7 +105,7 @@ def _like(
         def __init__(self, D: int, layer: int) -> None:
             super().__init__()
             for name in NAMES:
-                setattr(self, name, hold(std * torch.randn(D)))
+                setattr(self, name, hold(draw(D)))
             start = lambda_init(layer - late)
             self.start = (
                 nn.Parameter(torch.tensor(start)) if learn_start else start
@@ -132,19 +133,23 @@ EXERCISE = Exercise(
             "parameters and nothing would be learned. Wrap each in "
             "nn.Parameter.",
             wrong=_like(hold=lambda x: x),
+            also=(
+                _like(hold=lambda x: x.requires_grad_()),
+                _like(hold=lambda x: x.requires_grad_(), draw=torch.randn),
+            ),
         ),
         Mistake(
             key="starts too large",
             diagnosis="The vectors start with standard deviation 1. They "
             "are to start at 0.1, or lambda begins anywhere.",
-            wrong=_like(std=1.0),
+            wrong=_like(draw=torch.randn),
         ),
         Mistake(
             key="starts at zero",
             diagnosis="All four vectors start at zero. The gradient of each "
             "is a multiple of its partner, so it is zero too, and lambda "
             "would never move.",
-            wrong=_like(std=0.0),
+            wrong=_like(draw=torch.zeros),
         ),
         Mistake(
             key="cut from the graph",
@@ -193,6 +198,107 @@ EXERCISE = Exercise(
             wrong=_like(
                 value=lambda q1, k1, q2, k2, start: (
                     (q1 @ k1).exp() - (q2 @ k2).exp()
+                )
+            ),
+        ),
+        Mistake(
+            key="starts uniform",
+            diagnosis="The vectors start with numbers that are never "
+            "negative: torch.rand is uniform. Normal numbers come from "
+            "torch.randn.",
+            wrong=_like(draw=lambda D: 0.1 * torch.rand(D)),
+            also=(_like(draw=torch.rand),),
+        ),
+        Mistake(
+            key="starts alike",
+            diagnosis="All entries start at 0.1. They are to be random, with "
+            "standard deviation 0.1; equal vectors would learn in step.",
+            wrong=_like(draw=lambda D: torch.full((D,), 0.1)),
+        ),
+        Mistake(
+            key="no exponential",
+            diagnosis="The dot products are used as they are. Each goes "
+            "through exp first.",
+            wrong=_like(
+                value=lambda q1, k1, q2, k2, start: q1 @ k1 - q2 @ k2 + start
+            ),
+        ),
+        Mistake(
+            key="one exponential",
+            diagnosis="You take one exponential of the difference. Each dot "
+            "product has its own, and then they are subtracted.",
+            wrong=_like(
+                value=lambda q1, k1, q2, k2, start: (
+                    (q1 @ k1 - q2 @ k2).exp() + start
+                )
+            ),
+        ),
+        Mistake(
+            key="exponentials added",
+            diagnosis="The second exponential is added. It is subtracted.",
+            wrong=_like(
+                value=lambda q1, k1, q2, k2, start: (
+                    (q1 @ k1).exp() + (q2 @ k2).exp() + start
+                )
+            ),
+        ),
+        Mistake(
+            key="wrong partners",
+            diagnosis="The vectors have the wrong partners. The products are "
+            "lambda_q1 with lambda_k1, and lambda_q2 with lambda_k2.",
+            wrong=_like(
+                value=lambda q1, k1, q2, k2, start: (
+                    (q1 @ q2).exp() - (k1 @ k2).exp() + start
+                )
+            ),
+            also=(
+                _like(
+                    value=lambda q1, k1, q2, k2, start: (
+                        (q1 @ k2).exp() - (q2 @ k1).exp() + start
+                    )
+                ),
+            ),
+        ),
+        Mistake(
+            key="an axis left",
+            diagnosis="lambda comes out with shape (1,). It is one number "
+            "for the layer, 0-d.",
+            wrong=_like(
+                value=lambda q1, k1, q2, k2, start: (
+                    (q1 @ k1).exp() - (q2 @ k2).exp() + start
+                ).reshape(1)
+            ),
+        ),
+        Mistake(
+            key="starts too small",
+            diagnosis="The vectors start with standard deviation 0.01. That "
+            "is the square of the 0.1 they are to have.",
+            wrong=_like(draw=lambda D: 0.01 * torch.randn(D)),
+        ),
+        Mistake(
+            key="no schedule",
+            diagnosis="lam_init is the same for every layer. It depends on "
+            "the layer: lambda_init(layer).",
+            wrong=_like(
+                value=lambda q1, k1, q2, k2, start: (
+                    (q1 @ k1).exp() - (q2 @ k2).exp() + 0.8
+                )
+            ),
+            also=(
+                _like(
+                    value=lambda q1, k1, q2, k2, start: (
+                        (q1 @ k1).exp() - (q2 @ k2).exp() + 0.2
+                    )
+                ),
+            ),
+        ),
+        Mistake(
+            key="exponential of each product",
+            diagnosis="You take exp of every product and then sum. Sum "
+            "first, the dot product, then one exp.",
+            wrong=_like(
+                value=lambda q1, k1, q2, k2, start: (
+                    (q1 * k1).exp().sum() - (q2 * k2).exp().sum() + start
                 )
             ),
         ),

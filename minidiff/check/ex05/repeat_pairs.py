@@ -79,6 +79,36 @@ EXERCISE = Exercise(
             "H / Hkv times.",
             wrong=lambda k, H: k * 1,
         ),
+        Mistake(
+            key="no axis given",
+            diagnosis="Without dim, repeat_interleave makes one long row and "
+            "repeats single numbers. Name the axis of the pairs.",
+            wrong=lambda k, H: k.repeat_interleave(H // k.shape[1]),
+            also=(
+                lambda k, H: k.repeat_interleave(H // k.shape[1]).reshape(
+                    k.shape[0], H, 2, *k.shape[3:]
+                ),
+            ),
+        ),
+        Mistake(
+            key="batch repeated",
+            diagnosis="The batch gets longer: that is axis 0. The pairs are "
+            "on axis 1.",
+            wrong=lambda k, H: k.repeat_interleave(H // k.shape[1], 0),
+            also=(lambda k, H: k.repeat(H // k.shape[1], 1, 1, 1, 1),),
+        ),
+        Mistake(
+            key="repeated Hkv times",
+            diagnosis="Each pair appears Hkv times. H are wanted in all, so "
+            "each appears H / Hkv times.",
+            wrong=lambda k, H: k.repeat_interleave(k.shape[1], 1),
+        ),
+        Mistake(
+            key="a float number of times",
+            diagnosis="PyTorch wants a whole number of copies. In Python "
+            "H / Hkv is a float, also where it comes out even: use //.",
+            wrong=lambda k, H: k.repeat_interleave(H / k.shape[1], 1),
+        ),
     ),
     hints=(
         "Which axis counts the pairs? Only that one gets longer.",

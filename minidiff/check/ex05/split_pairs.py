@@ -46,6 +46,11 @@ EXERCISE = Exercise(
             wrong=lambda y, H: y.reshape(
                 y.shape[0], H, 2, y.shape[1], _width(y, H)
             ),
+            also=(
+                lambda y, H: y.reshape(
+                    y.shape[0], H, y.shape[1], 2, _width(y, H)
+                ).transpose(2, 3),
+            ),
         ),
         Mistake(
             key="halves of the columns",
@@ -76,6 +81,32 @@ EXERCISE = Exercise(
             diagnosis="The result is (B, 2, H, T, D). Heads come first, then "
             "the branches of each head.",
             wrong=lambda y, H: split_pairs(y, H).transpose(1, 2),
+        ),
+        Mistake(
+            key="tokens before branches",
+            diagnosis="The result is (B, H, T, 2, D): tokens and heads have "
+            "changed places. The tokens go further, behind the branches.",
+            wrong=lambda y, H: split_pairs(y, H).transpose(2, 3),
+        ),
+        Mistake(
+            key="tokens last",
+            diagnosis="The result is (B, H, 2, D, T). The width stays last, "
+            "the tokens come before it: axis -2.",
+            wrong=lambda y, H: split_pairs(y, H).transpose(3, 4),
+        ),
+        Mistake(
+            key="branches moved",
+            diagnosis="The result is (B, 2, T, H, D): the branches were "
+            "moved to the front. Move the tokens: axis 1 to -2.",
+            wrong=lambda y, H: y.unflatten(-1, (H, 2, _width(y, H))).movedim(
+                -2, 1
+            ),
+        ),
+        Mistake(
+            key="one axis for heads and branches",
+            diagnosis="Heads and branches share one axis: (B, 2 H, T, D). Cut "
+            "the columns into three: (H, 2, D).",
+            wrong=lambda y, H: split_pairs(y, H).flatten(1, 2),
         ),
     ),
     hints=(
