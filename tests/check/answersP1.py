@@ -193,123 +193,34 @@ def last_block(q, blocks, S):
     return out, lse
 
 
+def at_once(
+    q, blocks, S, *,
+    start=lambda i, n, done: done, reach=1, shift=True, divide=True,
+):  # fmt: skip
+    """Copies of all blocks, one map; a row without keys becomes NaN."""
+    T, D = q.shape
+    keys, values, seen, done = [], [], [], 0
+    for i, (k, v) in enumerate(blocks):
+        keys.append(k.copy())
+        values.append(v.copy())
+        first = start(i, len(k), done)
+        seen += [np.tri(T, len(k), S - T - 1 + reach - first) > 0]
+        done += len(k)
+    s = q @ np.vstack(keys).T / D**0.5
+    s[~np.hstack(seen)] = -np.inf
+    top = s.max(1, keepdims=True) if shift else np.zeros((T, 1))
+    e = np.exp(s - top)
+    z = e.sum(1, keepdims=True)
+    u = e @ np.vstack(values)
+    return u / z if divide else u, (top + np.log(z))[:, 0]
+
+
 def joined(q, blocks, S):
     blocks = list(blocks)
     return rows(q, [tuple(np.vstack(x) for x in zip(*blocks, strict=True))], S)
 
 
 # P1.4 --------------------------------------------------------------------
-
-
-def branches(q1, q2, blocks, lam, *, root=None, keep=True):
-    """Two dictionaries of running numbers, one key at a time."""
-    root = root or math.sqrt(len(q1))
-    state = [{"m": -math.inf, "z": 0.0, "u": 0.0} for _ in range(2)]
-    for k1, k2, v in blocks:
-        for x1, x2, y in zip(k1, k2, v.copy(), strict=True):
-            for one, s in zip(state, (q1 @ x1, q2 @ x2), strict=True):
-                s = s / root
-                new = max(one["m"], s)
-                f, e = math.exp(one["m"] - new), math.exp(s - new)
-                one["z"] = one["z"] * f + e
-                one["u"] = one["u"] * (f if keep else 1) + e * y
-                one["m"] = new
-    return state
-
-
-def difference(q1, q2, blocks, lam):
-    a, b = branches(q1, q2, blocks, lam)
-    return a["u"] / a["z"] - b["u"] * (lam / b["z"])
-
-
-def block_state(q1, q2, blocks, lam):
-    """Yields scores of both branches and v, a block at a time."""
-    for k1, k2, v in blocks:
-        yield k1 @ q1 / len(q1) ** 0.5, k2 @ q2 / len(q2) ** 0.5, v
-
-
-def unscaled_vectors(q1, q2, blocks, lam):
-    m, z, u = [-np.inf, -np.inf], [0, 0], [0, 0]
-    for s1, s2, v in block_state(q1, q2, blocks, lam):
-        for i, s in enumerate((s1, s2)):
-            top = max(m[i], np.max(s))
-            z[i] = z[i] * np.exp(m[i] - top) + np.sum(np.exp(s - top))
-            u[i] = u[i] + np.sum(np.exp(s - top)[:, None] * v, 0)
-            m[i] = top
-    return u[0] / z[0] - lam * (u[1] / z[1])
-
-
-def common_maximum(q1, q2, blocks, lam):
-    m, z1, z2, u1, u2 = -np.inf, 0.0, 0.0, 0.0, 0.0
-    for s1, s2, v in block_state(q1, q2, blocks, lam):
-        new = max(m, *s1, *s2)
-        f, e1, e2 = np.exp(m - new), np.exp(s1 - new), np.exp(s2 - new)
-        z1, z2 = f * z1 + e1.sum(), f * z2 + e2.sum()
-        u1, u2, m = f * u1 + e1 @ v, f * u2 + e2 @ v, new
-    return u1 / z1 - lam * u2 / z2
-
-
-def one_sum(q1, q2, blocks, lam):
-    """Signed exponentials in one accumulator, one maximum for all."""
-    m, z, u = -np.inf, 0.0, 0.0
-    for s1, s2, v in block_state(q1, q2, blocks, lam):
-        new = max(m, s1.max(), s2.max())
-        e = np.exp(s1 - new) - lam * np.exp(s2 - new)
-        f = np.exp(m - new)
-        m, z, u = new, f * z + e.sum(), f * u + e @ v
-    return u / z
-
-
-def first_sum(q1, q2, blocks, lam):
-    a, b = branches(q1, q2, blocks, lam)
-    return (a["u"] - lam * b["u"]) / a["z"]
-
-
-def soft(x):
-    return np.exp(x - x.max()) / np.exp(x - x.max()).sum()
-
-
-def sum_of_blocks(q1, q2, blocks, lam):
-    out = 0.0
-    for s1, s2, v in block_state(q1, q2, blocks, lam):
-        out = out + soft(s1) @ v - lam * soft(s2) @ v
-    return out
-
-
-def sums_so_far(q1, q2, blocks, lam):
-    seen1, seen2, out = [], [], 0.0
-    for s1, s2, v in block_state(q1, q2, blocks, lam):
-        seen1 += s1.tolist()
-        seen2 += s2.tolist()
-        n = len(s1)
-        w1, w2 = soft(np.array(seen1))[-n:], soft(np.array(seen2))[-n:]
-        out = out + (w1 - lam * w2) @ v
-    return out
-
-
-def one_shrink(q1, q2, blocks, lam):
-    seen1, seen2, out = [], [], 0.0
-    for s1, s2, v in block_state(q1, q2, blocks, lam):
-        seen1 += s1.tolist()
-        seen2 += s2.tolist()
-        n = len(s1)
-        w1, w2 = soft(np.array(seen1)), soft(np.array(seen2))
-        out = out * w1[:-n].sum() + (w1[-n:] - lam * w2[-n:]) @ v
-    return out
-
-
-def scores_first(q1, q2, blocks, lam):
-    joint = np.concatenate([q1, -lam * q2])
-    z, u, m = 0.0, 0.0, -np.inf
-    for k1, k2, v in blocks:
-        s = np.concatenate([k1, k2], 1) @ joint / len(q1) ** 0.5
-        new = np.maximum(m, s.max())
-        w, f = np.exp(s - new), np.exp(m - new)
-        z, u, m = f * z + w.sum(), f * u + w @ v, new
-    return u / z
-
-
-# P1.5 --------------------------------------------------------------------
 
 
 def others(A, needle):
@@ -345,30 +256,44 @@ def centred(A1, A2, needle):
     return -y / x
 
 
+def plus_b(A1, A2, needle):
+    """The best lambda for a needle of which branch 2 has -b."""
+    X = np.stack([others(A1, needle), others(A2, needle)])
+    M = np.einsum("ins,jns->ij", X, X)
+    signal = [A1[:, needle].sum(), -A2[:, needle].sum()]
+    first, second = np.linalg.solve(M, signal)
+    return -second / first
+
+
 def correlation(A1, A2, needle):
     x, y = others(A1, needle).ravel(), others(A2, needle).ravel()
     return x @ y / np.linalg.norm(x) / np.linalg.norm(y)
 
 
-# P1.6 --------------------------------------------------------------------
+# P1.5 --------------------------------------------------------------------
+
+
+def soft(x):
+    return np.exp(x - x.max()) / np.exp(x - x.max()).sum()
 
 
 def entries(
     q, k, v, lse, delta, dout, block, *,
-    see=None, minus=None, power=1, dq_last=False,
+    see=None, minus=None, power=1, dq_last=False, root=None,
 ):  # fmt: skip
     """One entry of the map at a time."""
     (T, D), S = q.shape, len(k)
     see = see or (lambda t, s: s <= t + S - T)
     minus = minus or (lambda t, s: delta[t])
-    root = math.sqrt(D) ** power
+    inner = root or math.sqrt(D)
+    outer = math.sqrt(D) ** power
     dq, dk, dv = 0 * q, 0 * k, 0 * v
     for t in range(T):
         for s in range(S):
             if not see(t, s):
                 continue
-            a = math.exp(q[t] @ k[s] / math.sqrt(D) - lse[t])
-            d = a * (dout[t] @ v[s] - minus(t, s)) / root
+            a = math.exp(q[t] @ k[s] / inner - lse[t])
+            d = a * (dout[t] @ v[s] - minus(t, s)) / outer
             if not dq_last or s >= (S - 1) // block * block:
                 dq[t] += d * k[s]
             dk[s] += d * q[t]
@@ -409,9 +334,8 @@ RIGHT = {
     "P1.1": first_then_rest,
     "P1.2": by_logs,
     "P1.3": rows,
-    "P1.4": difference,
-    "P1.5": matched_filter,
-    "P1.6": entries,
+    "P1.4": matched_filter,
+    "P1.5": entries,
 }
 
 WRONG = {
@@ -426,6 +350,14 @@ WRONG = {
             lambda m, z, top, terms: (
                 top,
                 z * np.exp(m - top) + terms(top),
+            ),
+        ),
+        "only blocks with a new maximum": lambda b: scan(
+            b,
+            lambda m, z, top, terms: (
+                two_cases(m, z * np.exp(m - top), top, terms)
+                if top > m
+                else (m, z)
             ),
         ),
         "starts at zero": lambda b: scan(
@@ -467,6 +399,9 @@ WRONG = {
             a[1] / np.exp(b[0] - a[0]) + b[1],
             a[2] / np.exp(b[0] - a[0]) + b[2],
         ),
+        "one part without keys": lambda a, b: (
+            by_logs(a, b) if a[1] * b[1] else (-math.inf, 0, 0 * b[2])
+        ),
         "rescaled the wrong way": lambda a, b: pair(
             a, b, lambda x, m: np.exp(m - x)
         ),
@@ -483,13 +418,19 @@ WRONG = {
         "mask of each block alone": lambda q, b, S: rows(
             q, b, S, see=lambda t, start: start + t + S - len(q) + 1
         ),
+        "start from the last block's length": lambda q, b, S: at_once(
+            q, b, S, start=lambda i, n, done: i * n
+        ),
         "mask aligned to the start": lambda q, b, S: rows(
             q, b, S, see=lambda t, start: t + 1
         ),
         "mask off by one": lambda q, b, S: rows(
             q, b, S, see=lambda t, start: t + S - len(q) + 2
         ),
+        "own key hidden": lambda q, b, S: at_once(q, b, S, reach=0),
         "no mask": lambda q, b, S: rows(q, b, S, see=lambda t, start: S),
+        "no maximum": lambda q, b, S: at_once(q, b, S, shift=False),
+        "never divided": lambda q, b, S: at_once(q, b, S, divide=False),
         "hidden keys score zero": zero_scores,
         "maximum not kept": last_block,
         "vector not rescaled": lambda q, b, S: block_rows(
@@ -505,24 +446,6 @@ WRONG = {
         "blocks kept": joined,
     },
     "P1.4": {
-        "one maximum for both": common_maximum,
-        "one sum for both": one_sum,
-        "divided by the first sum": first_sum,
-        "a difference for each block": sum_of_blocks,
-        "last block only": lambda q1, q2, b, lam: [
-            soft(s1) @ v - lam * soft(s2) @ v
-            for s1, s2, v in block_state(q1, q2, b, lam)
-        ][-1],
-        "provisional weights": sums_so_far,
-        "one factor for both": one_shrink,
-        "before the softmax": scores_first,
-        "lam dropped": lambda q1, q2, b, lam: difference(q1, q2, b, 1),
-        "vectors not rescaled": unscaled_vectors,
-        "scale by 2D": lambda q1, q2, b, lam: difference(
-            q1 / 2**0.5, q2 / 2**0.5, b, lam
-        ),
-    },
-    "P1.5": {
         "noise alone": regression,
         "needle in the noise": with_needle,
         "mean subtracted": centred,
@@ -533,11 +456,16 @@ WRONG = {
             / len(A1)
         ),
         "correlation": correlation,
+        "rows averaged first": lambda A1, A2, i: matched_filter(
+            *(np.mean(A, 0, keepdims=True) for A in (A1, A2)), i
+        ),
+        "no signal left": lambda A1, A2, i: A1[:, i].sum() / A2[:, i].sum(),
+        "sign of the terms with b": plus_b,
         "one minus the needle": lambda A1, A2, i: np.mean(
             A1.sum(1) - A1[:, i]
         ),
     },
-    "P1.6": {
+    "P1.5": {
         "delta missing": lambda *a: entries(*a, minus=lambda t, s: 0),
         "delta of the block": block_delta,
         "delta added": lambda q, k, v, lse, delta, *a: entries(
@@ -546,6 +474,8 @@ WRONG = {
         "a softmax for each block": block_softmax,
         "dq overwritten": lambda *a: entries(*a, dq_last=True),
         "scale forgotten": lambda *a: entries(*a, power=0),
+        "scores not scaled": lambda *a: entries(*a, root=1),
+        "order swapped": lambda *a: tuple(entries(*a)[i] for i in (1, 0, 2)),
         "scale in one place only": lambda q, *a: (
             lambda dq, dk, dv: (dq * q.shape[1] ** 0.5, dk, dv)
         )(*entries(q, *a)),

@@ -53,7 +53,7 @@ def test_a_problem_set(tmp_path, capsys):
     assert teacher.main([path]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0][1:4] == ["3.1", "P1.1", "P1.2"]
-    assert lines[1] == [path.name, "-", "-", "yes", "?", "?", "?", "?"]
+    assert lines[1] == [path.name, "-", "-", "yes", "?", "?", "?"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from minidiff.check.exP1 import (
     best_lam,
     branch_backward,
     merge,
-    one_pass,
     running_sum,
     streamed_branch,
 )
@@ -13,7 +12,6 @@ EXERCISES = (
     running_sum.EXERCISE,
     merge.EXERCISE,
     streamed_branch.EXERCISE,
-    one_pass.EXERCISE,
     best_lam.EXERCISE,
     branch_backward.EXERCISE,
 )

@@ -1,4 +1,4 @@
-"""Problem P1.5: the best lambda in closed form."""
+"""Problem P1.4: the best lambda in closed form."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from minidiff.reference import softmax
 
 
 def best_lam(A1: np.ndarray, A2: np.ndarray, needle: int) -> float:
-    """Return the lambda at which the ratio R of equation P1.5 is largest.
+    """Return the lambda at which the ratio R of equation P1.4 is largest.
 
     A1, A2 (N, S): N pairs of rows of weights; needle: the index of the key
     we want, the same in all rows.
@@ -70,6 +70,19 @@ def _peak(a: float, b: float, n11: float, n12: float, n22: float) -> float:
     return (a * n12 - b * n11) / (a * n22 - b * n12)
 
 
+def _by_sign(
+    above: int, below: int
+) -> Callable[[float, float, float, float, float], float]:
+    """The formula with the signs of the terms that hold b."""
+    return lambda a, b, n11, n12, n22: (
+        (a * n12 + above * b * n11) / (a * n22 + below * b * n12)
+    )
+
+
+def _mean_rows(A1: np.ndarray, A2: np.ndarray, needle: int) -> Any:
+    return best_lam(A1.mean(0)[None], A2.mean(0)[None], needle)
+
+
 def _with(
     formula: Callable[..., float], **options: bool
 ) -> Callable[..., float]:
@@ -86,7 +99,7 @@ def _each_row(A1: np.ndarray, A2: np.ndarray, needle: int) -> Any:
 
 
 EXERCISE = Exercise(
-    id="P1.5",
+    id="P1.4",
     cases=_cases,
     solution=best_lam,
     mistakes=(
@@ -106,7 +119,7 @@ EXERCISE = Exercise(
         Mistake(
             key="mean subtracted",
             diagnosis="You subtract the mean weight before you square. The "
-            "noise of equation P1.5 is the bare sum of squares: a constant "
+            "noise of equation P1.4 is the bare sum of squares: a constant "
             "weight on useless keys is noise as well.",
             wrong=_with(_peak, centred=True),
             also=(
@@ -135,6 +148,27 @@ EXERCISE = Exercise(
             wrong=_each_row,
         ),
         Mistake(
+            key="rows averaged first",
+            diagnosis="You average the rows and then multiply. Noise "
+            "averages out of a mean row: multiply in each row, sum over its "
+            "keys, then average.",
+            wrong=_mean_rows,
+        ),
+        Mistake(
+            key="no signal left",
+            diagnosis="This is a / b, where the signal a - lam b is zero: "
+            "the smallest R, not the largest. The factor a - lam b cancels; "
+            "the answer is the zero of what is left.",
+            wrong=_with(lambda a, b, n11, n12, n22: a / b),
+        ),
+        Mistake(
+            key="sign of the terms with b",
+            diagnosis="A term with b has the wrong sign. The slope of the "
+            "signal is -b, and that of the noise is -2 n12 + 2 lam n22.",
+            wrong=_with(_by_sign(1, 1)),
+            also=(_with(_by_sign(1, -1)), _with(_by_sign(-1, 1))),
+        ),
+        Mistake(
             key="correlation",
             diagnosis="This is the correlation of the two noises. It says "
             "how much they share, not how much of A2 to subtract.",
@@ -142,10 +176,11 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="one minus the needle",
-            diagnosis="This is the rule of thumb 1 - a of chapter 03. It "
-            "holds where all noise is shared and branch 2 does not see the "
-            "needle.",
+            diagnosis="This is a rule of thumb, 1 - a of chapter 03 or "
+            "(1 - a) / (1 - b). It holds where all noise is shared; here "
+            "much of it is not. Use n11, n12 and n22.",
             wrong=lambda A1, A2, needle: 1 - A1[:, needle].mean(),
+            also=(_with(lambda a, b, *noise: (1 - a) / (1 - b)),),
         ),
     ),
     hints=(

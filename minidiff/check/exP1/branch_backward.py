@@ -1,4 +1,4 @@
-"""Problem P1.6: the gradient of a branch whose map was never kept."""
+"""Problem P1.5: the gradient of a branch whose map was never kept."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +41,7 @@ def branch_backward(
 def _cases() -> list[Case]:
     cases = []
     for seed, (T, S, D, Dv, block) in enumerate(
-        [(1, 1, 2, 2, 1), (5, 5, 4, 6, 2), (3, 8, 4, 3, 3), (6, 6, 3, 2, 4)]
+        [(1, 1, 2, 2, 1), (4, 5, 4, 6, 2), (3, 8, 4, 3, 3), (6, 6, 3, 2, 4)]
     ):
         rng = np.random.default_rng(seed)
         q, k = rng.normal(size=(T, D)), rng.normal(size=(S, D))
@@ -76,6 +76,7 @@ def _like(
     ),
     add: bool = True,
     power: float = 0.5,
+    width: float = 0.5,
     only: str = "",
 ) -> Callable[..., Any]:
     """The backward with something about it changed: the mistakes below."""
@@ -93,7 +94,7 @@ def _like(
         dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
         for start in range(0, S, block):
             keys = np.arange(start, min(start + block, S))
-            scores = q @ k[keys].T / np.sqrt(D)
+            scores = q @ k[keys].T / D**width
             if mask:
                 edge = np.arange(T)[:, None] + (S - T if to_end else 0)
                 seen = keys - start if each else keys
@@ -112,8 +113,13 @@ def _like(
     return wrong
 
 
+def _swapped(q: np.ndarray, *rest: Any) -> Any:
+    dq, dk, dv = branch_backward(q, *rest)
+    return dk, dq, dv
+
+
 EXERCISE = Exercise(
-    id="P1.6",
+    id="P1.5",
     cases=_cases,
     solution=branch_backward,
     mistakes=(
@@ -170,6 +176,18 @@ EXERCISE = Exercise(
             diagnosis="dq and dk are sqrt(D) times too small: 1 / sqrt(D) "
             "is applied twice.",
             wrong=_like(power=1.0),
+        ),
+        Mistake(
+            key="scores not scaled",
+            diagnosis="A is rebuilt from q k' without / sqrt(D). lse was "
+            "taken of scores q k' / sqrt(D), so these must be the same.",
+            wrong=_like(width=0.0),
+            also=(_like(width=0.0, power=0.0),),
+        ),
+        Mistake(
+            key="order swapped",
+            diagnosis="dq and dk have changed places. Return dq, dk, dv.",
+            wrong=_swapped,
         ),
         Mistake(
             key="no mask",

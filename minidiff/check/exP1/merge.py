@@ -60,6 +60,10 @@ def _right(m1: float, m2: float, m: float) -> tuple[float, float]:
     return np.exp(m1 - m), np.exp(m2 - m)
 
 
+def _to_second(m1: float, m2: float, m: float) -> tuple[float, float]:
+    return np.exp(m1 - m2), 1.0
+
+
 def _like(
     factors: Factors = _right, *, vector: str = "", guard: bool = False
 ) -> Callable[[Part, Part], Part]:
@@ -81,6 +85,20 @@ def _like(
         return m, z, u
 
     return wrong
+
+
+def _second_first(a: Part, b: Part) -> Part:
+    """The second part's maximum, with care for an empty first part."""
+    if a[0] == -np.inf:
+        return b
+    f = np.exp(a[0] - b[0])
+    return b[0], f * a[1] + b[1], f * a[2] + b[2]
+
+
+def _empty_wins(a: Part, b: Part) -> Part:
+    if -np.inf in (a[0], b[0]):
+        return -np.inf, 0.0, 0 * a[2]
+    return merge(a, b)
 
 
 def _mistake(key: str, diagnosis: str, *how: Any, **also: str) -> Mistake:
@@ -112,12 +130,19 @@ EXERCISE = Exercise(
             "has the larger maximum: each needs its own factor.",
             lambda m1, m2, m: (np.exp(m1 - m), 1.0),
         ),
-        _mistake(
-            "second taken as larger",
-            "The factor is exp(m1 - m2) whichever is larger, and z and u "
-            "then belong to m2. Take the larger of the two maxima, and one "
-            "factor for each part.",
-            lambda m1, m2, m: (np.exp(m1 - m2), 1.0),
+        Mistake(
+            key="second taken as larger",
+            diagnosis="The factor is exp(m1 - m2) whichever is larger, and z "
+            "and u then belong to m2. Take the larger of the two maxima, and "
+            "one factor for each part.",
+            wrong=_like(_to_second),
+            also=(_like(_to_second, guard=True), _second_first),
+        ),
+        Mistake(
+            key="one part without keys",
+            diagnosis="Where one part has no keys you return a part without "
+            "keys. Then the other part is all there is: return that.",
+            wrong=_empty_wins,
         ),
         _mistake(
             "rescaled the wrong way",

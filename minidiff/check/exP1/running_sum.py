@@ -86,6 +86,35 @@ def _own_maximum(blocks: Iterable[np.ndarray]) -> tuple[float, float]:
     return m, z
 
 
+def _own_beside(blocks: Iterable[np.ndarray]) -> tuple[float, float]:
+    """The old sum is rescaled, the block is left at its own maximum."""
+    m, z = -np.inf, 0.0
+    for scores in blocks:
+        new = max(m, scores.max())
+        z = z * np.exp(m - new) + np.exp(scores - scores.max()).sum()
+        m = new
+    return m, z
+
+
+def _bare_block(blocks: Iterable[np.ndarray]) -> tuple[float, float]:
+    m, z = -np.inf, 0.0
+    for scores in blocks:
+        new = max(m, scores.max())
+        m, z = new, z * np.exp(m - new) + np.exp(scores).sum()
+    return m, z
+
+
+def _skipping(blocks: Iterable[np.ndarray]) -> tuple[float, float]:
+    """A block is used only where it brings a new maximum."""
+    m, z = -np.inf, 0.0
+    for scores in blocks:
+        new = scores.max()
+        if new > m:
+            z = z * np.exp(m - new) + np.exp(scores - new).sum()
+            m = new
+    return m, z
+
+
 def _kept(blocks: Iterable[np.ndarray]) -> tuple[float, float]:
     row = np.concatenate(list(blocks))
     return row.max(), np.exp(row - row.max()).sum()
@@ -131,12 +160,19 @@ EXERCISE = Exercise(
             "own maximum, and then added. Terms can only be added when all "
             "are relative to one maximum.",
             wrong=_own_maximum,
+            also=(_own_beside,),
         ),
         Mistake(
             key="last maximum",
             diagnosis="m is the maximum of the last block. Compare it with "
             "the maximum so far.",
             wrong=_like(running=False),
+        ),
+        Mistake(
+            key="only blocks with a new maximum",
+            diagnosis="A block without a new maximum is left out. Its terms "
+            "count too; only the rescaling of the old sum then does nothing.",
+            wrong=_skipping,
         ),
         Mistake(
             key="starts at zero",
@@ -150,7 +186,7 @@ EXERCISE = Exercise(
             "Scores of a thousand overflow. Subtract the maximum so far "
             "before exp.",
             wrong=_no_shift,
-            also=(_shift_last,),
+            also=(_shift_last, _bare_block),
         ),
         Mistake(
             key="new block rescaled too",

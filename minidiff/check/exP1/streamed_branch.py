@@ -71,6 +71,9 @@ def _like(
     per_block: Callable[..., np.ndarray] | None = None,
     shared: bool = False,
     forget: bool = False,
+    shift: bool = True,
+    last_length: bool = False,
+    divide: bool = True,
     hidden: float = -np.inf,
     lse: Callable[..., np.ndarray] = lambda m, z: m + np.log(z),
 ) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
@@ -79,13 +82,16 @@ def _like(
     def wrong(q: np.ndarray, blocks: Iterable[Any], S: int) -> Any:
         T, D = q.shape
         m, z, u, start = np.full(T, -np.inf), np.zeros(T), 0.0, 0
-        for k, v in blocks:
+        for i, (k, v) in enumerate(blocks):
+            start = i * len(k) if last_length else start
             n, t = np.arange(len(k)), np.arange(T)[:, None]
             scores = q @ k.T / width(D)
             scores = np.where(mask(start, n, t, S, T), hidden, scores)
             new = np.maximum(m, scores.max(-1))
             if shared:
                 new = np.full(T, new.max())
+            if not shift:
+                m, new = np.zeros(T), np.zeros(T)
             old, e = np.exp(m - new), np.exp(scores - new[:, None])
             z = old * z + e.sum(-1)
             if per_block is not None:
@@ -95,7 +101,7 @@ def _like(
             else:
                 u = (old[:, None] if rescale else 1.0) * u + e @ v
             m, start = m if forget else new, start + len(k)
-        done = provisional or per_block is not None
+        done = provisional or per_block is not None or not divide
         return u if done else u / z[:, None], lse(m, z)
 
     return wrong
@@ -117,6 +123,17 @@ EXERCISE = Exercise(
             diagnosis="The mask is drawn as if each block began at key 0. "
             "Count the keys of the blocks before it.",
             wrong=_like(mask=lambda start, n, t, S, T: n > t + S - T),
+            also=(
+                _like(mask=lambda start, n, t, S, T: n > t),
+                _like(mask=lambda start, n, t, S, T: n > t + len(n) - T),
+            ),
+        ),
+        Mistake(
+            key="start from the last block's length",
+            diagnosis="The number of keys before a block is taken as i times "
+            "the block's own length. The last block may be shorter: add up "
+            "the lengths as the blocks come.",
+            wrong=_like(last_length=True),
         ),
         Mistake(
             key="mask aligned to the start",
@@ -131,6 +148,13 @@ EXERCISE = Exercise(
             wrong=_like(
                 mask=lambda start, n, t, S, T: start + n > t + S - T + 1
             ),
+        ),
+        Mistake(
+            key="own key hidden",
+            diagnosis="Query t sees one key too few, and a first query sees "
+            "none, so its row is 0 / 0. Key t + S - T is seen: hide a key "
+            "where its number is larger (>, not >=).",
+            wrong=_like(mask=lambda start, n, t, S, T: start + n >= t + S - T),
         ),
         Mistake(
             key="no mask",
@@ -179,16 +203,33 @@ EXERCISE = Exercise(
             wrong=_like(shared=True),
         ),
         Mistake(
+            key="no maximum",
+            diagnosis="exp(score) is summed without the maximum subtracted. "
+            "Scores of a thousand overflow. Keep each row's maximum so far, "
+            "as in P1.1.",
+            wrong=_like(shift=False),
+        ),
+        Mistake(
+            key="never divided",
+            diagnosis="lse is right, but out is u, the sum that still has to "
+            "be divided. Return u / z, each row by its own z.",
+            wrong=_like(divide=False),
+        ),
+        Mistake(
             key="no scale",
             diagnosis="The scores are not divided by sqrt(D).",
             wrong=_like(width=lambda D: 1.0),
+            also=(_like(width=lambda D: D),),
         ),
         Mistake(
             key="lse without the maximum",
-            diagnosis="out is right. lse is log(z), but z is relative to m: "
+            diagnosis="out is right, lse is not: z is relative to m, so "
             "the logarithm of the whole sum is m + log(z).",
             wrong=_like(lse=lambda m, z: np.log(z)),
-            also=(_like(lse=lambda m, z: z),),
+            also=(
+                _like(lse=lambda m, z: z),
+                _like(lse=lambda m, z: m - np.log(z)),
+            ),
         ),
         Mistake(
             key="blocks kept",
