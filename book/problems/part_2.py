@@ -13,7 +13,7 @@
 # goes to work. It answers token by token from a cache, serves several texts
 # at once, and runs on a machine that has never heard of differential
 # attention. At last its end becomes one operation with a gradient of its own,
-# which is what every fast kernel needs around it.
+# as every fast kernel needs it.
 #
 # {card}
 #
@@ -21,11 +21,10 @@
 #
 # | you need | for | from |
 # |---|---|---|
-# | the module and its shapes | P2.1 to P2.3 | chapter 05 |
-# | `diff_attention`, causal with fewer queries than keys | P2.1, P2.2 | chapters 05 and 06 |
+# | a causal mask with fewer queries than keys | P2.1, P2.2 | chapter 01 |
+# | the module, its shapes, `diff_attention` | P2.1 to P2.3 | chapter 05 |
 # | rotary positions | P2.1 | chapter 07 |
-# | the gradient of lambda | P2.4 | chapter 05 |
-# | the gradient of the headwise norm | P2.5 | chapter 04 |
+# | the gradients of lambda and of the headwise norm | P2.4 | chapter 04 |
 #
 # Each problem can be solved without the ones before it. A cell that begins
 # with `if passed` uses your function once its check has passed, and is silent
@@ -34,17 +33,14 @@
 # %%
 from typing import Any
 
-import matplotlib.pyplot as plt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 import minidiff
-from minidiff import check, diff_attention, plots  # noqa: F401
+from minidiff import check, diff_attention  # noqa: F401
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.layers import apply_rope, rope_angles  # noqa: F401
-
-plots.use_style()
 
 # %% [markdown]
 # ## How much work is an answer?
@@ -57,21 +53,21 @@ plots.use_style()
 # %%
 question, answer = 100, 400
 again = sum(question + n for n in range(answer))
-once = question + answer - 1
+once = question + answer - 1  # nothing follows the last one
 print("everything again ", again)
 print("each token once  ", once)
 print(f"{again / once:.0f} times as many")
 assert again > 200 * once
 
 # %% [markdown]
-# The reason why it can remember is the causal mask: what comes later changes
-# nothing about earlier tokens. So what earlier tokens contribute can be kept.
+# It can remember because of the causal mask: what comes later changes nothing
+# about earlier tokens. So what they contribute can be kept.
 #
 # ## Problem P2.1: a cache
 #
-# *Medium, 20 minutes.* What does a new token want from the old ones? Not
+# *Medium, 15 minutes.* What does a new token want from the old ones? Not
 # their queries: each query is used once, by its own token. It wants their
-# keys and values. In a differential layer the cache holds
+# keys and values. In a differential layer the cache of S tokens holds
 #
 # | | shape | |
 # |---|---|---|
@@ -79,8 +75,8 @@ assert again > 200 * once
 # | `v` | (B, Hkv, S, 2D) | shared by both branches |
 #
 # Write the step that takes T new tokens. With an empty cache, S = 0, it reads
-# the question; with T = 1 it writes the answer. The layer is
-# `minidiff.MultiheadDiffAttention`, and these parts of it are what you need:
+# the question; with T = 1 it writes the answer. Of the layer, a
+# `minidiff.MultiheadDiffAttention`, you need:
 #
 # - `layer.q_proj(x).unflatten(-1, layer.q_shape).movedim(1, -2)` gives the
 #   queries (B, H, 2, T, D); `k_proj`, `k_shape`, `v_proj` and `v_shape`
@@ -136,34 +132,25 @@ if passed:
 #
 # ## Problem P2.2: texts of unequal length
 #
-# *Hard, 20 minutes.* Four people wait for an answer, and one call for all four
-# is cheaper than four calls. But their texts differ in length. Below is such
-# a cache, a row for each text, with room for ten tokens. Each row gets one
-# more token.
-
-# %% mystnb={"image": {"alt": "A grid of four rows and ten places. Rows hold 3, 7, 5 and 0 tokens at the front, each marked t; the next place of each row is marked new; the places behind are marked with a question mark."}}
-lengths = torch.tensor([3, 7, 5, 0])
-place = torch.arange(10).expand(4, 10)
-kind = (place == lengths[:, None]) * 2 + (place > lengths[:, None]) * 1
-figure, axis = plt.subplots(figsize=(6, 2.4))
-axis.imshow(kind, cmap="Blues", vmin=0, vmax=4)
-for b, s in torch.cartesian_prod(torch.arange(4), torch.arange(10)).tolist():
-    axis.text(s, b, ("t", "?", "new")[kind[b, s]], ha="center", va="center")
-axis.set(xlabel="place", xticks=range(10), yticks=range(4))
-axis.set_yticklabels([f"text {b}, {n} tokens" for b, n in enumerate(lengths)])
-axis.grid(False)
-plt.show()
-
-# %% [markdown]
-# The places marked `?` hold what an earlier text left there. The newest token
-# of a row may see every `t` of its row and itself, and no `?`. Think before you
-# write: what does the causal mask say about the `?`? The operator has one
-# argument for just this, `key_lengths`.
+# *Hard, 15 minutes.* Four people wait for an answer, and one call can serve
+# them all. But their texts differ in length. Here is such a cache, with room
+# for ten tokens a row. Each row holds some tokens `t` and gets one more:
 #
-# Positions are left out, so that you can look at one thing at a time. (With
-# RoPE every row would need its own angles, too.) In a server the cache is
-# written in place; here return new tensors, so that the check can call you
-# twice.
+# ```
+# place    0   1   2   3   4   5   6   7   8   9
+# text 0   t   t   t  new  ?   ?   ?   ?   ?   ?
+# text 1   t   t   t   t   t   t   t  new  ?   ?
+# text 2   t   t   t   t   t  new  ?   ?   ?   ?
+# text 3  new  ?   ?   ?   ?   ?   ?   ?   ?   ?
+# ```
+#
+# A `?` is what an earlier text left there. The new token of a row may see
+# every `t` of its row and itself, and no `?`. Think before you write: what
+# does the causal mask say about the `?`? The operator has one argument for
+# this, `key_lengths`.
+#
+# Positions are left out: one thing at a time. (With RoPE every row would need
+# its own angles.)
 
 
 # %% tags=["stub:P2.2"]
@@ -188,6 +175,7 @@ passed = check.exP2_2(ragged_step)
 
 # %%
 if passed:
+    lengths = torch.tensor([3, 7, 5, 0])
     x = torch.randn(4, 10, 64).double()
     k = layer.k_proj(x).unflatten(-1, layer.k_shape).movedim(1, -2)
     v = layer.v_proj(x).unflatten(-1, layer.v_shape).movedim(1, -2)
@@ -220,13 +208,12 @@ def ordinary_layer(x: Tensor, weights: tuple[Tensor, ...], D: int) -> Tensor:
 # %% [markdown]
 # ## Problem P2.3: on a machine that knows ordinary heads only
 #
-# *Medium, 15 minutes.* Suppose the server has ordinary softmax attention and
-# nothing else: heads of width $D$ for queries, keys *and* values, and an
-# output matrix $W_O$. Training is over, so $\lambda$ is a number. Leave out
-# the headwise norm for now. Can the differential layer run there, exactly?
+# *Medium, 15 minutes.* Suppose the server has this layer and nothing else.
+# Training is over, so $\lambda$ is a number. Leave out the headwise norm for
+# now. Can the differential layer run there, exactly?
 #
 # A head adds to the layer's output its map, times its values, times its own
-# columns of $W_O$. So write down what a differential head adds:
+# columns of $W_O$. So a differential head adds
 #
 # $$
 # (A_1 - \lambda A_2)\; v\; W_O^\top
@@ -238,8 +225,8 @@ def ordinary_layer(x: Tensor, weights: tuple[Tensor, ...], D: int) -> Tensor:
 # times values, times matrix" do you get? Each of them is an ordinary head.
 # Where does $-\lambda$ go?
 #
-# The check runs your weights through `ordinary_layer`. Any order of the heads
-# is right.
+# The check runs your weights through `ordinary_layer`, so any order of the
+# heads is right.
 
 
 # %% tags=["stub:P2.3"]
@@ -274,11 +261,11 @@ if passed:
     print("the two layers differ by < 1e-12")
 
 # %% [markdown]
-# So without the norm a differential layer is an ordinary layer, of twice the
-# size, whose weights are tied: heads share queries, keys or values, and the
-# output matrix holds the same numbers twice, once times $-\lambda$. In
-# principle an ordinary layer could learn this. The authors say so of their
-# second version, and assume that training does not find it [B2].
+# So without the norm a differential layer is an ordinary layer of twice the
+# size whose weights are tied: heads share queries, keys or values, and the
+# output matrix holds the same numbers twice, once times $-\lambda$. An
+# ordinary layer could learn this. The authors say so of their second version,
+# and assume that training does not find it [B2].
 #
 # ### What no output matrix can do
 #
@@ -286,67 +273,20 @@ if passed:
 # doubles. Now do it with the norm. What do you expect?
 
 # %%
-for head_norm in (False, True):
-    torch.manual_seed(1)
-    options = {"depth": 3, "head_norm": head_norm}
-    probe = minidiff.MultiheadDiffAttention(64, 4, **options)
-    probe.double().requires_grad_(False)
-    before = probe(x)
+for probe in (bare, layer):
+    before, norm = probe(x), probe.norm_weight is not None
     probe.v_proj.weight.mul_(2)
     growth = (probe(x).norm() / before.norm()).item()
-    print(f"head_norm={head_norm!s:5}  values doubled: output x {growth:.2f}")
-    assert abs(growth - (1 if head_norm else 2)) < 0.01
+    print(f"norm: {norm!s:5}  values doubled: output times {growth:.2f}")
+    assert abs(growth - (1 if norm else 2)) < 0.01
 
 # %% [markdown]
-# The norm divides by a number that depends on the token. No fixed matrix
-# does that, so the end of the layer, subtraction and norm, is the part that
-# ordinary attention cannot take over. It is also the part that a fast
-# implementation writes by hand, with its gradient. That is the rest of this
-# set.
+# The norm divides by a number that depends on the token. No fixed matrix does
+# that: ordinary heads carry a differential layer up to its norm, and no
+# further. A fast implementation writes that end, subtraction and norm, as one
+# operation with its own gradient.
 #
-# ## Problem P2.4: one lambda for many
-#
-# *Easy, 10 minutes.* Chapter 05 found the gradient of one $\lambda$ for a
-# whole layer. There are other shapes:
-#
-# | lambda | shape | who |
-# |---|---|---|
-# | one for the layer | () or (1, 1, 1) | V1 |
-# | one for each head | (1, H, 1) | some ports |
-# | one for each head and token | (B, H, T) | V2 |
-#
-# In `o1 - lam * o2` the number is copied to wherever it is used. That is
-# *broadcasting*, and it is written nowhere: PyTorch does it in silence. On the
-# way back nothing is silent if you do it by hand. A number that was copied
-# collects the gradients of all its copies.
-
-
-# %% tags=["stub:P2.4"]
-def lam_gradient_like(o2: Tensor, dout: Tensor, lam: Tensor) -> Tensor:
-    """Return the gradient of sum(dout * (o1 - lam o2)), shaped like lam.
-
-    o2, dout (B, H, T, Dv). lam is () or (B or 1, H or 1, T or 1); an axis of
-    length 1 is shared.
-    """
-    # your code
-
-
-# %% tags=["check:P2.4"]
-passed = check.exP2_4(lam_gradient_like)
-
-# %%
-o1, o2, dout = torch.randn(3, 2, 4, 5, 6).double()
-for shape in ((), (1, 1, 1), (1, 4, 1), (2, 4, 5)):
-    lam = torch.full(shape, 0.7).double().requires_grad_()
-    rows = lam[..., None] if shape else lam
-    (want,) = torch.autograd.grad(((o1 - rows * o2) * dout).sum(), lam)
-    if passed:
-        gap = lam_gradient_like(o2, dout, lam.detach()) - want
-        assert gap.abs().max() < 1e-12
-        print(f"lambda {shape!s:9}  your gradient and autograd's: < 1e-12")
-
-# %% [markdown]
-# ## Problem P2.5: an operation of your own
+# ## Problem P2.4: an operation of your own
 #
 # *Hard, 20 minutes.* Autograd knows the gradient of each PyTorch operation.
 # It does not know that of a kernel you write yourself. So you tell it, with a
@@ -385,18 +325,21 @@ assert torch.autograd.gradcheck(Scaled.apply, (x, 10.0))
 # $$
 # o = o_1 - \lambda\, o_2, \qquad
 # r = \frac1{\sqrt{\operatorname{mean}(o^2) + \varepsilon}}, \qquad
-# y = \gamma\; r\; o \odot w
+# y = c\, r\, o \odot w
 # \tag{P2.2}
 # $$
 #
-# with the weight $w$ and the constant $\gamma = 1 - \lambda_{\text{init}}$,
-# `scale` in code. Four inputs need gradients: $o_1$, $o_2$, $\lambda$ and
-# $w$. Go backwards one step at a time: first through the norm, and when you
-# have the gradient of $o$, the other three follow in a line each. Save as
-# little as you can.
+# with the weight $w$ and $c = 1 - \lambda_{\text{init}}$, `scale` in code.
+# Four inputs need gradients: $o_1$, $o_2$, $\lambda$ and $w$. Go backwards one
+# step at a time. Through the norm, exercise 4.5 was the same without $w$. When
+# you have the gradient of $o$, those of $o_1$, $o_2$ and $\lambda$ follow in a
+# line each. One $\lambda$ serves all elements, and one $w$ all heads and
+# tokens: a number used often collects the gradients of all its uses.
+#
+# To the check, result 1 is $y$, and 2 to 5 are the four gradients.
 
 
-# %% tags=["stub:P2.5"]
+# %% tags=["stub:P2.4"]
 class DiffEnd(torch.autograd.Function):
     """out = scale * RMSNorm(o1 - lam o2) * weight, one operation.
 
@@ -423,12 +366,11 @@ class DiffEnd(torch.autograd.Function):
         # your code
 
 
-# %% tags=["check:P2.5"]
-passed = check.exP2_5(DiffEnd)
+# %% tags=["check:P2.4"]
+passed = check.exP2_4(DiffEnd)
 
 # %% [markdown]
-# The check compares with known gradients. `gradcheck` knows none, and needs
-# none:
+# The check compares with known gradients. `gradcheck` needs none:
 
 # %%
 if passed:
@@ -438,9 +380,9 @@ if passed:
     print("gradcheck agrees, for o1, o2, lambda and the weight")
 
 # %% [markdown]
-# And in its place, at the end of a whole layer: two calls of ordinary
-# attention, then your operation. Every parameter must get the gradient that
-# `minidiff` gives it, the four vectors of lambda included.
+# And in its place: two calls of ordinary attention, then your operation.
+# Every parameter must get the gradient that `minidiff` gives it, the four
+# vectors of lambda included.
 
 # %%
 torch.manual_seed(2)
@@ -472,13 +414,13 @@ if passed:
 # %% [markdown]
 # ## What you have now
 #
-# A cache that grows, a batch of unequal texts, an exact answer to the
-# question what a differential layer adds to ordinary heads, and an operation
-# with a gradient of its own. Part III puts a GPU kernel where your forward
-# and backward stand; what is around it stays. Part IV uses the cache to
-# generate text.
+# A cache that grows, a batch of unequal texts, an exact answer to what a
+# differential layer adds to ordinary heads, and an operation with a gradient
+# of its own. Part III puts a GPU kernel where your forward and backward
+# stand. Part IV generates text with the cache.
 #
-# Last, `minidiff`'s own cache beside your idea of one.
+# Last, `minidiff`'s own cache. For each token it keeps two numbers a channel,
+# as an ordinary layer does: one of the keys, one of the values.
 
 # %%
 cache = layer.new_cache(2, capacity=16)
@@ -487,7 +429,7 @@ with torch.no_grad():
     assert (torch.cat(steps, 1) - layer(x)).abs().max() < 1e-12
 print("token by token and at once: differ by < 1e-12")
 print("numbers kept for each token", cache.numbers_per_token)
-assert cache.numbers_per_token == 4 * 2 * 8 + 4 * 16
+assert cache.numbers_per_token == 2 * 64
 
 # %% [markdown]
 # ## Further reading

@@ -61,7 +61,7 @@ def turn(x, cos, sin, start):
 def grow(
     layer, x, k, v, cos, sin, *,
     first=None, q_from=None, old=None, keep=None, see=None, new_only=False,
-    **options,
+    front=False, **options,
 ):  # fmt: skip
     S = k.shape[3]
     first = S if first is None else first
@@ -73,8 +73,8 @@ def grow(
         if keep is None:
             k1 = turn(k1, cos, sin, first)
         before = k[b] if old is None else turn(k[b], cos, sin, 0)
-        everything = torch.cat([before, k1], 2)
-        values = torch.cat([v[b], v1], 1)
+        everything = torch.cat([k1, before] if front else [before, k1], 2)
+        values = torch.cat([v1, v[b]] if front else [v[b], v1], 1)
         used = everything
         if keep == "turned at use":
             used = turn(everything, cos, sin, 0)
@@ -91,6 +91,27 @@ def grow(
 
 def changed(**options):
     return lambda *args: grow(*args, **options)
+
+
+def one_late(layer, x, k, *rest):
+    return grow(layer, x, k, *rest, first=k.shape[3] + 1)
+
+
+def new_only_kept(layer, x, *rest):
+    y, k, v = grow(layer, x, *rest)
+    return y, k[:, :, :, -x.shape[1] :], v[:, :, -x.shape[1] :]
+
+
+def unprojected(outcome, layer):
+    """The heads side by side, found by solving for them."""
+    y, k, v = outcome
+    return torch.linalg.solve(layer.out_proj.weight, y.mT).mT, k, v
+
+
+def badly_merged(layer, x, *rest):
+    heads, k, v = unprojected(grow(layer, x, *rest), layer)
+    rows = heads.unflatten(-1, (layer.q_shape[0], -1)).transpose(1, 2)
+    return rows.reshape(heads.shape) @ layer.out_proj.weight.T, k, v
 
 
 def step(
@@ -148,6 +169,19 @@ def one_too_early(k, v, new, lengths):
     return k, v
 
 
+def keys_only(k, v, new, lengths):
+    for b, n in enumerate(lengths):
+        k[b, :, :, n] = new[b][1][:, :, 0]
+    return k, v
+
+
+def added_to_nothing(k, v, new, lengths):
+    for b, n in enumerate(lengths):
+        k[b, :, :, n] = 0 * k[b, :, :, n] + new[b][1][:, :, 0]
+        v[b, :, n] = 0 * v[b, :, n] + new[b][2][:, 0]
+    return k, v
+
+
 # P2.3 --------------------------------------------------------------------
 
 
@@ -169,6 +203,26 @@ def four_heads(Wq, Wk, Wv, Wo, lam, H, *, order=None, sign=None, in_v=False):
                 parts[2].append(Wv[half] * (f if in_v else 1.0))
                 parts[3].append(Wo[:, half] * (1.0 if in_v else f))
     return (*(torch.cat(p) for p in parts[:3]), torch.cat(parts[3], 1))
+
+
+def values_by_branch(Wq, Wk, Wv, Wo, lam, H):
+    """Queries and keys by head, then branch; values the other way round."""
+    q, k, *_ = four_heads(Wq, Wk, Wv, Wo, lam, H)
+    _, _, v, o = four_heads(Wq, Wk, Wv, Wo, lam, H)
+    D = len(Wq) // (2 * H)
+    by_head = [(i, j, h) for h in range(H) for i in (0, 1) for j in (0, 1)]
+    by_half = [(i, j, h) for i in (0, 1) for h in range(H) for j in (0, 1)]
+
+    def ordered(order):
+        starts = [((2 * i + j) * H + h) * D for i, j, h in order]
+        return torch.cat([torch.arange(n, n + D) for n in starts])
+
+    return (
+        q[ordered(by_head)],
+        k[ordered(by_head)],
+        v[ordered(by_half)],
+        o[:, ordered(by_half)],
+    )
 
 
 def pairs_of_heads(Wq, Wk, Wv, Wo, lam, H):
@@ -193,48 +247,6 @@ def in_both(Wq, Wk, Wv, Wo, lam, H):
 
 
 # P2.4 --------------------------------------------------------------------
-
-
-def each(o2, dout, lam, *, use=None, divide=False):
-    """One (b, h, t) at a time, added where lam's number stands."""
-    grad = torch.zeros_like(lam)
-    uses = torch.zeros_like(lam)
-    B, H, T, _ = dout.shape
-    for b in range(B):
-        for h in range(H):
-            for t in range(T):
-                at = tuple(
-                    i if n > 1 else 0
-                    for i, n in zip((b, h, t), lam.shape, strict=False)
-                )
-                value = -torch.dot(o2[b, h, t], dout[b, h, t])
-                if use is not None:
-                    value = use(o2[b, h, t], dout[b, h, t])
-                grad[at] += value
-                uses[at] += 1
-    return grad / uses if divide else grad
-
-
-def total(o2, dout, lam):
-    return torch.full_like(lam, float(-torch.sum(o2 * dout)))
-
-
-def empty_axes(o2, dout, lam):
-    shared = tuple(i for i in range(lam.ndim) if lam.shape[i] == 1)
-    if lam.ndim and not shared:
-        return each(o2, dout, lam).sum().reshape(1, 1, 1)
-    return each(o2, dout, lam)
-
-
-def without_axes(o2, dout, lam):
-    grad = each(o2, dout, lam)
-    for axis in (2, 1, 0):
-        if grad.ndim and lam.shape[axis] == 1:
-            grad = grad.select(axis, 0)
-    return grad
-
-
-# P2.5 --------------------------------------------------------------------
 
 
 def plain(o1, o2, lam, weight, scale, eps, outside=False):
@@ -291,6 +303,25 @@ def without_norm(grads, x, scale, eps, dout):
     return [*grads[:3], torch.einsum("bhtc,bhtc->c", dout, o) * scale]
 
 
+def own_do(find):
+    """Gradients from a `do` of one's own: find(g, o, root, weight)."""
+
+    def change(grads, x, scale, eps, dout):
+        o1, o2, lam, weight = x
+        o = o1 - lam * o2
+        root = torch.sqrt((o * o).sum(-1, keepdim=True) / o.shape[-1] + eps)
+        do = find(dout * weight * scale, o, root, weight)
+        return [do, -lam * do, -(do * o2).sum(), grads[3]]
+
+    return change
+
+
+def by_sum(o1, o2, lam, weight, scale, eps):
+    o = o1 - o2 * lam
+    root = torch.sqrt((o * o).sum(-1, keepdim=True) + eps)
+    return scale * weight * o / root
+
+
 def reweighted(grads, x, scale, eps, dout):
     """dout as if the weight were 1."""
     weight = x[3]
@@ -320,8 +351,7 @@ RIGHT = {
     "P2.1": grow,
     "P2.2": step,
     "P2.3": lambda *args: four_heads(*args, in_v=True),
-    "P2.4": each,
-    "P2.5": by_autograd(),
+    "P2.4": by_autograd(),
 }
 
 WRONG = {
@@ -329,6 +359,12 @@ WRONG = {
         "positions from zero": changed(first=0),
         "kept without rotation": changed(keep="turned at use"),
         "rotated again": changed(old="turned"),
+        "branches counted for tokens": changed(first=2),
+        "one position late": one_late,
+        "cache not whole": new_only_kept,
+        "new tokens in front": changed(front=True),
+        "not projected": lambda layer, *a: unprojected(grow(layer, *a), layer),
+        "heads merged with tokens": badly_merged,
         "keys not rotated": changed(keep="never"),
         "queries not rotated": changed(q_from="nowhere"),
         "cache not read": changed(new_only=True),
@@ -353,6 +389,9 @@ WRONG = {
         "one place for all rows": lambda *a: step(*a, place=at_longest),
         "every row at every place": lambda *a: step(*a, place=everywhere),
         "last token overwritten": lambda *a: step(*a, place=one_too_early),
+        "only one of two written": lambda *a: step(*a, place=keys_only),
+        "masked by a product": lambda *a: step(*a, place=added_to_nothing),
+        "not projected": lambda layer, *a: unprojected(step(layer, *a), layer),
         "new token not seen": lambda *a: step(*a, count=lambda n, C: n),
         "empty places seen": lambda *a: step(*a, count=lambda n, C: C),
         "empty places zero": lambda *a: step(
@@ -367,6 +406,10 @@ WRONG = {
             order=lambda h, i, j, D: (
                 (slice((2 * h + j) * D, (2 * h + j + 1) * D),) * 2
             ),
+        ),
+        "heads out of step": values_by_branch,
+        "lam rounded": lambda Wq, Wk, Wv, Wo, lam, H: four_heads(
+            Wq, Wk, Wv, Wo, float(torch.tensor(lam)), H
         ),
         "lam dropped": lambda *a: four_heads(
             *a, sign=lambda i, j: (-1.0) ** i
@@ -387,20 +430,6 @@ WRONG = {
         ),
     },
     "P2.4": {
-        "sign": lambda o2, dout, lam: each(-o2, dout, lam),
-        "lam multiplied": lambda o2, dout, lam: each(o2, dout, lam) * lam,
-        "not summed": lambda o2, dout, lam: torch.einsum(
-            "bhtc,bhtc->bht", -o2, dout
-        ),
-        "summed over everything": total,
-        "an empty list of axes": empty_axes,
-        "shared axes dropped": without_axes,
-        "mean": lambda o2, dout, lam: each(o2, dout, lam, divide=True),
-        "channels summed first": lambda o2, dout, lam: each(
-            o2, dout, lam, use=lambda x, y: -x.sum() * y.sum()
-        ),
-    },
-    "P2.5": {
         "root mean square held fixed": by_autograd(fixed_root),
         "r squared missing": by_autograd(
             lambda *a: with_second_term(*a, lambda r, n: 1)
@@ -408,6 +437,29 @@ WRONG = {
         "sum instead of mean": by_autograd(
             lambda *a: with_second_term(*a, lambda r, n: n * r**2)
         ),
+        "second term added": by_autograd(
+            lambda *a: with_second_term(*a, lambda r, n: -(r**2))
+        ),
+        "mean over everything": by_autograd(
+            own_do(
+                lambda g, o, root, w: (g - o / root**2 * (g * o).mean()) / root
+            )
+        ),
+        "weight missing in the second term": by_autograd(
+            own_do(
+                lambda g, o, root, w: (
+                    (g - o / root**2 * (g / w * o).mean(-1)[..., None]) / root
+                )
+            )
+        ),
+        "do without r": by_autograd(
+            own_do(
+                lambda g, o, root, w: (
+                    g - o / root * (g * o / root).mean(-1)[..., None]
+                )
+            )
+        ),
+        "sum in the forward norm": by_autograd(forward=by_sum),
         "lam missing for o2": by_autograd(
             with_entry(1, lambda grads, *rest: -grads[0])
         ),
@@ -420,6 +472,14 @@ WRONG = {
                 ),
             )
         ),
+        "lambda with o": by_autograd(
+            with_entry(
+                2,
+                lambda grads, x, scale, eps, dout: (
+                    -(grads[0] * (x[0] - x[2] * x[1])).sum()
+                ),
+            )
+        ),
         "lambda without gradient": by_autograd(
             with_entry(2, lambda grads, *rest: None)
         ),
@@ -428,6 +488,9 @@ WRONG = {
             lambda grads, x, scale, eps, dout: (
                 [grad / scale for grad in grads[:3]] + grads[3:]
             )
+        ),
+        "weight's gradient without scale": by_autograd(
+            with_entry(3, lambda grads, x, scale, *rest: grads[3] / scale)
         ),
         "weight forgotten on the way back": by_autograd(reweighted),
         "weight's gradient without the norm": by_autograd(without_norm),

@@ -3,7 +3,6 @@
 from minidiff.check.exP2 import (
     diff_end,
     extend,
-    lam_gradient_like,
     ordinary_heads,
     ragged_step,
 )
@@ -12,6 +11,5 @@ EXERCISES = (
     extend.EXERCISE,
     ragged_step.EXERCISE,
     ordinary_heads.EXERCISE,
-    lam_gradient_like.EXERCISE,
     diff_end.EXERCISE,
 )

@@ -1,4 +1,4 @@
-"""Problem P2.5: subtraction and norm as one operation with its gradient."""
+"""Problem P2.4: subtraction and norm as one operation with its gradient."""
 
 from typing import Any
 
@@ -120,7 +120,7 @@ def _like(**change: Any) -> type[torch.autograd.Function]:
 
 
 EXERCISE = Exercise(
-    id="P2.5",
+    id="P2.4",
     cases=_cases,
     solution=DiffEnd,
     run=_run,
@@ -158,6 +158,72 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            key="second term added",
+            diagnosis="The second term of do is added. A larger o has a "
+            "smaller r: it is subtracted.",
+            wrong=_like(
+                do=lambda s: (
+                    s.r * (s.g + s.o * s.r**2 * (s.g * s.o).mean(-1, True))
+                )
+            ),
+        ),
+        Mistake(
+            key="mean over everything",
+            diagnosis="The mean in the second term of do runs over all "
+            "heads and tokens. Each normalises itself: mean(-1, "
+            "keepdim=True).",
+            wrong=_like(
+                do=lambda s: s.r * (s.g - s.o * s.r**2 * (s.g * s.o).mean()),
+            ),
+            also=(
+                _like(
+                    do=lambda s: (
+                        s.r * (s.g - s.o * s.r * (s.g * s.o * s.r).mean())
+                    ),
+                ),
+            ),
+        ),
+        Mistake(
+            key="weight missing in the second term",
+            diagnosis="The first term of do holds the weight, the mean in "
+            "the second does not. Multiply dout by weight once, before both.",
+            wrong=_like(
+                do=lambda s: (
+                    s.r
+                    * (
+                        s.g
+                        - s.o
+                        * s.r**2
+                        * (s.scale * s.dout * s.o).mean(-1, True)
+                    )
+                )
+            ),
+        ),
+        Mistake(
+            key="do without r",
+            diagnosis="The two terms of do are right, the factor r before "
+            "them is missing.",
+            wrong=_like(
+                do=lambda s: s.g - s.o * s.r**2 * (s.g * s.o).mean(-1, True)
+            ),
+        ),
+        Mistake(
+            key="sum in the forward norm",
+            diagnosis="The output is divided by the root of the *sum* of "
+            "squares. It is the root of their mean.",
+            wrong=_like(
+                r=lambda s: (s.o.square().sum(-1, True) + s.eps).rsqrt(),
+                do=lambda s: (
+                    s.r * (s.g - s.o * s.r**2 * (s.g * s.o).sum(-1, True))
+                ),
+            ),
+            also=(
+                _like(
+                    r=lambda s: (s.o.square().sum(-1, True) + s.eps).rsqrt()
+                ),
+            ),
+        ),
+        Mistake(
             key="lam missing for o2",
             diagnosis="The gradient of o2 is -do. o2 stands with -lam: its "
             "gradient is -lam do.",
@@ -174,6 +240,13 @@ EXERCISE = Exercise(
             diagnosis="Lambda's gradient is made from dout. Lambda acts "
             "before the norm: use do, the gradient that has come through it.",
             wrong=_like(dlam=lambda s: -(s.dout * s.o2).sum()),
+        ),
+        Mistake(
+            key="lambda with o",
+            diagnosis="Lambda's gradient multiplies do by o. Lambda "
+            "multiplies o2: it is -(do * o2).sum(). (do is at a right angle "
+            "to o, so do * o adds up to almost nothing.)",
+            wrong=_like(dlam=lambda s: -(s.do * s.o).sum()),
         ),
         Mistake(
             key="lambda without gradient",
@@ -198,6 +271,11 @@ EXERCISE = Exercise(
                     dweight=lambda s: (s.dout * s.o * s.r).sum((0, 1, 2)),
                 ),
             ),
+        ),
+        Mistake(
+            key="weight's gradient without scale",
+            diagnosis="The gradient of weight lacks the factor scale.",
+            wrong=_like(dweight=lambda s: (s.dout * s.o * s.r).sum((0, 1, 2))),
         ),
         Mistake(
             key="weight forgotten on the way back",

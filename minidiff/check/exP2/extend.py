@@ -79,7 +79,8 @@ def _cases() -> list[Case]:
 
 def _like(
     *,
-    late: bool = True,
+    first: Callable[[Tensor], int] = lambda k: k.shape[-2],
+    first_q: Callable[[Tensor], int] | None = None,
     turn: str = "new",
     turn_q: bool = True,
     all_keys: bool = True,
@@ -87,6 +88,14 @@ def _like(
     scale: Callable[[nn.Module], Any] = lambda layer: 1 - layer.lam_init,
     weight: bool = True,
     causal: bool = True,
+    join: Callable[[Tensor, Tensor], Tensor] = lambda old, new: torch.cat(
+        [old, new], -2
+    ),
+    merge: Callable[[Tensor], Tensor] = lambda heads: heads.transpose(
+        1, 2
+    ).flatten(2),
+    project: bool = True,
+    kept: Callable[[Tensor, Tensor], Tensor] = lambda whole, new: whole,
 ) -> Callable[..., Any]:
     """A step with something about it changed: the mistakes below."""
 
@@ -107,18 +116,17 @@ def _like(
                 (layer.v_proj, layer.v_shape),
             )
         )
-        first = S if late else 0
-        here = cos[first : first + T], sin[first : first + T]
+        n, m = first(k), (first_q or first)(k)
+        here = cos[n : n + T], sin[n : n + T]
         everything = cos[: S + T], sin[: S + T]
         if turn == "new":
             k_new = apply_rope(k_new, *here)
-        k = torch.cat([k, k_new], -2)
-        v = torch.cat([v, v_new], -2)
+        k, v = join(k, k_new), join(v, v_new)
         if turn == "all, kept":
             k = apply_rope(k, *everything)
         seen = apply_rope(k, *everything) if turn == "all" else k
         heads = diff_attention(
-            apply_rope(q, *here) if turn_q else q,
+            apply_rope(q, cos[m : m + T], sin[m : m + T]) if turn_q else q,
             seen if all_keys else k_new,
             v if all_keys else v_new,
             lam(layer),
@@ -126,7 +134,9 @@ def _like(
             norm_scale=scale(layer),
             causal=causal,
         )
-        return layer.out_proj(heads.transpose(1, 2).flatten(2)), k, v
+        y = merge(heads)
+        y = layer.out_proj(y) if project else y
+        return y, kept(k, k_new), kept(v, v_new)
 
     return wrong
 
@@ -139,9 +149,26 @@ EXERCISE = Exercise(
     mistakes=(
         Mistake(
             key="positions from zero",
-            diagnosis="Every piece is rotated as if it began at position 0. "
-            "S tokens stand before it: its angles are cos[S : S + T].",
-            wrong=_like(late=False),
+            diagnosis="Queries, new keys or both are rotated as if each "
+            "piece began at position 0. S tokens stand before it: its angles "
+            "are cos[S : S + T].",
+            wrong=_like(first=lambda k: 0),
+            also=(
+                _like(first_q=lambda k: 0),
+                _like(first=lambda k: 0, first_q=lambda k: k.shape[-2]),
+            ),
+        ),
+        Mistake(
+            key="branches counted for tokens",
+            diagnosis="Every piece is rotated as if it began at position 2: "
+            "k.shape[2] counts the branches. The tokens are on axis -2.",
+            wrong=_like(first=lambda k: k.shape[2]),
+        ),
+        Mistake(
+            key="one position late",
+            diagnosis="Every piece is rotated one position too far. "
+            "Positions begin at 0, so after S tokens the next is S.",
+            wrong=_like(first=lambda k: k.shape[-2] + 1),
         ),
         Mistake(
             key="kept without rotation",
@@ -173,6 +200,47 @@ EXERCISE = Exercise(
             diagnosis="The cache is grown, but the new tokens attend to each "
             "other only. Give the operator all keys and values.",
             wrong=_like(all_keys=False),
+        ),
+        Mistake(
+            key="cache not whole",
+            diagnosis="The cache that you return lacks the old tokens or the "
+            "new ones. The next step needs both.",
+            wrong=_like(kept=lambda whole, new: new),
+            also=(
+                _like(
+                    kept=lambda whole, new: whole[
+                        ..., : whole.shape[-2] - new.shape[-2], :
+                    ]
+                ),
+            ),
+        ),
+        Mistake(
+            key="new tokens in front",
+            diagnosis="The new tokens are put before the old ones. They come "
+            "after them: torch.cat([old, new], -2).",
+            wrong=_like(join=lambda old, new: torch.cat([new, old], -2)),
+        ),
+        Mistake(
+            key="not projected",
+            diagnosis="The output matrix is missing: the heads, side by "
+            "side, go through layer.out_proj.",
+            wrong=_like(project=False),
+        ),
+        Mistake(
+            key="heads merged with tokens",
+            diagnosis="The heads are joined in the wrong order. The operator "
+            "returns (B, H, T, 2D): swap H and T, then join the last two "
+            "axes.",
+            wrong=_like(
+                merge=lambda heads: heads.reshape(
+                    len(heads), heads.shape[2], -1
+                )
+            ),
+            also=(
+                _like(
+                    merge=lambda heads: heads.permute(0, 2, 3, 1).flatten(2)
+                ),
+            ),
         ),
         Mistake(
             key="not causal",

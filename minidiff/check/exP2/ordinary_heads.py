@@ -124,6 +124,35 @@ def _halves(
     return _like(factors=lambda lam: [1.0, 1.0])(Wq, Wk, Wv, Wo, lam, H)
 
 
+def _blocks(
+    Wq: Tensor, Wk: Tensor, Wv: Tensor, Wo: Tensor, lam: float, H: int
+) -> Weights:
+    """Queries and keys by head and branch, values and Wo by branch first."""
+    q, k = (
+        W.unflatten(0, (2 * H, -1)).repeat_interleave(2, 0).flatten(0, 1)
+        for W in (Wq, Wk)
+    )
+    return q, k, Wv.repeat(2, 1), torch.cat([Wo, -lam * Wo], 1)
+
+
+def _branch_first(
+    Wq: Tensor, Wk: Tensor, Wv: Tensor, Wo: Tensor, lam: float, H: int
+) -> Weights:
+    """Rows of Wq and Wk read as (2, H, D)."""
+    Wq, Wk = (
+        W.unflatten(0, (2, H, -1)).transpose(0, 1).flatten(0, 2)
+        for W in (Wq, Wk)
+    )
+    return as_ordinary_heads(Wq, Wk, Wv, Wo, lam, H)
+
+
+def _rounded(
+    Wq: Tensor, Wk: Tensor, Wv: Tensor, Wo: Tensor, lam: float, H: int
+) -> Weights:
+    lam = torch.tensor(lam, dtype=torch.float32).item()
+    return as_ordinary_heads(Wq, Wk, Wv, Wo, lam, H)
+
+
 EXERCISE = Exercise(
     id="P2.3",
     cases=_cases,
@@ -143,6 +172,20 @@ EXERCISE = Exercise(
             "the values, so that branch 1 meets only the first half of them. "
             "Order all of them (head, branch, half).",
             wrong=_like(tiled=True),
+        ),
+        Mistake(
+            key="heads out of step",
+            diagnosis="Right for one head, wrong for more. Rows are ordered "
+            "head first, and queries, keys, values and columns of Wo must "
+            "all come in one order of heads, branches and halves.",
+            wrong=_blocks,
+            also=(_branch_first,),
+        ),
+        Mistake(
+            key="lam rounded",
+            diagnosis="Right but for rounding: torch.tensor([1, -lam]) holds "
+            "lam in single precision. Give it dtype=Wo.dtype.",
+            wrong=_rounded,
         ),
         Mistake(
             key="lam dropped",

@@ -111,12 +111,24 @@ def _early(old: Tensor, new: Tensor, lengths: Tensor) -> Tensor:
     return _own_place(old, new, (lengths - 1) % old.shape[-2])
 
 
+def _by_product(old: Tensor, new: Tensor, lengths: Tensor) -> Tensor:
+    """Mask with 0 and 1; what stood there may be NaN."""
+    here = _own_place(torch.zeros_like(old), torch.ones_like(new), lengths)
+    return old * (1 - here) + new * here
+
+
+def _nowhere(old: Tensor, new: Tensor, lengths: Tensor) -> Tensor:
+    return old
+
+
 def _like(
     write: Write = _own_place,
     lengths_of: Callable[..., Tensor | None] = lambda n, S: n + 1,
     *,
     blank: bool = False,
     norm: bool = True,
+    write_v: Write | None = None,
+    project: bool = True,
 ) -> Callable[..., Any]:
     """A step with something about it changed: the mistakes below."""
 
@@ -131,7 +143,8 @@ def _like(
                 (layer.v_proj, layer.v_shape),
             )
         )
-        k, v = write(k, k_new, lengths), write(v, v_new, lengths)
+        k = write(k, k_new, lengths)
+        v = (write_v or write)(v, v_new, lengths)
         heads = diff_attention(
             q,
             k.nan_to_num(0) if blank else k,
@@ -141,7 +154,8 @@ def _like(
             norm_scale=1 - layer.lam_init if norm else None,
             key_lengths=lengths_of(lengths, k.shape[-2]),
         )
-        return layer.out_proj(heads.transpose(1, 2).flatten(2)), k, v
+        y = heads.transpose(1, 2).flatten(2)
+        return layer.out_proj(y) if project else y, k, v
 
     return wrong
 
@@ -189,6 +203,26 @@ EXERCISE = Exercise(
             "the row's last one. The first free place is lengths.",
             wrong=_like(_early),
             also=(_like(_early, lambda n, S: n),),
+        ),
+        Mistake(
+            key="only one of two written",
+            diagnosis="The new token's keys are written or its values, not "
+            "both. Both caches need it.",
+            wrong=_like(write_v=_nowhere),
+            also=(_like(_nowhere, write_v=_own_place),),
+        ),
+        Mistake(
+            key="masked by a product",
+            diagnosis="The old contents of the place are multiplied by 0 "
+            "before the new ones are added. 0 times NaN is NaN: replace "
+            "them, with an assignment or torch.where.",
+            wrong=_like(_by_product),
+        ),
+        Mistake(
+            key="not projected",
+            diagnosis="The output matrix is missing: the heads, side by "
+            "side, go through layer.out_proj.",
+            wrong=_like(project=False),
         ),
         Mistake(
             key="new token not seen",
