@@ -21,7 +21,8 @@
 #
 # - derive rotary positions, and test them;
 # - put a layer together from norms, attention and SwiGLU;
-# - say how large attention's output is before training;
+# - say how large attention's output is before training, and what a layer
+#   keeps for the way back;
 # - compute cross-entropy and perplexity, and predict them for a new model;
 # - count a model to the last parameter, and check a paper's table.
 #
@@ -31,6 +32,7 @@
 # |---|---|---|
 # | the multi-head module, its shapes, its $6D$ | what is put in | chapter 5 |
 # | the headwise norm | RMSNorm | chapter 3 |
+# | the gradient of attention | what a layer keeps | chapter 4 |
 # | cosine, logarithm | rotations, losses | school |
 
 # %%
@@ -73,8 +75,9 @@ assert gap_at_the_stop() < 1e-12
 print("the outputs differ by < 1e-12")
 
 # %% [markdown]
-# Equal. The last query sums over all keys before it, and a sum has no order.
-# The layer cannot tell who bites.
+# Equal. Attention is a weighted sum over keys, and a sum has no order. The
+# causal mask only says which keys are in it; for the last query all are. So
+# the layer cannot tell who bites.
 #
 # ## Positions as rotations
 #
@@ -104,7 +107,8 @@ print("the outputs differ by < 1e-12")
 # %%
 for t, s in ((0, 0), (1, 0), (8, 7), (3, 0), (6, 0)):
     angle = torch.tensor([[t], [s]]) * pi / 3
-    q, k = apply_rope(torch.eye(2)[[0, 0]], angle.cos(), angle.sin())
+    arrows = torch.tensor([[1.0, 0.0], [1.0, 0.0]])  # q at t, k at s
+    q, k = apply_rope(arrows, angle.cos(), angle.sin())
     print(f"t = {t}, s = {s}: score {q @ k:.2f}")
 
 # %% [markdown]
@@ -170,7 +174,8 @@ plt.show()
 
 # %% [markdown]
 # The fast pair tells neighbours apart and repeats; the slow one does neither.
-# Together they prefer what is near.
+# Together, and for such $q$ and $k$, they prefer what is near. Other $q$ and
+# $k$ can prefer another distance: learning decides.
 #
 # ### The control that fails
 #
@@ -272,7 +277,7 @@ check.ex07_2(one_layer)
 # An *embedding* gives each of $V$ tokens a vector. After the layers stands one
 # more norm. Then each position's vector is compared with all $V$ embeddings by
 # dot products: the *logits*, one for each token that might come next. The
-# embedding is used twice: it is *tied*. Here is the whole DIFF Transformer.
+# embedding is used twice: it is *tied*. Here is the whole model.
 
 
 # %%
@@ -310,7 +315,7 @@ for name, array in (*stations["diff"][:4], stations["diff"][-1]):
     print(f"{name:10s} {tuple(array.shape)}")
 
 # %% [markdown]
-# ### Where the activations go
+# ### How loud attention is before training
 #
 # How much does a part add to the stream? That depends on how weights start.
 # The paper does not say for its matrices. `minidiff` draws matrices and
@@ -323,9 +328,11 @@ for name, array in (*stations["diff"][:4], stations["diff"][-1]):
 # both kinds? An untrained map is nearly flat.
 
 # %% mystnb={"image": {"alt": "RMS of the attention output of layer 0 against position, both axes logarithmic. The plain curve falls in a straight line from 0.05 to about 0.003. The differential curve stays level near 0.18."}}
+added = {}  # kind: (T,)
 for kind, name in (("softmax", "plain"), ("diff", "differential")):
-    added = stations[kind][1][1].square().mean((0, 2)).sqrt()  # (T,)
-    plt.loglog(range(1, 257), added, label=name)
+    _, (_, out), *_ = stations[kind]  # attention of layer 0
+    added[kind] = out.square().mean((0, 2)).sqrt()
+    plt.loglog(range(1, 257), added[kind], label=name)
 plt.gca().set(xlabel="position, from 1", ylabel="RMS of attention's output")
 plt.legend()
 plt.show()
@@ -334,10 +341,9 @@ plt.show()
 unit = 0.02 * 128**0.5
 print(f"u = 0.02 root(128) = {unit:.2f}; u u = {unit**2:.2f}")
 print(f"with the head norm, (1 - 0.2) u = {0.8 * unit:.2f}")
-for kind, path in stations.items():
-    stream = [x.square().mean().sqrt() for n, x in path if n == "stream"]
-    print(f"{kind:8s} stream:", *(f"{size:.2f}" for size in stream))
-assert 0.8 * unit < added[0] * 1.1 and added[-1] > 0.9 * added[0]
+roots = torch.arange(1, 257).sqrt()
+assert torch.allclose(added["softmax"], unit**2 / roots, rtol=0.2)
+assert torch.allclose(added["diff"], torch.tensor(0.8 * unit), rtol=0.2)
 
 # %% [markdown]
 # Call $0.02\sqrt E$ one $u$. In the plain layer values have size $u$, a flat
@@ -348,8 +354,54 @@ assert 0.8 * unit < added[0] * 1.1 and added[-1] > 0.9 * added[0]
 # positions. The paper argues that the factor keeps gradients as in a plain
 # Transformer, for heads of about that size before the norm [P, app. G]; at
 # this start they are smaller. Later the authors named this amplification,
-# $\sqrt t$ for a flat map, as a cause of instability late in training, and V2
-# drops the norm [B2].
+# $\sqrt t$ for a flat map, as a cause of instability late in training at large
+# learning rates, and V2 drops the norm [B2].
+#
+# ### Where the activations go
+#
+# Going back needs *activations*: what the way forward computed. By chapter 4,
+# softmax needs its maps, $dV$ the map that met the values, and $d\lambda$ the
+# second softmax. Autograd tells what it keeps. We ask one layer, its maps
+# written out (`eager`), 4 plain heads or 2 differential. Which keeps more?
+
+
+# %%
+def kept(block: torch.nn.Module, T: int) -> list[tuple[torch.Size, int]]:
+    """Shape and bytes of what a layer keeps of one row of T tokens."""
+    found, x = {}, torch.randn(1, T, 128, requires_grad=True)
+    weights = {p.data_ptr() for p in block.parameters()}
+
+    def note(array: Tensor) -> Tensor:
+        memory = array.untyped_storage()  # views share it: count it once
+        found[memory.data_ptr()] = array.shape, memory.nbytes()
+        return array
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda array: array):
+        a = block.attention_norm(x)
+        y = x + block.attention(a, rope=rope_angles(T, 32), backend="eager")
+        block.ffn(block.ffn_norm(y))
+    return [found[at] for at in found.keys() - weights]
+
+
+# %%
+print("kind         T   maps  MB of maps  MB of all else")
+for kind, maps in (("softmax", 8), ("diff", 10)):
+    block = new_model(kind, V=8, E=128, L=1).blocks[0]
+    for T in (256, 512, 1024):
+        is_map = {True: 0, False: 0}
+        for shape, size in kept(block, T):
+            is_map[shape[-2:] == (T, T)] += size
+        n = is_map[True] / (4 * T * T)  # float32: 4 bytes
+        inside, other = is_map[True] / 1e6, is_map[False] / 1e6
+        print(f"{kind:8s} {T:5d} {n:6.1f} {inside:11.1f} {other:15.1f}")
+        assert n == maps + 0.5
+
+# %% [markdown]
+# Maps grow with $T^2$, all else with $T$. Both kinds have four maps, and
+# `eager` keeps each twice: before and after it sets what the mask hides to 0.
+# DIFF also keeps its two differences: 10 for 8. (The odd half is two masks, a
+# byte an entry. The rest of DIFF is larger by two arrays for the head norm.)
+# A kernel that never writes a map keeps none (chapters 10 to 12).
 #
 # ## The loss, and perplexity
 #
@@ -398,7 +450,8 @@ check.ex07_3(loss_and_perplexity)
 
 # %% [markdown]
 # A model that knows nothing guesses evenly and loses $\ln V$. So a
-# training's first number is known. If it is far off, look for a bug.
+# training's first number is known. If it is far off, look for a bug. (The
+# target of a position is the next token: below, the row moved by one.)
 
 # %%
 for V in (100, 1000, 10_000):
@@ -482,7 +535,7 @@ print(*(names[n] for n in row.inputs[0]), "->", names[row.targets[0, -1]])
 # asked twice, so it can be found without reading a key: it is the value *not
 # said yet*. Take both values, less the one just said. Guessing between the two
 # is right half the time. The difference of two maps can give a value a
-# negative weight; a plain model needs two heads and its output matrix to
+# negative weight; plain attention needs two heads and its output matrix to
 # subtract. Which kind will learn it sooner?
 
 # %% tags=["parameters"] quick={"STEPS": 25, "SEEDS": [0]}
@@ -500,8 +553,8 @@ def right(model: DecoderLM) -> Tensor:
 
 
 # %% [markdown]
-# Chapters 14 and 15 explain the loop. Both kinds get the same rows. It takes
-# about 40 seconds.
+# Chapters 14 and 15 explain the loop. Both kinds get the same rows. All four
+# runs take about half a minute.
 
 
 # %%
@@ -532,9 +585,11 @@ for kind in ("softmax", "diff"):
 # %% tags=["needs-training"]
 first, second = runs["diff"][:, -1].T
 assert (second > 0.9).all() and (abs(first - 0.5) < 0.2).all()
+assert (runs["softmax"][:, -1] < 0.65).all()
 print("differential: the first answer is a guess, the second is not")
+print("plain: no better than a guess")
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Share of right second answers against step, two seeds of each kind. The differential runs leave the dotted line of guessing between two values at one half and reach 1. The plain runs rise later and end just below the line."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Share of right second answers against step: mean of two seeds of each kind, and a band between the two. The differential runs leave the dotted line of guessing between two values at one half and reach 1. The plain runs rise later and end just below the line."}}
 axis = plt.gca()
 for kind, name in (("softmax", "plain"), ("diff", "differential")):
     share = runs[kind][:, :, 1].numpy()
@@ -546,8 +601,9 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# On our machines both differential runs say the remaining value nearly always,
-# both plain ones guess, and so do all for the first answer: nobody reads keys.
+# (Line: mean, band: both seeds.) Both differential runs say the remaining
+# value nearly always. Both plain ones do no better than a guess, and so do all
+# for the first answer: nobody reads keys.
 # Two seeds prove little, 250 steps are few, and the head norm is another
 # difference. Chapter 15 has five seeds, longer rows, four learning rates and
 # the control with lambda at 0; some plain models learn it there. Chapter 19
@@ -582,6 +638,8 @@ print("angles, walk and loss are those of minidiff")
 # - A layer is attention and SwiGLU, each reading through a norm and adding to
 #   the stream.
 # - The head norm makes untrained differential attention louder than plain.
+# - Written out, maps soon fill most of what a layer keeps for the way back,
+#   and DIFF keeps 10 for 8.
 # - Loss starts at $\ln V$; perplexity is its exponential.
 # - The two kinds differ by $6D$ parameters a layer.
 # - In a short race the differential models learned to say the value not yet

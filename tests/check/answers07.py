@@ -40,6 +40,13 @@ def overwritten(x, cos, sin):
     return y
 
 
+def tables_twice(x, cos, sin):
+    twice = [torch.cat([table] * 2, dim=-1) for table in (cos, sin)]
+    other = torch.empty_like(x)
+    other[..., ::2], other[..., 1::2] = -x[..., 1::2], x[..., ::2]
+    return torch.addcmul(x * twice[0], other, twice[1])
+
+
 def steps(x, *parts):
     """The stream as a list of contributions."""
     n1, attention, n2, ffn = parts
@@ -107,6 +114,14 @@ def shifted_softmax(logits, targets):
     return loss, loss.exp()
 
 
+def shifted(logits, targets, best, put_back=True):
+    sums = torch.exp(logits - best).sum(1).log()
+    if put_back:
+        sums = sums + best.flatten()
+    loss = (sums - logits.gather(1, targets[:, None])[:, 0]).mean()
+    return loss, torch.exp(loss)
+
+
 def count(V, E, L, D, F, differential, leave=(), add=0):
     """One tensor at a time."""
     tensors = [(V, E), ("last", E)]
@@ -154,6 +169,15 @@ WRONG = {
         "two pluses": lambda x, c, s: matrix(x, c, s, 1, 1, 1, 1),
         "overwritten": overwritten,
         "cos and sin swapped": lambda x, c, s: turn(x, s, c),
+        "cos with the first channel twice": lambda x, c, s: torch.stack(
+            (
+                turn(x, c, s)[..., ::2],
+                x[..., ::2] * c + x[..., 1::2] * s,
+            ),
+            dim=-1,
+        ).reshape(x.shape),
+        "not flattened": lambda x, c, s: turn(x, c, s).unflatten(-1, (-1, 2)),
+        "tables in a row": tables_twice,
     },
     "7.2": {
         "post-norm": post,
@@ -170,6 +194,15 @@ WRONG = {
         "second norm missing": lambda x, n1, a, n2, f: steps(
             x, n1, a, lambda z: z, f
         ),
+        "ffn not added": lambda x, n1, a, n2, f: (
+            steps(x, n1, a, n2, f) - steps(x, n1, a, n2, lambda z: 0 * z)
+        ),
+        "attention not added": lambda x, n1, a, n2, f: steps(
+            a(n1(x)), n1, lambda z: 0 * z, n2, f
+        ),
+        "x added twice": lambda x, *parts: x + steps(x, *parts),
+        "wrong norm": lambda x, n1, a, n2, f: steps(x, n2, a, n1, f),
+        "ffn first": lambda x, n1, a, n2, f: steps(x, n2, f, n1, a),
     },
     "7.3": {
         "softmax overflows": naive,
@@ -205,6 +238,23 @@ WRONG = {
             torch.exp(-x.gather(1, t[:, None]).mean()),
         ),
         "swapped": lambda x, t: by_loops(x, t)[::-1],
+        "not averaged": lambda x, t: (losses(x, t), losses(x, t).exp()),
+        "one maximum for all rows": lambda x, t: shifted(
+            x, t, x.flatten().sort().values[-1:]
+        ),
+        "maximum lost": lambda x, t: shifted(
+            x, t, x.max(1, keepdim=True).values, put_back=False
+        ),
+        "logarithm of the mean": lambda x, t: (
+            -torch.exp(-losses(x, t)).mean().log(),
+            1 / torch.exp(-losses(x, t)).mean(),
+        ),
+        "smallest probability": lambda x, t: (
+            -(torch.softmax(x, 1).gather(1, t[:, None]) + 1e-10).log().mean(),
+            torch.exp(
+                -torch.log(1e-10 + x.softmax(1)[range(len(t)), t]).mean()
+            ),
+        ),
     },
     "7.4": {
         "embedding twice": more(lambda V, E, *_: V * E),
@@ -226,5 +276,14 @@ WRONG = {
         "lambda vectors only": without("head norm"),
         "norm weight D wide": more(lambda V, E, L, D, F, d: -d * L * D),
         "extra once": more(lambda V, E, L, D, F, d: -d * (L - 1) * 6 * D),
+        "three projections": without("o"),
+        "queries and keys doubled": more(
+            lambda V, E, L, D, F, d: 2 * L * E**2 * d
+        ),
+        "vectors 2D wide": more(lambda V, E, L, D, F, d: d * 4 * L * D),
+        "norm weight E wide": more(
+            lambda V, E, L, D, F, d: d * L * (E - 2 * D)
+        ),
+        "head norm only": without("lambda"),
     },
 }

@@ -109,6 +109,50 @@ def _no_second_norm(
     return y + ffn(y)
 
 
+def _ffn_not_added(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    return ffn(n2(x + attention(n1(x))))
+
+
+def _attention_not_added(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    y = attention(n1(x))
+    return y + ffn(n2(y))
+
+
+def _attention_not_added_then_x(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    return x + ffn(n2(attention(n1(x))))
+
+
+def _x_twice(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    y = x + attention(n1(x))
+    return x + y + ffn(n2(y))
+
+
+def _norms_swapped(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    return one_layer(x, n2, attention, n1, ffn)
+
+
+def _norm1_twice(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    return one_layer(x, n1, attention, n1, ffn)
+
+
+def _ffn_first(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    return one_layer(x, n2, ffn, n1, attention)
+
+
 EXERCISE = Exercise(
     id="7.2",
     cases=_cases,
@@ -160,6 +204,37 @@ EXERCISE = Exercise(
             diagnosis="The feed-forward part reads the bare sum: norm2 is "
             "not used.",
             wrong=_no_second_norm,
+        ),
+        Mistake(
+            key="ffn not added",
+            diagnosis="The last sum is missing: what ffn gives back is added "
+            "to y = x + attention.",
+            wrong=_ffn_not_added,
+        ),
+        Mistake(
+            key="attention not added",
+            diagnosis="The first sum is missing: ffn reads attention's "
+            "output alone. It reads y = x + attention.",
+            wrong=_attention_not_added,
+            also=(_attention_not_added_then_x,),
+        ),
+        Mistake(
+            key="x added twice",
+            diagnosis="x is in the result twice. y = x + attention holds it "
+            "already; add only ffn's output to y.",
+            wrong=_x_twice,
+        ),
+        Mistake(
+            key="wrong norm",
+            diagnosis="A part reads through the other part's norm. norm1 "
+            "stands before attention, norm2 before ffn.",
+            wrong=_norms_swapped,
+            also=(_norm1_twice,),
+        ),
+        Mistake(
+            key="ffn first",
+            diagnosis="ffn comes before attention. Attention is first.",
+            wrong=_ffn_first,
         ),
     ),
     hints=(

@@ -58,7 +58,14 @@ def _cases() -> list[Case]:
         name="one target 800 below the best logit",
         args=(far, torch.tensor([1, 0, 1, 0])),
     )
-    return [*cases, high, low]
+    # One maximum for all rows would make every exponential of row 1 zero.
+    apart = logits.clone()
+    apart[0] += 1000
+    apart[1] -= 1000
+    uneven = Case(
+        name="1000 added to row 0, taken from row 1", args=(apart, targets)
+    )
+    return [*cases, high, low, uneven]
 
 
 def _chosen(log_p: Tensor, targets: Tensor) -> Tensor:
@@ -123,6 +130,46 @@ def _swapped(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     return perplexity, loss
 
 
+def _bits_float32(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    loss = loss_and_perplexity(x, t)[0] / torch.log(torch.tensor(2.0))
+    return loss, 2**loss
+
+
+def _not_averaged(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    return _of(_chosen(x.log_softmax(-1), t))
+
+
+def _one_maximum(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    x = x - x.max()
+    return _of(_chosen(x - x.exp().sum(-1, keepdim=True).log(), t).mean())
+
+
+def _maximum_lost(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    log_sum = (x - x.max(-1, keepdim=True).values).exp().sum(-1).log()
+    return _of((log_sum + _chosen(x, t)).mean())
+
+
+def _log_of_mean(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    return _of(-(-_chosen(x.log_softmax(-1), t)).exp().mean().log())
+
+
+def _floored(
+    floor: float, add: bool
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Keep the logarithm finite by a smallest probability."""
+
+    def answer(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        p = x.softmax(-1)
+        p = p + floor if add else p.clamp(min=floor)
+        return _of(_chosen(p.log(), t).mean())
+
+    return answer
+
+
+_FLOORS = tuple(
+    _floored(10.0**-n, add) for n in (8, 9, 10, 12) for add in (False, True)
+)
+
 _TOO_LARGE = (
     "Right for small logits, but exp(1000) is infinite. Subtract the largest "
     "logit of each row first, or use logits.logsumexp(-1)."
@@ -161,6 +208,7 @@ EXERCISE = Exercise(
             diagnosis="The loss is in bits, with logarithms to base 2. Nats "
             "use the natural logarithm. (The perplexity is right.)",
             wrong=_bits,
+            also=(_bits_float32,),
         ),
         Mistake(
             key="two to the loss",
@@ -198,6 +246,39 @@ EXERCISE = Exercise(
             diagnosis="Both numbers are right, in the wrong order: the loss "
             "comes first.",
             wrong=_swapped,
+        ),
+        Mistake(
+            key="not averaged",
+            diagnosis="That is a loss for each row. Take the mean over the "
+            "rows, and the exponential of that mean.",
+            wrong=_not_averaged,
+        ),
+        Mistake(
+            key="one maximum for all rows",
+            diagnosis="Right while all rows are about equally large. You "
+            "subtract the largest logit of all rows, and in a much lower row "
+            "every exponential becomes 0. Each row needs its own maximum.",
+            wrong=_one_maximum,
+        ),
+        Mistake(
+            key="maximum lost",
+            diagnosis="The row's maximum is taken out of the sum and not put "
+            "back: subtract it from the target's logit as well.",
+            wrong=_maximum_lost,
+        ),
+        Mistake(
+            key="logarithm of the mean",
+            diagnosis="You average probabilities, then take the logarithm. "
+            "The loss is the mean of the logarithms.",
+            wrong=_log_of_mean,
+        ),
+        Mistake(
+            key="smallest probability",
+            diagnosis="A smallest probability keeps the logarithm finite and "
+            "changes the loss. No probability is needed: logsumexp of the "
+            "row less the target's logit.",
+            wrong=_FLOORS[0],
+            also=_FLOORS[1:],
         ),
     ),
     hints=(

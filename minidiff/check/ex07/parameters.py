@@ -38,6 +38,7 @@ def _count(
     *,
     embeddings: int = 1,
     matrices: int = 3,
+    projections: int = 4,
     layer_norms: int = 2,
     last_norm: int = 1,
     extra: Callable[[int, int, int], float] = lambda E, D, L: 6 * D,
@@ -48,7 +49,7 @@ def _count(
     def count(
         V: int, E: int, L: int, D: int, F: int, differential: bool
     ) -> float:
-        layer = 4 * E * E + matrices * E * F + layer_norms * E
+        layer = projections * E * E + matrices * E * F + layer_norms * E
         if differential or plain:
             layer += extra(E, D, L)
         return embeddings * V * E + L * layer + last_norm * E
@@ -137,6 +138,35 @@ EXERCISE = Exercise(
             diagnosis="You count the extra parameters once. Each of the L "
             "layers has its own.",
             wrong=_count(extra=lambda E, D, L: 6 * D / L),
+        ),
+        Mistake(
+            key="three projections",
+            diagnosis="You count three E x E matrices for attention. There "
+            "are four: queries, keys, values and output.",
+            wrong=_count(projections=3),
+        ),
+        Mistake(
+            key="queries and keys doubled",
+            diagnosis="You double the matrices of queries and keys for the "
+            "two branches. There are half as many heads, so they stay "
+            "E x E.",
+            wrong=_count(extra=lambda E, D, L: 2 * E * E + 6 * D),
+        ),
+        Mistake(
+            key="vectors 2D wide",
+            diagnosis="A lambda vector is as wide as one branch: D, not 2D.",
+            wrong=_count(extra=lambda E, D, L: 10 * D),
+        ),
+        Mistake(
+            key="norm weight E wide",
+            diagnosis="You give each head a norm weight of its own, E "
+            "numbers in all. The heads of a layer share one of 2D.",
+            wrong=_count(extra=lambda E, D, L: 4 * D + E),
+        ),
+        Mistake(
+            key="head norm only",
+            diagnosis="The four lambda vectors are missing.",
+            wrong=_count(extra=lambda E, D, L: 2 * D),
         ),
     ),
     hints=(

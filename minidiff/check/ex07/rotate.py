@@ -71,8 +71,29 @@ def _overwritten(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return _zip(a, a * sin + b * cos)
 
 
+def _two_minuses_kept_order(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = _pairs(x)
+    return _zip(a * cos - b * sin, a * sin - b * cos)
+
+
 def _swapped(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return rotate(x, sin, cos)
+
+
+def _cos_first(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = _pairs(x)
+    return _zip(a * cos - b * sin, a * cos + b * sin)
+
+
+def _not_flat(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = _pairs(x)
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), -1)
+
+
+def _tables_in_a_row(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = _pairs(x)
+    turned = _zip(-b, a)
+    return x * torch.cat((cos, cos), -1) + turned * torch.cat((sin, sin), -1)
 
 
 EXERCISE = Exercise(
@@ -105,6 +126,7 @@ EXERCISE = Exercise(
             diagnosis="Both lines have a minus. That is no rotation: it "
             "changes lengths. The second channel is even * sin + odd * cos.",
             wrong=_two_minuses,
+            also=(_two_minuses_kept_order,),
         ),
         Mistake(
             key="two pluses",
@@ -124,6 +146,25 @@ EXERCISE = Exercise(
             diagnosis="cos and sin are swapped: at angle 0, where cos is 1, "
             "a vector must stay as it is.",
             wrong=_swapped,
+        ),
+        Mistake(
+            key="cos with the first channel twice",
+            diagnosis="Your second channel is even * cos + odd * sin. There "
+            "cos and sin change places: even * sin + odd * cos.",
+            wrong=_cos_first,
+        ),
+        Mistake(
+            key="not flattened",
+            diagnosis="The numbers are right, but each pair has an axis of "
+            "its own, at the end. flatten(-2) puts the pairs in a row.",
+            wrong=_not_flat,
+        ),
+        Mistake(
+            key="tables in a row",
+            diagnosis="You double cos and sin as whole blocks, so channel "
+            "2i does not get angle i. Neighbours share an angle: "
+            "repeat_interleave(2, -1).",
+            wrong=_tables_in_a_row,
         ),
     ),
     hints=(
