@@ -233,7 +233,7 @@ plt.show()
 # | planned | 9 to 14, 16 to 27 | kernels, training for real, evidence, the frontier |
 #
 # Two routes, once all is there: *ideas* (1 to 5, 7, 14 to 16, 18 to 24) and
-# *kernels* (3, 6, 9 to 13). Today: 1 to 8 in order, then 15. Who knows
+# *kernels* (3, 5, 6, 9 to 13). Today: 1 to 8 in order, then 15. Who knows
 # attention well may begin with 3.
 #
 # Your work is safe: this notebook is yours to change, and rebuilding the

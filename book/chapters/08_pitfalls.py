@@ -301,8 +301,8 @@ verdict([Port, ports.LayerFromOne, ports.NoConstant, ports.PerHead], start)
 
 # %% [markdown]
 # `PerHead`: with zero vectors all its heads agree. Counting will find it. It
-# is a deviation more than a bug: V2 has a lambda for each head too, but a
-# bounded one (chapter 5).
+# is a deviation more than a bug: V2 has a lambda for each head and token, but
+# a bounded one (chapter 5).
 #
 # ## After the values: the norm
 #

@@ -149,9 +149,9 @@ for name, height in stairs.items():
 # %% [markdown]
 # The third stair is a subtraction. *Look at both values, less the one already
 # said.* A softmax can only add up values with positive weights. A difference
-# of two softmaxes can give the value already said a negative weight. If
-# chapter 3 is right about that, a differential model should find this stair
-# easier. Nothing in the model was made for it.
+# of two softmaxes can give the value already said a negative weight (chapter
+# 3). So a differential model should find this stair easier, though nothing in
+# the model was made for it.
 #
 # ## Training, in a dozen lines
 #
@@ -607,7 +607,7 @@ print("all four models have learned a good part of what bytes follow which")
 #
 # ### Exercise 15.4: probabilities at a temperature
 #
-# *Easy, 5 minutes.* You may use `softmax` from chapter 3.
+# *Easy, 5 minutes.* You may use `softmax` from chapter 1.
 
 # %%
 from minidiff.reference import softmax  # noqa: F401
