@@ -416,9 +416,9 @@ assert count == 8
 #
 # What follows was recorded, not run here, V1 with its headwise norm.
 # `diff2/cudnn` is two calls through the library cuDNN, `diff4/flash` four
-# through FlashAttention, `naive-compiled` what `torch.compile` makes of
-# `naive`. `plain` is the matched model, $2H$ heads of width $D$, `v2` the
-# layer above. Beside each name stand its units.
+# through FlashAttention, `hf-stacked` Hugging Face's, `naive-compiled` what
+# `torch.compile` makes of `naive`. `plain` is the matched model, $2H$ heads of
+# width $D$, `v2` the layer above. Beside each name stand its units.
 
 # %%
 record = json.loads(course.results("bench_attention.json").read_text())
@@ -487,7 +487,7 @@ for size in sorted({tuple(size) for _, *size in rows}):
         winner = min(ours, key=lambda p: ms(p, what, *size))
         best.add(winner)
         print("D {:3d}  T {:5d} ".format(*size), f"{what:7s} {winner}")
-print("flex, D 128:", rows["diff/flex", 128, 4096]["train_error"][:35])
+print("flex, D 128:", rows["diff/flex", 128, 4096]["train_error"][:37])
 assert len(best) > 1
 
 # %% [markdown]
