@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend
 
 from minidiff import cli
-from minidiff.bench import attention, timing
+from minidiff.bench import attention, forms, timing
 from minidiff.bench.inputs import Shape, inputs
 from minidiff.bench.judge import exact, relative_error
-from minidiff.bench.peers import own_code, peers, plain
+from minidiff.bench.peers import held_to, own_code, padded, peers, plain
 
 CPU = torch.device("cpu")
 SHAPE = Shape(B=2, H=2, T=9, D=4)
@@ -75,10 +76,14 @@ def test_what_cannot_run_is_recorded_and_the_rest_goes_on(monkeypatch):
     def speechless(q, k, v):
         raise NotImplementedError
 
+    def refuse(gradient):
+        raise RuntimeError("no backward")
+
     def forward_only(q, k, v):
-        if torch.is_grad_enabled():
-            raise RuntimeError("no backward")
-        return plain(q, k, v)
+        out = plain(q, k, v)
+        if out.requires_grad:
+            out.register_hook(refuse)
+        return out
 
     def some(shape, device):
         first = next(iter(peers(shape, device)))
@@ -99,6 +104,59 @@ def test_what_cannot_run_is_recorded_and_the_rest_goes_on(monkeypatch):
     assert lines[2].startswith("plain/sdpa")  # it alone has a training time
     at = next(i for i, x in enumerate(lines) if x.startswith("plain/broken"))
     assert lines[at + 1] == "  no kernel for this"
+
+
+def test_ratios_are_to_the_faster_plain(monkeypatch):
+    given = {"plain/a": 4.0, "plain/b": 2.0, "diff/c": 3.0}
+
+    def some(shape, device):
+        first = next(iter(peers(shape, device)))
+        for name in given:
+            yield replace(first, name=name)
+
+    monkeypatch.setattr(attention, "peers", some)
+    monkeypatch.setattr(attention, "alternate", lambda *rest: given)
+    rows = attention.measure(SHAPE, CPU, torch.float32, 1)
+    for way in ("forward", "train"):
+        assert [row[f"{way}_ms"] for row in rows] == [4, 2, 3]
+        assert [row[f"{way}_ratio"] for row in rows] == [2, 1, 1.5]
+
+
+def test_what_was_measured_is_kept_if_the_run_stops(monkeypatch, tmp_path):
+    def measure(shape, *rest):
+        if shape.T == 16:
+            raise KeyboardInterrupt
+        return [{"peer": "plain/a", **shape._asdict()}]
+
+    monkeypatch.setattr(attention, "measure", measure)
+    out = tmp_path / "record.json"
+    with pytest.raises(KeyboardInterrupt):
+        attention.run(
+            [SHAPE, SHAPE._replace(T=16)],
+            device=CPU,
+            dtype=torch.float32,
+            rounds=1,
+            command="",
+            out=out,
+        )
+    assert [row["T"] for row in json.loads(out.read_text())["rows"]] == [9]
+
+
+def test_padding_changes_nothing():
+    q, k, v, lam, _ = inputs("diff", SHAPE, CPU, torch.float64)
+    want = forms.two_calls(q, k, v, lam)
+    got = padded(q, k, v, lam, forms.subtract)
+    torch.testing.assert_close(got, want)
+
+
+def test_a_peer_is_held_to_one_kernel():
+    def allowed():
+        cuda = torch.backends.cuda
+        return cuda.math_sdp_enabled(), cuda.flash_sdp_enabled()
+
+    assert held_to(SDPBackend.MATH, allowed)() == (True, False)
+    assert held_to(SDPBackend.FLASH_ATTENTION, allowed)() == (False, True)
+    assert held_to(None, allowed)() == allowed()
 
 
 def test_a_wrong_peer_is_no_peer(monkeypatch, capsys):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from minidiff import diff_attention
+from minidiff.bench.meter import Meter
 from minidiff.ops import attention_maps
 from minidiff.ops.flex import _causal_mask
 
@@ -125,6 +126,16 @@ def test_backends_agree_under_autocast():
         ]
     assert all(out.dtype == torch.float32 for out in outs)
     torch.testing.assert_close(*outs, atol=0.05, rtol=0.05)
+
+
+def test_eager_copies_keys_for_groups_only():
+    moved = []
+    for Hkv in (4, 2):
+        q, k, v = random(Hkv=Hkv, T=1, S=256, D=64, Dv=128)
+        with Meter() as meter:
+            diff_attention(q, k, v, 0.5, backend="eager")
+        moved.append(meter.moved / (k.nbytes + v.nbytes))
+    assert moved[0] < 1.5 < 3 < moved[1]
 
 
 def test_maps_are_what_the_operator_multiplies_with():

@@ -137,10 +137,14 @@ def test_gradcheck(backend):
     assert torch.autograd.gradcheck(f, [t[n] for n in names])
 
 
-def test_scale_and_plain_numbers():
+@pytest.mark.parametrize("backend", [*BACKENDS, "flex"])
+@torch.no_grad()
+def test_scale_and_plain_numbers(backend):
     x, t, _ = make("V1", "number")
     for lam in (0, 0.8, -1.5, np.float64(0.25)):
-        out = diff_attention(t["q"], t["k"], t["v"], lam, scale=0.3)
+        out = diff_attention(
+            t["q"], t["k"], t["v"], lam, scale=0.3, backend=backend
+        )
         want = ref.diff_attention(x["q"], x["k"], x["v"], lam, scale=0.3)
         np.testing.assert_allclose(out.detach(), want, atol=1e-12)
 
