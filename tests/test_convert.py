@@ -534,6 +534,7 @@ def test_missing_fields_are_what_transformers_takes(hf):
         {"rope_theta": 5e5},
         {"rope_parameters": {"rope_theta": 5e5}, "rope_theta": 2.0},
         {"rope_scaling": {"type": "default"}, "rope_theta": 5e5},
+        {"rope_scaling": None, "rope_parameters": {"rope_theta": 5e5}},
     ],
 )
 def test_the_rotary_base_is_found_where_transformers_finds_it(hf, rope):
