@@ -25,8 +25,8 @@ def environment(threads: int) -> dict[str, str]:
     """The kernel's environment variables: no reader's settings leak in.
 
     No GPU is visible, so that a machine with one writes the same outputs,
-    tqdm draws no bars, since their timings differ from run to run, and
-    figures with sliders stand still, since a page has no kernel to redraw
+    tqdm and Hugging Face draw no bars, since their timings differ from run to
+    run and a bar is a widget, dead on a page, and figures with sliders stand still, since a page has no kernel to redraw
     them.
     """
     env = {k: v for k, v in os.environ.items() if k not in _LEAKS}
@@ -34,6 +34,7 @@ def environment(threads: int) -> dict[str, str]:
         env[f"{name}_NUM_THREADS"] = str(threads)
     env.update(
         CUDA_VISIBLE_DEVICES="",
+        HF_HUB_DISABLE_PROGRESS_BARS="1",
         HF_HUB_OFFLINE="1",
         IPYTHONDIR=_ipython_folder(),
         JUPYTER_PREFER_ENV_PATH="1",

@@ -214,6 +214,7 @@ def test_no_setting_of_the_builder_reaches_a_kernel(monkeypatch):
     assert env["OMP_NUM_THREADS"] == "2"
     assert env["CUDA_VISIBLE_DEVICES"] == ""
     assert env["MINIDIFF_STILL"] == "1"
+    assert env["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
 
 
 @pytest.mark.parametrize(
