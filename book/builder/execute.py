@@ -26,8 +26,8 @@ def environment(threads: int) -> dict[str, str]:
 
     No GPU is visible, so that a machine with one writes the same outputs,
     tqdm and Hugging Face draw no bars, since their timings differ from run to
-    run and a bar is a widget, dead on a page, and figures with sliders stand still, since a page has no kernel to redraw
-    them.
+    run and a bar may be a widget, and figures with sliders stand still, since
+    a page has no kernel to redraw them.
     """
     env = {k: v for k, v in os.environ.items() if k not in _LEAKS}
     for name in ("OMP", "MKL", "OPENBLAS"):

@@ -15,8 +15,9 @@ class Meter(TorchDispatchMode):
     ``with Meter() as meter: f(x)``, then ``meter.peak`` is the most that was
     alive at one time, ``meter.largest`` the largest single tensor, and
     ``meter.moved`` what operations read and wrote, each input and output
-    once, in place too. Tensors made before do not count towards peak and largest. Works on
-    the device "meta" too. What a kernel uses inside itself is not seen.
+    once, in place too. Tensors made before do not count towards peak and
+    largest. Works on the device "meta" too. What a kernel uses inside itself
+    is not seen.
     """
 
     def __init__(self) -> None:
