@@ -79,6 +79,7 @@ def draft(job: Job) -> NotebookNode:
 
         nb, _ = source.fill(nb, solution_source)
         source.as_solutions(nb)
+    source.sign_ids(nb, job.name)
     return nb
 
 

@@ -48,6 +48,15 @@ def give_ids(nb: NotebookNode) -> None:
         cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
 
 
+def sign_ids(nb: NotebookNode, page: str) -> None:
+    """Put the page's name before its ids: a website reads many pages.
+
+    Jupyter Book 2 takes an id that stands on two pages for a broken label.
+    """
+    for cell in nb.cells:
+        cell.id = f"{page.replace('/', '-')}-{cell.id}"
+
+
 def tags(cell: NotebookNode) -> list[str]:
     """The cell's tags; an empty list where it has none."""
     return list(cell.metadata.get("tags", []))

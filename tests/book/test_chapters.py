@@ -1,6 +1,7 @@
 """Every chapter and problem set keeps the rules of rules.py."""
 
 import subprocess
+from collections import Counter
 
 import committed
 import nbformat
@@ -32,6 +33,12 @@ def test_notebook_is_what_its_source_makes(path):
     ], advice
     assert nb.metadata == expected.metadata, advice
     nbformat.validate(nb)
+
+
+def test_no_two_pages_share_a_cell_id():
+    pages = [committed.notebook(path) for path in ALL]
+    ids = Counter(cell.id for page in pages for cell in page.cells)
+    assert [name for name, count in ids.items() if count > 1] == []
 
 
 def test_every_notebook_has_a_source():
