@@ -29,6 +29,8 @@ SETTLED = """() => {
   return at?.dataset.status === 'idle'
     && !busy.some(x => x.textContent.includes('*'));
 }"""
+RUNNING = """() => [...document.querySelectorAll('.jp-InputPrompt')].some(
+  x => x.textContent.includes('*'))"""
 
 
 def free_port() -> int:
@@ -108,16 +110,32 @@ def tab(tmp_path: Path) -> Iterator[Any]:
             shutil.copy(picture, keep)
 
 
+def kernel_is_ready(lab: str) -> bool:
+    """Whether the page's kernel is connected and idle, by the server's word.
+
+    The page shows "idle" before that, and running then runs nothing.
+    """
+    with urllib.request.urlopen(f"{lab}/api/kernels?token={TOKEN}") as answer:
+        return any(
+            kernel["connections"] and kernel["execution_state"] == "idle"
+            for kernel in json.load(answer)
+        )
+
+
 def run_all(tab: Any, lab: str, chapter: str) -> None:
     """Open a chapter and run it from top to bottom, as a reader does."""
     tab.goto(f"{lab}/lab/tree/{chapter}?token={TOKEN}&reset")
     panel = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell"
     tab.wait_for_selector(panel, timeout=60_000)
+    deadline = time.monotonic() + START_SECONDS
+    while not kernel_is_ready(lab):
+        assert time.monotonic() < deadline, "no kernel for the notebook"
+        tab.wait_for_timeout(200)
     tab.wait_for_function(SETTLED, timeout=60_000)
     tab.locator(panel).first.click()
     tab.click('.lm-MenuBar-itemLabel:text-is("Run")')
     tab.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
-    tab.wait_for_timeout(1000)
+    tab.wait_for_function(RUNNING, timeout=60_000)
     tab.wait_for_function(SETTLED, timeout=RUN_SECONDS * 1000)
 
 
