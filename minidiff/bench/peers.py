@@ -1,4 +1,4 @@
-"""Who is timed: every way to attend that PyTorch alone offers.
+"""Who is timed: every way to attend that PyTorch alone offers, and ours.
 
 Each peer gets inputs as a layer's projections would give them, and returns
 what the output projection takes: for the differential ones that includes the
@@ -22,6 +22,7 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from minidiff.bench import forms
 from minidiff.bench.inputs import Shape
+from minidiff.ops import diff_attention
 from minidiff.ops.finish import finish
 
 KERNELS = {
@@ -68,6 +69,8 @@ def peers(shape: Shape, device: torch.device) -> Iterator[Peer]:
                 attend=held_to(kernel, attend),
             )
     if gpu:
+        yield Peer(name="diff/triton", kind="diff", attend=fused)
+        yield Peer(name="v2/triton", kind="v2", attend=fused_v2)
         for kernel_name in ("cudnn", "flash"):
             yield Peer(
                 name=f"diff2/{kernel_name}-pad",
@@ -108,6 +111,21 @@ def gated(o1: Tensor, o2: Tensor, logits: Tensor) -> Tensor:
     wide = torch.promote_types(o1.dtype, torch.float32)
     out = o1.to(wide) - logits.to(wide).sigmoid() * o2.to(wide)
     return finish(out, o1.dtype, None, None, 0.0)
+
+
+def fused(
+    q: Tensor, k: Tensor, v: Tensor, lam: Tensor, weight: Tensor
+) -> Tensor:
+    """Our own kernels, V1, norm included."""
+    return diff_attention(
+        q, k, v, lam, norm_weight=weight, norm_scale=0.8, backend="triton"
+    )
+
+
+def fused_v2(q: Tensor, k: Tensor, v: Tensor, logits: Tensor) -> Tensor:
+    """Our own kernels, V2."""
+    lam = logits[..., 0].float().sigmoid()
+    return diff_attention(q, k[:, :, None], v, lam, backend="triton")
 
 
 def naive(

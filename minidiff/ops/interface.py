@@ -69,11 +69,13 @@ def diff_attention(
     key_lengths : (B,) integers, optional
         Keys from this position on are padding: hidden, whatever they hold. A
         query that sees no key at all gets zeros.
-    backend : "auto", "eager", "sdpa" or "flex"
+    backend : "auto", "eager", "sdpa", "flex" or "triton"
         "eager" writes both maps out; "sdpa" is two calls of PyTorch's fused
         attention; "flex" is two calls of FlexAttention, forward only on a
-        CPU, and elsewhere with D and Dv from 16 on; "auto" takes the
-        fastest that fits.
+        CPU, and elsewhere with D and Dv from 16 on; "triton" is our own fused
+        kernels, for CUDA, D of 16, 32, 64, 96 or 128 and Dv of D or 2D (on a
+        CPU they run in Triton's interpreter, to be looked at); "auto" takes
+        the fastest that fits and was measured.
 
     Returns
     -------
@@ -88,13 +90,19 @@ def diff_attention(
     check_arguments(
         q, k, v, lam, causal, scale, norm_weight, norm_scale, eps, key_lengths
     )
-    if backend not in ("auto", *_BACKENDS):
-        expected = ", ".join(repr(b) for b in ("auto", *_BACKENDS))
+    names = ("auto", *_BACKENDS, "triton")
+    if backend not in names:
+        expected = ", ".join(repr(b) for b in names)
         raise ValueError(
             f"backend: got {backend!r}, expected one of {expected}"
         )
-    compute = _BACKENDS["sdpa" if backend == "auto" else backend]
     if scale is None:
         scale = q.shape[-1] ** -0.5
-    out = compute(q, k, v, lam, causal, scale, key_lengths)
+    given = (q, k, v, lam, causal, scale, key_lengths)
+    if backend == "triton":  # nothing imports Triton until it is asked for
+        from minidiff.ops.triton.operator import triton_attention
+
+        return triton_attention(*given, norm_weight, norm_scale, eps)
+    compute = _BACKENDS["sdpa" if backend == "auto" else backend]
+    out = compute(*given)
     return finish(out, q.dtype, norm_weight, norm_scale, eps)

@@ -1,0 +1,71 @@
+"""Block shapes: looked up in a table, never tuned while a program runs."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+TABLE = Path(__file__).with_name("shapes.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How a kernel cuts its work.
+
+    BT queries by BS keys at a time, so many warps, so many blocks on their
+    way at once. ``together``: the forward kernel's two branches in step.
+    """
+
+    BT: int
+    BS: int
+    warps: int
+    stages: int
+    together: bool = False
+
+    def blocks(self, rows: str = "BT") -> dict[str, int]:
+        """As the arguments of a kernel; ``rows`` names the first."""
+        return {
+            rows: self.BT,
+            "BS": self.BS,
+            "num_warps": self.warps,
+            "num_stages": self.stages,
+        }
+
+
+@lru_cache
+def table(path: Path = TABLE) -> list[dict]:
+    """The rows of the table, each a case and its shape."""
+    return json.loads(path.read_text(encoding="utf-8"))["rows"]
+
+
+@lru_cache(maxsize=256)
+def choose(
+    kernel: str,
+    *,
+    D: int,
+    DV: int,
+    P: int,
+    bits: int,
+    length: int,
+    capability: int,
+) -> Shape | None:
+    """Find the shape of a kernel: the first row of the table that fits.
+
+    A row fits if it names the kernel, the number of bits of an entry, at
+    least these widths, P where it names one, at most this capability and at
+    least this many keys. None if there is none: "values" has a shape only
+    where "keys" leaves the values to a kernel of their own.
+    """
+    for row in table():
+        case = row["case"]
+        if (
+            kernel == case["kernel"]
+            and bits == case["bits"]
+            and D <= case["D"]
+            and DV <= case["DV"]
+            and case.get("P", P) == P
+            and capability >= case["capability"]
+            and length <= case.get("length", length)
+        ):
+            return row["shape"] and Shape(**row["shape"])
+    return None
