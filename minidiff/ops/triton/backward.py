@@ -18,11 +18,14 @@ The maps are computed again from q, k and the log-sums of the forward pass.
 import triton
 import triton.language as tl
 
-from minidiff.ops.triton.softmax import (
-    key_range,
-    put,
-    put_branch,
-    seen,
+from minidiff.ops.triton.softmax import key_range, seen
+from minidiff.ops.triton.tiles import (
+    read,
+    read_branch,
+    read_branch_row,
+    read_row,
+    write,
+    write_branch,
 )
 
 
@@ -84,21 +87,22 @@ def prepare_kernel(
 
 @triton.jit
 def keys_step(
-    b_dk1, b_dk2, b_dv, b_k1, b_k2, b_v, t_q, t_do, t_lse, t_delta, t_lam,
+    b_dk1, b_dk2, b_dv, b_k1, b_k2, b_v, x_q, x_do, x_lse, x_delta, x_lam,
     b, h, i_t, o_s, shift, c, D: tl.constexpr, DV: tl.constexpr,
     BT: tl.constexpr, SHARED: tl.constexpr, KEYS: tl.constexpr,
     VALUES: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr,
+    TMA: tl.constexpr,
 ):  # fmt: skip
     """What one block of queries adds; maps are transposed, (BS, BT)."""
-    b_q1 = t_q.load([b, h, 0, i_t, 0]).reshape(BT, D)
-    b_q2 = t_q.load([b, h, 1, i_t, 0]).reshape(BT, D)
-    b_do = t_do.load([b, h, i_t, 0]).reshape(BT, DV)
+    b_q1 = read_branch(x_q, b, h, 0, i_t, BT, D, TMA)
+    b_q2 = read_branch(x_q, b, h, 1, i_t, BT, D, TMA)
+    b_do = read(x_do, b, h, i_t, BT, DV, TMA)
     # Rows beyond T come as zeros; with dO = 0 and D = 0 they add nothing.
-    b_lse1 = t_lse.load([b, h, 0, i_t]).reshape(BT)
-    b_lse2 = t_lse.load([b, h, 1, i_t]).reshape(BT)
-    b_delta1 = t_delta.load([b, h, 0, i_t]).reshape(BT)
-    b_delta2 = t_delta.load([b, h, 1, i_t]).reshape(BT)
-    b_lam = t_lam.load([b, h, i_t]).reshape(BT)
+    b_lse1 = read_branch_row(x_lse, b, h, 0, i_t, BT, TMA)
+    b_lse2 = read_branch_row(x_lse, b, h, 1, i_t, BT, TMA)
+    b_delta1 = read_branch_row(x_delta, b, h, 0, i_t, BT, TMA)
+    b_delta2 = read_branch_row(x_delta, b, h, 1, i_t, BT, TMA)
+    b_lam = read_row(x_lam, b, h, i_t, BT, TMA)
     b_s1 = tl.dot(b_k1, b_q1.T, input_precision=PRECISION)
     b_s2 = tl.dot(b_k2, b_q2.T, input_precision=PRECISION)
     b_p1 = tl.exp2(b_s1 * c - b_lse1[None, :])
@@ -125,11 +129,12 @@ def keys_step(
 
 @triton.jit
 def keys_kernel(
-    t_q, t_k, t_v, t_do, t_lse, t_delta, t_lam, t_dk, t_dv, p_lengths,
+    x_q, x_k, x_v, x_do, x_lse, x_delta, x_lam, x_dk, x_dv, p_lengths,
     HKV, G, T, S, c, scale,
     D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
     SHARED: tl.constexpr, KEYS: tl.constexpr, VALUES: tl.constexpr,
     CAUSAL: tl.constexpr, PADDED: tl.constexpr, PRECISION: tl.constexpr,
+    TMA: tl.constexpr,
 ):  # fmt: skip
     """dK1, dK2 and dV of BS keys, from all G query heads that read them.
 
@@ -142,11 +147,11 @@ def keys_kernel(
     i_s = tl.program_id(1) * BS  # the first keys are seen by most queries
     o_s = i_s + tl.arange(0, BS)
     shift = S - T
-    b_k1 = t_k.load([b, hkv, 0, i_s, 0]).reshape(BS, D)
+    b_k1 = read_branch(x_k, b, hkv, 0, i_s, BS, D, TMA)
     b_k2 = b_k1
     if not SHARED:
-        b_k2 = t_k.load([b, hkv, 1, i_s, 0]).reshape(BS, D)
-    b_v = t_v.load([b, hkv, i_s, 0]).reshape(BS, DV)
+        b_k2 = read_branch(x_k, b, hkv, 1, i_s, BS, D, TMA)
+    b_v = read(x_v, b, hkv, i_s, BS, DV, TMA)
     m_real = o_s < S
     if PADDED:  # padding may hold anything, NaN too
         m_real = o_s < tl.load(p_lengths + b)
@@ -171,44 +176,44 @@ def keys_kernel(
             h = hkv * G + n // n_edge
             i_t = (start + n % n_edge) * BT
             b_dk1, b_dk2, b_dv = keys_step(
-                b_dk1, b_dk2, b_dv, b_k1, b_k2, b_v, t_q, t_do, t_lse,
-                t_delta, t_lam, b, h, i_t, o_s, shift, c, D, DV, BT,
-                SHARED, KEYS, VALUES, True, PRECISION,
+                b_dk1, b_dk2, b_dv, b_k1, b_k2, b_v, x_q, x_do, x_lse,
+                x_delta, x_lam, b, h, i_t, o_s, shift, c, D, DV, BT,
+                SHARED, KEYS, VALUES, True, PRECISION, TMA,
             )  # fmt: skip
     for n in tl.range(0, G * n_whole):
         h = hkv * G + n // n_whole
         i_t = (whole + n % n_whole) * BT
         b_dk1, b_dk2, b_dv = keys_step(
-            b_dk1, b_dk2, b_dv, b_k1, b_k2, b_v, t_q, t_do, t_lse, t_delta,
-            t_lam, b, h, i_t, o_s, shift, c, D, DV, BT, SHARED, KEYS,
-            VALUES, False, PRECISION,
+            b_dk1, b_dk2, b_dv, b_k1, b_k2, b_v, x_q, x_do, x_lse, x_delta,
+            x_lam, b, h, i_t, o_s, shift, c, D, DV, BT, SHARED, KEYS,
+            VALUES, False, PRECISION, TMA,
         )  # fmt: skip
     if KEYS:
         b_dk1 = tl.where(m_real[:, None], b_dk1 * scale, 0.0)
-        put_branch(t_dk, b_dk1, b, hkv, 0, i_s)
+        write_branch(x_dk, b_dk1, b, hkv, 0, i_s, TMA)
         if not SHARED:
             b_dk2 = tl.where(m_real[:, None], b_dk2 * scale, 0.0)
-            put_branch(t_dk, b_dk2, b, hkv, 1, i_s)
+            write_branch(x_dk, b_dk2, b, hkv, 1, i_s, TMA)
     if VALUES:
         b_dv = tl.where(m_real[:, None], b_dv, 0.0)
-        put(t_dv, b_dv, b, hkv, i_s)
+        write(x_dv, b_dv, b, hkv, i_s, TMA)
 
 
 @triton.jit
 def queries_step(
     b_dq1, b_dq2, b_q1, b_q2, b_do, b_lse1, b_lse2, b_delta1, b_delta2,
-    b_lam, t_k, t_v, b, hkv, i_s, o_t, n_keys, shift, c,
+    b_lam, x_k, x_v, b, hkv, i_s, o_t, n_keys, shift, c,
     D: tl.constexpr, DV: tl.constexpr, BS: tl.constexpr,
     SHARED: tl.constexpr, CAUSAL: tl.constexpr, PADDED: tl.constexpr,
-    MASKED: tl.constexpr, PRECISION: tl.constexpr,
+    MASKED: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
     """What one block of keys adds; maps are (BT, BS)."""
     o_s = i_s + tl.arange(0, BS)
-    b_k1 = t_k.load([b, hkv, 0, i_s, 0]).reshape(BS, D)
+    b_k1 = read_branch(x_k, b, hkv, 0, i_s, BS, D, TMA)
     b_k2 = b_k1
     if not SHARED:
-        b_k2 = t_k.load([b, hkv, 1, i_s, 0]).reshape(BS, D)
-    b_v = t_v.load([b, hkv, i_s, 0]).reshape(BS, DV)
+        b_k2 = read_branch(x_k, b, hkv, 1, i_s, BS, D, TMA)
+    b_v = read(x_v, b, hkv, i_s, BS, DV, TMA)
     if MASKED and PADDED:
         m_real = (o_s < n_keys)[:, None]
         b_k1 = tl.where(m_real, b_k1, 0.0)
@@ -232,11 +237,11 @@ def queries_step(
 
 @triton.jit
 def queries_kernel(
-    t_q, t_k, t_v, t_do, t_lse, t_delta, t_lam, t_dq, p_lengths,
+    x_q, x_k, x_v, x_do, x_lse, x_delta, x_lam, x_dq, p_lengths,
     H, G, T, S, c, scale,
     D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
     SHARED: tl.constexpr, CAUSAL: tl.constexpr, PADDED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    PRECISION: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
     """dQ1 and dQ2 of BT queries: the forward pass's walk over the keys."""
     b = tl.program_id(0) // H
@@ -251,27 +256,27 @@ def queries_kernel(
     whole, end = key_range(i_t, n_keys, shift, BT, BS, CAUSAL)
     at = i_t * BT
     o_t = at + tl.arange(0, BT)
-    b_q1 = t_q.load([b, h, 0, at, 0]).reshape(BT, D)
-    b_q2 = t_q.load([b, h, 1, at, 0]).reshape(BT, D)
-    b_do = t_do.load([b, h, at, 0]).reshape(BT, DV)
-    b_lse1 = t_lse.load([b, h, 0, at]).reshape(BT)
-    b_lse2 = t_lse.load([b, h, 1, at]).reshape(BT)
-    b_delta1 = t_delta.load([b, h, 0, at]).reshape(BT)
-    b_delta2 = t_delta.load([b, h, 1, at]).reshape(BT)
-    b_lam = t_lam.load([b, h, at]).reshape(BT)
+    b_q1 = read_branch(x_q, b, h, 0, at, BT, D, TMA)
+    b_q2 = read_branch(x_q, b, h, 1, at, BT, D, TMA)
+    b_do = read(x_do, b, h, at, BT, DV, TMA)
+    b_lse1 = read_branch_row(x_lse, b, h, 0, at, BT, TMA)
+    b_lse2 = read_branch_row(x_lse, b, h, 1, at, BT, TMA)
+    b_delta1 = read_branch_row(x_delta, b, h, 0, at, BT, TMA)
+    b_delta2 = read_branch_row(x_delta, b, h, 1, at, BT, TMA)
+    b_lam = read_row(x_lam, b, h, at, BT, TMA)
     b_dq1 = tl.zeros([BT, D], tl.float32)
     b_dq2 = tl.zeros([BT, D], tl.float32)
     for i_s in tl.range(0, whole, BS):
         b_dq1, b_dq2 = queries_step(
             b_dq1, b_dq2, b_q1, b_q2, b_do, b_lse1, b_lse2, b_delta1,
-            b_delta2, b_lam, t_k, t_v, b, h // G, i_s, o_t, n_keys, shift,
-            c, D, DV, BS, SHARED, CAUSAL, PADDED, False, PRECISION,
+            b_delta2, b_lam, x_k, x_v, b, h // G, i_s, o_t, n_keys, shift,
+            c, D, DV, BS, SHARED, CAUSAL, PADDED, False, PRECISION, TMA,
         )  # fmt: skip
     for i_s in tl.range(whole, end, BS):
         b_dq1, b_dq2 = queries_step(
             b_dq1, b_dq2, b_q1, b_q2, b_do, b_lse1, b_lse2, b_delta1,
-            b_delta2, b_lam, t_k, t_v, b, h // G, i_s, o_t, n_keys, shift,
-            c, D, DV, BS, SHARED, CAUSAL, PADDED, True, PRECISION,
+            b_delta2, b_lam, x_k, x_v, b, h // G, i_s, o_t, n_keys, shift,
+            c, D, DV, BS, SHARED, CAUSAL, PADDED, True, PRECISION, TMA,
         )  # fmt: skip
-    put_branch(t_dq, b_dq1 * scale, b, h, 0, at)
-    put_branch(t_dq, b_dq2 * scale, b, h, 1, at)
+    write_branch(x_dq, b_dq1 * scale, b, h, 0, at, TMA)
+    write_branch(x_dq, b_dq2 * scale, b, h, 1, at, TMA)

@@ -1,7 +1,5 @@
 """Tensors as the copy engine of a GPU (TMA) reads them: block by block."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
@@ -21,7 +19,10 @@ def fits(x: Tensor) -> bool:
 
 
 def readable(x: Tensor) -> Tensor:
-    """Return x, or a copy that the engine can read."""
+    """Return x, or a copy that the engine can read.
+
+    Where there is no TMA it is not needed, and costs nothing mostly.
+    """
     if not fits(x):
         return x.clone(memory_format=torch.contiguous_format)
     return x if x.data_ptr() % BYTES == 0 else x.clone()
@@ -34,18 +35,23 @@ def gradient_like(x: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def descriptor(x: Tensor, *block: int) -> TensorDescriptor:
-    """Describe x, from which blocks of these sizes are moved.
+def block_of(x: Tensor, tma: bool, *block: int) -> TensorDescriptor | tuple:
+    """Make the argument of a kernel from which blocks of x are moved.
 
-    The axes before them are moved one entry at a time.
+    A descriptor for TMA; else what tiles.py lists. Blocks lie on the last
+    axes; along those before, one entry is moved at a time.
     """
+    if not tma:
+        matrix = x.shape[-2:] if len(block) == 2 else x.shape[-1:]
+        strides = x.stride() if len(block) == 2 else x.stride()[:-1]
+        return (x, *matrix, *strides)
     step = BYTES // x.element_size()
     # The stride of an axis of length 1 is never used, but it is checked.
     strides = [
         step if n == 1 else stride
         for n, stride in zip(x.shape[:-1], x.stride()[:-1], strict=True)
     ]
-    ones: Sequence[int] = [1] * (x.ndim - len(block))
+    ones = [1] * (x.ndim - len(block))
     return TensorDescriptor(x, list(x.shape), [*strides, 1], [*ones, *block])
 
 
@@ -54,3 +60,8 @@ def rows(*sizes: int, device: torch.device) -> Tensor:
     *outer, T = sizes
     padded = -(-T // 4) * 4
     return torch.empty(*outer, padded, device=device)[..., :T]
+
+
+def readable_rows(x: Tensor) -> Tensor:
+    """Return x (..., T), or a copy of it as `rows` makes them."""
+    return x if fits(x) else rows(*x.shape, device=x.device).copy_(x)

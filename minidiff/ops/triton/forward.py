@@ -17,24 +17,24 @@ import triton.language as tl
 from minidiff.ops.triton.softmax import (
     close,
     key_range,
-    put,
     seen,
     softmax_step,
 )
+from minidiff.ops.triton.tiles import read, read_branch, write
 
 
 @triton.jit
 def walk_one(
-    b_acc, b_top, b_sum, b_q, t_k, t_v, b, h, j, start, end, o_t, n_keys,
+    b_acc, b_top, b_sum, b_q, x_k, x_v, b, h, j, start, end, o_t, n_keys,
     shift, c, D: tl.constexpr, DV: tl.constexpr, BS: tl.constexpr,
     CAUSAL: tl.constexpr, PADDED: tl.constexpr, MASKED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    PRECISION: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
     """One branch over the keys from start to end."""
     for i_s in tl.range(start, end, BS):
         o_s = i_s + tl.arange(0, BS)
-        b_k = t_k.load([b, h, j, i_s, 0]).reshape(BS, D)
-        b_v = t_v.load([b, h, i_s, 0]).reshape(BS, DV)
+        b_k = read_branch(x_k, b, h, j, i_s, BS, D, TMA)
+        b_v = read(x_v, b, h, i_s, BS, DV, TMA)
         m_seen = True
         if MASKED:
             m_seen = seen(o_t, o_s, n_keys, shift, CAUSAL)
@@ -48,20 +48,20 @@ def walk_one(
 
 @triton.jit
 def walk_both(
-    b_acc1, b_top1, b_sum1, b_acc2, b_top2, b_sum2, b_q1, b_q2, t_k, t_v,
+    b_acc1, b_top1, b_sum1, b_acc2, b_top2, b_sum2, b_q1, b_q2, x_k, x_v,
     b, h, start, end, o_t, n_keys, shift, c, D: tl.constexpr,
     DV: tl.constexpr, BS: tl.constexpr, SHARED: tl.constexpr,
     CAUSAL: tl.constexpr, PADDED: tl.constexpr, MASKED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    PRECISION: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
     """Both branches in step over the keys from start to end."""
     for i_s in tl.range(start, end, BS):
         o_s = i_s + tl.arange(0, BS)
-        b_k1 = t_k.load([b, h, 0, i_s, 0]).reshape(BS, D)
+        b_k1 = read_branch(x_k, b, h, 0, i_s, BS, D, TMA)
         b_k2 = b_k1
         if not SHARED:
-            b_k2 = t_k.load([b, h, 1, i_s, 0]).reshape(BS, D)
-        b_v = t_v.load([b, h, i_s, 0]).reshape(BS, DV)
+            b_k2 = read_branch(x_k, b, h, 1, i_s, BS, D, TMA)
+        b_v = read(x_v, b, h, i_s, BS, DV, TMA)
         m_seen = True
         if MASKED:
             m_seen = seen(o_t, o_s, n_keys, shift, CAUSAL)
@@ -80,18 +80,17 @@ def walk_both(
 
 @triton.jit
 def forward_kernel(
-    t_q, t_k, t_v, t_y, t_o, p_o2, p_lse, p_lam, p_weight, p_lengths,
+    x_q, x_k, x_v, x_y, x_o, p_o2, p_lse, p_lam, p_weight, p_lengths,
     o2_b, o2_h, o2_t, lam_b, lam_h, lam_t, lse_row,
     H, G, T, S, dv, c, norm_scale, eps,
     D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
     TOGETHER: tl.constexpr, SHARED: tl.constexpr, CAUSAL: tl.constexpr,
     PADDED: tl.constexpr, NORM: tl.constexpr, WEIGHT: tl.constexpr,
-    KEEP: tl.constexpr, PRECISION: tl.constexpr,
+    KEEP: tl.constexpr, PRECISION: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
     """y = norm_scale * weight * RMSNorm(o), o = A1 v - lam A2 v.
 
-    t_* are tensor descriptors: they move whole blocks, read zeros beyond the
-    end of an axis and write nothing there. With KEEP, what the backward pass
+    x_* are tensors as tiles.py moves them. With KEEP, what the backward pass
     needs is written too: o, o2 = A2 v and both log-sums.
     """
     b = tl.program_id(0) // H
@@ -111,21 +110,21 @@ def forward_kernel(
     at = at + o_t.to(tl.int64)[:, None] * o2_t + o_d[None, :]
     m_o2 = (o_t < T)[:, None] & (o_d < dv)[None, :]
 
-    b_q1 = t_q.load([b, h, 0, i_t * BT, 0]).reshape(BT, D)
-    b_q2 = t_q.load([b, h, 1, i_t * BT, 0]).reshape(BT, D)
+    b_q1 = read_branch(x_q, b, h, 0, i_t * BT, BT, D, TMA)
+    b_q2 = read_branch(x_q, b, h, 1, i_t * BT, BT, D, TMA)
     b_acc = tl.zeros([BT, DV], tl.float32)
     b_top = tl.full([BT], float("-inf"), tl.float32)
     b_sum = tl.zeros([BT], tl.float32)
     if TOGETHER:
         b_acc1, b_top1, b_sum1, b_acc2, b_top2, b_sum2 = walk_both(
-            b_acc, b_top, b_sum, b_acc, b_top, b_sum, b_q1, b_q2, t_k, t_v,
+            b_acc, b_top, b_sum, b_acc, b_top, b_sum, b_q1, b_q2, x_k, x_v,
             b, h // G, 0, whole, o_t, n_keys, shift, c, D, DV, BS, SHARED,
-            CAUSAL, PADDED, False, PRECISION,
+            CAUSAL, PADDED, False, PRECISION, TMA,
         )  # fmt: skip
         b_acc1, b_top1, b_sum1, b_acc2, b_top2, b_sum2 = walk_both(
-            b_acc1, b_top1, b_sum1, b_acc2, b_top2, b_sum2, b_q1, b_q2, t_k,
-            t_v, b, h // G, whole, end, o_t, n_keys, shift, c, D, DV, BS,
-            SHARED, CAUSAL, PADDED, True, PRECISION,
+            b_acc1, b_top1, b_sum1, b_acc2, b_top2, b_sum2, b_q1, b_q2, x_k,
+            x_v, b, h // G, whole, end, o_t, n_keys, shift, c, D, DV, BS,
+            SHARED, CAUSAL, PADDED, True, PRECISION, TMA,
         )  # fmt: skip
         b_o1, b_lse1 = close(b_acc1, b_top1, b_sum1, c)
         b_o2, b_lse2 = close(b_acc2, b_top2, b_sum2, c)
@@ -134,27 +133,27 @@ def forward_kernel(
     else:
         j2: tl.constexpr = 0 if SHARED else 1
         b_acc2, b_top2, b_sum2 = walk_one(
-            b_acc, b_top, b_sum, b_q2, t_k, t_v, b, h // G, j2, 0, whole,
+            b_acc, b_top, b_sum, b_q2, x_k, x_v, b, h // G, j2, 0, whole,
             o_t, n_keys, shift, c, D, DV, BS, CAUSAL, PADDED, False,
-            PRECISION,
+            PRECISION, TMA,
         )  # fmt: skip
         b_acc2, b_top2, b_sum2 = walk_one(
-            b_acc2, b_top2, b_sum2, b_q2, t_k, t_v, b, h // G, j2, whole,
+            b_acc2, b_top2, b_sum2, b_q2, x_k, x_v, b, h // G, j2, whole,
             end, o_t, n_keys, shift, c, D, DV, BS, CAUSAL, PADDED, True,
-            PRECISION,
+            PRECISION, TMA,
         )  # fmt: skip
         b_o2, b_lse2 = close(b_acc2, b_top2, b_sum2, c)
         # It waits in memory: registers are needed for branch 1.
         tl.store(p_o2 + at, b_o2.to(p_o2.dtype.element_ty), m_o2)
         b_acc1, b_top1, b_sum1 = walk_one(
-            b_acc, b_top, b_sum, b_q1, t_k, t_v, b, h // G, 0, 0, whole,
+            b_acc, b_top, b_sum, b_q1, x_k, x_v, b, h // G, 0, 0, whole,
             o_t, n_keys, shift, c, D, DV, BS, CAUSAL, PADDED, False,
-            PRECISION,
+            PRECISION, TMA,
         )  # fmt: skip
         b_acc1, b_top1, b_sum1 = walk_one(
-            b_acc1, b_top1, b_sum1, b_q1, t_k, t_v, b, h // G, 0, whole,
+            b_acc1, b_top1, b_sum1, b_q1, x_k, x_v, b, h // G, 0, whole,
             end, o_t, n_keys, shift, c, D, DV, BS, CAUSAL, PADDED, True,
-            PRECISION,
+            PRECISION, TMA,
         )  # fmt: skip
         b_o1, b_lse1 = close(b_acc1, b_top1, b_sum1, c)
         tl.debug_barrier()  # another thread may have written what we read
@@ -169,11 +168,11 @@ def forward_kernel(
         tl.store(p_lse + at_lse + lse_row, b_lse2, o_t < T)
     if NORM:
         if KEEP:
-            put(t_o, b_o, b, h, i_t * BT)
+            write(x_o, b_o, b, h, i_t * BT, TMA)
         # Columns beyond dv are zeros and add nothing to the mean square.
         b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / dv + eps)
         b_o = b_o * (b_r * norm_scale)[:, None]
         if WEIGHT:
             b_w = tl.load(p_weight + o_d, o_d < dv, 0.0).to(tl.float32)
             b_o = b_o * b_w[None, :]
-    put(t_y, b_o, b, h, i_t * BT)
+    write(x_y, b_o, b, h, i_t * BT, TMA)

@@ -6,14 +6,14 @@ from math import e, log2
 import torch
 import triton
 from torch import Tensor
-from triton.tools.tensor_descriptor import TensorDescriptor
 
 from minidiff.ops.triton import backward as kernels
 from minidiff.ops.triton.decode import combine_kernel, decode_kernel
 from minidiff.ops.triton.descriptors import (
-    descriptor,
+    block_of,
     gradient_like,
     readable,
+    readable_rows,
     rows,
 )
 from minidiff.ops.triton.forward import forward_kernel
@@ -34,11 +34,16 @@ def padded_width(width: int) -> int:
     return triton.next_power_of_2(width)
 
 
-def shape_for(kernel: str, q: Tensor, k: Tensor, v: Tensor) -> Shape:
+def capability(device: torch.device) -> int:
+    """Return 90 for compute capability 9.0; a CPU plays a Hopper GPU."""
+    if device.type != "cuda":
+        return 90
+    major, minor = torch.cuda.get_device_capability(device)
+    return 10 * major + minor
+
+
+def shape_for(kernel: str, q: Tensor, k: Tensor, v: Tensor) -> Shape | None:
     """Look up the block shape of a kernel for these inputs."""
-    major, minor = (
-        torch.cuda.get_device_capability(q.device) if q.is_cuda else (9, 0)
-    )
     return choose(
         kernel,
         D=padded_width(q.shape[-1]),
@@ -46,7 +51,7 @@ def shape_for(kernel: str, q: Tensor, k: Tensor, v: Tensor) -> Shape:
         P=k.shape[2],
         bits=8 * q.element_size(),
         length=k.shape[3],
-        capability=10 * major + minor,
+        capability=capability(q.device),
     )
 
 
@@ -83,11 +88,11 @@ def forward(
     grid = (B * H, triton.cdiv(T, shape.BT))
     with on(q):
         forward_kernel[grid](
-            descriptor(q, shape.BT, width),
-            descriptor(k, shape.BS, width),
-            descriptor(v, shape.BS, DV),
-            descriptor(y, shape.BT, DV),
-            descriptor(y if o is None else o, shape.BT, DV),
+            block_of(q, shape.tma, shape.BT, width),
+            block_of(k, shape.tma, shape.BS, width),
+            block_of(v, shape.tma, shape.BS, DV),
+            block_of(y, shape.tma, shape.BT, DV),
+            block_of(y if o is None else o, shape.tma, shape.BT, DV),
             y if o2 is None else o2,
             lse,
             lam,
@@ -114,6 +119,7 @@ def forward(
             WEIGHT=norm_weight is not None,
             KEEP=keep,
             PRECISION="ieee",
+            TMA=shape.tma,
             **shape.blocks(),
         )
     # Not None: an operator returns tensors, and no tensor twice.
@@ -161,7 +167,7 @@ def backward(
         if (shape := shape_for(name, q, k, v)) is not None
     }
     dq, dk, dv = (gradient_like(x) for x in (q, k, v))
-    q, k, v = readable(q), readable(k), readable(v)
+    q, k, v, lse = readable(q), readable(k), readable(v), readable_rows(lse)
     do, delta, lam_rows, dweight = prepare(
         dy, o, o2, lam, norm_weight, norm_scale, eps
     )
@@ -176,15 +182,15 @@ def backward(
         "PRECISION": "ieee",
     }
 
-    def tiles(shape: Shape) -> list[TensorDescriptor]:
+    def tiles(shape: Shape) -> list:
         return [
-            descriptor(q, shape.BT, width),
-            descriptor(k, shape.BS, width),
-            descriptor(v, shape.BS, DV),
-            descriptor(do, shape.BT, DV),
-            descriptor(lse, shape.BT),
-            descriptor(delta, shape.BT),
-            descriptor(lam_rows, shape.BT),
+            block_of(q, shape.tma, shape.BT, width),
+            block_of(k, shape.tma, shape.BS, width),
+            block_of(v, shape.tma, shape.BS, DV),
+            block_of(do, shape.tma, shape.BT, DV),
+            block_of(lse, shape.tma, shape.BT),
+            block_of(delta, shape.tma, shape.BT),
+            block_of(lam_rows, shape.tma, shape.BT),
         ]
 
     with on(q):
@@ -194,23 +200,25 @@ def backward(
             shape = shapes[name]
             kernels.keys_kernel[(B * Hkv, triton.cdiv(S, shape.BS))](
                 *tiles(shape),
-                descriptor(dk, shape.BS, width),
-                descriptor(dv, shape.BS, DV),
+                block_of(dk, shape.tma, shape.BS, width),
+                block_of(dv, shape.tma, shape.BS, DV),
                 key_lengths,
                 Hkv,
                 *sizes,
                 KEYS=name == "keys",
                 VALUES=name == "values" or "values" not in shapes,
+                TMA=shape.tma,
                 **options,
                 **shape.blocks(),
             )
         shape = shapes["queries"]
         kernels.queries_kernel[(B * H, triton.cdiv(T, shape.BT))](
             *tiles(shape),
-            descriptor(dq, shape.BT, width),
+            block_of(dq, shape.tma, shape.BT, width),
             key_lengths,
             H,
             *sizes,
+            TMA=shape.tma,
             **options,
             **shape.blocks(),
         )

@@ -14,6 +14,7 @@ class Shape:
 
     BT queries by BS keys at a time, so many warps, so many blocks on their
     way at once. ``together``: the forward kernel's two branches in step.
+    ``tma``: blocks are moved by the copy engine that Hopper brought.
     """
 
     BT: int
@@ -21,6 +22,7 @@ class Shape:
     warps: int
     stages: int
     together: bool = False
+    tma: bool = False
 
     def blocks(self, rows: str = "BT") -> dict[str, int]:
         """As the arguments of a kernel; ``rows`` names the first."""

@@ -66,17 +66,3 @@ def close(b_acc, b_top, b_sum, c):
     b_sum = tl.where(m_any, b_sum, 1.0)
     b_lse = tl.where(m_any, b_top * c + tl.log2(b_sum), float("inf"))
     return b_acc / b_sum[:, None], b_lse
-
-
-@triton.jit
-def put(t_x, b_x, b, h, start):
-    """Write rows of x (B, H, T, Dv); what lies beyond an end is cut."""
-    b_x = b_x.to(t_x.dtype).reshape(1, 1, b_x.shape[0], b_x.shape[1])
-    t_x.store([b, h, start, 0], b_x)
-
-
-@triton.jit
-def put_branch(t_x, b_x, b, h, j, start):
-    """Write rows of branch j of x (B, H, 2, T, D)."""
-    b_x = b_x.to(t_x.dtype).reshape(1, 1, 1, b_x.shape[0], b_x.shape[1])
-    t_x.store([b, h, j, start, 0], b_x)

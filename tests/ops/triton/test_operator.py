@@ -1,0 +1,172 @@
+"""The kernels as PyTorch operators: traced, compiled, refused by name."""
+
+import pytest
+import torch
+from cases import DEVICE, GPU, Case, run
+
+from minidiff import diff_attention
+from minidiff.attention import MultiheadDiffAttention, MultiheadDiffAttentionV2
+from minidiff.ops.triton import launch, operator, shapes
+
+NORM = {"norm_scale": 0.8}
+
+
+def arguments(case, grads=True):
+    x, o = case.inputs(torch.float32), case.options()
+    lam = x["lam"].expand(case.B, case.H, case.T)
+    given = [x["q"], x["k"], x["v"], lam, x["norm_weight"]]
+    if grads:
+        given = [
+            a if a is None else a.detach().requires_grad_() for a in given
+        ]
+    rest = (o["key_lengths"], case.causal, 0.25, o["norm_scale"], o["eps"])
+    return (*given, *rest)
+
+
+OPCHECKED = {
+    "norm": Case(T=5),
+    "no norm, V2": Case(T=5, P=1, norm=False, lam="token"),
+    "padded, odd rows": Case(B=2, T=5, S=9, lengths=(9, 3)),
+}
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("name", OPCHECKED)
+def test_opcheck_forward(name, keep):
+    torch.library.opcheck(
+        operator.forward, (*arguments(OPCHECKED[name], keep), keep)
+    )
+
+
+@pytest.mark.parametrize("name", OPCHECKED)
+def test_opcheck_backward_and_decode(name):
+    case = OPCHECKED[name]
+    given = arguments(case, grads=False)
+    torch.library.opcheck(operator.decode, given)
+    y, o, o2, lse = launch.forward(*given, True)
+    kept = (y if given[8] is None else o, o2, lse)
+    torch.library.opcheck(
+        operator.backward, (y, *given[:6], *kept, *given[6:])
+    )
+
+
+@pytest.mark.parametrize("T", [20, 3])
+def test_compiles_into_one_graph(T):
+    case = Case(T=T, S=20)
+    x, options = case.inputs(torch.float32), case.options()
+
+    def f(q, k, v, lam, norm_weight):
+        x = dict(q=q, k=k, v=v, lam=lam, norm_weight=norm_weight)
+        return diff_attention(**x, **options, backend="triton") * 2
+
+    how = "inductor" if GPU else "aot_eager"
+    compiled = torch.compile(f, fullgraph=True, backend=how)
+    for grads in (True, False):
+        leaves = {n: a.detach().requires_grad_(grads) for n, a in x.items()}
+        got, want = compiled(**leaves), f(**leaves)
+        torch.testing.assert_close(got, want)
+        if grads:
+            torch.testing.assert_close(
+                torch.autograd.grad(got.sum(), list(leaves.values())),
+                torch.autograd.grad(want.sum(), list(leaves.values())),
+            )
+
+
+def test_autocast_computes_in_its_dtype_and_returns_the_given_one():
+    x = Case().inputs(torch.float32)
+    with torch.autocast(DEVICE.type, dtype=torch.float16):
+        got = run(x, NORM, "triton")
+    half = {n: a.half() if n in "qkv" else a for n, a in x.items()}
+    want = run(half, NORM, "triton")
+    assert {a.dtype for a in got.values()} == {torch.float32}
+    torch.testing.assert_close(got["out"], want["out"].float())
+    assert not torch.equal(got["out"], run(x, NORM, "triton")["out"])
+
+
+def test_a_second_derivative_is_refused():
+    x = Case(T=5).inputs(torch.float32)
+    q = x.pop("q").detach().requires_grad_()
+    out = diff_attention(q=q, **x, norm_scale=0.5, backend="triton")
+    (dq,) = torch.autograd.grad(out.sum(), q, create_graph=True)
+    with pytest.raises(NotImplementedError, match="no second derivative"):
+        dq.sum().backward()
+
+
+def test_only_what_learns_gets_a_gradient():
+    x = Case(T=5).inputs(torch.float32)
+    v = x.pop("v").detach().requires_grad_()
+    out = diff_attention(v=v, **x, norm_scale=0.5, backend="triton")
+    out.sum().backward()
+    assert v.grad.isfinite().all() and v.grad.any()
+    with torch.no_grad():
+        out = diff_attention(v=v, **x, norm_scale=0.5, backend="triton")
+        assert not out.requires_grad
+
+
+@pytest.mark.parametrize(
+    "changes, dtype, says",
+    [
+        ({"D": 48}, torch.float32, r"q: got width D = 48 .* expected one of"),
+        ({}, torch.float64, "q: got float64 with backend 'triton'"),
+        pytest.param(
+            {},
+            torch.bfloat16,
+            "bfloat16 in Triton's interpreter, which computes it wrong",
+            marks=pytest.mark.skipif(GPU, reason="right on a GPU"),
+        ),
+    ],
+)
+def test_what_the_kernels_lack_is_refused_by_name(changes, dtype, says):
+    x = Case(**changes).inputs(dtype)
+    with pytest.raises((ValueError, TypeError), match=says):
+        diff_attention(**x, norm_scale=1.0, backend="triton")
+
+
+def test_odd_values_are_refused():
+    x = Case(norm=False).inputs(torch.float32)
+    x["v"] = torch.cat([x["v"], x["v"][..., :8]], -1)
+    with pytest.raises(ValueError, match=r"v: got width Dv = 40 with backend"):
+        diff_attention(**x, backend="triton")
+
+
+def test_without_a_gpu_or_the_interpreter_it_says_so(monkeypatch):
+    monkeypatch.setattr(launch, "INTERPRETED", False)
+    x = {
+        n: a.cpu() if isinstance(a, torch.Tensor) else a
+        for n, a in Case().inputs(torch.float32).items()
+    }
+    with pytest.raises(ValueError, match="got 'triton' with q on cpu"):
+        diff_attention(**x, norm_scale=0.8, backend="triton")
+
+
+@pytest.mark.parametrize(
+    "kind", [MultiheadDiffAttention, MultiheadDiffAttentionV2]
+)
+@torch.no_grad()
+def test_a_module_reads_and_decodes_through_it(kind):
+    torch.manual_seed(0)
+    depth = {"depth": 1} if kind is MultiheadDiffAttention else {}
+    module = kind(64, 2, **depth).to(DEVICE)
+    x = torch.randn(2, 21, 64, device=DEVICE)
+    want = module(x, backend="eager")
+    torch.testing.assert_close(module(x, backend="triton"), want)
+    cache = module.new_cache(2, 30)
+    parts = [
+        module(part, cache=cache, backend="triton")
+        for part in (x[:, :18], x[:, 18:20], x[:, 20:])
+    ]
+    torch.testing.assert_close(torch.cat(parts, 1), want)
+
+
+def test_every_case_has_a_shape():
+    for kernel in ("forward", "keys", "queries", "decode"):
+        for D in (16, 32, 64, 128):
+            for DV in (D, 2 * D):
+                for bits in (16, 32):
+                    for capability in (80, 86, 89, 90, 100, 120):
+                        for P in (1, 2):
+                            found = shapes.choose(
+                                kernel, D=D, DV=DV, P=P, bits=bits,
+                                length=10**6, capability=capability,
+                            )  # fmt: skip
+                            assert found is not None

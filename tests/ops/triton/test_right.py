@@ -1,0 +1,266 @@
+"""The fused kernels against float64: values, gradients, and odd corners."""
+
+import pytest
+import torch
+from cases import DEVICE, GPU, HALF, Case, check, error, run, wide
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidiff import diff_attention
+from minidiff.bench.meter import Meter
+from minidiff.ops.triton import launch
+
+FLOATS = [torch.float32, *HALF]
+NORM = {"norm_scale": 0.8}
+LENGTHS = [1, 2, 15, 16, 17, 63, 64, 65, 129]
+if GPU:
+    LENGTHS += [127, 200, 1000, 1025]
+
+CASES = {
+    "V1": Case(T=65),
+    "V2, lam a token": Case(P=1, wide=False, lam="token", H=4, norm=False),
+    "V2 with values 2D wide": Case(P=1, lam="token"),
+    "own keys, narrow values": Case(wide=False),
+    "full": Case(causal=False, T=40, S=21),
+    "T < S": Case(T=20, S=70),
+    "pairs of 2": Case(H=4, Hkv=2, T=37),
+    "pairs of 4": Case(H=4, Hkv=1, T=37, lam="head"),
+    "pairs of 8": Case(H=8, Hkv=1, T=17),
+    "padded": Case(B=3, T=21, S=40, lengths=(40, 13, 1)),
+    "rows without keys": Case(B=3, T=21, S=40, lengths=(0, 40, 25)),
+    "padded, full, grouped": Case(
+        B=2, H=4, Hkv=2, T=21, S=70, lengths=(70, 33), causal=False
+    ),
+    "no norm": Case(norm=False, lam="head"),
+    "norm without weight": Case(weight=False),
+    "saturated": Case(logits=100.0, lam=0.8),
+    # Equal maps: o = -0.2 A v, so rounding o2 while it waits counts six times.
+    "q = k = 0": Case(logits=0.0, lam=1.2, slack=6.0),
+    "lam 0": Case(lam=0.0),
+    "lam -0.3": Case(lam=-0.3),
+    "lam 1.2": Case(lam=1.2),
+    "scale below 0": Case(scale=-0.4),
+    "scale 0": Case(scale=0.0, norm=False, slack=6.0),
+    "D = 32": Case(D=32, T=40),
+    "D = 64": Case(D=64, T=70, H=1, Hkv=1),
+    "D = 96": Case(D=96, T=40, H=1, Hkv=1),
+    "D = 128": Case(D=128, T=40, H=1, Hkv=1),
+}
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients(name, dtype, poisoned):
+    check(CASES[name], dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize(
+    "name", ["V1", "V2, lam a token", "padded, full, grouped", "D = 96"]
+)
+def test_without_the_copy_engine(name, dtype, poisoned, monkeypatch):
+    monkeypatch.setattr(launch, "capability", lambda device: 80)
+    check(CASES[name], dtype)
+
+
+@pytest.mark.parametrize("T", LENGTHS)
+def test_every_length(T, poisoned):
+    check(Case(T=T, norm=False, H=1, Hkv=1), torch.float32)
+    check(Case(T=T, S=T + 5, P=1, H=1, Hkv=1), torch.float32)
+
+
+@settings(max_examples=40 if GPU else 12, deadline=None, derandomize=True)
+@given(st.data())
+def test_drawn_shapes(data):
+    draw = data.draw
+    T = draw(st.integers(1, 50), "T")
+    G = draw(st.sampled_from([1, 2, 3]), "G")
+    Hkv = draw(st.integers(1, 2), "Hkv")
+    causal = draw(st.booleans(), "causal")
+    S = T + draw(st.integers(0, 30), "more") if causal else draw(
+        st.integers(1, 60), "S"
+    )
+    B = draw(st.integers(1, 2), "B")
+    lengths = tuple(draw(st.integers(0, S), "length") for _ in range(B))
+    check(
+        Case(
+            B=B, H=G * Hkv, Hkv=Hkv, T=T, S=S, causal=causal,
+            P=draw(st.sampled_from([1, 2]), "P"),
+            wide=draw(st.booleans(), "wide"),
+            lam=draw(st.sampled_from(["layer", "head", "token", 0.5]), "lam"),
+            norm=draw(st.booleans(), "norm"),
+            lengths=draw(st.sampled_from([None, lengths]), "lengths"),
+            seed=draw(st.integers(0, 9), "seed"),
+        ),
+        torch.float32,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("lam", [1.0, 0.5])
+def test_equal_branches_cancel(lam):
+    x = Case(lam=lam, norm=False).inputs(torch.float32)
+    x["q"] = x["q"][:, :, :1].expand(-1, -1, 2, -1, -1)
+    x["k"] = x["k"][:, :, :1].expand(-1, -1, 2, -1, -1)
+    got = run(x, {}, "triton")
+    want = run(wide(x), {}, "eager")
+    assert error(got["out"], want["out"]) < 1e-6
+    assert bool(got["out"].abs().max() < 1e-6) == (lam == 1.0)
+    # With lam = 1 nothing reaches q, k or v but rounding.
+    for name in ("q", "k", "v"):
+        assert error(got[name], want[name]) < 2e-6
+
+
+def fenced(x, margin):
+    """The same tensor as a slice of a larger one that is NaN elsewhere."""
+    sizes = [n + 2 * margin for n in x.shape]
+    big = torch.full(sizes, float("nan"), dtype=x.dtype, device=x.device)
+    inner = big[tuple(slice(margin, margin + n) for n in x.shape)]
+    inner.copy_(x)
+    return inner
+
+
+@pytest.mark.parametrize("margin", [8, 3])  # 3: rows off the 16-byte grid
+@pytest.mark.parametrize("T", [17, 3])  # 3: the decode kernels too
+@pytest.mark.parametrize("grads", [True, False])
+def test_nothing_outside_is_read_or_written(T, margin, grads, poisoned):
+    x = Case(T=T, S=40, H=4).inputs(torch.float32)
+    want = run(x, NORM, "triton", grads)
+    around = {
+        n: fenced(a, margin) if n in ("q", "k", "v") else a
+        for n, a in x.items()
+    }
+    got = run(around, NORM, "triton", grads)
+    for name, value in want.items():
+        assert torch.equal(got[name], value), name
+
+
+@pytest.mark.parametrize("grads", [True, False])
+@pytest.mark.parametrize("T", [17, 3])
+def test_padding_may_hold_anything(T, grads, poisoned):
+    case = Case(B=3, H=4, T=T, S=40, lengths=(40, 13, 0))
+    x = case.inputs(torch.float32)
+    want = run(x, case.options(), "triton", grads)
+    for b, n in enumerate(case.lengths):
+        x["k"][b, :, :, n:] = float("nan")
+        x["v"][b, :, n:] = float("inf")
+    got = run(x, case.options(), "triton", grads)
+    for name, value in want.items():
+        assert torch.equal(got[name], value), name
+        assert value.isfinite().all(), name
+    assert not got["out"][2].any()
+
+
+STRIDES = {
+    "tokens inside": lambda a: a.mT.contiguous().mT,
+    "every other entry": lambda a: a.repeat_interleave(2, -1)[..., ::2],
+    "heads last": lambda a: a.movedim(1, -2).contiguous().movedim(-2, 1),
+    "one batch row for all": lambda a: a[:1].expand_as(a),
+}
+
+
+@pytest.mark.parametrize("T", [17, 3])
+@pytest.mark.parametrize("strides", STRIDES)
+def test_any_strides(strides, T):
+    x = Case(B=1, T=T, S=20).inputs(torch.float32)
+    x = {
+        n: a.repeat(2, *[1] * (a.ndim - 1)) if n in ("q", "k", "v") else a
+        for n, a in x.items()
+    }
+    laid = {
+        n: STRIDES[strides](a) if n in ("q", "k", "v") else a
+        for n, a in x.items()
+    }
+    for grads in (True, False):
+        want, got = (run(y, NORM, "triton", grads) for y in (x, laid))
+        for name, value in want.items():
+            torch.testing.assert_close(got[name], value)
+
+
+def test_any_gradient_of_the_output():
+    x = Case(H=2).inputs(torch.float32)
+    x = {n: a.detach().requires_grad_() for n, a in x.items()}
+    leaves = list(x.values())
+    for backward in (lambda y: y.sum(), lambda y: y.mT[..., ::2].sum()):
+        got, want = (
+            torch.autograd.grad(
+                backward(diff_attention(**x, norm_scale=0.8, backend=b)),
+                leaves,
+            )
+            for b in ("triton", "eager")
+        )
+        torch.testing.assert_close(got, want, atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("case", [CASES["pairs of 2"], Case(T=1, S=600)])
+def test_repeats_are_equal_to_the_bit(case):
+    dtype = HALF[0]
+    x, options = case.inputs(dtype), case.options()
+    first = run(x, options, "triton")
+    for _ in range(200 if GPU else 2):
+        again = run(x, options, "triton")
+        for name, value in first.items():
+            assert torch.equal(again[name], value), name
+
+
+@pytest.mark.parametrize("splits", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("T", [1, 3, 16])
+def test_decode_is_the_end_of_prefill_for_any_split(T, splits, poisoned):
+    case = Case(B=2, H=4, Hkv=2, T=40, S=333, lengths=(333, 290), lam="token")
+    x = case.inputs(torch.float32)
+    options = case.options()
+    whole = diff_attention(**x, **options, backend="eager")
+    last = {**x, "q": x["q"][:, :, :, -T:], "lam": x["lam"][..., -T:]}
+    got = launch.decode(
+        last["q"], x["k"], x["v"], last["lam"], x["norm_weight"],
+        options["key_lengths"], True, 0.25, 0.8, 1e-5, splits,
+    )  # fmt: skip
+    torch.testing.assert_close(got, whole[:, :, -T:], atol=2e-5, rtol=2e-5)
+    public = diff_attention(**last, **options, backend="triton")
+    torch.testing.assert_close(public, got, atol=1e-5, rtol=1e-5)
+
+
+def test_splits_fill_a_gpu_and_no_more():
+    cpu = torch.device("cpu")
+    assert launch.busy(1, 100, cpu) == 1
+    assert launch.busy(1, 1000, cpu) == 3  # none shorter than 256 keys
+    assert launch.busy(16, 10**6, cpu) == 33  # 4 x 132 programs
+    assert launch.busy(10**4, 10**6, cpu) == 1
+
+
+def test_the_norm_makes_one_delta_of_the_other():
+    # D1 = lam D2 + eps r^3 sum(g o): o is what RMSNorm cannot scale.
+    case = Case(T=20, eps=0.1, lam="token")
+    x = case.inputs(torch.float32)
+    lam = x["lam"]
+    y, o, o2, _ = launch.forward(
+        x["q"], x["k"], x["v"], lam, x["norm_weight"], None, True, 0.25, 0.8,
+        case.eps, True,
+    )  # fmt: skip
+    dy = torch.ones_like(y)
+    _, delta, _, _ = launch.prepare(
+        dy, o, o2, lam, x["norm_weight"], 0.8, case.eps
+    )
+    r = (o.square().mean(-1) + case.eps).rsqrt()
+    small = case.eps * r**3 * (0.8 * x["norm_weight"] * dy * o).sum(-1)
+    assert small.abs().max() > 0.01
+    torch.testing.assert_close(
+        delta[:, :, 0], lam * delta[:, :, 1] + small, atol=1e-5, rtol=1e-5
+    )
+
+
+def test_memory_grows_with_the_length_not_its_square():
+    peaks = []
+    for T in (256, 512):
+        case = Case(T=T, H=1, Hkv=1)
+        x = case.inputs(HALF[0])
+        lam = x["lam"].expand(1, 1, T)
+        given = (x["q"], x["k"], x["v"], lam, x["norm_weight"], None)
+        with Meter() as meter:
+            y, *kept = launch.forward(*given, True, 0.25, 0.8, 1e-5, True)
+            launch.backward(y, *given, *kept, True, 0.25, 0.8, 1e-5)
+        peaks.append(meter.peak)
+    assert 1.8 < peaks[1] / peaks[0] < 2.2
+
+
+def test_on_this_device():
+    assert (DEVICE.type == "cuda") != launch.INTERPRETED
