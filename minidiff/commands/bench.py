@@ -86,6 +86,40 @@ def add(subparsers: Any) -> None:
     )
     add("--rounds", type=int, default=20, help="(default: 20)")
     add("--out", metavar="FILE", help="write the record there, as JSON")
+    compiled = new_parser(
+        what.add_parser,
+        name="compile",
+        help="registers and shared memory of our kernels; needs no GPU",
+        description="Compile every fused kernel at D 64 and 128, V1 and V2, "
+        "bfloat16 and causal; print what the compiler reports of each.",
+    )
+    compiled.set_defaults(run=run_compile)
+    compiled.add_argument(
+        "--capability",
+        type=int,
+        nargs="+",
+        choices=[80, 89, 90],
+        default=[80, 89, 90],
+        help="compute capabilities, 90 for 9.0 (default: all)",
+    )
+    compiled.add_argument(
+        "--out", metavar="FILE", help="write the rows there, as JSON"
+    )
+
+
+def run_compile(arguments: argparse.Namespace) -> None:
+    """Compile the kernels; print a table, and keep the rows."""
+    from minidiff.bench.compiled import builds, compile_one, table
+    from minidiff.provenance import write_json
+
+    rows = []
+    for build in builds(arguments.capability):
+        rows.append(compile_one(build))
+        print(
+            "\n".join(table(rows).splitlines()[0 if len(rows) == 1 else -1 :])
+        )
+    if arguments.out:
+        write_json(Path(arguments.out), {"rows": rows})
 
 
 def run_attention(arguments: argparse.Namespace) -> None:

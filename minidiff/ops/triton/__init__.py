@@ -1,6 +1,6 @@
 """The fused kernels, in Triton, behind ``backend="triton"``.
 
-The reader's order: softmax.py (the shared step and the mask), forward.py,
-backward.py, decode.py. Then how they are called: descriptors.py and
-shapes.py, launch.py, operator.py.
+The reader's order: softmax.py (the shared step and the mask), tiles.py (how
+a block is read), forward.py, backward.py, decode.py. Then how they are
+called: descriptors.py, shapes.py, launch*.py, operator.py.
 """

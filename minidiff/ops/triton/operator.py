@@ -4,8 +4,13 @@ import torch
 from torch import Tensor
 from torch.library import custom_op, register_autograd
 
-from minidiff.ops.triton import launch
-from minidiff.ops.triton.descriptors import gradient_like
+from minidiff.ops.triton import (
+    launch,
+    launch_backward,
+    launch_decode,
+    launch_forward,
+)
+from minidiff.ops.triton.descriptors import gradient_like, rows
 
 WIDTHS = (16, 32, 64, 96, 128)
 # So few queries against a cache are memory-bound: split the keys.
@@ -96,8 +101,8 @@ def forward(
     eps: float,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """See :func:`minidiff.ops.triton.launch.forward`."""
-    return launch.forward(
+    """See :func:`minidiff.ops.triton.launch_forward.forward`."""
+    return launch_forward.forward(
         q, k, v, lam, norm_weight, key_lengths, causal, scale, norm_scale,
         eps, keep,
     )  # fmt: skip
@@ -125,7 +130,7 @@ def _(
         if keep and norm_scale is not None
         else q.new_empty(0),
         launch.heads_last(q, dv) if keep else q.new_empty(0),
-        launch.rows(B, H, 2, T, device=q.device)
+        rows(B, H, 2, T, device=q.device)
         if keep
         else q.new_empty(0, dtype=torch.float32),
     )
@@ -148,8 +153,8 @@ def backward(
     norm_scale: float | None,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See :func:`minidiff.ops.triton.launch.backward`."""
-    return launch.backward(
+    """See :func:`minidiff.ops.triton.launch_backward.backward`."""
+    return launch_backward.backward(
         dy, q, k, v, lam, norm_weight, key_lengths, o, o2, lse, causal,
         scale, norm_scale, eps,
     )  # fmt: skip
@@ -183,8 +188,8 @@ def _(
     )
 
 
-def _save(ctx, inputs, output) -> None:  # noqa: ANN001
-    q, k, v, lam, norm_weight, key_lengths, *options, keep = inputs
+def _save(ctx, inputs, output) -> None:
+    q, k, v, lam, norm_weight, key_lengths, *options, _keep = inputs
     y, o, o2, lse = output
     ctx.set_materialize_grads(False)
     ctx.options = options
@@ -194,7 +199,7 @@ def _save(ctx, inputs, output) -> None:  # noqa: ANN001
     )  # fmt: skip
 
 
-def _differentiate(ctx, dy, *unused) -> tuple:  # noqa: ANN001
+def _differentiate(ctx, dy, *unused) -> tuple:
     if dy is None:
         return (None,) * 11
     q, k, v, lam, norm_weight, *kept = ctx.saved_tensors
@@ -206,7 +211,7 @@ def _differentiate(ctx, dy, *unused) -> tuple:  # noqa: ANN001
     return dq, dk, dv, dlam, dweight, *(None,) * 6
 
 
-def _refuse(ctx, *unused) -> None:  # noqa: ANN001
+def _refuse(ctx, *unused) -> None:
     raise NotImplementedError(
         "backend: 'triton' has no second derivative; expected "
         "backend='eager' where gradients are differentiated again"
@@ -230,8 +235,8 @@ def decode(
     norm_scale: float | None,
     eps: float,
 ) -> Tensor:
-    """See :func:`minidiff.ops.triton.launch.decode`."""
-    return launch.decode(
+    """See :func:`minidiff.ops.triton.launch_decode.decode`."""
+    return launch_decode.decode(
         q, k, v, lam, norm_weight, key_lengths, causal, scale, norm_scale, eps
     )
 

@@ -54,20 +54,22 @@ def choose(
     """Find the shape of a kernel: the first row of the table that fits.
 
     A row fits if it names the kernel, the number of bits of an entry, at
-    least these widths, P where it names one, at most this capability and at
-    least this many keys. None if there is none: "values" has a shape only
-    where "keys" leaves the values to a kernel of their own.
+    least these widths, P where it names one, at most this capability, at
+    least this many keys. "below" ends a range of capabilities: what follows
+    the data-centre cards of 9.x and 10.x has less shared memory again.
+    None if there is none: "values" has a shape only where "keys" leaves the
+    values to a kernel of their own.
     """
     for row in table():
         case = row["case"]
         if (
-            kernel == case["kernel"]
-            and bits == case["bits"]
-            and D <= case["D"]
-            and DV <= case["DV"]
+            case["kernel"] == kernel
+            and case["bits"] == bits
+            and case["D"] >= D
+            and case["DV"] >= DV
             and case.get("P", P) == P
-            and capability >= case["capability"]
-            and length <= case.get("length", length)
+            and case["capability"] <= capability < case.get("below", 1000)
+            and case.get("length", length) >= length
         ):
             return row["shape"] and Shape(**row["shape"])
     return None

@@ -101,7 +101,9 @@ def run(x: dict, options: dict, backend: str, grads: bool = True) -> dict:
 
 def wide(x: dict) -> dict:
     """The same numbers in float64."""
-    return {n: a.double() if isinstance(a, Tensor) else a for n, a in x.items()}
+    return {
+        n: a.double() if isinstance(a, Tensor) else a for n, a in x.items()
+    }
 
 
 def error(got: Tensor, want: Tensor, size: Tensor | None = None) -> float:

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from minidiff import diff_attention
 from minidiff.bench.meter import Meter
-from minidiff.ops.triton import launch
+from minidiff.ops.triton import (
+    launch,
+    launch_backward,
+    launch_decode,
+    launch_forward,
+)
 
 FLOATS = [torch.float32, *HALF]
 NORM = {"norm_scale": 0.8}
@@ -77,8 +82,10 @@ def test_drawn_shapes(data):
     G = draw(st.sampled_from([1, 2, 3]), "G")
     Hkv = draw(st.integers(1, 2), "Hkv")
     causal = draw(st.booleans(), "causal")
-    S = T + draw(st.integers(0, 30), "more") if causal else draw(
-        st.integers(1, 60), "S"
+    S = (
+        T + draw(st.integers(0, 30), "more")
+        if causal
+        else draw(st.integers(1, 60), "S")
     )
     B = draw(st.integers(1, 2), "B")
     lengths = tuple(draw(st.integers(0, S), "length") for _ in range(B))
@@ -210,7 +217,7 @@ def test_decode_is_the_end_of_prefill_for_any_split(T, splits, poisoned):
     options = case.options()
     whole = diff_attention(**x, **options, backend="eager")
     last = {**x, "q": x["q"][:, :, :, -T:], "lam": x["lam"][..., -T:]}
-    got = launch.decode(
+    got = launch_decode.decode(
         last["q"], x["k"], x["v"], last["lam"], x["norm_weight"],
         options["key_lengths"], True, 0.25, 0.8, 1e-5, splits,
     )  # fmt: skip
@@ -221,10 +228,10 @@ def test_decode_is_the_end_of_prefill_for_any_split(T, splits, poisoned):
 
 def test_splits_fill_a_gpu_and_no_more():
     cpu = torch.device("cpu")
-    assert launch.busy(1, 100, cpu) == 1
-    assert launch.busy(1, 1000, cpu) == 3  # none shorter than 256 keys
-    assert launch.busy(16, 10**6, cpu) == 33  # 4 x 132 programs
-    assert launch.busy(10**4, 10**6, cpu) == 1
+    assert launch_decode.busy(1, 100, cpu) == 1
+    assert launch_decode.busy(1, 1000, cpu) == 3  # none shorter than 256 keys
+    assert launch_decode.busy(16, 10**6, cpu) == 33  # 4 x 132 programs
+    assert launch_decode.busy(10**4, 10**6, cpu) == 1
 
 
 def test_the_norm_makes_one_delta_of_the_other():
@@ -232,12 +239,12 @@ def test_the_norm_makes_one_delta_of_the_other():
     case = Case(T=20, eps=0.1, lam="token")
     x = case.inputs(torch.float32)
     lam = x["lam"]
-    y, o, o2, _ = launch.forward(
+    y, o, o2, _ = launch_forward.forward(
         x["q"], x["k"], x["v"], lam, x["norm_weight"], None, True, 0.25, 0.8,
         case.eps, True,
     )  # fmt: skip
     dy = torch.ones_like(y)
-    _, delta, _, _ = launch.prepare(
+    _, delta, _, _ = launch_backward.prepare(
         dy, o, o2, lam, x["norm_weight"], 0.8, case.eps
     )
     r = (o.square().mean(-1) + case.eps).rsqrt()
@@ -256,8 +263,10 @@ def test_memory_grows_with_the_length_not_its_square():
         lam = x["lam"].expand(1, 1, T)
         given = (x["q"], x["k"], x["v"], lam, x["norm_weight"], None)
         with Meter() as meter:
-            y, *kept = launch.forward(*given, True, 0.25, 0.8, 1e-5, True)
-            launch.backward(y, *given, *kept, True, 0.25, 0.8, 1e-5)
+            y, *kept = launch_forward.forward(
+                *given, True, 0.25, 0.8, 1e-5, True
+            )
+            launch_backward.backward(y, *given, *kept, True, 0.25, 0.8, 1e-5)
         peaks.append(meter.peak)
     assert 1.8 < peaks[1] / peaks[0] < 2.2
 

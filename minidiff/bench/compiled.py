@@ -1,0 +1,248 @@
+"""``minidiff bench compile``: what the compiler makes of our kernels, no GPU.
+
+Registers, spills and shared memory decide much of a kernel's speed, and the
+compiler tells them on any machine. Time it does not tell.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# Bytes of shared memory one program may have (CUDA C++ Programming Guide,
+# technical specifications per compute capability).
+SHARED_LIMIT = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024}
+KERNELS = ("forward", "keys", "values", "queries", "decode")
+
+
+class Build(NamedTuple):
+    """One kernel for one case: bfloat16, causal, with the norm in V1."""
+
+    kernel: str
+    D: int
+    P: int
+    capability: int
+
+    @property
+    def DV(self) -> int:
+        """Width of the values: 2D in V1 (P = 2), D in V2 (P = 1)."""
+        return self.D * self.P
+
+
+def builds(
+    capabilities: Sequence[int] = tuple(SHARED_LIMIT),
+) -> Iterator[Build]:
+    """Every kernel at D 64 and 128, V1 and V2, that the table has."""
+    from minidiff.ops.triton.shapes import choose
+
+    for capability in capabilities:
+        for P in (2, 1):
+            for D in (64, 128):
+                for kernel in KERNELS:
+                    build = Build(kernel, D, P, capability)
+                    if choose(**_case(build)):
+                        yield build
+
+
+def compile_one(build: Build) -> dict[str, Any]:
+    """Compile; return registers, stack and shared bytes, and instructions.
+
+    ``stack`` above 0 means registers spilled to memory. ``wgmma`` counts the
+    tensor-core instructions of Hopper, ``waits`` how often they are waited
+    for: as many waits as instructions means that nothing overlaps. ``mma``
+    are those of older cards, ``copies`` the loads that run on their own
+    while the program computes.
+
+    Raises RuntimeError where Triton's interpreter is on: it replaces the
+    compiler.
+    """
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        raise RuntimeError(
+            "TRITON_INTERPRET: got 1, expected it unset: the interpreter "
+            "takes the compiler's place"
+        )
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from minidiff.ops.triton.shapes import choose
+
+    shape = choose(**_case(build))
+    kernel, arguments, constants = _call(build, shape)
+    signature, values, attributes = _describe(kernel, arguments, constants)
+    done = triton.compile(
+        ASTSource(
+            fn=kernel,
+            signature=signature,
+            constexprs=values,
+            attrs=attributes,
+        ),
+        target=GPUTarget("cuda", build.capability, 32),
+        options={"num_warps": shape.warps, "num_stages": shape.stages},
+    )
+    usage = _tool("cuobjdump", "-res-usage", done.asm["cubin"])
+    code = _tool("nvdisasm", "-c", done.asm["cubin"])
+    shared = done.metadata.shared
+    return {
+        **build._asdict(),
+        "BT": shape.BT,
+        "BS": shape.BS,
+        "warps": shape.warps,
+        "stages": shape.stages,
+        "registers": int(re.search(r"REG:(\d+)", usage)[1]),
+        "stack": int(re.search(r"STACK:(\d+)", usage)[1]),
+        "shared": shared,
+        "fits": shared <= SHARED_LIMIT[build.capability],
+        "wgmma": len(re.findall(r"\bHGMMA", code)),
+        "waits": len(re.findall(r"\bWARPGROUP\.DEPBAR", code)),
+        "mma": len(re.findall(r"\bHMMA", code)),
+        "copies": len(re.findall(r"\b(?:LDGSTS|UTMALDG)", code)),
+        "triton": triton.__version__,
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as text."""
+    lines = [
+        f"{'kernel':8s} {'D':>4s} {'P':>2s} {'sm':>3s} {'BT x BS':>9s} "
+        f"{'warps':>5s} {'regs':>5s} {'stack':>5s} {'KiB':>5s} "
+        f"{'wgmma':>5s} {'waits':>5s} {'mma':>5s} {'copies':>6s}"
+    ]
+    for row in rows:
+        block = f"{row['BT']} x {row['BS']}"
+        lines.append(
+            f"{row['kernel']:8s} {row['D']:4d} {row['P']:2d} "
+            f"{row['capability']:3d} {block:>9s} {row['warps']:5d} "
+            f"{row['registers']:5d} {row['stack']:5d} "
+            f"{row['shared'] / 1024:5.0f} {row['wgmma']:5d} "
+            f"{row['waits']:5d} {row['mma']:5d} {row['copies']:6d}"
+        )
+    return "\n".join(lines)
+
+
+def _case(build: Build) -> dict[str, Any]:
+    return {
+        "kernel": build.kernel,
+        "D": build.D,
+        "DV": build.DV,
+        "P": build.P,
+        "bits": 16,
+        "length": 4096,
+        "capability": build.capability,
+    }
+
+
+def _tool(name: str, option: str, cubin: bytes) -> str:
+    """Run one of the tools that Triton brings along."""
+    import triton
+
+    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernel.cubin")
+        path.write_bytes(cubin)
+        done = subprocess.run(
+            [tools / name, option, path],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    return done.stdout
+
+
+def _call(build: Build, shape: Any) -> tuple[Any, dict, dict]:
+    """The kernel, its arguments' types, and its constants."""
+    from minidiff.ops.triton import backward, decode, forward
+    from minidiff.ops.triton.shapes import choose
+
+    D, DV, BT, BS = build.D, build.DV, shape.BT, shape.BS
+    shared = build.P == 1
+
+    def block(*sizes: int, dtype: str = "bf16") -> str | tuple:
+        if shape.tma:
+            return f"tensordesc<{dtype}{list(sizes)}>".replace(" ", "")
+        numbers = len(sizes) + (2 if dtype == "bf16" else 0)
+        return ("*" + dtype, *["i32"] * numbers)
+
+    constants = {
+        "D": D,
+        "DV": DV,
+        "BS": BS,
+        "SHARED": shared,
+        "CAUSAL": True,
+        "PADDED": False,
+        "PRECISION": "ieee",
+    }
+    q, k = block(1, 1, 1, BT, D), block(1, 1, 1, BS, D)
+    v, out = block(1, 1, BS, DV), block(1, 1, BT, DV)
+    row = block(1, 1, BT, dtype="fp32")
+    branch_row = block(1, 1, 1, BT, dtype="fp32")
+    if build.kernel == "decode":
+        types = {"p_acc": "*fp32", "p_top": "*fp32", "p_sum": "*fp32"}
+        types |= {"p_lengths": "*i64"}
+        types |= {f"p_{n}": "*bf16" for n in "qkv"}
+        return decode.decode_kernel, types, constants | {"ROWS": BT}
+    constants |= {"BT": BT, "TMA": shape.tma}
+    if build.kernel == "forward":
+        types = {"x_q": q, "x_k": k, "x_v": v, "x_y": out, "x_o": out}
+        types |= {"p_o2": "*bf16", "p_lse": "*fp32", "p_lam": "*fp32"}
+        types |= {"p_weight": "*bf16", "p_lengths": "*i64"}
+        constants |= {
+            "TOGETHER": shape.together,
+            "NORM": not shared,
+            "WEIGHT": not shared,
+            "KEEP": True,
+        }
+        return forward.forward_kernel, types, constants
+    types = {"x_q": q, "x_k": k, "x_v": v, "x_do": out, "x_lam": row}
+    types |= {"x_lse": branch_row, "x_delta": branch_row}
+    types |= {"p_lengths": "*i64"}
+    if build.kernel == "queries":
+        return backward.queries_kernel, types | {"x_dq": q}, constants
+    apart = choose(**_case(build._replace(kernel="values"))) is not None
+    constants |= {
+        "KEYS": build.kernel == "keys",
+        "VALUES": build.kernel == "values" or not apart,
+    }
+    types |= {"x_dk": k, "x_dv": v}
+    return backward.keys_kernel, types, constants
+
+
+def _describe(
+    kernel: Any, types: dict, constants: dict
+) -> tuple[dict, dict, dict]:
+    """What the compiler wants to know of each argument.
+
+    As in a real call: pointers and strides divisible by 16, last stride 1.
+    """
+    floats = {"c", "scale", "norm_scale", "eps"}
+    signature: dict[str, Any] = {}
+    values: dict[Any, Any] = {}
+    aligned = []
+    for i, name in enumerate(kernel.arg_names):
+        if name in constants:
+            signature[name] = "constexpr"
+            values[name] = constants[name]
+        elif name not in types:
+            signature[name] = "fp32" if name in floats else "i32"
+            if name.endswith("_d"):
+                signature[name] = "constexpr"
+                values[name] = 1
+            elif ("_" in name or name in ("d", "dv")) and name not in floats:
+                aligned.append((i,))  # strides, widths
+        elif isinstance(types[name], tuple):
+            kind = list(types[name])
+            aligned += [(i, j) for j in (0, *range(2, len(kind)))]
+            if kind[0] == "*bf16":  # rows of numbers have no last stride
+                aligned.pop()
+                kind[-1] = "constexpr"
+                values[i, len(kind) - 1] = 1
+            signature[name] = tuple(kind)
+        else:
+            signature[name] = types[name]
+            if types[name].startswith("*"):
+                aligned.append((i,))
+    attributes = {at: [["tt.divisibility", 16]] for at in aligned}
+    return signature, values, attributes
