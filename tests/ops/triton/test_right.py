@@ -74,6 +74,7 @@ def test_every_length(T, poisoned):
     check(Case(T=T, S=T + 5, P=1, H=1, Hkv=1), torch.float32)
 
 
+@pytest.mark.slow
 @settings(max_examples=40 if GPU else 12, deadline=None, derandomize=True)
 @given(st.data())
 def test_drawn_shapes(data):
