@@ -74,6 +74,11 @@ def test_every_length(T, poisoned):
     check(Case(T=T, S=T + 5, P=1, H=1, Hkv=1), torch.float32)
 
 
+@pytest.mark.parametrize("shift", [14, 15, 16, 30, 31, 32])
+def test_every_edge_between_masked_and_whole_blocks(shift, poisoned):
+    check(Case(T=33, S=33 + shift, H=1, Hkv=1), torch.float32)
+
+
 @pytest.mark.slow
 @settings(max_examples=40 if GPU else 12, deadline=None, derandomize=True)
 @given(st.data())
