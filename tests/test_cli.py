@@ -87,7 +87,8 @@ def test_resuming_with_another_setting_is_refused(tmp_path, capsys):
 def test_help_teaches_and_loads_nothing_heavy():
     code = (
         "import sys; from minidiff.cli import main\n"
-        "for words in (['train'], ['bench', 'attention'], ['check']):\n"
+        "bench = ['bench', 'attention'], ['bench', 'decode']\n"
+        "for words in (['train'], *bench, ['check']):\n"
         "    try: main([*words, '--help'])\n"
         "    except SystemExit: pass\n"
         "assert 'torch' not in sys.modules"
@@ -98,6 +99,7 @@ def test_help_teaches_and_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
     for word in ("examples:", "--attention", "(default: 0.003)", "--resume"):
         assert word in done.stdout
+    assert "minidiff bench decode --width" in done.stdout
 
 
 def test_check_prints_a_table(tmp_path, capsys):

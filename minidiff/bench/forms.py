@@ -6,9 +6,10 @@ head:
 
     q, k (B, H, 2, T, D), v (B, H, T, Dv), lam a number -> o (B, H, T, Dv)
 
-They check nothing and are for comparing. Use `minidiff.diff_attention`.
-``join`` makes one output of the branches' two; the benchmark hands in a
-compiled one that normalises too.
+Or for one query, the last, which sees every key: q (B, H, 2, 1, D) against a
+cache, whose length then stands for T in k and v. They check nothing and are
+for comparing. Use `minidiff.diff_attention`. ``join`` makes one output of the
+branches' two; the benchmark hands in a compiled one that normalises too.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 Join = Callable[..., Tensor]
+
+
+def causal(q: Tensor, k: Tensor, v: Tensor, **options: bool) -> Tensor:
+    """PyTorch's attention, causal: a whole row, or its last query.
+
+    q (B, H, T or 1, D), k (B, H, T, D), v (B, H, T, Dv) -> (B, H, T or 1, Dv)
+    """
+    # is_causal counts from the first key: one query would see that key alone.
+    return sdpa(q, k, v, is_causal=q.shape[-2] > 1, **options)
 
 
 def subtract(o1: Tensor, o2: Tensor, lam: float | Tensor) -> Tensor:
@@ -35,11 +46,16 @@ def naive(q: Tensor, k: Tensor, v: Tensor, lam: float) -> Tensor:
 
 
 def two_calls(
-    q: Tensor, k: Tensor, v: Tensor, lam: float, join: Join = subtract
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lam: float,
+    join: Join = subtract,
+    attend: Attend = causal,
 ) -> Tensor:
     """One fused call for each branch; the values are wider than the keys."""
-    o1 = sdpa(q[:, :, 0], k[:, :, 0], v, is_causal=True)
-    o2 = sdpa(q[:, :, 1], k[:, :, 1], v, is_causal=True)
+    o1 = attend(q[:, :, 0], k[:, :, 0], v)
+    o2 = attend(q[:, :, 1], k[:, :, 1], v)
     return join(o1, o2, lam)
 
 
@@ -50,7 +66,7 @@ def four_calls(
     halves = v.chunk(2, -1)  # each (B, H, T, Dv / 2)
     o1, o2 = (
         torch.cat(
-            [sdpa(q[:, :, j], k[:, :, j], w, is_causal=True) for w in halves],
+            [causal(q[:, :, j], k[:, :, j], w) for w in halves],
             -1,
         )
         for j in (0, 1)
@@ -68,7 +84,7 @@ def stacked(
     """
     q, k = (x.transpose(1, 2).flatten(1, 2) for x in (q, k))  # (B, 2H, T, D)
     halves = [w.repeat(1, 2, 1, 1) for w in v.chunk(2, -1)]
-    out = torch.cat([sdpa(q, k, w, is_causal=True) for w in halves], -1)
+    out = torch.cat([causal(q, k, w) for w in halves], -1)
     o1, o2 = out.chunk(2, 1)
     return join(o1, o2, lam)
 
@@ -87,7 +103,7 @@ def v2(
     being branches.
     """
     heads = q.flatten(1, 2)  # (B, 2H, T, D)
-    out = sdpa(heads, k, v, is_causal=True, enable_gqa=True)
+    out = causal(heads, k, v, enable_gqa=True)
     o1, o2 = out.unflatten(1, (-1, 2)).unbind(2)
     return join(o1, o2, lam)
 

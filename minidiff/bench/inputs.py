@@ -1,11 +1,13 @@
 """What is timed: sizes of one layer's attention, and tensors of each kind."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 Inputs = tuple[Tensor, ...]
+CACHE_SEED = 1
 
 
 class Shape(NamedTuple):
@@ -18,6 +20,41 @@ class Shape(NamedTuple):
     H: int
     T: int
     D: int
+
+
+class Step(NamedTuple):
+    """One decoding step: B rows, each one query against S keys in a cache.
+
+    H and D as in :class:`Shape`.
+    """
+
+    B: int
+    H: int
+    S: int
+    D: int
+
+
+def check_sizes(name: str, sizes: Sequence[int]) -> None:
+    """Raise ValueError, naming the option, for a size below 1."""
+    for size in sizes:
+        if size < 1:
+            raise ValueError(f"--{name}: got {size}, expected 1 or more")
+
+
+def check_parts(
+    name: str, sizes: Sequence[int], whole: str, total: int, times: int = 1
+) -> None:
+    """Raise ValueError unless ``total`` is a multiple of every size.
+
+    ``times`` of a size count together: a head has two branches.
+    """
+    check_sizes(name, sizes)
+    for size in sizes:
+        if total < 1 or total % (times * size):
+            raise ValueError(
+                f"--{whole}: got {total}, expected a multiple of "
+                f"{times * size}, {times} times --{name}"
+            )
 
 
 def inputs(
@@ -51,3 +88,30 @@ def inputs(
         return pairs(D), pairs(D), heads(H, 2 * D), lam, draw(2 * D)
     q = pairs(2 * D)
     return q, heads(H, 2 * D), heads(H, 2 * D), heads(H, 1)
+
+
+def cached(
+    kind: str, step: Step, device: torch.device, dtype: torch.dtype
+) -> Inputs:
+    """Draw one token's inputs of one kind, and the cache that it reads.
+
+    As in :func:`inputs` with T = 1, but k and v have S on axis -2, and lie in
+    memory as the modules' caches hold them, a head's tokens side by side.
+    Nothing wants gradients.
+    """
+    B, H, S, D = step
+    q, k, v, *rest = (
+        x.detach() for x in inputs(kind, Shape(B, H, 1, D), device, dtype)
+    )
+    # Not the seed of the queries: the keys would repeat them.
+    g = torch.Generator(device).manual_seed(CACHE_SEED)
+    k, v = (
+        torch.randn(
+            (*x.shape[:-2], S, x.shape[-1]),
+            generator=g,
+            device=device,
+            dtype=dtype,
+        )
+        for x in (k, v)
+    )
+    return q, k, v, *rest

@@ -1,6 +1,6 @@
 """Whoever is timed must be right: forward, held to float64."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,16 +12,41 @@ from minidiff.ops import diff_attention
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 
 
-def relative_error(peer: Peer, given: Inputs, dtype: torch.dtype) -> float:
-    """Relative L2 error against float64, of the first row's first tokens.
+def prefix(x: Tensor) -> Tensor:
+    """The first batch row's first tokens of an input or output, in float64.
 
     A causal prefix needs nothing of what follows, so 256 tokens judge the
-    function at any length. Raises ArithmeticError for a peer that is wrong.
+    function at any length.
     """
-    tokens = 256
+    if x.ndim < 3:  # lambda of a layer, weight of the norm
+        return x.double()
+    return x[:1].narrow(-2, 0, min(256, x.shape[-2])).double()
+
+
+def ends(x: Tensor) -> Tensor:
+    """The first and the last batch row, whole, in float64.
+
+    A query against a cache needs all keys; and where a cache has more entries
+    than a 32-bit number counts, it is the last row that would go wrong.
+    """
+    if x.ndim < 3:
+        return x.double()
+    return x[:: max(1, len(x) - 1)].double()
+
+
+def relative_error(
+    peer: Peer,
+    given: Inputs,
+    dtype: torch.dtype,
+    part: Callable[[Tensor], Tensor] = prefix,
+) -> float:
+    """Relative L2 error against float64, of a part of inputs and output.
+
+    Raises ArithmeticError for a peer that is wrong.
+    """
     with torch.no_grad():
-        got = peer.attend(*given)[:1, :, :tokens].double()
-        want = exact(peer.kind, [_prefix(x, tokens) for x in given])
+        got = part(peer.attend(*given))
+        want = exact(peer.kind, [part(x) for x in given])
     error = float((got - want).norm() / want.norm())
     if not error < TOLERANCE[dtype]:
         raise ArithmeticError(
@@ -31,18 +56,11 @@ def relative_error(peer: Peer, given: Inputs, dtype: torch.dtype) -> float:
     return float(f"{error:.2e}")
 
 
-def _prefix(x: Tensor, tokens: int) -> Tensor:
-    """The first batch row and tokens of an input, in float64."""
-    if x.ndim < 3:  # lambda of a layer, weight of the norm
-        return x.double()
-    return x[:1].narrow(-2, 0, min(tokens, x.shape[-2])).double()
-
-
 def exact(kind: str, given: Sequence[Tensor]) -> Tensor:
     """What every peer of a kind computes, by the eager operator.
 
-    ``given`` is as :func:`minidiff.bench.inputs.inputs` draws it; returns
-    (B, heads, T, width).
+    ``given`` is as :mod:`minidiff.bench.inputs` draws it; returns (B, heads,
+    T, width).
     """
     if kind in ("plain", "base"):
         q, k, v = given

@@ -1,12 +1,15 @@
 """Who is timed: every way to attend that PyTorch alone offers, and ours.
 
+The pieces serve a single decoding step as well: see decode_peers.
+
 Each peer gets inputs as a layer's projections would give them, and returns
 what the output projection takes: for the differential ones that includes the
 subtraction and the headwise norm.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -14,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import (
+    BlockMask,
     create_block_mask,
     flex_attention,
 )
@@ -53,7 +57,36 @@ def peers(shape: Shape, device: torch.device) -> Iterator[Peer]:
     and whatever follows the attention (subtraction, norm) are compiled.
     """
     gpu = device.type == "cuda"
-    kernels = KERNELS if gpu else {"sdpa": None}
+    yield from sdpa_peers(KERNELS if gpu else {"sdpa": None}, gpu)
+    if gpu:
+        yield from OURS
+        for kernel_name in ("cudnn", "flash"):
+            yield Peer(
+                name=f"diff2/{kernel_name}-pad",
+                kind="diff",
+                attend=held_to(
+                    KERNELS[kernel_name], joined(padded, normed, gpu)
+                ),
+            )
+        # The mask is built once, outside the timing.
+        mask = create_block_mask(
+            lambda b, h, t, s: s <= t, None, None, shape.T, shape.T, "cuda"
+        )
+        yield Peer(
+            name="diff/flex",
+            kind="diff",
+            attend=joined(two_flex(mask), normed, gpu),
+        )
+        yield Peer(
+            name="diff/naive-compiled", kind="diff", attend=compiled(naive)
+        )
+    yield Peer(name="diff/naive", kind="diff", attend=naive)
+
+
+def sdpa_peers(
+    kernels: Mapping[str, SDPBackend | None], gpu: bool
+) -> Iterator[Peer]:
+    """Every form that is calls of SDPA, held to each of the kernels."""
     for kernel_name, kernel in kernels.items():
         for name, kind, attend in (
             ("plain", "plain", plain),
@@ -68,33 +101,11 @@ def peers(shape: Shape, device: torch.device) -> Iterator[Peer]:
                 kind=kind,
                 attend=held_to(kernel, attend),
             )
-    if gpu:
-        yield Peer(name="diff/triton", kind="diff", attend=fused)
-        yield Peer(name="v2/triton", kind="v2", attend=fused_v2)
-        for kernel_name in ("cudnn", "flash"):
-            yield Peer(
-                name=f"diff2/{kernel_name}-pad",
-                kind="diff",
-                attend=held_to(
-                    KERNELS[kernel_name], joined(padded, normed, gpu)
-                ),
-            )
-        yield Peer(
-            name="diff/flex",
-            kind="diff",
-            attend=joined(flex(shape), normed, gpu),
-        )
-        yield Peer(
-            name="diff/naive-compiled",
-            kind="diff",
-            attend=torch.compile(own_code(naive), dynamic=False),
-        )
-    yield Peer(name="diff/naive", kind="diff", attend=naive)
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal softmax attention: what the differential one is held against."""
-    return sdpa(q, k, v, is_causal=True)
+    return forms.causal(q, k, v)
 
 
 def normed(
@@ -128,6 +139,12 @@ def fused_v2(q: Tensor, k: Tensor, v: Tensor, logits: Tensor) -> Tensor:
     return diff_attention(q, k[:, :, None], v, lam, backend="triton")
 
 
+OURS = (
+    Peer(name="diff/triton", kind="diff", attend=fused),
+    Peer(name="v2/triton", kind="v2", attend=fused_v2),
+)
+
+
 def naive(
     q: Tensor, k: Tensor, v: Tensor, lam: Tensor, weight: Tensor
 ) -> Tensor:
@@ -136,14 +153,14 @@ def naive(
 
 
 def joined(
-    form: Callable[..., Tensor], end: Callable[..., Tensor], compiled: bool
+    form: Callable[..., Tensor], end: Callable[..., Tensor], gpu: bool
 ) -> Callable[..., Tensor]:
     """Give a form its end; PyTorch's attention itself is never compiled.
 
     Inside a compiled function it would choose its kernel by itself.
     """
-    if compiled:
-        end = torch.compile(own_code(end), dynamic=False)
+    if gpu:
+        end = compiled(end)
 
     def attend(
         q: Tensor, k: Tensor, v: Tensor, lam: Tensor, *weight: Tensor
@@ -154,6 +171,11 @@ def joined(
         return form(q, k, v, lam, join=join)
 
     return attend
+
+
+def compiled(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Compile f for the sizes that come, apart from all others."""
+    return torch.compile(own_code(f), dynamic=False)
 
 
 def own_code(f: Any) -> Callable[..., Tensor]:
@@ -207,21 +229,15 @@ def padded(
     return join(o1, o2, lam)
 
 
-def flex(shape: Shape) -> Callable[..., Tensor]:
-    """Two FlexAttention calls; the mask is built once, outside the timing."""
-    mask = create_block_mask(
-        lambda b, h, t, s: s <= t, None, None, shape.T, shape.T, device="cuda"
-    )
+def flex(mask: BlockMask | None = None) -> forms.Attend:
+    """One FlexAttention call; without a mask every key is seen."""
 
     def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return flex_attention(q, k, v, block_mask=mask)
 
-    attention = torch.compile(own_code(one), dynamic=False)
+    return compiled(one)
 
-    def attend(
-        q: Tensor, k: Tensor, v: Tensor, lam: Tensor, join: forms.Join
-    ) -> Tensor:
-        o1, o2 = (attention(q[:, :, i], k[:, :, i], v) for i in (0, 1))
-        return join(o1, o2, lam)
 
-    return attend
+def two_flex(mask: BlockMask | None = None) -> Callable[..., Tensor]:
+    """Two FlexAttention calls, one for each branch."""
+    return partial(forms.two_calls, attend=flex(mask))

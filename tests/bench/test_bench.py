@@ -8,10 +8,11 @@ import torch
 from torch.nn.attention import SDPBackend
 
 from minidiff import cli
-from minidiff.bench import attention, forms, timing
+from minidiff.bench import attention, forms, rows, timing
 from minidiff.bench.inputs import Shape, inputs
 from minidiff.bench.judge import exact, relative_error
 from minidiff.bench.peers import held_to, own_code, padded, peers, plain
+from minidiff.bench.record import Run
 
 CPU = torch.device("cpu")
 SHAPE = Shape(B=2, H=2, T=9, D=4)
@@ -115,11 +116,11 @@ def test_ratios_are_to_the_faster_plain(monkeypatch):
             yield replace(first, name=name)
 
     monkeypatch.setattr(attention, "peers", some)
-    monkeypatch.setattr(attention, "alternate", lambda *rest: given)
-    rows = attention.measure(SHAPE, CPU, torch.float32, 1)
+    monkeypatch.setattr(rows, "alternate", lambda *rest: given)
+    got = attention.measure(SHAPE, CPU, torch.float32, 1)
     for way in ("forward", "train"):
-        assert [row[f"{way}_ms"] for row in rows] == [4, 2, 3]
-        assert [row[f"{way}_ratio"] for row in rows] == [2, 1, 1.5]
+        assert [row[f"{way}_ms"] for row in got] == [4, 2, 3]
+        assert [row[f"{way}_ratio"] for row in got] == [2, 1, 1.5]
 
 
 def test_what_was_measured_is_kept_if_the_run_stops(monkeypatch, tmp_path):
@@ -133,11 +134,9 @@ def test_what_was_measured_is_kept_if_the_run_stops(monkeypatch, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         attention.run(
             [SHAPE, SHAPE._replace(T=16)],
-            device=CPU,
-            dtype=torch.float32,
-            rounds=1,
-            command="",
-            out=out,
+            Run(
+                device=CPU, dtype=torch.float32, rounds=1, command="", out=out
+            ),
         )
     assert [row["T"] for row in json.loads(out.read_text())["rows"]] == [9]
 

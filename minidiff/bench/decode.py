@@ -1,0 +1,139 @@
+"""``minidiff bench decode``: one new token against a cache, side by side.
+
+Python launches while the GPU clears its cache, so no CUDA graph is needed.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minidiff.bench import rows as tables
+from minidiff.bench.decode_peers import peers
+from minidiff.bench.inputs import (
+    CACHE_SEED,
+    Inputs,
+    Step,
+    cached,
+    check_parts,
+    check_sizes,
+)
+from minidiff.bench.judge import ends, relative_error
+from minidiff.bench.peers import Peer
+from minidiff.bench.record import Run
+from minidiff.bench.rows import Column, Row, add_times
+from minidiff.bench.timing import alternate
+from minidiff.bench.trial import attempt, forward
+
+KINDS = ("plain", "base", "diff", "v2")
+
+COLUMNS = (
+    Column("decode_ratio", "decode", 8, 2),
+    Column("decode_ms", "ms", 9, 4),
+    Column("gb_per_s", "GB/s", 8, 1),
+)
+
+
+def steps(
+    hidden: int,
+    widths: Sequence[int],
+    lengths: Sequence[int],
+    batches: Sequence[int],
+) -> list[Step]:
+    """Every width at every length of the cache in every batch.
+
+    Raises ValueError, naming it, for a size that does not fit.
+    """
+    check_sizes("length", lengths)
+    check_sizes("batch", batches)
+    check_parts("width", widths, "hidden", hidden, times=2)
+    return [
+        Step(B=B, H=hidden // (2 * D), S=S, D=D)
+        for D in widths
+        for S in lengths
+        for B in batches
+    ]
+
+
+def run(steps: Sequence[Step], how: Run) -> dict[str, Any]:
+    """Time every peer at every step; return the record.
+
+    A peer that cannot run a step, or finds no memory for it, has
+    "decode_error" in place of its time. Raises ArithmeticError for a peer
+    that computes something else.
+    """
+    return how.record(
+        steps,
+        measure,
+        table,
+        what="one query a row against a cache, one layer, all heads; medians",
+        queries=1,
+        cache_seed=CACHE_SEED,
+    )
+
+
+def measure(
+    step: Step, device: torch.device, dtype: torch.dtype, rounds: int
+) -> list[Row]:
+    """One row a peer: milliseconds, ratio to plain, GB/s, error.
+
+    GB/s is the cache of its kind, read once, over the time, whatever a peer
+    really reads. Raises ArithmeticError for a peer that computes something
+    else.
+    """
+    rows, calls = [], {}
+    # All at once, as they will be timed: what memory is left is the same.
+    drawn = {
+        kind: attempt(partial(cached, kind, step, device, dtype))
+        for kind in KINDS
+    }
+    ran = set()
+    for peer in peers(device):
+        form, kernel = peer.name.split("/")
+        if kernel == "math" and form in ran:
+            continue  # PyTorch's own fallback, when no kernel would
+        row = {"peer": peer.name, "kind": peer.kind, **step._asdict()}
+        rows.append(row)
+        given, said = drawn[peer.kind]
+        if said is None:
+            call = forward(peer.attend, given)
+            error, said = attempt(
+                partial(_judged, peer, call, given, device, dtype)
+            )
+        if said is not None:
+            row["decode_error"] = said
+            continue
+        row["relative_error"] = error
+        calls[peer.name] = call
+        ran.add(form)
+    add_times("decode", rows, calls, device, rounds)
+    for row in rows:
+        if "decode_ms" in row:
+            _, k, v, *_ = drawn[row["kind"]][0]
+            gb = (k.nbytes + v.nbytes) / 1e9
+            row["gb_per_s"] = round(1e3 * gb / row["decode_ms"], 1)
+    return rows
+
+
+def _judged(
+    peer: Peer,
+    call: Callable[[], Tensor],
+    given: Inputs,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> float:
+    """Run once the way it will be timed, then see how wrong it is."""
+    alternate({peer.name: call}, device, 1)
+    return relative_error(peer, given, dtype, ends)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows of one step as text, fastest first, ratios first."""
+    step = Step(*(rows[0][n] for n in Step._fields))
+    title = (
+        f"B = {step.B}, H = {step.H} pairs, S = {step.S} keys, D = {step.D}; "
+        "ratios to the fastest plain"
+    )
+    return tables.table(title, rows, COLUMNS, by="decode_ms")

@@ -1,0 +1,74 @@
+"""A benchmark's run: setting after setting, and the record that it leaves."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from minidiff.bench.rows import Row
+from minidiff.provenance import provenance, write_json
+
+Setting = TypeVar("Setting")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """How a benchmark runs, whatever it measures.
+
+    ``command`` and all else is kept in the record, which goes to the file
+    ``out``. Raises ValueError for rounds below 1.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    rounds: int
+    command: str
+    out: Path | None = None
+    say: Callable[[str], None] = print
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(
+                f"--rounds: got {self.rounds}, expected 1 or more"
+            )
+
+    def record(
+        self,
+        settings: Sequence[Setting],
+        measure: Callable[..., list[Row]],
+        table: Callable[[list[Row]], str],
+        *,
+        what: str,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """Measure every setting; return the record.
+
+        It is written after each, so that what was measured is kept if the
+        run is stopped. ``measure`` gets setting, device, dtype and rounds;
+        ``more`` joins what the record says of all settings.
+        """
+        gpu = self.device.type == "cuda"
+        record = {
+            "what": what,
+            "provenance": provenance(str(self.device), self.command),
+            "setting": {
+                "dtype": str(self.dtype).removeprefix("torch."),
+                "causal": True,
+                "rounds": self.rounds,
+                "seed": 0,
+                **more,
+            },
+            "rows": [],
+        }
+        for setting in settings:
+            # Events, memory counts and masks belong to the current GPU.
+            with torch.cuda.device(self.device) if gpu else nullcontext():
+                rows = measure(setting, self.device, self.dtype, self.rounds)
+            record["rows"] += rows
+            self.say(table(rows))
+            if self.out is not None:
+                write_json(self.out, record)
+        return record
