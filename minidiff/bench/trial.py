@@ -18,13 +18,16 @@ def attempt(
     """Return what the call returns, or the first line of its refusal.
 
     Any error is a refusal: PyTorch's, a full memory's, ours, and those of
-    Triton's compiler, which have no class in common.
+    Triton's compiler, which have no class in common. But what raises an
+    ArithmeticError is wrong, and nobody should time it.
     """
     try:
         with warnings.catch_warnings():
             # A kernel that refuses warns before it raises.
             warnings.simplefilter("ignore")
             return call(), None
+    except ArithmeticError:
+        raise
     except Exception as error:
         first, *_ = str(error).strip().splitlines() or [repr(error)]
         return None, first[:200]

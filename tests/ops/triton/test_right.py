@@ -132,11 +132,16 @@ def fenced(x, margin):
     return inner
 
 
+# float32 comes by pointers, what is half as wide by the copy engine.
+BOTH_WAYS = pytest.mark.parametrize("dtype", [torch.float32, HALF[0]], ids=str)
+
+
+@BOTH_WAYS
 @pytest.mark.parametrize("margin", [8, 3])  # 3: rows off the 16-byte grid
 @pytest.mark.parametrize("T", [17, 3])  # 3: the decode kernels too
 @pytest.mark.parametrize("grads", [True, False])
-def test_nothing_outside_is_read_or_written(T, margin, grads, poisoned):
-    x = Case(T=T, S=40, H=4).inputs(torch.float32)
+def test_nothing_outside_is_read_or_written(T, margin, grads, dtype, poisoned):
+    x = Case(T=T, S=40, H=4).inputs(dtype)
     want = run(x, NORM, "triton", grads)
     around = {
         n: fenced(a, margin) if n in ("q", "k", "v") else a
@@ -147,11 +152,12 @@ def test_nothing_outside_is_read_or_written(T, margin, grads, poisoned):
         assert torch.equal(got[name], value), name
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize("grads", [True, False])
 @pytest.mark.parametrize("T", [17, 3])
-def test_padding_may_hold_anything(T, grads, poisoned):
+def test_padding_may_hold_anything(T, grads, dtype, poisoned):
     case = Case(B=3, H=4, T=T, S=40, lengths=(40, 13, 0))
-    x = case.inputs(torch.float32)
+    x = case.inputs(dtype)
     want = run(x, case.options(), "triton", grads)
     for b, n in enumerate(case.lengths):
         x["k"][b, :, :, n:] = float("nan")
@@ -168,13 +174,17 @@ STRIDES = {
     "every other entry": lambda a: a.repeat_interleave(2, -1)[..., ::2],
     "heads last": lambda a: a.movedim(1, -2).contiguous().movedim(-2, 1),
     "one batch row for all": lambda a: a[:1].expand_as(a),
+    "off the grid of 16 bytes": lambda a: torch.cat(
+        [a.new_zeros(1), a.flatten()]
+    )[1:].view(a.shape),
 }
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize("T", [17, 3])
 @pytest.mark.parametrize("strides", STRIDES)
-def test_any_strides(strides, T):
-    x = Case(B=1, T=T, S=20).inputs(torch.float32)
+def test_any_strides(strides, T, dtype):
+    x = Case(B=1, T=T, S=20).inputs(dtype)
     x = {
         n: a.repeat(2, *[1] * (a.ndim - 1)) if n in ("q", "k", "v") else a
         for n, a in x.items()
@@ -230,6 +240,38 @@ def test_decode_is_the_end_of_prefill_for_any_split(T, splits, poisoned):
     torch.testing.assert_close(got, whole[:, :, -T:], atol=2e-5, rtol=2e-5)
     public = diff_attention(**last, **options, backend="triton")
     torch.testing.assert_close(public, got, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("T", "grads", "split"), [(16, False, True), (17, False, False),
+                              (16, True, False)]
+)  # fmt: skip
+def test_few_queries_that_learn_nothing_split_the_keys(
+    T, grads, split, monkeypatch
+):
+    calls = []
+    real = launch_decode.decode
+
+    def decode(*given):
+        calls.append(len(given))
+        return real(*given)
+
+    monkeypatch.setattr(launch_decode, "decode", decode)
+    run(Case(T=T).inputs(torch.float32), NORM, "triton", grads)
+    assert bool(calls) == split
+
+
+def test_rows_without_keys_have_no_weight():
+    x = Case(B=2, lengths=(0, 33)).inputs(HALF[0])
+    lam = x["lam"].expand(2, 2, 33)
+    given = (x["q"], x["k"], x["v"], lam, None)
+    lengths = torch.tensor([0, 33], device=DEVICE)
+    _, _, o2, lse = launch_forward.forward(
+        *given, lengths, True, 0.25, 0.8, 1e-5, True
+    )
+    # What backward makes of them: exp2(s - inf) = 0.
+    assert (lse[0] == torch.inf).all() and lse[1].isfinite().all()
+    assert not o2[0].any()
 
 
 def test_splits_fill_a_gpu_and_no_more():
