@@ -198,10 +198,11 @@ def write_table(record: dict[str, Any]) -> None:
         if row["shape"] is None
         or (row["case"]["capability"], "P" in row["case"]) != (card, True)
     ]
-    write_json(
-        TABLE,
-        {"provenance": record["provenance"], "rows": [*new, *kept]},
+    # The first row that is wide enough is taken: the narrow ones go first.
+    rows = sorted(
+        [*new, *kept], key=lambda row: (row["case"]["D"], row["case"]["DV"])
     )
+    write_json(TABLE, {"provenance": record["provenance"], "rows": rows})
 
 
 if __name__ == "__main__":

@@ -74,8 +74,8 @@ def diff_attention(
         attention; "flex" is two calls of FlexAttention, forward only on a
         CPU, and elsewhere with D and Dv from 16 on; "triton" is our own fused
         kernels, for CUDA, D of 16, 32, 64, 96 or 128 and Dv of D or 2D (on a
-        CPU they run in Triton's interpreter, to be looked at); "auto" takes
-        the fastest that fits and was measured.
+        CPU they run in Triton's interpreter, to be looked at); "auto" is
+        "sdpa" until "triton" has been measured.
 
     Returns
     -------

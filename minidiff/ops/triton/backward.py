@@ -49,7 +49,8 @@ def prepare_kernel(
     o_d = tl.arange(0, DV)
     m = (o_t < T)[:, None] & (o_d < dv)[None, :]
     at_dy = b.to(tl.int64) * dy_b + h.to(tl.int64) * dy_h
-    at_dy = at_dy + o_t.to(tl.int64)[:, None] * dy_t + o_d[None, :] * dy_d
+    at_dy = at_dy + o_t.to(tl.int64)[:, None] * dy_t
+    at_dy = at_dy + o_d.to(tl.int64)[None, :] * dy_d
     at = b.to(tl.int64) * o_b + h.to(tl.int64) * o_h
     at = at + o_t.to(tl.int64)[:, None] * o_tt + o_d[None, :]
     b_dy = tl.load(p_dy + at_dy, m, 0.0).to(tl.float32)
@@ -128,6 +129,22 @@ def keys_step(
 
 
 @triton.jit
+def head_and_block(n, blocks, hkv, G):
+    """Step n of a walk over G heads of so many blocks: which head and block.
+
+    A group of one, the most common, is spared the division.
+    """
+    h = hkv * G
+    i_t = n
+    if G != 1:
+        # The copies of a step are asked for early, before a walk of no steps
+        # is known to end: never divide by 0.
+        h += n // tl.maximum(blocks, 1)
+        i_t = n % tl.maximum(blocks, 1)
+    return h, i_t
+
+
+@triton.jit
 def keys_kernel(
     x_q, x_k, x_v, x_do, x_lse, x_delta, x_lam, x_dk, x_dv, p_lengths,
     HKV, G, T, S, c, scale,
@@ -153,36 +170,35 @@ def keys_kernel(
         b_k2 = read_branch(x_k, b, hkv, 1, i_s, BS, D, TMA)
     b_v = read(x_v, b, hkv, i_s, BS, DV, TMA)
     m_real = o_s < S
-    if PADDED:  # padding may hold anything, NaN too
+    if (
+        PADDED
+    ):  # padding may hold NaN, but only in its own rows: cut at the end
         m_real = o_s < tl.load(p_lengths + b)
-        b_k1 = tl.where(m_real[:, None], b_k1, 0.0)
-        b_k2 = tl.where(m_real[:, None], b_k2, 0.0)
-        b_v = tl.where(m_real[:, None], b_v, 0.0)
-    start = 0
-    whole = 0
+    first = 0
+    first_whole = 0
     if CAUSAL:  # key s is seen by the queries from t = s - shift on
-        start = tl.maximum(i_s - shift, 0) // BT
-        whole = tl.cdiv(tl.maximum(i_s + BS - 1 - shift, 0), BT)
+        first = tl.maximum(i_s - shift, 0) // BT
+        first_whole = tl.cdiv(tl.maximum(i_s + BS - 1 - shift, 0), BT)
     blocks = tl.cdiv(T, BT)
-    whole = tl.minimum(whole, blocks)
-    n_edge = whole - start  # blocks of queries that need a mask, each head
-    n_whole = blocks - whole
+    first_whole = tl.minimum(first_whole, blocks)
+    n_edge = first_whole - first  # blocks of queries with a mask, each head
+    n_whole = blocks - first_whole
     b_dk1 = tl.zeros([BS, D], tl.float32)
     b_dk2 = tl.zeros([BS, D], tl.float32)
     b_dv = tl.zeros([BS, DV], tl.float32)
     # Heads and blocks in one loop: nested ones take registers.
     if CAUSAL:
         for n in tl.range(0, G * n_edge):
-            h = hkv * G + n // n_edge
-            i_t = (start + n % n_edge) * BT
+            h, i_t = head_and_block(n, n_edge, hkv, G)
+            i_t = (first + i_t) * BT
             b_dk1, b_dk2, b_dv = keys_step(
                 b_dk1, b_dk2, b_dv, b_k1, b_k2, b_v, x_q, x_do, x_lse,
                 x_delta, x_lam, b, h, i_t, o_s, shift, c, D, DV, BT,
                 SHARED, KEYS, VALUES, True, PRECISION, TMA,
             )  # fmt: skip
     for n in tl.range(0, G * n_whole):
-        h = hkv * G + n // n_whole
-        i_t = (whole + n % n_whole) * BT
+        h, i_t = head_and_block(n, n_whole, hkv, G)
+        i_t = (first_whole + i_t) * BT
         b_dk1, b_dk2, b_dv = keys_step(
             b_dk1, b_dk2, b_dv, b_k1, b_k2, b_v, x_q, x_do, x_lse, x_delta,
             x_lam, b, h, i_t, o_s, shift, c, D, DV, BT, SHARED, KEYS,
@@ -252,7 +268,7 @@ def queries_kernel(
     shift = S - T
     n_keys = S
     if PADDED:
-        n_keys = tl.load(p_lengths + b).to(tl.int32)
+        n_keys = tl.minimum(S, tl.load(p_lengths + b).to(tl.int32))
     whole, end = key_range(i_t, n_keys, shift, BT, BS, CAUSAL)
     at = i_t * BT
     o_t = at + tl.arange(0, BT)

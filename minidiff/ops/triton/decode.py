@@ -46,7 +46,7 @@ def decode_kernel(
     p_v += b.to(tl.int64) * v_b + hkv.to(tl.int64) * v_h
     n_keys = S
     if PADDED:
-        n_keys = tl.load(p_lengths + b).to(tl.int32)
+        n_keys = tl.minimum(S, tl.load(p_lengths + b).to(tl.int32))
     start = i_split * split
     end = tl.minimum(start + split, n_keys)
     b_acc1 = tl.zeros([ROWS, DV], tl.float32)

@@ -21,7 +21,7 @@ def fits(x: Tensor) -> bool:
 def readable(x: Tensor) -> Tensor:
     """Return x, or a copy that the engine can read.
 
-    Where there is no TMA it is not needed, and costs nothing mostly.
+    A copy is made in the forward pass, and again in the backward.
     """
     if not fits(x):
         return x.clone(memory_format=torch.contiguous_format)
@@ -59,7 +59,8 @@ def rows(*sizes: int, device: torch.device) -> Tensor:
     """Make an empty float32 tensor of one number a row, readable by TMA."""
     *outer, T = sizes
     padded = -(-T // 4) * 4
-    return torch.empty(*outer, padded, device=device)[..., :T]
+    x = torch.empty(*outer, padded, device=device, dtype=torch.float32)
+    return x[..., :T]
 
 
 def readable_rows(x: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def forward_kernel(
     shift = S - T
     n_keys = S
     if PADDED:
-        n_keys = tl.load(p_lengths + b).to(tl.int32)
+        n_keys = tl.minimum(S, tl.load(p_lengths + b).to(tl.int32))
     whole, end = key_range(i_t, n_keys, shift, BT, BS, CAUSAL)
     # In 64 bits: a tensor may hold more than 2**31 elements.
     at = b.to(tl.int64) * o2_b + h.to(tl.int64) * o2_h

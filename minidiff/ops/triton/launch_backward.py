@@ -118,6 +118,7 @@ def prepare(
     BT = 32
     blocks = triton.cdiv(T, BT)
     do = torch.empty_like(o2)
+    assert o.stride() == o2.stride() == do.stride()  # one set is handed on
     delta = rows(B, H, 2, T, device=o.device)
     lam_rows = rows(B, H, T, device=o.device)
     weighted = norm_weight is not None

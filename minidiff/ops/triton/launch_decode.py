@@ -43,10 +43,10 @@ def decode(
     split = triton.cdiv(triton.cdiv(S, splits), shape.BS) * shape.BS
     splits = triton.cdiv(S, split)
     y = heads_last(q, dv)
-    tops, sums = torch.empty(
-        2, B, H, T, 2, splits, device=q.device
-    )  # one for each row, branch and split
-    parts = torch.empty(B, H, T, 2, splits, dv, device=q.device)
+    # One place for each row, branch and split.
+    wide = {"device": q.device, "dtype": torch.float32}
+    tops, sums = torch.empty(2, B, H, T, 2, splits, **wide)
+    parts = torch.empty(B, H, T, 2, splits, dv, **wide)
     DV = padded_width(dv)
     with on(q):
         decode_kernel[(B * Hkv, splits, row_blocks)](
@@ -103,11 +103,11 @@ def busy(programs: int, S: int, device: torch.device) -> int:
     """How many splits make four programs for each multiprocessor.
 
     None is shorter than 256 keys: each costs two rows of float32, written
-    and read again.
+    and read again. And no more than 64, which one program puts together.
     """
     processors = 132
     if device.type == "cuda":
         found = torch.cuda.get_device_properties(device)
         processors = found.multi_processor_count
     wanted = triton.cdiv(4 * processors, programs)
-    return max(1, min(wanted, S // 256))
+    return max(1, min(wanted, S // 256, 64))

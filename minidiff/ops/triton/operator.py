@@ -45,10 +45,14 @@ def triton_attention(
     lam = lam.to(q.device).expand(B, H, T)
     if scale <= 0:  # the running maximum is taken before the scale
         q, scale = (-q, -scale) if scale else (0 * q, 1.0)
+    if norm_weight is not None:
+        norm_weight = norm_weight.contiguous()
     given = (q, k, v, lam, norm_weight)
     learns = torch.is_grad_enabled() and any(
         x is not None and x.requires_grad for x in given
     )
+    if key_lengths is not None:  # kernels step by 1 through both
+        key_lengths = key_lengths.contiguous()
     rest = (key_lengths, causal, scale, norm_scale, eps)
     if T <= DECODE_QUERIES and not learns:
         out = decode(*given, *rest)
@@ -78,6 +82,12 @@ def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
         raise TypeError(
             "q: got bfloat16 in Triton's interpreter, which computes it "
             "wrong without a word; expected float32 or float16 there"
+        )
+    if launch.capability(q.device) < 80:
+        raise ValueError(
+            "backend: got 'triton' on a GPU of compute capability "
+            f"{launch.capability(q.device) / 10}, expected 8.0 or more, or "
+            "backend='sdpa'"
         )
     if q.device.type != "cuda" and not launch.INTERPRETED:
         raise ValueError(

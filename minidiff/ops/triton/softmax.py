@@ -5,7 +5,10 @@ import triton.language as tl
 
 
 @triton.jit
-def key_range(i_t, n_keys, shift, BT: tl.constexpr, BS: tl.constexpr, CAUSAL):
+def key_range(
+    i_t, n_keys, shift, BT: tl.constexpr, BS: tl.constexpr,
+    CAUSAL: tl.constexpr,
+):  # fmt: skip
     """Two edges for a block of queries, in keys.
 
     Blocks of keys before the first edge are seen whole by every query, so

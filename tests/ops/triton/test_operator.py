@@ -6,7 +6,13 @@ from cases import DEVICE, GPU, Case, run
 
 from minidiff import diff_attention
 from minidiff.attention import MultiheadDiffAttention, MultiheadDiffAttentionV2
-from minidiff.ops.triton import launch, launch_forward, operator, shapes
+from minidiff.ops.triton import (
+    launch,
+    launch_decode,
+    launch_forward,
+    operator,
+    shapes,
+)
 
 NORM = {"norm_scale": 0.8}
 
@@ -170,3 +176,49 @@ def test_every_case_has_a_shape():
                                 length=10**6, capability=capability,
                             )  # fmt: skip
                             assert found is not None
+
+
+@pytest.mark.parametrize("T", [20, 3])
+def test_lengths_and_weight_of_any_stride(T):
+    case = Case(B=2, T=T, S=20, lengths=(13, 13))
+    x, options = case.inputs(torch.float32), case.options()
+    want = run(x, options, "triton", T > 16)
+    x["norm_weight"] = x["norm_weight"].repeat_interleave(2)[::2]
+    options["key_lengths"] = torch.tensor([13], device=DEVICE).expand(2)
+    got = run(x, options, "triton", T > 16)
+    assert torch.equal(got["out"], want["out"])
+
+
+def test_lengths_beyond_the_keys_read_nothing_there():
+    # The contract cannot look at them on a GPU without waiting for it.
+    x = Case(T=3, S=40, causal=False).inputs(torch.float32)
+    lam = x["lam"].expand(1, 2, 3)
+    given = (x["q"], x["k"], x["v"], lam, x["norm_weight"])
+    rest = (False, 0.25, 0.8, 1e-5)
+    for f in (
+        lambda n: launch_decode.decode(*given, n, *rest),
+        lambda n: launch_forward.forward(*given, n, *rest, False)[0],
+    ):
+        far = torch.tensor([50], device=DEVICE)
+        assert torch.equal(f(far), f(None))
+
+
+def test_an_old_gpu_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr(launch, "capability", lambda device: 75)
+    with pytest.raises(ValueError, match=r"compute capability 7\.5, expected"):
+        diff_attention(
+            **Case().inputs(torch.float32), norm_scale=0.8, backend="triton"
+        )
+
+
+def test_another_default_dtype_changes_nothing():
+    x = Case(T=5).inputs(torch.float32)
+    want = run(x, NORM, "triton"), run(x, NORM, "triton", False)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        got = run(x, NORM, "triton"), run(x, NORM, "triton", False)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(got[0]["out"], want[0]["out"])
+    assert all(a.isfinite().all() for a in got[0].values())
+    assert torch.equal(got[1]["out"], want[1]["out"])
