@@ -129,22 +129,6 @@ def keys_step(
 
 
 @triton.jit
-def head_and_block(n, blocks, hkv, G):
-    """Step n of a walk over G heads of so many blocks: which head and block.
-
-    A group of one, the most common, is spared the division.
-    """
-    h = hkv * G
-    i_t = n
-    if G != 1:
-        # The copies of a step are asked for early, before a walk of no steps
-        # is known to end: never divide by 0.
-        h += n // tl.maximum(blocks, 1)
-        i_t = n % tl.maximum(blocks, 1)
-    return h, i_t
-
-
-@triton.jit
 def keys_kernel(
     x_q, x_k, x_v, x_do, x_lse, x_delta, x_lam, x_dk, x_dv, p_lengths,
     HKV, G, T, S, c, scale,
@@ -189,16 +173,16 @@ def keys_kernel(
     # Heads and blocks in one loop: nested ones take registers.
     if CAUSAL:
         for n in tl.range(0, G * n_edge):
-            h, i_t = head_and_block(n, n_edge, hkv, G)
-            i_t = (first + i_t) * BT
+            h = hkv * G + n // n_edge
+            i_t = (first + n % n_edge) * BT
             b_dk1, b_dk2, b_dv = keys_step(
                 b_dk1, b_dk2, b_dv, b_k1, b_k2, b_v, x_q, x_do, x_lse,
                 x_delta, x_lam, b, h, i_t, o_s, shift, c, D, DV, BT,
                 SHARED, KEYS, VALUES, True, PRECISION, TMA,
             )  # fmt: skip
     for n in tl.range(0, G * n_whole):
-        h, i_t = head_and_block(n, n_whole, hkv, G)
-        i_t = (first_whole + i_t) * BT
+        h = hkv * G + n // n_whole
+        i_t = (first_whole + n % n_whole) * BT
         b_dk1, b_dk2, b_dv = keys_step(
             b_dk1, b_dk2, b_dv, b_k1, b_k2, b_v, x_q, x_do, x_lse, x_delta,
             x_lam, b, h, i_t, o_s, shift, c, D, DV, BT, SHARED, KEYS,
