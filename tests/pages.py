@@ -23,7 +23,7 @@ def chromium() -> str | None:
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """A headless browser; no sandbox, since CI runs as root."""
+    """A headless browser, with the flag it asks for when run as root."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:

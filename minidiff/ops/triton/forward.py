@@ -92,6 +92,7 @@ def forward_kernel(
 
     x_* are tensors as tiles.py moves them. With KEEP, what the backward pass
     needs is written too: o, o2 = A2 v and both log-sums.
+    What a call does not need (x_o, p_o2) may be y again: it is not written.
     """
     b = tl.program_id(0) // H
     h = tl.program_id(0) % H
@@ -115,6 +116,8 @@ def forward_kernel(
     b_acc = tl.zeros([BT, DV], tl.float32)
     b_top = tl.full([BT], float("-inf"), tl.float32)
     b_sum = tl.zeros([BT], tl.float32)
+    # Each branch walks twice: keys that all queries see, then those at the
+    # edge, with a mask.
     if TOGETHER:
         b_acc1, b_top1, b_sum1, b_acc2, b_top2, b_sum2 = walk_both(
             b_acc, b_top, b_sum, b_acc, b_top, b_sum, b_q1, b_q2, x_k, x_v,

@@ -119,19 +119,8 @@ def forward(
 
 
 @forward.register_fake
-def _(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: Tensor,
-    norm_weight: Tensor | None,
-    key_lengths: Tensor | None,
-    causal: bool,
-    scale: float,
-    norm_scale: float | None,
-    eps: float,
-    keep: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(q: Tensor, k: Tensor, v: Tensor, *rest) -> tuple[Tensor, ...]:
+    *_, norm_scale, _, keep = rest
     B, H, _, T, _ = q.shape
     dv = v.shape[-1]
     return (
@@ -172,21 +161,9 @@ def backward(
 
 @backward.register_fake
 def _(
-    dy: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: Tensor,
-    norm_weight: Tensor | None,
-    key_lengths: Tensor | None,
-    o: Tensor,
-    o2: Tensor,
-    lse: Tensor,
-    causal: bool,
-    scale: float,
-    norm_scale: float | None,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    dy: Tensor, q: Tensor, k: Tensor, v: Tensor, lam: Tensor, *rest
+) -> tuple[Tensor, ...]:
+    norm_weight = rest[0]
     B, H, _, T, _ = q.shape
     weights = 0 if norm_weight is None else v.shape[-1]
     return (
@@ -252,16 +229,5 @@ def decode(
 
 
 @decode.register_fake
-def _(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: Tensor,
-    norm_weight: Tensor | None,
-    key_lengths: Tensor | None,
-    causal: bool,
-    scale: float,
-    norm_scale: float | None,
-    eps: float,
-) -> Tensor:
+def _(q: Tensor, k: Tensor, v: Tensor, *rest) -> Tensor:
     return launch.heads_last(q, v.shape[-1])
