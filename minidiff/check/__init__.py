@@ -8,7 +8,6 @@ are P1.1, P1.2 and so on, and ``check.exP1_2(my_function)`` tries an answer.
 A *set* of exercises is a chapter, "03", or a problem set, "P1".
 """
 
-import inspect
 import json
 import pkgutil
 import re
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from minidiff.check.compare import source_of
 from minidiff.check.core import Exercise, Result
 from minidiff.check.core import check as _check
 
@@ -76,7 +76,7 @@ def solution(exercise_id: str) -> None:
 
 def solution_source(exercise_id: str) -> str:
     """Return one right answer to an exercise as source text."""
-    return inspect.getsource(_find(exercise_id).solution)
+    return source_of(_find(exercise_id).solution)
 
 
 def report() -> None:

@@ -1,5 +1,6 @@
 """What an answer gave, as arrays, and whether two outcomes agree."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 def as_array(x: Any) -> np.ndarray:
     """Return a number, an array or a tensor in float64."""
     if hasattr(x, "detach"):
-        x = x.detach().double().numpy()
+        x = x.detach().cpu().double().numpy()
     return np.asarray(x, dtype=np.float64)
 
 
@@ -20,9 +21,13 @@ def arrays_in(x: Any) -> list[np.ndarray]:
 
 
 def same(a: Any, b: Any, tolerance: float = 0.0) -> bool:
-    """Whether two outcomes agree; two errors agree if of one type."""
+    """Whether two outcomes agree.
+
+    Two errors agree if of one type and, where they have one, with one key.
+    """
     if isinstance(a, Exception) or isinstance(b, Exception):
-        return type(a) is type(b)
+        keys = [getattr(x, "key", None) for x in (a, b)]
+        return type(a) is type(b) and keys[0] == keys[1]
     return len(a) == len(b) and all(
         x.shape == y.shape
         and np.allclose(x, y, rtol=tolerance, atol=tolerance, equal_nan=True)
@@ -34,3 +39,12 @@ def unlike(a: float, b: float) -> tuple[str, str]:
     """Two numbers as text, with as many digits as tell them apart."""
     short = f"{a:.6g}", f"{b:.6g}"
     return short if short[0] != short[1] else (f"{a:.12g}", f"{b:.12g}")
+
+
+def source_of(answer: Any) -> str:
+    """Return the source text of a function, or of a Triton kernel.
+
+    A kernel's begins with its decorator, as a function's does;
+    ``inspect.getsource`` does not know the object that ``triton.jit`` makes.
+    """
+    return inspect.getsource(getattr(answer, "fn", answer))

@@ -6,7 +6,6 @@ small one made for it.
 
 import ast
 import importlib
-import inspect
 import re
 import textwrap
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from typing import Any
 
 from builder import card, source
 from nbformat import NotebookNode
+
+from minidiff.check.compare import source_of
 
 MAX_LINES = 15
 MAX_COLUMNS = 79
@@ -224,7 +225,7 @@ def ties(nb: NotebookNode) -> Iterator[str]:
         if path is None:
             continue
         try:
-            theirs = bare(inspect.getsource(resolve(path)))
+            theirs = bare(source_of(resolve(path)))
         except (AttributeError, ImportError) as error:
             yield f"same:{path}: {error}"
             continue

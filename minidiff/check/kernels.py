@@ -1,0 +1,197 @@
+"""What the checks of kernels share: how an answer is launched and watched."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidiff.check.compare import as_array, same
+from minidiff.kernels import INTERPRETED
+from minidiff.kernels.memory import outside_touched
+from minidiff.kernels.trace import MASKED, OUTSIDE, Touch, watch
+
+
+class TouchError(Exception):
+    """A kernel touches what it should not; ``key`` says what, and how."""
+
+    def __init__(self, text: str, *key: str) -> None:
+        super().__init__(text)
+        self.key = key
+
+
+class ReadsOutsideError(TouchError):
+    """A kernel reads beyond the ends of a tensor."""
+
+
+class WritesOutsideError(TouchError):
+    """A kernel writes beyond the ends of a tensor, or into an input."""
+
+
+class RaceError(TouchError):
+    """Two programs touch one element of an output, and one writes it."""
+
+
+class NothingWrittenError(Exception):
+    """A kernel reads, and never writes."""
+
+
+def launch(
+    kernel: Any,
+    grid: tuple[int, ...],
+    args: Sequence[Any],
+    out: Sequence[Tensor],
+    **meta: Any,
+) -> tuple[np.ndarray, ...] | None:
+    """Launch an answer, and return what it wrote into ``out``, in float64.
+
+    ``args`` are all its arguments in order; the tensors of ``out`` are among
+    them, ``poisoned`` ones, or zeros where the kernel adds up atomically.
+    ``meta`` are the constexpr arguments. Returns None if the kernel touches
+    nothing at all: a stub.
+
+    In the interpreter every touch is looked at before it happens, so that a
+    wrong answer cannot crash the notebook: an element outside of its tensor,
+    a write into an input, two programs at one element of an output raise the
+    errors above. On a GPU only what can be seen afterwards is: fences and
+    inputs. An error inside the kernel is raised as it was.
+    """
+    _expect_kernel(kernel)
+    guard = _Guard(kernel.arg_names, args, out)
+    before = [as_array(x).copy() for x in args if isinstance(x, Tensor)]
+    try:
+        with watch(guard) if INTERPRETED else nullcontext():
+            kernel[grid](*args, **meta)
+    except Exception as error:
+        raise _inner(error) from None
+    after = [as_array(x) for x in args if isinstance(x, Tensor)]
+    changed = {
+        name
+        for name, x, y in zip(guard.tensors, before, after, strict=True)
+        if not same([x], [y])
+    }
+    for name in guard.tensors:
+        if name in guard.outputs:
+            x = guard.outputs[name]
+            if count := outside_touched(x):
+                raise WritesOutsideError(
+                    f"{count} elements around {name} were written to",
+                    "store",
+                    name,
+                )
+        elif name in changed:
+            raise WritesOutsideError(f"{name} is an input", "input", name)
+    if not changed and not guard.wrote:
+        if guard.read:
+            raise NothingWrittenError(
+                "your kernel reads and never writes: is a tl.store missing?"
+            )
+        return None
+    return tuple(as_array(x) for x in out)
+
+
+def _expect_kernel(kernel: Any) -> None:
+    from triton.runtime import JITFunction, KernelInterface
+
+    if not isinstance(kernel, KernelInterface):
+        raise TypeError(
+            f"got a {type(kernel).__name__}, expected a kernel: is the line "
+            "@triton.jit above it missing?"
+        )
+    if INTERPRETED and isinstance(kernel, JITFunction):
+        raise TypeError(
+            "this kernel was defined before minidiff.kernels was imported: "
+            "run its cell again"
+        )
+
+
+def _inner(error: Exception) -> Exception:
+    """What happened inside a kernel, without the interpreter's wrapping."""
+    while type(error).__name__ == "InterpreterError" and error.__cause__:
+        error = error.__cause__
+    return error
+
+
+class _Guard:
+    """Looks at each touch before it happens."""
+
+    def __init__(
+        self, names: Sequence[str], args: Sequence[Any], out: Sequence[Tensor]
+    ) -> None:
+        given = dict(zip(names, args, strict=False))
+        self.tensors = [n for n, x in given.items() if isinstance(x, Tensor)]
+        self.outputs = {
+            n: given[n]
+            for n in self.tensors
+            if any(given[n] is x for x in out)
+        }
+        # The program that wrote an element: its number, or -1.
+        self.owner = {
+            n: np.full(x.numel(), -1) for n, x in self.outputs.items()
+        }
+        self.programs: dict[tuple[int, ...], int] = {}
+        self.read = self.wrote = False
+
+    def __call__(self, touch: Touch) -> None:
+        if touch.kind == "load":
+            self.read = True
+        else:
+            self.wrote = True
+        verb = "reads" if touch.kind == "load" else "writes"
+        at = touch.element[touch.element != MASKED]
+        who = _program(touch.program)
+        if (outside := int((at == OUTSIDE).sum())) > 0:
+            s = "" if outside == 1 else "s"
+            error = (
+                ReadsOutsideError
+                if touch.kind == "load"
+                else WritesOutsideError
+            )
+            raise error(
+                f"{who} {verb} {outside} element{s} outside {touch.name}, "
+                f"which has shape {touch.shape}",
+                touch.kind,
+                touch.name,
+            )
+        if touch.name not in self.outputs:
+            if touch.kind != "load":
+                raise WritesOutsideError(
+                    f"{who} writes into {touch.name}, which is an input",
+                    "input",
+                    touch.name,
+                )
+            return
+        if touch.kind == "atomic":
+            return
+        me = self.programs.setdefault(touch.program, len(self.programs))
+        owner = self.owner[touch.name]
+        others = (owner[at] != -1) & (owner[at] != me)
+        if others.any():
+            element = at[others][0]
+            first = list(self.programs)[owner[element]]
+            where = [int(i) for i in np.unravel_index(element, touch.shape)]
+            raise RaceError(
+                f"{who} {verb} element {where} of {touch.name}, which "
+                f"{_program(first)} wrote; on a GPU both run at once, and "
+                "either may come first",
+                touch.kind,
+                touch.name,
+            )
+        if touch.kind == "store":
+            owner[at] = me
+
+
+def _program(program: tuple[int, ...]) -> str:
+    """Program 3, or program (3, 1) where the grid has two axes."""
+    shown = list(program)
+    while len(shown) > 1 and shown[-1] == 0:
+        shown.pop()
+    return f"program {shown[0] if len(shown) == 1 else tuple(shown)}"
+
+
+def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Draw a normal tensor, the same on every machine, on the CPU."""
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=g).to(dtype)
