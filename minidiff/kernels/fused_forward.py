@@ -6,7 +6,6 @@ see. Both branches take each block of values while it is there. The shipped
 kernel, `minidiff.ops.triton.forward`, is the same algorithm, made fast.
 """
 
-from math import e, log2
 from typing import NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from minidiff.kernels.flash import softmax_step
+from minidiff.kernels.flash import LOG2_E, softmax_step
 from minidiff.kernels.memory import refuse_bf16
 from minidiff.ops.contract import check_arguments
 
@@ -23,8 +22,7 @@ class Forward(NamedTuple):
     """What the kernel writes: y, and what the backward pass needs.
 
     y, o and o2 (B, H, T, Dv): the normed output, A1 v - lam A2 v, and A2 v.
-    lse (B, H, 2, T), float32: each branch's log2 of the sum of
-    2 ** (logit * log2(e)).
+    lse (B, H, 2, T), float32: each branch's log-sum, in base 2.
     """
 
     y: Tensor
@@ -44,11 +42,12 @@ def fused_forward_kernel(
     """y = norm_scale * weight * RMSNorm(o), o = A1 v - lam A2 v.
 
     q_b, q_h, ... are the strides of batch, head, branch j and row; columns
-    lie side by side. The outputs are contiguous, lam (B, H) as well. c is
-    the scale times log2(e), G the query heads that share a head of keys.
+    lie side by side. The outputs are contiguous, and so is lam, (B, H). G
+    query heads share a head of keys, c is the scale times log2(e). Causal:
+    query t sees keys 0 to t + S - T. The grid is (B H, blocks of queries).
     """
-    i_t = tl.program_id(0)
-    i_bh = tl.program_id(1)
+    i_bh = tl.program_id(0).to(tl.int64)  # tensors may exceed 2**31 numbers
+    i_t = tl.program_id(1)
     b, h = i_bh // H, i_bh % H
     o_t = i_t * BT + tl.arange(0, BT)
     o_d = tl.arange(0, D)
@@ -65,8 +64,8 @@ def fused_forward_kernel(
     b_sum1 = tl.zeros([BT], tl.float32)
     b_sum2 = tl.zeros([BT], tl.float32)
 
-    end = S
-    if CAUSAL:  # query t sees keys up to t + S - T
+    end = S  # from this key on none of these queries sees any
+    if CAUSAL:
         end = tl.minimum(S, (i_t + 1) * BT + S - T)
     for i_s in range(0, end, BS):
         o_s = i_s + tl.arange(0, BS)
@@ -79,11 +78,15 @@ def fused_forward_kernel(
         m_seen = m_s[None, :]
         if CAUSAL:
             m_seen = m_seen & (o_t[:, None] + S - T >= o_s[None, :])
+        b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") * c
+        b_s1 = tl.where(m_seen, b_s1, float("-inf"))
         b_acc1, b_top1, b_sum1 = softmax_step(
-            b_acc1, b_top1, b_sum1, b_q1, b_k1, b_v, m_seen, c
+            b_acc1, b_top1, b_sum1, b_s1, b_v
         )
+        b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") * c
+        b_s2 = tl.where(m_seen, b_s2, float("-inf"))
         b_acc2, b_top2, b_sum2 = softmax_step(
-            b_acc2, b_top2, b_sum2, b_q2, b_k2, b_v, m_seen, c
+            b_acc2, b_top2, b_sum2, b_s2, b_v
         )
 
     b_lam = tl.load(p_lam + i_bh)
@@ -93,8 +96,8 @@ def fused_forward_kernel(
     tl.store(p_o + at_o, b_o, m_t[:, None])
     tl.store(p_o2 + at_o, b_o2, m_t[:, None])
     at_lse = i_bh * 2 * T + o_t
-    tl.store(p_lse + at_lse, b_top1 * c + tl.log2(b_sum1), m_t)
-    tl.store(p_lse + at_lse + T, b_top2 * c + tl.log2(b_sum2), m_t)
+    tl.store(p_lse + at_lse, b_top1 + tl.log2(b_sum1), m_t)
+    tl.store(p_lse + at_lse + T, b_top2 + tl.log2(b_sum2), m_t)
     if NORM:  # the whole row is here, in this program
         b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)
         b_w = tl.load(p_weight + o_v)
@@ -138,10 +141,10 @@ def fused_forward(
         norm_weight = q.new_ones(Dv)
     y, o, o2 = (q.new_empty(B, H, T, Dv) for _ in range(3))
     lse = q.new_empty(B, H, 2, T, dtype=torch.float32)
-    fused_forward_kernel[triton.cdiv(T, BT), B * H](
+    fused_forward_kernel[(B * H, triton.cdiv(T, BT))](
         q, k, v, lam, norm_weight.contiguous(), y, o, o2, lse,
         *q.stride()[:4], *k.stride()[:4], *v.stride()[:3],
-        H, H // Hkv, T, S, scale * log2(e),
+        H, H // Hkv, T, S, scale * LOG2_E,
         1.0 if norm_scale is None else norm_scale, eps,
         D=D, DV=Dv, BT=BT, BS=BS, CAUSAL=causal, NORM=norm_scale is not None,
     )  # fmt: skip
