@@ -55,14 +55,15 @@ def launch(
     In the interpreter every touch is looked at before it happens, so that a
     wrong answer cannot crash the notebook: an element outside of its tensor,
     a write into an input, two programs at one element of an output raise the
-    errors above. On a GPU only what can be seen afterwards is: fences and
-    inputs. An error inside the kernel is raised as it was.
+    errors above; what a mask holds back from a load without ``other`` is NaN.
+    On a GPU only what can be seen afterwards is seen: fences and inputs. An
+    error inside the kernel is raised as it was.
     """
     _expect_kernel(kernel)
     guard = _Guard(kernel.arg_names, args, out)
     before = [as_array(x).copy() for x in args if isinstance(x, Tensor)]
     try:
-        with watch(guard) if INTERPRETED else nullcontext():
+        with watch(guard, undefined=True) if INTERPRETED else nullcontext():
             kernel[grid](*args, **meta)
     except Exception as error:
         raise _inner(error) from None

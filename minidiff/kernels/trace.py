@@ -1,8 +1,12 @@
-"""A recorder over Triton's interpreter: which program touches what."""
+"""A recorder over Triton's interpreter: which program touches what.
+
+``with record() as log: kernel[grid](...)`` keeps every touch of every
+program; ``show_touches(log, "p_x", "p_out")`` draws them.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -74,11 +78,16 @@ def _tensors(name: str, x: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 @contextmanager
-def watch(tell: Callable[[Touch], None]) -> Iterator[None]:
+def watch(
+    tell: Callable[[Touch], None], *, undefined: bool = False
+) -> Iterator[None]:
     """Call ``tell`` before each touch of each kernel launched inside.
 
-    What ``tell`` raises ends the launch. Raises RuntimeError on a GPU: there
-    the programs run on the device, and nobody sees them.
+    What ``tell`` raises ends the launch. With ``undefined``, a tl.load whose
+    mask holds entries back and which names no ``other`` gives NaN there: on
+    a GPU such entries hold anything, in the interpreter 0. Raises
+    RuntimeError on a GPU: there programs run on the device, and nobody sees
+    them.
     """
     if not INTERPRETED:
         raise RuntimeError(
@@ -126,10 +135,20 @@ def watch(tell: Callable[[Touch], None]) -> Iterator[None]:
             )
         )
 
+    def nothing(pointers: Any) -> Any:
+        dtype = pointers.get_element_ty()
+        if not dtype.is_floating() or dtype.primitive_bitwidth < 16:
+            return None
+        kept = f"f{dtype.primitive_bitwidth // 8}"
+        nan = np.full(pointers.data.shape, np.nan, dtype=kept)
+        return interpreter.TensorHandle(nan, dtype)
+
     def watched(kind: str, real: Callable, where: int, mask: int) -> Callable:
-        def call(*args: Any, **kw: Any) -> Any:
+        def call(*args: Any) -> Any:
             touch(kind, args[where], args[mask] if mask else _ONE)
-            return real(*args, **kw)
+            if kind == "load" and undefined and args[2] is None:
+                args = (*args[:2], nothing(args[0]), *args[3:])
+            return real(*args)
 
         return call
 
@@ -159,3 +178,125 @@ class _One:
 
 
 _ONE = _One()
+
+
+@dataclass
+class Log:
+    """What ``record`` kept: every touch, in the order in which it happened."""
+
+    touches: list[Touch] = field(default_factory=list)
+
+    def of(self, name: str, kind: str | None = None) -> list[Touch]:
+        """Return the touches of one argument, of one kind if given."""
+        found = [t for t in self.touches if t.name == name]
+        if not found:
+            known = ", ".join(sorted({t.name for t in self.touches}))
+            raise ValueError(f"name: got {name!r}, expected one of {known}")
+        return [t for t in found if kind in (None, t.kind)]
+
+    def count(self, name: str, kind: str | None = None) -> int:
+        """How many elements were touched, each as often as it was."""
+        return sum(
+            int((t.element != MASKED).sum()) for t in self.of(name, kind)
+        )
+
+    def outside(self, name: str) -> int:
+        """How many touches missed the tensor."""
+        return sum(int((t.element == OUTSIDE).sum()) for t in self.of(name))
+
+    def programs(self, name: str, kind: str | None = None) -> np.ndarray:
+        """Return a set of programs for each element, in the tensor's shape."""
+        found = self.of(name, kind)
+        shape = self.of(name)[0].shape
+        sets = np.frompyfunc(lambda _: set(), 1, 1)(np.zeros(shape))
+        sets = np.asarray(sets, dtype=object).reshape(-1)
+        for touch in found:
+            for element in np.unique(touch.element[touch.element >= 0]):
+                sets[element].add(touch.program)
+        return sets.reshape(shape)
+
+    def races(self) -> list[str]:
+        """Return arguments with elements that two programs touch.
+
+        Counted are elements which one program stores to and another loads or
+        stores; atomics are made for that, and are not counted.
+        """
+        found = []
+        for name in sorted({t.name for t in self.touches}):
+            stored = self.programs(name, "store").reshape(-1)
+            loaded = self.programs(name, "load").reshape(-1)
+            pairs = zip(stored, loaded, strict=True)
+            if any(s and len(s | r) > 1 for s, r in pairs):
+                found.append(name)
+        return found
+
+
+@contextmanager
+def record() -> Iterator[Log]:
+    """Keep what the kernels launched inside touch; see ``Log``.
+
+    Raises RuntimeError on a GPU: see ``watch``.
+    """
+    log = Log()
+    with watch(log.touches.append):
+        yield log
+
+
+def show_touches(
+    log: Log, *names: str, program: tuple[int, ...] | None = None
+) -> tuple[Any, np.ndarray]:
+    """Draw which program touches which element of the arguments named.
+
+    An element bears its program's place in the grid; where several come, how
+    many. Given one ``program``, only its elements are filled in. White is
+    untouched. Above a tensor stands how many touches missed it.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import to_rgb
+
+    from minidiff.plots import COLOURS
+
+    every = sorted({t.program for t in log.touches})
+    axes_used = max(sum(max(p[i] for p in every) > 0 for i in range(3)), 1)
+    maps = [np.atleast_2d(log.programs(name)) for name in names]
+    maps = [m.reshape(-1, m.shape[-1]) for m in maps]
+    widths, rows = [m.shape[1] for m in maps], max(len(m) for m in maps)
+    if rows == 1:  # vectors: one below the other
+        size = min(7.0, 0.32 * max(widths) + 0.6), 0.85 * len(maps)
+        figure, axes = plt.subplots(len(maps), 1, squeeze=False, figsize=size)
+    else:
+        size = (
+            min(7.4, 0.3 * sum(widths) + 1.2),
+            min(0.24 * max(rows) + 0.5, 4),
+        )
+        figure, axes = plt.subplots(
+            1, len(maps), squeeze=False, figsize=size, width_ratios=widths
+        )
+    for axis, name, sets in zip(axes.flat, names, maps, strict=True):
+        picture = np.ones((*sets.shape, 3))
+        for at, found in np.ndenumerate(sets):
+            if program is not None:
+                found = found & {(*program, 0, 0)[:3]}
+            if not found:
+                continue
+            place = every.index(min(found)) % 5
+            colour = to_rgb(COLOURS[place] if len(found) == 1 else "0.6")
+            picture[at] = 0.5 + 0.5 * np.array(colour)
+            text = ",".join(str(n) for n in min(found)[:axes_used])
+            if len(found) > 1:
+                text = f"×{len(found)}"
+            if program is None and sets.size <= 400:
+                axis.text(*at[::-1], text, ha="center", va="center", size=7)
+        axis.imshow(picture)
+        kinds = sorted({f"{t.kind}s" for t in log.of(name)})
+        missed = log.outside(name)
+        axis.set_title(
+            f"{name}: {' and '.join(kinds)}"
+            + (f", {missed} outside" if missed else ""),
+            fontsize=9,
+        )
+        axis.set_xticks(np.arange(-0.5, sets.shape[1]), [])
+        axis.set_yticks(np.arange(-0.5, len(sets)), [])
+        axis.tick_params(length=0)
+        axis.grid(color="white" if program is None else "0.85", alpha=1)
+    return figure, axes.reshape(-1)
