@@ -267,7 +267,7 @@ def show_touches(
     else:
         size = (
             min(7.4, 0.3 * sum(widths) + 1.2),
-            min(0.24 * max(rows) + 0.5, 4),
+            min(0.24 * rows + 0.5, 4),
         )
         figure, axes = plt.subplots(
             1, len(maps), squeeze=False, figsize=size, width_ratios=widths
