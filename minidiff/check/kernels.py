@@ -13,6 +13,9 @@ from minidiff.kernels import INTERPRETED
 from minidiff.kernels.memory import outside_touched
 from minidiff.kernels.trace import MASKED, OUTSIDE, Touch, watch
 
+# isort: split
+from triton.runtime import JITFunction, KernelInterface
+
 
 class TouchError(Exception):
     """A kernel touches what it should not; ``key`` says what, and how."""
@@ -93,9 +96,27 @@ def launch(
     return tuple(as_array(x) for x in out)
 
 
-def _expect_kernel(kernel: Any) -> None:
-    from triton.runtime import JITFunction, KernelInterface
+class Variant(KernelInterface):
+    """A kernel with some of its constexpr arguments fixed.
 
+    Wrong answers differ in a line or two. They are one kernel with a
+    constexpr that says which line is wrong: ``Variant(kernel, WRONG="...")``.
+    """
+
+    def __init__(self, kernel: Any, **fixed: Any) -> None:
+        self.kernel, self.fixed = kernel, fixed
+        self.arg_names = kernel.arg_names
+
+    def __call__(self, *args: Any, **meta: Any) -> Any:
+        """Be callable, as kernels are."""
+        return self.kernel(*args, **meta, **self.fixed)
+
+    def run(self, *args: Any, **meta: Any) -> Any:
+        """Launch; ``kernel[grid](...)`` comes here."""
+        return self.kernel.run(*args, **meta, **self.fixed)
+
+
+def _expect_kernel(kernel: Any) -> None:
     if not isinstance(kernel, KernelInterface):
         raise TypeError(
             f"got a {type(kernel).__name__}, expected a kernel: is the line "

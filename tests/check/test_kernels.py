@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from minidiff.check.kernels import (
     NothingWrittenError,
     RaceError,
     ReadsOutsideError,
+    Variant,
     WritesOutsideError,
     draw,
     launch,
@@ -197,6 +199,32 @@ def test_the_source_of_a_kernel_begins_with_its_decorator():
     text = source_of(double_kernel)
     assert text.startswith("@triton.jit\ndef double_kernel(")
     assert source_of(try_on) == inspect.getsource(try_on)
+
+
+@triton.jit
+def scaled_kernel(p_x, p_out, n, BLOCK: tl.constexpr, BY: tl.constexpr):
+    o = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(p_out + o, BY * tl.load(p_x + o, o < n), o < n)
+
+
+def test_a_variant_is_the_kernel_with_something_fixed():
+    assert check(EX, Variant(scaled_kernel, BY=2))
+    assert not check(EX, Variant(scaled_kernel, BY=3))
+
+
+def test_what_a_mask_holds_back_is_nan_without_other():
+    (out,) = try_on(Variant(masked_sum, OTHER=False), n=16, programs=1)
+    if INTERPRETED:
+        assert np.isnan(out).all()
+    (out,) = try_on(Variant(masked_sum, OTHER=True), n=16, programs=1)
+    assert out == pytest.approx(draw(0, 16)[:9].sum().item(), abs=1e-6)
+
+
+@triton.jit
+def masked_sum(p_x, p_out, n, BLOCK: tl.constexpr, OTHER: tl.constexpr):
+    o = tl.arange(0, BLOCK)
+    b = tl.load(p_x + o, o < 9, 0.0) if OTHER else tl.load(p_x + o, o < 9)
+    tl.store(p_out + o, tl.sum(b, 0) + 0 * o)
 
 
 def test_drawn_inputs_are_the_same_each_time():

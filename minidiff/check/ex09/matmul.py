@@ -1,0 +1,205 @@
+"""Exercise 9.4: a matrix product, block by block."""
+
+from typing import Any
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.kernels import Variant, draw, launch
+from minidiff.kernels import DEVICE
+from minidiff.kernels.first import matmul_kernel
+from minidiff.kernels.memory import fenced, poisoned
+
+BM, BN, BK = 16, 32, 16
+
+
+def _run(answer: Any, a: Tensor, b: Tensor) -> Any:
+    (M, K), N = a.shape, b.shape[1]
+    a, b, out = fenced(a.to(DEVICE)), fenced(b.to(DEVICE)), poisoned(M, N)
+    strides = (a.stride(0), b.stride(0), out.stride(0))
+    grid = triton.cdiv(M, BM), triton.cdiv(N, BN)
+    args = (a, b, out, M, N, K, *strides)
+    return launch(answer, grid, args, [out], BM=BM, BN=BN, BK=BK)
+
+
+def _cases() -> list[Case]:
+    sizes = (
+        (16, 32, 16),  # one block, one step
+        (16, 32, 32),  # two steps
+        (20, 32, 16),  # rows do not fill their blocks, then columns, then K
+        (16, 40, 16),
+        (16, 32, 23),
+        (20, 40, 23),
+    )
+    return [
+        Case(
+            name=f"M = {M}, N = {N}, K = {K}",
+            args=(draw(M, M, K), draw(N, K, N)),
+        )
+        for M, N, K in sizes
+    ]
+
+
+@triton.jit
+def _wrong(
+    p_a, p_b, p_out, M, N, K, a_row, b_row, out_row,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+    WRONG: tl.constexpr,
+):  # fmt: skip
+    i_m = tl.program_id(0)
+    i_n = tl.program_id(1)
+    if WRONG == "ids":
+        i_m = tl.program_id(1)
+        i_n = tl.program_id(0)
+    o_m = i_m * BM + tl.arange(0, BM)
+    o_n = i_n * BN + tl.arange(0, BN)
+    end = K
+    step_a = a_row
+    step_b = b_row
+    step_out = out_row
+    if WRONG == "dropped":
+        end = K // BK * BK
+    if WRONG == "width of a" or WRONG == "widths":
+        step_a = K
+    if WRONG == "width of b" or WRONG == "widths":
+        step_b = N
+    if WRONG == "width of out" or WRONG == "widths":
+        step_out = N
+    b_out = tl.zeros((BM, BN), tl.float32)
+    for start in range(0, end, BK):
+        o_k = start + tl.arange(0, BK)
+        if WRONG == "first step":
+            o_k = tl.arange(0, BK)
+        m_m = o_m < M
+        m_n = o_n < N
+        m_k = o_k < K
+        if WRONG == "rows" or WRONG == "all":
+            m_m = o_m >= 0
+        if WRONG == "columns" or WRONG == "all":
+            m_n = o_n >= 0
+        if WRONG == "K" or WRONG == "all":
+            m_k = o_k >= 0
+        m_a = m_m[:, None] & m_k[None, :]
+        m_b = m_k[:, None] & m_n[None, :]
+        if WRONG == "not moved":
+            o_k = tl.arange(0, BK)
+        p_as = p_a + o_m[:, None] * step_a + o_k[None, :]
+        p_bs = p_b + o_k[:, None] * step_b + o_n[None, :]
+        if WRONG == "b":
+            p_bs = p_b + o_k[:, None] + o_n[None, :] * step_b
+        if WRONG == "undefined":
+            b_a = tl.load(p_as, m_a)
+            b_b = tl.load(p_bs, m_b)
+        else:
+            b_a = tl.load(p_as, m_a, 0.0)
+            b_b = tl.load(p_bs, m_b, 0.0)
+        if WRONG == "last step":
+            b_out = tl.dot(b_a, b_b, input_precision="ieee")
+        else:
+            b_out = tl.dot(b_a, b_b, b_out, input_precision="ieee")
+    m_out = (o_m < M)[:, None] & (o_n < N)[None, :]
+    p_outs = p_out + o_m[:, None] * step_out + o_n[None, :]
+    if WRONG == "store":
+        tl.store(p_outs, b_out)
+    else:
+        tl.store(p_outs, b_out, m_out)
+
+
+EXERCISE = Exercise(
+    id="9.4",
+    cases=_cases,
+    solution=matmul_kernel,
+    run=_run,
+    mistakes=(
+        Mistake(
+            key="K without mask",
+            diagnosis="The last step along K reaches beyond a's columns and "
+            "b's rows. Both masks need o_k < K.",
+            wrong=Variant(_wrong, WRONG="K"),
+        ),
+        Mistake(
+            key="rows or columns without mask",
+            diagnosis="A block at the edge of out reads rows of a or columns "
+            "of b that are not there. a's mask needs o_m < M, b's o_n < N.",
+            wrong=Variant(_wrong, WRONG="rows"),
+            also=(Variant(_wrong, WRONG="columns"),),
+        ),
+        Mistake(
+            key="no mask",
+            diagnosis="The loads have no mask. Two conditions each, joined by "
+            "&: rows and K for a, K and columns for b.",
+            wrong=Variant(_wrong, WRONG="all"),
+        ),
+        Mistake(
+            key="masked entries undefined",
+            diagnosis="The loads name no value for what the mask holds back. "
+            "On a GPU it is anything, and the product adds it up: give 0.0 "
+            "as third argument.",
+            wrong=Variant(_wrong, WRONG="undefined"),
+        ),
+        Mistake(
+            key="last step only",
+            diagnosis="Each step writes over the one before. Add up: "
+            "tl.dot(b_a, b_b, b_out) gives b_out plus the product.",
+            wrong=Variant(_wrong, WRONG="last step"),
+        ),
+        Mistake(
+            key="first step again",
+            diagnosis="Every step reads the same columns of a and rows of b. "
+            "Begin at start: o_k = start + tl.arange(0, BK).",
+            wrong=Variant(_wrong, WRONG="first step"),
+            also=(Variant(_wrong, WRONG="not moved"),),
+        ),
+        Mistake(
+            key="last step dropped",
+            diagnosis="Where K is no multiple of BK, the rest is left out. "
+            "Step from 0 to K by BK, and mask.",
+            wrong=Variant(_wrong, WRONG="dropped"),
+        ),
+        Mistake(
+            key="program's places swapped",
+            diagnosis="tl.program_id(0) counts blocks of rows, "
+            "tl.program_id(1) blocks of columns; you have it the other way.",
+            wrong=Variant(_wrong, WRONG="ids"),
+        ),
+        Mistake(
+            key="width for stride",
+            diagnosis="You step from row to row by a row's length. Rows lie "
+            "a_row, b_row and out_row elements apart.",
+            wrong=Variant(_wrong, WRONG="width of a"),
+            also=(
+                Variant(_wrong, WRONG="width of b"),
+                Variant(_wrong, WRONG="width of out"),
+                Variant(_wrong, WRONG="widths"),
+            ),
+        ),
+        Mistake(
+            key="b read across",
+            diagnosis="In b the rows run along K: o_k is multiplied by "
+            "b_row, o_n by nothing.",
+            wrong=Variant(_wrong, WRONG="b"),
+        ),
+        Mistake(
+            key="store without mask",
+            diagnosis="The store is not masked: blocks at the edge write "
+            "beyond out.",
+            wrong=Variant(_wrong, WRONG="store"),
+        ),
+    ),
+    hints=(
+        "Program (i, j) needs BM rows of a and BN columns of b, all K of "
+        "them. How far does it get with one block of BM times BK and one of "
+        "BK times BN?",
+        "Begin with b_out = tl.zeros((BM, BN), tl.float32). For each start in "
+        "range(0, K, BK) let o_k = start + tl.arange(0, BK), load both "
+        "blocks, 0.0 where masked, and let b_out = tl.dot(b_a, b_b, b_out, "
+        'input_precision="ieee").',
+        "b_a is at p_a + o_m[:, None] * a_row + o_k[None, :], with the mask "
+        "(o_m < M)[:, None] & (o_k < K)[None, :]; b_b at p_b + o_k[:, None] * "
+        "b_row + o_n[None, :], with (o_k < K)[:, None] & (o_n < N)[None, :]. "
+        "Store b_out at p_out + o_m[:, None] * out_row + o_n[None, :].",
+    ),
+    tolerance=1e-4,
+)

@@ -1,0 +1,171 @@
+"""Exercise 9.3: softmax of rows, one program a row."""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.kernels import Variant, draw, launch
+from minidiff.kernels import DEVICE
+from minidiff.kernels.first import softmax_kernel
+from minidiff.kernels.memory import fenced, poisoned
+
+
+def _run(answer: Any, x: Tensor) -> Any:
+    rows, width = x.shape
+    # Rows of x lie further apart than those of out.
+    x = fenced(torch.cat([x, x], 1).to(DEVICE))[:, :width]
+    out = poisoned(rows, width)
+    args = (x, out, width, x.stride(0), out.stride(0))
+    block = triton.next_power_of_2(width)
+    return launch(answer, (rows,), args, [out], BLOCK=block)
+
+
+def _cases() -> list[Case]:
+    def case(rows: int, width: int, scale: float, dtype: torch.dtype) -> Case:
+        x = (scale * draw(width, rows, width)).to(dtype)
+        large = ", large numbers" if scale > 10 else ""
+        half = ", float16" if dtype == torch.float16 else ""
+        name = f"{rows} rows, width {width}{large}{half}"
+        return Case(name=name, args=(x,))
+
+    return [
+        case(1, 8, 1.0, torch.float32),
+        case(3, 8, 1.0, torch.float32),
+        case(3, 5, 1.0, torch.float32),
+        case(2, 16, 200.0, torch.float32),
+        case(2, 4, 1.0, torch.float16),
+        case(2, 1, 1.0, torch.float32),
+    ]
+
+
+@triton.jit
+def _wrong(
+    p_x, p_out, width, x_row, out_row, BLOCK: tl.constexpr,
+    WRONG: tl.constexpr,
+):  # fmt: skip
+    i_r = tl.program_id(0)
+    o_w = tl.arange(0, BLOCK)
+    m_w = o_w < width
+    p_row = p_x + i_r * x_row + o_w
+    p_end = p_out + i_r * out_row + o_w
+    if WRONG == "stride of x":
+        p_row = p_x + i_r * width + o_w
+    if WRONG == "stride of out":
+        p_end = p_out + i_r * x_row + o_w
+    if WRONG == "width of out":
+        p_end = p_out + i_r * width + o_w
+    if WRONG == "row":
+        p_row = p_x + o_w
+    if WRONG == "rows":
+        p_row = p_x + o_w
+        p_end = p_out + o_w
+    if WRONG == "load":
+        b_x = tl.load(p_row)
+    elif WRONG == "undefined":
+        b_x = tl.load(p_row, m_w)
+    elif WRONG == "zero":
+        b_x = tl.load(p_row, m_w, 0.0)
+    else:
+        b_x = tl.load(p_row, m_w, float("-inf"))
+    b_x = b_x.to(tl.float32)
+    if WRONG == "max":
+        b_e = tl.exp(b_x)
+    elif WRONG == "base":
+        b_e = tl.exp2(b_x - tl.max(b_x, 0))
+    else:
+        b_e = tl.exp(b_x - tl.max(b_x, 0))
+    if WRONG != "sum":
+        b_e = b_e / tl.sum(b_e, 0)
+    if WRONG == "store":
+        tl.store(p_end, b_e)
+    else:
+        tl.store(p_end, b_e, m_w)
+
+
+EXERCISE = Exercise(
+    id="9.3",
+    cases=_cases,
+    solution=softmax_kernel,
+    run=_run,
+    mistakes=(
+        Mistake(
+            key="load without mask",
+            diagnosis="The block is wider than the row, and the load has no "
+            "mask: it takes in what lies behind the row.",
+            wrong=Variant(_wrong, WRONG="load"),
+        ),
+        Mistake(
+            key="masked entries undefined",
+            diagnosis="The load has a mask and names no value for the "
+            "entries it holds back. On a GPU they hold anything: give "
+            'float("-inf") as third argument.',
+            wrong=Variant(_wrong, WRONG="undefined"),
+        ),
+        Mistake(
+            key="masked entries zero",
+            diagnosis="Entries beyond the row are read as 0, and exp(0) "
+            'counts in the sum. Read them as float("-inf"): its exponential '
+            "is 0, and it is never the largest.",
+            wrong=Variant(_wrong, WRONG="zero"),
+        ),
+        Mistake(
+            key="store without mask",
+            diagnosis="The load is masked, the store is not. It writes over "
+            "what lies behind the row.",
+            wrong=Variant(_wrong, WRONG="store"),
+        ),
+        Mistake(
+            key="largest not subtracted",
+            diagnosis="exp of a large number overflows to inf, and inf / inf "
+            "is NaN. Subtract the row's largest first, as in chapter 1.",
+            wrong=Variant(_wrong, WRONG="max"),
+        ),
+        Mistake(
+            key="stride of x",
+            diagnosis="You step from row to row of x by the width. Rows lie "
+            "x_row elements apart.",
+            wrong=Variant(_wrong, WRONG="stride of x"),
+        ),
+        Mistake(
+            key="stride of out",
+            diagnosis="Rows of out lie out_row elements apart; you step by "
+            "x_row, or by the width.",
+            wrong=Variant(_wrong, WRONG="stride of out"),
+            also=(Variant(_wrong, WRONG="width of out"),),
+        ),
+        Mistake(
+            key="first row only",
+            diagnosis="Every program works on row 0. Program i begins at i * "
+            "x_row, and writes at i * out_row.",
+            wrong=Variant(_wrong, WRONG="row"),
+            also=(Variant(_wrong, WRONG="rows"),),
+        ),
+        Mistake(
+            key="base 2",
+            diagnosis="tl.exp2 takes powers of 2. Softmax takes powers of e: "
+            "tl.exp.",
+            wrong=Variant(_wrong, WRONG="base"),
+        ),
+        Mistake(
+            key="not divided",
+            diagnosis="The exponentials are not divided by their sum.",
+            wrong=Variant(_wrong, WRONG="sum"),
+        ),
+    ),
+    hints=(
+        "As in chapter 1: subtract the largest, exponentiate, divide by the "
+        "sum. What must an entry beyond the row be, so that it changes "
+        "neither the largest nor the sum?",
+        'Minus infinity: tl.load(pointers, mask, float("-inf")). A row '
+        "begins at i * x_row. tl.max(b, 0) and tl.sum(b, 0) give a block's "
+        "largest and sum.",
+        'b_x = tl.load(p_x + i_r * x_row + o_w, m_w, float("-inf")).to('
+        "tl.float32); b_e = tl.exp(b_x - tl.max(b_x, 0)); store b_e / "
+        "tl.sum(b_e, 0) at p_out + i_r * out_row + o_w, with m_w.",
+    ),
+    tolerance=1e-5,
+)
