@@ -16,6 +16,7 @@ from minidiff.model import DecoderLM, ModelConfig
 FORMAT = "minidiff"
 VERSION = "1"
 FILE_NAME = "checkpoint.safetensors"
+PREVIOUS_NAME = "checkpoint.previous.safetensors"
 
 
 class Checkpoint(NamedTuple):
@@ -56,7 +57,10 @@ def save_checkpoint(
     """Write weights and, for resuming, optimiser tensors and train state.
 
     The file appears whole or not at all: it is written under another name,
-    forced to the disk, and then renamed.
+    forced to the disk, and then renamed. In a run's folder the file before
+    is kept, as ``checkpoint.previous.safetensors``.
+
+    Raises OSError, with every file as it was, where it cannot be written.
     """
     path = Path(path)
     tensors = {f"model.{name}": p for name, p in _weights(model).items()}
@@ -68,7 +72,12 @@ def save_checkpoint(
         "model": json.dumps(model.config.to_dict()),
         "train": json.dumps(train or {}),
     }
-    os.replace(write_part(path, tensors, metadata), path)
+    temporary = write_part(path, tensors, metadata)
+    if path.name == FILE_NAME and path.exists():
+        # Killed after this line: checkpoint_path finds the one before.
+        os.replace(path, path.with_name(PREVIOUS_NAME))
+    os.replace(temporary, path)
+    sync(path.parent)
 
 
 def write_part(
@@ -76,14 +85,30 @@ def write_part(
 ) -> Path:
     """Write a safetensors file beside path, whole and on the disk.
 
-    Returns its name; ``os.replace`` to path makes it count.
+    Returns its name; ``os.replace`` to path makes it count. Raises OSError,
+    and leaves nothing, where it cannot be written.
     """
     temporary = path.with_name(path.name + ".part")
     contiguous = {n: t.detach().contiguous() for n, t in tensors.items()}
-    save_file(contiguous, temporary, metadata)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    try:
+        save_file(contiguous, temporary, metadata)
+        sync(temporary)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{path}: could not be written ({error})") from error
     return temporary
+
+
+def sync(path: Path) -> None:
+    """Force a file, or the names in a folder, from memory to the disk."""
+    folder = path.is_dir()
+    if folder and os.name != "posix":
+        return  # other systems do not open folders
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -158,10 +183,14 @@ def check_tensors(
 def checkpoint_path(path: str | os.PathLike[str]) -> Path:
     """Return the checkpoint in a run folder, or the file itself.
 
-    Raises ValueError if there is no such file.
+    Where a kill left the one before alone, that one. Raises ValueError if
+    there is no such file.
     """
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
+    previous = file.with_name(PREVIOUS_NAME)
+    if path.is_dir() and not file.exists() and previous.exists():
+        file = previous
     if not file.is_file():
         raise ValueError(
             f"{file}: no such file, expected a checkpoint or the folder of "

@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = " ".join(str(error).split())
         print(f"minidiff: error: {text}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("minidiff: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"minidiff: {stopped or 'stopped'}", file=sys.stderr)
         return 130
 
 

@@ -11,10 +11,13 @@ from torch import Tensor
 
 from minidiff.checkpoint import (
     FILE_NAME,
+    PREVIOUS_NAME,
+    Checkpoint,
     check_tensors,
     load_checkpoint,
     restore_weights,
     save_checkpoint,
+    sync,
 )
 from minidiff.model import DecoderLM
 
@@ -26,7 +29,8 @@ class Run:
 
     Every step's line is in the log before a checkpoint counts that step as
     done, and a checkpoint appears whole or not at all. So the log is never
-    behind the checkpoint; resuming cuts off what it is ahead.
+    behind the checkpoint; resuming cuts off what it is ahead. The checkpoint
+    before the last is kept too, for the day a disk damages one.
     """
 
     def __init__(
@@ -42,10 +46,12 @@ class Run:
         self._settings = json.loads(json.dumps(settings))
         self._checkpoint_path = folder / FILE_NAME
         self._log_path = folder / LOG_NAME
+        self._saved = 0  # steps in the last good checkpoint
 
     def begin(self) -> list[dict[str, Any]]:
         """Start a new run; refuse a folder that holds one."""
-        for path in (self._checkpoint_path, self._log_path):
+        for name in (FILE_NAME, PREVIOUS_NAME, LOG_NAME):
+            path = self._folder / name
             if path.exists():
                 raise ValueError(
                     f"run_dir: {self._folder} already holds a run "
@@ -63,10 +69,14 @@ class Run:
                 f"run_dir: got {self._folder}, expected the folder of a run "
                 "to resume"
             )
-        if not self._checkpoint_path.exists():
-            return self._resume_before_checkpoint()
         path = self._checkpoint_path
-        checkpoint = load_checkpoint(path)
+        previous = path.with_name(PREVIOUS_NAME)
+        if not path.exists() and previous.exists():
+            # Killed between two renames: the last is the good one.
+            os.replace(previous, path)
+        if not path.exists():
+            return self._resume_before_checkpoint()
+        checkpoint = self._load()
         _compare(
             path,
             "model",
@@ -76,24 +86,62 @@ class Run:
         for name, settings in self._settings.items():
             _compare(path, name, checkpoint.train.get(name, {}), settings)
         restore_weights(self._model, checkpoint, path)
-        step = checkpoint.train["step"]
+        self._saved = step = checkpoint.train["step"]
         if step > 0:
             self._restore_optimizer(checkpoint.optimizer)
         return self._cut_log(step)
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Append one line; it survives a kill right after."""
-        with self._log_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        """Append one line; it survives a kill right after.
+
+        Raises OSError, saying where to go on, if it cannot be written.
+        """
+        try:
+            with self._log_path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            text = f"{self._log_path}: could not be written ({error.strerror})"
+            raise self._lost(text) from error
 
     def checkpoint(self, step: int) -> None:
-        """Write weights, optimiser state and settings after ``step`` steps."""
-        save_checkpoint(
-            self._checkpoint_path,
-            self._model,
-            self._optimizer_tensors(),
-            {"step": step, **self._settings},
+        """Write weights, optimiser state and settings after ``step`` steps.
+
+        Raises OSError, saying where to go on, if it cannot be written.
+        """
+        try:
+            if self._log_path.exists():
+                sync(self._log_path)
+            save_checkpoint(
+                self._checkpoint_path,
+                self._model,
+                self._optimizer_tensors(),
+                {"step": step, **self._settings},
+            )
+        except OSError as error:
+            raise self._lost(str(error)) from error
+        self._saved = step
+
+    def _lost(self, text: str) -> OSError:
+        return OSError(
+            f"{text}; the checkpoint of step {self._saved} is whole: make "
+            "room, then resume the run"
         )
+
+    def _load(self) -> Checkpoint:
+        """Read the checkpoint; where it is damaged, say what is left."""
+        path = self._checkpoint_path
+        try:
+            return load_checkpoint(path)
+        except ValueError as error:
+            previous = path.with_name(PREVIOUS_NAME)
+            try:
+                step = load_checkpoint(previous).train["step"]
+            except ValueError:
+                raise error from None
+            raise ValueError(
+                f"{error}; the one before it, {PREVIOUS_NAME} is whole, of "
+                f"step {step}: rename it to {FILE_NAME} and resume"
+            ) from error
 
     def _resume_before_checkpoint(self) -> list[dict[str, Any]]:
         # Killed while the folder was being made: nothing is lost yet.
@@ -123,9 +171,12 @@ class Run:
         for name, parameter in self._model.named_parameters():
             device = parameter.device
             self._optimizer.state[parameter] = {
-                "step": tensors[f"{name}.step"],
-                "exp_avg": tensors[f"{name}.exp_avg"].to(device),
-                "exp_avg_sq": tensors[f"{name}.exp_avg_sq"].to(device),
+                "step": tensors[f"{name}.step"].clone(),
+                # A copy: a tensor that was read still depends on its file.
+                "exp_avg": tensors[f"{name}.exp_avg"].to(device, copy=True),
+                "exp_avg_sq": tensors[f"{name}.exp_avg_sq"].to(
+                    device, copy=True
+                ),
             }
 
     def _cut_log(self, steps: int) -> list[dict[str, Any]]:

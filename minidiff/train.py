@@ -2,6 +2,7 @@
 
 import math
 import os
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from minidiff.data.source import IGNORE, DataSource
 from minidiff.model import DecoderLM
 from minidiff.run import Run
+from minidiff.stopping import Stopped, Stopping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +142,11 @@ def train(
         another model, data or config: names the field.
     FloatingPointError
         If loss or gradient is not finite. The last good checkpoint stays.
+    OSError
+        If the disk is full. The last good checkpoint stays.
+    Stopped
+        A KeyboardInterrupt: with ``run_dir``, Ctrl-C or SIGTERM lets the step
+        end and saves a checkpoint first. A second Ctrl-C breaks off.
     """
     if data.vocab_size != model.config.vocab_size:
         raise ValueError(
@@ -161,7 +168,9 @@ def train(
         disable=not progress,
         unit="step",
     )
-    with bar:
+    # Without a folder nothing can be saved, so nothing should wait.
+    stopping = nullcontext() if run is None else Stopping()
+    with bar, stopping as stop:
         for step in range(len(records), config.steps):
             record = _step(model, data, optimizer, step, config)
             last = step + 1 == config.steps
@@ -177,10 +186,16 @@ def train(
             records.append(record)
             if run is not None:
                 run.log(record)
-                if last or (step + 1) % config.checkpoint_every == 0:
+                due = (step + 1) % config.checkpoint_every == 0
+                if last or due or stop.asked:
                     run.checkpoint(step + 1)
             bar.set_postfix(loss=f"{record['loss']:.3f}", refresh=False)
             bar.update()
+            if stop is not None and stop.asked and not last:
+                raise Stopped(
+                    f"stopped after {step + 1} of {config.steps} steps, "
+                    f"saved in {run_dir}"
+                )
     return records
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from test_train import DATA, SHORT, make
 
+from minidiff.checkpoint import load_checkpoint
 from minidiff.data import NeedleTask
 from minidiff.train import train
 
@@ -162,8 +163,15 @@ def test_a_damaged_log_is_named(stopped):
         resume(stopped)
 
 
-def test_a_log_without_checkpoint_is_named(stopped):
+def test_killed_while_the_checkpoints_change_places(stopped):
     (stopped / "checkpoint.safetensors").unlink()
+    assert load_checkpoint(stopped).train["step"] == 2
+    assert resume(stopped) == train(make(), DATA, SHORT, progress=False)
+
+
+def test_a_log_without_checkpoint_is_named(stopped):
+    for name in ("checkpoint", "checkpoint.previous"):
+        (stopped / f"{name}.safetensors").unlink()
     with pytest.raises(ValueError, match="has a log but no checkpoint"):
         resume(stopped)
 
@@ -179,3 +187,27 @@ def test_nothing_to_resume_is_named(tmp_path):
             resume=True,
             progress=False,
         )
+
+
+def test_ctrl_c_in_a_program_saves_too(tmp_path):
+    class Interrupting(NeedleTask):
+        at = 4
+
+        def batch(self, step, batch_size, split="train"):
+            if split == "train" and step == self.at:
+                signal.raise_signal(signal.SIGINT)
+            return super().batch(step, batch_size, split)
+
+    data = Interrupting(needles=1, length=8, keys=4, values=4, noise=4)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match="after 5 of 6 steps"):
+        train(make(), data, SHORT, run_dir=tmp_path, progress=False)
+    assert signal.getsignal(signal.SIGINT) is before
+    Interrupting.at = -1
+    assert resume(tmp_path, data=data) == train(
+        make(), DATA, SHORT, progress=False
+    )
+    # Nothing to save: it breaks off where it is.
+    Interrupting.at = 2
+    with pytest.raises(KeyboardInterrupt, match="^$"):
+        train(make(), data, SHORT, progress=False)

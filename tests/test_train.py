@@ -86,7 +86,11 @@ def test_a_run_leaves_a_model_that_loads(tmp_path):
     inputs, _ = DATA.batch(0, 2)
     assert torch.equal(load(tmp_path)(inputs), model(inputs))
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"log.jsonl", "checkpoint.safetensors"}
+    assert names == {
+        "log.jsonl",
+        "checkpoint.safetensors",
+        "checkpoint.previous.safetensors",
+    }
 
 
 def test_same_seed_same_losses():

@@ -1,6 +1,7 @@
 """``minidiff train``: a model, kept in a run folder."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from minidiff.commands.runs import RUN_NAME, read_card, run_data, usable_device
 EPILOG = """A run folder holds:
   run.json                 settings, versions, device and command
   log.jsonl                one line a step: loss, rate, gradient norm
-  checkpoint.safetensors   the weights, and what resuming needs
+  checkpoint.safetensors   the weights, and what resuming needs; beside it
+                           the checkpoint before, checkpoint.previous...
   tokenizer.json           with --tokenizer bpe
 
 To compare plain and differential attention, run twice and change
@@ -127,6 +129,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from minidiff.model import DecoderLM, ModelConfig
     from minidiff.provenance import provenance, write_json
+    from minidiff.stopping import Stopped
     from minidiff.train import TrainConfig
     from minidiff.train import train as fit
 
@@ -158,7 +161,11 @@ def run(arguments: argparse.Namespace) -> None:
         f"{config.steps} steps of {config.batch_size} x "
         f"{settings['length']} tokens on {device}"
     )
-    log = fit(model, data, config, run_dir=out, resume=arguments.resume)
+    try:
+        log = fit(model, data, config, run_dir=out, resume=arguments.resume)
+    except Stopped as stopped:
+        command = shlex.join(["minidiff", "train", "--out", arguments.out])
+        raise Stopped(f"{stopped}; go on with: {command} --resume") from None
     last = log[-1]
     print(
         f"validation loss {last['valid_loss']:.4f}, accuracy "
