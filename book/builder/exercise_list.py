@@ -25,7 +25,9 @@ def table(root: Path) -> str:
         link = f"[{title}](../{folder}/{script.stem}.ipynb)"
         for exercise in import_module(f"minidiff.check.ex{name}").EXERCISES:
             # "Exercise 3.1: the difference of two softmaxes."
-            about = sys.modules[exercise.solution.__module__].__doc__ or ""
+            # A kernel in the interpreter holds its function as .fn.
+            solution = getattr(exercise.solution, "fn", exercise.solution)
+            about = sys.modules[solution.__module__].__doc__ or ""
             line = about.partition("\n")[0]
             subject = line.partition(": ")[2].rstrip(".")
             if not subject:
