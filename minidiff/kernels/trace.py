@@ -121,9 +121,17 @@ def watch(
         kernel, arguments = launched
         addresses = np.asarray(pointers.data).astype(np.int64)
         seen = np.broadcast_to(mask.data.astype(bool), addresses.shape)
-        first = addresses[seen][0] if seen.any() else addresses.flat[0]
-        mine = min(arguments, key=lambda a: a.distance(int(first)))
-        elements = np.where(seen, mine.elements(addresses), MASKED)
+        first = int(addresses[seen][0] if seen.any() else addresses.flat[0])
+        near = min(a.distance(first) for a in arguments)
+        # Tensors may share a storage: it is the one that fits best.
+        mine, elements = max(
+            (
+                (a, np.where(seen, a.elements(addresses), MASKED))
+                for a in arguments
+                if a.distance(first) == near
+            ),
+            key=lambda found: (found[1] >= 0).sum(),
+        )
         tell(
             Touch(
                 kernel=kernel,

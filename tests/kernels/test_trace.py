@@ -88,6 +88,15 @@ def test_views_are_told_by_their_own_elements():
 
 
 @interpreted
+def test_tensors_in_one_storage_are_told_apart():
+    x, y, out = torch.zeros(3, 10)
+    with record() as log:
+        first.add_kernel[(3,)](x, y, out, 10, BLOCK=4)
+    for name in ("p_x", "p_y", "p_out"):
+        assert log.count(name) == 10 and log.outside(name) == 0
+
+
+@interpreted
 def test_what_misses_a_tensor_is_counted():
     x, out = torch.zeros(16)[:10], torch.zeros(16)[:10]
     with record() as log:
