@@ -31,7 +31,8 @@ def both_branches(
     One head: q (2, T, D), k (2, S, D), v (S, DV), T <= S; query t sees the
     keys up to t + S - T. To write: acc (2, T, DV) and sum (2, T). A stride
     ends in the axis it steps along: q_j to the next branch, q_t to the next
-    query. Program i takes the queries from i BT on, for both branches.
+    query. Program i takes the queries from i BT on, for both branches. c is
+    1 / sqrt(D) times log2(e).
     """
     o_t = tl.program_id(0) * BT + tl.arange(0, BT)
     o_d = tl.arange(0, D)
