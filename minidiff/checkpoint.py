@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from minidiff.model import DecoderLM, ModelConfig
+from minidiff.shards import like, on_first
+from minidiff.world import world
 
 FORMAT = "minidiff"
 VERSION = "1"
@@ -60,12 +62,18 @@ def save_checkpoint(
     forced to the disk, and then renamed. In a run's folder the file before
     is kept, as ``checkpoint.previous.safetensors``.
 
+    Of several processes every one must call it, and the first writes: the
+    file does not depend on how many they were.
+
     Raises OSError, with every file as it was, where it cannot be written.
     """
-    path = Path(path)
+    path, first = Path(path), world().first
     tensors = {f"model.{name}": p for name, p in _weights(model).items()}
     for name, tensor in (optimizer or {}).items():
         tensors[f"optimizer.{name}"] = tensor
+    tensors = {name: on_first(t, first) for name, t in tensors.items()}
+    if not first:
+        return
     metadata = {
         "format": FORMAT,
         "version": VERSION,
@@ -156,7 +164,7 @@ def restore_weights(
     check_tensors(path, "model.", checkpoint.model, weights)
     with torch.no_grad():
         for name, parameter in weights.items():
-            parameter.copy_(checkpoint.model[name])
+            parameter.copy_(like(checkpoint.model[name], parameter))
 
 
 def check_tensors(

@@ -63,6 +63,7 @@ class Block(nn.Module):
         rope: tuple[Tensor, Tensor],
         cache: KVCache | None = None,
         return_maps: bool = False,
+        backend: str = "auto",
     ) -> tuple[Tensor, AttentionMaps | Tensor | None]:
         """Return (B, T, E) and the maps, None where not asked for."""
         out = self.attention(
@@ -70,6 +71,7 @@ class Block(nn.Module):
             rope=rope,
             cache=cache,
             return_maps=return_maps,
+            backend=backend,
         )
         out, maps = out if return_maps else (out, None)
         y = x + out
@@ -130,6 +132,7 @@ class DecoderLM(nn.Module):
         tokens: Tensor,
         cache: list[KVCache] | None = None,
         return_maps: bool = False,
+        backend: str = "auto",
     ) -> Tensor | tuple[Tensor, list[AttentionMaps | Tensor]]:
         """Return the logits (B, T, vocab_size) of the next token.
 
@@ -141,6 +144,8 @@ class DecoderLM(nn.Module):
         return_maps : bool
             Return also a list with the attention maps of each layer:
             AttentionMaps, or one tensor for "softmax"; each (B, heads, T, S).
+        backend : str
+            Of the attention, as in :func:`minidiff.diff_attention`.
         """
         start = self._check(tokens, cache)
         stop = start + tokens.shape[1]
@@ -149,13 +154,15 @@ class DecoderLM(nn.Module):
         maps = []
         for i, block in enumerate(self.blocks):
             part = None if cache is None else cache[i]
-            x, block_maps = block(x, rope, part, return_maps)
+            x, block_maps = block(x, rope, part, return_maps, backend)
             maps.append(block_maps)
         matrix = self.embedding if self.head is None else self.head
         logits = linear(self.norm(x), matrix.weight)
         return (logits, maps) if return_maps else logits
 
-    def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
+    def loss(
+        self, tokens: Tensor, targets: Tensor, backend: str = "auto"
+    ) -> Tensor:
         """Return the mean cross-entropy in nats, 0-d, float32 or wider.
 
         tokens and targets are (B, T); targets of -100 do not count.
@@ -177,7 +184,7 @@ class DecoderLM(nn.Module):
                     "that counts"
                 )
             self._check_range("targets", counted)
-        logits = self(tokens)
+        logits = self(tokens, backend=backend)
         wide = torch.promote_types(logits.dtype, torch.float32)
         return cross_entropy(
             logits.flatten(0, 1).to(wide),

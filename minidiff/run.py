@@ -20,6 +20,8 @@ from minidiff.checkpoint import (
     sync,
 )
 from minidiff.model import DecoderLM
+from minidiff.shards import like
+from minidiff.world import together, world
 
 LOG_NAME = "log.jsonl"
 
@@ -31,6 +33,9 @@ class Run:
     done, and a checkpoint appears whole or not at all. So the log is never
     behind the checkpoint; resuming cuts off what it is ahead. The checkpoint
     before the last is kept too, for the day a disk damages one.
+
+    Of several processes each has a Run and calls what the others call. The
+    first writes; all of them read, from a folder that they share.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class Run:
         settings: Mapping[str, Any],
     ) -> None:
         self._folder, self._model = folder, model
+        self._first = world().first
         self._optimizer = optimizer
         # As JSON gives it back (tuples become lists), to compare like things.
         self._settings = json.loads(json.dumps(settings))
@@ -50,14 +56,9 @@ class Run:
 
     def begin(self) -> list[dict[str, Any]]:
         """Start a new run; refuse a folder that holds one."""
-        for name in (FILE_NAME, PREVIOUS_NAME, LOG_NAME):
-            path = self._folder / name
-            if path.exists():
-                raise ValueError(
-                    f"run_dir: {self._folder} already holds a run "
-                    f"({path.name}), expected resume=True or another folder"
-                )
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with together():
+            if self._first:
+                self._make_folder()
         # From the first step on there is a good checkpoint to fall back to.
         self.checkpoint(0)
         return []
@@ -71,9 +72,10 @@ class Run:
             )
         path = self._checkpoint_path
         previous = path.with_name(PREVIOUS_NAME)
-        if not path.exists() and previous.exists():
-            # Killed between two renames: the last is the good one.
-            os.replace(previous, path)
+        with together():
+            if self._first and not path.exists() and previous.exists():
+                # Killed between two renames: the last is the good one.
+                os.replace(previous, path)
         if not path.exists():
             return self._resume_before_checkpoint()
         checkpoint = self._load()
@@ -96,30 +98,36 @@ class Run:
 
         Raises OSError, saying where to go on, if it cannot be written.
         """
-        try:
-            with self._log_path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            text = f"{self._log_path}: could not be written ({error.strerror})"
-            raise self._lost(text) from error
+        with together():
+            if self._first:
+                self._append(json.dumps(record) + "\n")
 
     def checkpoint(self, step: int) -> None:
         """Write weights, optimiser state and settings after ``step`` steps.
 
         Raises OSError, saying where to go on, if it cannot be written.
         """
-        try:
-            if self._log_path.exists():
-                sync(self._log_path)
-            save_checkpoint(
-                self._checkpoint_path,
-                self._model,
-                self._optimizer_tensors(),
-                {"step": step, **self._settings},
-            )
-        except OSError as error:
-            raise self._lost(str(error)) from error
+        with together():
+            try:
+                if self._first and self._log_path.exists():
+                    sync(self._log_path)
+                save_checkpoint(
+                    self._checkpoint_path,
+                    self._model,
+                    self._optimizer_tensors(),
+                    {"step": step, **self._settings},
+                )
+            except OSError as error:
+                raise self._lost(str(error)) from error
         self._saved = step
+
+    def _append(self, line: str) -> None:
+        try:
+            with self._log_path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            text = f"{self._log_path}: could not be written ({error.strerror})"
+            raise self._lost(text) from error
 
     def _lost(self, text: str) -> OSError:
         return OSError(
@@ -152,6 +160,15 @@ class Run:
             )
         return self.begin()
 
+    def _make_folder(self) -> None:
+        for name in (FILE_NAME, PREVIOUS_NAME, LOG_NAME):
+            if (self._folder / name).exists():
+                raise ValueError(
+                    f"run_dir: {self._folder} already holds a run ({name}), "
+                    "expected resume=True or another folder"
+                )
+        self._folder.mkdir(parents=True, exist_ok=True)
+
     def _optimizer_tensors(self) -> dict[str, Tensor]:
         return {
             f"{name}.{key}": value
@@ -168,15 +185,14 @@ class Run:
         check_tensors(
             self._checkpoint_path, "optimizer.", dict(tensors), expected
         )
+        fused = self._optimizer.defaults["fused"]
         for name, parameter in self._model.named_parameters():
-            device = parameter.device
+            counter = tensors[f"{name}.step"].clone()
             self._optimizer.state[parameter] = {
-                "step": tensors[f"{name}.step"].clone(),
-                # A copy: a tensor that was read still depends on its file.
-                "exp_avg": tensors[f"{name}.exp_avg"].to(device, copy=True),
-                "exp_avg_sq": tensors[f"{name}.exp_avg_sq"].to(
-                    device, copy=True
-                ),
+                # The one kernel that updates all reads it on the device.
+                "step": counter.to(parameter.device) if fused else counter,
+                "exp_avg": like(tensors[f"{name}.exp_avg"], parameter),
+                "exp_avg_sq": like(tensors[f"{name}.exp_avg_sq"], parameter),
             }
 
     def _cut_log(self, steps: int) -> list[dict[str, Any]]:
@@ -195,10 +211,11 @@ class Run:
                 f"{self._log_path}: expected the {steps} steps of the "
                 "checkpoint beside it, one a line"
             )
-        temporary = self._log_path.with_name(LOG_NAME + ".part")
-        text = "".join(line + "\n" for line in lines)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, self._log_path)
+        if self._first:
+            temporary = self._log_path.with_name(LOG_NAME + ".part")
+            text = "".join(line + "\n" for line in lines)
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, self._log_path)
         return records
 
 

@@ -14,6 +14,7 @@ from test_train import DATA, SHORT, make
 from minidiff.checkpoint import load_checkpoint
 from minidiff.data import NeedleTask
 from minidiff.train import train
+from minidiff.update import Updates
 
 # Checkpoints every 5 steps, so that most kills land between two of them.
 PROGRAM = """
@@ -73,19 +74,17 @@ def test_after_kill_9_the_losses_are_the_same_bit_for_bit(tmp_path):
 @pytest.fixture
 def stopped(tmp_path, monkeypatch):
     """A run that stopped at step 5: log ahead of the checkpoint of four."""
-    import minidiff.train
+    real = Updates.__call__
 
-    real = minidiff.train._step
-
-    def stop(model, data, optimizer, step, config):
+    def stop(self, data, step):
         if step == 5:
             raise KeyboardInterrupt
-        return real(model, data, optimizer, step, config)
+        return real(self, data, step)
 
-    monkeypatch.setattr(minidiff.train, "_step", stop)
+    monkeypatch.setattr(Updates, "__call__", stop)
     with pytest.raises(KeyboardInterrupt):
         train(make(), DATA, SHORT, run_dir=tmp_path, progress=False)
-    monkeypatch.setattr(minidiff.train, "_step", real)
+    monkeypatch.setattr(Updates, "__call__", real)
     return tmp_path
 
 
@@ -193,10 +192,10 @@ def test_ctrl_c_in_a_program_saves_too(tmp_path):
     class Interrupting(NeedleTask):
         at = 4
 
-        def batch(self, step, batch_size, split="train"):
+        def batch(self, step, batch_size, split, rows):
             if split == "train" and step == self.at:
                 signal.raise_signal(signal.SIGINT)
-            return super().batch(step, batch_size, split)
+            return super().batch(step, batch_size, split, rows)
 
     data = Interrupting(needles=1, length=8, keys=4, values=4, noise=4)
     before = signal.getsignal(signal.SIGINT)
@@ -209,5 +208,5 @@ def test_ctrl_c_in_a_program_saves_too(tmp_path):
     )
     # Nothing to save: it breaks off where it is.
     Interrupting.at = 2
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         train(make(), data, SHORT, progress=False)

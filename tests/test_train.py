@@ -8,11 +8,11 @@ from minidiff.data import NeedleTask
 from minidiff.model import DecoderLM, ModelConfig
 from minidiff.train import (
     TrainConfig,
-    _optimizer,
     evaluate,
     learning_rate,
     train,
 )
+from minidiff.update import adamw
 
 DATA = NeedleTask(needles=1, length=8, keys=4, values=4, noise=4)
 SHORT = TrainConfig(
@@ -117,7 +117,7 @@ def test_first_step_is_adamw_by_hand():
 
 def test_only_matrices_decay():
     model = make()
-    groups = _optimizer(model, SHORT).param_groups
+    groups = adamw(model, SHORT).param_groups
     decay = {id(p): g["weight_decay"] for g in groups for p in g["params"]}
     for name, parameter in model.named_parameters():
         assert decay[id(parameter)] == (0.1 if parameter.ndim > 1 else 0)
@@ -156,10 +156,10 @@ class Spoiled(NeedleTask):
     model = None
     at = 5
 
-    def batch(self, step, batch_size, split="train"):
+    def batch(self, step, batch_size, split, rows):
         if split == "train" and step == self.at:
             type(self).model.norm.weight.data[0] = float("inf")
-        return super().batch(step, batch_size, split)
+        return super().batch(step, batch_size, split, rows)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):

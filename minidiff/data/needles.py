@@ -8,7 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minidiff.data.source import IGNORE, check_batch_size, random_numbers
+from minidiff.data.source import (
+    ALL,
+    IGNORE,
+    check_batch_size,
+    random_numbers,
+)
 
 
 class NeedleBatch(NamedTuple):
@@ -107,11 +112,15 @@ class NeedleTask:
         )
 
     def batch(
-        self, step: int, batch_size: int, split: str = "train"
+        self,
+        step: int,
+        batch_size: int,
+        split: str = "train",
+        rows: slice = ALL,
     ) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of one step, int64 (B, T) each."""
+        """Inputs and targets of one step's rows, int64 (B, T) each."""
         sample = self.sample(step, batch_size, split)
-        return sample.inputs, sample.targets
+        return sample.inputs[rows], sample.targets[rows]
 
     def sample(
         self, step: int, batch_size: int, split: str = "train"

@@ -7,6 +7,8 @@ from torch import Tensor
 
 SPLITS = ("train", "valid")
 
+ALL = slice(None)
+
 IGNORE = -100
 """Target that carries no loss: the value PyTorch's cross entropy skips."""
 
@@ -24,9 +26,17 @@ class DataSource(Protocol):
         ...
 
     def batch(
-        self, step: int, batch_size: int, split: str = "train"
+        self,
+        step: int,
+        batch_size: int,
+        split: str = "train",
+        rows: slice = ALL,
     ) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of one step, int64 (B, T) each."""
+        """Inputs and targets of one step, int64 (B, T) each.
+
+        ``rows`` are those of the batch that are wanted: of several processes
+        each reads its own, and together they are the batch.
+        """
         ...
 
     def describe(self) -> dict[str, object]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from minidiff.data.corpus import Corpus, Document
-from minidiff.data.source import check_batch_size, random_numbers
+from minidiff.data.source import ALL, check_batch_size, random_numbers
 from minidiff.data.tokenizers import Tokenizer
 
 
@@ -70,15 +70,20 @@ class TextData:
         return len(self._sides[split])
 
     def batch(
-        self, step: int, batch_size: int, split: str = "train"
+        self,
+        step: int,
+        batch_size: int,
+        split: str = "train",
+        rows: slice = ALL,
     ) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of one step, int64 (B, T) each."""
+        """Inputs and targets of one step's rows, int64 (B, T) each."""
         check_batch_size(batch_size)
         seed = self.seed if split == "train" else 0
         random = random_numbers(seed, split, step)
         tokens = self._sides[split]
         starts = random.integers(0, len(tokens) - self.length, batch_size)
-        windows = tokens[starts[:, None] + np.arange(self.length + 1)]
+        places = starts[rows, None] + np.arange(self.length + 1)
+        windows = tokens[places]
         pairs = torch.from_numpy(windows.astype(np.int64))  # (B, T + 1)
         return pairs[:, :-1].contiguous(), pairs[:, 1:].contiguous()
 
