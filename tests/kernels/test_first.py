@@ -7,6 +7,8 @@ import sys
 import pytest
 import torch
 
+from minidiff.check.compare import source_of
+from minidiff.check.ex09 import EXERCISES
 from minidiff.kernels import DEVICE, first
 from minidiff.kernels.memory import fenced, outside_touched, poisoned
 
@@ -70,6 +72,12 @@ def test_columns_apart_are_copied_first():
     near(first.matmul(a, b), a.double() @ b.double(), torch.float32)
     assert torch.equal(first.transpose(a), a.T)
     near(first.softmax(a), a.double().softmax(-1), torch.float32)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
+def test_the_exercises_lead_to_these_kernels(exercise):
+    ours = getattr(first, exercise.solution.fn.__name__)
+    assert source_of(exercise.solution) == source_of(ours)
 
 
 @pytest.mark.parametrize("block", [16, 32, 64])

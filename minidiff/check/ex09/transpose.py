@@ -9,10 +9,26 @@ from torch import Tensor
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.kernels import Variant, draw, launch
 from minidiff.kernels import DEVICE
-from minidiff.kernels.first import transpose_kernel
 from minidiff.kernels.memory import fenced, poisoned
 
 BLOCK = 4
+
+
+@triton.jit
+def transpose_kernel(
+    p_x, p_out, rows, cols, x_row, out_row, BLOCK: tl.constexpr
+):
+    """Write x (rows, cols) transposed into out (cols, rows).
+
+    x_row and out_row are strides: from a row to the next, in elements.
+    Program (i, j) takes BLOCK rows of x from i * BLOCK on, and BLOCK
+    columns from j * BLOCK on.
+    """
+    o_r = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    o_c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    m = (o_r < rows)[:, None] & (o_c < cols)[None, :]
+    b_x = tl.load(p_x + o_r[:, None] * x_row + o_c[None, :], m)
+    tl.store(p_out + o_c[None, :] * out_row + o_r[:, None], b_x, m)
 
 
 def _run(answer: Any, x: Tensor) -> Any:
