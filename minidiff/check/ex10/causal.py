@@ -1,0 +1,348 @@
+"""Exercise 10.4: the whole kernel, causal."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidiff.kernels import DEVICE
+from minidiff.kernels.flash import LOG2_E, softmax_step
+from minidiff.kernels.memory import fenced, poisoned
+
+# The interpreter must be on before Triton comes.
+import triton  # isort: skip
+import triton.language as tl  # isort: skip
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.ex11.edited import edited
+from minidiff.check.kernels import draw, launch
+
+
+@triton.jit
+def causal_kernel(
+    p_q, p_k, p_v, p_out, p_lse,
+    q_n, q_t, k_n, k_s, v_n, v_s, out_n, out_t, lse_n,
+    T, S, c,
+    D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
+):  # fmt: skip
+    """out = softmax(q k') v and its log-sum; query t sees keys to t + S - T.
+
+    As in full_kernel: q (N, T, D), k (N, S, D), v (N, S, DV), out (N, T, DV),
+    and a stride for each; the grid is (N, blocks of BT queries); scores in
+    base 2 are c times q k'. New: T <= S, the mask, no block visited that no
+    query sees, and lse (N, T), log2 of each row's sum of 2 ** score.
+    """
+    i_n, i_t = tl.program_id(0), tl.program_id(1)
+    o_t = i_t * BT + tl.arange(0, BT)
+    o_d, o_v = tl.arange(0, D), tl.arange(0, DV)
+    m_t = o_t < T
+    at_q = i_n * q_n + o_t[:, None] * q_t + o_d[None, :]
+    b_q = tl.load(p_q + at_q, m_t[:, None], 0.0)
+    b_acc = tl.zeros([BT, DV], tl.float32)
+    b_top = tl.full([BT], float("-inf"), tl.float32)
+    b_sum = tl.zeros([BT], tl.float32)
+    end = tl.minimum(S, (i_t + 1) * BT + S - T)
+    for i_s in range(0, end, BS):
+        o_s = i_s + tl.arange(0, BS)
+        m_s = (o_s < S)[:, None]
+        at_k = i_n * k_n + o_s[:, None] * k_s + o_d[None, :]
+        b_k = tl.load(p_k + at_k, m_s, 0.0)
+        at_v = i_n * v_n + o_s[:, None] * v_s + o_v[None, :]
+        b_v = tl.load(p_v + at_v, m_s, 0.0)
+        b_s = tl.dot(b_q, b_k.T, input_precision="ieee") * c
+        m_seen = o_s[None, :] <= o_t[:, None] + S - T
+        b_s = tl.where(m_seen, b_s, float("-inf"))
+        b_acc, b_top, b_sum = softmax_step(b_acc, b_top, b_sum, b_s, b_v)
+    at_out = i_n * out_n + o_t[:, None] * out_t + o_v[None, :]
+    tl.store(p_out + at_out, b_acc / b_sum[:, None], m_t[:, None])
+    tl.store(p_lse + i_n * lse_n + o_t, b_top + tl.log2(b_sum), m_t)
+
+
+def _wide(x: Tensor, gap: int) -> Tensor:
+    """Fence x, and give its rows a stride that no other tensor has."""
+    more = torch.nn.functional.pad(x, (0, gap), value=torch.nan)
+    return fenced(more.to(DEVICE))[..., : x.shape[-1]]
+
+
+def _run(
+    answer: Any, q: Tensor, k: Tensor, v: Tensor, BT: int, BS: int
+) -> tuple[np.ndarray, ...] | None:
+    (N, T, D), (S, DV) = q.shape, v.shape[1:]
+    q, k, v = _wide(q, 0), _wide(k, 4), _wide(v, 2)
+    out, lse = poisoned(N, T, DV, dtype=q.dtype), poisoned(N, T)
+    return launch(
+        answer,
+        (N, triton.cdiv(T, BT)),
+        (
+            q, k, v, out, lse,
+            *q.stride()[:2], *k.stride()[:2], *v.stride()[:2],
+            *out.stride()[:2], lse.stride(0),
+            T, S, D**-0.5 * LOG2_E,
+        ),
+        [out, lse],
+        D=D, DV=DV, BT=BT, BS=BS,
+    )  # fmt: skip
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for seed, (N, T, S, DV, BT, BS, logits) in enumerate(
+        [
+            (1, 1, 1, 16, 16, 16, 1),
+            (2, 3, 35, 32, 16, 16, 1),
+            (1, 17, 17, 16, 16, 16, 1),
+            (1, 32, 48, 16, 32, 16, 300),
+            (2, 18, 20, 32, 16, 32, 5),
+        ]
+    ):
+        q, k = logits * draw(seed, N, T, 16), draw(seed + 9, N, S, 16)
+        v = draw(seed + 99, N, S, DV)
+        name = f"N = {N}, T = {T}, S = {S}, Dv = {DV}, BT = {BT}, BS = {BS}"
+        if logits > 100:
+            name += ", large scores"
+        cases.append(Case(name=name, args=(q, k, v, BT, BS)))
+    return cases
+
+
+def _but(*changes: tuple[str, str]) -> Any:
+    return edited(causal_kernel, *changes)
+
+
+MASK = "o_s[None, :] <= o_t[:, None] + S - T"
+END = "tl.minimum(S, (i_t + 1) * BT + S - T)"
+STEP = "softmax_step(b_acc, b_top, b_sum, b_s, b_v)"
+LSE = "b_top + tl.log2(b_sum)"
+
+
+def _inline(shrink_sum: str, shrink_acc: str, weight: str = "tl.exp2") -> str:
+    """The step written out, rightly or not; b_new is the new maximum."""
+    return (
+        f"(b_acc * {shrink_acc} + tl.dot({weight}(b_s - tl.maximum(b_top, "
+        "tl.max(b_s, 1))[:, None]).to(b_v.dtype), b_v, "
+        'input_precision="ieee"), tl.maximum(b_top, tl.max(b_s, 1)), '
+        f"b_sum * {shrink_sum} + tl.sum({weight}(b_s - tl.maximum(b_top, "
+        "tl.max(b_s, 1))[:, None]), 1))"
+    )
+
+
+FACTOR = "tl.exp2(b_top - tl.maximum(b_top, tl.max(b_s, 1)))"
+
+EXERCISE = Exercise(
+    id="10.4",
+    cases=_cases,
+    solution=causal_kernel,
+    run=_run,
+    tolerance=2e-5,
+    mistakes=(
+        Mistake(
+            key="no causal mask",
+            diagnosis="Every query sees every key of the blocks it visits. "
+            "Hide key s from query t where s > t + S - T: tl.where, with "
+            "-inf.",
+            wrong=_but((MASK, "(o_s < S)[None, :] & (o_t >= 0)[:, None]")),
+        ),
+        Mistake(
+            key="own key hidden",
+            diagnosis="The diagonal is off by one: query t does not see key "
+            "t + S - T, its own. Use <=, not <.",
+            wrong=_but((MASK, MASK.replace("<=", "<"))),
+            also=tuple(
+                _but((MASK, MASK.replace("<=", "<")), *finite)
+                for finite in (
+                    [('float("-inf"), tl', "-1e30, tl")],
+                    [('float("-inf")', "-1e30")],
+                )
+            ),
+        ),
+        Mistake(
+            key="one key too many",
+            diagnosis="The diagonal is off by one: query t sees key "
+            "t + S - T + 1, which comes after it.",
+            wrong=_but(
+                (MASK, f"({MASK} + 1) & (o_s < S)[None, :]"),
+                (END, "tl.minimum(S, (i_t + 1) * BT + S - T + 1)"),
+            ),
+            also=(_but((MASK, f"({MASK} + 1) & (o_s < S)[None, :]")),),
+        ),
+        Mistake(
+            key="aligned to the start",
+            diagnosis="Query t sees keys 0 to t. With S > T it sees S - T "
+            "more: it is the end of the queries that meets the end of the "
+            "keys.",
+            wrong=_but((MASK, MASK.replace(" + S - T", ""))),
+            also=(
+                _but(
+                    (MASK, MASK.replace(" + S - T", "")),
+                    (END, "tl.minimum(S, (i_t + 1) * BT)"),
+                ),
+            ),
+        ),
+        Mistake(
+            key="stops too early",
+            diagnosis="The loop over keys ends before the last key that this "
+            "block of queries sees: (i_t + 1) * BT + S - T, or S if that is "
+            "less.",
+            wrong=_but((END, "tl.minimum(S, (i_t + 1) * BT)")),
+            also=(
+                _but((END, "tl.minimum(S, i_t * BT + S - T)")),
+                _but((END, "tl.minimum(S, i_t * BT + S - T + 1) // BS * BS")),
+                _but((END, "tl.minimum(S, i_t * BT + S - T + 1)")),
+            ),
+        ),
+        Mistake(
+            key="no mask of rows",
+            diagnosis="A block sticks out beyond the last row, and is read "
+            "whole. Load q with the mask o_t < T, k and v with o_s < S. (A "
+            "weight of 0 does not help: 0 times NaN is NaN.)",
+            wrong=_but(("at_k, m_s, 0.0", "at_k"), ("at_v, m_s, 0.0", "at_v")),
+            also=(
+                _but(("at_q, m_t[:, None], 0.0", "at_q")),
+                _but(("at_v, m_s, 0.0", "at_v")),
+            ),
+        ),
+        Mistake(
+            key="padding undefined",
+            diagnosis="tl.load has a mask, but no value for what the mask "
+            "holds back: on a GPU that may be anything, here it is NaN, and a "
+            "weight of 0 times NaN is NaN. Give 0.0.",
+            wrong=_but(("at_v, m_s, 0.0", "at_v, m_s")),
+        ),
+        Mistake(
+            key="stored beyond the end",
+            diagnosis="Rows beyond T are stored too. tl.store needs the mask "
+            "o_t < T, for out and for lse.",
+            wrong=_but((", m_t[:, None])\n", ")\n")),
+            also=(_but(("tl.log2(b_sum), m_t)", "tl.log2(b_sum))")),),
+        ),
+        Mistake(
+            key="wrong stride",
+            diagnosis="Rows do not lie one width apart, nor do rows of q, k "
+            "and v lie equally far apart. Each tensor has a stride of its "
+            "own: q_t, k_s, v_s, out_t.",
+            wrong=_but(
+                ("[:, None] * q_t", "[:, None] * D"),
+                ("[:, None] * k_s", "[:, None] * D"),
+                ("[:, None] * v_s", "[:, None] * DV"),
+            ),
+            also=(
+                _but(("[:, None] * k_s", "[:, None] * q_t")),
+                _but(("[:, None] * v_s", "[:, None] * k_s")),
+                _but(("[:, None] * out_t", "[:, None] * DV")),
+                _but(("[:, None] * out_t", "[:, None] * q_t")),
+            ),
+        ),
+        Mistake(
+            key="first head only",
+            diagnosis="Every program works on head 0. Program (n, i) takes "
+            "head n: add i_n times the stride between heads, for q, k, v, "
+            "out and lse.",
+            wrong=_but(
+                ("i_n * q_n + ", ""),
+                ("i_n * k_n + ", ""),
+                ("i_n * v_n + ", ""),
+            ),
+            also=(
+                _but(("i_n * k_n + ", "")),
+                _but(("i_n * v_n + ", "")),
+                _but(("i_n, i_t", "i_m, i_t"), ("i_n * ", "0 * ")),
+            ),
+        ),
+        Mistake(
+            key="axes of the grid",
+            diagnosis="The two program ids have changed places: "
+            "tl.program_id(0) is the head, tl.program_id(1) the block of "
+            "queries.",
+            wrong=_but(("i_n, i_t = ", "i_t, i_n = ")),
+        ),
+        Mistake(
+            key="not scaled",
+            diagnosis="The scores lack the factor c, which is the scale "
+            "times log2(e): multiply q k' by it.",
+            wrong=_but(('"ieee") * c', '"ieee")')),
+        ),
+        Mistake(
+            key="maximum not rescaled",
+            diagnosis="Sum and accumulator stay as they are when a row's "
+            "maximum grows. Multiply both by 2 ** (old - new), or leave it to "
+            "softmax_step.",
+            wrong=_but((STEP, _inline("1.0", "1.0"))),
+        ),
+        Mistake(
+            key="stale accumulator",
+            diagnosis="The sum is rescaled and the accumulator is not: old "
+            "values keep weights relative to an old maximum.",
+            wrong=_but((STEP, _inline(FACTOR, "1.0"))),
+        ),
+        Mistake(
+            key="bases mixed",
+            diagnosis="The scores are in base 2, because log2(e) is inside "
+            "c. Weights of e ** score are too steep: tl.exp2, everywhere.",
+            wrong=_but(
+                (
+                    STEP,
+                    _inline(
+                        FACTOR.replace("exp2", "exp"),
+                        FACTOR.replace("exp2", "exp") + "[:, None]",
+                        "tl.exp",
+                    ),
+                )
+            ),
+            also=(
+                _but((STEP, _inline(FACTOR, FACTOR + "[:, None]", "tl.exp"))),
+            ),
+        ),
+        Mistake(
+            key="begins anew in each block",
+            diagnosis="What was gathered from earlier blocks is lost: "
+            "b_acc, b_top and b_sum are set up before the loop, once.",
+            wrong=_but(
+                (
+                    STEP,
+                    "softmax_step(b_acc * 0, b_top - float('inf'), "
+                    "b_sum * 0, b_s, b_v)",
+                )
+            ),
+        ),
+        Mistake(
+            key="not divided",
+            diagnosis="out is the sum of weights times values. Divide each "
+            "row by its b_sum, once, after the loop.",
+            wrong=_but(("b_acc / b_sum[:, None]", "b_acc")),
+        ),
+        Mistake(
+            key="log-sum without the maximum",
+            diagnosis="lse is log2(b_sum), the sum relative to the maximum. "
+            "Add b_top: log2 of 2 ** b_top * b_sum.",
+            wrong=_but((LSE, "tl.log2(b_sum)")),
+        ),
+        Mistake(
+            key="log-sum in base e",
+            diagnosis="lse is in base e, or half in it. b_top is in base 2, "
+            "so it is b_top + tl.log2(b_sum).",
+            wrong=_but((LSE, "b_top + tl.log(b_sum)")),
+            also=(
+                _but((LSE, f"({LSE}) / 1.4426950408889634")),
+                _but((LSE, f"({LSE}) * 1.4426950408889634")),
+            ),
+        ),
+        Mistake(
+            key="log-sum missing",
+            diagnosis="out is right, and lse was never written. Store "
+            "b_top + tl.log2(b_sum) at p_lse + i_n * lse_n + o_t.",
+            wrong=_but(
+                (f"tl.store(p_lse + i_n * lse_n + o_t, {LSE}, m_t)", "pass")
+            ),
+        ),
+    ),
+    hints=(
+        "Start from full_kernel. Which three lines have to change, and which "
+        "is new?",
+        "The loop ends at tl.minimum(S, (i_t + 1) * BT + S - T). Inside, a "
+        "score stays where o_s[None, :] <= o_t[:, None] + S - T; keys beyond "
+        "S are hidden by that, but their loads still need o_s < S.",
+        "b_s = tl.where(o_s[None, :] <= o_t[:, None] + S - T, b_s, "
+        'float("-inf")) before softmax_step. After the loop: tl.store(p_lse '
+        "+ i_n * lse_n + o_t, b_top + tl.log2(b_sum), m_t).",
+    ),
+)
