@@ -92,20 +92,19 @@ def _run(
 
 
 def _cases() -> list[Case]:
-    half = torch.float16
+    rows = torch.arange(BT)[:, None]
     ramp = torch.arange(48.0) / 8 + draw(0, BT, 48)
-    hidden = draw(1, BT, 48)
-    hidden[torch.arange(48) > 2 * torch.arange(BT)[:, None]] = -torch.inf
+    hidden = ramp.flip(1)
+    hidden[torch.arange(48) > 3 * rows] = -torch.inf
+    far = 3000 * (-1.0) ** rows + 9 * draw(3, BT, 32)
     return [
         Case(name=name, args=(s, draw(9, s.shape[1], DV, dtype=dtype)))
         for name, s, dtype in [
             ("one block", draw(2, BT, 16), torch.float32),
             ("the largest score last", ramp, torch.float32),
-            ("the largest score first", ramp.flip(1), torch.float32),
-            ("some keys hidden", hidden, torch.float32),
-            ("scores near 3000", 3000 + 9 * draw(3, BT, 32), torch.float32),
-            ("scores near -3000", draw(4, BT, 32) - 3000, torch.float32),
-            ("scores to 40, values in float16", (6 * ramp).round(), half),
+            ("the largest first, some hidden", hidden, torch.float32),
+            ("scores near 3000 and -3000", far, torch.float32),
+            ("values in float16", (6 * ramp).round(), torch.float16),
         ]
     ]
 
