@@ -215,6 +215,18 @@ WRONG = {
             both_by_steps,
             ("o_s[None, :] <= (S - T + o_t)[:, None]", "o_s[None, :] < S"),
         ),
+        "hidden scores are 0": edited(
+            in_turn,
+            ("tl.where(hidden, -1e30, b_s)", "tl.where(hidden, 0.0, b_s)"),
+            (
+                "tl.where(hidden, 0.0, tl.exp2(b_s - b_top[:, None]))",
+                "tl.exp2(tl.where(hidden, 0.0, b_s) - b_top[:, None])",
+            ),
+            ("last = tl.minimum(S, first + BT + S - T)", "last = S"),
+        ),
+        "scores without their scale": edited(
+            in_turn, ("c * tl.dot", "tl.dot")
+        ),
         "starts again at each block": edited(
             both_by_steps,
             ("        o_s = i * BS", AGAIN),

@@ -189,6 +189,21 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            key="hidden scores are 0",
+            diagnosis="A hidden score of 0 is a score like others, of weight "
+            "2 ** 0. Hidden scores must be -inf.",
+            wrong=edited(
+                both_branches,
+                (', float("-inf"))\n        b_acc', ", 0.0)\n        b_acc"),
+            ),
+        ),
+        Mistake(
+            key="scores without their scale",
+            diagnosis="The scores are not multiplied by c: 1 / sqrt(D), and "
+            "log2(e), since softmax_step takes powers of 2.",
+            wrong=edited(both_branches, ('"ieee") * c', '"ieee")')),
+        ),
+        Mistake(
             key="starts again at each block",
             diagnosis="Only the last block of keys counts: accumulators, "
             "tops and sums start once, before the loop.",
@@ -266,7 +281,9 @@ EXERCISE = Exercise(
         "in the loop load the keys of both, the values once, and call "
         "softmax_step for each branch with its own accumulator, top and sum.",
         "Branch 2's queries are tl.load(p_q1 + q_j, ...), where p_q1 are "
-        "the pointers of branch 1; keys, accumulators and sums likewise. The "
-        "mask is o_t[:, None] + S - T >= o_s[None, :].",
+        "the pointers of branch 1; keys, accumulators and sums likewise. "
+        "b_s1 = tl.dot(b_q1, b_k1.T, input_precision='ieee') * c, then "
+        "tl.where(m_seen, b_s1, float('-inf')), where m_seen is "
+        "o_t[:, None] + S - T >= o_s[None, :].",
     ),
 )
