@@ -6,6 +6,7 @@ import torch
 
 from minidiff.kernels import DEVICE, INTERPRETED, flash
 from minidiff.kernels.memory import fenced, outside_touched, poisoned
+from minidiff.kernels.trace import record
 
 # isort: split
 import triton
@@ -113,6 +114,19 @@ STRIDES = {
 def test_any_strides(name):
     x = [STRIDES[name](x) for x in draw(2, 17, 20)]
     close(flash.flash(*x), truth(*x), 2e-6)
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="no record on a GPU")
+@pytest.mark.parametrize("S", [33, 40, 70])
+def test_no_block_is_visited_that_no_query_sees(S):
+    BT, BS = 16, 8
+    with record() as log:
+        launch(*draw(1, 33, S), BT=BT, BS=BS)
+    for i in range(3):
+        here = [t for t in log.of("p_k") if t.program == (0, i, 0)]
+        whole, masked, skipped = flash.blocks_seen(i, 33, S, BT, BS)
+        assert len(here) == whole + masked
+        assert whole + masked + skipped == triton.cdiv(S, BS)
 
 
 def test_memory_is_what_is_returned_and_no_more():

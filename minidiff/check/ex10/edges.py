@@ -3,25 +3,9 @@
 from collections.abc import Callable
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.kernels.flash import blocks_seen
 
 Blocks = tuple[int, int, int]
-
-
-def blocks_seen(
-    i_t: int, T: int, S: int, BT: int, BS: int
-) -> tuple[int, int, int]:
-    """Return how many blocks of keys are whole, masked and skipped.
-
-    For block i_t of BT queries: the first is i_t * BT. Query t sees keys 0 to
-    t + S - T, T <= S; the last blocks may be cut short by T and S. Whole: all
-    BS keys exist and every query of the block sees them. Skipped: none sees
-    any. Masked: the rest.
-    """
-    first = i_t * BT + S - T + 1  # keys that the first query sees
-    last = min(S, first + BT - 1)
-    whole = min(S, first) // BS
-    visited = -(-last // BS)
-    return whole, visited - whole, -(-S // BS) - visited
 
 
 def _cases() -> list[Case]:

@@ -21,7 +21,7 @@ BS = 16
 
 
 @triton.jit
-def log_sum(p_x, p_out, stride, S, BS: tl.constexpr):
+def log_sum_kernel(p_x, p_out, stride, S, BS: tl.constexpr):
     """Write log2 of the sum of 2 ** x over each row of x (T, S) to out (T,).
 
     Program i takes row i. Rows begin `stride` apart, and the S numbers of a
@@ -67,13 +67,13 @@ END = "top + tl.log2(total)"
 
 
 def _but(*changes: tuple[str, str]) -> Any:
-    return edited(log_sum, *changes)
+    return edited(log_sum_kernel, *changes)
 
 
 EXERCISE = Exercise(
     id="10.1",
     cases=_cases,
-    solution=log_sum,
+    solution=log_sum_kernel,
     run=_run,
     tolerance=2e-6,
     mistakes=(
