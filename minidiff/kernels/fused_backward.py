@@ -20,7 +20,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from minidiff.kernels.fused_forward import Forward, fused_forward
+from minidiff.kernels.fused_forward import fused_forward
 
 
 class Gradients(NamedTuple):
@@ -53,7 +53,7 @@ def prepare_kernel(
     dy_n, dy_t, o_n, o_t, delta_n, delta_j, T, norm_scale, eps,
     DV: tl.constexpr, BT: tl.constexpr, NORM: tl.constexpr,
 ):  # fmt: skip
-    """dO by eq. 4.8, or dy where there is no norm; D1 and D2 by eq. 12.3.
+    """dO by eq. 4.8, or dy where there is no norm; D1 and D2 by eq. 12.2.
 
     dy, o, o2 and do (N, T, DV), the last three with the strides of o; lam
     (N,), contiguous; delta (N, 2, T) takes D1 and D2.
@@ -206,7 +206,9 @@ def fused_backward(
     k: Tensor,
     v: Tensor,
     lam: Tensor,
-    saved: Forward,
+    o: Tensor,
+    o2: Tensor,
+    lse: Tensor,
     *,
     causal: bool = True,
     scale: float | None = None,
@@ -218,21 +220,21 @@ def fused_backward(
 ) -> Gradients:
     """Run the three kernels: the gradients of ``sum(dy * y)``.
 
-    dy (B, H, T, Dv), lam (B, H, 1); saved is what ``fused_forward`` returned
-    for the same arguments, and the rest as it took them.
+    dy (B, H, T, Dv), lam (B, H, 1); o, o2 and lse as ``fused_forward``
+    returned them, and the rest as it took it.
     """
     (B, H, _, T, D), (Hkv, S, Dv) = q.shape, v.shape[1:]
     scale = D**-0.5 if scale is None else scale
     dweight = None
     if norm_weight is not None:  # y = z * weight, where z has none
-        r = (saved.o.float().square().mean(-1, keepdim=True) + eps).rsqrt()
-        dweight = (norm_scale * dy.float() * saved.o * r).sum((0, 1, 2))
+        r = (o.float().square().mean(-1, keepdim=True) + eps).rsqrt()
+        dweight = (norm_scale * dy.float() * o * r).sum((0, 1, 2))
         dy = dy * norm_weight
     dq, dk, dv = (x.new_empty(x.shape) for x in (q, k, v))
     x_q, x_k, x_v, x_dy, x_dq, x_dk, x_dv = map(
         _heads, (q, k, v, dy, dq, dk, dv)
     )
-    o, o2, lse = map(_heads, saved[1:])
+    o, o2, lse = map(_heads, (o, o2, lse))
     x_lam = lam.float().flatten().contiguous()
     do, delta = torch.empty_like(o), torch.empty_like(lse)
     prepare_kernel[B * H, triton.cdiv(T, BT)](
@@ -273,7 +275,7 @@ class FusedAttention(torch.autograd.Function):
         q, k, v, lam, norm_weight, options = given
         done = fused_forward(q, k, v, lam, norm_weight=norm_weight, **options)
         ctx.options = options
-        ctx.save_for_backward(*given[:5], *done)
+        ctx.save_for_backward(*given[:5], *done[1:])
         return done.y
 
     @staticmethod
@@ -282,9 +284,8 @@ class FusedAttention(torch.autograd.Function):
         """Return the gradient of each argument of forward."""
         q, k, v, lam, norm_weight, *done = ctx.saved_tensors
         grads = fused_backward(
-            dy, q, k, v, lam, Forward(*done), norm_weight=norm_weight,
-            **ctx.options,
-        )  # fmt: skip
+            dy, q, k, v, lam, *done, norm_weight=norm_weight, **ctx.options
+        )
         return *grads, None
 
 

@@ -1,0 +1,267 @@
+"""Exercise 12.1: through the norm, and two numbers a row."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidiff.kernels import DEVICE
+from minidiff.kernels.fused_backward import load_rows, store_rows
+from minidiff.kernels.memory import fenced, poisoned
+
+# The interpreter must be on before Triton comes.
+import triton  # isort: skip
+import triton.language as tl  # isort: skip
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.ex11.edited import edited
+from minidiff.check.kernels import draw, launch
+
+DV, BT = 32, 16
+EPS = 1e-2
+
+
+@triton.jit
+def prepare(
+    p_dy, p_o, p_o2, p_do, p_delta, dy_t, o_t, delta_j,
+    T, lam, norm_scale, eps, DV: tl.constexpr, BT: tl.constexpr,
+):  # fmt: skip
+    """Write dO by eq. 4.8, and D1 and D2 by eq. 12.2, for one head.
+
+    dy, o and o2 (T, DV); to write: do (T, DV) in its own dtype, and delta
+    (2, T), float32: D1, then D2. A row of dy is dy_t elements long, a row
+    of o, o2 and do o_t, one of delta delta_j. Program i takes BT rows, from
+    row i BT on. norm_scale is the c of eq. 4.8. load_rows and store_rows
+    move rows.
+    """
+    o_r = tl.program_id(0) * BT + tl.arange(0, BT)
+    b_dy = load_rows(p_dy, o_r, dy_t, T, DV).to(tl.float32)
+    b_o = load_rows(p_o, o_r, o_t, T, DV).to(tl.float32)
+    b_o2 = load_rows(p_o2, o_r, o_t, T, DV).to(tl.float32)
+    b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)[:, None]
+    b_g = norm_scale * b_dy
+    b_mean = tl.sum(b_g * b_o, 1)[:, None] / DV
+    b_do = b_r * (b_g - b_o * b_r * b_r * b_mean)
+    b_do = b_do.to(p_do.dtype.element_ty)
+    store_rows(p_do, b_do, o_r, o_t, T, DV)
+    b_do = b_do.to(tl.float32)
+    b_delta2 = tl.sum(b_do * b_o2, 1)
+    b_delta1 = tl.sum(b_do * b_o, 1) + lam * b_delta2
+    tl.store(p_delta + o_r, b_delta1, o_r < T)
+    tl.store(p_delta + delta_j + o_r, b_delta2, o_r < T)
+
+
+def _run(
+    answer: Any, dy: Tensor, o: Tensor, o2: Tensor, lam: float
+) -> tuple[np.ndarray, ...] | None:
+    T = o.shape[0]
+    dy = fenced(dy.to(DEVICE))[:, :DV]  # rows further apart than o's
+    o, o2 = (fenced(x.to(DEVICE)) for x in (o, o2))
+    do, delta = poisoned(T, DV, dtype=o.dtype), poisoned(2, T)
+    return launch(
+        answer,
+        (triton.cdiv(T, BT),),
+        (
+            dy, o, o2, do, delta, dy.stride(0), o.stride(0), delta.stride(0),
+            T, lam, 0.4, EPS,
+        ),
+        (do, delta),
+        DV=DV,
+        BT=BT,
+    )  # fmt: skip
+
+
+def _rounded_case(T: int) -> tuple[Tensor, Tensor, Tensor, float]:
+    """A case in float16 where D of the rounded dO is another number.
+
+    No entry of dO lies near the middle of two float16 numbers, so that all
+    ways to compute it are rounded alike. o2 is 64 o and a little more: D2 is
+    small, because dO is at a right angle to o, and rounding shows.
+    """
+    for seed in range(100):
+        dy = draw(seed, T, DV + 5, dtype=torch.float16)
+        o = draw(seed + 100, T, DV, dtype=torch.float16)
+        x, g = o.double(), 0.4 * dy[:, :DV].double()
+        r = (x.square().mean(1, keepdim=True) + EPS).rsqrt()
+        do = r * (g - x * r * r * (g * x).mean(1, keepdim=True))
+        ulp = 2.0 ** torch.floor(torch.log2(do.abs())) / 1024
+        middle = ((do / ulp) % 1 - 0.5).abs().min()
+        if middle > 1e-3 and do.abs().min() > 1e-4:
+            o2 = (64 * o).float() + draw(seed + 200, T, DV)
+            return dy, o, o2.half(), 0.5
+    raise RuntimeError("no seed gives entries away from all ties")
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for seed, (T, lam) in enumerate([(1, 0.5), (16, 0.8), (33, -0.3)]):
+        dy, o = draw(seed, T, DV + 5), draw(seed + 10, T, DV)
+        args = (dy, 0.3 * o, draw(seed + 20, T, DV), lam)
+        cases.append(Case(name=f"T = {T}, lam = {lam}, float32", args=args))
+    name = "T = 3, lam = 0.5, float16"
+    return [*cases, Case(name=name, args=_rounded_case(3))]
+
+
+def _wrong(*changes: tuple[str, str]) -> Any:
+    return edited(prepare, *changes)
+
+
+_DELTA1 = "tl.sum(b_do * b_o, 1) + lam * b_delta2"
+
+EXERCISE = Exercise(
+    id="12.1",
+    cases=_cases,
+    solution=prepare,
+    run=_run,
+    tolerance=1e-3,
+    mistakes=(
+        Mistake(
+            key="root held fixed",
+            diagnosis="You treat r as a constant. Every channel of o is "
+            "inside it too: the second term of eq. 4.8.",
+            wrong=_wrong((" - b_o * b_r * b_r * b_mean", "")),
+        ),
+        Mistake(
+            key="scale not everywhere",
+            diagnosis="norm_scale is in one of the two terms only. Multiply "
+            "dy by it once, before anything else.",
+            wrong=_wrong(("tl.sum(b_g * b_o", "tl.sum(b_dy * b_o")),
+            also=(_wrong(("* (b_g -", "* (b_dy -")),),
+        ),
+        Mistake(
+            key="scale dropped",
+            diagnosis="norm_scale is not used: dO comes out larger by the "
+            "same factor everywhere.",
+            wrong=_wrong(("norm_scale * b_dy", "b_dy")),
+        ),
+        Mistake(
+            key="sum for mean",
+            diagnosis="You add up where eq. 4.8 takes the mean: a division "
+            "by DV is missing.",
+            wrong=_wrong(
+                ("tl.sum(b_o * b_o, 1) / DV", "tl.sum(b_o * b_o, 1)")
+            ),
+            also=(_wrong(("[:, None] / DV", "[:, None]")),),
+        ),
+        Mistake(
+            key="eps outside",
+            diagnosis="eps stands outside of the root, or is left out. It is "
+            "added to the mean square.",
+            wrong=_wrong(
+                (
+                    "tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)",
+                    "(1 / (tl.sqrt(tl.sum(b_o * b_o, 1) / DV) + eps))",
+                )
+            ),
+            also=(_wrong(("/ DV + eps", "/ DV")),),
+        ),
+        Mistake(
+            key="sums of dy",
+            diagnosis="D1 and D2 are row sums with dO, the gradient after "
+            "the norm; you took dy, or the scaled dy.",
+            wrong=_wrong(
+                ("tl.sum(b_do * b_o2", "tl.sum(b_dy * b_o2"),
+                ("tl.sum(b_do * b_o,", "tl.sum(b_dy * b_o,"),
+            ),
+            also=(
+                _wrong(
+                    ("tl.sum(b_do * b_o2", "tl.sum(b_g * b_o2"),
+                    ("tl.sum(b_do * b_o,", "tl.sum(b_g * b_o,"),
+                ),
+            ),
+        ),
+        Mistake(
+            key="o for o1",
+            diagnosis="Your D1 is the row sum of dO and o. It needs branch "
+            "1's output, o1 = o + lam o2.",
+            wrong=_wrong((_DELTA1, "tl.sum(b_do * b_o, 1)")),
+        ),
+        Mistake(
+            key="sign of lam",
+            diagnosis="You take lam o2 off o to get o1. It has been taken "
+            "off already: add it again.",
+            wrong=_wrong(("+ lam * b_delta2", "- lam * b_delta2")),
+        ),
+        Mistake(
+            key="lam dropped",
+            diagnosis="D1 lacks lam: o1 = o + lam o2, so D1 = rowsum(dO o) + "
+            "lam D2.",
+            wrong=_wrong(("+ lam * b_delta2", "+ b_delta2")),
+        ),
+        Mistake(
+            key="identity for the row sum",
+            diagnosis="You left the row sum of dO and o out, as it is almost "
+            "0 under the norm. But eps keeps it from 0, and so does "
+            "rounding: add it up.",
+            wrong=_wrong((_DELTA1, "lam * b_delta2")),
+        ),
+        Mistake(
+            key="branches swapped",
+            diagnosis="D1 stands where D2 belongs, and D2 where D1 does.",
+            wrong=_wrong(
+                ("b_delta1, o_r < T", "b_delta3, o_r < T"),
+                ("b_delta2, o_r < T", "b_delta1, o_r < T"),
+                ("b_delta3, o_r < T", "b_delta2, o_r < T"),
+            ),
+        ),
+        Mistake(
+            key="sums before rounding",
+            diagnosis="D1 and D2 do not belong to the dO that you stored: "
+            "float16 rounded it on the way. Round first, then add up.",
+            wrong=_wrong(
+                ("    b_do = b_do.to(p_do.dtype.element_ty)\n", ""),
+                ("    b_do = b_do.to(tl.float32)\n", ""),
+            ),
+        ),
+        Mistake(
+            key="wrong stride",
+            diagnosis="You step through rows with another tensor's stride. A "
+            "row of dy is dy_t elements long, one of o, o2 and do o_t, and "
+            "neither is DV.",
+            wrong=_wrong(("p_dy, o_r, dy_t", "p_dy, o_r, o_t")),
+            also=(
+                _wrong(("p_o, o_r, o_t", "p_o, o_r, dy_t")),
+                _wrong(("p_o2, o_r, o_t", "p_o2, o_r, dy_t")),
+                _wrong(
+                    ("p_o, o_r, o_t", "p_o, o_r, DV"),
+                    ("p_o2, o_r, o_t", "p_o2, o_r, DV"),
+                    ("p_do, b_do, o_r, o_t", "p_do, b_do, o_r, DV"),
+                ),
+                _wrong(("p_do, b_do, o_r, o_t", "p_do, b_do, o_r, DV")),
+                _wrong(("p_do, b_do, o_r, o_t", "p_do, b_do, o_r, dy_t")),
+            ),
+        ),
+        Mistake(
+            key="D2 right behind D1",
+            diagnosis="You write D2 from element T of delta on. Its row "
+            "begins delta_j elements after that of D1.",
+            wrong=_wrong(("p_delta + delta_j", "p_delta + T")),
+        ),
+        Mistake(
+            key="D1 unmasked",
+            diagnosis="You write delta beyond row T. tl.store needs the mask "
+            "o_r < T.",
+            wrong=_wrong(("b_delta1, o_r < T", "b_delta1")),
+            also=(_wrong(("b_delta2, o_r < T", "b_delta2")),),
+        ),
+        Mistake(
+            key="same rows for all",
+            diagnosis="Every program works on the first BT rows. Program i "
+            "begins at row i BT.",
+            wrong=_wrong(("tl.program_id(0) * BT + ", "")),
+        ),
+    ),
+    hints=(
+        "In chapter 4 the whole answer is one line each: eq. 4.8, and row "
+        "sums. Here a row is a row of a block, and tl.sum(x, 1) adds it up.",
+        "Load three blocks and turn them into float32. r is one number a "
+        "row: [:, None] makes it a column. Round dO by "
+        ".to(p_do.dtype.element_ty) and store it; then go on with the "
+        "rounded numbers, in float32 again.",
+        "b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)[:, None]; b_g = "
+        "norm_scale * b_dy; b_do = b_r * (b_g - b_o * b_r * b_r * "
+        "(tl.sum(b_g * b_o, 1) / DV)[:, None]); after rounding and storing, "
+        "D2 = tl.sum(b_do * b_o2, 1), D1 = tl.sum(b_do * b_o, 1) + lam * D2.",
+    ),
+)

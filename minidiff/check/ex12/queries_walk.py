@@ -1,0 +1,319 @@
+"""Exercise 12.3: the walk over the keys."""
+
+from math import e, log, log2
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidiff.kernels import DEVICE
+from minidiff.kernels.fused_backward import load_rows, store_rows, tile
+from minidiff.kernels.memory import fenced, poisoned
+
+# The interpreter must be on before Triton comes.
+import triton  # isort: skip
+import triton.language as tl  # isort: skip
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.ex11.edited import edited
+from minidiff.check.kernels import draw, launch
+
+D, DV = 16, 32
+
+
+@triton.jit
+def queries_walk(
+    p_q, p_k, p_v, p_do, p_lse, p_delta, p_dq,
+    q_j, q_t, k_j, k_s, v_s, do_t, row_j, dq_j, dq_t, T, lam, scale, c,
+    D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
+):  # fmt: skip
+    """Write dQ1 and dQ2 of BT queries of one head, eq. 12.5.
+
+    q, k and, to write, dq (2, T, D); v and do (T, DV); lse and delta
+    (2, T), both of them with the stride row_j. Query t sees keys 0 to t.
+    Program i takes the queries from i BT on, and walks over all keys that
+    these see, BS at a time. Use tile, load_rows and store_rows.
+    """
+    i_t = tl.program_id(0) * BT
+    o_t = i_t + tl.arange(0, BT)
+    b_q1 = load_rows(p_q, o_t, q_t, T, D)
+    b_q2 = load_rows(p_q + q_j, o_t, q_t, T, D)
+    b_do = load_rows(p_do, o_t, do_t, T, DV)
+    b_lse1 = tl.load(p_lse + o_t, o_t < T, 0.0)
+    b_lse2 = tl.load(p_lse + row_j + o_t, o_t < T, 0.0)
+    b_delta1 = tl.load(p_delta + o_t, o_t < T, 0.0)
+    b_delta2 = tl.load(p_delta + row_j + o_t, o_t < T, 0.0)
+    b_dq1 = tl.zeros([BT, D], tl.float32)
+    b_dq2 = tl.zeros([BT, D], tl.float32)
+    for i_s in range(0, tl.minimum(i_t + BT, T), BS):
+        o_s = i_s + tl.arange(0, BS)
+        b_k1 = load_rows(p_k, o_s, k_s, T, D)
+        b_k2 = load_rows(p_k + k_j, o_s, k_s, T, D)
+        b_v = load_rows(p_v, o_s, v_s, T, DV)
+        m_seen = o_t[:, None] >= o_s[None, :]
+        _, b_ds1, b_ds2 = tile(
+            b_q1, b_q2, b_k1, b_k2, b_v, b_do, b_lse1, b_lse2, b_delta1,
+            b_delta2, lam, m_seen, c,
+        )  # fmt: skip
+        b_dq1 = tl.dot(b_ds1, b_k1, b_dq1, input_precision="ieee")
+        b_dq2 = tl.dot(b_ds2, b_k2, b_dq2, input_precision="ieee")
+    store_rows(p_dq, b_dq1 * scale, o_t, dq_t, T, D)
+    store_rows(p_dq + dq_j, b_dq2 * scale, o_t, dq_t, T, D)
+
+
+def _run(
+    answer: Any,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    do: Tensor,
+    lam: float,
+    BT: int,
+    BS: int,
+) -> tuple[np.ndarray, ...] | None:
+    T, c = q.shape[1], log2(e) / D**0.5
+    hidden = torch.ones(T, T, dtype=torch.bool).triu(1)
+    scores = (q[..., :D] @ k[..., :D].mT * c).masked_fill(hidden, -torch.inf)
+    lse = scores.mul(log(2)).logsumexp(2) / log(2)
+    maps = torch.exp2(scores - lse[:, :, None])
+    delta = (maps * (do @ v[:, :DV].mT)).sum(2)
+    q, k, v, do, lse, delta = (
+        fenced(x.to(DEVICE)) for x in (q, k, v, do, lse, delta)
+    )
+    # Strides that all differ from each other.
+    q, k, v, dq = q[..., :D], k[..., :D], v[..., :DV], poisoned(2, T, D)
+    return launch(
+        answer,
+        (triton.cdiv(T, BT),),
+        (
+            q, k, v, do, lse, delta, dq, *q.stride()[:2], *k.stride()[:2],
+            v.stride(0), do.stride(0), lse.stride(0), *dq.stride()[:2],
+            T, lam, D**-0.5, c,
+        ),
+        (dq,),
+        D=D,
+        DV=DV,
+        BT=BT,
+        BS=BS,
+    )  # fmt: skip
+
+
+def _cases() -> list[Case]:
+    sizes = [(12, 16, 16), (33, 32, 16), (1, 16, 16), (33, 16, 32)]
+    return [
+        Case(
+            name=f"T = {T}, BT = {BT}, BS = {BS}",
+            args=(
+                2 * draw(seed, 2, T, D + 5),
+                2 * draw(seed + 10, 2, T, D + 2),
+                draw(seed + 20, T, DV + 1),
+                draw(seed + 30, T, DV),
+                0.7,
+                BT,
+                BS,
+            ),
+        )
+        for seed, (T, BT, BS) in enumerate(sizes)
+    ]
+
+
+def _wrong(*changes: tuple[str, str]) -> Any:
+    return edited(queries_walk, *changes)
+
+
+_RANGE = "range(0, tl.minimum(i_t + BT, T), BS)"
+
+EXERCISE = Exercise(
+    id="12.3",
+    cases=_cases,
+    solution=queries_walk,
+    run=_run,
+    tolerance=1e-4,
+    mistakes=(
+        Mistake(
+            key="from the diagonal on",
+            diagnosis="You walk from the diagonal to the end, as the keys' "
+            "kernel does. A query sees the keys before it: walk from 0 to "
+            "the diagonal.",
+            wrong=_wrong((_RANGE, "range(i_t // BS * BS, T, BS)")),
+        ),
+        Mistake(
+            key="diagonal left out",
+            diagnosis="The walk ends before the diagonal. The block's last "
+            "query is i_t + BT - 1, and it sees the key of that number too.",
+            wrong=_wrong((_RANGE, "range(0, i_t, BS)")),
+            also=(
+                _wrong(
+                    (
+                        _RANGE,
+                        "range(0, tl.minimum(i_t + BT, T) // BS * BS, BS)",
+                    )
+                ),
+                _wrong((_RANGE, "range(0, i_t + 1, BS)")),
+            ),
+        ),
+        Mistake(
+            key="own key hidden",
+            diagnosis="A query does not see its own key: your mask is off by "
+            "one. It is >=, not >.",
+            wrong=_wrong(("o_t[:, None] >= o_s", "o_t[:, None] > o_s")),
+        ),
+        Mistake(
+            key="mask turned round",
+            diagnosis="Your mask shows each query the keys after it. Query t "
+            "sees keys 0 to t.",
+            wrong=_wrong(("o_t[:, None] >= o_s", "o_t[:, None] <= o_s")),
+        ),
+        Mistake(
+            key="no mask of what is seen",
+            diagnosis="Every query sees every key of its blocks. Those after "
+            "it are hidden.",
+            wrong=_wrong(
+                (
+                    "o_t[:, None] >= o_s[None, :]",
+                    "(o_t < T)[:, None] & (o_s < T)[None, :]",
+                )
+            ),
+            also=(
+                _wrong(
+                    (
+                        "o_t[:, None] >= o_s[None, :]",
+                        "(o_t >= 0)[:, None] & (o_s < T)[None, :]",
+                    ),
+                    (_RANGE, "range(0, T, BS)"),
+                ),
+            ),
+        ),
+        Mistake(
+            key="stale accumulator",
+            diagnosis="Each block of keys overwrites what the ones before "
+            "gave. dQ is a sum over all of them: hand tl.dot the "
+            "accumulator.",
+            wrong=_wrong(
+                ("b_ds1, b_k1, b_dq1,", "b_ds1, b_k1,"),
+                ("b_ds2, b_k2, b_dq2,", "b_ds2, b_k2,"),
+            ),
+        ),
+        Mistake(
+            key="no scale",
+            diagnosis="dQ lacks the scale, 1 / sqrt(D): the logits are the "
+            "products times that.",
+            wrong=_wrong(("* scale", "* 1.0")),
+        ),
+        Mistake(
+            key="scale of base 2",
+            diagnosis="You scale by c. It holds log2(e), which is for exp2; "
+            "the gradient's factor is scale.",
+            wrong=_wrong(("* scale", "* c")),
+        ),
+        Mistake(
+            key="scale at every step",
+            diagnosis="You scale the whole accumulator at each block, so the "
+            "first ones are scaled many times. Once, at the end.",
+            wrong=_wrong(
+                ("* scale", "* 1.0"),
+                (
+                    "        b_dq2 = tl.dot(",
+                    "        b_dq1 = b_dq1 * scale\n        b_dq2 = tl.dot(",
+                ),
+                (
+                    "    store_rows(p_dq, b_dq1",
+                    "        b_dq2 = b_dq2 * scale\n"
+                    "    store_rows(p_dq, b_dq1",
+                ),
+            ),
+        ),
+        Mistake(
+            key="queries for keys",
+            diagnosis="You multiply dS by queries. dQ is dS times keys.",
+            wrong=_wrong(
+                ("tl.dot(b_ds1, b_k1", "tl.dot(b_ds1, b_q1"),
+                ("tl.dot(b_ds2, b_k2", "tl.dot(b_ds2, b_q2"),
+            ),
+        ),
+        Mistake(
+            key="keys of branch 1 twice",
+            diagnosis="Branch 2 meets the keys of branch 1. Its own begin "
+            "k_j elements further on.",
+            wrong=_wrong(("p_k + k_j", "p_k")),
+        ),
+        Mistake(
+            key="rows of branch 1 twice",
+            diagnosis="Branch 2 gets the log-sums, or the D, of branch 1. "
+            "Its own begin row_j elements further on.",
+            wrong=_wrong(("row_j + o_t", "o_t")),
+            also=(
+                _wrong(("p_lse + row_j + o_t", "p_lse + o_t")),
+                _wrong(("p_delta + row_j + o_t", "p_delta + o_t")),
+            ),
+        ),
+        Mistake(
+            key="rows unmasked",
+            diagnosis="You read log-sums, D1 or D2 beyond row T. tl.load "
+            "needs the mask o_t < T, and 0.0 for what it hides.",
+            wrong=_wrong(("p_lse + o_t, o_t < T, 0.0", "p_lse + o_t")),
+            also=(
+                _wrong(
+                    (
+                        "p_lse + row_j + o_t, o_t < T, 0.0",
+                        "p_lse + row_j + o_t",
+                    )
+                ),
+                _wrong(("p_delta + o_t, o_t < T, 0.0", "p_delta + o_t")),
+            ),
+        ),
+        Mistake(
+            key="same queries for all",
+            diagnosis="Every program works on the first BT queries. Program "
+            "i begins at query i BT.",
+            wrong=_wrong(("tl.program_id(0) * BT", "tl.program_id(0) * 0")),
+        ),
+        Mistake(
+            key="a branch not written",
+            diagnosis="Only one branch is written. dQ2 begins dq_j elements "
+            "after dQ1.",
+            wrong=_wrong(
+                (
+                    "    store_rows(p_dq + dq_j, b_dq2 * scale, o_t, dq_t, "
+                    "T, D)\n",
+                    "",
+                )
+            ),
+        ),
+        Mistake(
+            key="branch 2 onto branch 1",
+            diagnosis="dQ2 is written over dQ1. It begins dq_j elements "
+            "after it.",
+            wrong=_wrong(("p_dq + dq_j", "p_dq")),
+        ),
+        Mistake(
+            key="wrong stride",
+            diagnosis="You step through rows with another tensor's stride: "
+            "q_t, k_s, v_s, do_t and dq_t are five different numbers, and "
+            "none is D or DV.",
+            wrong=_wrong(
+                ("p_k, o_s, k_s", "p_k, o_s, q_t"),
+                ("p_k + k_j, o_s, k_s", "p_k + k_j, o_s, q_t"),
+            ),
+            also=(
+                _wrong(("p_do, o_t, do_t", "p_do, o_t, v_s")),
+                _wrong(("p_v, o_s, v_s", "p_v, o_s, do_t")),
+                _wrong(("o_t, dq_t", "o_t, q_t")),
+            ),
+        ),
+    ),
+    hints=(
+        "Turn keys_kernel round: a program holds queries, log-sums, D1 and "
+        "D2, and walks over blocks of keys and values. Which block is the "
+        "last that one of its queries sees?",
+        "Load all that belongs to the queries first. Then for i_s in "
+        "range(0, tl.minimum(i_t + BT, T), BS): load k1, k2 and v of rows "
+        "i_s + tl.arange(0, BS), call tile, and add dS k to two accumulators "
+        "(BT, D).",
+        "m_seen = o_t[:, None] >= o_s[None, :]; _, b_ds1, b_ds2 = tile(...); "
+        'b_dq1 = tl.dot(b_ds1, b_k1, b_dq1, input_precision="ieee"), the '
+        "same for 2; after the loop store_rows(p_dq, b_dq1 * scale, o_t, "
+        "dq_t, T, D), and b_dq2 at p_dq + dq_j.",
+    ),
+)

@@ -1,0 +1,130 @@
+"""Exercise 12.4: the products of a backward pass cut into kernels."""
+
+from collections.abc import Callable
+
+from minidiff.check.core import Case, Exercise, Mistake
+
+
+def backward_units(kernels: list[str]) -> int:
+    """Return the units of one head's backward pass, fused.
+
+    kernels: what each of them computes, out of dQ, dK and dV, for both
+    branches. ["dK dV", "dQ"] are our two. A kernel keeps nothing for the
+    next: what it needs, it computes. Values are 2D wide; D1 and D2 are known.
+    """
+    total = 0
+    for kernel in kernels:
+        made = kernel.split()
+        total += 2  # both branches' scores
+        total += 2 * ("dQ" in made or "dK" in made)  # dA, 2D wide, once
+        total += 2 * len(made)
+    return total
+
+
+def _count(
+    scores: int = 2,
+    slopes: int = 2,
+    each: dict[str, int] | None = None,
+    again: bool = True,
+    slopes_again: bool = True,
+    slopes_for: str = "dQ dK",
+) -> Callable[[list[str]], int]:
+    """Count in a way that may be wrong."""
+    each = {"dQ": 2, "dK": 2, "dV": 2} | (each or {})
+
+    def count(kernels: list[str]) -> int:
+        total = scores * (len(kernels) if again else 1)
+        need = [any(n in k for n in slopes_for.split()) for k in kernels]
+        total += slopes * (sum(need) if slopes_again else any(need))
+        return total + sum(each[n] for k in kernels for n in k.split())
+
+    return count
+
+
+EXERCISE = Exercise(
+    id="12.4",
+    cases=lambda: [
+        Case(name=str(kernels), args=(kernels,))
+        for kernels in (
+            ["dK dV", "dQ"],
+            ["dQ dK dV"],
+            ["dV", "dQ dK"],
+            ["dV", "dK", "dQ"],
+            ["dQ dV", "dK"],
+            ["dV"],
+        )
+    ],
+    solution=backward_units,
+    mistakes=(
+        Mistake(
+            key="scores once",
+            diagnosis="You count the scores once for all kernels. Nobody "
+            "stores the maps: each kernel computes both again.",
+            wrong=_count(again=False),
+        ),
+        Mistake(
+            key="slopes once",
+            diagnosis="You count dA once for all kernels. Each kernel that "
+            "makes dQ or dK computes it for itself.",
+            wrong=_count(slopes_again=False),
+        ),
+        Mistake(
+            key="nothing again",
+            diagnosis="You count each product once. A kernel keeps nothing "
+            "for the next: each computes the scores, and dA if it needs it.",
+            wrong=_count(again=False, slopes_again=False),
+        ),
+        Mistake(
+            key="slopes in each branch",
+            diagnosis="You count dA for each branch. dO v' is the same "
+            "product for both: 2 units, once a kernel.",
+            wrong=_count(slopes=4),
+        ),
+        Mistake(
+            key="slopes D wide",
+            diagnosis="You count dA as 1 unit. Its vectors, dO and v, are 2D "
+            "wide: 2 units.",
+            wrong=_count(slopes=1),
+        ),
+        Mistake(
+            key="slopes for dV",
+            diagnosis="You count dA in a kernel that makes dV alone. dV is "
+            "(A1 - lam A2)' dO: it needs the maps and no dA.",
+            wrong=_count(slopes_for="dQ dK dV"),
+        ),
+        Mistake(
+            key="dV in each branch",
+            diagnosis="You count dV for each branch. The maps are subtracted "
+            "first, then one product 2D wide: 2 units.",
+            wrong=_count(each={"dV": 4}),
+        ),
+        Mistake(
+            key="one branch",
+            diagnosis="You count one branch of dQ and dK. Each has two, of 1 "
+            "unit each.",
+            wrong=_count(each={"dQ": 1, "dK": 1}),
+            also=(_count(each={"dQ": 1, "dK": 1, "dV": 1}),),
+        ),
+        Mistake(
+            key="scores of one branch",
+            diagnosis="You count the scores of one branch. There are two "
+            "maps, 1 unit each.",
+            wrong=_count(scores=1),
+        ),
+        Mistake(
+            key="scores not computed again",
+            diagnosis="You leave the scores out. The maps were not kept: "
+            "each kernel computes them again, 2 units.",
+            wrong=_count(scores=0),
+        ),
+    ),
+    hints=(
+        "Five products: scores, dA, dQ, dK, dV. What is each one's inner "
+        "width, how often in a head, and which kernels need it?",
+        "Every kernel needs both maps, 2 units. dA is one product 2D wide, 2 "
+        "units, in each kernel that makes dQ or dK. Each of dQ, dK, dV is 2 "
+        "units: two branches D wide, or once 2D wide.",
+        "For each kernel: 2, and 2 more if it makes dQ or dK, and 2 for each "
+        "of its results. Add up over the kernels.",
+    ),
+)
