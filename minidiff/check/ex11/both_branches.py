@@ -115,9 +115,7 @@ def _cases() -> list[Case]:
                 draw(seed + 20, S, DV),
             ),
         )
-        for seed, (T, S) in enumerate(
-            [(1, 1), (16, 16), (32, 32), (17, 33), (5, 40)]
-        )
+        for seed, (T, S) in enumerate([(1, 1), (32, 32), (17, 33), (5, 40)])
     ]
 
 
