@@ -9,6 +9,7 @@ import rules
 from builder import source
 
 from minidiff import reference
+from minidiff.check.compare import source_of
 from minidiff.check.core import Result
 
 PIXEL = {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"}
@@ -170,6 +171,19 @@ def test_a_tie_holds_code_and_annotations_but_not_docstrings():
     assert tied(text.replace("0.3", "0.31"))
     assert tied(text.replace(": int", ""))
     assert tied(text, name="gone")
+
+
+def test_a_tie_holds_a_kernel_with_its_decorator():
+    first = pytest.importorskip("minidiff.kernels.first")
+    text = source_of(first.add_kernel)
+
+    def tied(text):
+        tag = "same:minidiff.kernels.first.add_kernel"
+        return list(rules.ties(notebook(code(text, tags=[tag]))))
+
+    assert tied(text) == []
+    assert tied(text.replace("@triton.jit\n", ""))
+    assert tied(text.replace("b_x + b_y", "b_x - b_y"))
 
 
 def test_solving_only_adds_lines():
