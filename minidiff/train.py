@@ -109,14 +109,7 @@ def train(
             record = updates(data, step)
             last = step + 1 == config.steps
             if last or (step + 1) % config.eval_every == 0:
-                with updates.autocast():
-                    measured = evaluate(
-                        model,
-                        data,
-                        batches=config.eval_batches,
-                        batch_size=config.batch_size,
-                        parts=compute.accumulate,
-                    )
+                measured = updates.evaluate(data)
                 record["valid_loss"] = measured.loss
                 record["valid_accuracy"] = measured.accuracy
             records.append(record)

@@ -5,6 +5,7 @@ order in which sums are taken.
 """
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from minidiff.data.source import IGNORE, DataSource
+from minidiff.evaluation import Evaluation, evaluate
 from minidiff.model import DecoderLM
 from minidiff.shards import whole
 from minidiff.train_config import Compute, TrainConfig, learning_rate
@@ -49,7 +51,8 @@ class Updates:
             shard(model)
         elif several:
             loss = self._ddp = DistributedDataParallel(loss)
-        self._loss = torch.compile(loss) if compute.compile else loss
+        layers = len(model.blocks)
+        self._loss = compiled(loss, layers) if compute.compile else loss
         # Made last: sharding puts other parameters in the model.
         self.optimizer = adamw(model, config)
 
@@ -79,7 +82,7 @@ class Updates:
         ):
             share = (y != IGNORE).sum() / everywhere
             with self._gradients_summed(last=i + 1 == n):
-                with self.autocast():
+                with self._autocast():
                     part = self._loss(x, y) * share
                 # DDP and FSDP take the mean of the processes' gradients.
                 (part * size).backward()
@@ -103,7 +106,22 @@ class Updates:
         self.optimizer.step()
         return record
 
-    def autocast(self) -> AbstractContextManager:
+    def evaluate(self, data: DataSource) -> Evaluation:
+        """Measure the model by the same means on validation batches."""
+        with self._autocast():
+            measured = evaluate(
+                self._model,
+                data,
+                batches=self._config.eval_batches,
+                batch_size=self._config.batch_size,
+                parts=self._compute.accumulate,
+            )
+        if self._fsdp:
+            # Forward alone leaves the outermost tensors whole.
+            self._model.reshard()
+        return measured
+
+    def _autocast(self) -> AbstractContextManager:
         """Compute in the config's precision while it is open."""
         return torch.autocast(
             self._device.type,
@@ -137,11 +155,25 @@ class Loss(nn.Module):
 
 def shard(model: DecoderLM) -> None:
     """Leave each process a share of every tensor, block by block (FSDP2)."""
+    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    device = next(model.parameters()).device.type
+    mesh = init_device_mesh(device, (world().size,))
     for block in model.blocks:
-        fully_shard(block)
-    fully_shard(model)
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def compiled(loss: nn.Module, layers: int) -> Callable[..., Tensor]:
+    """Compile a model's loss, whatever cuts its graph into pieces."""
+    from torch._dynamo import config  # seconds, so only when asked for
+
+    # FSDP cuts at each block, and no two blocks have the same lam_init: a
+    # graph each, and none that takes it as a variable.
+    config.recompile_limit = max(config.recompile_limit, layers + 8)
+    config.specialize_float = True
+    return torch.compile(loss)
 
 
 def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

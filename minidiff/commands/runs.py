@@ -38,6 +38,7 @@ def run_data(settings: dict[str, Any], folder: Path) -> Any:
         read_folder,
         standard_library,
     )
+    from minidiff.world import world
 
     if settings["data"] == "needles":
         return NeedleTask(
@@ -49,7 +50,7 @@ def run_data(settings: dict[str, Any], folder: Path) -> Any:
         corpus = standard_library()
     else:
         corpus = read_folder(settings["data"])
-    if corpus.skipped:
+    if corpus.skipped and world().first:
         print(
             f"skipped {len(corpus.skipped)} files that are not UTF-8 text, "
             f"such as {corpus.skipped[0]}"

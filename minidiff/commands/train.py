@@ -7,6 +7,7 @@ from typing import Any
 
 from minidiff.commands.parser import new_parser
 from minidiff.commands.runs import RUN_NAME, read_card, run_data, usable_device
+from minidiff.commands.train_options import MEANS, WHAT, add_options
 
 EPILOG = """A run folder holds:
   run.json                 settings, versions, device and command
@@ -24,6 +25,9 @@ examples:
   minidiff train --data needles --attention diff --out runs/diff
   minidiff train --data ~/texts --tokenizer bpe --out runs/texts
   minidiff train --out runs/texts --resume
+  torchrun --nproc-per-node 8 -m minidiff train --device cuda
+      --precision bfloat16 --compile --parallel fsdp --out runs/large
+      on all GPUs of a machine; the batch is shared out among them
 """
 
 
@@ -37,112 +41,47 @@ def add(subparsers: Any) -> None:
         epilog=EPILOG,
     )
     train.set_defaults(run=run, default_of=train.get_default)
-    add = train.add_argument
-    add("--out", required=True, metavar="RUN", help="the run folder, new")
-    add(
-        "--resume",
-        action="store_true",
-        help="go on with the run in --out; its settings are taken from it",
-    )
-    data = train.add_argument_group("data")
-    add = data.add_argument
-    add(
-        "--data",
-        default="stdlib",
-        metavar="stdlib|needles|FOLDER",
-        help="what to learn: Python's own source (no download), the needle "
-        "task, or a folder of text files (default: stdlib)",
-    )
-    add(
-        "--tokenizer",
-        choices=["byte", "bpe"],
-        default="byte",
-        help="byte needs no training; bpe makes rows of text about 3.5 "
-        "times shorter (default: byte)",
-    )
-    add(
-        "--vocab-size",
-        type=int,
-        default=4096,
-        help="tokens of bpe; more would be mostly embedding (default: 4096)",
-    )
-    add(
-        "--length",
-        type=int,
-        default=64,
-        help="tokens in a window; time grows with it (default: 64)",
-    )
-    add(
-        "--needles",
-        type=int,
-        default=2,
-        help="hidden pairs in a row of the needle task (default: 2)",
-    )
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        help="of the first weights and of the data (default: 0)",
-    )
-    model = train.add_argument_group("model")
-    add = model.add_argument
-    add(
-        "--attention",
-        choices=["softmax", "diff", "diff_v2"],
-        default="diff",
-        help="softmax is the plain, matched model (default: diff)",
-    )
-    add("--width", type=int, default=64, help="E (default: 64)")
-    add("--layers", type=int, default=2, help="L (default: 2)")
-    add(
-        "--heads",
-        type=int,
-        default=4,
-        help="heads of the plain model; diff has half as many (default: 4)",
-    )
-    loop = train.add_argument_group("training")
-    add = loop.add_argument
-    add(
-        "--steps",
-        type=int,
-        default=800,
-        help="updates; about a minute at these sizes (default: 800)",
-    )
-    add("--batch-size", type=int, default=32, help="rows (default: 32)")
-    add(
-        "--lr",
-        type=float,
-        default=3e-3,
-        help="highest learning rate; lower it for a wider model "
-        "(default: 0.003)",
-    )
-    add(
-        "--device",
-        default="cpu",
-        help="cpu, cuda or mps; only cpu resumes bit for bit (default: cpu)",
-    )
+    add_options(train)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train a model and keep it in a run folder, or go on with a run."""
+    from minidiff.world import joined
+
+    out = Path(arguments.out)
+    name = arguments.device
+    if arguments.resume:
+        name = read_card(out)["settings"]["device"]
+    with joined(usable_device(name)) as device:
+        _train(arguments, out, device)
+
+
+def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
+    """Do one process's part: all of it, where it is alone."""
     import torch
 
     from minidiff.model import DecoderLM, ModelConfig
     from minidiff.provenance import provenance, write_json
     from minidiff.stopping import Stopped
-    from minidiff.train import TrainConfig
+    from minidiff.train import Compute, TrainConfig
     from minidiff.train import train as fit
+    from minidiff.world import together, world
 
-    out = Path(arguments.out)
-    settings = _settings(arguments, out)
+    me = world()
+    with together():
+        settings = _settings(arguments, out)
+    # What the first process builds and keeps, the others find.
+    for turn in (True, False):
+        with together():
+            if me.first == turn:
+                data = run_data(settings, out)
     config = TrainConfig(
         steps=settings["steps"],
         batch_size=settings["batch_size"],
         lr=settings["lr"],
+        precision=settings["precision"],
         warmup_steps=min(TrainConfig.warmup_steps, settings["steps"]),
     )
-    device = usable_device(settings["device"])
-    data = run_data(settings, out)
     model_config = ModelConfig(
         vocab_size=data.vocab_size,
         embed_dim=settings["width"],
@@ -153,20 +92,37 @@ def run(arguments: argparse.Namespace) -> None:
     )
     torch.manual_seed(settings["seed"])
     model = DecoderLM(model_config).to(device)
-    if not arguments.resume:
-        card = provenance(settings["device"], arguments.command)
-        write_json(out / RUN_NAME, {**card, "settings": settings})
-    print(
-        f"{settings['attention']}: {model.num_parameters():,} parameters, "
-        f"{config.steps} steps of {config.batch_size} x "
-        f"{settings['length']} tokens on {device}"
-    )
+    size = model.num_parameters()
+    if me.first and not arguments.resume:
+        card = provenance(str(device), arguments.command)
+        card |= {"processes": me.size, "settings": settings}
+        write_json(out / RUN_NAME, card)
+    if me.first:
+        print(
+            f"{settings['attention']}: {size:,} parameters, {config.steps} "
+            f"steps of {config.batch_size} x {settings['length']} tokens on "
+            f"{me.size} x {device.type}"
+        )
     try:
-        log = fit(model, data, config, run_dir=out, resume=arguments.resume)
+        log = fit(
+            model,
+            data,
+            config,
+            compute=Compute(**{name: settings[name] for name in MEANS}),
+            run_dir=out,
+            resume=arguments.resume,
+        )
     except Stopped as stopped:
         command = shlex.join(["minidiff", "train", "--out", arguments.out])
         raise Stopped(f"{stopped}; go on with: {command} --resume") from None
-    last = log[-1]
+    if me.first:
+        _report(log[-1], settings, data, out)
+
+
+def _report(
+    last: dict[str, Any], settings: dict[str, Any], data: Any, out: Path
+) -> None:
+    """Say how well the model did, and where it is."""
     print(
         f"validation loss {last['valid_loss']:.4f}, accuracy "
         f"{last['valid_accuracy']:.3f}; the run is in {out}"
@@ -180,12 +136,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _settings(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Return the options that make the run; on resuming, the run's own."""
-    names = [
-        *("data", "tokenizer", "vocab_size", "length", "needles", "seed"),
-        *("attention", "width", "layers", "heads"),
-        *("steps", "batch_size", "lr", "device"),
-    ]
-    given = {name: getattr(arguments, name) for name in names}
+    given = {name: getattr(arguments, name) for name in WHAT}
+    typed = {
+        name: value
+        for name in MEANS
+        if (value := getattr(arguments, name)) is not None
+    }
     if not arguments.resume:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ValueError(
@@ -194,13 +150,13 @@ def _settings(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
             )
         if given["data"] not in ("stdlib", "needles"):
             given["data"] = str(Path(given["data"]).expanduser().resolve())
-        return given
+        return given | MEANS | typed
     saved = read_card(out)["settings"]
-    for name in names:
-        typed = given[name] != arguments.default_of(name)
-        if typed and given[name] != saved[name]:
+    for name in WHAT:
+        changed = given[name] != arguments.default_of(name)
+        if changed and given[name] != saved[name]:
             raise ValueError(
                 f"--{name.replace('_', '-')}: got {given[name]!r}, expected "
                 f"{saved[name]!r} as in the run to resume, or nothing"
             )
-    return saved
+    return saved | typed
