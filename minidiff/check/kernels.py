@@ -1,6 +1,6 @@
 """What the checks of kernels share: how an answer is launched and watched."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -46,6 +46,7 @@ def launch(
     grid: tuple[int, ...],
     args: Sequence[Any],
     out: Sequence[Tensor],
+    look: Callable[[Touch], None] = lambda touch: None,
     **meta: Any,
 ) -> tuple[np.ndarray, ...] | None:
     """Launch an answer, and return what it wrote into ``out``, in float64.
@@ -59,14 +60,20 @@ def launch(
     wrong answer cannot crash the notebook: an element outside of its tensor,
     a write into an input, two programs at one element of an output raise the
     errors above; what a mask holds back from a load without ``other`` is NaN.
-    On a GPU only what can be seen afterwards is seen: fences and inputs. An
-    error inside the kernel is raised as it was.
+    ``look`` is shown each touch as well. On a GPU only what can be seen
+    afterwards is seen: fences and inputs. An error inside the kernel is
+    raised as it was.
     """
     _expect_kernel(kernel)
     guard = _Guard(kernel.arg_names, args, out)
     before = [as_array(x).copy() for x in args if isinstance(x, Tensor)]
+
+    def tell(touch: Touch) -> None:
+        guard(touch)
+        look(touch)
+
     try:
-        with watch(guard, undefined=True) if INTERPRETED else nullcontext():
+        with watch(tell, undefined=True) if INTERPRETED else nullcontext():
             kernel[grid](*args, **meta)
     except Exception as error:
         raise _inner(error) from None

@@ -240,8 +240,9 @@ def twice(
     b_high = tl.full([BT], -1e30, tl.float32)
     b_sum = tl.zeros([BT], tl.float32)
     b_out = tl.zeros([BT, DV], tl.float32)
+    last = (tl.program_id(1) + 1) * BT + S - T
     for turn in range(3):
-        for i in range(tl.cdiv(S, BS)):
+        for i in range(tl.cdiv(tl.minimum(S, last), BS)):
             o_s = i * BS + tl.arange(0, BS)
             b_k = tl.load(
                 p_k + head * k_n + o_s[None, :] * k_s + o_d[:, None],
@@ -328,6 +329,7 @@ CAUSAL = {
     "one key too many": ran((GAP, f"{GAP} - 1"), (LAST, f"{LAST} + 1")),
     "aligned to the start": ran((GAP, "gap >= 0")),
     "stops too early": ran((LAST, "last = first + BT")),
+    "hidden blocks visited": ran((LAST, "last = S")),
     "no mask of rows": ran((", mask=m_s, other=0.0", "")),
     "padding undefined": ran(("at_v, mask=m_s, other=0.0", "at_v, mask=m_s")),
     "stored beyond the end": ran(("b_acc, mask=m_t", "b_acc")),

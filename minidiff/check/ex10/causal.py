@@ -9,11 +9,13 @@ from torch import Tensor
 from minidiff.kernels import DEVICE
 from minidiff.kernels.flash import LOG2_E, softmax_step
 from minidiff.kernels.memory import fenced, poisoned
+from minidiff.kernels.trace import Touch
 
 # The interpreter must be on before Triton comes.
 import triton  # isort: skip
 import triton.language as tl  # isort: skip
 
+from minidiff.check.compare import same
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.ex11.edited import edited
 from minidiff.check.kernels import draw, launch
@@ -28,10 +30,11 @@ def causal_kernel(
 ):  # fmt: skip
     """out = softmax(q k') v and its log-sum; query t sees keys to t + S - T.
 
-    As in full_kernel: q (N, T, D), k (N, S, D), v (N, S, DV), out (N, T, DV),
-    and a stride for each; the grid is (N, blocks of BT queries); scores in
-    base 2 are c times q k'. New: T <= S, the mask, no block visited that no
-    query sees, and lse (N, T), log2 of each row's sum of 2 ** score.
+    For N heads, T <= S: q (N, T, D), k (N, S, D), v (N, S, DV), out
+    (N, T, DV), lse (N, T). q_n and q_t are the strides of q between heads and
+    between rows, and so on; the numbers of a row lie side by side. Program
+    (n, i) takes BT queries of head n, from i * BT on, and visits no block of
+    keys that none of them sees. Scores in base 2 are c times q k'.
     """
     i_n, i_t = tl.program_id(0), tl.program_id(1)
     o_t = i_t * BT + tl.arange(0, BT)
@@ -65,13 +68,27 @@ def _wide(x: Tensor, gap: int) -> Tensor:
     return fenced(more.to(DEVICE))[..., : x.shape[-1]]
 
 
+class HiddenBlockError(Exception):
+    """A block of keys was read that no query of the program sees."""
+
+
 def _run(
     answer: Any, q: Tensor, k: Tensor, v: Tensor, BT: int, BS: int
 ) -> tuple[np.ndarray, ...] | None:
     (N, T, D), (S, DV) = q.shape, v.shape[1:]
+    right = _truth(q, k, v)
     q, k, v = _wide(q, 0), _wide(k, 4), _wide(v, 2)
     out, lse = poisoned(N, T, DV, dtype=q.dtype), poisoned(N, T)
-    return launch(
+    hidden = []
+
+    def look(touch: Touch) -> None:
+        if (touch.kind, touch.name) == ("load", "p_k"):
+            i = touch.program[1]
+            keys = touch.element[touch.element >= 0] // D % S
+            if keys.size and keys.min() >= (i + 1) * BT + S - T:
+                hidden.append((i, int(keys.min())))
+
+    found = launch(
         answer,
         (N, triton.cdiv(T, BT)),
         (
@@ -81,8 +98,25 @@ def _run(
             T, S, D**-0.5 * LOG2_E,
         ),
         [out, lse],
+        look,
         D=D, DV=DV, BT=BT, BS=BS,
     )  # fmt: skip
+    if hidden and found is not None and same(found, right, 2e-5):
+        raise HiddenBlockError(
+            f"values are right, but block {hidden[0][0]} of the queries reads "
+            f"keys from {hidden[0][1]} on, which none of them sees"
+        )
+    return found
+
+
+def _truth(q: Tensor, k: Tensor, v: Tensor) -> tuple[np.ndarray, ...]:
+    """What the whole map gives, in float64."""
+    q, k, v = (x.double() for x in (q, k, v))
+    (T, D), S = q.shape[1:], k.shape[1]
+    seen = torch.ones(T, S, dtype=torch.bool).tril(S - T)
+    logits = (q @ k.mT / D**0.5).masked_fill(~seen, -torch.inf)
+    lse = logits.logsumexp(-1) * LOG2_E
+    return (logits.softmax(-1) @ v).numpy(), lse.numpy()
 
 
 def _cases() -> list[Case]:
@@ -141,6 +175,12 @@ EXERCISE = Exercise(
             "Hide key s from query t where s > t + S - T: tl.where, with "
             "-inf.",
             wrong=_but((MASK, "(o_s < S)[None, :] & (o_t >= 0)[:, None]")),
+            also=(
+                _but(
+                    (MASK, "(o_s < S)[None, :] & (o_t >= 0)[:, None]"),
+                    (END, "S"),
+                ),
+            ),
         ),
         Mistake(
             key="own key hidden",
@@ -189,6 +229,13 @@ EXERCISE = Exercise(
                 _but((END, "tl.minimum(S, i_t * BT + S - T + 1) // BS * BS")),
                 _but((END, "tl.minimum(S, i_t * BT + S - T + 1)")),
             ),
+        ),
+        Mistake(
+            key="hidden blocks visited",
+            diagnosis="The values are right, at twice the work: for each "
+            "block of queries the loop can end at the last key that its last "
+            "query sees, (i_t + 1) * BT + S - T, or at S if that is less.",
+            wrong=_but((END, "S")),
         ),
         Mistake(
             key="no mask of rows",
@@ -336,8 +383,9 @@ EXERCISE = Exercise(
         ),
     ),
     hints=(
-        "Start from full_kernel. Which three lines have to change, and which "
-        "is new?",
+        "Start from walk and full_kernel. Each pointer moves on by i_n "
+        "times its stride between heads. Then: where does the loop end, which "
+        "scores are hidden, what is stored besides?",
         "The loop ends at tl.minimum(S, (i_t + 1) * BT + S - T). Inside, a "
         "score stays where o_s[None, :] <= o_t[:, None] + S - T; keys beyond "
         "S are hidden by that, but their loads still need o_s < S.",
