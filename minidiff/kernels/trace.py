@@ -265,7 +265,10 @@ def show_touches(
     from minidiff.plots import COLOURS
 
     every = sorted({t.program for t in log.touches})
-    axes_used = max(sum(max(p[i] for p in every) > 0 for i in range(3)), 1)
+    # As many axes of the grid as it takes to tell the programs apart.
+    axes_used = max(
+        i + 1 for i in range(3) if i == 0 or any(p[i] for p in every)
+    )
     maps = [np.atleast_2d(log.programs(name)) for name in names]
     maps = [m.reshape(-1, m.shape[-1]) for m in maps]
     widths, rows = [m.shape[1] for m in maps], max(len(m) for m in maps)
