@@ -1,0 +1,802 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 10. Flash attention forward
+#
+# By the end of this chapter you will have shown that attention needs no map:
+# a kernel of yours, which forgets every block of scores after use, agrees with
+# the formula, and needs memory for its results alone.
+#
+# {card}
+#
+# ## Goals
+#
+# After this chapter you can
+#
+# - merge two parts of a softmax by hand, and say what each part keeps;
+# - write a running softmax for numbers, for rows and for tiles;
+# - say where base 2 is used, and find the place where base e got in;
+# - tell which blocks of a causal map are whole, masked and skipped;
+# - count what the kernel keeps and what it reads.
+#
+# ## Prerequisites
+#
+# | you need | for | where |
+# |---|---|---|
+# | softmax, its maximum subtracted; the causal mask | all of it | chapter 1 |
+# | programs, blocks, pointers, masks, `tl.dot` | the kernels | chapter 9 |
+# | bytes alive, bytes moved, `Meter` | the memory | chapter 6 |
+#
+# If you did problem set 1, you know the idea; here it goes into a kernel.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidiff.kernels import DEVICE, INTERPRETED, flash  # before triton
+import triton
+import triton.language as tl
+
+# %%
+from minidiff import check, plots
+from minidiff.bench.meter import Meter
+from minidiff.check import hint, solution  # noqa: F401
+from minidiff.check.ex10 import causal
+from minidiff.kernels.memory import fenced, outside_touched, poisoned
+from minidiff.kernels.trace import record, show_touches
+from minidiff.reference import attention_map
+
+plots.use_style()
+
+# %% [markdown]
+# ## A cold open: a wrong function, tested
+#
+# Here is attention that takes the keys 16 at a time. It keeps the largest
+# score of each row so far, a sum of weights, and a sum of weights times
+# values. One line is missing. The test draws queries as small as a new layer
+# makes them, and allows an error of one hundredth, as tests of 16-bit kernels
+# often do.
+
+
+# %%
+def blockwise(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    top = np.full((len(q), 1), -np.inf)
+    total = out = 0.0
+    for s in range(0, len(k), 16):
+        scores = q @ k[s : s + 16].T / np.sqrt(q.shape[1])
+        top = np.maximum(top, scores.max(1, keepdims=True))
+        weights = np.exp(scores - top)
+        total = total + weights.sum(1, keepdims=True)
+        out = out + weights @ v[s : s + 16]
+    return out / total
+
+
+# %%
+q, k, v = np.random.default_rng(0).normal(size=(3, 64, 16))
+errors = {}
+for size in (0.02, 3):
+    right = attention_map(size * q, k, causal=False) @ v
+    errors[size] = np.abs(blockwise(size * q, k, v) - right).max()
+    print(f"queries of size {size}: largest error {errors[size]:.3f}")
+assert errors[0.02] < 0.01 < 1 < errors[3]
+
+# %% [markdown]
+# The test passes. With queries of size 3 the same function is off by more
+# than a value's own size, which is 1. No NaN, no infinity: nothing to notice.
+# The line that is missing is what this chapter is about. If you see it already,
+# say what it must do to `total` and to `out`.
+#
+# ## Two numbers
+#
+# A row of attention is a weighted mean. What keeps us from taking its keys a
+# few at a time is the softmax: it divides by a sum over *all* keys, and it
+# subtracts the largest score of *all* keys, so that nothing overflows.
+#
+# We write weights as powers of 2, not of $e$: $e^x = 2^{\,x \log_2 e}$, so a
+# score in base 2 is the usual score times $\log_2 e$. Call it $y$.
+#
+# Two keys. Scores 1 and 3, values 10 and 20. The weights are $2^1 = 2$ and
+# $2^3 = 8$, and the output is $(2 \cdot 10 + 8 \cdot 20) / 10 = 18$. Now each
+# key alone. Of any part of a row we keep three things: its largest score $m$;
+# the sum $z$ of its weights relative to that, $2^{\,y - m}$; and the sum $u$ of
+# those weights times values. For one key that is $(y, 1, v)$: here
+# $(1, 1, 10)$ and $(3, 1, 20)$.
+#
+# Make one part of two. The larger $m$ is 3. The first key's weight was
+# relative to 1; relative to 3 it is $2^{1 - 3}$, a quarter. So
+# $z = \frac14 + 1 = \frac54$, and $u = \frac{10}{4} + 20 = \frac{45}{2}$. Divide:
+# 18. In general:
+#
+# $$
+# m = \max(m_1, m_2), \quad
+# z = 2^{\,m_1 - m}\, z_1 + 2^{\,m_2 - m}\, z_2, \quad
+# u = 2^{\,m_1 - m}\, u_1 + 2^{\,m_2 - m}\, u_2
+# \tag{10.1}
+# $$
+#
+# No factor is ever above 1, so nothing overflows. A third key, score 2, value
+# 0. Work out $z$ and the output before you run this.
+
+
+# %%
+Part = tuple[float, float, float]
+
+
+def merge(a: Part, b: Part) -> Part:
+    top = max(a[0], b[0])
+    f, g = 2.0 ** (a[0] - top), 2.0 ** (b[0] - top)
+    return top, f * a[1] + g * b[1], f * a[2] + g * b[2]
+
+
+two = merge((1, 1, 10), (3, 1, 20))
+three = merge(two, (2, 1, 0))
+for m, z, u in (two, three):
+    print(f"m {m}, z {z}, u {u}, output {u / z:.4f}")
+assert two == (3, 5 / 4, 45 / 2) and three[2] / three[1] == 180 / 14
+
+# %% [markdown]
+# $z = \frac54 + \frac12$. As the weights are 2, 8 and 4, their sum is 14, and
+# it is still there: $m$ and $z$ say it together, however they are split. Its
+# logarithm is called the *log-sum*,
+#
+# $$
+# \ell = m + \log_2 z = \log_2 \sum_s 2^{\,y_s}
+# \tag{10.2}
+# $$
+#
+# Whoever has $\ell$ gets the finished weight of a key from its score alone, as
+# $2^{\,y - \ell}$. The backward pass lives on that (chapter 12), so our kernel
+# will write it.
+#
+# ## A row
+#
+# A row arrives in blocks of keys. A block is a part too, but need not be made
+# into one first: take the new maximum of all, and its weights relative to that.
+# Only the *old* sums then need a factor:
+#
+# $$
+# m' = \max(m, \max_s y_s), \quad
+# z' = 2^{\,m - m'} z + \sum_s 2^{\,y_s - m'}, \quad
+# u' = 2^{\,m - m'} u + \sum_s 2^{\,y_s - m'}\, v_s
+# \tag{10.3}
+# $$
+#
+# That is the line that was missing: where the maximum grows, the old sums
+# shrink. Begin with $m = -\infty$ and zeros; the first factor is then
+# $2^{-\infty} = 0$.
+#
+# ### Exercise 10.1: a row longer than a block
+#
+# *Medium, 10 minutes.* Chapter 9's softmax held a whole row at once. For the
+# log-sum two numbers are enough. Which `other` adds nothing to a sum of powers
+# of 2?
+
+
+# %% tags=["stub:10.1"]
+@triton.jit
+def log_sum_kernel(p_x, p_out, stride, S, BS: tl.constexpr):
+    """Write log2 of the sum of 2 ** x over each row of x (T, S) to out (T,).
+
+    Program i takes row i. Rows begin `stride` apart, and the S numbers of a
+    row lie side by side; take BS of them at a time. They may be thousands.
+    """
+    # your code
+
+
+# %% tags=["check:10.1"]
+passed = check.ex10_1(log_sum_kernel)
+
+# %% [markdown]
+# **What 10.1 proves, and what not.** Values, for rows that end inside a block,
+# and near 3000, where $2^y$ itself is far beyond float32. Not that a loop in
+# one program is a good way to sum: other rows keep the GPU busy meanwhile, if
+# there are enough of them.
+#
+# ## Base 2, base e
+#
+# Why base 2? A GPU has an instruction for $2^x$ and none for $e^x$. Compiled,
+# `tl.exp2` becomes that instruction; `tl.exp` a multiplication by
+# $\log_2 e$ and then that instruction [test], for each of $T S$ scores. But
+# scores are multiplied anyway, by $1 / \sqrt D$. So fold both into one number,
+#
+# $$
+# c = \frac{\log_2 e}{\sqrt D}, \qquad y = c\; q \cdot k
+# \tag{10.4}
+# $$
+#
+# and base $e$ costs nothing. The output is the same number. The log-sum is
+# not: ours is in base 2, PyTorch's in base $e$, larger by the factor
+# $\log_2 e$. Who mixes the two gets no error. Predict for each line below
+# whether the weights still sum to 1.
+
+# %%
+x = np.array([0.5, 2.0, 1.0, 0.0])  # scores as in chapter 1
+y = x * np.log2(np.e)
+natural, ours = np.log(np.exp(x).sum()), np.log2(np.exp2(y).sum())
+ways = {
+    "base e":                  np.exp(x - natural),
+    "base 2":                  np.exp2(y - ours),
+    "e ** y, y in base 2":     np.exp(y) / np.exp(y).sum(),
+    "2 ** (y - log-sum in e)": np.exp2(y - natural),
+}  # fmt: skip
+for name, weights in ways.items():
+    print(f"{name:24s}{weights.round(3)} sum {weights.sum():.3f}")
+assert np.allclose(ways["base e"], ways["base 2"])
+
+# %% [markdown]
+# The third line is the dangerous one: proper weights that sum to 1, only
+# sharper, as if $1/\sqrt D$ had been forgotten in part. The fourth is what a
+# backward pass would do with the wrong log-sum.
+#
+# ## Tiles
+#
+# Queries do not disturb each other. So take $B_T$ of them at once, each with
+# its own $m$, $z$ and $u$. A block of $B_S$ keys, once fetched, then serves all
+# of them, and the scores of the two blocks are a *tile* of the map, $B_T$ by
+# $B_S$. Equation 10.3 with a row axis in front, and chapter 1's mask:
+
+
+# %%
+def numpy_step(acc, top, total, scores, v):
+    """Equation 10.3 for tiles: scores (BT, BS), values v (BS, Dv)."""
+    new = np.maximum(top, scores.max(1))
+    shrink, weights = np.exp2(top - new), np.exp2(scores - new[:, None])
+    acc = acc * shrink[:, None] + weights @ v
+    return acc, new, total * shrink + weights.sum(1)
+
+
+# %%
+def numpy_flash(q, k, v, BT=16, BS=16, step=numpy_step):
+    """Causal attention (T, Dv) and its log-sums (T,), no map held."""
+    (T, D), S = q.shape, len(k)
+    out, lse = np.zeros((T, v.shape[1])), np.zeros(T)
+    for t in range(0, T, BT):
+        rows = np.arange(t, min(t + BT, T))
+        held = 0.0, np.full(len(rows), -np.inf), np.zeros(len(rows))
+        for s in range(0, S, BS):
+            keys = np.arange(s, min(s + BS, S))
+            scores = np.log2(np.e) / np.sqrt(D) * q[rows] @ k[keys].T
+            hidden = keys > rows[:, None] + S - T
+            held = step(*held, np.where(hidden, -np.inf, scores), v[keys])
+        acc, top, total = held
+        out[rows], lse[rows] = acc / total[:, None], top + np.log2(total)
+    return out, lse
+
+
+# %% [markdown]
+# Can a tile hide everything from a row, and $-\infty - (-\infty)$ give NaN?
+# Not here: with $T \le S$ every query sees key 0, so $m$ is a number after the
+# first block. Is the result an approximation?
+
+# %%
+rng = np.random.default_rng(1)
+for T, S, BT, BS in ((1, 1, 16, 16), (17, 50, 8, 16), (33, 33, 16, 4)):
+    q, k, v = (rng.normal(size=(n, 16)) for n in (T, S, S))
+    out, lse = numpy_flash(q, k, v, BT, BS)
+    A = attention_map(q, k)
+    y = np.log2(np.e) / 4 * q @ k.T  # D = 16
+    rebuilt = np.where(A > 0, np.exp2(y - lse[:, None]), 0)
+    assert max(np.abs(out - A @ v).max(), np.abs(rebuilt - A).max()) < 1e-12
+    print(f"T {T:2d}, S {S:2d}, tiles {BT:2d} x {BS:2d}: differ by < 1e-12")
+
+# %% [markdown]
+# It is exact, up to rounding, and the log-sums give back the whole map.
+#
+# ## The step as a kernel function
+#
+# A function marked `@triton.jit` may be called by kernels. It takes blocks and
+# returns blocks. One thing is new: values may be float16, and `tl.dot` wants
+# both its blocks in one type. Weights are at most 1, so they may be shortened,
+# `b.to(b_v.dtype)`; the sums stay in float32.
+#
+# ### Exercise 10.2: the softmax step
+#
+# *Medium, 12 minutes.* `tl.max(b, 1)` reduces along a row, `tl.maximum(a, b)`
+# compares two blocks, `b[:, None]` makes a column.
+
+
+# %% tags=["stub:10.2"]
+@triton.jit
+def step(b_acc, b_top, b_sum, b_s, b_v):
+    """Take one block of keys into a running softmax; return what it holds.
+
+    So far: b_top (BT,) the largest score of each row, b_sum (BT,) the sum of
+    2 ** (score - b_top), b_acc (BT, DV) the sum of 2 ** (score - b_top) times
+    value. b_s (BT, BS) are the block's scores, -inf where hidden; every row
+    has a score above -inf in its first block. b_v (BS, DV) are the values,
+    float32 or float16. Return b_acc, b_top, b_sum.
+    """
+    # your code
+
+
+# %% tags=["check:10.2"]
+check.ex10_2(step)
+
+# %% [markdown]
+# **What 10.2 proves, and what not.** Values, also for scores near 3000 and
+# float16. Not registers: `b_acc` holds $B_T$ times $D_v$ numbers through the
+# whole walk, and chapter 11 needs two of it. minidiff's step, with which we go
+# on:
+
+
+# %% tags=["same:minidiff.kernels.flash.softmax_step"]
+@triton.jit
+def softmax_step(b_acc, b_top, b_sum, b_s, b_v):
+    b_new = tl.maximum(b_top, tl.max(b_s, 1))
+    b_shrink = tl.exp2(b_top - b_new)
+    b_p = tl.exp2(b_s - b_new[:, None])
+    b_sum = b_sum * b_shrink + tl.sum(b_p, 1)
+    b_acc = b_acc * b_shrink[:, None]
+    b_acc = tl.dot(b_p.to(b_v.dtype), b_v, b_acc, input_precision="ieee")
+    return b_acc, b_new, b_sum
+
+
+# %% [markdown]
+# Around it, a kernel for one head that sees everything. A block of rows comes
+# as in chapter 9; `walk` is the loop over keys; program $i$ takes $B_T$ queries.
+
+
+# %%
+@triton.jit
+def rows(p_x, o_r, stride, n, W: tl.constexpr):
+    at = o_r[:, None] * stride + tl.arange(0, W)[None, :]
+    return tl.load(p_x + at, (o_r < n)[:, None], 0.0)
+
+
+# %%
+@triton.jit
+def walk(b_q, p_k, p_v, k_s, v_s, S, c, D: tl.constexpr, BS: tl.constexpr):
+    BT: tl.constexpr = b_q.shape[0]
+    b_acc = tl.zeros([BT, D], tl.float32)
+    b_top = tl.full([BT], float("-inf"), tl.float32)
+    b_sum = tl.zeros([BT], tl.float32)
+    for i_s in range(0, S, BS):
+        o_s = i_s + tl.arange(0, BS)
+        b_k, b_v = rows(p_k, o_s, k_s, S, D), rows(p_v, o_s, v_s, S, D)
+        b_s = tl.dot(b_q, b_k.T, input_precision="ieee") * c
+        b_s = tl.where((o_s < S)[None, :], b_s, float("-inf"))
+        b_acc, b_top, b_sum = softmax_step(b_acc, b_top, b_sum, b_s, b_v)
+    return b_acc / b_sum[:, None]
+
+
+# %%
+@triton.jit
+def full_kernel(
+    p_q, p_k, p_v, p_out, q_t, k_s, v_s, out_t, T, S, c,
+    D: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
+):  # fmt: skip
+    o_t = tl.program_id(0) * BT + tl.arange(0, BT)
+    b_q = rows(p_q, o_t, q_t, T, D)
+    b_out = walk(b_q, p_k, p_v, k_s, v_s, S, c, D, BS)
+    at = o_t[:, None] * out_t + tl.arange(0, D)[None, :]
+    tl.store(p_out + at, b_out, (o_t < T)[:, None])
+
+
+# %% [markdown]
+# Keys beyond the last one are read as zeros. A score of zero is no small
+# score, so they are hidden by $-\infty$. Why must their values be zeros as
+# well, if their weight is 0 anyway? Because 0 times NaN is NaN. Between
+# fences, at lengths that fit no block:
+
+# %%
+torch.manual_seed(0)
+q, k, v = (fenced(torch.randn(n, 16, device=DEVICE)) for n in (33, 50, 50))
+out = poisoned(33, 16)
+full_kernel[(triton.cdiv(33, 16),)](
+    q, k, v, out, *(x.stride(0) for x in (q, k, v, out)), 33, 50,
+    flash.LOG2_E / 4, D=16, BT=16, BS=16,
+)  # fmt: skip
+Q, K, V = (x.cpu().double().numpy() for x in (q, k, v))
+right = attention_map(Q, K, causal=False) @ V
+assert np.abs(out.cpu().numpy() - right).max() < 1e-5
+assert outside_touched(out) == 0
+print("full attention, float32: differs by < 1e-5")
+
+# %% [markdown]
+# ## The diagonal
+#
+# Now causal: query $t$ sees keys 0 to $t + S - T$. A tile can be *whole*, seen
+# by all its queries; *skipped*, seen by none; or *masked*, cut by the diagonal
+# or by the end of the keys. By hand, $T = 4$, $S = 6$, tiles of 2 by 2. Query 0
+# sees 3 keys, query 1 sees 4. So for the first block of queries keys 0 and 1
+# are whole, 2 and 3 need a mask, 4 and 5 are skipped. The second block sees 5
+# and 6: two whole, one masked.
+#
+# ### Exercise 10.3: whole, masked, skipped
+#
+# *Medium, 8 minutes.* Python, no kernel. Two queries of a block decide; which?
+
+
+# %% tags=["stub:10.3"]
+def blocks_seen(
+    i_t: int, T: int, S: int, BT: int, BS: int
+) -> tuple[int, int, int]:
+    """Return how many blocks of keys are whole, masked and skipped.
+
+    For block i_t of BT queries: the first is i_t * BT. Query t sees keys 0 to
+    t + S - T, T <= S; the last blocks may be cut short by T and S. Whole: all
+    BS keys exist and every query of the block sees them. Skipped: none sees
+    any. Masked: the rest.
+    """
+    # your code
+
+
+# %% tags=["check:10.3"]
+passed = check.ex10_3(blocks_seen)
+my_blocks = blocks_seen if passed else flash.blocks_seen
+
+# %% mystnb={"image": {"alt": "A map of 40 queries by 72 keys cut into tiles of 16 by 16, the last row and column cut short. A staircase falls from key 33 at the top to key 72 at the bottom. Tiles left of it are called whole and are blue, those it crosses masked and orange, those right of it skipped and white. The short last column is masked where it is reached."}}
+T, S, B = 40, 72, 16
+figure, axis = plt.subplots(figsize=(6.4, 3.4))
+fill = {"whole": "#b3d4e8", "masked": "#f4c9a6", "skipped": "white"}
+for i in range(3):
+    counts = zip(fill, my_blocks(i, T, S, B, B), strict=True)
+    names = [name for name, n in counts for _ in range(n)]
+    for j, name in enumerate(names):
+        size = min(B, S - j * B), min(B, T - i * B)
+        at = j * B, i * B
+        axis.add_patch(plt.Rectangle(at, *size, fc=fill[name], ec="0.4"))
+        axis.text(at[0] + 0.5, at[1] + 0.9 * size[1], name, fontsize=9)
+axis.step(S - T + np.arange(T + 1), np.arange(T + 1), "k-")
+axis.set(xlim=(0, S), ylim=(T, 0), xlabel="key", ylabel="query")
+axis.grid(False)
+plt.show()
+
+# %% [markdown]
+# The first query of a block sees the fewest keys and decides what is whole; the
+# last sees the most and decides what is skipped:
+#
+# $$
+# \text{whole} = \left\lfloor \frac{\min(S,\; i B_T + S - T + 1)}{B_S}
+# \right\rfloor, \qquad
+# \text{visited} = \left\lceil \frac{\min(S,\; (i + 1) B_T + S - T)}{B_S}
+# \right\rceil
+# \tag{10.5}
+# $$
+#
+# For a long sequence, what share of the tiles needs a mask? Guess.
+
+# %%
+T, BT, BS = 16384, 64, 32
+tiles = np.sum([my_blocks(i, T, T, BT, BS) for i in range(T // BT)], 0)
+for name, share in zip(fill, tiles / tiles.sum(), strict=True):
+    print(f"{name:8s}{share:6.1%}")
+assert tiles[1] / tiles.sum() < 0.01 and tiles[2] / tiles.sum() > 0.49
+
+# %% [markdown]
+# Half of the work falls away, and fewer than one tile in a hundred needs a
+# mask.
+#
+# ### Exercise 10.4: flash attention, causal
+#
+# *Hard, 20 minutes.* The whole kernel, for any number of heads, with the
+# log-sum. You may call `softmax_step` and `rows`.
+
+
+# %% tags=["stub:10.4"]
+@triton.jit
+def causal_kernel(
+    p_q, p_k, p_v, p_out, p_lse,
+    q_n, q_t, k_n, k_s, v_n, v_s, out_n, out_t, lse_n,
+    T, S, c,
+    D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
+):  # fmt: skip
+    """out = softmax(q k') v and its log-sum; query t sees keys to t + S - T.
+
+    For N heads, T <= S: q (N, T, D), k (N, S, D), v (N, S, DV), out
+    (N, T, DV), lse (N, T). q_n and q_t are the strides of q between heads and
+    between rows, and so on; the numbers of a row lie side by side. Program
+    (n, i) takes BT queries of head n, from i * BT on, and visits no block of
+    keys that none of them sees. Scores in base 2 are c times q k'.
+    """
+    # your code
+
+
+# %% tags=["check:10.4"]
+passed = check.ex10_4(causal_kernel)
+my_kernel = causal_kernel if passed else causal.causal_kernel
+
+# %% [markdown]
+# **What 10.4 proves, and what not.** Values, at lengths that fit no block,
+# different strides for each tensor, tiles that are not square, scores so large
+# that one key takes all; nothing outside is touched, no hidden block read. Not
+# that it compiles. The interpreter let a first version of minidiff's kernel
+# pass all its tests; the compiler refused it [test]:
+#
+# ```text
+# Loop-carried variable at has initial type <['64', '16'], int32>
+# but is re-assigned to <['32', '16'], int32> in loop!
+# ```
+#
+# It used one name, `at`, for addresses of $B_T$ rows before the loop and of
+# $B_S$ rows inside. In Python a name may change its shape; in a compiled loop
+# it has one. Hence `at_q`, `at_k`, `at_v` below.
+#
+# ## The whole kernel
+#
+# As minidiff has it. Three things to look for: `CAUSAL` is fixed at compile
+# time, so one text makes two kernels; a mask is computed only where a block is
+# not whole; offsets between heads are 64 bits long, since tensors of more than
+# $2^{31}$ numbers exist.
+
+
+# %% tags=["same:minidiff.kernels.flash.flash_kernel"]
+@triton.jit
+def flash_kernel(
+    p_q, p_k, p_v, p_out, p_lse,
+    q_n, q_t, k_n, k_s, v_n, v_s, out_n, out_t, lse_n,
+    T, S, c,
+    D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
+    CAUSAL: tl.constexpr,
+):  # fmt: skip
+    i_n = tl.program_id(0).to(tl.int64)  # tensors may exceed 2**31 numbers
+    i_t = tl.program_id(1)
+    o_t = i_t * BT + tl.arange(0, BT)
+    o_d = tl.arange(0, D)
+    o_v = tl.arange(0, DV)
+    m_t = o_t < T
+    at_q = i_n * q_n + o_t[:, None] * q_t + o_d[None, :]
+    b_q = tl.load(p_q + at_q, m_t[:, None], 0.0)
+    b_acc = tl.zeros([BT, DV], tl.float32)
+    b_top = tl.full([BT], float("-inf"), tl.float32)
+    b_sum = tl.zeros([BT], tl.float32)
+
+    shift = S - T
+    whole = S  # keys before this one are seen by every query of the block
+    end = S  # from this one on no query sees any
+    if CAUSAL:
+        whole = tl.minimum(S, i_t * BT + shift + 1)
+        end = tl.minimum(S, (i_t + 1) * BT + shift)
+    for i_s in range(0, end, BS):
+        o_s = i_s + tl.arange(0, BS)
+        m_s = o_s < S
+        at_k = i_n * k_n + o_s[:, None] * k_s + o_d[None, :]
+        b_k = tl.load(p_k + at_k, m_s[:, None], 0.0)
+        at_v = i_n * v_n + o_s[:, None] * v_s + o_v[None, :]
+        b_v = tl.load(p_v + at_v, m_s[:, None], 0.0)
+        b_s = tl.dot(b_q, b_k.T, input_precision="ieee") * c
+        if i_s + BS > whole:
+            m_seen = m_s[None, :]
+            if CAUSAL:
+                m_seen = m_seen & (o_t[:, None] + shift >= o_s[None, :])
+            b_s = tl.where(m_seen, b_s, float("-inf"))
+        b_acc, b_top, b_sum = softmax_step(b_acc, b_top, b_sum, b_s, b_v)
+
+    at_out = i_n * out_n + o_t[:, None] * out_t + o_v[None, :]
+    tl.store(p_out + at_out, b_acc / b_sum[:, None], m_t[:, None])
+    tl.store(p_lse + i_n * lse_n + o_t, b_top + tl.log2(b_sum), m_t)
+
+
+# %% [markdown]
+# The shipped kernels in `minidiff.ops.triton` do the same and are faster:
+# instead of `if` there are two loops, one without a mask; the product with $c$
+# is moved into the exponent; on new GPUs a copy engine fetches the blocks; the
+# longest rows start first. Chapters 11 and 12 look at them.
+#
+# ## Memory, counted
+#
+# What is alive: out and log-sum, nothing else that grows. In bytes, for $N$
+# heads in float32, $N\,T\,(4 D_v + 4)$. The map way holds scores, hidden scores
+# and weights:
+
+
+# %%
+def with_maps(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    T, D = q.shape[1:]
+    hidden = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
+    scores = (q @ k.mT / D**0.5).masked_fill(hidden, -torch.inf)
+    return scores.softmax(-1) @ v
+
+
+for T in (128, 256, 512):
+    q, k = torch.randn(2, 2, T, 16, device=DEVICE)
+    v = torch.randn(2, T, 32, device=DEVICE)
+    with Meter() as maps:
+        with_maps(q, k, v)
+    with Meter() as ours:
+        flash.flash(q, k, v, BS=64)
+    kib, foretold = (maps.peak / 1024, ours.peak / 1024), 2 * T * (4 * 32 + 4)
+    print(f"T {T}: with maps {kib[0]:5.0f} KiB, flash {kib[1]:4.0f} KiB")
+    assert ours.peak == foretold
+
+# %% [markdown]
+# Twice the length: four times the memory with maps, twice without. `Meter`
+# cannot look into a kernel; but what a kernel holds inside, it holds in
+# registers, and that is a tile.
+#
+# What is moved: each query once, but keys and values once *for each block of
+# queries that sees them*. With $S = T$ and $n = T / B_T$ blocks, the first block
+# reads one $n$-th of the keys, the last all of them. So keys and values are
+# read
+#
+# $$
+# \frac{1}{n} (1 + 2 + \dots + n) = \frac{n + 1}{2} \text{ times}
+# \tag{10.6}
+# $$
+#
+# Foretold, then counted from your kernel's own touches:
+
+
+# %%
+def run(kernel, q: Tensor, k: Tensor, v: Tensor, BT: int, BS: int):
+    (N, T, D), (S, DV) = q.shape, v.shape[1:]
+    out, lse = poisoned(N, T, DV, dtype=q.dtype), poisoned(N, T)
+    strides = [n for x in (q, k, v, out) for n in x.stride()[:2]]
+    kernel[(N, triton.cdiv(T, BT))](
+        q, k, v, out, lse, *strides, lse.stride(0), T, S,
+        flash.LOG2_E / D**0.5, D=D, DV=DV, BT=BT, BS=BS,
+    )  # fmt: skip
+    assert outside_touched(out) == outside_touched(lse) == 0
+    return out, lse
+
+
+# %%
+q, k, v = torch.randn(3, 1, 128, 16, device=DEVICE)
+for BT in (16, 32, 64):
+    foretold = (128 // BT + 1) / 2
+    if INTERPRETED:
+        with record() as log:
+            run(my_kernel, q, k, v, BT, 16)
+        counted = log.count("p_k") / k.numel()
+        print(f"BT {BT}: foretold {foretold} times, counted {counted}")
+        assert counted == foretold == log.count("p_v") / v.numel()
+
+# %% [markdown]
+# Chapter 9's rule again: larger blocks, less traffic, as far as the registers
+# reach. In the picture, tiles of 8 by 8 and 24 queries. Which rows of `p_k`
+# are read by three programs?
+
+# %% mystnb={"image": {"alt": "Three grids of squares, 24 rows of 8. In p_q and p_out rows 0 to 7 bear program 0,0, rows 8 to 15 program 0,1, rows 16 to 23 program 0,2. In p_k the first eight rows bear times 3, the next eight times 2, the last eight program 0,2 alone."}}
+if INTERPRETED:
+    with record() as log:
+        run(my_kernel, *torch.randn(3, 1, 24, 8), 8, 8)
+    show_touches(log, "p_q", "p_k", "p_out")
+    plt.show()
+    assert log.races() == [] and log.count("p_k") == 8 * (8 + 16 + 24)
+
+# %% [markdown]
+# The counts say how often a program asked. Whether a block came from main
+# memory or from a cache that another program had just filled, they do not say;
+# only a GPU does (chapter 13).
+#
+# ## The control that fails
+#
+# Remove the trick, in two ways: keep the old sums as they are when the maximum
+# grows; or subtract no maximum at all. Weights are kept in float16 or float32,
+# as a kernel has them for its second product. What will each do as scores
+# grow? Sketch four curves.
+
+
+# %%
+def broken(kind, rescale=True, subtract=True):
+    """The step with weights of one type, and perhaps something left out."""
+
+    def step(acc, top, total, scores, v):
+        new = np.maximum(top, scores.max(1)) if subtract else 0 * total
+        shrink = np.exp2(top - new) if rescale else np.ones(len(top))
+        weights = np.exp2((scores - new[:, None]).astype(kind)).astype(float)
+        acc = acc * shrink[:, None] + weights @ v
+        return acc, new, total * shrink + weights.sum(1)
+
+    return step
+
+
+# %%
+steps = {
+    "right, float16": broken(np.float16),
+    "not rescaled, float16": broken(np.float16, rescale=False),
+    "not subtracted, float16": broken(np.float16, subtract=False),
+    "not subtracted, float32": broken(np.float32, subtract=False),
+}
+q, k, v = np.random.default_rng(2).normal(size=(3, 64, 16))
+largest = np.log2(np.e) / 4 * np.tril(q @ k.T).max()  # score in base 2
+sizes, errors = np.geomspace(0.1, 300, 36), {name: [] for name in steps}
+with np.errstate(over="ignore", invalid="ignore"):
+    for scaled in (size / largest * q for size in sizes):
+        right = attention_map(scaled, k) @ v
+        for name, step in steps.items():
+            out, _ = numpy_flash(scaled, k, v, step=step)
+            errors[name].append(np.abs(out - right).max())
+
+# %% mystnb={"image": {"alt": "Largest error against the largest score in base 2, both axes logarithmic. Right, in float16, stays below a hundredth throughout. Not rescaled starts near a hundredth and rises above 1. Not subtracted in float16 follows the right curve and ends in a cross just before 16; in float32 it runs far below and ends in a cross just before 128."}}
+ends = {}
+for name, found in errors.items():
+    (line,) = plt.loglog(sizes, found, label=name)
+    last = np.isfinite(found).sum() - 1
+    ends[name] = sizes[last]
+    if last < len(sizes) - 1:  # NaN from here on
+        plt.plot(sizes[last], found[last], "x", color=line.get_color(), ms=9)
+plt.gca().set(xlabel="largest score, base 2", ylabel="largest error")
+plt.ylim(1e-8, 1e4)
+plt.legend(fontsize=8, ncol=2)
+plt.show()
+
+# %%
+for kind in (np.float16, np.float32):
+    most, end = np.finfo(kind).max, ends[f"not subtracted, {kind.__name__}"]
+    print(f"{kind.__name__} ends at 2 ** {np.log2(most):.0f}, which is "
+          f"e ** {np.log(most):.1f}; last score without NaN: {end:.0f}")  # fmt: skip
+    assert np.log2(most) / 1.3 < end < np.log2(most)
+assert max(errors["right, float16"]) < 0.01
+assert max(errors["not rescaled, float16"]) > 1
+
+# %% [markdown]
+# Not rescaled: wrong everywhere, never absurd, and least wrong where tests look
+# first. That was the function of the cold open. Not subtracted: as good as the
+# right one until a score reaches 16 in float16 or 128 in float32, and NaN from
+# there on. In base $e$ these are 11.1 and 88.7. So the maximum is not subtracted
+# for beauty, and it is subtracted twice: for the exponential, and so that
+# weights fit into the short type of the second product.
+#
+# ## Check of this chapter
+#
+# Your kernel, or minidiff's where yours is not done, between fences: against the
+# map in NumPy's float64, against minidiff's flash, and, with as many queries as
+# keys, against PyTorch's own.
+
+# %%
+torch.manual_seed(0)
+for T, S in ((1, 40), (17, 50), (50, 50)):
+    for dtype, bound in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
+        q, k, v = (torch.randn(2, n, 16, device=DEVICE) for n in (T, S, S))
+        q, k, v = (fenced(x.to(dtype)) for x in (q, k, v))
+        out, lse = run(my_kernel, q, k, v, 16, 32)
+        Q, K, V = (x.cpu().double().numpy() for x in (q, k, v))
+        right = attention_map(Q, K) @ V
+        assert np.abs(out.cpu().double().numpy() - right).max() < bound
+        for mine, theirs in zip((out, lse), flash.flash(q, k, v), strict=True):
+            assert (mine - theirs).abs().max() < bound
+        name = str(dtype).removeprefix("torch.")
+        print(f"T {T:2d}, S {S}, {name}: map, minidiff within {bound}")
+
+# %%
+q, k, v = torch.randn(3, 2, 50, 16, device=DEVICE)
+theirs = torch.nn.functional.scaled_dot_product_attention(
+    q, k, v, is_causal=True
+)
+assert (run(my_kernel, q, k, v, 16, 16)[0] - theirs).abs().max() < 1e-5
+print("this chapter -> PyTorch's attention differ by < 1e-5")
+
+# %% [markdown]
+# ## Common mistakes
+#
+# - **The maximum moves, the sums do not.** Tame tests pass.
+# - **The sum shrinks, the accumulator does not.** Both hold the same weights.
+# - **`exp` among `exp2`.** The weights still sum to 1.
+# - **The diagonal one off, or aligned to the start.** Test with more keys than
+#   queries, and with one query.
+# - **Trusting a weight of 0.** Times NaN it is NaN: values beyond the end are
+#   loaded as zeros.
+# - **Dividing in each step.** Once, after the last key.
+#
+# ## Summary
+#
+# - Any part of a row is told by three things: its largest score, its sum of
+#   weights, its sum of weights times values. Parts merge exactly.
+# - Tiles: $B_T$ queries share each block of keys; nothing of size $T S$ exists.
+# - Scores in base 2 cost nothing, as $\log_2 e$ hides in the scale. The log-sum
+#   is then in base 2 too.
+# - On the causal map half of the tiles are skipped, and few of the rest need a
+#   mask.
+# - Alive: what is returned. Moved: keys and values $(n + 1) / 2$ times.
+#
+# Chapter 11 lets two of these walk side by side.
+#
+# ## Further reading
+#
+# - Milakov and Gimelshein, *Online normalizer calculation for softmax*, arXiv
+#   1805.02867: the running sum, before attention used it.
+# - Rabe and Staats, *Self-attention Does Not Need $O(n^2)$ Memory*, arXiv
+#   2112.05682: the same thought without a kernel.
+# - Dao and others, *FlashAttention*, arXiv 2205.14135: tiles, and the count of
+#   what is moved.
+# - Dao, *FlashAttention-2*, arXiv 2307.08691: why to divide at the end, and one
+#   program for each block of queries.
