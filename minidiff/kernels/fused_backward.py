@@ -1,8 +1,8 @@
 """The course's fused backward pass: three kernels, no map in memory.
 
-    prepare_kernel   dO from dy, through the norm; D1 and D2, one a row each
-    keys_kernel      dK1, dK2 and dV of BS keys: a walk over the queries
-    queries_kernel   dQ1 and dQ2 of BT queries: a walk over the keys
+    prepare_kernel   do from dy, through the norm; D1 and D2, one a row each
+    keys_kernel      dk1, dk2 and dv of BS keys: a walk over the queries
+    queries_kernel   dq1 and dq2 of BT queries: a walk over the keys
 
 Chapter 12 builds them. Arrays have N = B * H heads on one axis, and G query
 heads read one head of keys. Strides end in what they step along: q_n to the
@@ -50,32 +50,32 @@ def store_rows(p, b, o_t, stride, T, W: tl.constexpr):
 @triton.jit
 def prepare_kernel(
     p_dy, p_o, p_o2, p_lam, p_do, p_delta,
-    dy_n, dy_t, o_n, o_t, delta_n, delta_j, T, norm_scale, eps,
+    dy_n, dy_t, out_n, out_t, delta_n, delta_j, T, norm_scale, eps,
     DV: tl.constexpr, BT: tl.constexpr, NORM: tl.constexpr,
 ):  # fmt: skip
-    """dO by eq. 4.8, or dy where there is no norm; D1 and D2 by eq. 12.2.
+    """do by eq. 4.8, or dy where there is no norm; D1 and D2 by eq. 12.2.
 
-    dy, o, o2 and do (N, T, DV), the last three with the strides of o; lam
-    (N,), contiguous; delta (N, 2, T) takes D1 and D2.
+    dy, o, o2 and do (N, T, DV), the last three with the strides out_n and
+    out_t; lam (N,), contiguous; delta (N, 2, T) takes D1 and D2.
     """
     n = tl.program_id(0).to(tl.int64)
-    o_r = tl.program_id(1) * BT + tl.arange(0, BT)
-    b_do = load_rows(p_dy + n * dy_n, o_r, dy_t, T, DV).to(tl.float32)
-    b_o = load_rows(p_o + n * o_n, o_r, o_t, T, DV).to(tl.float32)
-    b_o2 = load_rows(p_o2 + n * o_n, o_r, o_t, T, DV).to(tl.float32)
+    o_t = tl.program_id(1) * BT + tl.arange(0, BT)
+    b_do = load_rows(p_dy + n * dy_n, o_t, dy_t, T, DV).to(tl.float32)
+    b_o = load_rows(p_o + n * out_n, o_t, out_t, T, DV).to(tl.float32)
+    b_o2 = load_rows(p_o2 + n * out_n, o_t, out_t, T, DV).to(tl.float32)
     if NORM:
         b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)[:, None]
         b_g = norm_scale * b_do
         b_mean = tl.sum(b_g * b_o, 1)[:, None] / DV
         b_do = b_r * (b_g - b_o * b_r * b_r * b_mean)
     b_do = b_do.to(p_do.dtype.element_ty)
-    store_rows(p_do + n * o_n, b_do, o_r, o_t, T, DV)
+    store_rows(p_do + n * out_n, b_do, o_t, out_t, T, DV)
     b_do = b_do.to(tl.float32)  # what was stored, rounded, counts from here
     b_delta2 = tl.sum(b_do * b_o2, 1)
     b_delta1 = tl.sum(b_do * b_o, 1) + tl.load(p_lam + n) * b_delta2
-    p_row = p_delta + n * delta_n + o_r
-    tl.store(p_row, b_delta1, o_r < T)
-    tl.store(p_row + delta_j, b_delta2, o_r < T)
+    p_row = p_delta + n * delta_n + o_t
+    tl.store(p_row, b_delta1, o_t < T)
+    tl.store(p_row + delta_j, b_delta2, o_t < T)
 
 
 @triton.jit
@@ -107,10 +107,10 @@ def keys_kernel(
     D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
     CAUSAL: tl.constexpr,
 ):  # fmt: skip
-    """dK1, dK2 and dV of BS keys, from all queries that see them.
+    """dk1, dk2 and dv of BS keys, from all queries that see them.
 
     row_n and row_j are the strides of lse and of delta, both (N, 2, T). Rows
-    beyond T come as zeros: with dO = 0 and D1 = D2 = 0 they add nothing.
+    beyond T come as zeros: with do = 0 and D1 = D2 = 0 they add nothing.
     """
     m = tl.program_id(0).to(tl.int64)  # a head of keys
     i_s = tl.program_id(1) * BS
@@ -162,7 +162,7 @@ def queries_kernel(
     D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
     CAUSAL: tl.constexpr,
 ):  # fmt: skip
-    """dQ1 and dQ2 of BT queries, from all keys that they see."""
+    """dq1 and dq2 of BT queries, from all keys that they see."""
     n = tl.program_id(0).to(tl.int64)  # a head of queries
     i_t = tl.program_id(1) * BT
     o_t = i_t + tl.arange(0, BT)

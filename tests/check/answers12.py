@@ -9,7 +9,7 @@ import triton.language as tl  # isort: skip
 
 @triton.jit
 def by_pointers(
-    p_dy, p_o, p_o2, p_do, p_delta, dy_t, o_t, delta_j,
+    p_dy, p_o, p_o2, p_do, p_delta, dy_t, out_t, delta_j,
     T, lam, norm_scale, eps, DV: tl.constexpr, BT: tl.constexpr,
 ):  # fmt: skip
     """Project dy's part along o away, then scale; o1 is built first."""
@@ -18,8 +18,8 @@ def by_pointers(
     both = inside[:, None]
     cols = tl.arange(0, DV)
     at_dy = rows[:, None] * dy_t + cols
-    at_o = rows[:, None] * o_t + cols
-    at_do = rows[:, None] * o_t + cols
+    at_o = rows[:, None] * out_t + cols
+    at_do = rows[:, None] * out_t + cols
     dy = tl.load(p_dy + at_dy, mask=both, other=0).to(tl.float32)
     o = tl.load(p_o + at_o, mask=both, other=0).to(tl.float32)
     o2 = tl.load(p_o2 + at_o, mask=both, other=0).to(tl.float32)
@@ -100,9 +100,9 @@ def backwards(
 def table(kernels, needs=None, widths=None, forget=()):
     """List every product of every kernel, then add up their widths."""
     needs = needs or {
-        "dQ": "s1 s2 da dq1 dq2",
-        "dK": "s1 s2 da dk1 dk2",
-        "dV": "s1 s2 dv",
+        "dq": "s1 s2 da dq1 dq2",
+        "dk": "s1 s2 da dk1 dk2",
+        "dv": "s1 s2 dv",
     }
     products = []
     for number, kernel in enumerate(kernels):
@@ -117,9 +117,9 @@ def table(kernels, needs=None, widths=None, forget=()):
 
 def needing(**changes):
     needs = {
-        "dQ": "s1 s2 da dq1 dq2",
-        "dK": "s1 s2 da dk1 dk2",
-        "dV": "s1 s2 dv",
+        "dq": "s1 s2 da dq1 dq2",
+        "dk": "s1 s2 da dk1 dk2",
+        "dv": "s1 s2 dv",
     }
     return {n: changes.get(n, products) for n, products in needs.items()}
 
@@ -181,7 +181,7 @@ WRONG = {
         "identity for the row sum": pre(("o + lam * o2", "lam * o2")),
         "branches swapped": pre(("d1, d2 =", "d2, d1 =")),
         "sums before rounding": pre(("do = half.to(tl.float32)", "")),
-        "wrong stride": pre(("at_o = rows[:, None] * o_t",
+        "wrong stride": pre(("at_o = rows[:, None] * out_t",
                              "at_o = rows[:, None] * dy_t")),
         "D2 right behind D1": pre(("rows + delta_j", "rows + T")),
         "D1 unmasked": pre(("rows, d1, mask=inside", "rows, d1")),
@@ -266,8 +266,8 @@ WRONG = {
         "nothing again": lambda k: table(k, forget=("s1", "s2", "da")),
         "slopes in each branch": lambda k: table(k, widths={"da": 4}),
         "slopes D wide": lambda k: table(k, widths={"da": 1}),
-        "slopes for dV": lambda k: table(k, needing(dV="s1 s2 da dv")),
-        "dV in each branch": lambda k: table(k, widths={"dv": 4}),
+        "slopes for dv": lambda k: table(k, needing(dv="s1 s2 da dv")),
+        "dv in each branch": lambda k: table(k, widths={"dv": 4}),
         "one branch": without("dq2", "dk2"),
         "scores of one branch": without("s2"),
         "scores not computed again": without("s1", "s2"),

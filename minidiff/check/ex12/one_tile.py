@@ -218,7 +218,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="tile turned over",
-            diagnosis="dA has a row for each query, dO v'. You made v dO', a "
+            diagnosis="dA has a row for each query, do v'. You made v do', a "
             "row for each key.",
             wrong=_wrong(("tl.dot(b_do, b_v.T", "tl.dot(b_v, b_do.T")),
         ),
@@ -310,7 +310,7 @@ EXERCISE = Exercise(
         Mistake(
             key="c again",
             diagnosis="You multiply dS by c. The scale comes at the very "
-            "end, in dQ and dK, and without log2(e).",
+            "end, in dq and dk, and without log2(e).",
             wrong=_wrong(
                 ("b_ds1 = b_a1", "b_ds1 = c * b_a1"),
                 ("b_ds2 = lam", "b_ds2 = c * lam"),
@@ -320,7 +320,7 @@ EXERCISE = Exercise(
     hints=(
         "Three products, and then element by element: eq. 12.1 gives A1 and "
         "A2, eq. 4.7 the rest. What is one number a row needs [:, None].",
-        "A1 = exp2(q1 k1' c - lse1), where hidden 0; dA = dO v', once. A "
+        "A1 = exp2(q1 k1' c - lse1), where hidden 0; dA = do v', once. A "
         "hidden key's exp2 may be infinite, so take tl.where(m_seen, ..., "
         "0.0), no product.",
         'b_da = tl.dot(b_do, b_v.T, input_precision="ieee"); dS1 = A1 * '

@@ -24,32 +24,31 @@ EPS = 1e-2
 
 @triton.jit
 def prepare(
-    p_dy, p_o, p_o2, p_do, p_delta, dy_t, o_t, delta_j,
+    p_dy, p_o, p_o2, p_do, p_delta, dy_t, out_t, delta_j,
     T, lam, norm_scale, eps, DV: tl.constexpr, BT: tl.constexpr,
 ):  # fmt: skip
-    """Write dO by eq. 4.8, and D1 and D2 by eq. 12.2, for one head.
+    """Write do by eq. 4.8, and D1 and D2 by eq. 12.2, for one head.
 
     dy, o and o2 (T, DV); to write: do (T, DV) in its own dtype, and delta
-    (2, T), float32: D1, then D2. A row of dy is dy_t elements long, a row
-    of o, o2 and do o_t, one of delta delta_j. Program i takes BT rows, from
-    row i BT on. norm_scale is the c of eq. 4.8. load_rows and store_rows
-    move rows.
+    (2, T), float32: D1, then D2. Rows of dy are dy_t elements apart, rows
+    of o, of o2 and of do out_t, the two of delta delta_j. Program i takes
+    BT rows, from row i BT on. norm_scale is the factor of the norm.
     """
-    o_r = tl.program_id(0) * BT + tl.arange(0, BT)
-    b_dy = load_rows(p_dy, o_r, dy_t, T, DV).to(tl.float32)
-    b_o = load_rows(p_o, o_r, o_t, T, DV).to(tl.float32)
-    b_o2 = load_rows(p_o2, o_r, o_t, T, DV).to(tl.float32)
+    o_t = tl.program_id(0) * BT + tl.arange(0, BT)
+    b_dy = load_rows(p_dy, o_t, dy_t, T, DV).to(tl.float32)
+    b_o = load_rows(p_o, o_t, out_t, T, DV).to(tl.float32)
+    b_o2 = load_rows(p_o2, o_t, out_t, T, DV).to(tl.float32)
     b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)[:, None]
     b_g = norm_scale * b_dy
     b_mean = tl.sum(b_g * b_o, 1)[:, None] / DV
     b_do = b_r * (b_g - b_o * b_r * b_r * b_mean)
     b_do = b_do.to(p_do.dtype.element_ty)
-    store_rows(p_do, b_do, o_r, o_t, T, DV)
+    store_rows(p_do, b_do, o_t, out_t, T, DV)
     b_do = b_do.to(tl.float32)
     b_delta2 = tl.sum(b_do * b_o2, 1)
     b_delta1 = tl.sum(b_do * b_o, 1) + lam * b_delta2
-    tl.store(p_delta + o_r, b_delta1, o_r < T)
-    tl.store(p_delta + delta_j + o_r, b_delta2, o_r < T)
+    tl.store(p_delta + o_t, b_delta1, o_t < T)
+    tl.store(p_delta + delta_j + o_t, b_delta2, o_t < T)
 
 
 def _run(
@@ -73,11 +72,11 @@ def _run(
 
 
 def _rounded_case(T: int) -> tuple[Tensor, Tensor, Tensor, float]:
-    """A case in float16 where D of the rounded dO is another number.
+    """A case in float16 where D of the rounded do is another number.
 
-    No entry of dO lies near the middle of two float16 numbers, so that all
+    No entry of do lies near the middle of two float16 numbers, so that all
     ways to compute it are rounded alike. o2 is 64 o and a little more: D2 is
-    small, because dO is at a right angle to o, and rounding shows.
+    small, because do is at a right angle to o, and rounding shows.
     """
     for seed in range(100):
         dy = draw(seed, T, DV + 5, dtype=torch.float16)
@@ -131,7 +130,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="scale dropped",
-            diagnosis="norm_scale is not used: dO comes out larger by the "
+            diagnosis="norm_scale is not used: do comes out larger by the "
             "same factor everywhere.",
             wrong=_wrong(("norm_scale * b_dy", "b_dy")),
         ),
@@ -158,7 +157,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="sums of dy",
-            diagnosis="D1 and D2 are row sums with dO, the gradient after "
+            diagnosis="D1 and D2 are row sums with do, the gradient after "
             "the norm; you took dy, or the scaled dy.",
             wrong=_wrong(
                 ("tl.sum(b_do * b_o2", "tl.sum(b_dy * b_o2"),
@@ -173,7 +172,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="o for o1",
-            diagnosis="Your D1 is the row sum of dO and o. It needs branch "
+            diagnosis="Your D1 is the row sum of do and o. It needs branch "
             "1's output, o1 = o + lam o2.",
             wrong=_wrong((_DELTA1, "tl.sum(b_do * b_o, 1)")),
         ),
@@ -185,13 +184,13 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="lam dropped",
-            diagnosis="D1 lacks lam: o1 = o + lam o2, so D1 = rowsum(dO o) + "
+            diagnosis="D1 lacks lam: o1 = o + lam o2, so D1 = rowsum(do o) + "
             "lam D2.",
             wrong=_wrong(("+ lam * b_delta2", "+ b_delta2")),
         ),
         Mistake(
             key="identity for the row sum",
-            diagnosis="You left the row sum of dO and o out, as it is almost "
+            diagnosis="You left the row sum of do and o out, as it is almost "
             "0 under the norm. But eps keeps it from 0, and so does "
             "rounding: add it up.",
             wrong=_wrong((_DELTA1, "lam * b_delta2")),
@@ -200,14 +199,14 @@ EXERCISE = Exercise(
             key="branches swapped",
             diagnosis="D1 stands where D2 belongs, and D2 where D1 does.",
             wrong=_wrong(
-                ("b_delta1, o_r < T", "b_delta3, o_r < T"),
-                ("b_delta2, o_r < T", "b_delta1, o_r < T"),
-                ("b_delta3, o_r < T", "b_delta2, o_r < T"),
+                ("b_delta1, o_t < T", "b_delta3, o_t < T"),
+                ("b_delta2, o_t < T", "b_delta1, o_t < T"),
+                ("b_delta3, o_t < T", "b_delta2, o_t < T"),
             ),
         ),
         Mistake(
             key="sums before rounding",
-            diagnosis="D1 and D2 do not belong to the dO that you stored: "
+            diagnosis="D1 and D2 do not belong to the do that you stored: "
             "float16 rounded it on the way. Round first, then add up.",
             wrong=_wrong(
                 ("    b_do = b_do.to(p_do.dtype.element_ty)\n", ""),
@@ -216,20 +215,20 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="wrong stride",
-            diagnosis="You step through rows with another tensor's stride. A "
-            "row of dy is dy_t elements long, one of o, o2 and do o_t, and "
-            "neither is DV.",
-            wrong=_wrong(("p_dy, o_r, dy_t", "p_dy, o_r, o_t")),
+            diagnosis="You step through rows with another tensor's stride. "
+            "Rows of dy are dy_t elements apart, those of o, o2 and do "
+            "out_t, and neither is DV.",
+            wrong=_wrong(("p_dy, o_t, dy_t", "p_dy, o_t, out_t")),
             also=(
-                _wrong(("p_o, o_r, o_t", "p_o, o_r, dy_t")),
-                _wrong(("p_o2, o_r, o_t", "p_o2, o_r, dy_t")),
+                _wrong(("p_o, o_t, out_t", "p_o, o_t, dy_t")),
+                _wrong(("p_o2, o_t, out_t", "p_o2, o_t, dy_t")),
                 _wrong(
-                    ("p_o, o_r, o_t", "p_o, o_r, DV"),
-                    ("p_o2, o_r, o_t", "p_o2, o_r, DV"),
-                    ("p_do, b_do, o_r, o_t", "p_do, b_do, o_r, DV"),
+                    ("p_o, o_t, out_t", "p_o, o_t, DV"),
+                    ("p_o2, o_t, out_t", "p_o2, o_t, DV"),
+                    ("p_do, b_do, o_t, out_t", "p_do, b_do, o_t, DV"),
                 ),
-                _wrong(("p_do, b_do, o_r, o_t", "p_do, b_do, o_r, DV")),
-                _wrong(("p_do, b_do, o_r, o_t", "p_do, b_do, o_r, dy_t")),
+                _wrong(("p_do, b_do, o_t, out_t", "p_do, b_do, o_t, DV")),
+                _wrong(("p_do, b_do, o_t, out_t", "p_do, b_do, o_t, dy_t")),
             ),
         ),
         Mistake(
@@ -241,9 +240,9 @@ EXERCISE = Exercise(
         Mistake(
             key="D1 unmasked",
             diagnosis="You write delta beyond row T. tl.store needs the mask "
-            "o_r < T.",
-            wrong=_wrong(("b_delta1, o_r < T", "b_delta1")),
-            also=(_wrong(("b_delta2, o_r < T", "b_delta2")),),
+            "o_t < T.",
+            wrong=_wrong(("b_delta1, o_t < T", "b_delta1")),
+            also=(_wrong(("b_delta2, o_t < T", "b_delta2")),),
         ),
         Mistake(
             key="same rows for all",
@@ -256,7 +255,7 @@ EXERCISE = Exercise(
         "In chapter 4 the whole answer is one line each: eq. 4.8, and row "
         "sums. Here a row is a row of a block, and tl.sum(x, 1) adds it up.",
         "Load three blocks and turn them into float32. r is one number a "
-        "row: [:, None] makes it a column. Round dO by "
+        "row: [:, None] makes it a column. Round do by "
         ".to(p_do.dtype.element_ty) and store it; then go on with the "
         "rounded numbers, in float32 again.",
         "b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)[:, None]; b_g = "

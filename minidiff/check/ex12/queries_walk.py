@@ -28,7 +28,7 @@ def queries_walk(
     q_j, q_t, k_j, k_s, v_s, do_t, row_j, dq_j, dq_t, T, lam, scale, c,
     D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
 ):  # fmt: skip
-    """Write dQ1 and dQ2 of BT queries of one head, eq. 12.5.
+    """Write dq1 and dq2 of BT queries of one head, eq. 12.5.
 
     q, k and, to write, dq (2, T, D); v and do (T, DV); lse and delta
     (2, T), both of them with the stride row_j. Query t sees keys 0 to t.
@@ -188,7 +188,7 @@ EXERCISE = Exercise(
         Mistake(
             key="stale accumulator",
             diagnosis="Each block of keys overwrites what the ones before "
-            "gave. dQ is a sum over all of them: hand tl.dot the "
+            "gave. dq is a sum over all of them: hand tl.dot the "
             "accumulator.",
             wrong=_wrong(
                 ("b_ds1, b_k1, b_dq1,", "b_ds1, b_k1,"),
@@ -197,7 +197,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="no scale",
-            diagnosis="dQ lacks the scale, 1 / sqrt(D): the logits are the "
+            diagnosis="dq lacks the scale, 1 / sqrt(D): the logits are the "
             "products times that.",
             wrong=_wrong(("* scale", "* 1.0")),
         ),
@@ -226,7 +226,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="queries for keys",
-            diagnosis="You multiply dS by queries. dQ is dS times keys.",
+            diagnosis="You multiply dS by queries. dq is dS times keys.",
             wrong=_wrong(
                 ("tl.dot(b_ds1, b_k1", "tl.dot(b_ds1, b_q1"),
                 ("tl.dot(b_ds2, b_k2", "tl.dot(b_ds2, b_q2"),
@@ -271,8 +271,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="a branch not written",
-            diagnosis="Only one branch is written. dQ2 begins dq_j elements "
-            "after dQ1.",
+            diagnosis="Only one branch is written. dq2 begins dq_j elements "
+            "after dq1.",
             wrong=_wrong(
                 (
                     "    store_rows(p_dq + dq_j, b_dq2 * scale, o_t, dq_t, "
@@ -283,7 +283,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="branch 2 onto branch 1",
-            diagnosis="dQ2 is written over dQ1. It begins dq_j elements "
+            diagnosis="dq2 is written over dq1. It begins dq_j elements "
             "after it.",
             wrong=_wrong(("p_dq + dq_j", "p_dq")),
         ),

@@ -8,15 +8,15 @@ from minidiff.check.core import Case, Exercise, Mistake
 def backward_units(kernels: list[str]) -> int:
     """Return the units of one head's backward pass, fused.
 
-    kernels: what each of them computes, out of dQ, dK and dV, for both
-    branches. ["dK dV", "dQ"] are our two. A kernel keeps nothing for the
+    kernels: what each of them computes, out of dq, dk and dv, for both
+    branches. ["dk dv", "dq"] are our two. A kernel keeps nothing for the
     next: what it needs, it computes. Values are 2D wide; D1 and D2 are known.
     """
     total = 0
     for kernel in kernels:
         made = kernel.split()
         total += 2  # both branches' scores
-        total += 2 * ("dQ" in made or "dK" in made)  # dA, 2D wide, once
+        total += 2 * ("dq" in made or "dk" in made)  # dA, 2D wide, once
         total += 2 * len(made)
     return total
 
@@ -27,10 +27,10 @@ def _count(
     each: dict[str, int] | None = None,
     again: bool = True,
     slopes_again: bool = True,
-    slopes_for: str = "dQ dK",
+    slopes_for: str = "dq dk",
 ) -> Callable[[list[str]], int]:
     """Count in a way that may be wrong."""
-    each = {"dQ": 2, "dK": 2, "dV": 2} | (each or {})
+    each = {"dq": 2, "dk": 2, "dv": 2} | (each or {})
 
     def count(kernels: list[str]) -> int:
         total = scores * (len(kernels) if again else 1)
@@ -46,12 +46,12 @@ EXERCISE = Exercise(
     cases=lambda: [
         Case(name=str(kernels), args=(kernels,))
         for kernels in (
-            ["dK dV", "dQ"],
-            ["dQ dK dV"],
-            ["dV", "dQ dK"],
-            ["dV", "dK", "dQ"],
-            ["dQ dV", "dK"],
-            ["dV"],
+            ["dk dv", "dq"],
+            ["dq dk dv"],
+            ["dv", "dq dk"],
+            ["dv", "dk", "dq"],
+            ["dq dv", "dk"],
+            ["dv"],
         )
     ],
     solution=backward_units,
@@ -65,7 +65,7 @@ EXERCISE = Exercise(
         Mistake(
             key="slopes once",
             diagnosis="You count dA once for all kernels. Each kernel that "
-            "makes dQ or dK computes it for itself.",
+            "makes dq or dk computes it for itself.",
             wrong=_count(slopes_again=False),
         ),
         Mistake(
@@ -76,34 +76,34 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="slopes in each branch",
-            diagnosis="You count dA for each branch. dO v' is the same "
+            diagnosis="You count dA for each branch. do v' is the same "
             "product for both: 2 units, once a kernel.",
             wrong=_count(slopes=4),
         ),
         Mistake(
             key="slopes D wide",
-            diagnosis="You count dA as 1 unit. Its vectors, dO and v, are 2D "
+            diagnosis="You count dA as 1 unit. Its vectors, do and v, are 2D "
             "wide: 2 units.",
             wrong=_count(slopes=1),
         ),
         Mistake(
-            key="slopes for dV",
-            diagnosis="You count dA in a kernel that makes dV alone. dV is "
-            "(A1 - lam A2)' dO: it needs the maps and no dA.",
-            wrong=_count(slopes_for="dQ dK dV"),
+            key="slopes for dv",
+            diagnosis="You count dA in a kernel that makes dv alone. dv is "
+            "(A1 - lam A2)' do: it needs the maps and no dA.",
+            wrong=_count(slopes_for="dq dk dv"),
         ),
         Mistake(
-            key="dV in each branch",
-            diagnosis="You count dV for each branch. The maps are subtracted "
+            key="dv in each branch",
+            diagnosis="You count dv for each branch. The maps are subtracted "
             "first, then one product 2D wide: 2 units.",
-            wrong=_count(each={"dV": 4}),
+            wrong=_count(each={"dv": 4}),
         ),
         Mistake(
             key="one branch",
-            diagnosis="You count one branch of dQ and dK. Each has two, of 1 "
+            diagnosis="You count one branch of dq and dk. Each has two, of 1 "
             "unit each.",
-            wrong=_count(each={"dQ": 1, "dK": 1}),
-            also=(_count(each={"dQ": 1, "dK": 1, "dV": 1}),),
+            wrong=_count(each={"dq": 1, "dk": 1}),
+            also=(_count(each={"dq": 1, "dk": 1, "dv": 1}),),
         ),
         Mistake(
             key="scores of one branch",
@@ -119,12 +119,12 @@ EXERCISE = Exercise(
         ),
     ),
     hints=(
-        "Five products: scores, dA, dQ, dK, dV. What is each one's inner "
+        "Five products: scores, dA, dq, dk, dv. What is each one's inner "
         "width, how often in a head, and which kernels need it?",
         "Every kernel needs both maps, 2 units. dA is one product 2D wide, 2 "
-        "units, in each kernel that makes dQ or dK. Each of dQ, dK, dV is 2 "
+        "units, in each kernel that makes dq or dk. Each of dq, dk, dv is 2 "
         "units: two branches D wide, or once 2D wide.",
-        "For each kernel: 2, and 2 more if it makes dQ or dK, and 2 for each "
+        "For each kernel: 2, and 2 more if it makes dq or dk, and 2 for each "
         "of its results. Add up over the kernels.",
     ),
 )
