@@ -9,8 +9,8 @@
 # %% [markdown]
 # # 10. Flash attention forward
 #
-# By the end of this chapter you will have shown that attention needs no map:
-# a kernel of yours, which forgets every block of scores after use, agrees with
+# By the end of this chapter you will have shown that attention needs no map: a
+# kernel of yours, which forgets every block of scores after use, agrees with
 # the formula, and needs memory for its results alone.
 #
 # {card}
@@ -49,7 +49,6 @@ import triton.language as tl
 from minidiff import check, plots
 from minidiff.bench.meter import Meter
 from minidiff.check import hint, solution  # noqa: F401
-from minidiff.check.ex10 import causal
 from minidiff.kernels.memory import fenced, outside_touched, poisoned
 from minidiff.kernels.trace import record, show_touches
 from minidiff.reference import attention_map
@@ -62,8 +61,7 @@ plots.use_style()
 # Here is attention that takes the keys 16 at a time. It keeps the largest
 # score of each row so far, a sum of weights, and a sum of weights times
 # values. One line is missing. The test draws queries as small as a new layer
-# makes them, and allows an error of one hundredth, as tests of 16-bit kernels
-# often do.
+# makes them, and allows an error of one hundredth, as one would for bfloat16.
 
 
 # %%
@@ -89,12 +87,12 @@ for size in (0.02, 3):
 assert errors[0.02] < 0.01 < 1 < errors[3]
 
 # %% [markdown]
-# The test passes. With queries of size 3 the same function is off by more
-# than a value's own size, which is 1. No NaN, no infinity: nothing to notice.
-# The line that is missing is what this chapter is about. If you see it already,
-# say what it must do to `total` and to `out`.
+# The test passes. With queries of size 3 the same function is off by more than
+# the size of a value, which is 1. No NaN, no infinity, nothing to notice. The
+# missing line is what this chapter is about. If you see it already, say what
+# it must do to `total` and to `out`.
 #
-# ## Two numbers
+# ## Two keys
 #
 # A row of attention is a weighted mean. What keeps us from taking its keys a
 # few at a time is the softmax: it divides by a sum over *all* keys, and it
@@ -103,16 +101,16 @@ assert errors[0.02] < 0.01 < 1 < errors[3]
 # We write weights as powers of 2, not of $e$: $e^x = 2^{\,x \log_2 e}$, so a
 # score in base 2 is the usual score times $\log_2 e$. Call it $y$.
 #
-# Two keys. Scores 1 and 3, values 10 and 20. The weights are $2^1 = 2$ and
-# $2^3 = 8$, and the output is $(2 \cdot 10 + 8 \cdot 20) / 10 = 18$. Now each
-# key alone. Of any part of a row we keep three things: its largest score $m$;
-# the sum $z$ of its weights relative to that, $2^{\,y - m}$; and the sum $u$ of
-# those weights times values. For one key that is $(y, 1, v)$: here
-# $(1, 1, 10)$ and $(3, 1, 20)$.
+# Take scores 1 and 3, values 10 and 20. The weights are $2^1 = 2$ and $2^3 =
+# 8$, and the output is $(2 \cdot 10 + 8 \cdot 20) / 10 = 18$. Now each key by
+# itself. Of any part of a row we keep three things: its largest score $m$; the
+# sum $z$ of its weights relative to that, $2^{\,y - m}$; and the sum $u$ of
+# those weights times values. For one key that is $(y, 1, v)$: here $(1, 1,
+# 10)$ and $(3, 1, 20)$.
 #
 # Make one part of two. The larger $m$ is 3. The first key's weight was
-# relative to 1; relative to 3 it is $2^{1 - 3}$, a quarter. So
-# $z = \frac14 + 1 = \frac54$, and $u = \frac{10}{4} + 20 = \frac{45}{2}$. Divide:
+# relative to 1; relative to 3 it is $2^{1 - 3}$, a quarter. So $z = \frac14 +
+# 1 = \frac54$, and $u = \frac{10}{4} + 20 = \frac{45}{2}$. Divide:
 # 18. In general:
 #
 # $$
@@ -143,9 +141,8 @@ for m, z, u in (two, three):
 assert two == (3, 5 / 4, 45 / 2) and three[2] / three[1] == 180 / 14
 
 # %% [markdown]
-# $z = \frac54 + \frac12$. As the weights are 2, 8 and 4, their sum is 14, and
-# it is still there: $m$ and $z$ say it together, however they are split. Its
-# logarithm is called the *log-sum*,
+# $z = \frac54 + \frac12$. The weights themselves are 2, 8 and 4, and their
+# sum, 14, is not lost: it is $2^m z$. Its logarithm is called the *log-sum*,
 #
 # $$
 # \ell = m + \log_2 z = \log_2 \sum_s 2^{\,y_s}
@@ -159,8 +156,8 @@ assert two == (3, 5 / 4, 45 / 2) and three[2] / three[1] == 180 / 14
 # ## A row
 #
 # A row arrives in blocks of keys. A block is a part too, but need not be made
-# into one first: take the new maximum of all, and its weights relative to that.
-# Only the *old* sums then need a factor:
+# into one first: take the new maximum of all, and its weights relative to
+# that. Only the *old* sums then need a factor:
 #
 # $$
 # m' = \max(m, \max_s y_s), \quad
@@ -176,8 +173,9 @@ assert two == (3, 5 / 4, 45 / 2) and three[2] / three[1] == 180 / 14
 # ### Exercise 10.1: a row longer than a block
 #
 # *Medium, 10 minutes.* Chapter 9's softmax held a whole row at once. For the
-# log-sum two numbers are enough. Which `other` adds nothing to a sum of powers
-# of 2?
+# log-sum two numbers are enough, $m$ and $z$. `tl.exp2` and `tl.log2` work
+# entry by entry, `tl.maximum(a, b)` takes the larger of two. Which `other`
+# adds nothing to a sum of powers of 2?
 
 
 # %% tags=["stub:10.1"]
@@ -196,16 +194,15 @@ passed = check.ex10_1(log_sum_kernel)
 
 # %% [markdown]
 # **What 10.1 proves, and what not.** Values, for rows that end inside a block,
-# and near 3000, where $2^y$ itself is far beyond float32. Not that a loop in
-# one program is a good way to sum: other rows keep the GPU busy meanwhile, if
-# there are enough of them.
+# and near 3000, where $2^y$ itself is far beyond float32. Not speed: one
+# program walks along its row alone, and it takes many rows to fill a GPU.
 #
 # ## Base 2, base e
 #
 # Why base 2? A GPU has an instruction for $2^x$ and none for $e^x$. Compiled,
-# `tl.exp2` becomes that instruction; `tl.exp` a multiplication by
-# $\log_2 e$ and then that instruction [test], for each of $T S$ scores. But
-# scores are multiplied anyway, by $1 / \sqrt D$. So fold both into one number,
+# `tl.exp2` becomes that instruction; `tl.exp` a multiplication by $\log_2 e$
+# and then that instruction [test], for each of $T S$ scores. But scores are
+# multiplied anyway, by $1 / \sqrt D$. So fold both into one number,
 #
 # $$
 # c = \frac{\log_2 e}{\sqrt D}, \qquad y = c\; q \cdot k
@@ -213,9 +210,9 @@ passed = check.ex10_1(log_sum_kernel)
 # $$
 #
 # and base $e$ costs nothing. The output is the same number. The log-sum is
-# not: ours is in base 2, PyTorch's in base $e$, larger by the factor
-# $\log_2 e$. Who mixes the two gets no error. Predict for each line below
-# whether the weights still sum to 1.
+# not: ours is in base 2, and larger than one in base $e$, such as PyTorch's,
+# by the factor $\log_2 e$. Who mixes the two gets no error message. Predict
+# for each line below whether the weights still sum to 1.
 
 # %%
 x = np.array([0.5, 2.0, 1.0, 0.0])  # scores as in chapter 1
@@ -232,16 +229,15 @@ for name, weights in ways.items():
 assert np.allclose(ways["base e"], ways["base 2"])
 
 # %% [markdown]
-# The third line is the dangerous one: proper weights that sum to 1, only
-# sharper, as if $1/\sqrt D$ had been forgotten in part. The fourth is what a
-# backward pass would do with the wrong log-sum.
+# The third line is the dangerous one: proper weights that sum to 1, only too
+# sharp. The fourth is what a backward pass makes of the wrong log-sum.
 #
 # ## Tiles
 #
 # Queries do not disturb each other. So take $B_T$ of them at once, each with
-# its own $m$, $z$ and $u$. A block of $B_S$ keys, once fetched, then serves all
-# of them, and the scores of the two blocks are a *tile* of the map, $B_T$ by
-# $B_S$. Equation 10.3 with a row axis in front, and chapter 1's mask:
+# its own $m$, $z$ and $u$. A block of $B_S$ keys, once fetched, then serves
+# all of them, and the scores of the two blocks are a *tile* of the map, $B_T$
+# by $B_S$. Equation 10.3 with a row axis in front, and chapter 1's mask:
 
 
 # %%
@@ -299,8 +295,8 @@ for T, S, BT, BS in ((1, 1, 16, 16), (17, 50, 8, 16), (33, 33, 16, 4)):
 #
 # ### Exercise 10.2: the softmax step
 #
-# *Medium, 12 minutes.* `tl.max(b, 1)` reduces along a row, `tl.maximum(a, b)`
-# compares two blocks, `b[:, None]` makes a column.
+# *Medium, 12 minutes.* Equation 10.3 for a tile. `tl.max(b, 1)` reduces along
+# the rows, `b[:, None]` makes a column.
 
 
 # %% tags=["stub:10.2"]
@@ -322,9 +318,10 @@ check.ex10_2(step)
 
 # %% [markdown]
 # **What 10.2 proves, and what not.** Values, also for scores near 3000 and
-# float16. Not registers: `b_acc` holds $B_T$ times $D_v$ numbers through the
-# whole walk, and chapter 11 needs two of it. minidiff's step, with which we go
-# on:
+# float16. Not that there are registers enough: `b_acc` stays there for the
+# whole walk, $B_T$ times $D_v$ numbers, and chapter 11 needs two of them.
+#
+# We go on with minidiff's:
 
 
 # %% tags=["same:minidiff.kernels.flash.softmax_step"]
@@ -341,7 +338,8 @@ def softmax_step(b_acc, b_top, b_sum, b_s, b_v):
 
 # %% [markdown]
 # Around it, a kernel for one head that sees everything. A block of rows comes
-# as in chapter 9; `walk` is the loop over keys; program $i$ takes $B_T$ queries.
+# as in chapter 9; `walk` is the loop over keys; program $i$ takes $B_T$
+# queries.
 
 
 # %%
@@ -381,10 +379,10 @@ def full_kernel(
 
 
 # %% [markdown]
-# Keys beyond the last one are read as zeros. A score of zero is no small
-# score, so they are hidden by $-\infty$. Why must their values be zeros as
-# well, if their weight is 0 anyway? Because 0 times NaN is NaN. Between
-# fences, at lengths that fit no block:
+# Keys beyond the last one are read as zeros. Their scores are then 0, which is
+# no small score, so they are hidden by $-\infty$. Their weight is 0. Then why
+# must their values be zeros too? Because 0 times NaN is NaN. Between fences,
+# at lengths that fit no block:
 
 # %%
 torch.manual_seed(0)
@@ -405,8 +403,8 @@ print("full attention, float32: differs by < 1e-5")
 #
 # Now causal: query $t$ sees keys 0 to $t + S - T$. A tile can be *whole*, seen
 # by all its queries; *skipped*, seen by none; or *masked*, cut by the diagonal
-# or by the end of the keys. By hand, $T = 4$, $S = 6$, tiles of 2 by 2. Query 0
-# sees 3 keys, query 1 sees 4. So for the first block of queries keys 0 and 1
+# or by the end of the keys. By hand, $T = 4$, $S = 6$, tiles of 2 by 2. Query
+# 0 sees 3 keys, query 1 sees 4. So for the first block of queries keys 0 and 1
 # are whole, 2 and 3 need a mask, 4 and 5 are skipped. The second block sees 5
 # and 6: two whole, one masked.
 #
@@ -433,8 +431,8 @@ def blocks_seen(
 passed = check.ex10_3(blocks_seen)
 my_blocks = blocks_seen if passed else flash.blocks_seen
 
-# %% mystnb={"image": {"alt": "A map of 40 queries by 72 keys cut into tiles of 16 by 16, the last row and column cut short. A staircase falls from key 33 at the top to key 72 at the bottom. Tiles left of it are called whole and are blue, those it crosses masked and orange, those right of it skipped and white. The short last column is masked where it is reached."}}
-T, S, B = 40, 72, 16
+# %% mystnb={"image": {"alt": "A map of 44 queries by 76 keys cut into tiles of 16 by 16, the last row and column cut short. A staircase falls from key 33 at the top to key 76 at the bottom. Tiles left of it are called whole and are blue, those it crosses masked and orange, those right of it skipped and white. The short last column is masked where it is reached."}}
+T, S, B = 44, 76, 16
 figure, axis = plt.subplots(figsize=(6.4, 3.4))
 fill = {"whole": "#b3d4e8", "masked": "#f4c9a6", "skipped": "white"}
 for i in range(3):
@@ -451,8 +449,8 @@ axis.grid(False)
 plt.show()
 
 # %% [markdown]
-# The first query of a block sees the fewest keys and decides what is whole; the
-# last sees the most and decides what is skipped:
+# The first query of a block sees the fewest keys and decides what is whole;
+# the last sees the most and decides what is skipped:
 #
 # $$
 # \text{whole} = \left\lfloor \frac{\min(S,\; i B_T + S - T + 1)}{B_S}
@@ -502,14 +500,16 @@ def causal_kernel(
 
 # %% tags=["check:10.4"]
 passed = check.ex10_4(causal_kernel)
-my_kernel = causal_kernel if passed else causal.causal_kernel
+my_kernel, more = causal_kernel, {}
+if not passed:  # minidiff's does both, causal and full
+    my_kernel, more = flash.flash_kernel, {"CAUSAL": True}
 
 # %% [markdown]
 # **What 10.4 proves, and what not.** Values, at lengths that fit no block,
 # different strides for each tensor, tiles that are not square, scores so large
-# that one key takes all; nothing outside is touched, no hidden block read. Not
-# that it compiles. The interpreter let a first version of minidiff's kernel
-# pass all its tests; the compiler refused it [test]:
+# that one key takes all. Also that nothing outside is touched and no hidden
+# block read. Not that it compiles. A first version of minidiff's kernel passed
+# all its tests in the interpreter, and the compiler refused it [test]:
 #
 # ```text
 # Loop-carried variable at has initial type <['64', '16'], int32>
@@ -522,10 +522,10 @@ my_kernel = causal_kernel if passed else causal.causal_kernel
 #
 # ## The whole kernel
 #
-# As minidiff has it. Three things to look for: `CAUSAL` is fixed at compile
-# time, so one text makes two kernels; a mask is computed only where a block is
-# not whole; offsets between heads are 64 bits long, since tensors of more than
-# $2^{31}$ numbers exist.
+# As minidiff has it. Three things are new. `CAUSAL` is fixed when the kernel
+# is compiled, so one text makes two kernels. A mask is made only where a block
+# is not whole. And offsets between heads have 64 bits, since a tensor may have
+# more than $2^{31}$ numbers.
 
 
 # %% tags=["same:minidiff.kernels.flash.flash_kernel"]
@@ -576,16 +576,16 @@ def flash_kernel(
 
 
 # %% [markdown]
-# The shipped kernels in `minidiff.ops.triton` do the same and are faster:
-# instead of `if` there are two loops, one without a mask; the product with $c$
-# is moved into the exponent; on new GPUs a copy engine fetches the blocks; the
-# longest rows start first. Chapters 11 and 12 look at them.
+# The kernels that minidiff ships, in `minidiff.ops.triton`, walk the same way,
+# with more care for speed: two loops in place of the `if`, the product with
+# $c$ taken inside the exponent, the longest rows first. Chapters 11 and 12
+# look at them.
 #
 # ## Memory, counted
 #
-# What is alive: out and log-sum, nothing else that grows. In bytes, for $N$
-# heads in float32, $N\,T\,(4 D_v + 4)$. The map way holds scores, hidden scores
-# and weights:
+# What the kernel makes is its output and the log-sums, for $N$ heads in
+# float32 $N\,T\,(4 D_v + 4)$ bytes. The way with maps makes scores, masked
+# scores and weights:
 
 
 # %%
@@ -596,6 +596,7 @@ def with_maps(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return scores.softmax(-1) @ v
 
 
+# %%
 for T in (128, 256, 512):
     q, k = torch.randn(2, 2, T, 16, device=DEVICE)
     v = torch.randn(2, T, 32, device=DEVICE)
@@ -603,19 +604,19 @@ for T in (128, 256, 512):
         with_maps(q, k, v)
     with Meter() as ours:
         flash.flash(q, k, v, BS=64)
-    kib, foretold = (maps.peak / 1024, ours.peak / 1024), 2 * T * (4 * 32 + 4)
-    print(f"T {T}: with maps {kib[0]:5.0f} KiB, flash {kib[1]:4.0f} KiB")
-    assert ours.peak == foretold
+    held = maps.peak / 1024, ours.peak / 1024
+    print("T {}: with maps {:4.0f} KiB, flash {:3.0f} KiB".format(T, *held))
+    assert ours.peak == 2 * T * (4 * 32 + 4)
 
 # %% [markdown]
 # Twice the length: four times the memory with maps, twice without. `Meter`
-# cannot look into a kernel; but what a kernel holds inside, it holds in
-# registers, and that is a tile.
+# cannot look into a kernel. But what a program holds it holds in registers:
+# some tiles, whatever the length.
 #
 # What is moved: each query once, but keys and values once *for each block of
-# queries that sees them*. With $S = T$ and $n = T / B_T$ blocks, the first block
-# reads one $n$-th of the keys, the last all of them. So keys and values are
-# read
+# queries that sees them*. With $S = T$ and $n = T / B_T$ blocks, the first
+# block reads one $n$-th of the keys, the last all of them. So keys and values
+# are read
 #
 # $$
 # \frac{1}{n} (1 + 2 + \dots + n) = \frac{n + 1}{2} \text{ times}
@@ -632,7 +633,7 @@ def run(kernel, q: Tensor, k: Tensor, v: Tensor, BT: int, BS: int):
     strides = [n for x in (q, k, v, out) for n in x.stride()[:2]]
     kernel[(N, triton.cdiv(T, BT))](
         q, k, v, out, lse, *strides, lse.stride(0), T, S,
-        flash.LOG2_E / D**0.5, D=D, DV=DV, BT=BT, BS=BS,
+        flash.LOG2_E / D**0.5, D=D, DV=DV, BT=BT, BS=BS, **more,
     )  # fmt: skip
     assert outside_touched(out) == outside_touched(lse) == 0
     return out, lse
@@ -651,16 +652,16 @@ for BT in (16, 32, 64):
 
 # %% [markdown]
 # Chapter 9's rule again: larger blocks, less traffic, as far as the registers
-# reach. In the picture, tiles of 8 by 8 and 24 queries. Which rows of `p_k`
-# are read by three programs?
+# reach. In the picture, 12 queries and tiles of 4 by 4. Which rows of `p_k`
+# will be read by three programs?
 
-# %% mystnb={"image": {"alt": "Three grids of squares, 24 rows of 8. In p_q and p_out rows 0 to 7 bear program 0,0, rows 8 to 15 program 0,1, rows 16 to 23 program 0,2. In p_k the first eight rows bear times 3, the next eight times 2, the last eight program 0,2 alone."}}
+# %% mystnb={"image": {"alt": "Three grids of squares, 12 rows of 4. In p_q and p_out the first four rows bear program 0,0, the next four 0,1, the last four 0,2. In p_k the first four rows bear times 3, the next four times 2, the last four program 0,2 alone."}}
 if INTERPRETED:
     with record() as log:
-        run(my_kernel, *torch.randn(3, 1, 24, 8), 8, 8)
+        run(my_kernel, *torch.randn(3, 1, 12, 4), 4, 4)
     show_touches(log, "p_q", "p_k", "p_out")
     plt.show()
-    assert log.races() == [] and log.count("p_k") == 8 * (8 + 16 + 24)
+    assert log.races() == [] and log.count("p_k") == 4 * (4 + 8 + 12)
 
 # %% [markdown]
 # The counts say how often a program asked. Whether a block came from main
@@ -679,18 +680,18 @@ if INTERPRETED:
 def broken(kind, rescale=True, subtract=True):
     """The step with weights of one type, and perhaps something left out."""
 
-    def step(acc, top, total, scores, v):
+    def way(acc, top, total, scores, v):
         new = np.maximum(top, scores.max(1)) if subtract else 0 * total
         shrink = np.exp2(top - new) if rescale else np.ones(len(top))
         weights = np.exp2((scores - new[:, None]).astype(kind)).astype(float)
         acc = acc * shrink[:, None] + weights @ v
         return acc, new, total * shrink + weights.sum(1)
 
-    return step
+    return way
 
 
 # %%
-steps = {
+ways = {
     "right, float16": broken(np.float16),
     "not rescaled, float16": broken(np.float16, rescale=False),
     "not subtracted, float16": broken(np.float16, subtract=False),
@@ -698,12 +699,12 @@ steps = {
 }
 q, k, v = np.random.default_rng(2).normal(size=(3, 64, 16))
 largest = np.log2(np.e) / 4 * np.tril(q @ k.T).max()  # score in base 2
-sizes, errors = np.geomspace(0.1, 300, 36), {name: [] for name in steps}
+sizes, errors = np.geomspace(0.1, 300, 36), {name: [] for name in ways}
 with np.errstate(over="ignore", invalid="ignore"):
     for scaled in (size / largest * q for size in sizes):
         right = attention_map(scaled, k) @ v
-        for name, step in steps.items():
-            out, _ = numpy_flash(scaled, k, v, step=step)
+        for name, way in ways.items():
+            out, _ = numpy_flash(scaled, k, v, step=way)
             errors[name].append(np.abs(out - right).max())
 
 # %% mystnb={"image": {"alt": "Largest error against the largest score in base 2, both axes logarithmic. Right, in float16, stays below a hundredth throughout. Not rescaled starts near a hundredth and rises above 1. Not subtracted in float16 follows the right curve and ends in a cross just before 16; in float32 it runs far below and ends in a cross just before 128."}}
@@ -722,25 +723,24 @@ plt.show()
 # %%
 for kind in (np.float16, np.float32):
     most, end = np.finfo(kind).max, ends[f"not subtracted, {kind.__name__}"]
-    print(f"{kind.__name__} ends at 2 ** {np.log2(most):.0f}, which is "
-          f"e ** {np.log(most):.1f}; last score without NaN: {end:.0f}")  # fmt: skip
+    powers = f"2 ** {np.log2(most):.0f} or e ** {np.log(most):.1f}"
+    print(f"{kind.__name__} ends at {powers}; NaN after score {end:.0f}")
     assert np.log2(most) / 1.3 < end < np.log2(most)
 assert max(errors["right, float16"]) < 0.01
 assert max(errors["not rescaled, float16"]) > 1
 
 # %% [markdown]
-# Not rescaled: wrong everywhere, never absurd, and least wrong where tests look
-# first. That was the function of the cold open. Not subtracted: as good as the
-# right one until a score reaches 16 in float16 or 128 in float32, and NaN from
-# there on. In base $e$ these are 11.1 and 88.7. So the maximum is not subtracted
-# for beauty, and it is subtracted twice: for the exponential, and so that
-# weights fit into the short type of the second product.
+# Not rescaled: wrong everywhere, never absurd, and least wrong where tests
+# look first. That was the function of the cold open. Not subtracted: useful
+# until a score reaches 16 in float16 or 128 in float32, and NaN from there on.
+# In base $e$ these are 11.1 and 88.7. Subtracting the maximum serves two: the
+# exponential, and the product in float16, into which weights have to fit.
 #
 # ## Check of this chapter
 #
-# Your kernel, or minidiff's where yours is not done, between fences: against the
-# map in NumPy's float64, against minidiff's flash, and, with as many queries as
-# keys, against PyTorch's own.
+# Your kernel, or minidiff's where yours is not done, between fences: against
+# the map in NumPy's float64, against minidiff's flash, and, with as many
+# queries as keys, against PyTorch's own.
 
 # %%
 torch.manual_seed(0)
@@ -772,7 +772,7 @@ print("this chapter -> PyTorch's attention differ by < 1e-5")
 # - **The sum shrinks, the accumulator does not.** Both hold the same weights.
 # - **`exp` among `exp2`.** The weights still sum to 1.
 # - **The diagonal one off, or aligned to the start.** Test with more keys than
-#   queries, and with one query.
+#   queries. One query at the end sees every key.
 # - **Trusting a weight of 0.** Times NaN it is NaN: values beyond the end are
 #   loaded as zeros.
 # - **Dividing in each step.** Once, after the last key.
@@ -781,9 +781,10 @@ print("this chapter -> PyTorch's attention differ by < 1e-5")
 #
 # - Any part of a row is told by three things: its largest score, its sum of
 #   weights, its sum of weights times values. Parts merge exactly.
-# - Tiles: $B_T$ queries share each block of keys; nothing of size $T S$ exists.
-# - Scores in base 2 cost nothing, as $\log_2 e$ hides in the scale. The log-sum
-#   is then in base 2 too.
+# - Tiles: $B_T$ queries share each block of keys; nothing of size $T S$
+#   exists.
+# - Scores in base 2 cost nothing, as $\log_2 e$ hides in the scale. The
+#   log-sum is then in base 2 too.
 # - On the causal map half of the tiles are skipped, and few of the rest need a
 #   mask.
 # - Alive: what is returned. Moved: keys and values $(n + 1) / 2$ times.
@@ -792,11 +793,11 @@ print("this chapter -> PyTorch's attention differ by < 1e-5")
 #
 # ## Further reading
 #
-# - Milakov and Gimelshein, *Online normalizer calculation for softmax*, arXiv
-#   1805.02867: the running sum, before attention used it.
-# - Rabe and Staats, *Self-attention Does Not Need $O(n^2)$ Memory*, arXiv
-#   2112.05682: the same thought without a kernel.
-# - Dao and others, *FlashAttention*, arXiv 2205.14135: tiles, and the count of
-#   what is moved.
-# - Dao, *FlashAttention-2*, arXiv 2307.08691: why to divide at the end, and one
-#   program for each block of queries.
+# - Milakov and Gimelshein, *Online normalizer calculation for softmax*,
+#   arXiv 1805.02867: the running sum, before attention used it.
+# - Rabe and Staats, *Self-attention Does Not Need $O(n^2)$ Memory*,
+#   arXiv 2112.05682: the same thought without a kernel.
+# - Dao and others, *FlashAttention*, arXiv 2205.14135: tiles, and the count
+#   of what is moved.
+# - Dao, *FlashAttention-2*, arXiv 2307.08691: why to divide at the end, and
+#   one program for each block of queries.
