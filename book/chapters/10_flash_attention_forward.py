@@ -443,7 +443,7 @@ for i in range(3):
         at = j * B, i * B
         axis.add_patch(plt.Rectangle(at, *size, fc=fill[name], ec="0.4"))
         axis.text(at[0] + 0.5, at[1] + 0.9 * size[1], name, fontsize=9)
-axis.step(S - T + np.arange(T + 1), np.arange(T + 1), "k-")
+axis.step(S - T + np.arange(T + 1), range(T + 1), "k-", where="post")
 axis.set(xlim=(0, S), ylim=(T, 0), xlabel="key", ylabel="query")
 axis.grid(False)
 plt.show()
