@@ -1,8 +1,9 @@
-"""Time every block shape that compiles without a spill; write the table.
+"""Time every block shape that compiles and is right; write the table.
 
     python book/recipes/tune_kernels.py
 
-Needs a GPU; minutes. Each candidate is held to float64 first. Writes what
+Needs a GPU; minutes. Each candidate is held to float64 first, in a process of
+its own kind, so that one that crashes or hangs spoils nothing. Writes what
 was measured to book/results/tuning.json and the fastest shapes of this card
 to minidiff/ops/triton/shapes.json, in place of the rows of its generation.
 """
@@ -10,20 +11,30 @@ to minidiff/ops/triton/shapes.json, in place of the rows of its generation.
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from minidiff import diff_attention
 from minidiff.bench.timing import alternate
-from minidiff.ops.triton import launch_backward, launch_forward
+from minidiff.ops.triton import (
+    hopper_keys,
+    hopper_queries,
+    launch_backward,
+    launch_decode,
+    launch_forward,
+)
+from minidiff.ops.triton.backward import keys_kernel, queries_kernel
+from minidiff.ops.triton.decode import decode_kernel
+from minidiff.ops.triton.forward import forward_kernel
 from minidiff.ops.triton.launch import capability, shape_for
 from minidiff.ops.triton.shapes import TABLE, Shape
 from minidiff.provenance import provenance, write_json
@@ -33,44 +44,83 @@ OUT = ROOT / "book" / "results" / "tuning.json"
 TOKENS, HIDDEN = 16384, 2048
 SIZES = [(64, 2), (128, 2), (64, 1), (128, 1)]  # D, P
 LENGTHS = [1024, 4096, 16384]
+CACHES = [(1, 16384), (8, 16384)]  # batch, keys: what decode is tuned on
 ROUNDS = 10
 SMALL = 256  # tokens on which a candidate is compiled and judged
+TOLERATED = 4  # registers in memory: next to nothing, and versions differ
+PATIENCE = 120  # seconds for one candidate, compilation included
+KERNELS = ("forward", "keys", "values", "queries", "decode")
 
 
-def candidates(kernel: str, D: int) -> Iterator[Shape]:
-    """Shapes worth a try on Hopper: those that fit, and their neighbours."""
-    tiles = {
-        ("forward", 64): [(64, 64, 4), (64, 128, 4), (64, 32, 4),
-                          (128, 64, 8), (128, 128, 8), (128, 64, 4)],
-        ("forward", 128): [(128, 64, 8), (64, 64, 4), (64, 32, 4),
-                           (64, 64, 8), (128, 32, 8)],
-        ("keys", 64): [(32, 64, 4), (32, 128, 8), (64, 64, 8), (32, 64, 8),
-                       (64, 128, 8)],
-        ("keys", 128): [(32, 64, 8), (32, 64, 4), (32, 128, 8)],
-        ("values", 128): [(32, 128, 8), (32, 64, 4), (32, 64, 8),
-                          (64, 64, 8)],
-        ("queries", 64): [(64, 64, 4), (128, 64, 8), (64, 32, 4),
-                          (128, 32, 8)],
-        ("queries", 128): [(64, 32, 8), (64, 16, 4), (128, 16, 8),
-                           (64, 64, 8), (128, 32, 8)],
-    }  # fmt: skip
-    both = (False, True) if kernel == "forward" else (False,)
-    for (BT, BS, warps), stages, together in product(
-        tiles.get((kernel, D), []), (1, 2, 3), both
+class Job(NamedTuple):
+    """One candidate. ``apart``: dv in a kernel of its own, not with dk."""
+
+    kernel: str
+    D: int
+    P: int
+    shape: Shape
+    apart: bool = False
+
+
+TILES = {  # BT, BS, warps
+    ("forward", 64): [(64, 64, 4), (64, 128, 4), (64, 32, 4), (128, 64, 8),
+                      (128, 128, 8)],
+    ("forward", 128): [(128, 64, 8), (64, 64, 4), (64, 32, 4), (64, 64, 8),
+                       (128, 32, 8)],
+    ("keys", 64): [(32, 64, 4), (32, 128, 8), (64, 64, 8), (64, 64, 4),
+                   (64, 128, 8)],
+    ("keys", 128): [(32, 64, 8), (32, 64, 4), (32, 128, 8)],
+    ("values", 128): [(32, 128, 8), (32, 64, 4), (64, 64, 8), (64, 64, 4),
+                      (64, 128, 8)],
+    ("queries", 64): [(64, 64, 4), (128, 64, 8), (64, 32, 4), (128, 32, 8)],
+    ("queries", 128): [(64, 32, 8), (64, 16, 4), (128, 16, 8), (64, 64, 8),
+                       (128, 32, 8), (64, 32, 4)],
+    ("decode", 64): [(16, 32, 1), (16, 32, 2), (16, 64, 2), (16, 64, 4),
+                     (16, 128, 4)],
+    ("decode", 128): [(16, 32, 2), (16, 32, 4), (16, 64, 4), (16, 16, 1),
+                      (16, 16, 2)],
+}  # fmt: skip
+
+
+ROLES = {  # BT, BS, stages, of kernels whose warps have roles
+    ("keys", 64): [(32, 64, 3), (64, 64, 2), (64, 64, 3)],
+    ("keys", 128): [(32, 64, 2), (32, 64, 3), (64, 64, 2)],
+    ("values", 128): [(32, 64, 2), (32, 64, 3), (64, 64, 2)],
+    ("queries", 64): [(64, 64, 2), (64, 64, 3), (64, 128, 2)],
+    ("queries", 128): [(64, 32, 2), (64, 64, 2)],
+}
+
+
+def candidates(kernel: str, D: int, P: int) -> Iterator[Job]:
+    """What is worth a try on Hopper."""
+    wide = D * P > 128
+    if kernel != "values" or wide:
+        for BT, BS, stages in ROLES.get((kernel, D), []):
+            shape = Shape(BT=BT, BS=BS, warps=4, stages=stages, roles=True)
+            yield Job(kernel, D, P, shape, wide and kernel != "queries")
+    for (BT, BS, warps), stages in product(
+        TILES.get((kernel, D), []), (1, 2, 3, 4)
     ):
-        yield Shape(
-            BT=BT,
-            BS=BS,
-            warps=warps,
-            stages=stages,
-            together=together,
-            tma=True,
+        if stages not in {"values": (1, 2), "decode": (2, 3, 4)}.get(
+            kernel, (2, 3)
+        ):
+            continue
+        shape = Shape(
+            BT=BT, BS=BS, warps=warps, stages=stages, tma=kernel != "decode"
         )
+        job = Job(kernel, D, P, shape)
+        # Values of 2D at D = 128 need half the registers: dk and dv apart.
+        if kernel != "values" or wide:
+            yield job._replace(apart=wide and kernel in ("keys", "values"))
+        if kernel == "forward":
+            yield job._replace(shape=replace(shape, together=True))
+        if kernel == "keys" and wide:
+            yield job
 
 
-def draw(D: int, P: int, T: int, tokens: int) -> dict[str, Any]:
+def draw(D: int, P: int, T: int, B: int) -> dict[str, Any]:
     """Inputs as projections leave them; V2 has no norm."""
-    B, H, dv = tokens // T, HIDDEN // (2 * D), D * P
+    H, dv = HIDDEN // (2 * D), D * P
     g = torch.Generator("cuda").manual_seed(0)
 
     def new(*shape: int) -> Tensor:
@@ -87,32 +137,65 @@ def draw(D: int, P: int, T: int, tokens: int) -> dict[str, Any]:
     }
 
 
-def functions(x: dict[str, Any], kernel: str, shape: Shape) -> Any:
-    """Return what runs the forward or backward pass with one shape changed."""
+def last_query(x: dict[str, Any]) -> dict[str, Any]:
+    """The step of decoding that ends the same sequence."""
+    return {**x, "q": x["q"][:, :, :, -1:], "lam": x["lam"][..., -1:]}
+
+
+def pass_with(x: dict[str, Any], job: Job) -> Callable[[], Any]:
+    """Return what runs a whole pass with the job's kernel in its shape."""
     norm = None if x["norm_weight"] is None else 0.8
     given = (*x.values(), None)
     rest = (True, x["q"].shape[-1] ** -0.5, norm, 1e-5)
-    if kernel == "forward":
-        return lambda: launch_forward.forward(*given, *rest, True, shape)
+    if job.kernel == "decode":
+        return partial(launch_decode.decode, *given, *rest, shape=job.shape)
+    if job.kernel == "forward":
+        return partial(launch_forward.forward, *given, *rest, True, job.shape)
     y, o, o2, lse = launch_forward.forward(*given, *rest, True)
     kept = (y if norm is None else o, o2, lse)
-    names = ("keys", "values", "queries")
-    shapes = {n: shape_for(n, *given[:3]) for n in names} | {kernel: shape}
-    shapes = {n: s for n, s in shapes.items() if s}
+    shapes = {
+        name: shape
+        for name in ("keys", "values", "queries")
+        if (shape := shape_for(name, *given[:3])) is not None
+    }
+    if job.kernel == "keys" and not job.apart:
+        shapes.pop("values", None)
+    shapes[job.kernel] = job.shape
     dy = torch.ones_like(y)
-    return lambda: launch_backward.backward(
-        dy, *given, *kept, *rest, shapes=shapes
+    return partial(
+        launch_backward.backward, dy, *given, *kept, *rest, shapes=shapes
     )
 
 
-def judge(job: tuple[str, int, int, Shape]) -> str | None:
+def judge(job: Job) -> str | None:
     """Compile one candidate on few tokens; what is wrong with it, if any."""
-    kernel, D, P, shape = job
-    x = draw(D, P, SMALL, SMALL)
     try:
-        got = functions(x, kernel, shape)()
+        return _judge(job)
     except Exception as error:
         return (str(error).strip().splitlines() or [repr(error)])[-1][:200]
+
+
+def spilled() -> int:
+    """Registers kept in memory, over all kernels compiled so far."""
+    kernels = [forward_kernel, decode_kernel, keys_kernel, queries_kernel]
+    kernels += [hopper_keys.keys_kernel, hopper_queries.queries_kernel]
+    return sum(
+        getattr(compiled, "n_spills", 0)  # not set where it did not load
+        for kernel in kernels
+        for caches in kernel.device_caches.values()
+        for compiled in caches[0].values()
+    )
+
+
+def _judge(job: Job) -> str | None:
+    x = draw(job.D, job.P, SMALL, 1)
+    if job.kernel == "decode":
+        x = last_query(x)
+    run = pass_with(x, job)
+    before = spilled()
+    got = run()
+    if spilled() - before > TOLERATED:
+        return f"spills {spilled() - before} registers"
     norm = None if x["norm_weight"] is None else 0.8
     exact = {
         n: None if a is None else a.double().requires_grad_()
@@ -120,87 +203,153 @@ def judge(job: tuple[str, int, int, Shape]) -> str | None:
     }
     y = diff_attention(**exact, norm_scale=norm, backend="eager")
     want = [y]
-    if kernel != "forward":
+    if job.kernel in ("keys", "values", "queries"):
         leaves = [exact[n] for n in "qkv"]
         want = torch.autograd.grad(y, leaves, torch.ones_like(y))
+    got = [got] if job.kernel == "decode" else got
     for a, b in zip(got, want, strict=False):
+        b = b.detach()
         error = float((a.double() - b).norm() / b.norm())
         if not error < 0.02:
             return f"relative error {error:.2g}"
     return None
 
 
+def judge_all(jobs: Sequence[Job]) -> list[str | None]:
+    """Judge side by side; again alone what fell with a broken process."""
+    reasons = _judge_in(jobs, min(14, os.cpu_count() or 1), None)
+    again = [i for i, why in enumerate(reasons) if why and "CUDA" in why]
+    alone = _judge_in([jobs[i] for i in again], 4, 1)
+    for i, why in zip(again, alone, strict=True):
+        reasons[i] = why
+    return reasons
+
+
+def _judge_in(
+    jobs: Sequence[Job], workers: int, each: int | None
+) -> list[str | None]:
+    reasons: list[str | None] = []
+    pool = ProcessPoolExecutor(
+        workers, get_context("spawn"), max_tasks_per_child=each
+    )
+    results = [pool.submit(judge, job) for job in jobs]
+    for result in results:
+        try:
+            reasons.append(result.result(timeout=PATIENCE))
+        except Exception as error:  # a dead process, or too slow
+            reasons.append(f"CUDA process: {error!r}"[:200])
+    pool.shutdown(wait=False, cancel_futures=True)
+    return reasons
+
+
 def main() -> None:
     """Compile side by side, time one by one, write the table."""
     jobs = [
-        (kernel, D, P, shape)
+        job
         for D, P in SIZES
-        for kernel in ("forward", "keys", "values", "queries")
-        for shape in candidates(kernel, D)
+        for kernel in KERNELS
+        for job in candidates(kernel, D, P)
     ]
-    workers = min(12, os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        reasons = list(pool.map(judge, jobs))
+    reasons = judge_all(jobs)
+    good = [j for j, why in zip(jobs, reasons, strict=True) if not why]
     record: dict[str, Any] = {
         "what": "one kernel's shape changed, median ms of the whole pass",
         "provenance": provenance("cuda", " ".join(sys.argv)),
         "refused": [
-            {"kernel": k, "D": D, "P": P, **asdict(s), "why": why}
-            for (k, D, P, s), why in zip(jobs, reasons, strict=True)
+            row(job) | {"why": why}
+            for job, why in zip(jobs, reasons, strict=True)
             if why
         ],
         "rows": [],
     }
-    good = [j for j, why in zip(jobs, reasons, strict=True) if not why]
-    device = torch.device("cuda")
-    for (D, P), T in product(SIZES, LENGTHS):
-        x = draw(D, P, T, TOKENS)
-        for kernel in ("forward", "keys", "values", "queries"):
-            if shape_for(kernel, x["q"], x["k"], x["v"]) is None:
-                continue  # dv is made where dk is
-            calls = {
-                json.dumps(asdict(s)): functions(x, kernel, s)
-                for k, d, p, s in good
-                if (k, d, p) == (kernel, D, P)
-            }
-            times = alternate(calls, device, ROUNDS)
-            for name, ms in sorted(times.items(), key=lambda pair: pair[1]):
-                row = {"kernel": kernel, "D": D, "P": P, "T": T}
-                record["rows"].append(
-                    row | json.loads(name) | {"ms": round(ms, 4)}
-                )
-            best = min(times.values(), default=0)
-            print(f"{kernel:8s} D {D:3d} P {P} T {T:5d}  {best:.3f} ms")
+    print(f"{len(good)} of {len(jobs)} candidates are right")
+    for D, P in SIZES:
+        for T in LENGTHS:
+            x = draw(D, P, T, TOKENS // T)
+            for kernel in KERNELS[:-1]:
+                record["rows"] += timed(good, kernel, D, P, x, {"T": T})
+        for B, S in CACHES:
+            x = last_query(draw(D, P, S, B))
+            record["rows"] += timed(
+                good, "decode", D, P, x, {"T": S, "batch": B}
+            )
         write_json(OUT, record)
     write_table(record)
 
 
+def row(job: Job) -> dict[str, Any]:
+    """One candidate as it is written down."""
+    return {
+        "kernel": job.kernel,
+        "D": job.D,
+        "P": job.P,
+        "apart": job.apart,
+        **asdict(job.shape),
+    }
+
+
+def timed(
+    good: Sequence[Job],
+    kernel: str,
+    D: int,
+    P: int,
+    x: dict[str, Any],
+    where: dict[str, int],
+) -> list[dict[str, Any]]:
+    """Rows of all candidates for one kernel on one set of inputs."""
+    some = [j for j in good if (j.kernel, j.D, j.P) == (kernel, D, P)]
+    if not some:
+        return []
+    calls = {str(i): pass_with(x, job) for i, job in enumerate(some)}
+    times = alternate(calls, torch.device("cuda"), ROUNDS)
+    rows = [
+        row(some[int(i)]) | where | {"ms": round(ms, 4)}
+        for i, ms in sorted(times.items(), key=lambda pair: pair[1])
+    ]
+    print(f"{kernel:8s} D {D:3d} P {P} {where}")
+    for r in rows[:4]:
+        how = "together" if r["together"] else "apart" if r["apart"] else ""
+        print(
+            f"   {r['ms']:.4f} ms  {r['BT']} x {r['BS']}, {r['warps']}, "
+            f"{r['stages']} {how}"
+        )
+    return rows
+
+
 def write_table(record: dict[str, Any]) -> None:
-    """Put the fastest shapes before the rows that need no tuning."""
+    """Put the fastest shapes before the rows that need no tuning.
+
+    Those stay: they serve widths that were not timed, and a Triton that has
+    no Gluon.
+    """
     card = capability(torch.device("cuda")) // 10 * 10
-    old = json.loads(TABLE.read_text())["rows"]
     best: dict[tuple, dict] = {}
-    for row in record["rows"]:
-        key = tuple(row[n] for n in ("kernel", "D", "P", "T"))
-        if key not in best or row["ms"] < best[key]["ms"]:
-            best[key] = row
-    fields = ("BT", "BS", "warps", "stages", "together", "tma")
+    for r in record["rows"]:
+        if r.get("batch", 8) != 8:
+            continue
+        key = tuple(r[n] for n in ("kernel", "D", "P", "T"))
+        if key not in best or r["ms"] < best[key]["ms"]:
+            best[key] = r
+    fields = ("BT", "BS", "warps", "stages", "together", "tma", "roles")
     new = []
-    for (kernel, D, P, T), row in best.items():
+    for (kernel, D, P, T), r in best.items():
         case = {"kernel": kernel, "D": D, "DV": D * P, "P": P, "bits": 16}
-        case |= {"capability": card, "below": 120}
+        case |= {"capability": card, "below": 100 if r["roles"] else 120}
+        case |= {"tuned": True}
         if max(LENGTHS) > T:
             case["length"] = 2 * T
-        new.append({"case": case, "shape": {n: row[n] for n in fields}})
+        together = kernel == "values" and not best["keys", D, P, T]["apart"]
+        shape = None if together else {n: r[n] for n in fields}
+        new.append({"case": case, "shape": shape})
+    old = json.loads(TABLE.read_text())["rows"]
     kept = [
-        row
-        for row in old
-        if row["shape"] is None
-        or (row["case"]["capability"], "P" in row["case"]) != (card, True)
+        r
+        for r in old
+        if not r["case"].get("tuned") or r["case"]["capability"] != card
     ]
     # The first row that is wide enough is taken: the narrow ones go first.
     rows = sorted(
-        [*new, *kept], key=lambda row: (row["case"]["D"], row["case"]["DV"])
+        [*new, *kept], key=lambda r: (r["case"]["D"], r["case"]["DV"])
     )
     write_json(TABLE, {"provenance": record["provenance"], "rows": rows})
 

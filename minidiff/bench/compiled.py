@@ -66,20 +66,15 @@ def compile_one(build: Build) -> dict[str, Any]:
         )
     import triton
     from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
 
     from minidiff.ops.triton.shapes import choose
 
     shape = choose(**_case(build))
-    kernel, arguments, constants = _call(build, shape)
+    call = _call_with_roles if shape.roles else _call
+    kernel, arguments, constants = call(build, shape)
     signature, values, attributes = _describe(kernel, arguments, constants)
     done = triton.compile(
-        ASTSource(
-            fn=kernel,
-            signature=signature,
-            constexprs=values,
-            attrs=attributes,
-        ),
+        _language(kernel)(kernel, signature, values, attributes),
         target=GPUTarget("cuda", build.capability, 32),
         options={"num_warps": shape.warps, "num_stages": shape.stages},
     )
@@ -208,6 +203,48 @@ def _call(build: Build, shape: Any) -> tuple[Any, dict, dict]:
     }
     types |= {"x_dk": k, "x_dv": v}
     return backward.keys_kernel, types, constants
+
+
+def _call_with_roles(build: Build, shape: Any) -> tuple[Any, dict, dict]:
+    """As _call, for the kernels in Gluon."""
+    from minidiff.ops.triton import hopper_keys, hopper_queries
+    from minidiff.ops.triton.launch_hopper import layout_of
+    from minidiff.ops.triton.shapes import choose
+
+    D, DV, P, BT, BS = build.D, build.DV, build.P, shape.BT, shape.BS
+
+    def block(*sizes: int, dtype: str = "bf16") -> str:
+        layout = layout_of(16 if dtype == "bf16" else 32, len(sizes))
+        return f"tensordesc<{dtype}{list(sizes)},{layout!r}>".replace(" ", "")
+
+    q, k = block(1, 1, 2, BT, D), block(1, 1, P, BS, D)
+    v, do = block(1, 1, BS, DV), block(1, 1, BT, DV)
+    rows = block(1, 1, 2, BT, dtype="fp32")
+    types = {"x_q": q, "x_k": k, "x_v": v, "x_do": do, "x_lse": rows}
+    types |= {"x_delta": rows, "x_lam": block(1, 1, BT, dtype="fp32")}
+    types |= {"p_lengths": "*i64"}
+    constants = {"D": D, "DV": DV, "BT": BT, "BS": BS, "P": P}
+    constants |= {"CAUSAL": True, "PADDED": False, "STAGES": shape.stages}
+    if build.kernel == "queries":
+        return hopper_queries.queries_kernel, types | {"x_dq": q}, constants
+    apart = choose(**_case(build._replace(kernel="values"))) is not None
+    constants |= {
+        "KEYS": build.kernel == "keys",
+        "VALUES": build.kernel == "values" or not apart,
+    }
+    types |= {"x_dk": k, "x_dv": v}
+    return hopper_keys.keys_kernel, types, constants
+
+
+def _language(kernel: Any) -> type:
+    """The compiler's front end: Triton's, or Gluon's."""
+    if kernel.is_gluon():
+        from triton.experimental.gluon._runtime import GluonASTSource
+
+        return GluonASTSource
+    from triton.compiler import ASTSource
+
+    return ASTSource
 
 
 def _describe(

@@ -45,14 +45,18 @@ def block_of(x: Tensor, tma: bool, *block: int) -> TensorDescriptor | tuple:
         matrix = x.shape[-2:] if len(block) == 2 else x.shape[-1:]
         strides = x.stride() if len(block) == 2 else x.stride()[:-1]
         return (x, *matrix, *strides)
-    step = BYTES // x.element_size()
-    # The stride of an axis of length 1 is never used, but it is checked.
-    strides = [
-        step if n == 1 else stride
-        for n, stride in zip(x.shape[:-1], x.stride()[:-1], strict=True)
-    ]
     ones = [1] * (x.ndim - len(block))
-    return TensorDescriptor(x, list(x.shape), [*strides, 1], [*ones, *block])
+    return TensorDescriptor(x, list(x.shape), steps(x), [*ones, *block])
+
+
+def steps(x: Tensor) -> list[int]:
+    """Strides of x as a descriptor takes them.
+
+    The stride of an axis of length 1 is never used, but it is checked.
+    """
+    step = BYTES // x.element_size()
+    outer = zip(x.shape[:-1], x.stride()[:-1], strict=True)
+    return [*(step if n == 1 else stride for n, stride in outer), 1]
 
 
 def rows(*sizes: int, device: torch.device) -> Tensor:

@@ -129,10 +129,10 @@ def forward_kernel(
             x_v, b, h // G, whole, end, o_t, n_keys, shift, c, D, DV, BS,
             SHARED, CAUSAL, PADDED, True, PRECISION, TMA,
         )  # fmt: skip
-        b_o1, b_lse1 = close(b_acc1, b_top1, b_sum1, c)
         b_o2, b_lse2 = close(b_acc2, b_top2, b_sum2, c)
         if KEEP:
             tl.store(p_o2 + at, b_o2.to(p_o2.dtype.element_ty), m_o2)
+        b_o1, b_lse1 = close(b_acc1, b_top1, b_sum1, c)
     else:
         j2: tl.constexpr = 0 if SHARED else 1
         b_acc2, b_top2, b_sum2 = walk_one(

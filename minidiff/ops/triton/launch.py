@@ -1,7 +1,9 @@
 """What the three launchers share: the device, the widths, the shapes."""
 
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from math import e, log2
+from typing import NamedTuple
 
 import torch
 import triton
@@ -12,6 +14,8 @@ from minidiff.ops.triton.shapes import Shape, choose
 
 # Whether the kernels run in Triton's interpreter, on the CPU.
 INTERPRETED = not isinstance(forward_kernel, triton.runtime.JITFunction)
+# Gluon is experimental: a Triton without it takes backward.py's kernels.
+ROLES = not INTERPRETED and find_spec("triton.experimental.gluon") is not None
 LOG2_E = log2(e)
 
 
@@ -43,6 +47,7 @@ def shape_for(kernel: str, q: Tensor, k: Tensor, v: Tensor) -> Shape | None:
         bits=8 * q.element_size(),
         length=k.shape[3],
         capability=capability(q.device),
+        roles=ROLES,
     )
 
 
@@ -50,3 +55,37 @@ def heads_last(q: Tensor, dv: int) -> Tensor:
     """Make an empty (B, H, T, Dv), in memory (B, T, H, Dv)."""
     B, H, _, T, _ = q.shape
     return q.new_empty(B, T, H, dv).transpose(1, 2)
+
+
+class Given(NamedTuple):
+    """What the keys and queries kernels of the backward pass read.
+
+    Shapes as in :func:`minidiff.diff_attention`; do (B, H, T, Dv), lse and
+    delta (B, H, 2, T), lam (B, H, T).
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    do: Tensor
+    lse: Tensor
+    delta: Tensor
+    lam: Tensor
+    key_lengths: Tensor | None
+    causal: bool
+    scale: float
+
+    def numbers(self) -> tuple:
+        """Return G, T, S, the scale in base 2, and the scale."""
+        groups = self.q.shape[1] // self.k.shape[1]
+        T, S = self.q.shape[3], self.k.shape[3]
+        return groups, T, S, self.scale * LOG2_E, self.scale
+
+    def options(self) -> dict[str, int | bool]:
+        """Return what these kernels are compiled for."""
+        return {
+            "D": padded_width(self.q.shape[-1]),
+            "DV": padded_width(self.v.shape[-1]),
+            "CAUSAL": self.causal,
+            "PADDED": self.key_lengths is not None,
+        }

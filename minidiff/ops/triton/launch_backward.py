@@ -1,18 +1,20 @@
 """From tensors to the three kernels of the backward pass."""
 
+from types import ModuleType
+
 import torch
 import triton
 from torch import Tensor
 
-from minidiff.ops.triton import backward as kernels
+from minidiff.ops.triton import launch_plain
+from minidiff.ops.triton.backward import prepare_kernel
 from minidiff.ops.triton.descriptors import (
-    block_of,
     gradient_like,
     readable,
     readable_rows,
     rows,
 )
-from minidiff.ops.triton.launch import LOG2_E, on, padded_width, shape_for
+from minidiff.ops.triton.launch import Given, on, padded_width, shape_for
 from minidiff.ops.triton.shapes import Shape
 
 
@@ -38,8 +40,6 @@ def backward(
     The last is empty where there is no weight. ``shapes`` by kernel: either
     "keys" computes dk and dv in one walk, or "values" does dv in a second.
     """
-    B, H, _, T, D = q.shape
-    Hkv, P, S = k.shape[1:4]
     shapes = shapes or {
         name: shape
         for name in ("keys", "values", "queries")
@@ -50,58 +50,29 @@ def backward(
     do, delta, lam_rows, dweight = prepare(
         dy, o, o2, lam, norm_weight, norm_scale, eps
     )
-    width, DV = padded_width(D), padded_width(v.shape[-1])
-    sizes = (H // Hkv, T, S, scale * LOG2_E, scale)
-    options = {
-        "D": width,
-        "DV": DV,
-        "SHARED": P == 1,
-        "CAUSAL": causal,
-        "PADDED": key_lengths is not None,
-        "PRECISION": "ieee",
-    }
-
-    def tiles(shape: Shape) -> list:
-        return [
-            block_of(q, shape.tma, shape.BT, width),
-            block_of(k, shape.tma, shape.BS, width),
-            block_of(v, shape.tma, shape.BS, DV),
-            block_of(do, shape.tma, shape.BT, DV),
-            block_of(lse, shape.tma, shape.BT),
-            block_of(delta, shape.tma, shape.BT),
-            block_of(lam_rows, shape.tma, shape.BT),
-        ]
-
+    x = Given(
+        q, k, v, do, lse, delta, lam_rows, key_lengths, causal, scale
+    )  # fmt: skip
     with on(q):
         for name in ("keys", "values"):
             if name not in shapes:
                 continue
-            shape = shapes[name]
-            kernels.keys_kernel[(B * Hkv, triton.cdiv(S, shape.BS))](
-                *tiles(shape),
-                block_of(dk, shape.tma, shape.BS, width),
-                block_of(dv, shape.tma, shape.BS, DV),
-                key_lengths,
-                Hkv,
-                *sizes,
-                KEYS=name == "keys",
-                VALUES=name == "values" or "values" not in shapes,
-                TMA=shape.tma,
-                **options,
-                **shape.blocks(),
-            )
-        shape = shapes["queries"]
-        kernels.queries_kernel[(B * H, triton.cdiv(T, shape.BT))](
-            *tiles(shape),
-            block_of(dq, shape.tma, shape.BT, width),
-            key_lengths,
-            H,
-            *sizes,
-            TMA=shape.tma,
-            **options,
-            **shape.blocks(),
-        )
+            made = {
+                "KEYS": name == "keys",
+                "VALUES": name == "values" or "values" not in shapes,
+            }
+            way_of(shapes[name]).keys(x, dk, dv, shapes[name], made)
+        way_of(shapes["queries"]).queries(x, dq, shapes["queries"])
     return dq, dk, dv, -delta[:, :, 1], dweight
+
+
+def way_of(shape: Shape) -> ModuleType:
+    """Choose who launches: what runs everywhere, or for Hopper alone."""
+    if not shape.roles:
+        return launch_plain
+    from minidiff.ops.triton import launch_hopper  # Gluon: not in every Triton
+
+    return launch_hopper
 
 
 def prepare(
@@ -124,7 +95,7 @@ def prepare(
     weighted = norm_weight is not None
     parts = delta.new_empty(B * H * blocks, dv) if weighted else None
     with on(o):
-        kernels.prepare_kernel[(B * H, blocks)](
+        prepare_kernel[(B * H, blocks)](
             dy,
             o,
             o2,

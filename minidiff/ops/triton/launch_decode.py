@@ -12,6 +12,7 @@ from minidiff.ops.triton.launch import (
     padded_width,
     shape_for,
 )
+from minidiff.ops.triton.shapes import Shape
 
 
 def decode(
@@ -26,6 +27,7 @@ def decode(
     norm_scale: float | None,
     eps: float,
     splits: int | None = None,
+    shape: Shape | None = None,
 ) -> Tensor:
     """Return y (B, H, T, Dv) for a few queries; nothing for a backward pass.
 
@@ -35,7 +37,7 @@ def decode(
     B, H, _, T, D = q.shape
     Hkv, P, S = k.shape[1:4]
     dv = v.shape[-1]
-    shape = shape_for("decode", q, k, v)
+    shape = shape or shape_for("decode", q, k, v)
     row_blocks = triton.cdiv(H // Hkv * T, shape.BT)
     if splits is None:
         splits = busy(B * Hkv * row_blocks, S, q.device)
@@ -100,14 +102,20 @@ def decode(
 
 
 def busy(programs: int, S: int, device: torch.device) -> int:
-    """How many splits make four programs for each multiprocessor.
+    """How many splits of the keys keep a GPU busy to the end.
 
-    None is shorter than 256 keys: each costs two rows of float32, written
-    and read again. And no more than 64, which one program puts together.
+    Two programs run side by side on a multiprocessor, and a bit more than one
+    round of them costs two. So: one full round; or, where that would leave a
+    tenth of it empty, about four. None is shorter than 256 keys, since each
+    costs two rows of float32, written and read again; and there are at most
+    64, which one program puts together.
     """
     processors = 132
     if device.type == "cuda":
         found = torch.cuda.get_device_properties(device)
         processors = found.multi_processor_count
-    wanted = triton.cdiv(4 * processors, programs)
-    return max(1, min(wanted, S // 256, 64))
+    places = 2 * processors
+    splits = places // programs
+    if splits * programs < 0.9 * places:
+        splits = triton.cdiv(4 * places, programs)
+    return max(1, min(splits, S // 256, 64))

@@ -15,6 +15,8 @@ class Shape:
     BT queries by BS keys at a time, so many warps, so many blocks on their
     way at once. ``together``: the forward kernel's two branches in step.
     ``tma``: blocks are moved by the copy engine that Hopper brought.
+    ``roles``: warps have roles, as in hopper_keys.py; two groups of so many
+    warps each, with BS keys (or BT queries) of their own.
     """
 
     BT: int
@@ -23,6 +25,7 @@ class Shape:
     stages: int
     together: bool = False
     tma: bool = False
+    roles: bool = False
 
     def blocks(self, rows: str = "BT") -> dict[str, int]:
         """As the arguments of a kernel; ``rows`` names the first."""
@@ -40,6 +43,13 @@ def table(path: Path = TABLE) -> list[dict]:
     return json.loads(path.read_text(encoding="utf-8"))["rows"]
 
 
+def fits_roles(row: dict, D: int, DV: int, roles: bool) -> bool:
+    """Whether a row has no roles, or may have them at these very widths."""
+    if not row["shape"] or not row["shape"].get("roles"):
+        return True
+    return roles and (row["case"]["D"], row["case"]["DV"]) == (D, DV)
+
+
 @lru_cache(maxsize=256)
 def choose(
     kernel: str,
@@ -50,6 +60,7 @@ def choose(
     bits: int,
     length: int,
     capability: int,
+    roles: bool = True,
 ) -> Shape | None:
     """Find the shape of a kernel: the first row of the table that fits.
 
@@ -57,6 +68,7 @@ def choose(
     least these widths, P where it names one, at most this capability, at
     least this many keys. "below" ends a range of capabilities: what follows
     the data-centre cards of 9.x and 10.x has less shared memory again.
+    Rows with roles are for the widths they name only, and where ``roles``.
     None if there is none: "values" has a shape only where "keys" leaves the
     values to a kernel of their own.
     """
@@ -67,6 +79,7 @@ def choose(
             and case["bits"] == bits
             and case["D"] >= D
             and case["DV"] >= DV
+            and fits_roles(row, D, DV, roles)
             and case.get("P", P) == P
             and case["capability"] <= capability < case.get("below", 1000)
             and case.get("length", length) >= length

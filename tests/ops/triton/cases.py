@@ -136,10 +136,13 @@ def check(case: Case, dtype: torch.dtype, grads: bool = True) -> None:
         lam = x["lam"].expand(case.B, case.H, case.T)
         terms = run(wide({**x, "lam": lam}), options, "eager")["lam"]
         sizes["lam"] = terms.abs().sum()
-    floor = max(2 * torch.finfo(dtype).eps, 2e-6) * case.slack
+    # A log-sum of hundreds has a rounding error of hundreds times 6e-8.
+    exact = 2e-6 * max(1.0, case.logits / 5)
+    floor = max(2 * torch.finfo(dtype).eps, exact) * case.slack
     for name, truth in want.items():
         assert got[name].shape == truth.shape, name
         assert got[name].dtype == eager[name].dtype, name
         size = sizes.get(name)
         bound = max(2 * error(eager[name], truth, size), floor)
-        assert error(got[name], truth, size) <= bound, (name, case)
+        off = error(got[name], truth, size)
+        assert off <= bound, (name, off, bound, case)
