@@ -177,16 +177,17 @@ for way in (apart, joined):
 
 # %% [markdown]
 # The better form keeps even more, since it needs the difference too. A flash
-# kernel keeps no map. It keeps one number a row, the log-sum $E$ in base 2, and
-# computes each weight again (with $c = \log_2(e) / \sqrt D$):
+# kernel keeps no map. It keeps one number a row, chapter 10's log-sum $\ell$, and
+# computes each weight again:
 #
 # $$
-# A_j = 2^{\,c\,q_j k_j^\top - E_j}, \qquad j = 1, 2
+# A_j = 2^{\,c\,q_j k_j^\top - \ell_j}, \qquad
+# c = \frac{\log_2 e}{\sqrt D}, \qquad j = 1, 2
 # \tag{12.1}
 # $$
 #
 # By hand: three keys with scores 2, 1, 1 in base 2. Their powers are 4, 2, 2,
-# with the sum 8, so $E = 3$. The weights are $2^{2-3} = \tfrac12$ and twice
+# with the sum 8, so $\ell = 3$. The weights are $2^{2-3} = \tfrac12$ and twice
 # $2^{1-3} = \tfrac14$. No maximum is needed: a weight is at most 1.
 #
 # Our forward also keeps $o$ and $o_2 = A_2\,v$. Not $o_1$: it is
@@ -399,13 +400,13 @@ assert list(counts.values()) == [14, 20, 10, 10]
 # ## One tile
 #
 # Now without whole maps. Cut them into *tiles* of `BT` queries by `BS` keys.
-# From its queries, keys and values, and the rows of $do$, $E$ and $D$, a tile
+# From its queries, keys and values, and the rows of $do$, $\ell$ and $D$, a tile
 # of $A_1 - \lambda A_2$, $dS_1$ and $dS_2$ can be computed by itself. Both
 # kernels need it, so we write it once, as a function that kernels call. Three
 # products: 4 units.
 #
 # Where a key is hidden from a query, the log-sum knows nothing of it. There
-# $c\,q k^\top - E$ may be large, and its power infinite.
+# $c\,q k^\top - \ell$ may be large, and its power infinite.
 #
 # ### Exercise 12.2: one tile
 #
@@ -770,8 +771,8 @@ def rows_of(q, k, v, lam, dy) -> tuple[Tensor, ...]:
     do, _ = reference.headwise_norm_backward(o.numpy(), dy.numpy(), 1.0, 0.2)
     # ln A = logit - ln of the sum; key 0 is seen by all.
     first = (q @ k.mT)[..., 0] / q.shape[-1] ** 0.5
-    E = (first - A[..., 0].log()) * np.log2(np.e)
-    return o, o2, torch.from_numpy(do), E
+    lse = (first - A[..., 0].log()) * np.log2(np.e)
+    return o, o2, torch.from_numpy(do), lse
 
 
 # %%
@@ -805,13 +806,13 @@ def wrongs(shift: float) -> dict[str, tuple[float, float]]:
     q, k, v, dy = shifted(shift)
     x = [y.numpy() for y in (dy, q, k, v)]
     right = reference.diff_attention_backward(*x, 0.5, norm_scale=0.2).q
-    o, o2, do, E = rows_of(q, k, v, 0.5, dy)
+    o, o2, do, lse = rows_of(q, k, v, 0.5, dy)
     given = {"exact": do, "rounded": half(do), "none": 0 * do}
     found = {}
     for name, (first, second, lam) in ways.items():
         D2 = (given[second] * o2).sum(-1)
         D1 = (given[first] * o).sum(-1) + 0.5 * D2
-        dq, *_ = from_kept(q, k, v, lam, given["rounded"], E, D1, D2)
+        dq, *_ = from_kept(q, k, v, lam, given["rounded"], lse, D1, D2)
         found[name] = compare(dq.numpy(), right)
     return found
 

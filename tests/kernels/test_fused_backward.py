@@ -142,6 +142,7 @@ def test_a_number_for_lambda():
     close(dict(zip("qkv", got, strict=True)), truth(x, dy), 2e-6)
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_rows_that_cancel_and_rows_that_saturate():
     x, dy = draw(T=33)
     x["q"] = x["q"][:, :, :1].expand_as(x["q"])
@@ -219,6 +220,30 @@ def test_every_element_is_written_once(T):
         at = np.concatenate([t.element[t.element >= 0] for t in stores])
         count = np.prod(stores[0].shape)
         assert np.array_equal(np.sort(at), np.arange(count)), name
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="only the interpreter sees it")
+def test_no_walk_goes_beyond_the_diagonal():
+    x, dy = draw(H=1, Hkv=1, T=64, S=80)
+    lam = x["lam"].expand(1, 1, 1)
+    given = (*(x[n] for n in "qkv"), lam)
+    saved = fused_forward(*given)[1:]
+    touches = []
+    with watch(touches.append):
+        room.fused_backward(dy, *given, *saved, BT=16, BS=16)
+    for kernel, name in (("keys_kernel", "p_do"), ("queries_kernel", "p_v")):
+        seen = {}
+        for touch in touches:
+            if (touch.kernel, touch.name) == (kernel, name):
+                block = touch.element.max() // (16 * 32)
+                seen.setdefault(touch.program[1], []).append(block)
+        # Query t sees key t + 16: block a of queries blocks 0 to a + 1.
+        want = (
+            {b: list(range(max(b - 1, 0), 4)) for b in range(5)}
+            if kernel == "keys_kernel"
+            else {a: list(range(a + 2)) for a in range(4)}
+        )
+        assert seen == want
 
 
 def test_ten_runs_give_the_same_bits():
