@@ -110,8 +110,8 @@ assert errors[0.02] < 0.01 < 1 < errors[3]
 #
 # Make one part of two. The larger $m$ is 3. The first key's weight was
 # relative to 1; relative to 3 it is $2^{1 - 3}$, a quarter. So $z = \frac14 +
-# 1 = \frac54$, and $u = \frac{10}{4} + 20 = \frac{45}{2}$. Divide:
-# 18. In general:
+# 1 = \frac54$, and $u = \frac{10}{4} + 20 = \frac{45}{2}$. Their quotient is
+# 18 again. In general:
 #
 # $$
 # m = \max(m_1, m_2), \quad
@@ -120,8 +120,8 @@ assert errors[0.02] < 0.01 < 1 < errors[3]
 # \tag{10.1}
 # $$
 #
-# No factor is ever above 1, so nothing overflows. A third key, score 2, value
-# 0. Work out $z$ and the output before you run this.
+# No factor is ever above 1, so nothing overflows. Now a third key comes, with
+# score 2 and value 0. Work out $z$ and the output before you run this.
 
 
 # %%
@@ -199,10 +199,10 @@ passed = check.ex10_1(log_sum_kernel)
 #
 # ## Base 2, base e
 #
-# Why base 2? A GPU has an instruction for $2^x$ and none for $e^x$. Compiled,
-# `tl.exp2` becomes that instruction; `tl.exp` a multiplication by $\log_2 e$
-# and then that instruction [test], for each of $T S$ scores. But scores are
-# multiplied anyway, by $1 / \sqrt D$. So fold both into one number,
+# Why base 2? An NVIDIA GPU has an instruction for $2^x$ and none for $e^x$.
+# Compiled, `tl.exp2` becomes that instruction; `tl.exp` a multiplication by
+# $\log_2 e$ and then that instruction [test], for each of $T S$ scores. But
+# scores are multiplied anyway, by $1 / \sqrt D$. So fold both into one number,
 #
 # $$
 # c = \frac{\log_2 e}{\sqrt D}, \qquad y = c\; q \cdot k
@@ -512,13 +512,14 @@ if not passed:  # minidiff's does both, causal and full
 # all its tests in the interpreter, and the compiler refused it [test]:
 #
 # ```text
-# Loop-carried variable at has initial type <['64', '16'], int32>
-# but is re-assigned to <['32', '16'], int32> in loop!
+# Loop-carried variable p_row has initial type
+# <['64', '1'], pointer<fp16>> but is re-assigned to
+# <['32', '1'], pointer<fp16>> in loop!
 # ```
 #
-# It used one name, `at`, for addresses of $B_T$ rows before the loop and of
-# $B_S$ rows inside. In Python a name may change its shape; in a compiled loop
-# it has one. Hence `at_q`, `at_k`, `at_v` below.
+# It used one name, `p_row`, for the addresses of $B_T$ rows before the loop
+# and of $B_S$ rows inside. In Python a name may change its shape; in a
+# compiled loop it has one. Hence `at_q`, `at_k` and `at_v` below.
 #
 # ## The whole kernel
 #
@@ -787,7 +788,7 @@ print("this chapter -> PyTorch's attention differ by < 1e-5")
 #   log-sum is then in base 2 too.
 # - On the causal map half of the tiles are skipped, and few of the rest need a
 #   mask.
-# - Alive: what is returned. Moved: keys and values $(n + 1) / 2$ times.
+# - Alive: what is returned. Read: keys and values, $(n + 1) / 2$ times.
 #
 # Chapter 11 lets two of these walk side by side.
 #
