@@ -41,7 +41,6 @@ from minidiff.kernels import DEVICE, INTERPRETED  # before Triton, and others
 import inspect
 import textwrap
 from functools import partial
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -49,19 +48,13 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import FlopCounterMode
 
 # %%
 from minidiff import check, diff_attention, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
-from minidiff.kernels.fused_backward import (
-    fused_attention,
-    fused_backward,
-    load_rows,
-    store_rows,
-    tile,
-)
+from minidiff.kernels.fused_backward import fused_attention, fused_backward
+from minidiff.kernels.fused_backward import load_rows, store_rows, tile
 from minidiff.kernels.fused_forward import fused_forward
 from minidiff.kernels.trace import Log, record
 from minidiff.ops.triton import backward as shipped
@@ -303,19 +296,29 @@ def from_kept(q, k, v, lam, do, lse, D1, D2) -> tuple[Tensor, ...]:
     return dS @ k, dS.mT @ q, (A1 - lam * A2).mT @ do
 
 
+# %%
+def forward_of(q, k, v, lam) -> tuple[Tensor, ...]:
+    """o, o2 and the log-sums, from whole maps."""
+    A1, A2 = (A := maps(q, k)).unbind(-3)
+    # ln A = logit - ln of the sum; key 0 is seen by all.
+    logit = (q @ k.mT)[..., 0] / q.shape[-1] ** 0.5
+    lse = (logit - A[..., 0].log()) * np.log2(np.e)
+    return (A1 - lam * A2) @ v, A2 @ v, lse
+
+
+def through_norm(o: Tensor, dy: Tensor) -> Tensor:
+    x = o.numpy(), dy.numpy(), 1.0, 0.2
+    return torch.from_numpy(reference.headwise_norm_backward(*x)[0])
+
+
 # %% [markdown]
 # Against the hand gradients of chapter 4, with `float64` all through:
 
 # %%
 q, k, v = (x.double() for x in drawn(1, 2, 20, 8))
 dy, lam = torch.randn(1, 2, 20, 16).double(), 0.7
-hidden = torch.ones(20, 20, dtype=torch.bool).triu(1)
-logits = (q @ k.mT / 8**0.5).masked_fill(hidden, -torch.inf)
-lse = logits.logsumexp(-1) * np.log2(np.e)
-A1, A2 = maps(q, k).unbind(2)
-o, o2 = (A1 - lam * A2) @ v, A2 @ v
-do, _ = reference.headwise_norm_backward(o.numpy(), dy.numpy(), 1.0, 0.2)
-do = torch.from_numpy(do)
+o, o2, lse = forward_of(q, k, v, lam)
+do = through_norm(o, dy)
 D2 = (do * o2).sum(-1)
 D1 = (do * o).sum(-1) + lam * D2
 mine = *from_kept(q, k, v, lam, do, lse, D1, D2), -D2.sum()
@@ -382,8 +385,6 @@ for name, count in counts.items():
 assert list(counts.values()) == [14, 20, 10, 10]
 
 # %% [markdown]
-# Same gradients, 14, 20 and 10 units.
-#
 # | | scores | $dA$ | $dv$ | $dk$ | $dq$ | |
 # |---|---|---|---|---|---|---|
 # | a plain pair of heads | 2 | 2 | 2 | 2 | 2 | 10 |
@@ -402,8 +403,7 @@ assert list(counts.values()) == [14, 20, 10, 10]
 # Now without whole maps. Cut them into *tiles* of `BT` queries by `BS` keys.
 # From its queries, keys and values, and the rows of $do$, $\ell$ and $D$, a tile
 # of $A_1 - \lambda A_2$, $dS_1$ and $dS_2$ can be computed by itself. Both
-# kernels need it, so we write it once, as a function that kernels call. Three
-# products: 4 units.
+# kernels need it, so it is a function that kernels call. Three products, 4 units.
 #
 # Where a key is hidden from a query, the log-sum knows nothing of it. There
 # $c\,q k^\top - \ell$ may be large, and its power infinite.
@@ -455,12 +455,11 @@ check.ex12_2(one_tile)
 # \tag{12.5}
 # $$
 #
-# Keys collect from the queries that see them, queries from the keys that they
-# see. A program can hold a sum in registers as long as it goes on adding to it.
-# So a program with its block of *keys* walks over the queries, from the
-# diagonal down. And one with its block of *queries* walks over the keys, up to
-# the diagonal, as in the forward pass. Neither walk can do the other's sums. So
-# two kernels, each making every tile.
+# A program can hold a sum in registers as long as it goes on adding to it. So a
+# program with its block of *keys* walks over the queries that see them, from the
+# diagonal down. One with its block of *queries* walks over the keys, up to the
+# diagonal, as in the forward pass. Neither walk can do the other's sums: two
+# kernels, each making every tile.
 #
 # Here is the first, whole. `G` query heads may share a head of keys; then one
 # program collects from all of them. With `S` keys and fewer queries, query
@@ -528,7 +527,7 @@ def keys_kernel(
 
 # %% [markdown]
 # In the loop: load what belongs to the queries, one mask, one tile, three
-# products. The loops' order is the order of the sums.
+# products.
 #
 # Who does which tile, and when? 64 tokens, blocks of 16, one head: the recorder
 # of chapter 9 watches both kernels. Before you look: sketch the tiles, and
@@ -612,44 +611,16 @@ check.ex12_3(queries_walk)
 # %% [markdown]
 # ## For autograd
 #
-# `fused_backward` launches the three kernels. To PyTorch they become the
-# backward of one operation. A `torch.autograd.Function` says what to keep and
-# what to do with $dy$; `once_differentiable` refuses a second derivative, which
-# we have not written.
-
-
-# %% tags=["same:minidiff.kernels.fused_backward.FusedAttention"]
-class FusedAttention(torch.autograd.Function):
-    """Chapter 11's kernel forward, the three above backward, for autograd."""
-
-    @staticmethod
-    def forward(ctx: Any, *given: Any) -> Tensor:
-        """Return y; keep what grows with T, not with T * S."""
-        q, k, v, lam, norm_weight, options = given
-        done = fused_forward(q, k, v, lam, norm_weight=norm_weight, **options)
-        ctx.options = options
-        ctx.save_for_backward(*given[:5], *done[1:])
-        return done.y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradient of each argument of forward."""
-        q, k, v, lam, norm_weight, *done = ctx.saved_tensors
-        grads = fused_backward(
-            dy, q, k, v, lam, *done, norm_weight=norm_weight, **ctx.options
-        )
-        return *grads, None
-
-
-# %% [markdown]
+# `fused_backward` launches the three kernels. `fused_attention` makes one
+# operation of them and the forward, a `torch.autograd.Function`: its forward keeps
+# the inputs, $o$, $o_2$ and $\ell$, its backward takes $dy$ and them.
+#
 # A backward pass in use, with grouped queries, more keys than queries, lengths
 # that are no multiple of a block, and a lambda that learns:
 
 
 # %%
 def learned(B, H, Hkv, T, S, D=16, dtype=torch.float32) -> list[Tensor]:
-    """q, k, v and lambda, all of which learn."""
     torch.manual_seed(1)
     shapes = (B, H, 2, T, D), (B, Hkv, 2, S, D), (B, Hkv, S, 2 * D)
     x = [torch.randn(s).to(DEVICE, dtype) for s in shapes]
@@ -750,10 +721,9 @@ check.ex12_4(backward_units)
 #
 # Four ways to be wrong: forget $D$; forget lambda in $dS_2$; take $D_1$ and
 # $D_2$ of $do$ *before* it is rounded to 16 bits; and, since equation 12.3 says
-# that $do \cdot o$ is almost 0, leave it out of $D_1$. All four give gradients
-# of the right shape, and train. As in chapter 4 let all values have something
-# in common, a number added to each. Then $dA$ is large, and what counts is the
-# small rest that $D$ leaves. Which of the four stays hidden longest?
+# that $do \cdot o$ is almost 0, leave it out of $D_1$. As in chapter 4 let all values have something in common, a
+# number added to each. Then $dA$ is large, and what counts is the small rest
+# that $D$ leaves. Which of the four stays hidden longest?
 #
 # Only what is stored is rounded here, $o$, $o_2$ and $do$; the rest is
 # `float64`.
@@ -764,18 +734,6 @@ def half(x: Tensor) -> Tensor:
     return x.half().double()
 
 
-def rows_of(q, k, v, lam, dy) -> tuple[Tensor, ...]:
-    """o and o2 as stored, do before it is stored, and the log-sums."""
-    A1, A2 = A = maps(q, k)[0, 0]
-    o, o2 = half((A1 - lam * A2) @ v), half(A2 @ v)
-    do, _ = reference.headwise_norm_backward(o.numpy(), dy.numpy(), 1.0, 0.2)
-    # ln A = logit - ln of the sum; key 0 is seen by all.
-    first = (q @ k.mT)[..., 0] / q.shape[-1] ** 0.5
-    lse = (first - A[..., 0].log()) * np.log2(np.e)
-    return o, o2, torch.from_numpy(do), lse
-
-
-# %%
 def shifted(shift: float) -> list[Tensor]:
     """q, k, v and dy of one head, as 16-bit numbers."""
     q, k, v = drawn(1, 1, 64, 16)
@@ -806,9 +764,10 @@ def wrongs(shift: float) -> dict[str, tuple[float, float]]:
     q, k, v, dy = shifted(shift)
     x = [y.numpy() for y in (dy, q, k, v)]
     right = reference.diff_attention_backward(*x, 0.5, norm_scale=0.2).q
-    o, o2, do, lse = rows_of(q, k, v, 0.5, dy)
-    given = {"exact": do, "rounded": half(do), "none": 0 * do}
-    found = {}
+    o, o2, lse = forward_of(q, k, v, 0.5)
+    o, o2 = half(o), half(o2)
+    do = through_norm(o, dy)
+    found, given = {}, {"exact": do, "rounded": half(do), "none": 0 * do}
     for name, (first, second, lam) in ways.items():
         D2 = (given[second] * o2).sum(-1)
         D1 = (given[first] * o).sum(-1) + 0.5 * D2
@@ -838,9 +797,9 @@ assert all(cosine > 0 for f in found for _, cosine in f.values())
 # %% [markdown]
 # Every cosine is above 0: all of them lead downhill, so a falling loss shows
 # none. Without $D$ it gets worse with the shift, as in chapter 4. With lambda
-# forgotten branch 2 is too loud, whatever the values. The other two pass any
-# test with a tolerance of a percent, as long as values have little in common.
-# Then the error grows, up to twice. Rows of $dS$ sum to zero only if $D$ is the
+# forgotten branch 2 is too loud, whatever the values. The other two pass a test
+# with a tolerance of a percent, until values have much in common, and the error
+# is up to twice as large. Rows of $dS$ sum to zero only if $D$ is the
 # mean of the very $dA$ that it is taken from. That $dA$ is made of the rounded
 # $do$, and the rounded $do$ is not at a right angle to $o$.
 #
@@ -849,20 +808,19 @@ assert all(cosine > 0 for f in found for _, cosine in f.values())
 # ## The shipped kernels
 #
 # `minidiff/ops/triton/backward.py` has the same three kernels, made fast. They
-# write $P_1$ for $A_1$, $P_2$ for $\lambda A_2$ and `dP` for $dA$.
+# write $P_1$ for $A_1$, $P_2$ for $\lambda A_2$ and `dP` for $dA$. Edge split, long
+# rows first, copy engine and tuned shapes are chapter 11's. New are:
 #
 # | optimisation | what it does | why |
 # |---|---|---|
-# | edge split | tiles on the diagonal with a mask, then the rest without | as in chapter 11 |
 # | lambda inside | $P_2$ holds lambda: $dS_2 = P_2\,(D_2 - dP)$, $dv = (P_1 - P_2)^\top do$ | one multiplication an entry instead of two |
 # | tiles turned over | the walk over queries makes $k\,q^\top$ | its products need the tile transposed |
 # | one loop | heads of a group and blocks of queries, numbered through | nested loops cost registers |
 # | $dv$ apart | the same kernel runs twice, for keys, then for values | three sums of a wide head exceed the registers |
 # | weight inside | the norm's weight, and parts of its gradient, in the first kernel | one pass over $dy$ less; parts are added in fixed order |
-# | long rows first | the walk over keys starts with the last queries | as in chapter 11 |
-# | copy engine, tuned shapes | `tiles.py`, `shapes.json` | as in chapter 11 |
 #
-# Some of it in its own words. Find each line in ours.
+# (`hopper_keys.py` and `hopper_queries.py` do the same once more, for one kind
+# of GPU.) Some of it in its own words. Find each line in ours.
 
 
 # %%
@@ -886,8 +844,7 @@ lines_with(shipped.prepare_kernel, "b_do = b_do.to", "b_delta1 =")
 #
 # ## Check of this chapter
 #
-# Our three kernels, the shipped ones and the eager operator in float64; norm,
-# groups, two dtypes.
+# Our kernels and the shipped ones against the eager operator in float64.
 
 # %%
 options = {"norm_scale": 0.2}
@@ -916,7 +873,6 @@ for dtype, limit in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
 # - **$D_1$ and $D_2$ of another $do$** than the one that $dA$ is made of.
 # - **Lambda in one place of two.** It is in $dS_2$ and in $dv$.
 # - **A mask as a factor.** Hidden logits may overflow: infinity times 0.
-# - **exp of a log-sum in base 2.**
 # - **The scale with $\log_2 e$ in it** on $dq$ and $dk$.
 # - **Reading row sums in the launch that writes them.** Programs do not wait for
 #   each other: the rows need a kernel of their own.
@@ -932,7 +888,6 @@ for dtype, limit in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
 # - Kept: $o$, $o_2$ and two log-sums a row. Not $o_1$, and no map.
 # - $D_2$ brings $d\lambda$ along; $D_1 = do \cdot o + \lambda D_2$, and under
 #   the norm $do \cdot o = \varepsilon\,r^3\,(g \cdot o)$.
-# - Who writes a number alone decides in which order it is added up.
 #
 # ## Further reading
 #
@@ -941,4 +896,4 @@ for dtype, limit in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
 # - Dao, *FlashAttention-2*, arXiv 2307.08691: one walk, and atomics for $dq$.
 # - Goldberg, *What every computer scientist should know about floating-point
 #   arithmetic*, 1991: why addition is not associative.
-# - `minidiff/ops/triton/backward.py` and `launch_backward.py`, whole.
+# - `minidiff/ops/triton/backward.py`, whole.
