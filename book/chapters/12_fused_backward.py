@@ -721,9 +721,10 @@ check.ex12_4(backward_units)
 #
 # Four ways to be wrong: forget $D$; forget lambda in $dS_2$; take $D_1$ and
 # $D_2$ of $do$ *before* it is rounded to 16 bits; and, since equation 12.3 says
-# that $do \cdot o$ is almost 0, leave it out of $D_1$. As in chapter 4 let all values have something in common, a
-# number added to each. Then $dA$ is large, and what counts is the small rest
-# that $D$ leaves. Which of the four stays hidden longest?
+# that $do \cdot o$ is almost 0, leave it out of $D_1$. As in chapter 4 let all
+# values have something in common, a number added to each. Then $dA$ is large,
+# and what counts is the small rest that $D$ leaves. Which of the four stays
+# hidden longest?
 #
 # Only what is stored is rounded here, $o$, $o_2$ and $do$; the rest is
 # `float64`.
