@@ -57,23 +57,24 @@ def load(
 
 
 @gluon.jit
-def cut(s, i_s, n_keys, N: gl.constexpr, W: gl.constexpr):
+def cut(s, j: gl.constexpr, i_s, n_keys, N: gl.constexpr, W: gl.constexpr):
     """Zeros for padding keys: a weight of 0 does not hide a NaN.
 
-    s holds one or two matrices of N rows. Both consumers write, the same.
+    s holds one or two matrices of N rows; consumer j does one half of it.
     """
-    rows: gl.constexpr = s.shape[0]
+    rows: gl.constexpr = s.shape[0] // 2
     spread: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
-    o_s = gl.arange(0, rows, gl.SliceLayout(1, spread)) % N
-    m_real = (i_s + o_s < n_keys)[:, None]
-    b = s.load(spread)
-    s.store(gl.where(m_real, b, gl.zeros([rows, W], s.dtype, spread)))
+    half = s.slice(j * rows, rows)
+    o_s = j * rows + gl.arange(0, rows, gl.SliceLayout(1, spread))
+    m_real = (i_s + o_s % N < n_keys)[:, None]
+    b_zero = gl.zeros([rows, W], s.dtype, spread)
+    half.store(gl.where(m_real, half.load(spread), b_zero))
 
 
 @gluon.jit
 def consume(
     x_dq, s_q, s_k, s_v, s_do, s_lse, s_delta, s_lam, ready, free, own,
-    b, h, at, shift, n, n_keys, c, scale,
+    clean, b, h, at, shift, n, n_keys, c, scale, j: gl.constexpr,
     D: gl.constexpr, DV: gl.constexpr, BT: gl.constexpr, BS: gl.constexpr,
     P: gl.constexpr, CAUSAL: gl.constexpr, PADDED: gl.constexpr,
     STAGES: gl.constexpr,
@@ -118,9 +119,12 @@ def consume(
         v = s_v.index(stage)._reinterpret(dtype, [BS, DV], matrix)
         if PADDED:  # noqa: SIM102 - decided when compiled; the next, when run
             if (i + 1) * BS > n_keys:
-                cut(k, i * BS, n_keys, BS, D)
-                cut(v, i * BS, n_keys, BS, DV)
+                # Only the last block has padding, so this happens once.
+                cut(k, j, i * BS, n_keys, BS, D)
+                cut(v, j, i * BS, n_keys, BS, DV)
                 fence_async_shared()
+                mbarrier.arrive(clean, count=1)
+                mbarrier.wait(clean, 0)
         k1 = k.slice(0, BS)
         k2 = k.slice((P - 1) * BS, BS)
         b_s1 = warpgroup_mma(
@@ -213,6 +217,8 @@ def queries_kernel(
     own = gl.allocate_shared_memory(
         gl.int64, [2, 1], mbarrier.MBarrierLayout()
     )
+    clean = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    mbarrier.init(clean, count=2)
     for i in gl.static_range(STAGES):
         mbarrier.init(ready.index(i), count=1)
         mbarrier.init(free.index(i), count=2)
@@ -224,15 +230,15 @@ def queries_kernel(
                 consume,
                 (x_dq, s_q.index(0), s_k, s_v, s_do.index(0), s_lse.index(0),
                  s_delta.index(0), s_lam.index(0), ready, free, own.index(0),
-                 b, h, at, shift, n, n_keys, c, scale, D, DV, BT, BS, P,
-                 CAUSAL, PADDED, STAGES),
+                 clean, b, h, at, shift, n, n_keys, c, scale, 0, D, DV, BT,
+                 BS, P, CAUSAL, PADDED, STAGES),
             ),
             (
                 consume,
                 (x_dq, s_q.index(1), s_k, s_v, s_do.index(1), s_lse.index(1),
                  s_delta.index(1), s_lam.index(1), ready, free, own.index(1),
-                 b, h, at + BT, shift, n, n_keys, c, scale, D, DV, BT, BS, P,
-                 CAUSAL, PADDED, STAGES),
+                 clean, b, h, at + BT, shift, n, n_keys, c, scale, 1, D, DV,
+                 BT, BS, P, CAUSAL, PADDED, STAGES),
             ),
             (
                 load,
