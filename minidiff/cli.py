@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from minidiff.commands import bench, check, generate, train
+from minidiff.commands import bench, check, generate, tokens, train
 from minidiff.commands.parser import new_parser
 
 _EPILOG = """examples:
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (train, generate, bench, check):
+    for command in (train, tokens, generate, bench, check):
         command.add(subparsers)
     return parser
 

@@ -115,11 +115,16 @@ class Run:
                     self._checkpoint_path,
                     self._model,
                     self._optimizer_tensors(),
-                    {"step": step, **self._settings},
+                    {**self._place(step), **self._settings},
                 )
             except OSError as error:
                 raise self._lost(str(error)) from error
         self._saved = step
+
+    def _place(self, step: int) -> dict[str, int]:
+        """Where a run is: steps done, and rows of the data's stream read."""
+        rows = step * self._settings["config"]["batch_size"]
+        return {"step": step, "rows": rows}
 
     def _append(self, line: str) -> None:
         try:

@@ -80,6 +80,7 @@ def test_a_failed_write_leaves_the_old_file(file, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         save(make(), file)
     assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])

@@ -47,6 +47,30 @@ def test_train_then_generate(tmp_path, texts, capsys, tokenizer):
     assert "--prompt: got " in err and "expected fewer than 24" in err
 
 
+@pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
+def test_tokens_then_train_then_generate(tmp_path, texts, capsys, tokenizer):
+    tokens, run = str(tmp_path / "tokens"), str(tmp_path / "run")
+    build = ["tokens", str(texts), "--out", tokens, "--tokenizer", tokenizer]
+    assert main([*build, "--vocab-size", "300"]) == 0
+    out = capsys.readouterr().out
+    assert "picture.bin" in out and "tokens to train on" in out
+    card = json.loads((tmp_path / "tokens" / "tokens.json").read_text())
+    assert card["about"]["source"] == str(texts)
+    assert main([*build, "--vocab-size", "300"]) == 2
+    assert "exists, expected a new folder" in capsys.readouterr().err
+    assert main(["train", "--data", tokens, "--out", run, *TINY]) == 0
+    again = [*("train", "--out", run), "--resume"]
+    assert main(again) == 0
+    capsys.readouterr()
+    ask = ["generate", run, "--prompt", "la ", "--max-new-tokens", "5"]
+    assert main(ask) == 0
+    assert capsys.readouterr().out.startswith("la ")
+    file = tmp_path / "tokens" / "train.tokens"
+    file.write_bytes(file.read_bytes()[:-2])
+    assert main(again) == 2
+    assert "train.tokens: got" in capsys.readouterr().err
+
+
 def test_needles_say_what_guessing_gives(tmp_path, capsys):
     run = str(tmp_path / "run")
     assert main(["train", "--data", "needles", "--out", run, *TINY]) == 0
@@ -88,7 +112,7 @@ def test_help_teaches_and_loads_nothing_heavy():
     code = (
         "import sys; from minidiff.cli import main\n"
         "bench = ['bench', 'attention'], ['bench', 'decode']\n"
-        "for words in (['train'], *bench, ['check']):\n"
+        "for words in (['train'], ['tokens'], *bench, ['check']):\n"
         "    try: main([*words, '--help'])\n"
         "    except SystemExit: pass\n"
         "assert 'torch' not in sys.modules"

@@ -12,7 +12,13 @@ from safetensors.torch import load_file
 from test_train import DATA, SHORT, make
 
 from minidiff.checkpoint import load_checkpoint
-from minidiff.data import NeedleTask
+from minidiff.data import (
+    ByteTokenizer,
+    NeedleTask,
+    TokenData,
+    write_tokens,
+)
+from minidiff.model import DecoderLM, ModelConfig
 from minidiff.train import train
 from minidiff.update import Updates
 
@@ -186,6 +192,34 @@ def test_nothing_to_resume_is_named(tmp_path):
             resume=True,
             progress=False,
         )
+
+
+def test_the_place_in_a_stream_of_token_files_is_saved(tmp_path):
+    texts = [("train", "abcdefgh" * 12), ("valid", "hgfedcba" * 12)]
+    folder, run = tmp_path / "tokens", tmp_path / "run"
+    tokenizer = ByteTokenizer()
+    write_tokens(folder, texts, tokenizer, about={}, progress=False)
+
+    def model():
+        torch.manual_seed(0)
+        sizes = {"embed_dim": 16, "num_layers": 1, "num_heads": 2}
+        return DecoderLM(ModelConfig(**sizes, max_length=8))
+
+    class Interrupted(TokenData):
+        def batch(self, step, batch_size, split, rows):
+            if split == "train" and step == 4:
+                signal.raise_signal(signal.SIGINT)
+            return super().batch(step, batch_size, split, rows)
+
+    # 12 windows an epoch, 4 a step: it stops within the second epoch.
+    with pytest.raises(KeyboardInterrupt):
+        data = Interrupted(folder, length=8)
+        train(model(), data, SHORT, run_dir=run, progress=False)
+    place = load_checkpoint(run).train
+    assert (place["step"], place["rows"]) == (5, 20)
+    data = TokenData(folder, length=8)
+    log = resume(run, model(), data)
+    assert log == train(model(), data, SHORT, progress=False)
 
 
 def test_ctrl_c_in_a_program_saves_too(tmp_path):

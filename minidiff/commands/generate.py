@@ -63,9 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"RUN: {folder} was trained on needles, expected a model of text"
         )
-    tokenizer = ByteTokenizer()
-    if settings["tokenizer"] == "bpe":
-        tokenizer = BPETokenizer.load(folder / TOKENIZER_NAME)
+    path = folder / TOKENIZER_NAME
+    trained = path.exists()
+    tokenizer = BPETokenizer.load(path) if trained else ByteTokenizer()
     model = load(folder)
     prompt = tokenizer.encode(arguments.prompt)
     if not prompt:

@@ -1,6 +1,7 @@
 """What commands share: a run folder's card and data, and the device."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,47 +28,58 @@ def read_card(folder: Path) -> dict[str, Any]:
 def run_data(settings: dict[str, Any], folder: Path) -> Any:
     """Return the needle task, or the text with the run's own tokenizer.
 
-    A tokenizer that has to be trained is kept in the folder. Raises
-    ValueError for settings or a folder of text that do not do.
+    A tokenizer that was trained is kept in the folder. Raises ValueError for
+    settings or a folder of text that do not do.
     """
-    from minidiff.data import (
-        BPETokenizer,
-        ByteTokenizer,
-        NeedleTask,
-        TextData,
-        read_folder,
-        standard_library,
-    )
-    from minidiff.world import world
+    from minidiff.data import NeedleTask, TextData, TokenData
+    from minidiff.data.token_files import is_tokens
 
+    sizes = {"length": settings["length"], "seed": settings["seed"]}
     if settings["data"] == "needles":
-        return NeedleTask(
-            needles=settings["needles"],
-            length=settings["length"],
-            seed=settings["seed"],
-        )
-    if settings["data"] == "stdlib":
-        corpus = standard_library()
-    else:
-        corpus = read_folder(settings["data"])
-    if corpus.skipped and world().first:
+        return NeedleTask(needles=settings["needles"], **sizes)
+    if is_tokens(settings["data"]):
+        made = Path(settings["data"], TOKENIZER_NAME)
+        if made.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made, folder / TOKENIZER_NAME)
+        return TokenData(settings["data"], **sizes)
+    corpus = _corpus(settings["data"])
+    tokenizer = _tokenizer(settings, corpus, folder / TOKENIZER_NAME)
+    return TextData.from_corpus(corpus, tokenizer, **sizes)
+
+
+def say_skipped(corpus: Any) -> None:
+    """Name a file that is not text, if there are any."""
+    if corpus.skipped:
         print(
             f"skipped {len(corpus.skipped)} files that are not UTF-8 text, "
             f"such as {corpus.skipped[0]}"
         )
-    tokenizer = ByteTokenizer()
-    if settings["tokenizer"] == "bpe":
-        path = folder / TOKENIZER_NAME
-        if path.exists():
-            tokenizer = BPETokenizer.load(path)
-        else:
-            texts = (document.text for document in corpus.train)
-            tokenizer = BPETokenizer.train(texts, settings["vocab_size"])
-            folder.mkdir(parents=True, exist_ok=True)
-            tokenizer.save(path)
-    return TextData.from_corpus(
-        corpus, tokenizer, length=settings["length"], seed=settings["seed"]
-    )
+
+
+def _corpus(name: str) -> Any:
+    from minidiff.data import read_folder, standard_library
+    from minidiff.world import world
+
+    corpus = standard_library() if name == "stdlib" else read_folder(name)
+    if world().first:
+        say_skipped(corpus)
+    return corpus
+
+
+def _tokenizer(settings: dict[str, Any], corpus: Any, path: Path) -> Any:
+    """The run's own, which is trained once and kept at path."""
+    from minidiff.data import BPETokenizer, ByteTokenizer
+
+    if settings["tokenizer"] == "byte":
+        return ByteTokenizer()
+    if path.exists():
+        return BPETokenizer.load(path)
+    texts = (document.text for document in corpus.train)
+    tokenizer = BPETokenizer.train(texts, settings["vocab_size"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(path)
+    return tokenizer
 
 
 def usable_device(name: str) -> Any:

@@ -14,7 +14,7 @@ EPILOG = """A run folder holds:
   log.jsonl                one line a step: loss, rate, gradient norm
   checkpoint.safetensors   the weights, and what resuming needs; beside it
                            the checkpoint before, checkpoint.previous...
-  tokenizer.json           with --tokenizer bpe
+  tokenizer.json           where it was trained
 
 To compare plain and differential attention, run twice and change
 --attention (and --out) alone: sizes, data and seeds are then equal. Their

@@ -33,7 +33,8 @@ def add_options(train: argparse.ArgumentParser) -> None:
         default="stdlib",
         metavar="stdlib|needles|FOLDER",
         help="what to learn: Python's own source (no download), the needle "
-        "task, or a folder of text files (default: stdlib)",
+        "task, a folder of text files, or one that minidiff tokens made, "
+        "which has its own tokenizer (default: stdlib)",
     )
     add(
         "--tokenizer",

@@ -6,9 +6,12 @@ from minidiff.data.corpus import (
     read_folder,
     standard_library,
 )
+from minidiff.data.mixture import Mixture
 from minidiff.data.needles import NeedleBatch, NeedleTask
 from minidiff.data.source import DataSource
 from minidiff.data.text import TextData
+from minidiff.data.token_data import TokenData
+from minidiff.data.token_files import write_tokens
 from minidiff.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 
 __all__ = [
@@ -17,10 +20,13 @@ __all__ = [
     "Corpus",
     "DataSource",
     "Document",
+    "Mixture",
     "NeedleBatch",
     "NeedleTask",
     "TextData",
+    "TokenData",
     "Tokenizer",
     "read_folder",
     "standard_library",
+    "write_tokens",
 ]

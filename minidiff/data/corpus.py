@@ -10,7 +10,7 @@ from pathlib import Path
 VALID_FRACTION = 0.1
 """Share of files held out: about 1 MB of the library, enough to measure on."""
 
-_NOT_LIBRARY = {
+NOT_LIBRARY = {
     "__pycache__",
     "dist-packages",
     "idle_test",
@@ -40,6 +40,16 @@ class Corpus:
     valid: tuple[Document, ...]
     skipped: tuple[str, ...]
 
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Every text with its side, "train" or "valid"."""
+        for side, documents in (("train", self.train), ("valid", self.valid)):
+            yield from ((side, document.text) for document in documents)
+
+    @property
+    def size(self) -> int:
+        """Characters in all texts."""
+        return sum(len(text) for _, text in self.texts())
+
 
 def is_held_out(path: str, fraction: float = VALID_FRACTION) -> bool:
     """Decide by a hash of the relative path whether a file is validation.
@@ -59,7 +69,7 @@ def standard_library() -> Corpus:
     root = Path(sysconfig.get_path("stdlib"))
     files = [
         path
-        for path in _walk(root, _NOT_LIBRARY)
+        for path in _walk(root, NOT_LIBRARY)
         # Generated when Python was built: full of that machine's own paths.
         if path.suffix == ".py" and not path.name.startswith("_sysconfigdata")
     ]
@@ -68,7 +78,7 @@ def standard_library() -> Corpus:
             f"the standard library at {root} has no .py files, expected the "
             "source of this Python; train on a folder of text instead"
         )
-    return _read(root, files)
+    return read_files(root, files)
 
 
 def read_folder(path: str | os.PathLike[str]) -> Corpus:
@@ -87,13 +97,22 @@ def read_folder(path: str | os.PathLike[str]) -> Corpus:
         files = [f for f in _walk(root, {"__pycache__"}) if f.name[0] != "."]
     else:
         raise ValueError(f"path: got {root}, expected a folder or a text file")
-    corpus = _read(root, files)
+    corpus = read_files(root, files)
     if not corpus.train and not corpus.valid:
         raise ValueError(
             f"path: {root} has no text ({len(corpus.skipped)} files are not "
             "UTF-8 text), expected at least one text file"
         )
     return corpus
+
+
+def joined(*corpora: Corpus) -> Corpus:
+    """Return the documents of several corpora as one."""
+    return Corpus(
+        train=tuple(d for c in corpora for d in c.train),
+        valid=tuple(d for c in corpora for d in c.valid),
+        skipped=tuple(path for c in corpora for path in c.skipped),
+    )
 
 
 def _walk(root: Path, skip: set[str]) -> Iterator[Path]:
@@ -104,7 +123,8 @@ def _walk(root: Path, skip: set[str]) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names)
 
 
-def _read(root: Path, files: list[Path]) -> Corpus:
+def read_files(root: Path, files: list[Path]) -> Corpus:
+    """Read files under root, each on one side by a hash of its path."""
     documents, skipped = [], []
     # Sorted: the order in which a disk lists files differs between machines.
     for relative in sorted(

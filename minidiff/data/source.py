@@ -44,10 +44,13 @@ class DataSource(Protocol):
         ...
 
 
-def random_numbers(seed: int, split: str, step: int) -> np.random.Generator:
+def random_numbers(
+    seed: int, split: str, step: int, *stream: int
+) -> np.random.Generator:
     """Return the random numbers that belong to one batch and to no other.
 
-    Raises ValueError for an unknown split or a negative step or seed.
+    ``stream`` numbers a further use of the same batch's. Raises ValueError
+    for an unknown split or a negative step or seed.
     """
     if split not in SPLITS:
         raise ValueError(f"split: got {split!r}, expected 'train' or 'valid'")
@@ -57,7 +60,7 @@ def random_numbers(seed: int, split: str, step: int) -> np.random.Generator:
         raise ValueError(f"seed: got {seed}, expected 0 or more")
     # NumPy mixes the three numbers, so that neighbouring steps and seeds
     # give unrelated streams; seed + step would make runs share batches.
-    return np.random.default_rng((seed, SPLITS.index(split), step))
+    return np.random.default_rng((seed, SPLITS.index(split), step, *stream))
 
 
 def check_batch_size(batch_size: int) -> None:

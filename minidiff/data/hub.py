@@ -1,0 +1,58 @@
+"""A Hugging Face dataset, streamed: read as it arrives, never kept whole."""
+
+from collections.abc import Iterator, Sequence
+
+from minidiff.data.corpus import is_held_out
+
+VALID_FRACTION = 0.01
+"""Share of rows held out; of a large dataset that is plenty."""
+
+
+def stream_dataset(
+    name: str,
+    *,
+    split: str = "train",
+    column: str = "text",
+    files: Sequence[str] | None = None,
+) -> Iterator[tuple[str, str]]:
+    """Yield every text of a dataset with its side, "train" or "valid".
+
+    A row's number decides its side by a hash, so it is the same each time.
+
+    Parameters
+    ----------
+    name : str
+        On the hub, as in "owner/name"; or a format, such as "json" or
+        "parquet", for ``files`` of one's own.
+    split : str
+        Of the dataset, as its authors made it.
+    column : str
+        Where the text stands.
+    files : paths or patterns, optional
+
+    Raises
+    ------
+    ValueError
+        If the library is not installed, or the column is not there.
+    """
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise ValueError(
+            "a Hugging Face dataset needs one more library, expected after: "
+            "pip install 'minidiff[datasets]'"
+        ) from error
+    rows = load_dataset(
+        name,
+        split=split,
+        streaming=True,
+        data_files=None if files is None else list(files),
+    )
+    for number, row in enumerate(rows):
+        if not isinstance(row.get(column), str):
+            raise ValueError(
+                f"column: got {column!r}, expected one with text among "
+                f"{', '.join(map(repr, row))}"
+            )
+        held_out = is_held_out(f"{name}/{split}/{number}", VALID_FRACTION)
+        yield ("valid" if held_out else "train"), row[column]

@@ -1,0 +1,143 @@
+"""Installed packages as a corpus: Python source that may be learnt from.
+
+Whoever ships a model should be able to say what it has read. So only packages
+that name a permissive licence are taken, and all are listed with it.
+"""
+
+import os
+import platform
+import sysconfig
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from typing import Any
+
+from minidiff.data.corpus import NOT_LIBRARY, Corpus, read_files
+
+# SPDX names of licences that ask for no more than to be named.
+PERMISSIVE = frozenset(
+    {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0"}
+    | {
+        "CNRI-Python",
+        "ISC",
+        "MIT",
+        "MIT-0",
+        "MIT-CMU",
+        "PSF-2.0",
+        "Python-2.0",
+    }
+    | {"Unlicense", "Zlib"}
+)
+
+# What packages wrote before there was a field for SPDX names.
+_SPDX = {
+    "apache 2.0": "Apache-2.0",
+    "apache license 2.0": "Apache-2.0",
+    "apache license, version 2.0": "Apache-2.0",
+    "apache software license": "Apache-2.0",
+    "bsd 3-clause": "BSD-3-Clause",
+    "bsd 3-clause license": "BSD-3-Clause",
+    "bsd-3-clause license": "BSD-3-Clause",
+    "isc license (iscl)": "ISC",
+    "mit license": "MIT",
+    "python software foundation license": "PSF-2.0",
+    "the unlicense (unlicense)": "Unlicense",
+} | {name.lower(): name for name in PERMISSIVE}
+
+
+def installed_packages(
+    folder: str | os.PathLike[str] | None = None,
+) -> tuple[Corpus, list[dict[str, Any]]]:
+    """Read the Python source of the packages installed in a folder.
+
+    Without tests. Returns the corpus and a list with an entry for each
+    package: ``name``, ``version``, ``licence`` (an SPDX expression, or None
+    where the package does not say), ``used``, and of those used ``files``
+    and ``characters``.
+
+    Parameters
+    ----------
+    folder : path, optional
+        A site-packages folder; that of the running interpreter if not given.
+
+    Raises
+    ------
+    ValueError
+        If no package there can be used.
+    """
+    root = Path(folder or sysconfig.get_path("purelib")).resolve()
+    entries, files = [], {}
+    for package in distributions(path=[str(root)]):
+        name, licence = package.metadata["Name"], licence_of(package)
+        sources = _sources(package, root)
+        used = is_permissive(licence) and bool(sources)
+        entries.append(
+            {
+                "name": name,
+                "version": package.version,
+                "licence": licence,
+                "used": used,
+            }
+        )
+        if used:
+            files |= {path: entries[-1] for path in sources}
+    if not files:
+        raise ValueError(
+            f"folder: {root} has no package with Python source and a "
+            "permissive licence, expected one or more"
+        )
+    corpus = read_files(root, list(files))
+    for document in (*corpus.train, *corpus.valid):
+        entry = files[root / document.path]
+        entry["files"] = entry.get("files", 0) + 1
+        entry["characters"] = entry.get("characters", 0) + len(document.text)
+    return corpus, sorted(entries, key=lambda e: e["name"].lower())
+
+
+def library_entry(corpus: Corpus) -> dict[str, Any]:
+    """Return the entry of the standard library in such a list."""
+    return {
+        "name": "Python standard library",
+        "version": platform.python_version(),
+        "licence": "PSF-2.0",
+        "used": True,
+        "files": len(corpus.train) + len(corpus.valid),
+        "characters": corpus.size,
+    }
+
+
+def licence_of(package: Distribution) -> str | None:
+    """Return a package's licence as an SPDX expression, if it says one.
+
+    Its own expression, or else what its classifiers or its licence field
+    say, as far as the licence is permissive.
+    """
+    said = package.metadata
+    if said.get("License-Expression"):
+        return said["License-Expression"]
+    classifiers = [
+        text.rsplit("::", 1)[-1].strip()
+        for text in said.get_all("Classifier", [])
+        if text.startswith("License ::") and text.count("::") > 1
+    ]
+    texts = classifiers or [said.get("License") or ""]
+    names = [_SPDX.get(text.strip().lower()) for text in texts]
+    return None if None in names else " AND ".join(sorted(set(names)))
+
+
+def is_permissive(licence: str | None) -> bool:
+    """Whether every licence in an SPDX expression is permissive."""
+    if licence is None:
+        return False
+    words = licence.replace("(", " ").replace(")", " ").split()
+    return all(w in PERMISSIVE or w in ("AND", "OR") for w in words)
+
+
+def _sources(package: Distribution, root: Path) -> list[Path]:
+    found = []
+    for file in package.files or []:
+        path = Path(file.locate()).resolve()
+        if file.suffix != ".py" or not path.is_relative_to(root):
+            continue
+        if not NOT_LIBRARY.intersection(path.relative_to(root).parts):
+            found.append(path)
+    return found

@@ -1,0 +1,109 @@
+"""Language modelling from token files: every window once an epoch."""
+
+import os
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidiff.data.source import ALL, check_batch_size, random_numbers
+from minidiff.data.token_files import open_tokens
+
+
+class TokenData:
+    """Windows of ``length`` tokens of a folder that ``write_tokens`` made.
+
+    The windows lie side by side, and an epoch goes through all of them in an
+    order of its own. So row n of a training is the same whatever the batch
+    size, and n is all there is to know of the place in the stream.
+
+    Parameters
+    ----------
+    folder : path
+    length : int
+        Tokens T in a window; the target of each is the token after it.
+    seed : int
+        Decides the order of the training windows. The validation windows
+        are the same for every seed, so that runs can be compared.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], *, length: int, seed: int = 0
+    ) -> None:
+        if length < 1:
+            raise ValueError(f"length: got {length}, expected 1 or more")
+        self.card, self._sides = open_tokens(folder)
+        for side, tokens in self._sides.items():
+            if len(tokens) <= length:
+                raise ValueError(
+                    f"{folder}: {side} has {len(tokens)} tokens, expected "
+                    f"more than length = {length}"
+                )
+        self.folder, self.length, self.seed = folder, length, seed
+        self.vocab_size: int = self.card["vocab_size"]
+        self._orders: dict[tuple[str, int, int], np.ndarray] = {}
+
+    def size(self, split: str) -> int:
+        """Number of tokens on one side, "train" or "valid"."""
+        return len(self._sides[split])
+
+    def windows(self, split: str) -> int:
+        """Number of windows on one side, the rows of an epoch."""
+        return (self.size(split) - 1) // self.length
+
+    def batch(
+        self,
+        step: int,
+        batch_size: int,
+        split: str = "train",
+        rows: slice = ALL,
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of one step's rows, int64 (B, T) each.
+
+        Only these rows are read from the disk.
+        """
+        check_batch_size(batch_size)
+        first = step * batch_size
+        numbers = np.arange(first, first + batch_size)[rows]
+        starts = self.length * self._window(numbers, split)
+        tokens = self._sides[split]
+        windows = np.stack(
+            [tokens[start : start + self.length + 1] for start in starts]
+        )  # (B, T + 1)
+        if windows.max() >= self.vocab_size:
+            raise ValueError(
+                f"{self.folder}: got token id {windows.max()} in {split}, "
+                f"expected 0 to {self.vocab_size - 1}: the file is damaged"
+            )
+        pairs = torch.from_numpy(windows.astype(np.int64))
+        return pairs[:, :-1].contiguous(), pairs[:, 1:].contiguous()
+
+    def describe(self) -> dict[str, object]:
+        """What makes this data itself; the tokens as fingerprints."""
+        return {
+            "kind": "tokens",
+            "vocab_size": self.vocab_size,
+            "length": self.length,
+            "seed": self.seed,
+            **{side: self.card[side]["sha256"] for side in self._sides},
+        }
+
+    def _window(self, numbers: np.ndarray, split: str) -> np.ndarray:
+        """The window that each row of the stream is."""
+        epochs, places = np.divmod(numbers, self.windows(split))
+        found = np.empty_like(numbers)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            found[here] = self._order(split, int(epoch))[places[here]]
+        return found
+
+    def _order(self, split: str, epoch: int) -> np.ndarray:
+        seed = self.seed if split == "train" else 0
+        key = split, seed, epoch
+        if key not in self._orders:
+            # A batch reaches into two epochs at most: keep few.
+            while len(self._orders) > 3:
+                del self._orders[next(iter(self._orders))]
+            random = random_numbers(seed, split, epoch)
+            self._orders[key] = random.permutation(self.windows(split))
+        return self._orders[key]

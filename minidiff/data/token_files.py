@@ -1,0 +1,185 @@
+"""Token files: a corpus as ids on disk, built once and read where needed.
+
+A folder holds ``train.tokens`` and ``valid.tokens``, the ids one after the
+other as 16-bit or 32-bit little-endian numbers; ``tokens.json``, what they
+are; and ``tokenizer.json`` where the tokenizer was trained.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+from minidiff.data.source import SPLITS
+from minidiff.data.tokenizers import BPETokenizer, Tokenizer
+
+FORMAT = "minidiff tokens"
+VERSION = 1
+CARD_NAME = "tokens.json"
+TOKENIZER_NAME = "tokenizer.json"
+
+
+def write_tokens(
+    folder: str | os.PathLike[str],
+    texts: Iterable[tuple[str, str]],
+    tokenizer: Tokenizer,
+    *,
+    about: Mapping[str, Any],
+    size: int | None = None,
+    most: int | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Tokenize texts into a new folder, and return its card.
+
+    The folder appears whole or not at all. An empty line goes between texts.
+
+    Parameters
+    ----------
+    texts : pairs of a side, "train" or "valid", and a text
+    about : mapping
+        Joins the card, as JSON: where the texts come from, under which
+        licences.
+    size : int, optional
+        Characters in all texts, for the progress bar.
+    most : int, optional
+        Stop after so many tokens.
+
+    Raises
+    ------
+    ValueError
+        If there is such a folder, or a side has no text.
+    OSError
+        If it cannot be written; nothing is left behind.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise ValueError(f"folder: {folder} exists, expected a new one")
+    # Absolute, as "data/.." has no name to add to.
+    folder = folder.resolve()
+    unfinished = folder.with_name(folder.name + ".part")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a build killed before
+    unfinished.mkdir(parents=True)
+    try:
+        card = _write(unfinished, texts, tokenizer, size, most, progress)
+        card |= {"about": dict(about)}
+        path = unfinished / CARD_NAME
+        path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        os.rename(unfinished, folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return card
+
+
+def open_tokens(
+    folder: str | os.PathLike[str],
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return a folder's card and its two sides as ids mapped from disk.
+
+    Nothing is read before it is looked at. Raises ValueError naming the file
+    that is missing, cut short or not what the card says.
+    """
+    path = Path(folder) / CARD_NAME
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if (card["format"], card["version"]) != (FORMAT, VERSION):
+            raise ValueError(f"format {card['format']}, {card['version']}")
+        dtype = np.dtype(card["dtype"])
+        counts = {side: card[side]["tokens"] for side in SPLITS}
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path}: no such file, expected a folder of minidiff tokens"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: cannot be read ({error}), expected format {FORMAT!r}, "
+            f"version {VERSION}"
+        ) from error
+    sides = {}
+    for side, count in counts.items():
+        file = path.with_name(f"{side}.tokens")
+        found = file.stat().st_size if file.exists() else 0
+        if found != count * dtype.itemsize:
+            raise ValueError(
+                f"{file}: got {found} bytes, expected {count} tokens of "
+                f"{dtype.itemsize} bytes: cut short, or not built to the end"
+            )
+        sides[side] = np.memmap(file, dtype, "r", shape=(count,))
+    return card, sides
+
+
+def is_tokens(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder is one of token files."""
+    return (Path(folder) / CARD_NAME).is_file()
+
+
+def _write(
+    folder: Path,
+    texts: Iterable[tuple[str, str]],
+    tokenizer: Tokenizer,
+    size: int | None,
+    most: int | None,
+    progress: bool,
+) -> dict[str, Any]:
+    trained = isinstance(tokenizer, BPETokenizer)
+    if trained:
+        tokenizer.save(folder / TOKENIZER_NAME)
+    dtype = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
+    sides = {s: _Side(folder / f"{s}.tokens") for s in SPLITS}
+    bar = tqdm(
+        total=size,
+        unit="char",
+        unit_scale=True,
+        desc="tokenizing",
+        disable=not progress,
+    )
+    with bar:
+        for side, text in texts:
+            ids = tokenizer.encode(text + "\n\n")
+            sides[side].add(np.asarray(ids, dtype=dtype))
+            bar.update(len(text))
+            if (
+                most is not None
+                and sum(s.count for s in sides.values()) > most
+            ):
+                break
+    for side, file in sides.items():
+        file.close()
+        if file.count == 0:
+            raise ValueError(f"texts: none for {side!r}, expected some")
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "dtype": dtype.str,
+        "vocab_size": tokenizer.vocab_size,
+        "tokenizer": "bpe" if trained else "byte",
+        **{
+            side: {"tokens": f.count, "sha256": f.digest.hexdigest()}
+            for side, f in sides.items()
+        },
+    }
+
+
+class _Side:
+    """One file of ids being written, counted and summed up."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("wb")
+        self.count, self.digest = 0, hashlib.sha256()
+
+    def add(self, ids: np.ndarray) -> None:
+        data = ids.tobytes()
+        self._file.write(data)
+        self.digest.update(data)
+        self.count += len(ids)
+
+    def close(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()

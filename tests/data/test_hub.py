@@ -1,0 +1,55 @@
+"""The real loading code of the datasets library, on files made here."""
+
+import json
+from importlib.util import find_spec
+from itertools import islice
+
+import pytest
+from conftest import need
+
+from minidiff.data.hub import stream_dataset
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    lines = [
+        json.dumps({"id": i, "text": f"row {i}", "code": f"x = {i}"})
+        for i in range(1000)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return [str(path)]
+
+
+@pytest.fixture(autouse=True)
+def library(monkeypatch, tmp_path):
+    need(find_spec("datasets"), "the datasets library is not installed")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+
+
+def test_every_row_comes_with_its_side(rows):
+    read = list(stream_dataset("json", files=rows))
+    assert [text for _, text in read] == [f"row {i}" for i in range(1000)]
+    held_out = [side for side, _ in read].count("valid")
+    assert 2 <= held_out <= 25  # of 1 %
+    assert read == list(stream_dataset("json", files=rows))
+
+
+def test_a_column_is_chosen(rows):
+    read = stream_dataset("json", files=rows, column="code")
+    assert [t for _, t in islice(read, 2)] == ["x = 0", "x = 1"]
+
+
+def test_it_is_streamed(rows):
+    """What comes is there before all has been read."""
+    rows.append(rows[0].replace("rows.", "broken."))
+    with open(rows[1], "w") as file:
+        file.write("this is no JSON\n")
+    read = stream_dataset("json", files=rows)
+    assert next(read)[1] == "row 0"
+
+
+@pytest.mark.parametrize("column", ["body", "id"])
+def test_a_column_without_text_is_named(rows, column):
+    with pytest.raises(ValueError, match=rf"got '{column}', .*'id', 'text'"):
+        next(stream_dataset("json", files=rows, column=column))
