@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minidiff.check.ex11.edited import edited
+from minidiff.check.edited import edited
 from minidiff.kernels.flash import softmax_step  # noqa: F401
 
 import triton  # isort: skip

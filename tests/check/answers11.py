@@ -2,7 +2,7 @@
 
 import torch
 
-from minidiff.check.ex11.edited import edited
+from minidiff.check.edited import edited
 from minidiff.kernels.flash import softmax_step
 
 import triton  # isort: skip

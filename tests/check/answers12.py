@@ -1,6 +1,6 @@
 """Chapter 12: right and wrong answers written another way than ours."""
 
-from minidiff.check.ex11.edited import edited
+from minidiff.check.edited import edited
 from minidiff.kernels.fused_backward import tile
 
 import triton  # isort: skip

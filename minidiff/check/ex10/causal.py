@@ -17,7 +17,7 @@ import triton.language as tl  # isort: skip
 
 from minidiff.check.compare import same
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.ex11.edited import edited
+from minidiff.check.edited import edited
 from minidiff.check.kernels import draw, launch
 
 

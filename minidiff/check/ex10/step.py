@@ -14,7 +14,7 @@ import triton  # isort: skip
 import triton.language as tl  # isort: skip
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.ex11.edited import edited
+from minidiff.check.edited import edited
 from minidiff.check.kernels import NothingWrittenError, draw, launch
 
 BT = BS = DV = 16

@@ -16,7 +16,7 @@ import triton  # isort: skip
 import triton.language as tl  # isort: skip
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.ex11.edited import edited
+from minidiff.check.edited import edited
 from minidiff.check.kernels import draw, launch
 
 D, DV = 16, 32
