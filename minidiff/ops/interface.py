@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from minidiff.ops.auto import choose
 from minidiff.ops.contract import check_arguments
 from minidiff.ops.eager import eager_attention
 from minidiff.ops.finish import finish
@@ -75,7 +76,8 @@ def diff_attention(
         CPU, and elsewhere with D and Dv from 16 on; "triton" is our own fused
         kernels, for CUDA, D of 16, 32, 64, 96 or 128 and Dv of D or 2D (on a
         CPU they run in Triton's interpreter, to be looked at); "auto" is
-        "sdpa" until "triton" has been measured.
+        "triton" for 16-bit numbers on an NVIDIA GPU of compute capability
+        8.0 or more, where it has the width, and "sdpa" for all else.
 
     Returns
     -------
@@ -99,10 +101,11 @@ def diff_attention(
     if scale is None:
         scale = q.shape[-1] ** -0.5
     given = (q, k, v, lam, causal, scale, key_lengths)
+    if backend == "auto":
+        backend = choose(q, v)
     if backend == "triton":  # nothing imports Triton until it is asked for
         from minidiff.ops.triton.operator import triton_attention
 
         return triton_attention(*given, norm_weight, norm_scale, eps)
-    compute = _BACKENDS["sdpa" if backend == "auto" else backend]
-    out = compute(*given)
+    out = _BACKENDS[backend](*given)
     return finish(out, q.dtype, norm_weight, norm_scale, eps)

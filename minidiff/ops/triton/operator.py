@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.library import custom_op, register_autograd
 
+from minidiff.ops.auto import WIDTHS
 from minidiff.ops.triton import (
     launch,
     launch_backward,
@@ -12,7 +13,6 @@ from minidiff.ops.triton import (
 )
 from minidiff.ops.triton.descriptors import gradient_like, rows
 
-WIDTHS = (16, 32, 64, 96, 128)
 # So few queries against a cache are memory-bound: split the keys.
 DECODE_QUERIES = 16
 
