@@ -229,12 +229,17 @@ plt.show()
 # | ready | [6. Five ways to compute it](06_five_ways_to_compute_it.ipynb) | what each costs, counted and measured |
 # | ready | [7. The DIFF Transformer](07_the_diff_transformer.ipynb) | the whole model, and a first race |
 # | ready | [8. Pitfalls](08_pitfalls.ipynb) | what published versions get wrong |
+# | ready | [9. First kernels](09_first_kernels.ipynb) | add, softmax and multiply in Triton |
+# | ready | [10. Flash attention forward](10_flash_attention_forward.ipynb) | attention that never holds its map |
+# | ready | [11. The fused forward](11_fused_forward.ipynb) | both branches in one walk |
+# | ready | [12. The fused backward](12_fused_backward.ipynb) | every gradient, each product once |
+# | ready | [13. Roofline and benchmark](13_roofline_and_benchmark.ipynb) | ceilings, predictions, honest timing |
 # | ready | [15. Training a small DIFF Transformer](15_training_a_small_diff_transformer.ipynb) | train one beside a plain one |
-# | planned | 9 to 14, 16 to 27 | kernels, training for real, evidence, the frontier |
+# | planned | 14, 16 to 27 | training for real, evidence, the frontier |
 #
 # Two routes, once all is there: *ideas* (1 to 5, 7, 14 to 16, 18 to 24) and
-# *kernels* (3, 5, 6, 9 to 13). Today: 1 to 8 in order, then 15. Who knows
-# attention well may begin with 3.
+# *kernels* (3 to 6, 9 to 13). Today: 1 to 8 in order, then 15 for training or
+# 9 for kernels. Who knows attention well may begin with 3.
 #
 # Your work is safe: this notebook is yours to change, and rebuilding the
 # course (`make notebooks`) will not overwrite a notebook you have changed.
