@@ -1,11 +1,11 @@
-"""The command line: ``minidiff train``, ``generate``, ``bench``, ``check``."""
+"""The command line: one command for each thing there is to do."""
 
 import argparse
 import shlex
 import sys
 from collections.abc import Sequence
 
-from minidiff.commands import bench, check, generate, tokens, train
+from minidiff.commands import bench, check, generate, plot, tokens, train
 from minidiff.commands.parser import new_parser
 
 _EPILOG = """examples:
@@ -15,6 +15,8 @@ _EPILOG = """examples:
       a language model of Python's own source, byte by byte
   minidiff train --out runs/code --resume
       go on with a run that was stopped, with the settings it began with
+  minidiff plot runs/code runs/needles
+      losses side by side, in runs.png
   minidiff generate runs/code --prompt "def mean(" --temperature 0.7
   minidiff bench attention
       every way to compute attention, timed side by side
@@ -50,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (train, tokens, generate, bench, check):
+    for command in (train, tokens, plot, generate, bench, check):
         command.add(subparsers)
     return parser
 

@@ -13,6 +13,7 @@ from minidiff.evaluation import Evaluation, evaluate
 from minidiff.model import DecoderLM
 from minidiff.run import Run
 from minidiff.stopping import Stopped, Stopping
+from minidiff.tensorboard import TensorBoard, need_library
 from minidiff.train_config import Compute, TrainConfig, learning_rate
 from minidiff.update import Updates
 from minidiff.world import anyone, world
@@ -36,6 +37,7 @@ def train(
     run_dir: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = True,
+    tensorboard: bool = False,
 ) -> list[dict[str, Any]]:
     """Train a model in place and return the log, one record a step.
 
@@ -62,6 +64,9 @@ def train(
     progress : bool
         Show a bar with loss, tokens in a second and the time left.
 
+    tensorboard : bool
+        Write the log for TensorBoard too, into ``run_dir``.
+
     Returns
     -------
     Records with ``step`` (from 0), ``loss`` (nats), ``lr``, ``grad_norm``
@@ -87,8 +92,13 @@ def train(
             f"data: got {data.vocab_size} token ids, expected the model's "
             f"vocab_size {model.config.vocab_size}"
         )
-    if resume and run_dir is None:
-        raise ValueError("resume: got True without run_dir, expected both")
+    for name, asked in (("resume", resume), ("tensorboard", tensorboard)):
+        if asked and run_dir is None:
+            raise ValueError(
+                f"{name}: got True without run_dir, expected both"
+            )
+    if tensorboard:
+        need_library()
     updates, me = Updates(model, config, compute), world()
     run, records = None, []
     if run_dir is not None:
@@ -104,7 +114,10 @@ def train(
     )
     # Without a folder nothing can be saved, so nothing should wait.
     stopping = nullcontext() if run is None else Stopping(patient=me.size > 1)
-    with bar, stopping as stop:
+    board = nullcontext()
+    if tensorboard and me.first:
+        board = TensorBoard(Path(run_dir), len(records))
+    with bar, stopping as stop, board:
         for step in range(len(records), config.steps):
             record = updates(data, step)
             last = step + 1 == config.steps
@@ -118,6 +131,8 @@ def train(
                 continue
             asked = anyone(stop.asked)
             run.log(record)
+            if isinstance(board, TensorBoard):
+                board.add(record)
             due = (step + 1) % config.checkpoint_every == 0
             if last or due or asked:
                 run.checkpoint(step + 1)

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,12 @@ def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
             model,
             data,
             config,
-            compute=Compute(**{name: settings[name] for name in MEANS}),
+            compute=Compute(
+                **{f.name: settings[f.name] for f in fields(Compute)}
+            ),
             run_dir=out,
             resume=arguments.resume,
+            tensorboard=settings["tensorboard"],
         )
     except Stopped as stopped:
         command = shlex.join(["minidiff", "train", "--out", arguments.out])

@@ -14,6 +14,7 @@ MEANS = {
     "compile": False,
     "parallel": "ddp",
     "backend": "auto",
+    "tensorboard": False,
 }
 
 
@@ -136,4 +137,10 @@ def add_options(train: argparse.ArgumentParser) -> None:
         "--backend",
         choices=["auto", "eager", "sdpa", "triton"],
         help="of differential attention (default: auto)",
+    )
+    add(
+        "--tensorboard",
+        action=argparse.BooleanOptionalAction,
+        help="write the log for TensorBoard too, into the run folder "
+        "(default: no)",
     )
