@@ -1,0 +1,126 @@
+"""Exercise 13.1: FLOPs for each byte of a fused forward."""
+
+from collections.abc import Callable
+
+from minidiff.check.core import Case, Exercise, Mistake
+
+
+def intensity(T: int, S: int, D: int, H: int, Hkv: int, size: int) -> float:
+    """Return the FLOPs of a fused forward pass for each byte it must move.
+
+    H pairs of query heads, D wide, share Hkv pairs of key heads and as many
+    heads of values, 2D wide. T queries, S keys, nothing is hidden. Each
+    input is read once and the output, 2D wide, written once. A number takes
+    size bytes.
+    """
+    flops = 6 * 2 * T * S * D * H
+    numbers = H * (2 * T * D + T * 2 * D) + Hkv * (2 * S * D + S * 2 * D)
+    return flops / (size * numbers)
+
+
+def _count(
+    units: int = 6,
+    each: int = 2,
+    out: int = 2,
+    values: int = 2,
+    keys: int = 2,
+    queries: int = 2,
+    all_heads: bool = False,
+    few_heads: bool = False,
+    in_bytes: bool = True,
+    upside_down: bool = False,
+) -> Callable[..., float]:
+    """Count in a way that may be wrong; widths in multiples of D."""
+
+    def count(T: int, S: int, D: int, H: int, Hkv: int, size: int) -> float:
+        flops = units * each * T * S * D * (Hkv if few_heads else H)
+        read = (H if all_heads else Hkv) * S * D * (keys + values)
+        numbers = H * T * D * (queries + out) + read
+        moved = numbers * (size if in_bytes else 1)
+        return moved / flops if upside_down else flops / moved
+
+    return count
+
+
+EXERCISE = Exercise(
+    id="13.1",
+    cases=lambda: [
+        Case(
+            name=f"T = {T}, S = {S}, D = {D}, H = {H}, Hkv = {Hkv}, "
+            f"{size} bytes a number",
+            args=(T, S, D, H, Hkv, size),
+        )
+        for T, S, D, H, Hkv, size in (
+            (1, 1, 1, 1, 1, 1),
+            (256, 256, 64, 8, 8, 2),
+            (1, 4096, 64, 8, 2, 2),
+            (16, 48, 32, 6, 3, 4),
+        )
+    ],
+    solution=intensity,
+    mistakes=(
+        Mistake(
+            key="one for two",
+            diagnosis="You count one operation for each pair of numbers. A "
+            "unit is 2 T S D: a multiplication and an addition.",
+            wrong=_count(each=1),
+        ),
+        Mistake(
+            key="four units",
+            diagnosis="You count 4 units. A fused forward multiplies each "
+            "branch's weights by the values, 2 units each: 6.",
+            wrong=_count(units=4),
+        ),
+        Mistake(
+            key="output left out",
+            diagnosis="You count what is read only. The output is written, "
+            "T rows of 2D numbers a head.",
+            wrong=_count(out=0),
+        ),
+        Mistake(
+            key="two outputs",
+            diagnosis="You write an output for each branch. The fused kernel "
+            "subtracts in registers and writes one, 2D wide.",
+            wrong=_count(out=4),
+        ),
+        Mistake(
+            key="three widths",
+            diagnosis="You count 3D numbers for a token somewhere. Two keys, "
+            "D wide, and values, 2D wide, make 4D; so do two queries and "
+            "the output.",
+            wrong=_count(values=1),
+            also=(_count(values=1, out=1),),
+        ),
+        Mistake(
+            key="keys for every query head",
+            diagnosis="You read keys and values for each of the H pairs of "
+            "query heads. There are only Hkv of them, each read once.",
+            wrong=_count(all_heads=True),
+        ),
+        Mistake(
+            key="products for key heads",
+            diagnosis="You count products for Hkv heads. Each of the H pairs "
+            "of query heads makes its own, whoever shares its keys.",
+            wrong=_count(few_heads=True),
+        ),
+        Mistake(
+            key="numbers, not bytes",
+            diagnosis="You divide by numbers moved. Each takes size bytes.",
+            wrong=_count(in_bytes=False),
+        ),
+        Mistake(
+            key="upside down",
+            diagnosis="You return bytes for each FLOP. Intensity is FLOPs "
+            "for each byte.",
+            wrong=_count(upside_down=True),
+        ),
+    ),
+    hints=(
+        "Two counts, then one division. Which tensors are there, how many "
+        "heads has each, how many rows, and how wide is a row?",
+        "A head has 6 units of 2 T S D FLOPs, and there are H heads. q and "
+        "the output have H heads of T rows, 2D numbers each; k and v have "
+        "Hkv heads of S rows, 2D numbers each.",
+        "12 * T * S * D * H / (size * 4 * D * (H * T + Hkv * S)).",
+    ),
+)

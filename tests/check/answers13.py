@@ -1,0 +1,148 @@
+"""Chapter 13: right and wrong answers written another way than ours."""
+
+import numpy as np
+
+
+def by_tensors(
+    T, S, D, H, Hkv, size, q=None, k=None, v=None, out=None, each=2, wide=2
+):
+    """List the tensors of all heads; count products branch by branch."""
+    shapes = {
+        "q": q or (H, 2, T, D),
+        "k": k or (Hkv, 2, S, D),
+        "v": v or (Hkv, S, 2 * D),
+        "out": out or (H, T, 2 * D),
+    }
+    moved = size * sum(np.prod(shape) for shape in shapes.values())
+    flops = 0
+    for _ in range(H):
+        for _branch in range(2):
+            flops += each * T * S * D  # scores
+            flops += each * T * S * wide * D  # times values
+    return flops / moved
+
+
+def longest_and_all(work, rates, scale=1e3, unit=1e12, count=3):
+    longest = total = 0.0
+    for i in range(count):
+        time = scale * work[i] / (unit * rates[i])
+        total += time
+        if time > longest:
+            longest = time
+    return longest, total
+
+
+def shortest(work, rates):
+    times = np.array(work) / np.array(rates) * 1e-9
+    return times.min(), times.sum()
+
+
+def by_numpy(ours, theirs, drop, middle=np.median):
+    x = np.sort(np.divide(ours, theirs))
+    return x[drop], middle(x), x[::-1][drop]
+
+
+def cut(ours, theirs, left, right):
+    x = np.sort(np.divide(ours, theirs))
+    kept = x[left : len(x) - right]
+    return kept.min(), np.median(x), kept.max()
+
+
+def rounds_cut(ours, theirs, drop):
+    x = [ours[i] / theirs[i] for i in range(len(ours))]
+    return (
+        x[drop],
+        sorted(x)[len(x) // 2] / 2 + sorted(x)[(len(x) - 1) // 2] / 2,
+        x[::-1][drop],
+    )
+
+
+def by_loops(
+    weights, L, H, Hkv, D, S, B, heads=None, parts=("k1", "k2", "v", "v"),
+    layers=None, again=1, sequences=None, size=2,
+):  # fmt: skip
+    total = again * weights * size
+    for _sequence in range(B if sequences is None else sequences):
+        for _layer in range(L if layers is None else layers):
+            for _head in range(Hkv if heads is None else heads):
+                for _part in parts:
+                    total += S * D * size
+    return total
+
+
+RIGHT = {
+    "13.1": by_tensors,
+    "13.2": longest_and_all,
+    "13.4": by_numpy,
+    "13.3": by_loops,
+}
+
+WRONG = {
+    "13.1": {
+        "one for two": lambda *a: by_tensors(*a, each=1),
+        "four units": lambda *a: by_tensors(*a, wide=1),
+        "output left out": lambda *a: by_tensors(*a, out=(0,)),
+        "two outputs": lambda T, S, D, H, Hkv, size: by_tensors(
+            T, S, D, H, Hkv, size, out=(H, 2, T, 2 * D)
+        ),
+        "three widths": lambda T, S, D, H, Hkv, size: by_tensors(
+            T, S, D, H, Hkv, size, v=(Hkv, S, D)
+        ),
+        "keys for every query head": lambda T, S, D, H, Hkv, size: by_tensors(
+            T, S, D, H, H, size
+        ),
+        "products for key heads": lambda T, S, D, H, Hkv, size: (
+            by_tensors(T, S, D, H, Hkv, size) * Hkv / H
+        ),
+        "numbers, not bytes": lambda T, S, D, H, Hkv, size: by_tensors(
+            T, S, D, H, Hkv, 1
+        ),
+        "upside down": lambda *a: by_tensors(*a) ** -1,
+    },
+    "13.2": {
+        "seconds": lambda *a: longest_and_all(*a, scale=1),
+        "factor left out": lambda *a: longest_and_all(*a, unit=1),
+        "least for most": shortest,
+        "turned over": lambda *a: longest_and_all(*a)[::-1],
+        "exponentials left out": lambda *a: longest_and_all(*a, count=2),
+        "mean for sum": lambda w, r: (
+            longest_and_all(w, r)[0],
+            np.mean(np.array(w) / np.array(r)) / 1e9,
+        ),
+        "rates added": lambda w, r: (
+            longest_and_all(w, r)[0],
+            np.sum(w) / np.sum(r) / 1e9,
+        ),
+        "upside down": lambda w, r: (
+            max(1e3 * 1e12 * y / x for x, y in zip(w, r, strict=True)),
+            sum(1e3 * 1e12 * y / x for x, y in zip(w, r, strict=True)),
+        ),
+    },
+    "13.4": {
+        "unpaired": lambda a, b, n: by_numpy(np.sort(a), np.sort(b), n),
+        "ratio of medians": lambda a, b, n: (
+            by_numpy(a, b, n)[0],
+            np.median(a) / np.median(b),
+            by_numpy(a, b, n)[2],
+        ),
+        "mean": lambda *a: by_numpy(*a, middle=np.mean),
+        "middle of an even number": lambda *a: by_numpy(
+            *a, middle=lambda x: x[len(x) // 2]
+        ),
+        "upside down": lambda a, b, n: by_numpy(b, a, n),
+        "not sorted": rounds_cut,
+        "nothing dropped": lambda a, b, n: cut(a, b, 0, 0),
+        "one end only": lambda a, b, n: cut(a, b, 0, n),
+    },
+    "13.3": {
+        "numbers, not bytes": lambda *a: by_loops(*a, size=1),
+        "weights for each sequence": lambda *a: by_loops(*a, again=a[-1]),
+        "one cache for the batch": lambda *a: by_loops(*a, sequences=1),
+        "one layer": lambda *a: by_loops(*a, layers=1),
+        "query heads": lambda *a: by_loops(*a, heads=a[2]),
+        "three widths": lambda *a: by_loops(*a, parts=("k1", "k2", "v")),
+        "one branch": lambda *a: by_loops(*a, parts=("k1", "v")),
+        "two calls": lambda *a: by_loops(*a, parts=("k1", "k2") + ("v",) * 4),
+        "weights left out": lambda *a: by_loops(*a, again=0),
+    },
+}
