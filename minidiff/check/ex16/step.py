@@ -1,0 +1,246 @@
+"""Exercise 16.1: one token more for a differential head with a cache."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.reference import softmax
+
+Step = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def decode_step(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    K: np.ndarray,
+    V: np.ndarray,
+    lam: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the output (2D,) of one more token, and the grown K and V.
+
+    q, k (2, D) and v (2D,): the new token's, both branches in q and k.
+    K (2, S, D) and V (S, 2D): the cache of the S tokens before it, S >= 1.
+    The output is that of a causal differential head, without a norm.
+    """
+    K = np.concatenate([K, k[:, None]], axis=1)  # (2, S + 1, D)
+    V = np.concatenate([V, v[None]])
+    logits = np.einsum("bd,bsd->bs", q, K) / np.sqrt(q.shape[-1])
+    A1, A2 = softmax(logits)
+    return (A1 - lam * A2) @ V, K, V
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for S, D, lam in ((1, 2, 0.5), (2, 3, 0.2), (5, 4, 0.8)):
+        rng = np.random.default_rng(S)
+        q, k = rng.normal(size=(2, 2, D))
+        # Steps through memory larger than one, as a view would have them.
+        K = rng.normal(size=(2, 2 * S, D))[:, ::2]
+        V = rng.normal(size=(S, 2 * D))
+        args = (q, k, rng.normal(size=2 * D), K, V, lam)
+        cases.append(Case(name=f"S = {S}, D = {D}, lam = {lam}", args=args))
+    return cases
+
+
+def _grown(
+    k: np.ndarray, v: np.ndarray, K: np.ndarray, V: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([K, k[:, None]], axis=1), np.concatenate([V, [v]])
+
+
+def _step(
+    head: Callable[..., np.ndarray],
+) -> Callable[..., Step]:
+    """Grow the cache rightly, and compute the output by ``head``."""
+
+    def answer(
+        q: np.ndarray,
+        k: np.ndarray,
+        v: np.ndarray,
+        K: np.ndarray,
+        V: np.ndarray,
+        lam: float,
+    ) -> Step:
+        K, V = _grown(k, v, K, V)
+        logits = np.einsum("bd,bsd->bs", q, K)
+        return head(logits, V, lam, q, K), K, V
+
+    return answer
+
+
+def _combine(logits: np.ndarray, V: np.ndarray, lam: float) -> np.ndarray:
+    A1, A2 = softmax(logits)
+    return (A1 - lam * A2) @ V
+
+
+def _first_keys(
+    logits: np.ndarray, V: np.ndarray, lam: float, q: np.ndarray, K: np.ndarray
+) -> np.ndarray:
+    return _combine(q @ K[0].T / np.sqrt(q.shape[-1]), V, lam)
+
+
+def _own_key_only(
+    logits: np.ndarray, V: np.ndarray, lam: float, q: np.ndarray, K: np.ndarray
+) -> np.ndarray:
+    A1 = softmax(logits[0] / np.sqrt(q.shape[-1]))
+    return A1 @ V - lam * V[-1]
+
+
+def _before_softmax(
+    logits: np.ndarray, V: np.ndarray, lam: float, q: np.ndarray, K: np.ndarray
+) -> np.ndarray:
+    logits = logits / np.sqrt(q.shape[-1])
+    return softmax(logits[0] - lam * logits[1]) @ V
+
+
+def _across_branches(
+    logits: np.ndarray, V: np.ndarray, lam: float, q: np.ndarray, K: np.ndarray
+) -> np.ndarray:
+    A1, A2 = softmax((logits / np.sqrt(q.shape[-1])).T).T
+    return (A1 - lam * A2) @ V
+
+
+def _not_itself(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    K: np.ndarray,
+    V: np.ndarray,
+    lam: float,
+) -> Step:
+    logits = np.einsum("bd,bsd->bs", q, K) / np.sqrt(q.shape[-1])
+    return (_combine(logits, V, lam), *_grown(k, v, K, V))
+
+
+def _not_grown(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    K: np.ndarray,
+    V: np.ndarray,
+    lam: float,
+) -> Step:
+    return decode_step(q, k, v, K, V, lam)[0], K, V
+
+
+def _neither(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    K: np.ndarray,
+    V: np.ndarray,
+    lam: float,
+) -> Step:
+    return _not_itself(q, k, v, K, V, lam)[0], K, V
+
+
+def _in_front(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    K: np.ndarray,
+    V: np.ndarray,
+    lam: float,
+) -> Step:
+    out, K, V = decode_step(q, k, v, K, V, lam)
+    return out, np.roll(K, 1, axis=1), np.roll(V, 1, axis=0)
+
+
+EXERCISE = Exercise(
+    id="16.1",
+    cases=_cases,
+    solution=decode_step,
+    mistakes=(
+        Mistake(
+            key="not itself",
+            diagnosis="The new token reads the old ones only. A causal head "
+            "reads its own key and value too: let the cache grow first.",
+            wrong=_not_itself,
+        ),
+        Mistake(
+            key="cache not grown",
+            diagnosis="The output is right, but you return the cache as it "
+            "came. The next token must find this one's key and value in it.",
+            wrong=_not_grown,
+        ),
+        Mistake(
+            key="new token nowhere",
+            diagnosis="The new token's key and value are not used at all: "
+            "they join the cache, and the output reads them.",
+            wrong=_neither,
+        ),
+        Mistake(
+            key="new token in front",
+            diagnosis="The new token stands in front of the old ones. The "
+            "output does not notice, but the cache is in order of time.",
+            wrong=_in_front,
+        ),
+        Mistake(
+            key="keys of one branch",
+            diagnosis="Both queries meet the keys of branch 1. In V1 each "
+            "branch has keys of its own: q[1] belongs to K[1].",
+            wrong=_step(_first_keys),
+        ),
+        Mistake(
+            key="branch 2 without its past",
+            diagnosis="Branch 2 sees the new key alone: its past keys are "
+            "lost. The cache holds the keys of both branches.",
+            wrong=_step(_own_key_only),
+        ),
+        Mistake(
+            key="scale 2D",
+            diagnosis="The logits are divided by the root of 2D. Queries "
+            "and keys of one branch are D wide.",
+            wrong=_step(
+                lambda x, V, lam, q, K: _combine(
+                    x / np.sqrt(2 * q.shape[-1]), V, lam
+                )
+            ),
+        ),
+        Mistake(
+            key="no scale",
+            diagnosis="The logits are not divided by the root of D.",
+            wrong=_step(lambda x, V, lam, q, K: _combine(x, V, lam)),
+        ),
+        Mistake(
+            key="lambda dropped",
+            diagnosis="A2 is subtracted whole. It is weighed by lam.",
+            wrong=_step(
+                lambda x, V, lam, q, K: _combine(
+                    x / np.sqrt(q.shape[-1]), V, 1
+                )
+            ),
+        ),
+        Mistake(
+            key="added",
+            diagnosis="You add lam A2. A differential head subtracts it.",
+            wrong=_step(
+                lambda x, V, lam, q, K: _combine(
+                    x / np.sqrt(q.shape[-1]), V, -lam
+                )
+            ),
+        ),
+        Mistake(
+            key="before the softmax",
+            diagnosis="You subtract logits and take one softmax. There are "
+            "two softmaxes, and their maps are subtracted.",
+            wrong=_step(_before_softmax),
+        ),
+        Mistake(
+            key="softmax across branches",
+            diagnosis="The softmax runs over the two branches. It runs over "
+            "the tokens, for each branch on its own.",
+            wrong=_step(_across_branches),
+        ),
+    ),
+    hints=(
+        "The new token is the last of S + 1. What does it read, and which "
+        "of that is not in the cache yet?",
+        "Put k and v at the end of K and V first. Then each branch's query "
+        "meets all S + 1 keys of its branch.",
+        "logits = np.einsum('bd,bsd->bs', q, K) / np.sqrt(D), a softmax "
+        "over the tokens, then (A1 - lam * A2) @ V. Return K and V too.",
+    ),
+)

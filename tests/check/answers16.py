@@ -1,0 +1,298 @@
+"""Chapter 16: right and wrong answers written another way than ours."""
+
+import math
+
+import numpy as np
+
+
+def weights(scores):
+    best = max(scores)
+    e = [math.exp(s - best) for s in scores]
+    return [x / sum(e) for x in e]
+
+
+def dot(a, b):
+    return sum(float(x) * float(y) for x, y in zip(a, b, strict=True))
+
+
+def grown(k, v, K, V):
+    return np.stack([np.vstack([K[b], k[b]]) for b in (0, 1)]), np.vstack(
+        [V, v]
+    )
+
+
+def loops(q, k, v, K, V, lam, *, scale=None, keys=(0, 1), past=True, own=True):
+    """One branch after the other, one token after the other."""
+    new_K, new_V = grown(k, v, K, V)
+    n = len(new_V) if own else len(V)
+    root = math.sqrt(q.shape[1]) if scale is None else scale
+    out = np.zeros(V.shape[1])
+    for b, sign in ((0, 1), (1, -lam)):
+        scores = [dot(q[b], new_K[keys[b], s]) / root for s in range(n)]
+        if b == 1 and not past:
+            scores = [-math.inf] * (n - 1) + scores[-1:]
+        for s, w in enumerate(weights(scores)):
+            out += sign * w * new_V[s]
+    return out, new_K, new_V
+
+
+def one_softmax(q, k, v, K, V, lam):
+    new_K, new_V = grown(k, v, K, V)
+    scores = [
+        (dot(q[0], a) - lam * dot(q[1], b)) / math.sqrt(len(a))
+        for a, b in zip(*new_K, strict=True)
+    ]
+    return np.array(weights(scores)) @ new_V, new_K, new_V
+
+
+def across(q, k, v, K, V, lam):
+    new_K, new_V = grown(k, v, K, V)
+    out = np.zeros(V.shape[1])
+    for a, b, value in zip(*new_K, new_V, strict=True):
+        x = (dot(q[0], a) - dot(q[1], b)) / math.sqrt(len(a))
+        first = 1 / (1 + math.exp(-x))
+        out += (first - lam * (1 - first)) * value
+    return out, new_K, new_V
+
+
+def front(q, k, v, K, V, lam):
+    out, *_ = loops(q, k, v, K, V, lam)
+    return (
+        out,
+        np.concatenate([k[:, None, :], K], 1),
+        np.concatenate([v[None], V]),
+    )
+
+
+def per_head(kind):
+    names = {
+        "softmax": ["k", "v"],
+        "diff": ["k1", "k2", "left", "right"],
+        "diff_v2": ["k", "v"],
+    }
+    return names[kind]
+
+
+def count(change=lambda kind, parts: parts):
+    """A loop over layers, heads and parts; ``change`` the parts."""
+
+    def total(kind, L, Hkv, D, size):
+        parts = change(kind, per_head(kind))
+        return sum(len(parts) * D * size for _ in range(L) for _ in range(Hkv))
+
+    return total
+
+
+def when(kind, change):
+    return lambda k, parts: change(parts) if k == kind else parts
+
+
+def walk(p, u):
+    for token, share in enumerate(p):
+        if u < share:
+            return token
+        u -= share
+    return len(p) - 1
+
+
+def walk_le(p, u):
+    for token, share in enumerate(p):
+        if u <= share:
+            return token
+        u -= share
+    return len(p) - 1
+
+
+def first_above(p, u):
+    for token, share in enumerate(p):
+        if share > u:
+            return token
+    return 0
+
+
+def by_rank(p, u):
+    return walk(sorted(p, reverse=True), u)
+
+
+def nucleus(p, top_p):
+    """The tokens kept, by taking the likeliest until it is enough."""
+    left, taken, total = list(range(len(p))), [], 0.0
+    while left and total < top_p:
+        best = max(left, key=lambda i: p[i])
+        left.remove(best)
+        taken.append(best)
+        total += p[best]
+    return taken
+
+
+def spread(p, tokens, weight=None):
+    out = [0.0] * len(p)
+    total = sum(weight or p[i] for i in tokens)
+    for i in tokens:
+        out[i] = (weight or p[i]) / total
+    return np.array(out)
+
+
+def drops_the_last(p, top_p):
+    taken, total = [], 0.0
+    for i in sorted(range(len(p)), key=lambda i: -p[i]):
+        total += p[i]
+        if total > top_p:
+            break
+        taken.append(i)
+    with np.errstate(all="ignore"):
+        kept = np.zeros_like(p)
+        kept[taken] = p[taken]
+        return kept / kept.sum()
+
+
+def drops_but_one(p, top_p):
+    taken, total = [], 0.0
+    for i in sorted(range(len(p)), key=lambda i: -p[i]):
+        total += p[i]
+        if total > top_p and taken:
+            break
+        taken.append(i)
+    return spread(p, taken)
+
+
+def over_the_edge(p, top_p):
+    taken, total = [], 0.0
+    for i in sorted(range(len(p)), key=lambda i: -p[i]):
+        if total > top_p:
+            break
+        taken.append(i)
+        total += p[i]
+    return spread(p, taken)
+
+
+def one_more(p, top_p):
+    taken = nucleus(p, top_p)
+    rest = [i for i in range(len(p)) if i not in taken]
+    if rest:
+        taken.append(max(rest, key=lambda i: p[i]))
+    return spread(p, taken)
+
+
+def rarest(p, top_p):
+    taken, total = [], 0.0
+    for i in sorted(range(len(p)), key=lambda i: p[i]):
+        if total >= top_p:
+            break
+        taken.append(i)
+        total += p[i]
+    return taken
+
+
+def share(p, top_p):
+    return max(1, round(len(p) * top_p))
+
+
+def in_given_order(p, top_p):
+    taken, total = [], 0.0
+    for i, x in enumerate(p):
+        if total >= top_p:
+            break
+        taken.append(i)
+        total += x
+    return spread(p, taken)
+
+
+def exponentials(p, top_p):
+    tokens = nucleus(p, top_p)
+    e = np.exp(np.asarray(p)[tokens])
+    out = np.zeros(len(p))
+    out[tokens] = e / e.sum()
+    return out
+
+
+RIGHT = {
+    "16.1": loops,
+    "16.2": count(),
+    "16.3": walk,
+    "16.4": lambda p, top_p: spread(p, nucleus(p, top_p)),
+}
+
+WRONG = {
+    "16.1": {
+        "not itself": lambda *args: loops(*args, own=False),
+        "cache not grown": lambda q, k, v, K, V, lam: (
+            loops(q, k, v, K, V, lam)[0],
+            K.copy(),
+            V.copy(),
+        ),
+        "new token nowhere": lambda q, k, v, K, V, lam: (
+            loops(q, k, v, K, V, lam, own=False)[0],
+            K,
+            V,
+        ),
+        "new token in front": front,
+        "keys of one branch": lambda *args: loops(*args, keys=(0, 0)),
+        "branch 2 without its past": lambda *args: loops(*args, past=False),
+        "scale 2D": lambda q, k, v, K, V, lam: loops(
+            q, k, v, K, V, lam, scale=math.sqrt(len(v))
+        ),
+        "no scale": lambda *args: loops(*args, scale=1),
+        "lambda dropped": lambda *args: loops(*args[:-1], 1.0),
+        "added": lambda *args: loops(*args[:-1], -args[-1]),
+        "before the softmax": one_softmax,
+        "softmax across branches": across,
+    },
+    "16.2": {
+        "V1 as plain": count(when("diff", lambda parts: parts[:2])),
+        "V1 3D": count(when("diff", lambda parts: parts[1:])),
+        "V1 a value a branch": count(
+            when("diff", lambda parts: [*parts, "left", "right"])
+        ),
+        "V2 as V1": count(when("diff_v2", lambda parts: parts * 2)),
+        "V2 two keys": count(when("diff_v2", lambda parts: ["k2", *parts])),
+        "kinds mixed up": lambda kind, *rest: count()(
+            {"diff": "diff_v2", "diff_v2": "diff"}.get(kind, kind), *rest
+        ),
+        "half": count(lambda kind, parts: parts[::2]),
+        "queries too": count(
+            lambda kind, parts: parts + ["q"] * (1 if kind == "softmax" else 2)
+        ),
+        "one layer": lambda kind, L, *rest: count()(kind, 1, *rest),
+        "one head": lambda kind, L, Hkv, D, size: count()(kind, L, 1, D, size),
+        "numbers, not bytes": lambda *args: count()(*args[:-1], 1),
+        "bits": lambda *args: count()(*args[:-1], 8 * args[-1]),
+    },
+    "16.3": {
+        "right end": walk_le,
+        "likeliest": lambda p, u: list(p).index(max(p)),
+        "even pieces": lambda p, u: math.floor(len(p) * u),
+        "not added up": first_above,
+        "one too early": lambda p, u: (
+            sum(1 for i in range(1, len(p) + 1) if sum(p[:i]) <= u) - 1
+        ),
+        "one too late": lambda p, u: sum(
+            1 for i in range(len(p) + 1) if sum(p[:i]) <= u
+        ),
+        "sorted": by_rank,
+        "probability": lambda p, u: float(p[walk(p, u)]),
+        "from the other end": lambda p, u: (
+            len(p) - 1 - walk(list(reversed(p)), u)
+        ),
+    },
+    "16.4": {
+        "stops short": drops_the_last,
+        "stops short, keeps one": drops_but_one,
+        "goes on at the edge": over_the_edge,
+        "one more": one_more,
+        "not normalised": lambda p, top_p: np.array(
+            [x if i in nucleus(p, top_p) else 0 for i, x in enumerate(p)]
+        ),
+        "sorted": lambda p, top_p: np.array(
+            sorted(spread(p, nucleus(p, top_p)), reverse=True)
+        ),
+        "not sorted": in_given_order,
+        "rarest": lambda p, top_p: spread(p, rarest(p, top_p)),
+        "threshold": lambda p, top_p: p * (p >= top_p) / sum(p[p >= top_p]),
+        "share of the tokens": lambda p, top_p: spread(
+            p, sorted(range(len(p)), key=lambda i: -p[i])[: share(p, top_p)]
+        ),
+        "even": lambda p, top_p: spread(p, nucleus(p, top_p), weight=1.0),
+        "softmax again": exponentials,
+    },
+}
