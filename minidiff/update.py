@@ -5,7 +5,6 @@ order in which sums are taken.
 """
 
 import math
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
+from minidiff.compiling import compiled
 from minidiff.data.source import IGNORE, DataSource
 from minidiff.evaluation import Evaluation, evaluate
 from minidiff.model import DecoderLM
@@ -163,17 +163,6 @@ def shard(model: DecoderLM) -> None:
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
-
-
-def compiled(loss: nn.Module, layers: int) -> Callable[..., Tensor]:
-    """Compile a model's loss, whatever cuts its graph into pieces."""
-    from torch._dynamo import config  # seconds, so only when asked for
-
-    # FSDP cuts at each block, and no two blocks have the same lam_init: a
-    # graph each, and none that takes it as a variable.
-    config.recompile_limit = max(config.recompile_limit, layers + 8)
-    config.specialize_float = True
-    return torch.compile(loss)
 
 
 def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

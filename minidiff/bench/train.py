@@ -1,0 +1,207 @@
+"""``minidiff bench train``: updates of whole models, side by side."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from minidiff.bench import rows as tables
+from minidiff.bench.inputs import check_parts, check_sizes
+from minidiff.bench.record import Run
+from minidiff.bench.rows import Column, Row, add_times
+from minidiff.bench.train_peers import Peer, Rows, Size, peers
+from minidiff.bench.trial import attempt
+from minidiff.model import DecoderLM, ModelConfig
+from minidiff.train_config import Compute, TrainConfig
+from minidiff.update import Updates
+
+COLUMNS = (
+    Column("train_ratio", "train", 7, 3),
+    Column("train_ms", "ms", 9, 2),
+    Column("tokens_per_s", "tokens/s", 10, 0),
+    Column("train_peak_mib", "MiB", 8, 0),
+)
+# Relative difference to float32 that a right model's first update stays in:
+# bfloat16 has steps of 0.8 %.
+TOLERANCE = {"loss": 0.01, "grad_norm": 0.05}
+
+
+def sizes(
+    *,
+    tokens: int,
+    hidden: int,
+    layers: int,
+    vocab_size: int,
+    widths: Sequence[int],
+    lengths: Sequence[int],
+) -> list[Size]:
+    """Every width of a head at every length, with ``tokens`` kept.
+
+    Raises ValueError, naming it, for a size that does not divide.
+    """
+    check_sizes("layers", [layers])
+    check_sizes("vocab-size", [vocab_size])
+    check_parts("length", lengths, "tokens", tokens)
+    check_parts("width", widths, "hidden", hidden, times=2)
+    return [
+        Size(tokens // T, T, hidden, layers, hidden // D, vocab_size)
+        for D in widths
+        for T in lengths
+    ]
+
+
+def run(sizes: Sequence[Size], how: Run) -> dict[str, Any]:
+    """Time every peer at every size; return the record.
+
+    A peer that cannot run has "train_error" in place of its time. Raises
+    ValueError for float16, and ArithmeticError for a peer that computes
+    something else.
+    """
+    if how.dtype == torch.float16:
+        raise ValueError(
+            "--dtype: got float16, expected bfloat16 or float32: its small "
+            "gradients would vanish, and nothing here scales them"
+        )
+    return how.record(
+        sizes,
+        measure,
+        table,
+        what="one update of a whole model: forward, backward, clipping and "
+        "AdamW; medians",
+        compiled=how.device.type == "cuda",
+    )
+
+
+def measure(
+    size: Size, device: torch.device, dtype: torch.dtype, rounds: int
+) -> list[Row]:
+    """One row a peer: milliseconds, tokens a second, ratio, memory.
+
+    Raises ArithmeticError for a peer whose first update is not that of a
+    model of its kind in float32.
+    """
+    precision = str(dtype).removeprefix("torch.")
+    gpu = device.type == "cuda"
+    data, calls, rows = Rows(size, device), {}, []
+    right: dict[str, dict[str, Any]] = {}
+    for peer in peers(device):
+        if peer.attention not in right:
+            right[peer.attention] = _reference(peer.attention, size, device)
+        row = {"peer": peer.name, "kind": peer.attention, **size._asdict()}
+        rows.append(row)
+        before = torch.cuda.memory_allocated() if gpu else 0
+        compute = Compute(compile=gpu, backend=peer.backend)
+        done, said = attempt(
+            partial(_start, peer, size, device, precision, compute, data)
+        )
+        if said is not None:
+            row["train_error"] = said
+            continue
+        call, model, first = done
+        _judge(peer, first, right[peer.attention])
+        row["parameters"] = model.num_parameters()
+        row["train_peak_mib"] = _peak(call, before) if gpu else None
+        calls[peer.name] = call
+    add_times("train", rows, calls, device, rounds)
+    for row in rows:
+        if "train_ms" in row:
+            tokens = 1e3 * size.B * size.T / row["train_ms"]
+            row["tokens_per_s"] = round(tokens)
+    return rows
+
+
+def _start(
+    peer: Peer,
+    size: Size,
+    device: torch.device,
+    precision: str,
+    compute: Compute,
+    data: Rows,
+) -> tuple[Callable[[], object], DecoderLM, dict[str, Any]]:
+    """Build a model; return its update, itself, and its first record."""
+    torch.manual_seed(0)
+    model = DecoderLM(
+        ModelConfig(
+            vocab_size=size.vocab_size,
+            embed_dim=size.E,
+            num_layers=size.L,
+            num_heads=size.heads,
+            attention=peer.attention,
+            max_length=size.T,
+        )
+    ).to(device)
+    # So low a rate that random tokens stay what they are.
+    config = TrainConfig(
+        steps=1,
+        batch_size=size.B,
+        lr=1e-6,
+        warmup_steps=0,
+        precision=precision,
+    )
+    updates = Updates(model, config, compute)
+
+    def call() -> dict[str, Any]:
+        with peer.held():
+            return updates(data, 0)
+
+    first = call()
+    if peer.operator is not None:
+        check_operator(peer.operator, call)
+    return call, model, first
+
+
+def _reference(
+    attention: str, size: Size, device: torch.device
+) -> dict[str, Any]:
+    """The first update of such a model in float32, row by row."""
+    peer = Peer(name="reference", attention=attention)
+    compute = Compute(accumulate=size.B)
+    data = Rows(size, device)
+    return _start(peer, size, device, "float32", compute, data)[2]
+
+
+def _judge(peer: Peer, got: dict[str, Any], want: dict[str, Any]) -> None:
+    for key, most in TOLERANCE.items():
+        off = abs(got[key] / want[key] - 1)
+        if not off < most:
+            raise ArithmeticError(
+                f"{peer.name}: {key} {got[key]:.4g} in the first update, "
+                f"expected {want[key]:.4g} as in float32"
+            )
+
+
+def check_operator(name: str, call: Callable[[], object]) -> None:
+    """Raise RuntimeError unless a call runs an operator of this name.
+
+    ``name`` may be a part of it. A kernel that PyTorch was held to when it
+    compiled may still not be the one that runs.
+    """
+    with profile(activities=[ProfilerActivity.CPU]) as watched:
+        call()
+    ran = {event.key for event in watched.key_averages()}
+    if not any(name in key for key in ran):
+        others = sorted(k for k in ran if "attention" in k or "diff_" in k)
+        said = ", ".join(others) or "no attention"
+        raise RuntimeError(f"expected {name} to run, got {said}")
+
+
+def _peak(call: Callable[[], object], before: int) -> int:
+    """MiB allocated at the height of an update, beyond ``before``."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    call()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) >> 20
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows of one size as text, fastest first."""
+    size = Size(*(rows[0][n] for n in Size._fields))
+    millions = max(row.get("parameters", 0) for row in rows) / 1e6
+    title = (
+        f"B = {size.B}, T = {size.T}, E = {size.E}, L = {size.L}, "
+        f"{millions:.0f} M parameters; ratios to the fastest plain"
+    )
+    return tables.table(title, rows, COLUMNS, by="train_ms")
