@@ -32,7 +32,7 @@ def test_the_record(tmp_path, capsys):
         assert (row["E"], row["L"], row["heads"]) == (16, 1, 4)
         assert row["B"] * row["T"] == 16
         rate = 1e3 * 16 / row["train_ms"]
-        assert row["tokens_per_s"] == pytest.approx(rate, rel=1e-3)
+        assert row["tokens_per_s"] == pytest.approx(rate, abs=1)
         assert row["train_peak_mib"] is None
     plain = [r["train_ratio"] for r in record["rows"][::3]]
     assert plain == [1, 1]
