@@ -19,6 +19,8 @@ def add(p_x, p_y, p_out, n, BLOCK: tl.constexpr, WRONG: tl.constexpr):
     o = tl.arange(0, BLOCK)
     left = n - start  # how many elements are left for this program
     m = o < left
+    if WRONG == "mask counts within the block":
+        m = n > o
     if WRONG == "unfinished block skipped" and left < BLOCK:
         m = o < 0
     p_x += start
@@ -29,8 +31,8 @@ def add(p_x, p_y, p_out, n, BLOCK: tl.constexpr, WRONG: tl.constexpr):
     elif WRONG == "x twice":
         b = 2 * tl.load(p_x + o, mask=m, other=0.0)
     else:
-        b = tl.load(p_y + o, mask=m, other=0.0)
-        b += tl.load(p_x + o, mask=m, other=0.0)
+        b = tl.load(p_x + o, mask=m, other=0.0)
+        b += tl.load(p_y + o, mask=m, other=0.0)
     if WRONG == "store without mask":
         tl.store(p_out + o, b)
     else:
@@ -50,9 +52,14 @@ def transpose(
     if WRONG == "programs overlap":
         r = 0
         c = 0
+    if WRONG == "program's places swapped":
+        r = tl.program_id(1) * BLOCK
+        c = tl.program_id(0) * BLOCK
     m = (c + o_down < cols) & (r + o_right < rows)
     if WRONG == "mask of the other axes":
         m = (c + o_down < rows) & (r + o_right < cols)
+    if WRONG == "half a mask":
+        m = (c + o_down < cols) and (r + o_right < rows)
     if WRONG == "width for stride":
         x_row = cols
     if WRONG == "strides swapped":
@@ -71,6 +78,8 @@ def transpose(
         b = tl.load(p_x)
     else:
         b = tl.load(p_x, mask=m, other=7.0)
+    if WRONG == "block not turned":
+        b = tl.trans(tl.where(m, b, 0.0))
     if WRONG == "store without mask":
         tl.store(p_out, b)
     else:
@@ -87,6 +96,8 @@ def softmax(
     row = tl.program_id(0)
     if WRONG == "first row only":
         row = 0
+    if WRONG == "mask counts from row 0":
+        there = row * BLOCK + o < width
     if WRONG == "stride of x":
         x_row = width
     if WRONG == "stride of out":
@@ -127,7 +138,7 @@ def matmul(
         m = tl.program_id(1) * BM + tl.arange(0, BM)[:, None]
         n = tl.program_id(0) * BN + tl.arange(0, BN)[None, :]
     k = tl.arange(0, BK)
-    if WRONG == "width for stride":
+    if WRONG == "wrong stride":
         a_row = K
     if WRONG == "b read across":
         p_b += n * b_row + k[:, None]
@@ -157,6 +168,12 @@ def matmul(
                 tl.load(p_b, mask=m_b),
                 input_precision="ieee",
             )
+        elif WRONG == "masked entries minus infinity":
+            b_product = tl.dot(
+                tl.where(m_a, tl.load(p_a, mask=m_a), float("-inf")),
+                tl.where(m_b, tl.load(p_b, mask=m_b), float("-inf")),
+                input_precision="ieee",
+            )
         else:
             b_product = tl.dot(
                 tl.load(p_a, mask=m_a, other=0.0),
@@ -165,10 +182,14 @@ def matmul(
             )
         if WRONG == "last step only":
             b_sum = b_product
-        else:
+        elif WRONG == "added twice":
+            b_sum = b_sum + (b_sum + b_product)
+        elif WRONG != "product not kept":
             b_sum += b_product
         if WRONG != "first step again":
             p_a += BK
+            if WRONG == "start times BK":
+                k += BK * BK
             if WRONG == "b read across":
                 p_b += BK
             else:
@@ -184,6 +205,7 @@ KERNELS = {"9.1": add, "9.2": transpose, "9.3": softmax, "9.4": matmul}
 KEYS = {
     "9.1": (
         "load without mask",
+        "mask counts within the block",
         "store without mask",
         "programs overlap",
         "unfinished block skipped",
@@ -191,18 +213,22 @@ KEYS = {
     ),
     "9.2": (
         "not transposed",
+        "block not turned",
         "blocks stay in place",
         "width for stride",
         "strides swapped",
         "mask of the other axes",
         "load without mask",
+        "half a mask",
         "store without mask",
+        "program's places swapped",
         "programs overlap",
     ),
     "9.3": (
         "load without mask",
         "masked entries undefined",
         "masked entries zero",
+        "mask counts from row 0",
         "store without mask",
         "largest not subtracted",
         "stride of x",
@@ -216,11 +242,15 @@ KEYS = {
         "rows or columns without mask",
         "no mask",
         "masked entries undefined",
+        "masked entries minus infinity",
+        "product not kept",
+        "added twice",
         "last step only",
         "first step again",
+        "start times BK",
         "last step dropped",
         "program's places swapped",
-        "width for stride",
+        "wrong stride",
         "b read across",
         "store without mask",
     ),

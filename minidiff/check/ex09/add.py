@@ -7,6 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import edited
 from minidiff.check.kernels import Variant, draw, launch
 from minidiff.kernels import DEVICE
 from minidiff.kernels.memory import fenced, poisoned
@@ -92,6 +93,12 @@ EXERCISE = Exercise(
                 Variant(_wrong, WRONG="both"),
                 Variant(_wrong, WRONG="one too many"),
             ),
+        ),
+        Mistake(
+            key="mask counts within the block",
+            diagnosis="Your mask compares places within the block with n. "
+            "It needs places in the vector: i * BLOCK + tl.arange(0, BLOCK).",
+            wrong=edited(add_kernel, ("o_n < n", "tl.arange(0, BLOCK) < n")),
         ),
         Mistake(
             key="store without mask",

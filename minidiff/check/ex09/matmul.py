@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import edited
 from minidiff.check.kernels import Variant, draw, launch
 from minidiff.kernels import DEVICE
 from minidiff.kernels.memory import fenced, poisoned
@@ -41,7 +43,9 @@ def matmul_kernel(
 
 def _run(answer: Any, a: Tensor, b: Tensor) -> Any:
     (M, K), N = a.shape, b.shape[1]
-    a, b, out = fenced(a.to(DEVICE)), fenced(b.to(DEVICE)), poisoned(M, N)
+    # Rows of b lie further apart than those of out.
+    b = fenced(torch.cat([b, b], 1).to(DEVICE))[:, :N]
+    a, out = fenced(a.to(DEVICE)), poisoned(M, N)
     strides = (a.stride(0), b.stride(0), out.stride(0))
     grid = triton.cdiv(M, BM), triton.cdiv(N, BN)
     args = (a, b, out, M, N, K, *strides)
@@ -131,6 +135,10 @@ def _wrong(
         tl.store(p_outs, b_out, m_out)
 
 
+_ANY_K = "(o_k >= 0)[:, None]"
+_M_OUT = "(o_m < M)[:, None] & (o_n < N)[None, :]"
+
+
 EXERCISE = Exercise(
     id="9.4",
     cases=_cases,
@@ -142,6 +150,7 @@ EXERCISE = Exercise(
             diagnosis="The last step along K reaches beyond a's columns and "
             "b's rows. Both masks need o_k < K.",
             wrong=Variant(_wrong, WRONG="K"),
+            also=(edited(matmul_kernel, ("(o_k < K)[:, None]", _ANY_K)),),
         ),
         Mistake(
             key="rows or columns without mask",
@@ -164,6 +173,24 @@ EXERCISE = Exercise(
             wrong=Variant(_wrong, WRONG="undefined"),
         ),
         Mistake(
+            key="masked entries minus infinity",
+            diagnosis="Minus infinity stands in where masked, as in a "
+            "softmax. Here these entries are multiplied and added: give 0.0.",
+            wrong=edited(matmul_kernel, (", 0.0)", ', float("-inf"))')),
+        ),
+        Mistake(
+            key="product not kept",
+            diagnosis="tl.dot gives its result back and changes no block: "
+            "b_out = tl.dot(b_a, b_b, b_out, ...).",
+            wrong=edited(matmul_kernel, ("b_out = tl.dot", "tl.dot")),
+        ),
+        Mistake(
+            key="added twice",
+            diagnosis="tl.dot(b_a, b_b, b_out) has b_out in it already, and "
+            "+= adds it again. Take = here, or leave out the third argument.",
+            wrong=edited(matmul_kernel, ("b_out = tl.dot", "b_out += tl.dot")),
+        ),
+        Mistake(
             key="last step only",
             diagnosis="Each step writes over the one before. Add up: "
             "tl.dot(b_a, b_b, b_out) gives b_out plus the product.",
@@ -175,6 +202,12 @@ EXERCISE = Exercise(
             "Begin at start: o_k = start + tl.arange(0, BK).",
             wrong=Variant(_wrong, WRONG="first step"),
             also=(Variant(_wrong, WRONG="not moved"),),
+        ),
+        Mistake(
+            key="start times BK",
+            diagnosis="start is 0, BK, 2 * BK already, by range(0, K, BK). "
+            "Times BK it leaps beyond K: o_k = start + tl.arange(0, BK).",
+            wrong=edited(matmul_kernel, ("= start + tl", "= start * BK + tl")),
         ),
         Mistake(
             key="last step dropped",
@@ -189,14 +222,19 @@ EXERCISE = Exercise(
             wrong=Variant(_wrong, WRONG="ids"),
         ),
         Mistake(
-            key="width for stride",
-            diagnosis="You step from row to row by a row's length. Rows lie "
-            "a_row, b_row and out_row elements apart.",
+            key="wrong stride",
+            diagnosis="A wrong stride: a row's length, or that of another "
+            "matrix. Rows of a lie a_row elements apart, rows of b b_row, "
+            "rows of out out_row.",
             wrong=Variant(_wrong, WRONG="width of a"),
             also=(
                 Variant(_wrong, WRONG="width of b"),
                 Variant(_wrong, WRONG="width of out"),
                 Variant(_wrong, WRONG="widths"),
+                edited(matmul_kernel, ("* a_row", "* b_row")),
+                edited(matmul_kernel, ("* b_row", "* a_row")),
+                edited(matmul_kernel, ("* out_row", "* a_row")),
+                edited(matmul_kernel, ("* out_row", "* b_row")),
             ),
         ),
         Mistake(
@@ -207,9 +245,13 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="store without mask",
-            diagnosis="The store is not masked: blocks at the edge write "
-            "beyond out.",
+            diagnosis="Blocks at the edge write beyond out. The store needs "
+            "a mask for rows and for columns, joined by &.",
             wrong=Variant(_wrong, WRONG="store"),
+            also=(
+                edited(matmul_kernel, (_M_OUT, "(o_m < M)[:, None]")),
+                edited(matmul_kernel, (_M_OUT, "(o_n < N)[None, :]")),
+            ),
         ),
     ),
     hints=(

@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import edited
 from minidiff.check.kernels import Variant, draw, launch
 from minidiff.kernels import DEVICE
 from minidiff.kernels.memory import fenced, poisoned
@@ -110,14 +111,15 @@ EXERCISE = Exercise(
         Mistake(
             key="load without mask",
             diagnosis="The block is wider than the row, and the load has no "
-            "mask: it takes in what lies behind the row.",
+            "mask, or one with <=, which lets one too many through: it takes "
+            "in what lies behind the row.",
             wrong=Variant(_wrong, WRONG="load"),
         ),
         Mistake(
             key="masked entries undefined",
-            diagnosis="The load has a mask and names no value for the "
-            "entries it holds back. On a GPU they hold anything: give "
-            'float("-inf") as third argument.',
+            diagnosis="Nothing harmless stands in for the entries that the "
+            "load's mask holds back. Where no value is named, on a GPU they "
+            'hold anything: give float("-inf") as third argument.',
             wrong=Variant(_wrong, WRONG="undefined"),
         ),
         Mistake(
@@ -126,6 +128,16 @@ EXERCISE = Exercise(
             'counts in the sum. Read them as float("-inf"): its exponential '
             "is 0, and it is never the largest.",
             wrong=Variant(_wrong, WRONG="zero"),
+        ),
+        Mistake(
+            key="mask counts from row 0",
+            diagnosis="Only row 0 is written. Your mask compares with width "
+            "an offset that has the start of the row in it. It must count "
+            "within the row: tl.arange(0, BLOCK) < width. Row i begins at "
+            "i * x_row in x, at i * out_row in out.",
+            wrong=edited(
+                softmax_kernel, ("o_w < width", "i_r * x_row + o_w < width")
+            ),
         ),
         Mistake(
             key="store without mask",
@@ -141,8 +153,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="stride of x",
-            diagnosis="You step from row to row of x by the width. Rows lie "
-            "x_row elements apart.",
+            diagnosis="You step from row to row of x by the width, "
+            "or by BLOCK. Rows lie x_row elements apart.",
             wrong=Variant(_wrong, WRONG="stride of x"),
         ),
         Mistake(

@@ -7,6 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import edited
 from minidiff.check.kernels import Variant, draw, launch
 from minidiff.kernels import DEVICE
 from minidiff.kernels.memory import fenced, poisoned
@@ -88,6 +89,16 @@ def _wrong(
         tl.store(p_out + o_c[None, :] * step_out + o_r[:, None], b_x, m_store)
 
 
+_TURNED = (
+    "o_c[None, :] * out_row + o_r[:, None]",
+    "o_c[:, None] * out_row + o_r[None, :]",
+)
+_MASK_TURNED = ("b_x, m)", "b_x, tl.trans(m))")
+_ZEROS = ("o_c[None, :], m)", "o_c[None, :], m, 0.0)")
+_ROWS = "(o_r < rows)[:, None]"
+_COLUMNS = "(o_c < cols)[None, :]"
+
+
 EXERCISE = Exercise(
     id="9.2",
     cases=_cases,
@@ -99,6 +110,17 @@ EXERCISE = Exercise(
             diagnosis="You copy x as it is. Row r, column c of x goes to row "
             "c, column r of out: there c is multiplied by out_row.",
             wrong=Variant(_wrong, WRONG="copy"),
+        ),
+        Mistake(
+            key="block not turned",
+            diagnosis="The places are right, the block still lies as in x. "
+            "Turn it by tl.trans(b), its mask too; or give the places as "
+            "o_c[None, :] * out_row + o_r[:, None], and the block may stay.",
+            wrong=edited(transpose_kernel, _TURNED),
+            also=(
+                edited(transpose_kernel, _TURNED, _MASK_TURNED),
+                edited(transpose_kernel, _TURNED, _MASK_TURNED, _ZEROS),
+            ),
         ),
         Mistake(
             key="blocks stay in place",
@@ -118,9 +140,13 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="strides swapped",
-            diagnosis="You read x with the stride of out, and the other way "
-            "round.",
+            diagnosis="A stride of the other matrix: rows of x lie x_row "
+            "elements apart, rows of out out_row.",
             wrong=Variant(_wrong, WRONG="swapped"),
+            also=(
+                edited(transpose_kernel, ("* out_row", "* x_row")),
+                edited(transpose_kernel, ("* x_row", "* out_row")),
+            ),
         ),
         Mistake(
             key="mask of the other axes",
@@ -131,14 +157,35 @@ EXERCISE = Exercise(
         Mistake(
             key="load without mask",
             diagnosis="A block at the lower or right edge reaches beyond x. "
-            "The load needs a mask for rows and for columns, joined by &.",
+            "The load needs a mask for rows and for columns, joined by &, "
+            "each comparison in brackets.",
             wrong=Variant(_wrong, WRONG="load"),
+        ),
+        Mistake(
+            key="half a mask",
+            diagnosis="Of rows and columns your mask checks only one. It "
+            "needs both conditions, joined by &; `and` keeps one of them.",
+            wrong=edited(transpose_kernel, (_COLUMNS, "(o_c >= 0)[None, :]")),
+            also=(
+                edited(transpose_kernel, (_ROWS, "(o_r >= 0)[:, None]")),
+                edited(transpose_kernel, (f"{_ROWS} & {_COLUMNS}", _COLUMNS)),
+            ),
         ),
         Mistake(
             key="store without mask",
             diagnosis="The store is not masked. The mask of the load fits it: "
             "entry (r, c) of the block is there or not, wherever it goes.",
             wrong=Variant(_wrong, WRONG="store"),
+        ),
+        Mistake(
+            key="program's places swapped",
+            diagnosis="tl.program_id(0) counts blocks of rows of x, "
+            "tl.program_id(1) blocks of columns; you have it the other way.",
+            wrong=edited(
+                transpose_kernel,
+                ("o_r = tl.program_id(0)", "o_r = tl.program_id(1)"),
+                ("o_c = tl.program_id(1)", "o_c = tl.program_id(0)"),
+            ),
         ),
         Mistake(
             key="programs overlap",
