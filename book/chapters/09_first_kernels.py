@@ -9,9 +9,9 @@
 # %% [markdown]
 # # 9. First kernels
 #
-# By the end of this chapter you will have shown, without a GPU, that four GPU
-# programs of yours compute what PyTorch computes and touch nothing beyond
-# their tensors, though nothing would have stopped them.
+# By the end of this chapter you will have shown, without a GPU, that four
+# functions for a GPU that you wrote compute what PyTorch computes and touch
+# nothing beyond their tensors, though nothing would have stopped them.
 #
 # {card}
 #
@@ -72,6 +72,7 @@ def reckless_kernel(p_x, p_y, p_out, BLOCK: tl.constexpr):
 # %%
 memory = torch.full((64,), 100.0, device=DEVICE)
 out, savings = memory[:50], memory[50:]
+# Of x and y, too, only 50 numbers are ours; 14 zeros lie behind them.
 x = torch.zeros(64, device=DEVICE)[:50].normal_()
 y = torch.zeros(64, device=DEVICE)[:50].normal_()
 reckless_kernel[(4,)](x, y, out, BLOCK=16)
@@ -82,8 +83,8 @@ assert torch.equal(out, x + y) and savings.sum() == 0
 # %% [markdown]
 # The sum is right, a test of the sum passes, and the savings are gone. No
 # error, here or on a GPU: the function never saw a tensor of 50 numbers. It
-# got an address, and wrote 64. Whoever writes such functions has to look after
-# their ends, and needs tools to see them.
+# got three addresses, and wrote 64 sums, the last 14 of them $0 + 0$. Whoever
+# writes such functions has to look after their ends.
 #
 # ## What a GPU is good for
 #
@@ -94,15 +95,15 @@ assert torch.equal(out, x + y) and savings.sum() == 0
 #
 # Tensors lie in the GPU's *main memory*. To compute with a number, one has to
 # fetch it into a *register*, right beside the arithmetic, and carry the result
-# back. That costs. A large GPU does well over a hundred operations in
-# the time in which it moves one byte (chapter 13 measures it). The sum above
-# does one addition for 12 bytes: two numbers in, one out. Nearly all the time
-# its arithmetic waits.
+# back. That costs. A large GPU, multiplying matrices of short numbers, does
+# well over a hundred operations in the time in which it moves one byte
+# (chapter 13 measures it). The sum above does one addition for 12 bytes: two
+# numbers of 4 bytes in, one out. Nearly all the time its arithmetic waits.
 #
 # Hence the rule of this part: **fetch each number once, do everything with it,
 # write once.** PyTorch's operations each fetch and write, one after the other.
 # A function of your own, which runs on the GPU and does several steps in one
-# go, is a *kernel*. (A notebook's kernel is something else.)
+# go, is a *kernel*.
 #
 # ## Program, block, pointer, mask
 #
@@ -113,12 +114,13 @@ assert torch.equal(out, x + y) and savings.sum() == 0
 #   tuple `grid` says how many along each of up to three axes.
 #   `tl.program_id(0)` is a program's number along the first.
 # - **Block**: a small array that a program holds. `tl.arange(0, 4)` is one.
-#   Its shape must be known before the launch, as a `tl.constexpr`, and be a
-#   power of two.
+#   Its size must be a power of two, and known when the kernel is compiled: a
+#   number you write, or an argument marked `tl.constexpr`. So
+#   `tl.arange(start, start + 4)` is refused; `start + tl.arange(0, 4)` is not.
 # - **Pointer**: the address of a tensor's first element, all that a kernel
 #   gets of a tensor you pass. `p_x + 3` is the address of element 3, and a
 #   pointer plus a block of offsets is a block of addresses. `tl.load` fetches
-#   what lies there, `tl.store` writes.
+#   what lies there (`p_x[3]` does not), `tl.store` writes.
 # - **Mask**: a block of truths. Where it is false nothing is touched.
 #
 # Our names begin with `p_` for pointers, `o_` for offsets, `m_` for masks,
@@ -126,7 +128,7 @@ assert torch.equal(out, x + y) and savings.sum() == 0
 #
 # By hand, with $n = 10$ elements in blocks of 4. That takes three programs,
 # $10/4$ rounded up, which is `triton.cdiv(10, 4)`. Program $i$ begins at
-# element $4i$:
+# element $4i$. Which elements does the last one get?
 
 # %%
 for i in range(triton.cdiv(10, 4)):
@@ -158,8 +160,6 @@ passed = check.ex09_1(add_kernel)
 my_add = add_kernel if passed else first.add_kernel
 
 # %% [markdown]
-# If you have not solved it, the chapter goes on with minidiff's.
-#
 # ## Two ways to see the ends
 #
 # The first works everywhere. `fenced(x)` gives the same numbers as a piece of
@@ -187,9 +187,9 @@ assert torch.equal(out, x + y) and not outside_touched(out)
 # %% [markdown]
 # Where there is no GPU, `minidiff.kernels` has switched on Triton's
 # *interpreter*: it runs the programs one after the other, on the CPU, with
-# NumPy. That is slow, but one can stand beside it. `record` writes down every
-# touch of every program, `show_touches` draws it. Your kernel, on 21 numbers
-# in blocks of 8:
+# NumPy: slowly, but one can watch. `record` writes down every touch of every
+# program, `show_touches` draws it. Your kernel, on 21 numbers in blocks of 8
+# (from here on: ours, where an exercise is not solved):
 
 # %% mystnb={"image": {"alt": "Two strips of 21 squares, p_x with loads above and p_out with stores below. Squares 0 to 7 bear the number 0, 8 to 15 the number 1, 16 to 20 the number 2."}}
 if INTERPRETED:
@@ -205,11 +205,13 @@ if INTERPRETED:
 #
 # **What 9.1 proves, and what not.** The values are right for these lengths.
 # The interpreter itself lets every touch pass. Our check looks at each before
-# it happens and refuses those outside a tensor. On a GPU it has only fences.
+# it happens and refuses those outside a tensor. On a GPU it has only fences,
+# and a load that is thrown away again goes unseen.
 #
 # ## What one after the other hides
 #
-# Four programs, each with 8 of 32 ones, add their sums into a single number.
+# Four programs each sum up 8 of 32 ones (`tl.sum(b, 0)`, along axis 0) and add
+# that to a single number.
 
 
 # %%
@@ -238,11 +240,11 @@ stored = [old + 8 for old in loaded]  # each adds its 8 ones and stores
 print("all at once:", stored[-1])
 
 # %% [markdown]
-# 32, and 8: three stores are lost. A GPU may give anything between. That is a
-# *race*: two programs at one place, one of which writes. The interpreter never
-# gives a wrong total, so the record has to tell; our checks refuse races.
-# Either each element of an output has one program, as in all other kernels of
-# this chapter, or the addition is made indivisible:
+# 32, and 8: three of four sums are lost. A GPU may give 16 or 24 as well. That
+# is a *race*: two programs at one place, one of which writes. The interpreter
+# never gives a wrong total, so the record has to tell; our checks refuse
+# races. Either each element of an output has one program, as in all other
+# kernels of this chapter, or the addition is made indivisible:
 
 
 # %%
@@ -259,7 +261,7 @@ assert total == 32
 
 # %% [markdown]
 # Their order stays open, so with other numbers the last digits may differ from
-# run to run. Chapter 12 has to choose.
+# run to run. Chapter 12 has to choose between the two.
 #
 # ## Rows, columns, strides
 #
@@ -282,7 +284,8 @@ print(o_r[:, None] * piece.stride(0) + o_c[None, :])
 #
 # ### Exercise 9.2: a transposed copy
 #
-# *Medium, 8 minutes.* Now the grid has two axes.
+# *Medium, 8 minutes.* Now the grid has two axes, and so has each block.
+# (`tl.trans(b)` turns a block; you can do without.)
 
 
 # %% tags=["stub:9.2"]
@@ -327,9 +330,9 @@ if INTERPRETED:
 #
 # ## Softmax of rows
 #
-# A kernel that pays. Here is chapter 1's softmax in five PyTorch operations:
-# largest, difference, exponential, sum, quotient. How often does each entry
-# travel, read or written? Count first.
+# Chapter 1's softmax in five PyTorch operations: largest, difference,
+# exponential, sum, quotient. How often does each entry travel, read or
+# written? Count first.
 
 
 # %%
@@ -345,8 +348,9 @@ print(f"five operations move each entry {meter.moved / x.nbytes:.0f} times")
 assert round(meter.moved / x.nbytes) == 8
 
 # %% [markdown]
-# A kernel whose programs hold a whole row each reads every entry once and
-# writes it once. But a row of 400 does not get a block of 400:
+# Largest and sum read it, the other three read and write it: together
+# $2 + 3 \cdot 2$. A kernel whose programs hold a whole row each needs one read
+# and one write. But a row of 400 does not get a block of 400:
 
 
 # %%
@@ -362,11 +366,12 @@ except Exception as error:
 print("so take", triton.next_power_of_2(400))
 
 # %% [markdown]
-# A block is dealt out to threads that come in powers of two, and sums are
-# taken by halving. So take the next power of two, and mask the rest. Now
-# masked entries matter: the largest and the sum run over them too. What shall
-# stand in for them is the third argument of `tl.load(pointers, mask, other)`.
-# Left out, it is *undefined*: on a GPU, anything.
+# On a GPU a block is dealt out to workers, *threads*, whose number is a power
+# of two, and sums are taken by halving. So take the next power of two, and
+# mask the rest. Now masked entries matter: the largest and the sum run over
+# them too. What shall stand in for them is the third argument of
+# `tl.load(pointers, mask, other)`. Left out, it is *undefined*: on a GPU,
+# anything.
 #
 # ### Exercise 9.3: softmax of rows
 #
@@ -416,7 +421,8 @@ if INTERPRETED:
 #
 # Take the mask of the load away, or let 0 stand in where masked. Four rows of
 # five zeros, in blocks of 8: every weight should be $1/5$. Once they lie bare,
-# with more zeros behind them, once fenced. Predict the four weights.
+# with more zeros behind them, once fenced. Predict the four weights. Then for
+# rows of eight zeros, which should give $1/8$.
 
 
 # %%
@@ -456,8 +462,7 @@ for name, mask in (("no mask", False), ("0 where masked", True)):
 # **What 9.3 proves, and what not.** Values, at widths that fill their block
 # and that do not. Where a load names no `other`, our check puts NaN; the
 # interpreter's 0 might look right. Not shown: how wide a row may be. A program
-# holds its row in registers, and a GPU's come to an end. Chapter 10 takes rows
-# in pieces.
+# holds its row in registers, which are few. Chapter 10 takes rows in pieces.
 #
 # ## A matrix product, block by block
 #
@@ -476,8 +481,8 @@ for name, mask in (("no mask", False), ("0 where masked", True)):
 # It walks along $K$ in steps of $B_K$, since whole rows would fill its
 # registers. Each step loads two small blocks, multiplies them by `tl.dot`, and
 # adds. GPUs have units for just this, faster than all else there, which take
-# short numbers: float16, bfloat16, or TF32, float32 with 10 bits after the
-# point instead of 23.
+# short numbers: float16, bfloat16, or TF32, which is float32 with 10 bits
+# after the point instead of 23.
 #
 # ### Exercise 9.4: a matrix product
 #
@@ -485,7 +490,7 @@ for name, mask in (("no mask", False), ("0 where masked", True)):
 # `for start in range(0, K, BK):` works as in Python, and
 # `tl.dot(b_a, b_b, b_out, input_precision="ieee")` is `b_out` plus the
 # product. Without `"ieee"` a GPU shortens float32 to TF32. What should stand
-# in where masked?
+# in where masked this time?
 
 
 # %% tags=["stub:9.4"]
@@ -519,8 +524,7 @@ def launch_matmul(kernel, a: Tensor, b: Tensor, B: int) -> Tensor:
 
 
 # %% [markdown]
-# What does program $(1, 2)$ touch? With blocks of 4 (a GPU wants steps of at
-# least 16 along $K$):
+# What does program $(1, 2)$ touch, with blocks of 4 times 4 in steps of 16?
 
 # %% mystnb={"image": {"alt": "Three grids of squares. In p_a, 8 rows of 16, rows 4 to 7 are filled in whole; in p_b, 16 rows of 12, columns 8 to 11 are filled in whole; in p_out, 8 rows of 12, the block where these rows and columns meet."}}
 if INTERPRETED:
@@ -532,8 +536,8 @@ if INTERPRETED:
     assert log.races() == [] and log.count("p_out") == 8 * 12
 
 # %% [markdown]
-# Now equation 9.1, for three matrices of 64 times 64. Predict all three lines
-# before you look.
+# Now equation 9.1, for matrices of 64 times 64 in blocks of 16, of 32 and of
+# 64. Predict the three counts before you look.
 
 # %%
 a, b = torch.randn(2, 64, 64, device=DEVICE)
@@ -553,9 +557,9 @@ for B in (16, 32, 64):
 # looks on, and a block of sums has to fit into registers.
 #
 # **What 9.4 proves, and what not.** Values, for sizes that are no multiples of
-# blocks. Not that the compiler takes your blocks: it refuses `tl.dot` along
-# fewer than 16, the interpreter does not. Nor that you wrote `"ieee"`: the
-# interpreter never rounds to TF32.
+# blocks. Not that the compiler takes your blocks: it refuses a `tl.dot` whose
+# steps along $K$ are shorter than 16, the interpreter does not. Nor that you
+# wrote `"ieee"`: the interpreter never rounds to TF32.
 #
 # ## A type that the interpreter gets wrong
 #
