@@ -15,6 +15,8 @@ _EPILOG = """examples:
       a language model of Python's own source, byte by byte
   minidiff train --out runs/code --resume
       go on with a run that was stopped, with the settings it began with
+  minidiff tokens ~/texts --tokenizer bpe --out data/texts
+      a large corpus as token files, for --data of any number of runs
   minidiff plot runs/code runs/needles
       losses side by side, in runs.png
   minidiff generate runs/code --prompt "def mean(" --temperature 0.7

@@ -20,10 +20,13 @@ def library():
 
 
 def events(folder):
-    """The scalars of all files, {tag: {step: value}}, as TensorBoard would."""
+    """The scalars of all files, {tag: {step: value}}, as TensorBoard would.
+
+    No step may come twice.
+    """
     from tensorboardX.proto.event_pb2 import Event
 
-    found = {}
+    found = []
     for path in sorted((folder / "tensorboard").iterdir()):
         data = path.read_bytes()
         while data:
@@ -31,13 +34,14 @@ def events(folder):
             event = Event.FromString(data[12 : 12 + length])
             data = data[16 + length :]
             if event.session_log.status == 1:  # START: what follows counts
-                for values in found.values():
-                    for step in [s for s in values if s >= event.step]:
-                        del values[step]
+                found = [x for x in found if x[1] < event.step]
             for value in event.summary.value:
-                steps = found.setdefault(value.tag, {})
-                steps[event.step] = value.simple_value
-    return found
+                found.append((value.tag, event.step, value.simple_value))
+    tags = {}
+    for tag, step, value in found:
+        assert step not in tags.setdefault(tag, {}), (tag, step)
+        tags[tag][step] = value
+    return tags
 
 
 def test_every_record_is_there(tmp_path, library):

@@ -71,8 +71,12 @@ def write_tokens(
         path = unfinished / CARD_NAME
         path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         os.rename(unfinished, folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise OSError(
+                f"{folder}: could not be written ({error.strerror})"
+            ) from error
         raise
     return card
 

@@ -7,7 +7,10 @@ from itertools import islice
 import pytest
 from conftest import need
 
+from minidiff.cli import main
+from minidiff.data import TokenData
 from minidiff.data.hub import stream_dataset
+from minidiff.data.token_files import open_tokens
 
 
 @pytest.fixture
@@ -53,3 +56,15 @@ def test_it_is_streamed(rows):
 def test_a_column_without_text_is_named(rows, column):
     with pytest.raises(ValueError, match=rf"got '{column}', .*'id', 'text'"):
         next(stream_dataset("json", files=rows, column=column))
+
+
+def test_the_command_builds_token_files(rows, tmp_path, capsys):
+    out = tmp_path / "tokens"
+    command = ["tokens", "hub:json", "--column", "code", "--out", str(out)]
+    assert main([*command, "--files", *rows, "--most", "4000"]) == 0
+    assert "tokens to train on" in capsys.readouterr().out
+    data = TokenData(out, length=8)
+    assert data.card["about"]["source"] == "hub:json"
+    assert 4000 <= data.size("train") + data.size("valid") < 4020
+    text = bytes(open_tokens(out)[1]["train"][:14].astype("u1"))
+    assert text == b"x = 0\n\nx = 1\n\n"

@@ -117,6 +117,25 @@ def test_a_build_killed_before_is_no_hindrance(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["t"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit on files")
+def test_a_full_disk_is_named_and_left_as_it_was(tmp_path):
+    code = (
+        "import resource, sys\n"
+        "from minidiff.data import ByteTokenizer, write_tokens\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "texts = [('train', 'abc' * 999)] * 99\n"
+        "try: write_tokens(sys.argv[1], texts, ByteTokenizer(), about={})\n"
+        "except OSError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "t"],
+        capture_output=True,
+        text=True,
+    )
+    assert f"{tmp_path / 't'}: could not be written (File too" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_existing_folder_is_refused(folder):
     with pytest.raises(ValueError, match=r"folder: .*tokens exists"):
         write_tokens(folder, TEXTS, ByteTokenizer(), about={})
