@@ -606,24 +606,21 @@ assert one < 1.1 and 1.4 < two < 1.7 and 1.9 < four < 2.5
 
 # %% mystnb={"image": {"alt": "Gigabytes read per decode step against tokens in the cache, both axes logarithmic. All curves begin flat at the weights, about 7 gigabytes. From some ten thousand tokens on they rise: V1 by two calls first, then plain and V1 in one kernel, which lie together, last V2."}}
 n = np.geomspace(100, 1e6, 200)
-for name, kind, times in (
+forms = (
     ("V1, two calls", "diff", 1.5),
     ("plain, or V1 in one kernel", "diff", 1),
     ("V2", "diff_v2", 1),
-):
+)
+for name, kind, times in forms:
     plt.loglog(n, (weights[kind] + times * token[kind] * n) / 1e9, label=name)
 plt.gca().set(xlabel="tokens in the cache", ylabel="GB read a step")
 plt.legend()
 plt.show()
 
 # %%
-for name, kind, times in (
-    ("V1, two calls", "diff", 1.5),
-    ("V1, one kernel", "diff", 1),
-    ("V2", "diff_v2", 1),
-):
+for name, kind, times in forms:
     even = weights[kind] / (times * token[kind])
-    print(f"{name:15s} cache = weights at {even:6.0f} tokens")
+    print(f"{name:26s} cache = weights at {even:6.0f} tokens")
 
 # %% [markdown]
 # (V2 starts a little lower, as its output matrix is half as large.)
