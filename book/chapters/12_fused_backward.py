@@ -11,8 +11,7 @@
 #
 # By the end of this chapter you will have shown that the backward pass of a
 # differential head needs no more multiplications than that of the plain heads
-# it replaces, and written it in kernels that cannot but repeat themselves, bit
-# for bit.
+# it replaces, and written it as kernels that repeat their results bit for bit.
 #
 # {card}
 #
@@ -103,15 +102,15 @@ def drawn(B: int, H: int, T: int, D: int, **kind) -> tuple[Tensor, ...]:
 
 
 def units(T: int, D: int, way, *given):
-    """FLOPs of way(*given), in units of one head, and what it returns."""
+    """FLOPs of way(*given), in units of 2 T T D, and what it returns."""
     with FlopCounterMode(display=False) as flops:
         out = way(*given)
     return flops.get_total_flops() / (2 * T * T * D), out
 
 
 # %% [markdown]
-# The last two are one formula with its brackets moved. Forward, 6 and 4 units.
-# And backward?
+# The last two are one formula with its brackets moved. Forward, `apart` takes 6
+# units and `joined` 4. And backward?
 
 # %%
 print("        forward  backward")
@@ -140,7 +139,8 @@ for way in (plain, apart, joined):
 # ## Keep, or compute again
 #
 # Autograd kept the maps for this. How much is that? We count what it keeps, on
-# the device `meta`: 16 heads of $D = 64$, 4,096 tokens, bfloat16.
+# the device `meta`, shapes without data (chapter 6): 16 heads of $D = 64$, 4,096
+# tokens, bfloat16.
 
 
 # %%
@@ -247,8 +247,9 @@ for size in (1.0, 0.01):
 # W)` returns rows `o_t` of the matrix `(T, W)` at `p`, and zeros beyond row
 # `T`; `store_rows(p, b, o_t, stride, T, W)` writes block `b` there.
 #
-# Compute in float32. $do$ may be stored in 16 bits, and the other kernels will
-# read it so: let $D_1$ and $D_2$ belong to the rounded $do$.
+# Compute in float32: `b.to(tl.float32)`. $do$ may be stored in 16 bits, and the
+# other kernels will read it so: let $D_1$ and $D_2$ belong to the rounded $do$.
+# The type that a pointer `p` leads to is `p.dtype.element_ty`.
 
 
 # %% tags=["stub:12.1"]
@@ -277,9 +278,8 @@ check.ex12_1(prepare)
 #
 # ## A head from what was kept
 #
-# Equation 4.7 with these parts, in PyTorch. Chapter 4 calls $do\,v^\top$
-# $dA$; code of flash kernels calls it `dP`. It stands here once. So does
-# $dv$.
+# Equation 4.7 with these parts, in PyTorch. $dA = do\,v^\top$ stands here once.
+# So does $dv$.
 
 
 # %%
@@ -401,9 +401,10 @@ assert list(counts.values()) == [14, 20, 10, 10]
 # ## One tile
 #
 # Now without whole maps. Cut them into *tiles* of `BT` queries by `BS` keys.
-# From its queries, keys and values, and the rows of $do$, $\ell$ and $D$, a tile
-# of $A_1 - \lambda A_2$, $dS_1$ and $dS_2$ can be computed by itself. Both
-# kernels need it, so it is a function that kernels call. Three products, 4 units.
+# From its queries, keys and values, and the rows of $do$, $\ell$, $D_1$ and
+# $D_2$, a tile of $A_1 - \lambda A_2$, $dS_1$ and $dS_2$ can be computed by
+# itself. Both kernels need it, so it is a function that kernels call: $q_1
+# k_1^\top$, $q_2 k_2^\top$ and $do\,v^\top$, 4 units.
 #
 # Where a key is hidden from a query, the log-sum knows nothing of it. There
 # $c\,q k^\top - \ell$ may be large, and its power infinite.
@@ -463,10 +464,9 @@ check.ex12_2(one_tile)
 #
 # Here is the first, whole. `G` query heads may share a head of keys; then one
 # program collects from all of them. With `S` keys and fewer queries, query
-# $t$ sees keys up to $t + S - T$. A stride ends in what it steps along: `q_n`
-# to the next head, `q_j` to the next branch, `q_t` to the next query.
-# `c` is for exp2, and has $\log_2 e$ in it; `scale` is the factor in
-# equations 12.4 and 12.5.
+# $t$ sees keys up to $t + S - T$. Strides have chapter 11's names; `q_n` leads to
+# the next head. `c` is for exp2, and has $\log_2 e$ in it; `scale` is the factor
+# in equations 12.4 and 12.5.
 
 
 # %% tags=["same:minidiff.kernels.fused_backward.keys_kernel"]
@@ -599,8 +599,9 @@ def queries_walk(
 
     q, k and, to write, dq (2, T, D); v and do (T, DV); lse and delta
     (2, T), both of them with the stride row_j. Query t sees keys 0 to t.
-    Program i takes the queries from i BT on, and walks over all keys that
-    these see, BS at a time. Use tile, load_rows and store_rows.
+    Program i takes the queries from i BT on and walks over the keys, BS at a
+    time; it visits no block of keys that none of them sees. Use tile,
+    load_rows and store_rows.
     """
     # your code
 
@@ -645,9 +646,9 @@ for name, x, right in zip(("q", "k", "v", "lam"), ours, eager, strict=True):
 # ## One kernel?
 #
 # The 10 units were counted with each product made once. Our kernels make every
-# tile twice: 4 units for the tile, 4 more for $dk$ and $dv$, and again 4 and 2
-# for $dq$. That is 14. (Like with like: in two kernels the plain pair takes 14
-# as well, and two calls 20.)
+# tile twice: 4 units for the tile, 4 more for $dk$ and $dv$; 4 again for the
+# tile, 2 for $dq$. That is 14. (Like with like: cut into two kernels the plain
+# pair takes 14 as well, and two calls 20.)
 #
 # With one walk, over the queries, 10 units would do. But then a row of $dq$ is a
 # sum over programs. Each would add its part in memory, by an *atomic* addition:
@@ -688,8 +689,7 @@ assert 5 < len(set(sums)) < 40 and np.abs(places).max() < 64
 # training run cannot be repeated to be looked into, and a test can no longer
 # ask for equal bits. In our kernels each number is written by one program,
 # which adds in the order of its own loop. So they are *deterministic*: they
-# repeat their bits. (Running them twice here would prove nothing, since the
-# interpreter takes one program after another.)
+# repeat their bits.
 #
 # ### Exercise 12.4: other cuts
 #
@@ -723,8 +723,8 @@ check.ex12_4(backward_units)
 # $D_2$ of $do$ *before* it is rounded to 16 bits; and, since equation 12.3 says
 # that $do \cdot o$ is almost 0, leave it out of $D_1$. As in chapter 4 let all
 # values have something in common, a number added to each. Then $dA$ is large,
-# and what counts is the small rest that $D$ leaves. Which of the four stays
-# hidden longest?
+# and what counts is the small rest that $D$ leaves. Guess which of the four
+# stays hidden longest.
 #
 # Only what is stored is rounded here, $o$, $o_2$ and $do$; the rest is
 # `float64`.
@@ -796,13 +796,14 @@ assert 1.2 * built < left < early < 0.05 < 0.3 < loud < forgot
 assert all(cosine > 0 for f in found for _, cosine in f.values())
 
 # %% [markdown]
-# Every cosine is above 0: all of them lead downhill, so a falling loss shows
-# none. Without $D$ it gets worse with the shift, as in chapter 4. With lambda
-# forgotten branch 2 is too loud, whatever the values. The other two pass a test
-# with a tolerance of a percent, until values have much in common, and the error
-# is up to twice as large. Rows of $dS$ sum to zero only if $D$ is the
-# mean of the very $dA$ that it is taken from. That $dA$ is made of the rounded
-# $do$, and the rounded $do$ is not at a right angle to $o$.
+# Every cosine is above 0: all lead downhill, so a falling loss shows none.
+# Without $D$ it gets worse with the shift, as in chapter 4. With lambda
+# forgotten branch 2 is too loud throughout. The other two are as good as the
+# right way when nothing is added. Far out, where rounding costs the right way
+# half a percent, `D before rounding` has about twice that, and $\lambda D_2$
+# alone a third more: it stays hidden longest. Rows of $dS$ sum to zero only if
+# $D$ is the mean of the very $dA$ that it is taken from. That $dA$ is made of the
+# rounded $do$, and the rounded $do$ is not at a right angle to $o$.
 #
 # So our kernels round first, and then add up $do \cdot o$ all the same.
 #
@@ -820,8 +821,7 @@ assert all(cosine > 0 for f in found for _, cosine in f.values())
 # | $dv$ apart | the same kernel runs twice, for keys, then for values | three sums of a wide head exceed the registers |
 # | weight inside | the norm's weight, and parts of its gradient, in the first kernel | one pass over $dy$ less; parts are added in fixed order |
 #
-# (`hopper_keys.py` and `hopper_queries.py` do the same once more, for one kind
-# of GPU.) Some of it in its own words. Find each line in ours.
+# Some of it in its own words. Find each line in ours.
 
 
 # %%
@@ -835,17 +835,25 @@ def lines_with(kernel, *words: str) -> None:
 print("# lambda inside, tiles turned over")
 lines_with(shipped.keys_step, "b_s1 =", "b_s2 =", "b_p2 = tl.exp2")
 lines_with(shipped.keys_step, "b_p =", "b_dp =", "b_ds1 =", "b_ds2 =")
-print("# one loop over heads and blocks, twice: edge split")
-lines_with(shipped.keys_kernel, " in tl.range(", "h = hkv * G", "i_t = (")
 print("# dO rounded before D1 and D2")
 lines_with(shipped.prepare_kernel, "b_do = b_do.to", "b_delta1 =")
 
 # %% [markdown]
-# `dv` apart is a cut that exercise 12.4 knows: `["dk", "dv", "dq"]`.
+# `dv` apart is a cut that exercise 12.4 knows: `["dk", "dv", "dq"]`, 16 units.
+#
+# **Warps with roles.** Here a program's warps do the same in step: while they take
+# exponentials, they leave the *tensor cores*, which multiply, idle. For 16-bit
+# numbers of the usual widths on a Hopper GPU both walks are written once more, in
+# `hopper_keys.py` and `hopper_queries.py`: one warp loads ahead, two groups of
+# four compute, each with keys (or queries) of its own. While one group takes
+# exponentials, the other multiplies; each sum still has one owner and one order.
+# This is *Gluon*, Triton's dialect in which copies and waits are said openly; the
+# interpreter does not run it. Read `consume` first: its loop holds the lines
+# above. Chapter 13 has the times.
 #
 # ## Check of this chapter
 #
-# Our kernels and the shipped ones against the eager operator in float64.
+# Our kernels and those of `backward.py` against the eager operator in float64.
 
 # %%
 options = {"norm_scale": 0.2}
@@ -865,9 +873,9 @@ for dtype, limit in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
 
 # %% [markdown]
 # What of this is proven? Every line ran, with real numbers and real masks. What
-# the interpreter cannot say, tests of minidiff ask: that the three kernels
-# compile for a Hopper GPU, which needs none, and that runs repeat their bits,
-# where there is one.
+# the interpreter cannot say, tests of minidiff ask: that the kernels compile for
+# a Hopper GPU, those with roles too, which needs no GPU; and, where there is
+# one, that they are right and runs repeat their bits.
 #
 # ## Common mistakes
 #

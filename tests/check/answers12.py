@@ -168,6 +168,8 @@ WRONG = {
             ("norm_scale * (dy - along * o)", "(norm_scale * dy - along * o)")
         ),
         "scale dropped": pre(("norm_scale * (", "(")),
+        "powers of r": pre(("(dy - along * o)",
+                            "(dy - along * o * tl.sqrt(square))")),
         "sum for mean": pre(("/ DV / square", "/ square")),
         "eps outside": pre(
             ("/ DV + eps", "/ DV"),
@@ -185,6 +187,9 @@ WRONG = {
                              "at_o = rows[:, None] * dy_t")),
         "D2 right behind D1": pre(("rows + delta_j", "rows + T")),
         "D1 unmasked": pre(("rows, d1, mask=inside", "rows, d1")),
+        "output not written": pre(
+            ("    tl.store(p_delta + rows + delta_j, d2, mask=inside)", "")
+        ),
         "same rows for all": pre((" + BT * tl.program_id(0)", "")),
     },
     "12.2": {
@@ -212,6 +217,11 @@ WRONG = {
         "sign of dS2": one(("-lam * above2", "lam * above2")),
         "lam in both branches": one(("above1 * a1", "above1 * a1 * lam")),
         "lam twice": one(("    ds1 =", "    a2 *= lam\n    ds1 =")),
+        "lam on D2": one(
+            ("slope - tl.expand_dims(b_delta2, 1)",
+             "slope - lam * tl.expand_dims(b_delta2, 1)"),
+            ("-lam * above2", "-above2"),
+        ),
         "lam dropped in the map": one(("a1 - a2 * lam", "a1 - a2")),
         "no D": one(("slope - tl.expand_dims(b_delta1, 1)", "slope"),
                     ("slope - tl.expand_dims(b_delta2, 1)", "slope")),
@@ -230,6 +240,11 @@ WRONG = {
             ("(blocks - 1 - i) * BS", "(me * BT // BS + i) * BS"),
         ),
         "diagonal left out": walk(("me * BT + BT)", "me * BT)")),
+        "hidden blocks visited": walk(("tl.minimum(T, me * BT + BT)", "T")),
+        "step of one": walk(
+            ("range(blocks)", "range(tl.minimum(T, me * BT + BT))"),
+            ("(blocks - 1 - i) * BS", "i"),
+        ),
         "own key hidden": walk(("<= rows", "< rows")),
         "mask turned round": walk(("<= rows", ">= rows")),
         "no mask of what is seen": walk(
@@ -240,6 +255,8 @@ WRONG = {
                                   ("dq2 += ", "dq2 = "), _FORWARDS),
         "no scale": walk((" * scale", "")),
         "scale of base 2": walk((" * scale", " * c")),
+        "scale twice": walk((" * scale", " * scale * scale")),
+        "scale in tile": walk(("seen, c", "seen, scale")),
         "scale at every step": walk(
             ("* scale, ", ", "),
             ("        dq1 += ", "        dq1 *= scale\n        dq1 += "),
@@ -249,9 +266,14 @@ WRONG = {
         ),
         "queries for keys": walk(("ds1, k1 *", "ds1, q1 *"),
                                  ("ds2, k2 *", "ds2, q2 *")),
+        "tile turned over": walk(("dot(ds1", "dot(tl.trans(ds1)"),
+                                 ("dot(ds2", "dot(tl.trans(ds2)")),
+        "tiles in another order": walk(("_, ds1, ds2", "ds1, ds2, _")),
         "keys of branch 1 twice": walk(("at_k + k_j", "at_k")),
+        "queries of branch 1 twice": walk(("at_q + q_j", "at_q")),
         "rows of branch 1 twice": walk(("rows + row_j", "rows")),
         "rows unmasked": walk(("p_lse + rows, m_t, 0", "p_lse + rows")),
+        "branch 2 right behind": walk(("rows + row_j", "rows + T")),
         "same queries for all": walk(("tl.program_id(0)",
                                       "tl.program_id(1)")),
         "a branch not written": walk(
@@ -264,6 +286,9 @@ WRONG = {
         "scores once": lambda k: table(k, forget=("s1", "s2")),
         "slopes once": lambda k: table(k, forget=("da",)),
         "nothing again": lambda k: table(k, forget=("s1", "s2", "da")),
+        "each result by itself": lambda k: sum(
+            table([name]) for kernel in k for name in kernel.split()
+        ),
         "slopes in each branch": lambda k: table(k, widths={"da": 4}),
         "slopes D wide": lambda k: table(k, widths={"da": 1}),
         "slopes for dv": lambda k: table(k, needing(dv="s1 s2 da dv")),

@@ -185,11 +185,18 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="hidden logits are 0",
-            diagnosis="You set hidden logits to 0; their weight is then "
-            "2 to the power -lse. Set them to -inf, or the weights to 0.",
+            diagnosis="You set hidden logits to 0, and a power of 2 is never "
+            "0. Set them to -inf, or the weights to 0.",
             wrong=_scores(
                 _MAP,
                 "tl.exp2(tl.where(m_seen, b_s{0}, 0.0) - b_lse{0}[:, None])",
+            ),
+            also=(
+                _scores(
+                    _MAP,
+                    "tl.exp2(tl.where(m_seen, b_s{0} - b_lse{0}[:, None], "
+                    "0.0))",
+                ),
             ),
         ),
         Mistake(
@@ -276,6 +283,18 @@ EXERCISE = Exercise(
                     )
                 ),
             ),
+        ),
+        Mistake(
+            key="lam on D2",
+            diagnosis="D2 is multiplied by lam, and dA is not. The whole "
+            "bracket is, once: lam A2 (D2 - dA).",
+            wrong=_wrong(
+                (
+                    "lam * b_a2 * (b_delta2[:, None] - b_da)",
+                    "b_a2 * (lam * b_delta2[:, None] - b_da)",
+                )
+            ),
+            also=(_wrong(("(b_delta2[:, None]", "(lam * b_delta2[:, None]")),),
         ),
         Mistake(
             key="lam dropped in the map",

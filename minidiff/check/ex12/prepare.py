@@ -123,16 +123,29 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="scale not everywhere",
-            diagnosis="norm_scale is in one of the two terms only. Multiply "
-            "dy by it once, before anything else.",
+            diagnosis="norm_scale must be in each of the two terms, once. "
+            "Multiply dy by it, before anything else.",
             wrong=_wrong(("tl.sum(b_g * b_o", "tl.sum(b_dy * b_o")),
-            also=(_wrong(("* (b_g -", "* (b_dy -")),),
+            also=(
+                _wrong(("* (b_g -", "* (b_dy -")),
+                _wrong(("tl.sum(b_g * b_o", "norm_scale * tl.sum(b_g * b_o")),
+            ),
         ),
         Mistake(
             key="scale dropped",
             diagnosis="norm_scale is not used: do comes out larger by the "
             "same factor everywhere.",
             wrong=_wrong(("norm_scale * b_dy", "b_dy")),
+        ),
+        Mistake(
+            key="powers of r",
+            diagnosis="A power of r is missing: eq. 4.8 has r in front, and "
+            "r squared with o in the second term.",
+            wrong=_wrong(("b_o * b_r * b_r * b_mean", "b_o * b_r * b_mean")),
+            also=(
+                _wrong(("b_o * b_r * b_r * b_mean", "b_o * b_mean")),
+                _wrong(("b_do = b_r * (", "b_do = (")),
+            ),
         ),
         Mistake(
             key="sum for mean",
@@ -243,6 +256,24 @@ EXERCISE = Exercise(
             "o_t < T.",
             wrong=_wrong(("b_delta1, o_t < T", "b_delta1")),
             also=(_wrong(("b_delta2, o_t < T", "b_delta2")),),
+        ),
+        Mistake(
+            key="output not written",
+            diagnosis="An output still holds the NaN that stood there before. "
+            "Three things are to be written: do, and both rows of delta.",
+            wrong=_wrong(
+                ("    store_rows(p_do, b_do, o_t, out_t, T, DV)\n", "")
+            ),
+            also=(
+                _wrong(("    tl.store(p_delta + o_t, b_delta1, o_t < T)", "")),
+                _wrong(
+                    (
+                        "    tl.store(p_delta + delta_j + o_t, b_delta2, "
+                        "o_t < T)",
+                        "",
+                    )
+                ),
+            ),
         ),
         Mistake(
             key="same rows for all",

@@ -15,9 +15,11 @@ from minidiff.kernels.memory import fenced, poisoned
 import triton  # isort: skip
 import triton.language as tl  # isort: skip
 
+from minidiff.check.compare import same
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.edited import edited
 from minidiff.check.kernels import draw, launch
+from minidiff.kernels.trace import Touch
 
 D, DV = 16, 32
 
@@ -32,8 +34,9 @@ def queries_walk(
 
     q, k and, to write, dq (2, T, D); v and do (T, DV); lse and delta
     (2, T), both of them with the stride row_j. Query t sees keys 0 to t.
-    Program i takes the queries from i BT on, and walks over all keys that
-    these see, BS at a time. Use tile, load_rows and store_rows.
+    Program i takes the queries from i BT on and walks over the keys, BS at a
+    time; it visits no block of keys that none of them sees. Use tile,
+    load_rows and store_rows.
     """
     i_t = tl.program_id(0) * BT
     o_t = i_t + tl.arange(0, BT)
@@ -62,6 +65,10 @@ def queries_walk(
     store_rows(p_dq + dq_j, b_dq2 * scale, o_t, dq_t, T, D)
 
 
+class HiddenBlockError(Exception):
+    """A block of keys was read that no query of the program sees."""
+
+
 def _run(
     answer: Any,
     q: Tensor,
@@ -77,13 +84,25 @@ def _run(
     scores = (q[..., :D] @ k[..., :D].mT * c).masked_fill(hidden, -torch.inf)
     lse = scores.mul(log(2)).logsumexp(2) / log(2)
     maps = torch.exp2(scores - lse[:, :, None])
-    delta = (maps * (do @ v[:, :DV].mT)).sum(2)
+    slopes = do @ v[:, :DV].mT
+    delta = (maps * slopes).sum(2)
+    right = maps * (slopes - delta[:, :, None]) @ k[..., :D] / D**0.5
+    right[1] *= -lam
     q, k, v, do, lse, delta = (
         fenced(x.to(DEVICE)) for x in (q, k, v, do, lse, delta)
     )
     # Strides that all differ from each other.
     q, k, v, dq = q[..., :D], k[..., :D], v[..., :DV], poisoned(2, T, D)
-    return launch(
+    hidden = []
+
+    def look(touch: Touch) -> None:
+        if (touch.kind, touch.name) == ("load", "p_k"):
+            i = touch.program[0]
+            keys = touch.element[touch.element >= 0] // D % T
+            if keys.size and keys.min() >= (i + 1) * BT:
+                hidden.append((i, int(keys.min())))
+
+    found = launch(
         answer,
         (triton.cdiv(T, BT),),
         (
@@ -92,15 +111,23 @@ def _run(
             T, lam, D**-0.5, c,
         ),
         (dq,),
+        look,
         D=D,
         DV=DV,
         BT=BT,
         BS=BS,
     )  # fmt: skip
+    if hidden and found is not None and same(found, [right.numpy()], 1e-4):
+        raise HiddenBlockError(
+            f"values are right, but program {hidden[0][0]} reads keys from "
+            f"{hidden[0][1]} on, which none of its queries sees"
+        )
+    return found
 
 
 def _cases() -> list[Case]:
     sizes = [(12, 16, 16), (33, 32, 16), (1, 16, 16), (33, 16, 32)]
+    sizes += [(32, 16, 16)]  # no row beyond the end: another stride shows
     return [
         Case(
             name=f"T = {T}, BT = {BT}, BS = {BS}",
@@ -137,6 +164,7 @@ EXERCISE = Exercise(
             "kernel does. A query sees the keys before it: walk from 0 to "
             "the diagonal.",
             wrong=_wrong((_RANGE, "range(i_t // BS * BS, T, BS)")),
+            also=(_wrong((_RANGE, "range(i_t, T, BS)")),),
         ),
         Mistake(
             key="diagonal left out",
@@ -152,6 +180,19 @@ EXERCISE = Exercise(
                 ),
                 _wrong((_RANGE, "range(0, i_t + 1, BS)")),
             ),
+        ),
+        Mistake(
+            key="hidden blocks visited",
+            diagnosis="The values are right, at twice the work: the walk can "
+            "end at the last key that the program's last query sees, at "
+            "i_t + BT, or at T if that is less.",
+            wrong=_wrong((_RANGE, "range(0, T, BS)")),
+        ),
+        Mistake(
+            key="step of one",
+            diagnosis="The walk moves on by one key, and its blocks overlap. "
+            "Give range a third number, the step BS.",
+            wrong=_wrong((_RANGE, "range(0, tl.minimum(i_t + BT, T))")),
         ),
         Mistake(
             key="own key hidden",
@@ -208,6 +249,20 @@ EXERCISE = Exercise(
             wrong=_wrong(("* scale", "* c")),
         ),
         Mistake(
+            key="scale twice",
+            diagnosis="You scale dq twice. Of scale and c only scale belongs "
+            "to dq, and once: tile has given c to the logits, and dS has no "
+            "scale in it yet.",
+            wrong=_wrong(("* scale", "* scale * scale")),
+            also=(_wrong(("* scale", "* scale * c")),),
+        ),
+        Mistake(
+            key="scale in tile",
+            diagnosis="You hand scale to tile. It takes powers of 2, so its "
+            "logits need c, which has log2(e) in it.",
+            wrong=_wrong(("lam, m_seen, c", "lam, m_seen, scale")),
+        ),
+        Mistake(
             key="scale at every step",
             diagnosis="You scale the whole accumulator at each block, so the "
             "first ones are scaled many times. Once, at the end.",
@@ -233,10 +288,32 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            key="tile turned over",
+            diagnosis="You turn dS over, as keys_kernel does. dq has a row "
+            "for each query, and so has dS: dS k, without .T.",
+            wrong=_wrong(
+                ("tl.dot(b_ds1,", "tl.dot(b_ds1.T,"),
+                ("tl.dot(b_ds2,", "tl.dot(b_ds2.T,"),
+            ),
+        ),
+        Mistake(
+            key="tiles in another order",
+            diagnosis="You take A1 - lam A2 for a dS. tile returns three "
+            "tiles: A1 - lam A2, which dq does not need, then dS1, dS2.",
+            wrong=_wrong(("_, b_ds1, b_ds2 =", "b_ds1, b_ds2, _ =")),
+        ),
+        Mistake(
             key="keys of branch 1 twice",
-            diagnosis="Branch 2 meets the keys of branch 1. Its own begin "
-            "k_j elements further on.",
+            diagnosis="Branch 2 meets the keys of branch 1, in tile or in "
+            "its sum. Its own begin k_j elements further on.",
             wrong=_wrong(("p_k + k_j", "p_k")),
+            also=(_wrong(("tl.dot(b_ds2, b_k2", "tl.dot(b_ds2, b_k1")),),
+        ),
+        Mistake(
+            key="queries of branch 1 twice",
+            diagnosis="Branch 2 has the queries of branch 1. Its own begin "
+            "q_j elements further on.",
+            wrong=_wrong(("p_q + q_j", "p_q")),
         ),
         Mistake(
             key="rows of branch 1 twice",
@@ -261,6 +338,16 @@ EXERCISE = Exercise(
                     )
                 ),
                 _wrong(("p_delta + o_t, o_t < T, 0.0", "p_delta + o_t")),
+            ),
+        ),
+        Mistake(
+            key="branch 2 right behind",
+            diagnosis="You look for branch 2's log-sums, or its D, from "
+            "element T on. They begin row_j elements after branch 1's.",
+            wrong=_wrong(("row_j + o_t", "T + o_t")),
+            also=(
+                _wrong(("p_lse + row_j + o_t", "p_lse + T + o_t")),
+                _wrong(("p_delta + row_j + o_t", "p_delta + T + o_t")),
             ),
         ),
         Mistake(
@@ -300,6 +387,11 @@ EXERCISE = Exercise(
                 _wrong(("p_do, o_t, do_t", "p_do, o_t, v_s")),
                 _wrong(("p_v, o_s, v_s", "p_v, o_s, do_t")),
                 _wrong(("o_t, dq_t", "o_t, q_t")),
+                _wrong(("o_t, dq_t", "o_t, q_t"), ("dq + dq_j", "dq + q_j")),
+                _wrong(
+                    ("p_k, o_s, k_s", "p_k, o_s, q_t"),
+                    ("p_k + k_j, o_s, k_s", "p_k + q_j, o_s, q_t"),
+                ),
             ),
         ),
     ),

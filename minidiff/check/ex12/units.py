@@ -73,6 +73,23 @@ EXERCISE = Exercise(
             diagnosis="You count each product once. A kernel keeps nothing "
             "for the next: each computes the scores, and dA if it needs it.",
             wrong=_count(again=False, slopes_again=False),
+            also=(lambda kernels: 4 + 2 * len(" ".join(kernels).split()),),
+        ),
+        Mistake(
+            key="each result by itself",
+            diagnosis="You count scores, or dA, once for each result. A "
+            "kernel that makes two results computes them once for both.",
+            wrong=lambda kernels: sum(
+                {"dq": 6, "dk": 6, "dv": 4}[n]
+                for kernel in kernels
+                for n in kernel.split()
+            ),
+            also=(
+                lambda kernels: sum(
+                    2 + sum({"dq": 4, "dk": 4, "dv": 2}[n] for n in k.split())
+                    for k in kernels
+                ),
+            ),
         ),
         Mistake(
             key="slopes in each branch",
