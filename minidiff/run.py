@@ -108,9 +108,10 @@ class Run:
         Raises OSError, saying where to go on, if it cannot be written.
         """
         with together():
+            if self._first and self._log_path.exists():
+                sync(self._log_path)
+        with together():
             try:
-                if self._first and self._log_path.exists():
-                    sync(self._log_path)
                 save_checkpoint(
                     self._checkpoint_path,
                     self._model,
