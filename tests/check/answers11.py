@@ -234,6 +234,25 @@ WRONG = {
         "loop ends at the diagonal": edited(
             both_by_steps, ("tl.cdiv(S, BS)", "tl.program_id(0) * BT // BS")
         ),
+        "loop ends too early": edited(
+            in_turn, ("first + BT + S - T", "first + BT")
+        ),
+        "steps of BT": edited(
+            both_by_steps,
+            ("tl.cdiv(S, BS)", "tl.cdiv(S, BT)"),
+            ("i * BS +", "i * BT +"),
+        ),
+        "no other for the values": edited(
+            both_by_steps,
+            (
+                "b_v = rows_of(p_v, o_s, v_s, S, DV)",
+                "at_v = (o_s * v_s)[:, None] + tl.arange(0, DV)[None, :]\n"
+                "        b_v = tl.load(p_v + at_v, (o_s < S)[:, None])",
+            ),
+        ),
+        "queries read beyond the end": edited(
+            both_by_steps, ("q_t, T, D", "q_t, T + BT, D")
+        ),
         "keys read beyond the end": edited(
             both_by_steps,
             ("k_s, S, D", "k_s, S + BS, D"),
@@ -248,6 +267,21 @@ WRONG = {
         "both written to branch 1": edited(
             in_turn, ("+ j * acc_j", ""), ("+ j * sum_j", "")
         ),
+        "written as if contiguous": edited(
+            both_by_steps, ("(o_t * acc_t)[:, None]", "(o_t * DV)[:, None]")
+        ),
+        "branch 2 not written": edited(
+            in_turn, ("tl.store(", "if j == 0:\n            tl.store(")
+        ),
+        "sums not written": edited(
+            in_turn, ("tl.store(p_sum + j * sum_j + o_t, b_sum, m)", "")
+        ),
+        "branch 1 written twice": edited(
+            both_by_steps, ("acc_j, acc_b", "acc_j, acc_a")
+        ),
+        "log-sums for sums": edited(
+            in_turn, ("o_t, b_sum, m)", "o_t, tl.log2(b_sum) + b_top, m)")
+        ),
         "divided already": edited(
             in_turn, ("p_row, b_acc", "p_row, b_acc / b_sum[:, None]")
         ),
@@ -258,6 +292,7 @@ WRONG = {
         "scores left out": lambda *a: shared(*a, blocks=0),
         "scores twice": lambda *a: shared(*a, blocks=1 + a[4]),
         "one accumulator": lambda *a: shared(*a, accs=1),
+        "the other way round": lambda *a: shared(*a[:4], not a[4]),
         "always two accumulators": lambda *a: shared(*a, accs=2),
         "bytes": lambda *a: shared(*a) * 4,
     },
@@ -276,6 +311,23 @@ WRONG = {
             by_columns,
             ("o * o, 1) / DV", "o * o, 0) / BT"),
             ("root[:, None]", "root[None, :]"),
+        ),
+        "norm of each branch": edited(
+            by_columns,
+            (
+                "    factor = ",
+                "    each = tl.sqrt(tl.sum(out * out, 2) / DV + eps)\n"
+                "    out = out / each[:, :, None]\n"
+                "    factor = ",
+            ),
+            ("o / root[:, None] *", "o *"),
+        ),
+        "no norm": edited(by_columns, ("o / root[:, None] *", "o *")),
+        "accumulator of branch 1 twice": edited(
+            by_columns, ("(o_j * acc_j)", "(o_j * 0)")
+        ),
+        "stride of another tensor": edited(
+            by_columns, ("(o_t * y_t)", "(o_t * acc_t)")
         ),
         "no root": edited(
             by_columns, ("tl.sqrt(square + eps)", "square + eps")
@@ -302,6 +354,9 @@ WRONG = {
             s1, s2, lse1, lse2, 1.0, v
         ),
         "subtracted in the exponent": exponent,
+        "two products": lambda s1, s2, lse1, lse2, lam, v: (
+            (s1 - lse1.unsqueeze(1)).exp2() @ v
+        ).sub((2 ** (s2 - lse2.unsqueeze(1))) @ v, alpha=lam),
         "columns": keys_axis,
     },
 }

@@ -17,7 +17,7 @@ from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.edited import edited
 from minidiff.check.kernels import draw, launch
 
-D, DV, BT, BS = 16, 32, 16, 16
+D, DV = 16, 32
 
 
 @triton.jit
@@ -73,7 +73,7 @@ def both_branches(
 
 
 def _run(
-    answer: Any, q: Tensor, k: Tensor, v: Tensor
+    answer: Any, q: Tensor, k: Tensor, v: Tensor, BT: int, BS: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Each branch's output: its accumulator over its sum.
 
@@ -108,18 +108,36 @@ def _run(
 def _cases() -> list[Case]:
     return [
         Case(
-            name=f"T = {T}, S = {S}",
+            name=f"T = {T}, S = {S}, blocks {BT} x {BS}",
             args=(
                 2 * draw(seed, 2, T, D),
                 2 * draw(seed + 10, 2, S, D + 5),
                 draw(seed + 20, S, DV),
+                BT,
+                BS,
             ),
         )
-        for seed, (T, S) in enumerate([(1, 1), (32, 32), (17, 33), (5, 40)])
+        for seed, (T, S, BT, BS) in enumerate(
+            [
+                (1, 1, 16, 16),
+                (32, 32, 16, 16),
+                (36, 53, 32, 16),
+                (5, 40, 16, 32),
+            ]
+        )
     ]
 
 
 _STEP2 = "b_acc2, b_top2, b_sum2, b_s2"
+_TO2 = "b_acc2, b_top2, b_sum2 ="
+_HIDE = (', float("-inf"))\n        b_acc', ", 0.0)\n        b_acc")
+_SEEN = "o_t[:, None] + S - T >= o_s[None, :]"
+_END = "tl.program_id(0) * BT"
+# Our walk goes to the last key; most will end where nothing is seen.
+_SHORT = edited(
+    both_branches,
+    ("range(0, S, BS)", f"range(0, tl.minimum(S, {_END} + BT + S - T), BS)"),
+)
 
 EXERCISE = Exercise(
     id="11.1",
@@ -141,16 +159,42 @@ EXERCISE = Exercise(
                 ),
                 ("tl.store(p_acc1, b_acc1", "tl.store(p_acc1, b_acc2"),
             ),
+            also=(
+                edited(
+                    both_branches,
+                    (_STEP2, "b_acc1, b_top2, b_sum2, b_s2"),
+                    (_TO2, "b_acc1, b_top2, b_sum2 ="),
+                ),
+            ),
         ),
         Mistake(
             key="one running state",
-            diagnosis="Branch 2 takes its step with branch 1's top and sum. "
-            "Each branch has a maximum and a sum of its own.",
+            diagnosis="Branch 2 takes its step with branch 1's top, sum or "
+            "both. Each branch has a maximum and a sum of its own.",
             wrong=edited(
                 both_branches,
                 (_STEP2, "b_acc2, b_top1, b_sum1, b_s2"),
-                ("b_acc2, b_top2, b_sum2 =", "b_acc2, b_top1, b_sum1 ="),
+                (_TO2, "b_acc2, b_top1, b_sum1 ="),
                 ("o_t, b_sum2", "o_t, b_sum1"),
+            ),
+            also=(
+                edited(
+                    both_branches, (_STEP2, "b_acc2, b_top1, b_sum2, b_s2")
+                ),
+                edited(
+                    both_branches, (_STEP2, "b_acc2, b_top2, b_sum1, b_s2")
+                ),
+                edited(
+                    both_branches,
+                    (_STEP2, "b_acc2, b_top1, b_sum2, b_s2"),
+                    (_TO2, "b_acc2, b_top1, b_sum2 ="),
+                ),
+                edited(
+                    both_branches,
+                    (_STEP2, "b_acc2, b_top2, b_sum1, b_s2"),
+                    (_TO2, "b_acc2, b_top2, b_sum1 ="),
+                    ("o_t, b_sum2", "o_t, b_sum1"),
+                ),
             ),
         ),
         Mistake(
@@ -181,19 +225,19 @@ EXERCISE = Exercise(
             key="no mask of what is seen",
             diagnosis="Every query sees every key, the later ones too: hidden "
             "scores must be -inf.",
-            wrong=edited(
-                both_branches,
-                ("o_t[:, None] + S - T >= o_s[None, :]", "(o_s < S)[None, :]"),
+            wrong=edited(both_branches, (_SEEN, "(o_s < S)[None, :]")),
+            also=(
+                edited(both_branches, (_SEEN, "o_s[None, :] >= 0")),
+                edited(_SHORT, (_SEEN, "o_s[None, :] >= 0")),
+                edited(_SHORT, (_SEEN, "(o_s < S)[None, :]")),
             ),
         ),
         Mistake(
             key="hidden scores are 0",
             diagnosis="A hidden score of 0 is a score like others, of weight "
             "2 ** 0. Hidden scores must be -inf.",
-            wrong=edited(
-                both_branches,
-                (', float("-inf"))\n        b_acc', ", 0.0)\n        b_acc"),
-            ),
+            wrong=edited(both_branches, _HIDE),
+            also=(edited(_SHORT, _HIDE),),
         ),
         Mistake(
             key="scores without their scale",
@@ -224,14 +268,54 @@ EXERCISE = Exercise(
             "that this program sees is its last query's.",
             wrong=edited(
                 both_branches,
-                ("range(0, S, BS)", "range(0, tl.program_id(0) * BT, BS)"),
+                ("range(0, S, BS)", f"range(0, {_END}, BS)"),
             ),
+        ),
+        Mistake(
+            key="loop ends too early",
+            diagnosis="Some keys are never visited. The last query of "
+            "program i sees the keys up to (i + 1) BT - 1 + S - T.",
+            wrong=edited(_SHORT, ("BT + BT + S - T)", "BT + BT)")),
+            also=(
+                edited(_SHORT, ("BT + BT + S - T)", "BT + S - T + 1)")),
+                edited(_SHORT, ("BT + BT + S - T)", "BT + BT + S - T - 1)")),
+            ),
+        ),
+        Mistake(
+            key="steps of BT",
+            diagnosis="The walk over the keys goes in steps of BT. A block "
+            "of keys has BS.",
+            wrong=edited(
+                both_branches, ("range(0, S, BS)", "range(0, S, BT)")
+            ),
+            also=(edited(_SHORT, ("T), BS)", "T), BT)")),),
+        ),
+        Mistake(
+            key="no other for the values",
+            diagnosis="Values beyond the last key are loaded without a third "
+            "argument, so they may be anything, NaN too. Their weight is 0, "
+            "but 0 times NaN is NaN: give 0.0.",
+            wrong=edited(
+                both_branches,
+                ("o_v[None, :], m_s, 0.0)", "o_v[None, :], m_s)"),
+            ),
+        ),
+        Mistake(
+            key="queries read beyond the end",
+            diagnosis="The last program reads queries beyond row T - 1: their "
+            "loads need the mask o_t < T.",
+            wrong=edited(both_branches, (", m_t[:, None], 0.0)", ")")),
         ),
         Mistake(
             key="keys read beyond the end",
             diagnosis="The last block of keys or values is read beyond row "
             "S - 1: the loads in the loop need a mask of rows.",
             wrong=edited(both_branches, (", m_s, 0.0)", ")")),
+            also=(
+                edited(
+                    both_branches, ("o_v[None, :], m_s, 0.0)", "o_v[None, :])")
+                ),
+            ),
         ),
         Mistake(
             key="rows written beyond the end",
@@ -244,11 +328,18 @@ EXERCISE = Exercise(
                 ("b_sum1, m_t", "b_sum1"),
                 ("b_sum2, m_t", "b_sum2"),
             ),
+            also=(
+                edited(
+                    both_branches,
+                    ("b_sum1, m_t", "b_sum1"),
+                    ("b_sum2, m_t", "b_sum2"),
+                ),
+            ),
         ),
         Mistake(
             key="stride of another tensor",
-            diagnosis="Keys are read with the row stride of the queries. "
-            "Each tensor has its own; k's is k_s.",
+            diagnosis="Keys are read with a row stride that is not theirs. "
+            "Each tensor has its own, which need not be D; k's is k_s.",
             wrong=edited(both_branches, ("* k_s", "* q_t")),
         ),
         Mistake(
@@ -262,6 +353,63 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            key="written as if contiguous",
+            diagnosis="You take an output's rows or branches to lie right "
+            "behind each other. It may be a part of a larger tensor: its "
+            "strides are acc_j, acc_t and sum_j.",
+            wrong=edited(both_branches, ("* acc_t", "* DV")),
+            also=(
+                edited(both_branches, ("sum_j + o_t", "T + o_t")),
+                edited(
+                    both_branches, ("p_acc1 + acc_j", "p_acc1 + T * acc_t")
+                ),
+            ),
+        ),
+        Mistake(
+            key="branch 2 not written",
+            diagnosis="Branch 2's accumulator or its sum is never written. "
+            "Both outputs have two branches.",
+            wrong=edited(
+                both_branches,
+                ("tl.store(p_acc1 + acc_j, b_acc2, m_t[:, None])", ""),
+                ("tl.store(p_sum + sum_j + o_t, b_sum2, m_t)", ""),
+            ),
+        ),
+        Mistake(
+            key="sums not written",
+            diagnosis="p_acc or p_sum is never written. The epilogue needs "
+            "both, for both branches.",
+            wrong=edited(
+                both_branches,
+                ("tl.store(p_sum + o_t, b_sum1, m_t)", ""),
+                ("tl.store(p_sum + sum_j + o_t, b_sum2, m_t)", ""),
+            ),
+        ),
+        Mistake(
+            key="branch 1 written twice",
+            diagnosis="What you write for branch 2 is branch 1's accumulator "
+            "or sum.",
+            wrong=edited(both_branches, ("acc_j, b_acc2", "acc_j, b_acc1")),
+            also=(
+                edited(both_branches, ("o_t, b_sum2", "o_t, b_sum1")),
+                edited(
+                    both_branches,
+                    ("acc_j, b_acc2", "acc_j, b_acc1"),
+                    ("o_t, b_sum2", "o_t, b_sum1"),
+                ),
+            ),
+        ),
+        Mistake(
+            key="log-sums for sums",
+            diagnosis="You write chapter 10's log-sums into p_sum. To divide "
+            "by, the sums themselves are wanted.",
+            wrong=edited(
+                both_branches,
+                ("o_t, b_sum1", "o_t, b_top1 + tl.log2(b_sum1)"),
+                ("o_t, b_sum2", "o_t, b_top2 + tl.log2(b_sum2)"),
+            ),
+        ),
+        Mistake(
             key="divided already",
             diagnosis="You divide by the sums here. The accumulators are "
             "left as they are; the epilogue will divide.",
@@ -269,6 +417,21 @@ EXERCISE = Exercise(
                 both_branches,
                 ("p_acc1, b_acc1", "p_acc1, b_acc1 / b_sum1[:, None]"),
                 ("acc_j, b_acc2", "acc_j, b_acc2 / b_sum2[:, None]"),
+            ),
+            also=(
+                edited(
+                    _SHORT,
+                    (
+                        "        b_s2 = tl.dot",
+                        "        b_acc1 = b_acc1 / b_sum1[:, None]\n"
+                        "        b_s2 = tl.dot",
+                    ),
+                    (
+                        "    p_acc1 = ",
+                        "        b_acc2 = b_acc2 / b_sum2[:, None]\n"
+                        "    p_acc1 = ",
+                    ),
+                ),
             ),
         ),
     ),

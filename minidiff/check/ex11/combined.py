@@ -1,7 +1,10 @@
 """Exercise 11.4: one product, once both log-sums are known."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from minidiff.check.core import Case, Exercise, Mistake
 
@@ -17,6 +20,22 @@ def combined(
     A1 = torch.exp2(s1 - lse1[:, None])
     A2 = torch.exp2(s2 - lse2[:, None])
     return (A1 - lam * A2) @ v
+
+
+class TwoProductsError(Exception):
+    """The right output, with more multiplications than it takes."""
+
+
+def _run(answer: Callable[..., Tensor], *args) -> Tensor:
+    with FlopCounterMode(display=False) as counter:
+        out = answer(*args)
+    s1, v = args[0], args[-1]
+    one = 2 * s1.numel() * v.shape[1]
+    if counter.get_total_flops() > one and isinstance(out, Tensor):
+        right = combined(*args)
+        if out.shape == right.shape and torch.allclose(out, right):
+            raise TwoProductsError("the output is right, by two products")
+    return out
 
 
 def _from_maps(
@@ -69,6 +88,7 @@ EXERCISE = Exercise(
     id="11.4",
     cases=_cases,
     solution=combined,
+    run=_run,
     tolerance=1e-6,
     mistakes=(
         Mistake(
@@ -76,6 +96,11 @@ EXERCISE = Exercise(
             diagnosis="You raise e. These logits carry log2(e) and these "
             "log-sums are base 2: torch.exp2.",
             wrong=lambda *a: _from_maps(*a, power=torch.exp),
+            also=(
+                lambda s1, s2, lse1, lse2, lam, v: (
+                    (s1.softmax(-1) - lam * s2.softmax(-1)) @ v
+                ),
+            ),
         ),
         Mistake(
             key="divided by the log",
@@ -115,6 +140,20 @@ EXERCISE = Exercise(
             diagnosis="You subtract logits. Differential attention subtracts "
             "maps: first exp2, then the difference.",
             wrong=_before,
+            also=(
+                lambda s1, s2, lse1, lse2, lam, v: (
+                    (s1 - lam * s2).softmax(-1) @ v
+                ),
+            ),
+        ),
+        Mistake(
+            key="two products",
+            diagnosis="Right, but each map meets v by itself. Subtract the "
+            "maps first; then one product is enough.",
+            wrong=lambda s1, s2, lse1, lse2, lam, v: (
+                torch.exp2(s1 - lse1[:, None]) @ v
+                - lam * (torch.exp2(s2 - lse2[:, None]) @ v)
+            ),
         ),
         Mistake(
             key="columns",

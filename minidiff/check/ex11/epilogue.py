@@ -56,8 +56,9 @@ def _run(
     norm_scale: float,
     eps: float,
 ) -> tuple[np.ndarray, ...] | None:
-    _, T, DV = acc.shape
+    T, DV = acc.shape[1], len(weight)
     acc, total, weight = (fenced(x.to(DEVICE)) for x in (acc, total, weight))
+    acc = acc[..., :-3]  # rows further apart than y's
     y = poisoned(T, DV)
     return launch(
         answer,
@@ -78,7 +79,7 @@ def _cases() -> list[Case]:
         [(1, 8, 0.5, 1e-5), (16, 32, 0.8, 0.5), (33, 16, -0.3, 1e-5)]
     ):
         total = 1 + 3 * draw(seed, 2, T).abs()
-        acc = 2 * draw(seed + 10, 2, T, DV)
+        acc = 2 * draw(seed + 10, 2, T, DV + 3)
         weight = 1 + draw(seed + 20, DV) / 4
         name = f"T = {T}, Dv = {DV}, lam = {lam}, eps = {eps}"
         args = (acc, total, weight, lam, 0.4, eps)
@@ -111,8 +112,9 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="lambda on both",
-            diagnosis="lambda multiplies both branches. It belongs to branch "
-            "2; before a norm a factor on both hardly changes anything.",
+            diagnosis="lambda multiplies both branches, and the norm takes "
+            "a common factor out again: o1 - o2 is left. It belongs to branch "
+            "2 alone.",
             wrong=edited(
                 epilogue,
                 (_DIFFERENCE, "lam * (b_acc1 / b_sum1[:, None] - b_o2)"),
@@ -143,6 +145,49 @@ EXERCISE = Exercise(
                 ("b_o * b_o, 1) / DV", "b_o * b_o, 0) / BT"),
                 ("b_mean + eps)[:, None]", "b_mean + eps)[None, :]"),
             ),
+            also=(
+                edited(
+                    epilogue,
+                    ("b_o * b_o, 1)", "b_o * b_o, 0)"),
+                    ("b_mean + eps)[:, None]", "b_mean + eps)[None, :]"),
+                ),
+            ),
+        ),
+        Mistake(
+            key="norm of each branch",
+            diagnosis="You normalise each branch before you subtract. There "
+            "is one norm, of the difference.",
+            wrong=edited(
+                epilogue,
+                (
+                    "b_o = b_acc1 / b_sum1[:, None] - lam * b_o2",
+                    "b_o = b_acc1 / b_sum1[:, None]\n"
+                    "    b_r2 = tl.rsqrt(tl.sum(b_o2 * b_o2, 1) / DV + eps)",
+                ),
+                (
+                    "b_w * b_r * b_o",
+                    "b_w * (b_r * b_o - lam * b_r2[:, None] * b_o2)",
+                ),
+            ),
+        ),
+        Mistake(
+            key="no norm",
+            diagnosis="Nothing is normalised: the rows are not divided by the "
+            "root of their mean square.",
+            wrong=edited(epilogue, ("b_w * b_r * b_o", "b_w * b_o")),
+        ),
+        Mistake(
+            key="accumulator of branch 1 twice",
+            diagnosis="Branch 2 reads branch 1's accumulator. Its own begins "
+            "acc_j elements further on.",
+            wrong=edited(epilogue, ("p_acc1 + acc_j", "p_acc1")),
+        ),
+        Mistake(
+            key="stride of another tensor",
+            diagnosis="Rows of y are written with a stride that is not "
+            "theirs. Each tensor has its own; y's is y_t.",
+            wrong=edited(epilogue, ("* y_t", "* acc_t")),
+            also=(edited(epilogue, ("* y_t", "* DV")),),
         ),
         Mistake(
             key="no root",
@@ -172,8 +217,16 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="scale left out",
-            diagnosis="norm_scale is missing: in the paper 1 - lambda_init.",
+            diagnosis="norm_scale is missing, or comes before the norm, which "
+            "takes it out again. In the paper it is 1 - lambda_init.",
             wrong=edited(epilogue, ("norm_scale * b_w", "b_w")),
+            also=(
+                edited(
+                    epilogue,
+                    ("norm_scale * b_w", "b_w"),
+                    (_DIFFERENCE, f"norm_scale * ({_DIFFERENCE})"),
+                ),
+            ),
         ),
         Mistake(
             key="rows beyond the end",
@@ -185,7 +238,10 @@ EXERCISE = Exercise(
                 (", m_t, 1.0", ""),
                 (", m_t[:, None])", ")"),
             ),
-            also=(edited(epilogue, ("b_o, m_t[:, None])", "b_o)")),),
+            also=(
+                edited(epilogue, ("b_o, m_t[:, None])", "b_o)")),
+                edited(epilogue, (", m_t, 1.0", "")),
+            ),
         ),
     ),
     hints=(

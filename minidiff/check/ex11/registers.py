@@ -60,10 +60,15 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="per program",
-            diagnosis="You count for the whole program. Share among its "
-            "threads, 32 for each warp.",
+            diagnosis="You do not share among all threads of the program. "
+            "There are 32 for each warp.",
             wrong=lambda BT, BS, Dv, warps, together: _count(
                 BT, BS, Dv, 1, together, threads=1
+            ),
+            also=(
+                lambda BT, BS, Dv, warps, together: _count(
+                    BT, BS, Dv, 1, together
+                ),
             ),
         ),
         Mistake(
@@ -89,6 +94,14 @@ EXERCISE = Exercise(
             key="always two accumulators",
             diagnosis="In turn there is one accumulator at a time.",
             wrong=lambda *a: _count(*a, accumulators=2),
+        ),
+        Mistake(
+            key="the other way round",
+            diagnosis="Walking together takes two accumulators, in turn one. "
+            "You have it the other way round.",
+            wrong=lambda BT, BS, Dv, warps, together: _count(
+                BT, BS, Dv, warps, not together
+            ),
         ),
         Mistake(
             key="bytes",
