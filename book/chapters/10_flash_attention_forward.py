@@ -98,8 +98,9 @@ assert errors[0.02] < 0.01 < 1 < errors[3]
 # few at a time is the softmax: it divides by a sum over *all* keys, and it
 # subtracts the largest score of *all* keys, so that nothing overflows.
 #
-# We write weights as powers of 2, not of $e$: $e^x = 2^{\,x \log_2 e}$, so a
-# score in base 2 is the usual score times $\log_2 e$. Call it $y$.
+# We write weights as powers of 2, not of $e$; why, comes below. As
+# $e^x = 2^{\,x \log_2 e}$, a score in base 2 is the usual score times
+# $\log_2 e$. Call it $y$.
 #
 # Take scores 1 and 3, values 10 and 20. The weights are $2^1 = 2$ and $2^3 =
 # 8$, and the output is $(2 \cdot 10 + 8 \cdot 20) / 10 = 18$. Now each key by
@@ -141,8 +142,9 @@ for m, z, u in (two, three):
 assert two == (3, 5 / 4, 45 / 2) and three[2] / three[1] == 180 / 14
 
 # %% [markdown]
-# $z = \frac54 + \frac12$. The weights themselves are 2, 8 and 4, and their
-# sum, 14, is not lost: it is $2^m z$. Its logarithm is called the *log-sum*,
+# $z = \frac54 + \frac12$, and $u$ stays. The weights themselves are 2, 8 and 4,
+# and their sum, 14, is not lost: it is $2^m z$. Its logarithm is called the
+# *log-sum*,
 #
 # $$
 # \ell = m + \log_2 z = \log_2 \sum_s 2^{\,y_s}
@@ -337,9 +339,10 @@ def softmax_step(b_acc, b_top, b_sum, b_s, b_v):
 
 
 # %% [markdown]
-# Around it, a kernel for one head that sees everything. A block of rows comes
-# as in chapter 9; `walk` is the loop over keys; program $i$ takes $B_T$
-# queries.
+# Around it, a kernel for one head, not causal: every query sees every key.
+# `rows` loads a block of rows as in chapter 9, `walk` is the loop over keys,
+# and program $i$ takes $B_T$ queries. A block's shape, `b_q.shape[0]`, may
+# serve as a size; `tl.full` is `tl.zeros` with another number.
 
 
 # %%
@@ -390,7 +393,7 @@ q, k, v = (fenced(torch.randn(n, 16, device=DEVICE)) for n in (33, 50, 50))
 out = poisoned(33, 16)
 full_kernel[(triton.cdiv(33, 16),)](
     q, k, v, out, *(x.stride(0) for x in (q, k, v, out)), 33, 50,
-    flash.LOG2_E / 4, D=16, BT=16, BS=16,
+    flash.LOG2_E / 16**0.5, D=16, BT=16, BS=16,
 )  # fmt: skip
 Q, K, V = (x.cpu().double().numpy() for x in (q, k, v))
 right = attention_map(Q, K, causal=False) @ V
@@ -493,7 +496,8 @@ def causal_kernel(
     (N, T, DV), lse (N, T). q_n and q_t are the strides of q between heads and
     between rows, and so on; the numbers of a row lie side by side. Program
     (n, i) takes BT queries of head n, from i * BT on, and visits no block of
-    keys that none of them sees. Scores in base 2 are c times q k'.
+    keys that none of them sees. Scores in base 2 are c times q k'. All are
+    float32, or q, k, v and out are float16.
     """
     # your code
 
@@ -506,10 +510,11 @@ if not passed:  # minidiff's does both, causal and full
 
 # %% [markdown]
 # **What 10.4 proves, and what not.** Values, at lengths that fit no block,
-# different strides for each tensor, tiles that are not square, scores so large
-# that one key takes all. Also that nothing outside is touched and no hidden
-# block read. Not that it compiles. A first version of minidiff's kernel passed
-# all its tests in the interpreter, and the compiler refused it [test]:
+# different strides for each tensor, tiles that are not square, rows where one
+# key takes all or every score is far below zero; in float16, for one row that
+# must come out exact. Also that nothing outside is touched and no hidden block
+# read. Not that it compiles. A first version of minidiff's kernel passed all
+# its tests in the interpreter, and the compiler refused it [test]:
 #
 # ```text
 # Loop-carried variable p_row has initial type
@@ -585,8 +590,9 @@ def flash_kernel(
 # ## Memory, counted
 #
 # What the kernel makes is its output and the log-sums, for $N$ heads in
-# float32 $N\,T\,(4 D_v + 4)$ bytes. The way with maps makes scores, masked
-# scores and weights:
+# float32 $N\,T\,(4 D_v + 4)$ bytes. The way with maps makes one map after the
+# other, two of them alive at a time, and a mask. Predict what twice the length
+# does to each.
 
 
 # %%
@@ -608,16 +614,17 @@ for T in (128, 256, 512):
     held = maps.peak / 1024, ours.peak / 1024
     print("T {}: with maps {:4.0f} KiB, flash {:3.0f} KiB".format(T, *held))
     assert ours.peak == 2 * T * (4 * 32 + 4)
+    assert maps.peak == 2 * (2 * T * T * 4) + T * T + 2 * T * 4 * 32
 
 # %% [markdown]
-# Twice the length: four times the memory with maps, twice without. `Meter`
-# cannot look into a kernel. But what a program holds it holds in registers:
-# some tiles, whatever the length.
+# Nearly four times the memory with maps, twice without. `Meter` cannot look
+# into a kernel. But what a program holds it holds in registers: some tiles,
+# whatever the length.
 #
 # What is moved: each query once, but keys and values once *for each block of
-# queries that sees them*. With $S = T$ and $n = T / B_T$ blocks, the first
-# block reads one $n$-th of the keys, the last all of them. So keys and values
-# are read
+# queries that sees them*. With $S = T$, $n = T / B_T$ blocks, and $B_T$ a
+# multiple of $B_S$, the first block reads one $n$-th of the keys, the last all
+# of them. So keys and values are read
 #
 # $$
 # \frac{1}{n} (1 + 2 + \dots + n) = \frac{n + 1}{2} \text{ times}
@@ -654,7 +661,7 @@ for BT in (16, 32, 64):
 # %% [markdown]
 # Chapter 9's rule again: larger blocks, less traffic, as far as the registers
 # reach. In the picture, 12 queries and tiles of 4 by 4. Which rows of `p_k`
-# will be read by three programs?
+# will be read by three programs (marked $\times 3$)?
 
 # %% mystnb={"image": {"alt": "Three grids of squares, 12 rows of 4. In p_q and p_out the first four rows bear program 0,0, the next four 0,1, the last four 0,2. In p_k the first four rows bear times 3, the next four times 2, the last four program 0,2 alone."}}
 if INTERPRETED:
@@ -672,9 +679,10 @@ if INTERPRETED:
 # ## The control that fails
 #
 # Remove the trick, in two ways: keep the old sums as they are when the maximum
-# grows; or subtract no maximum at all. Weights are kept in float16 or float32,
-# as a kernel has them for its second product. What will each do as scores
-# grow? Sketch four curves.
+# grows; or subtract no maximum at all. Weights are rounded to float16 or
+# float32, as a kernel has them when it multiplies them with values. What does
+# the error do as scores grow? Sketch four curves: right, not rescaled, and
+# without a maximum in either type.
 
 
 # %%
@@ -684,7 +692,7 @@ def broken(kind, rescale=True, subtract=True):
     def way(acc, top, total, scores, v):
         new = np.maximum(top, scores.max(1)) if subtract else 0 * total
         shrink = np.exp2(top - new) if rescale else np.ones(len(top))
-        weights = np.exp2((scores - new[:, None]).astype(kind)).astype(float)
+        weights = np.exp2(scores - new[:, None]).astype(kind).astype(float)
         acc = acc * shrink[:, None] + weights @ v
         return acc, new, total * shrink + weights.sum(1)
 
@@ -732,10 +740,11 @@ assert max(errors["not rescaled, float16"]) > 1
 
 # %% [markdown]
 # Not rescaled: wrong everywhere, never absurd, and least wrong where tests
-# look first. That was the function of the cold open. Not subtracted: useful
-# until a score reaches 16 in float16 or 128 in float32, and NaN from there on.
-# In base $e$ these are 11.1 and 88.7. Subtracting the maximum serves two: the
-# exponential, and the product in float16, into which weights have to fit.
+# look first. That was the function of the cold open. Not subtracted: as good
+# as its type until a score reaches 16 in float16 or 128 in float32, and NaN
+# from there on. (A row with nothing but very low scores, as in exercise 10.4,
+# would end as 0 divided by 0.) Subtracting the maximum serves both: the
+# exponential, and the float16 into which weights have to fit.
 #
 # ## Check of this chapter
 #

@@ -74,6 +74,9 @@ LOG_SUM = {
          "        start += BS"),
     ),
     "own maximum of each block": row(KEEP, ("b_x - high", "b_x - best")),
+    "maximum of the block": row(
+        ("if best > high:\n            high = best", "high = best")
+    ),
     "no maximum": row(
         KEEP, ("b_x - high", "b_x"), ("bits(seen) + high", "bits(seen)")
     ),
@@ -81,6 +84,7 @@ LOG_SUM = {
     "bases mixed": row(("pow2(b_x - high)", "tl.exp(b_x - high)")),
     "base e throughout": row(("pow2", "tl.exp"), ("bits", "tl.log")),
     "no mask": row((", mask=o < S, other=0.0", "")),
+    "mask of the first block": row(("mask=o < S", "mask=o - start < S")),
     "padding undefined": row(
         (", other=0.0", ""),
         ('b_x = tl.where(o < S, b_x, float("-inf"))', "pass"),
@@ -92,6 +96,7 @@ LOG_SUM = {
     "same row for all": row(("p_x + tl.program_id(0) * stride", "p_x")),
     "first block only": row(("start += BS", "start += S + BS")),
     "maximum not added": row(("bits(seen) + high", "bits(seen)")),
+    "logarithm forgotten": row(("bits(seen) + high", "seen + high")),
 }  # fmt: skip
 
 
@@ -117,6 +122,7 @@ def stepped(*changes):
 OLD = "b_old = pow2(b_top - b_high)"
 ROW = "b_acc = b_acc * tl.expand_dims(b_old, 1)"
 SUM = "b_sum = b_sum * b_old"
+PRODUCT = "tl.sum(b_w[:, :, None] * b_v[None, :, :], axis=1)"
 STEP = {
     "maximum not rescaled": stepped((ROW, "pass"), (SUM, "pass")),
     "stale accumulator": stepped((ROW, "pass")),
@@ -137,6 +143,13 @@ STEP = {
         ("b_v = ", "b_p = b_w.to(b_v.dtype).to(tl.float32)\n    b_v = "),
         ("b_w[:, :, None]", "b_p[:, :, None]"),
     ),
+    "types differ": stepped(
+        ("b_v = b_v.to(tl.float32)", "pass"), (PRODUCT, "tl.dot(b_w, b_v)")
+    ),
+    "shortened too early": stepped(
+        ("b_w = pow2(b_s - tl.expand_dims(b_high, 1))",
+         "b_w = tl.exp2(b_s - b_high[:, None]).to(b_v.dtype)"),
+    ),
     "bases mixed": stepped((OLD, "b_old = tl.exp(b_top - b_high)")),
     "base e": stepped(("pow2", "tl.exp")),
     "wrong axis": stepped(("tl.max(b_s, axis=1)", "tl.max(b_s, axis=0)")),
@@ -151,8 +164,11 @@ STEP = {
     ),
     "old maximum returned": stepped(("b_new, b_high,", "b_new, b_top,")),
     "old accumulator dropped": stepped(("b_acc + b_new,", "b_new,")),
+    "nothing returned": stepped(
+        ("return b_acc + b_new, b_high, b_sum + b_all", "b_acc += b_new")
+    ),
     "order": stepped(("b_high, b_sum + b_all", "b_sum + b_all, b_high")),
-}
+}  # fmt: skip
 
 
 # 10.3: look at every pair.
@@ -207,7 +223,27 @@ def short_missing(i_t, T, S, BT, BS):
     return whole, masked, skipped - (1 if S % BS else 0)
 
 
+def ceiling(i_t, T, S, BT, BS):
+    whole, masked, skipped = by_looking(i_t, T, S, BT, BS)
+    # The block that holds the first query's last key, if that ends inside.
+    part = min(S, i_t * BT + S - T + 1) % BS > 0
+    return whole + part, masked - part, skipped
+
+
+def one_masked(i_t, T, S, BT, BS):
+    whole, masked, skipped = by_looking(i_t, T, S, BT, BS)
+    return whole, 1, skipped + masked - 1
+
+
+def visited(i_t, T, S, BT, BS):
+    skipped = by_looking(i_t, T, S, BT, BS)[2]
+    return by_looking(i_t, T, S, BT, BS)[0], -(-S // BS) - skipped, skipped
+
+
 EDGES = {
+    "whole rounded up": ceiling,
+    "always one masked": one_masked,
+    "visited for masked": visited,
     "off by one": lambda *a: by_looking(*a, shift=-1),
     "aligned to the start": lambda *a: by_looking(*a, align=False),
     "whole for the last query": lambda *a: by_looking(*a, every=last_of),
@@ -263,9 +299,8 @@ def twice(
                     (o_s < S)[:, None],
                     0.0,
                 )
-                b_out += tl.dot(
-                    b_w / b_sum[:, None], b_v, input_precision="ieee"
-                )
+                b_w = (b_w / b_sum[:, None]).to(b_v.dtype)
+                b_out += tl.dot(b_w, b_v, input_precision="ieee")
     p = p_out + head * out_n + o_t[:, None] * out_t + o_v
     tl.store(p, b_out, (o_t < T)[:, None])
     tl.store(p_lse + head * lse_n + o_t, bits(b_sum) + b_high, o_t < T)
@@ -306,7 +341,7 @@ def running(
         b_old = pow2(b_high - b_new)
         b_sum = b_sum * b_old + tl.sum(b_w, 1)
         b_acc = b_acc * b_old[:, None]
-        b_acc += tl.dot(b_w, b_v, input_precision="ieee")
+        b_acc += tl.dot(b_w.to(b_v.dtype), b_v, input_precision="ieee")
         b_high = b_new
     b_lse = bits(b_sum) + b_high
     b_acc = b_acc / b_sum[:, None]
@@ -325,9 +360,22 @@ LSE = "bits(b_sum) + b_high"
 HIDDEN = ("b_s, -1e30", "b_s, float('-inf')")
 CAUSAL = {
     "no causal mask": ran((f"({GAP}) & ", "(gap == gap) & ")),
+    "hidden by 0": ran(("tl.where(m_seen, b_s, -1e30)", "b_s * m_seen")),
+    "places inside the block": ran(
+        ("gap = o_t[:, None] -", "gap = tl.arange(0, BT)[:, None] -")
+    ),
+    "mask left out too early": ran(
+        (
+            "(o_s < S)[None, :]\n",
+            "(o_s < S)[None, :]\n        m_seen |= (i + 1) * BS <= last\n",
+        )
+    ),
     "own key hidden": ran((GAP, "gap > T - S")),
     "one key too many": ran((GAP, f"{GAP} - 1"), (LAST, f"{LAST} + 1")),
     "aligned to the start": ran((GAP, "gap >= 0")),
+    "shift turned around": ran(
+        (GAP, "gap >= S - T"), ("b_s, -1e30", "b_s, float('-inf')")
+    ),
     "stops too early": ran((LAST, "last = first + BT")),
     "hidden blocks visited": ran((LAST, "last = S")),
     "no mask of rows": ran((", mask=m_s, other=0.0", "")),
@@ -335,6 +383,21 @@ CAUSAL = {
     "stored beyond the end": ran(("b_acc, mask=m_t", "b_acc")),
     "wrong stride": ran(("[:, None] * k_s", "[:, None] * q_t")),
     "first head only": ran(("head = tl.program_id(0)", "head = 0")),
+    "stride between heads": ran(("head * v_n", "head * q_n")),
+    "T for S": ran(("m_s = (o_s < S)", "m_s = (o_s < T)")),
+    "D for DV": ran(("tl.arange(0, DV)", "tl.arange(0, D)")),
+    "not transposed": ran(("tl.trans(b_k)", "b_k")),
+    "types differ": ran((".to(b_v.dtype)", "")),
+    "scaled twice": ran(("c * tl.dot", "c / 0.6931471805599453 * tl.dot")),
+    "starts at zero": ran(("[BT], -1e30, tl", "[BT], 0, tl")),
+    "divided each time": ran(
+        (
+            "b_high = b_new\n",
+            "b_high = b_new\n"
+            "        b_acc = b_acc / tl.expand_dims(b_sum, 1)\n",
+        ),
+    ),
+    "logarithm forgotten": ran((LSE, "b_high + b_sum")),
     "axes of the grid": ran(
         ("head = tl.program_id(0)", "head = tl.program_id(1)"),
         ("first = tl.program_id(1)", "first = tl.program_id(0)"),

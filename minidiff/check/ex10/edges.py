@@ -60,6 +60,18 @@ def _one_row(i_t: int, T: int, S: int, BT: int, BS: int) -> Blocks:
     return whole, visited - whole, -(-S // BS) - visited
 
 
+def _one_masked(whole: int, blocks: int) -> Blocks:
+    return whole, 1, blocks - whole - 1
+
+
+def _visited(whole: int, masked: int, skipped: int) -> Blocks:
+    return whole, whole + masked, skipped
+
+
+def _keys(first: int, last: int, S: int) -> Blocks:
+    return first, last - first, S - last
+
+
 EXERCISE = Exercise(
     id="10.3",
     cases=_cases,
@@ -67,14 +79,15 @@ EXERCISE = Exercise(
     mistakes=(
         Mistake(
             key="off by one",
-            diagnosis="The first query of the block sees keys 0 to "
-            "i_t * BT + S - T, which are i_t * BT + S - T + 1 of them. Count "
-            "the query's own key.",
+            diagnosis="Query t sees keys 0 to t + S - T, which are "
+            "t + S - T + 1 of them, for the first query of the block as for "
+            "the last, i_t * BT + BT - 1.",
             wrong=_like(first=lambda i_t, T, S, BT: i_t * BT + S - T),
             also=(
                 _like(whole=lambda f, S, BS: min(S, f - 1) // BS),
                 _like(more=lambda BT: BT - 2),
                 _like(more=lambda BT: BT),
+                _like(up=lambda n, BS: -(-(n - 1) // BS)),
             ),
         ),
         Mistake(
@@ -92,6 +105,27 @@ EXERCISE = Exercise(
             also=(
                 _like(whole=lambda f, S, BS: min(S, -(-f // BS) * BS) // BS),
             ),
+        ),
+        Mistake(
+            key="whole rounded up",
+            diagnosis="A block that the first query sees in part counts as "
+            "whole. It needs a mask: divide by BS rounding down.",
+            wrong=_like(whole=lambda f, S, BS: -(-min(S, f) // BS)),
+        ),
+        Mistake(
+            key="always one masked",
+            diagnosis="You take one block to be masked, always. Where BT is "
+            "larger than BS the diagonal crosses several: masked is what is "
+            "visited and not whole.",
+            wrong=lambda i_t, T, S, BT, BS: _one_masked(
+                min(S, i_t * BT + S - T + 1) // BS, -(-S // BS)
+            ),
+        ),
+        Mistake(
+            key="visited for masked",
+            diagnosis="Your second number counts every block that is "
+            "visited, the whole ones too. Subtract them.",
+            wrong=lambda *given: _visited(*blocks_seen(*given)),
         ),
         Mistake(
             key="skipped for the first query",
@@ -140,6 +174,11 @@ EXERCISE = Exercise(
             diagnosis="You count keys. The question is blocks of BS keys.",
             wrong=lambda i_t, T, S, BT, BS: tuple(
                 n * BS for n in blocks_seen(i_t, T, S, BT, BS)
+            ),
+            also=(
+                lambda i_t, T, S, BT, BS: _keys(
+                    i_t * BT + S - T + 1, min(S, (i_t + 1) * BT + S - T), S
+                ),
             ),
         ),
         Mistake(

@@ -47,6 +47,7 @@ def _run(answer: Any, x: Tensor) -> tuple[np.ndarray, ...] | None:
 def _cases() -> list[Case]:
     climbing = torch.arange(40.0)[None] + draw(0, 1, 40)
     far = torch.tensor([[3000.0], [-3000.0]])
+    falling = draw(5, 1, 32) + 300 * (torch.arange(32) < BS)
     return [
         Case(name=name, args=(x,))
         for name, x in {
@@ -56,6 +57,7 @@ def _cases() -> list[Case]:
             "the largest last": climbing,
             "the largest first": climbing.flip(1),
             "rows near 3000 and -3000": 9 * draw(4, 2, 33) + far,
+            "a block 300 below the one before": falling,
         }.items()
     ]
 
@@ -117,6 +119,13 @@ EXERCISE = Exercise(
             also=(_but(("b_x - new", "b_x - tl.max(b_x, 0)")),),
         ),
         Mistake(
+            key="maximum of the block",
+            diagnosis="The new maximum is that of the block alone. If an "
+            "earlier number was larger, the factor overflows. Compare with "
+            "the maximum so far: tl.maximum.",
+            wrong=_but((NEW, "tl.max(b_x, 0)")),
+        ),
+        Mistake(
             key="no maximum",
             diagnosis="2 ** x is summed with nothing subtracted. Float32 "
             "ends at 2 ** 128: numbers near 3000 overflow, numbers near "
@@ -162,6 +171,13 @@ EXERCISE = Exercise(
             wrong=_but((', o_s < S, float("-inf")', "")),
         ),
         Mistake(
+            key="mask of the first block",
+            diagnosis="The mask compares places inside the block with S. "
+            "What must be below S is the place in the row: "
+            "i_s + tl.arange(0, BS).",
+            wrong=_but(("o_s < S", "tl.arange(0, BS) < S")),
+        ),
+        Mistake(
             key="padding undefined",
             diagnosis="tl.load has a mask, but no value for what the mask "
             "holds back: on a GPU that is whatever lay in the register, here "
@@ -197,6 +213,16 @@ EXERCISE = Exercise(
             diagnosis="You write log2 of the sum of 2 ** (x - maximum). Add "
             "the maximum again: top + log2(total).",
             wrong=_but((END, "tl.log2(total)")),
+        ),
+        Mistake(
+            key="logarithm forgotten",
+            diagnosis="You write the sum itself. The sum of 2 ** x is "
+            "2 ** top * total; write its logarithm, top + log2(total).",
+            wrong=_but((END, "total")),
+            also=(
+                _but((END, "top + total")),
+                _but((END, "tl.exp2(top) * total")),
+            ),
         ),
     ),
     hints=(

@@ -1,5 +1,7 @@
 """Exercise 10.2: one block of keys enters a running softmax."""
 
+import ast
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from minidiff.kernels.memory import fenced, poisoned
 import triton  # isort: skip
 import triton.language as tl  # isort: skip
 
+from minidiff.check.compare import source_of
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.edited import edited
 from minidiff.check.kernels import NothingWrittenError, draw, launch
@@ -88,7 +91,25 @@ def _run(
             STEP=answer,
         )
     except NothingWrittenError:
-        return None
+        if _is_stub(answer):
+            return None
+        raise NothingReturnedError(
+            "your function returns nothing: is a `return` missing?"
+        ) from None
+
+
+class NothingReturnedError(Exception):
+    """A step that computes, and keeps what it found to itself."""
+
+
+def _is_stub(answer: Any) -> bool:
+    """Whether nothing stands below the docstring, as far as one can see."""
+    try:
+        (function,) = ast.parse(textwrap.dedent(source_of(answer))).body
+    except OSError:  # no source
+        return True
+    assert isinstance(function, ast.FunctionDef)
+    return all(isinstance(line, ast.Pass | ast.Expr) for line in function.body)
 
 
 def _cases() -> list[Case]:
@@ -204,7 +225,26 @@ EXERCISE = Exercise(
                     (WEIGHTS, "tl.exp2(b_s)"),
                     UNCAST,
                 ),
+                _but(
+                    ("b_sum * b_shrink", "b_sum"),
+                    ("b_acc * b_shrink[:, None]", "b_acc"),
+                    (WEIGHTS, "tl.exp2(b_s)"),
+                    ("return b_acc, b_new", "return b_acc, b_top"),
+                ),
             ),
+        ),
+        Mistake(
+            key="types differ",
+            diagnosis="Where values are float16, tl.dot gets weights in "
+            "float32 beside them, and wants one type: b.to(b_v.dtype).",
+            wrong=_but(("b_p.to(b_v.dtype)", "b_p")),
+        ),
+        Mistake(
+            key="shortened too early",
+            diagnosis="The weights are shortened to the values' type before "
+            "they are summed. Sum them in float32; only tl.dot gets "
+            "shortened ones.",
+            wrong=_but((WEIGHTS, f"{WEIGHTS}.to(b_v.dtype)")),
         ),
         Mistake(
             key="bases mixed",
@@ -271,6 +311,12 @@ EXERCISE = Exercise(
             wrong=_but(
                 (DOT, 'tl.dot(b_p.to(b_v.dtype), b_v, input_precision="ieee")')
             ),
+        ),
+        Mistake(
+            key="nothing returned",
+            diagnosis="A step changes no block of its caller. What it found "
+            "must be returned: return b_acc, b_top, b_sum.",
+            wrong=_but(("return b_acc, b_new, b_sum", "b_top = b_new")),
         ),
         Mistake(
             key="order",
