@@ -124,11 +124,11 @@ assert 1 < slow / fast < read_again / read_once
 # weigh their values:
 #
 # $$
-# o_t = \sum_{s \le t} \big(A_1[t, s] - \lambda A_2[t, s]\big)\, v_s
+# o_t = \sum_{s \le t} \big(A_{1,ts} - \lambda A_{2,ts}\big)\, v_s
 # \tag{16.1}
 # $$
 #
-# So from token $s$ a later token wants $k_1[s]$, $k_2[s]$ and $v_s$. It does
+# So from token $s$ a later token wants $k_{1,s}$, $k_{2,s}$ and $v_s$. It does
 # not want the query: $q_s$ is used once, in row $s$. Nor $o_s$.
 #
 # Let both queries of token 3 be 1, its keys $\ln 1 = 0$ and $\ln 2$, and the
