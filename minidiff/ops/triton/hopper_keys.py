@@ -23,6 +23,8 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma_wait,
 )
 
+from minidiff.ops.triton.hopper_copies import bring_queries
+
 
 @gluon.jit
 def load(
@@ -51,22 +53,10 @@ def load(
         stage = i % STAGES
         done = ready.index(stage)
         mbarrier.wait(free.index(stage), i // STAGES % 2 ^ 1)
-        mbarrier.expect(done, BT * (2 * D + DV) * 2 + BT * 5 * 4)
-        tma.async_copy_global_to_shared(
-            x_q, [b, h, 0, i_t, 0], done, s_q.index(stage)
-        )
-        tma.async_copy_global_to_shared(
-            x_do, [b, h, i_t, 0], done, s_do.index(stage)
-        )
-        tma.async_copy_global_to_shared(
-            x_lse, [b, h, 0, i_t], done, s_lse.index(stage)
-        )
-        tma.async_copy_global_to_shared(
-            x_delta, [b, h, 0, i_t], done, s_delta.index(stage)
-        )
-        tma.async_copy_global_to_shared(
-            x_lam, [b, h, i_t], done, s_lam.index(stage)
-        )
+        bring_queries(
+            x_q, x_do, x_lse, x_delta, x_lam, s_q, s_do, s_lse, s_delta,
+            s_lam, stage, done, b, h, i_t, D, DV, BT,
+        )  # fmt: skip
         i_t += BT
         if i_t >= T:  # the next head of the group, from its first block on
             i_t = first

@@ -15,6 +15,8 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma_wait,
 )
 
+from minidiff.ops.triton.hopper_copies import bring_queries
+
 
 @gluon.jit
 def load(
@@ -27,22 +29,10 @@ def load(
     for j in gl.static_range(2):
         i_t = at + j * BT
         done = own.index(j)
-        mbarrier.expect(done, BT * (2 * D + DV) * 2 + BT * 5 * 4)
-        tma.async_copy_global_to_shared(
-            x_q, [b, h, 0, i_t, 0], done, s_q.index(j)
-        )
-        tma.async_copy_global_to_shared(
-            x_do, [b, h, i_t, 0], done, s_do.index(j)
-        )
-        tma.async_copy_global_to_shared(
-            x_lse, [b, h, 0, i_t], done, s_lse.index(j)
-        )
-        tma.async_copy_global_to_shared(
-            x_delta, [b, h, 0, i_t], done, s_delta.index(j)
-        )
-        tma.async_copy_global_to_shared(
-            x_lam, [b, h, i_t], done, s_lam.index(j)
-        )
+        bring_queries(
+            x_q, x_do, x_lse, x_delta, x_lam, s_q, s_do, s_lse, s_delta,
+            s_lam, j, done, b, h, i_t, D, DV, BT,
+        )  # fmt: skip
     for i in range(n):
         stage = i % STAGES
         done = ready.index(stage)
