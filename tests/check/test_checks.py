@@ -20,6 +20,17 @@ EXERCISES = [
     e for s in SETS for e in import_module(f"minidiff.check.ex{s}").EXERCISES
 ]
 MISTAKES = [(e, m) for e in EXERCISES for m in e.mistakes]
+# Hundreds of wrong kernels in the interpreter: minutes, so not among the
+# quick tests. Chapter 13's exercises are plain functions.
+INTERPRETED = set(KERNELS) - {"13"}
+EACH_MISTAKE = [
+    pytest.param(
+        e,
+        m,
+        marks=[pytest.mark.slow] if check.set_of(e.id) in INTERPRETED else [],
+    )
+    for e, m in MISTAKES
+]
 
 
 def answers(exercise):
@@ -32,6 +43,7 @@ def name(x):
 
 def test_there_is_something_to_check():
     assert {"00", "03", "P1", "P2"} <= set(SETS)
+    assert ("P3" in SETS) == (find_spec("triton") is not None)
     assert len(MISTAKES) > 20
 
 
@@ -56,7 +68,7 @@ def test_enough_mistakes_and_three_hints(exercise):
     assert len(set(exercise.hints)) == 3
 
 
-@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=name)
+@pytest.mark.parametrize(("exercise", "mistake"), EACH_MISTAKE, ids=name)
 def test_a_known_mistake_is_named(exercise, mistake):
     for wrong in (mistake.wrong, *mistake.also):
         result = run(exercise, wrong)
@@ -65,7 +77,7 @@ def test_a_known_mistake_is_named(exercise, mistake):
         assert mistake.diagnosis in result.text
 
 
-@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=name)
+@pytest.mark.parametrize(("exercise", "mistake"), EACH_MISTAKE, ids=name)
 def test_the_same_mistake_written_otherwise_is_named(exercise, mistake):
     wrong = answers(exercise).WRONG[exercise.id][mistake.key]
     result = run(exercise, wrong)
