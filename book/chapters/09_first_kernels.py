@@ -50,7 +50,8 @@ from minidiff import check, plots
 from minidiff.bench.meter import Meter
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.kernels.memory import fenced, outside_touched, poisoned
-from minidiff.kernels.trace import record, show_touches
+from minidiff.kernels.picture import show_touches
+from minidiff.kernels.trace import record
 
 plots.use_style()
 

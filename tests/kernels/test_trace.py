@@ -7,13 +7,8 @@ import torch
 
 from minidiff.kernels import INTERPRETED, first, trace
 from minidiff.kernels.memory import fenced, poisoned
-from minidiff.kernels.trace import (
-    MASKED,
-    OUTSIDE,
-    record,
-    show_touches,
-    watch,
-)
+from minidiff.kernels.picture import show_touches
+from minidiff.kernels.trace import MASKED, OUTSIDE, record, watch
 
 # isort: split
 import triton
