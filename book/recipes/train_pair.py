@@ -1,10 +1,12 @@
 """Train one model of the shipped pair, plain or differential.
 
-    python book/recipes/train_pair.py softmax --device cuda
-    python book/recipes/train_pair.py diff --device cuda
+    python book/recipes/train_pair.py softmax
+    python book/recipes/train_pair.py diff
 
-Both are equal in width, depth, data, steps and seed, and differ by 6 head
-widths a layer. They read the Python source of the standard library and of
+On a CPU that is a pair which two cores train in an hour, one thread for each
+model; with --device cuda it is a larger one. Both models of a pair are equal
+in width, depth, data, steps and seed, and differ by 6 head widths a layer.
+They read the Python source of the standard library and of
 installed packages whose licence is permissive; a quarter of the rows are
 needle tasks with token ids of their own. The first of the two commands builds
 the token files, runs/pair/tokens, and the second one reads the same: carry
@@ -12,8 +14,9 @@ that folder along to train on another machine.
 
 Leaves in book/: weights/pair_KIND.safetensors (bfloat16), the tokenizer
 weights/pair_tokenizer.json, weights/pair_licences.json with every package that
-was read, and results/train_pair_KIND.json. A run that was stopped goes on when
-the command is given again.
+was read, and results/train_pair_KIND.json. With --seed 1 the same is trained
+from another seed, and only its record kept, train_pair_KIND_seed1.json. A run
+that was stopped goes on when the command is given again.
 """
 
 import argparse
@@ -47,8 +50,7 @@ from minidiff.train import Compute, TrainConfig, evaluate, train
 from minidiff.world import joined, together, world
 
 ROOT = Path(__file__).resolve().parents[2]
-SEED = 0
-VOCAB = 2048  # of the text; a small model should not be mostly embedding
+SHIPPED_SEED = 0
 MOST_BYTES = 8_000_000
 
 
@@ -56,13 +58,15 @@ MOST_BYTES = 8_000_000
 class Plan:
     """How large everything is."""
 
+    vocab: int  # of the text; a small model should not be mostly embedding
     model: dict[str, int]
     needles: NeedleTask
     share: float
     config: TrainConfig
 
 
-FULL = Plan(
+GPU = Plan(
+    vocab=2048,
     model={
         "embed_dim": 256,
         "num_layers": 4,
@@ -70,7 +74,7 @@ FULL = Plan(
         "num_heads": 16,
         "max_length": 512,
     },
-    needles=NeedleTask(needles=8, questions=24, length=512, seed=SEED),
+    needles=NeedleTask(needles=8, questions=24, length=512),
     share=0.25,
     config=TrainConfig(
         steps=8000,  # 262 million tokens
@@ -81,12 +85,32 @@ FULL = Plan(
         checkpoint_every=500,
     ),
 )
+CPU = Plan(
+    vocab=1024,
+    model={
+        "embed_dim": 128,
+        "num_layers": 4,
+        "num_heads": 8,
+        "max_length": 256,
+    },
+    needles=NeedleTask(needles=4, questions=24, length=256),
+    share=0.25,
+    config=TrainConfig(
+        steps=2400,  # 10 million tokens
+        batch_size=16,
+        lr=2e-3,
+        warmup_steps=100,
+        eval_every=100,
+        checkpoint_every=200,
+    ),
+)
 QUICK = Plan(
-    model=FULL.model | {"embed_dim": 32, "num_layers": 1, "max_length": 64},
-    needles=replace(FULL.needles, needles=2, questions=4, length=64),
-    share=FULL.share,
+    vocab=1024,
+    model=CPU.model | {"embed_dim": 32, "num_layers": 1, "max_length": 64},
+    needles=replace(CPU.needles, needles=2, questions=4, length=64),
+    share=CPU.share,
     config=replace(
-        FULL.config,
+        CPU.config,
         steps=6,
         batch_size=8,
         warmup_steps=2,
@@ -109,10 +133,10 @@ def corpus(quick: bool) -> tuple[Corpus, list[dict[str, Any]]]:
     return joined_corpus(library, packages), [library_entry(library), *entries]
 
 
-def build_tokens(folder: Path, quick: bool) -> None:
+def build_tokens(folder: Path, vocab: int, quick: bool) -> None:
     """Tokenize the corpus, once for both models."""
     texts, entries = corpus(quick)
-    tokenizer = BPETokenizer.train((d.text for d in texts.train), VOCAB)
+    tokenizer = BPETokenizer.train((d.text for d in texts.train), vocab)
     about = {"source": "Python source", "packages": entries}
     write_tokens(
         folder, texts.texts(), tokenizer, about=about, size=texts.size
@@ -141,6 +165,22 @@ def measure(model: DecoderLM, data: Mixture) -> dict[str, Any]:
     return found
 
 
+def read(data: Mixture, config: TrainConfig) -> dict[str, Any]:
+    """How much text there is, and how much of it a training reads."""
+    rows = [
+        (~data.is_needle(step, config.batch_size, "train")).sum().item()
+        for step in range(config.steps)
+    ]
+    text = data.text
+    passed = config.steps * config.batch_size  # with those needles replaced
+    return {
+        "train_tokens": text.size("train"),
+        "valid_tokens": text.size("valid"),
+        "text_tokens_read": sum(rows) * text.length,
+        "epochs": round(passed / text.windows("train"), 4),
+    }
+
+
 def curve(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A hundred points of the training loss, each a mean of what it ends."""
     rows = []
@@ -161,28 +201,33 @@ def main() -> None:
     )
     parser.add_argument("attention", choices=["softmax", "diff"])
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=SHIPPED_SEED)
     parser.add_argument("--quick", metavar="FOLDER", help="only try it, there")
     options = parser.parse_args()
     with joined(torch.device(options.device)) as device:
-        run_one(options.attention, device, options.quick)
+        run_one(options.attention, device, options.seed, options.quick)
 
 
-def run_one(attention: str, device: torch.device, quick: str | None) -> None:
+def run_one(
+    attention: str, device: torch.device, seed: int, quick: str | None
+) -> None:
     """Do one process's part of the run."""
-    plan = QUICK if quick else FULL
-    runs = Path(quick) if quick else ROOT / "runs" / "pair"
+    plan = GPU if device.type == "cuda" else CPU
+    plan = QUICK if quick else plan
+    runs = Path(quick) if quick else ROOT / "runs" / f"pair_{device.type}"
     book = Path(quick) if quick else ROOT / "book"
-    tokens, run = runs / "tokens", runs / attention
+    name = attention + (f"_seed{seed}" if seed != SHIPPED_SEED else "")
+    tokens, run = runs / "tokens", runs / name
     with together():
         if world().first and not is_tokens(tokens):
-            build_tokens(tokens, bool(quick))
-    text = TokenData(tokens, length=plan.needles.length, seed=SEED)
-    data = Mixture(text, plan.needles, share=plan.share)
+            build_tokens(tokens, plan.vocab, bool(quick))
+    text = TokenData(tokens, length=plan.needles.length, seed=seed)
+    data = Mixture(text, replace(plan.needles, seed=seed), share=plan.share)
     config = replace(
         plan.config,
         precision="bfloat16" if device.type == "cuda" else "float32",
     )
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
     model = DecoderLM(
         ModelConfig(
             **plan.model, vocab_size=data.vocab_size, attention=attention
@@ -199,25 +244,29 @@ def run_one(attention: str, device: torch.device, quick: str | None) -> None:
     )
     if not world().first:
         return
-    shipped = ship(model, book / "weights" / f"pair_{attention}.safetensors")
-    card = text.card["about"]
-    write_json(book / "weights" / "pair_licences.json", card)
-    shutil.copyfile(
-        tokens / "tokenizer.json", book / "weights" / "pair_tokenizer.json"
-    )
+    weights = run if seed != SHIPPED_SEED else book / "weights"
+    shipped = ship(model, weights / f"pair_{attention}.safetensors")
+    if seed == SHIPPED_SEED:
+        card = text.card["about"]
+        write_json(weights / "pair_licences.json", card)
+        shutil.copyfile(
+            tokens / "tokenizer.json", weights / "pair_tokenizer.json"
+        )
     command = shlex.join(["python", *sys.argv])
     record = {
         "what": "a small model of Python source and needle recall",
         "provenance": provenance(str(device), command),
         "processes": world().size,
+        "seed": seed,
         "model": shipped.config.to_dict(),
         "parameters": shipped.num_parameters(),
         "config": asdict(config),
         "data": data.describe(),
+        "text": read(data, config),
         "shipped": measure(shipped, data),
         "curve": curve(log),
     }
-    write_json(book / "results" / f"train_pair_{attention}.json", record)
+    write_json(book / "results" / f"train_pair_{name}.json", record)
     print(json.dumps(record["shipped"], indent=1))
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from math import log
 
 import pytest
 import torch
@@ -18,10 +19,10 @@ pytestmark = pytest.mark.slow
 def made(tmp_path_factory):
     """What both commands leave behind."""
     folder = tmp_path_factory.mktemp("pair")
-    for kind in ("softmax", "diff"):
-        recipe = ROOT / "book" / "recipes" / "train_pair.py"
+    recipe = ROOT / "book" / "recipes" / "train_pair.py"
+    for kind in (["softmax"], ["diff"], ["diff", "--seed", "1"]):
         done = subprocess.run(
-            [sys.executable, recipe, kind, "--quick", folder],
+            [sys.executable, recipe, *kind, "--quick", folder],
             capture_output=True,
             text=True,
         )
@@ -36,7 +37,7 @@ def record(made, kind):
 
 def test_the_pair_is_matched(made):
     plain, diff = (record(made, kind) for kind in ("softmax", "diff"))
-    D = 32 // 16
+    D = plain["model"]["embed_dim"] // plain["model"]["num_heads"]
     assert diff["parameters"] - plain["parameters"] == 6 * D
     assert diff["data"] == plain["data"] and diff["config"] == plain["config"]
     del plain["model"]["attention"], diff["model"]["attention"]
@@ -51,13 +52,39 @@ def test_the_weights_load_and_are_those_that_were_measured(made, kind):
     assert path.stat().st_size < 2.2 * model.num_parameters() + 10_000
     tokenizer = BPETokenizer.load(made / "weights" / "pair_tokenizer.json")
     tokens = torch.tensor([tokenizer.encode("import os")])
-    assert model(tokens).shape[-1] == tokenizer.vocab_size + 256
+    ids = tokenizer.vocab_size + 256
+    assert model(tokens).shape[-1] == ids
     said = record(made, kind)
     assert said["provenance"]["command"].endswith(f"--quick {made}")
     assert len(said["curve"]) == 6
     # After six steps it guesses among all tokens, on both kinds of rows.
     for part in ("text", "recall"):
-        assert said["shipped"][part]["loss"] == pytest.approx(7.7, abs=0.4)
+        assert said["shipped"][part]["loss"] == pytest.approx(
+            log(ids), abs=0.3
+        )
+
+
+def test_another_seed_leaves_a_record_and_no_weights(made):
+    first, second = (record(made, k) for k in ("diff", "diff_seed1"))
+    assert (first.pop("seed"), second.pop("seed")) == (0, 1)
+    assert first["model"] == second["model"]
+    losses = [[c["loss"] for c in r["curve"]] for r in (first, second)]
+    assert losses[0] != losses[1]
+    shipped = sorted(p.name for p in (made / "weights").iterdir())
+    assert shipped == [
+        "pair_diff.safetensors",
+        "pair_licences.json",
+        "pair_softmax.safetensors",
+        "pair_tokenizer.json",
+    ]
+
+
+def test_how_much_text_was_read(made):
+    text = record(made, "diff")["text"]
+    rows, left = divmod(text["text_tokens_read"], 64)
+    assert left == 0 and 24 < rows < 44  # 36 of 48 rows, give or take
+    windows = (text["train_tokens"] - 1) // 64
+    assert text["epochs"] == pytest.approx(48 / windows, abs=1e-4)
 
 
 def test_everything_that_was_read_is_listed(made):
@@ -67,13 +94,13 @@ def test_everything_that_was_read_is_listed(made):
 
 
 def test_the_shipped_models_stay_small():
-    """The full size by formula: at most 8 MB as bfloat16."""
+    """The larger pair's size by formula: at most 8 MB as bfloat16."""
     sys.path.insert(0, str(ROOT / "book" / "recipes"))
-    from train_pair import FULL, MOST_BYTES, VOCAB
+    from train_pair import GPU, MOST_BYTES
 
     from minidiff.model import ModelConfig, count_parameters
 
     for kind in ("softmax", "diff"):
-        vocab = VOCAB + FULL.needles.vocab_size
-        config = ModelConfig(**FULL.model, vocab_size=vocab, attention=kind)
+        vocab = GPU.vocab + GPU.needles.vocab_size
+        config = ModelConfig(**GPU.model, vocab_size=vocab, attention=kind)
         assert 2 * count_parameters(config) < MOST_BYTES - 20_000
