@@ -55,6 +55,25 @@ def across(q, k, v, K, V, lam):
     return out, new_K, new_V
 
 
+def joint(q, k, v, K, V, lam):
+    """One softmax over the scores of both branches in a row."""
+    new_K, new_V = grown(k, v, K, V)
+    scores = [
+        dot(q[b], key) / math.sqrt(len(key))
+        for b in (0, 1)
+        for key in new_K[b]
+    ]
+    first, second = np.split(np.array(weights(scores)), 2)
+    return (first - lam * second) @ new_V, new_K, new_V
+
+
+def halves(q, k, v, K, V, lam):
+    D = q.shape[1]
+    both, new_K, new_V = loops(q, k, v, K, V, lam)
+    first, *_ = loops(q, k, v, K, V, 0.0)
+    return np.append(first[:D], (both - first)[D:]), new_K, new_V
+
+
 def front(q, k, v, K, V, lam):
     out, *_ = loops(q, k, v, K, V, lam)
     return (
@@ -108,6 +127,26 @@ def first_above(p, u):
         if share > u:
             return token
     return 0
+
+
+def after(p, u):
+    """Asks before it adds: one token too far."""
+    total = 0.0
+    for token, share in enumerate(p):
+        if total > u:
+            return token
+        total += share
+    return len(p)
+
+
+def by_likelihood(p, u):
+    order = sorted(range(len(p)), key=lambda i: -p[i])
+    return order[walk([p[i] for i in order], u)]
+
+
+def nearest(p, u):
+    ends = [sum(p[: i + 1]) for i in range(len(p))]
+    return min(range(len(p)), key=lambda i: abs(ends[i] - u))
 
 
 def by_rank(p, u):
@@ -198,6 +237,21 @@ def in_given_order(p, top_p):
     return spread(p, taken)
 
 
+def every_equal(p, top_p):
+    least = min(p[i] for i in nucleus(p, top_p))
+    return spread(p, [i for i, x in enumerate(p) if x >= least])
+
+
+def ranks_as_places(p, top_p):
+    """Keep the first places, as many as are in the nucleus."""
+    return spread(p, range(len(nucleus(p, top_p))))
+
+
+def alone(p, top_p):
+    taken = sorted(nucleus(p, top_p))
+    return np.array([p[i] for i in taken]) / sum(p[i] for i in taken)
+
+
 def exponentials(p, top_p):
     tokens = nucleus(p, top_p)
     e = np.exp(np.asarray(p)[tokens])
@@ -232,11 +286,19 @@ WRONG = {
         "scale 2D": lambda q, k, v, K, V, lam: loops(
             q, k, v, K, V, lam, scale=math.sqrt(len(v))
         ),
+        "scale 2": lambda *args: loops(*args, scale=math.sqrt(2)),
         "no scale": lambda *args: loops(*args, scale=1),
         "lambda dropped": lambda *args: loops(*args[:-1], 1.0),
         "added": lambda *args: loops(*args[:-1], -args[-1]),
         "before the softmax": one_softmax,
         "softmax across branches": across,
+        "one sum for both": joint,
+        "half of the values each": halves,
+        "branches swapped": lambda q, k, v, K, V, lam: (
+            loops(q[::-1], k, v, K, V, lam, keys=(1, 0))[0],
+            *grown(k, v, K, V),
+        ),
+        "output only": lambda *args: loops(*args)[0],
     },
     "16.2": {
         "V1 as plain": count(when("diff", lambda parts: parts[:2])),
@@ -249,6 +311,7 @@ WRONG = {
         "kinds mixed up": lambda kind, *rest: count()(
             {"diff": "diff_v2", "diff_v2": "diff"}.get(kind, kind), *rest
         ),
+        "twice the heads": count(when("softmax", lambda parts: parts + parts)),
         "half": count(lambda kind, parts: parts[::2]),
         "queries too": count(
             lambda kind, parts: parts + ["q"] * (1 if kind == "softmax" else 2)
@@ -266,10 +329,10 @@ WRONG = {
         "one too early": lambda p, u: (
             sum(1 for i in range(1, len(p) + 1) if sum(p[:i]) <= u) - 1
         ),
-        "one too late": lambda p, u: sum(
-            1 for i in range(len(p) + 1) if sum(p[:i]) <= u
-        ),
+        "one too late": after,
         "sorted": by_rank,
+        "other order": by_likelihood,
+        "nearest border": nearest,
         "probability": lambda p, u: float(p[walk(p, u)]),
         "from the other end": lambda p, u: (
             len(p) - 1 - walk(list(reversed(p)), u)
@@ -292,6 +355,9 @@ WRONG = {
         "share of the tokens": lambda p, top_p: spread(
             p, sorted(range(len(p)), key=lambda i: -p[i])[: share(p, top_p)]
         ),
+        "all alike": every_equal,
+        "mask in rank order": ranks_as_places,
+        "kept alone": alone,
         "even": lambda p, top_p: spread(p, nucleus(p, top_p), weight=1.0),
         "softmax again": exponentials,
     },

@@ -41,6 +41,19 @@ def _from_least(p: np.ndarray, u: float) -> int:
     return int(np.searchsorted(np.cumsum(np.sort(p)), u, side="right"))
 
 
+def _likeliest_first(p: np.ndarray, u: float) -> int:
+    return int(np.argsort(-p, kind="stable")[_from_likeliest(p, u)])
+
+
+def _rarest_first(p: np.ndarray, u: float) -> int:
+    return int(np.argsort(p, kind="stable")[_from_least(p, u)])
+
+
+def _begins_beyond(p: np.ndarray, u: float) -> int:
+    """Loops that ask before they add, and end at the last token."""
+    return min(int(np.searchsorted(np.cumsum(p) - p, u)), len(p) - 1)
+
+
 EXERCISE = Exercise(
     id="16.3",
     cases=_cases,
@@ -69,6 +82,7 @@ EXERCISE = Exercise(
             diagnosis="You compare u with single probabilities. Add them up: "
             "token i ends at p[0] + ... + p[i].",
             wrong=lambda p, u: int(np.argmax(p > u)),
+            also=(lambda p, u: int(np.argmin(abs(p - u))),),
         ),
         Mistake(
             key="one too early",
@@ -79,6 +93,10 @@ EXERCISE = Exercise(
             key="one too late",
             diagnosis="You return the token after the right one.",
             wrong=lambda p, u: draw(p, u) + 1,
+            also=(
+                lambda p, u: min(draw(p, u) + 1, len(p) - 1),
+                _begins_beyond,
+            ),
         ),
         Mistake(
             key="sorted",
@@ -86,6 +104,19 @@ EXERCISE = Exercise(
             "and no token. Leave them in their order.",
             wrong=_from_likeliest,
             also=(_from_least,),
+        ),
+        Mistake(
+            key="other order",
+            diagnosis="You lay the tokens out by their probability. They lie "
+            "in their own order: token 0 first.",
+            wrong=_likeliest_first,
+            also=(_rarest_first,),
+        ),
+        Mistake(
+            key="nearest border",
+            diagnosis="You take the border that is nearest to u. A token is "
+            "hit anywhere between its two ends.",
+            wrong=lambda p, u: int(np.argmin(abs(np.cumsum(p) - u))),
         ),
         Mistake(
             key="probability",
@@ -100,6 +131,10 @@ EXERCISE = Exercise(
                 len(p)
                 - 1
                 - int(np.searchsorted(np.cumsum(p[::-1]), u, side="right"))
+            ),
+            also=(
+                lambda p, u: draw(p, 1 - u),
+                lambda p, u: int(np.argmax(np.cumsum(p) > 1 - u)),
             ),
         ),
     ),

@@ -93,6 +93,14 @@ EXERCISE = Exercise(
             wrong=_widths(2, 2, 4),
         ),
         Mistake(
+            key="twice the heads",
+            diagnosis="V1 comes out as large as plain for each head. Whole "
+            "models are equal, as plain ones have twice the heads, but Hkv "
+            "says that already: a V1 head holds twice what a plain one does.",
+            wrong=_widths(4, 4, 2),
+            also=(_widths(2, 2, 1),),
+        ),
+        Mistake(
             key="half",
             diagnosis="You count keys or values only. The cache holds both.",
             wrong=_widths(1, 2, 1),

@@ -102,6 +102,28 @@ def _across_branches(
     return (A1 - lam * A2) @ V
 
 
+def _one_sum(
+    logits: np.ndarray, V: np.ndarray, lam: float, q: np.ndarray, K: np.ndarray
+) -> np.ndarray:
+    e = np.exp(logits / np.sqrt(q.shape[-1]))
+    A1, A2 = e / e.sum()
+    return (A1 - lam * A2) @ V
+
+
+def _halves(
+    logits: np.ndarray, V: np.ndarray, lam: float, q: np.ndarray, K: np.ndarray
+) -> np.ndarray:
+    A1, A2 = softmax(logits / np.sqrt(q.shape[-1]))
+    left, right = np.split(V, 2, axis=1)
+    return np.concatenate([A1 @ left, -lam * (A2 @ right)])
+
+
+def _swapped(
+    logits: np.ndarray, V: np.ndarray, lam: float, q: np.ndarray, K: np.ndarray
+) -> np.ndarray:
+    return _combine(logits[::-1] / np.sqrt(q.shape[-1]), V, lam)
+
+
 def _not_itself(
     q: np.ndarray,
     k: np.ndarray,
@@ -200,6 +222,14 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            key="scale 2",
+            diagnosis="The logits are divided by the root of the number of "
+            "branches. Divide by that of their width D: q.shape[1].",
+            wrong=_step(
+                lambda x, V, lam, q, K: _combine(x / np.sqrt(len(q)), V, lam)
+            ),
+        ),
+        Mistake(
             key="no scale",
             diagnosis="The logits are not divided by the root of D.",
             wrong=_step(lambda x, V, lam, q, K: _combine(x, V, lam)),
@@ -233,6 +263,30 @@ EXERCISE = Exercise(
             diagnosis="The softmax runs over the two branches. It runs over "
             "the tokens, for each branch on its own.",
             wrong=_step(_across_branches),
+        ),
+        Mistake(
+            key="one sum for both",
+            diagnosis="Both maps are divided by one sum over both branches. "
+            "Each branch has a softmax of its own: its row sums to 1.",
+            wrong=_step(_one_sum),
+        ),
+        Mistake(
+            key="half of the values each",
+            diagnosis="Branch 1 reads the left half of the values and branch "
+            "2 the right half. Both read all 2D numbers.",
+            wrong=_step(_halves),
+        ),
+        Mistake(
+            key="branches swapped",
+            diagnosis="You compute A2 - lam A1. Branch 2 is taken away from "
+            "branch 1.",
+            wrong=_step(_swapped),
+        ),
+        Mistake(
+            key="output only",
+            diagnosis="You return the output alone. The next token needs the "
+            "grown K and V: return all three.",
+            wrong=lambda *args: decode_step(*args)[0],
         ),
     ),
     hints=(

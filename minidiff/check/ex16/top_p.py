@@ -1,5 +1,7 @@
 """Exercise 16.4: keep the fewest tokens whose probabilities reach top_p."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
@@ -25,6 +27,7 @@ def _cases() -> list[Case]:
     # In 64ths, so that no sum is rounded.
     eighths = np.array([1.0, 4.0, 2.0, 1.0]) / 8
     six = np.array([3.0, 19.0, 6.0, 14.0, 21.0, 1.0]) / 64
+    alike = np.array([3.0, 1.0, 1.0, 1.0, 1.0, 1.0]) / 8
     every_second = (np.array([10.0, 9, 35, 9, 3, 9, 16, 9]) / 64)[::2]
     return [
         Case(name=f"{name}, top_p = {top_p}", args=(p, top_p))
@@ -36,8 +39,22 @@ def _cases() -> list[Case]:
             ("six tokens", six, 0.5),
             ("every second of an array", every_second, 0.9),
             ("all", six, 1.0),
+            ("p = (3, 1, 1, 1, 1, 1)/8", alike, 0.6),
         )
     ]
+
+
+def _run(
+    answer: Callable[..., np.ndarray], p: np.ndarray, top_p: float
+) -> np.ndarray:
+    """The answer; which of equally likely tokens it keeps is left to it."""
+    out = answer(p, top_p)
+    if np.shape(out) != p.shape:
+        return out
+    out = np.array(out, dtype=float)
+    for x in np.unique(p):
+        out[p == x] = np.sort(out[p == x])[::-1]
+    return out
 
 
 def _cut(p: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -125,6 +142,25 @@ def _share_rounded_up(p: np.ndarray, top_p: float) -> np.ndarray:
     return _cut(p, _ranks(p) < np.ceil(top_p * len(p)))
 
 
+def _all_alike(p: np.ndarray, top_p: float) -> np.ndarray:
+    return _cut(p, p >= p[keep_top_p(p, top_p) > 0].min())
+
+
+def _in_rank_order(p: np.ndarray, top_p: float) -> np.ndarray:
+    ordered = np.sort(p)[::-1]
+    return _cut(p, np.cumsum(ordered) - ordered < top_p)
+
+
+def _wrong_way_back(p: np.ndarray, top_p: float) -> np.ndarray:
+    order = np.argsort(-p, kind="stable")
+    return _cut(p, (np.cumsum(p[order]) - p[order] < top_p)[order])
+
+
+def _kept_alone(p: np.ndarray, top_p: float) -> np.ndarray:
+    kept = keep_top_p(p, top_p)
+    return kept[kept > 0]
+
+
 def _even(p: np.ndarray, top_p: float) -> np.ndarray:
     keep = keep_top_p(p, top_p) > 0
     return keep / keep.sum()
@@ -148,6 +184,7 @@ EXERCISE = Exercise(
     id="16.4",
     cases=_cases,
     solution=keep_top_p,
+    run=_run,
     mistakes=(
         Mistake(
             key="stops short",
@@ -203,7 +240,10 @@ EXERCISE = Exercise(
             diagnosis="You compare each probability with a bound. top_p is "
             "about the sum over the likeliest tokens.",
             wrong=_threshold,
-            also=(_threshold_left,),
+            also=(
+                _threshold_left,
+                lambda p, top_p: _cut(p, p >= top_p * p.max()),
+            ),
         ),
         Mistake(
             key="share of the tokens",
@@ -211,6 +251,27 @@ EXERCISE = Exercise(
             "share of the probability.",
             wrong=_share_of_tokens,
             also=(_share_rounded_down, _share_rounded_up),
+        ),
+        Mistake(
+            key="all alike",
+            diagnosis="Of tokens that are equally likely you keep all or "
+            "none. Keep as few as reach top_p.",
+            wrong=_all_alike,
+        ),
+        Mistake(
+            key="mask in rank order",
+            diagnosis="What to keep you find in order of probability, but "
+            "you use it on tokens in their own order. Put it back: "
+            "keep[order] = ...",
+            wrong=_in_rank_order,
+            also=(_wrong_way_back,),
+        ),
+        Mistake(
+            key="kept alone",
+            diagnosis="You return the tokens kept and no others. The result "
+            "is as long as p, with 0 for what is dropped.",
+            wrong=_kept_alone,
+            also=(lambda p, top_p: np.sort(_kept_alone(p, top_p))[::-1],),
         ),
         Mistake(
             key="even",
