@@ -63,7 +63,6 @@ def train(
         with the same number of threads and processes.
     progress : bool
         Show a bar with loss, tokens in a second and the time left.
-
     tensorboard : bool
         Write the log for TensorBoard too, into ``run_dir``.
 
