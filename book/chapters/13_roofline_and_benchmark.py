@@ -23,7 +23,7 @@
 # - measure the ceilings of your own machine and draw its roofline;
 # - compute intensity and the least time of forward, backward and decoding;
 # - predict a kernel's time, then compare, and say what the gap means;
-# - name six ways in which a benchmark deceives, and show them;
+# - show five ways in which a benchmark deceives;
 # - read a table of ratios, and re-measure it on a GPU.
 #
 # ## Prerequisites
@@ -78,24 +78,23 @@ print(f"16 rows take {times[16] / times[1]:.1f} times as long as one")
 assert times[16] < 13 * times[1]
 
 # %% [markdown]
-# Where these pages were built, about 4 times. With one row the processor
+# Where these pages were built, four to six times. With one row the processor
 # mostly waits: the whole matrix must come from memory, whether one row uses it
 # or sixteen. Many multiplications fit into the waiting.
 #
 # ## Two ceilings
 #
-# A machine computes at most $\pi$ FLOPs a second, and its memory delivers at
-# most $\beta$ bytes a second. A kernel with $F$ FLOPs that must move $M$ bytes
-# needs at least
+# A machine computes at most $\pi$ FLOPs a second ($\pi$ for *peak*), and its
+# memory delivers at most $\beta$ bytes a second. A kernel with $F$ FLOPs that
+# must move $M$ bytes needs at least
 #
 # $$
 # t \ge \max\left(\frac{F}{\pi},\ \frac{M}{\beta}\right)
 # \tag{13.1}
 # $$
 #
-# even if it does both at once, all the time. Divide $F$ by both sides. With
-# the *intensity* $I = F / M$, FLOPs for each byte moved, the rate is bounded
-# by
+# even if it does both at once. Divide $F$ by both sides. With the *intensity*
+# $I = F / M$, FLOPs for each byte moved, the rate is bounded by
 #
 # $$
 # \frac{F}{t} \le \min(\pi,\ \beta\,I)
@@ -115,14 +114,13 @@ print(f"{min(80, 20 * 1 / 12):.2f} GFLOP/s, {20 / 12 / 80:.0%} of the roof")
 assert 20 / 12 < 80
 
 # %% [markdown]
-# No trick inside that addition helps. It could only be joined to a neighbour,
-# so that fewer bytes move: *fusing* moves a kernel to the right.
+# No trick inside that addition helps. It could only be *fused* with a
+# neighbour, so that fewer bytes move: that moves a kernel to the right.
 #
 # ## Your roofline
 #
-# Nobody needs a data sheet. Take a program that does nothing but multiply, and
-# one that does nothing but move: a large product, a large copy. (A copy of $n$
-# bytes moves $2n$.)
+# Take a program that does little but multiply, and one that does nothing but
+# move: a large product, a large copy. (A copy of $n$ bytes moves $2n$.)
 
 # %% tags=["nbval-ignore-output"]
 a = torch.randn(1536, 1536)
@@ -140,7 +138,7 @@ assert 1e9 < peak < 1e14 and 1e8 < memory < 1e13
 # n$ matrix has $2 m n^2$ FLOPs and moves at least $4\,(n^2 + 2 m n)$ bytes, so
 # $m$ is a dial for the intensity. Where will the points lie?
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Roofline of the machine that built this page, both axes logarithmic: a slope, then a flat roof. Five points, products of m = 1, 4, 16, 64 and 256 rows, follow the slope upward from its foot, bend, and end just below the flat roof."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Roofline of the machine that built this page, both axes logarithmic: a slope, then a flat roof. Five points, products of m = 1, 4, 16, 64 and 256 rows, begin near the slope at its foot and end just below the flat roof; between, most lie well below both."}}
 ends = np.array([0.2, peak / memory, 200])  # with the ridge between
 plt.loglog(ends, np.minimum(peak, memory * ends) / 1e9, label="your roof")
 dial = {m: 2 * m * n**2 / (4 * (n**2 + 2 * m * n)) for m in x}
@@ -157,8 +155,8 @@ assert all(rate[m] < 4 * min(peak, memory * dial[m]) for m in x)
 # %% [markdown]
 # On the left the points begin near the slope, on the right they press against
 # the roof. Between, most lie below both: a ceiling is no promise. (A point
-# above the slope? Then your cache holds 64 MiB, and those bytes do not come
-# from memory.)
+# above the slope? Your cache holds 64 MiB, or your memory reads faster than it
+# copies.)
 #
 # ## What attention asks for
 #
@@ -193,15 +191,16 @@ check.ex13_1(intensity)
 # %%
 def work(what: str, B: int, H: int, T: int, D: int) -> tuple[float, ...]:
     """FLOPs, bytes and exponentials of our kernels, causal, 16 bits."""
-    unit, matrix = B * H * T * T * D, B * H * T * 2 * D * 2
+    unit = B * H * T * T * D  # FLOPs: of 2 T T D half is seen
+    matrix = B * H * T * 2 * D * 2  # bytes: q, or both keys, or v, ...
     entries = B * H * T * T  # of two maps, half of each seen
-    if what == "decode":  # one query, T keys: k (2), v; 2 exponentials a key
+    if what == "decode":  # one query, T keys: two scores for each
         return B * H * 12 * T * D, 2 * matrix, 2 * B * H * T
-    more = D == 128  # dv has a kernel of its own there: maps once more
+    more = D == 128  # dv has a kernel of its own, which makes the maps again
     units, matrices, times = {
         "forward": (6, 4, 1),  # q, k, v; y
-        "backward": (14 + 2 * more, 9, 2 + more),  # ...; dq, dk, dv
-        "train": (20 + 2 * more, 15, 3 + more),  # and o, o2 written
+        "backward": (14 + 2 * more, 9, 2 + more),  # and dy, o, o2; dq, dk, dv
+        "train": (20 + 2 * more, 15, 3 + more),  # both; o and o2 written
     }[what]
     return units * unit, matrices * matrix, times * entries
 
@@ -215,34 +214,31 @@ for what, T in [*lines, ("backward", 4096), ("decode", 4096)]:
 assert work("decode", 1, 16, 4096, 64)[0] == 1.5 * moved
 
 # %% [markdown]
-# A thousand times apart: a forward pass of some length lies far to the right
-# of any ridge, decoding far to the left, at 1.5 (times the size of a group,
-# where pairs share keys).
+# A thousand times apart: a long forward pass lies far to the right of any
+# ridge, decoding far to the left, at 1.5 (times the size of a group, where
+# pairs share keys).
 #
 # ## A third ceiling: exponentials
 #
 # The last column counts what units leave out. Each entry of each map needs one
 # exponential. It is no multiplication: a GPU has few units for it, apart from
 # the *tensor cores* that do the products. An NVIDIA H200 has these ceilings,
-# measured by such probes as yours, and recorded [H200]:
+# measured by such probes as yours [H200]:
 
 # %%
 H200 = {"TFLOP/s": 789, "TB/s, copying": 4.26, "10^12 exp/s": 4.15}
 rates = tuple(H200.values())
-for name, r in H200.items():
-    print(f"{name:14s} {r:7.2f}")
+print(*(f"{r} {name}" for name, r in H200.items()), sep="; ")
 print(f"ridge at {789 / 4.26:.0f} FLOPs a byte")
 for D in (64, 128):
-    products, one = 6 * D / 789, 1 / 4.15
-    share = one / products
+    share = (1 / 4.15) / (6 * D / 789)
     print(f"D = {D}: an exponential takes {share:.0%} of its products' time")
-assert 0.4 < (1 / 4.15) / (6 * 64 / 789) < 0.6
+assert 0.2 < share < 0.3
 
 # %% [markdown]
-# The tensor cores could be busy all the time while exponentials are taken
-# *beside* them. If both take turns, at $D = 64$ half as much time again goes
-# by. So a good kernel must overlap: while some warps (groups of 32 threads)
-# take exponentials, others multiply.
+# If both take turns, at $D = 64$ half as much time again goes by. So a good
+# kernel must overlap: while some warps (groups of 32 threads) take
+# exponentials, others multiply.
 #
 # ### Exercise 13.2: two least times
 #
@@ -288,24 +284,29 @@ for what, B, T in [*lines, ("decode", 32, 8192)]:
 #
 # ## Recorded: the points under the roof
 #
-# What follows was recorded on one H200, not run here. `minidiff bench` wrote
+# What follows was recorded on an H200, not run here. `minidiff bench` wrote
 # the files. Each names its device, date, commit and command.
 
 # %%
 record = json.loads(course.results("bench_attention.json").read_text())
 steps = json.loads(course.results("bench_decode.json").read_text())
+origin = []
 for r in (record, steps):
     said = r["provenance"]
-    print(said["device"], said["date"], said["commit"][:7])
+    origin.append("{device}, {date}, commit {commit:.7}".format(**said))
+    print(origin[-1])
     print("  " + said["command"].partition(" --out")[0])
 rows = {(r["peer"], r["D"], r["T"]): r for r in record["rows"]}
 sizes = sorted({k[1:] for k in rows})
 print("(D, T):", *sizes)
+wanted = {(D, T) for D in (64, 128) for T in (1024, 4096, 16384)}
+print("missing:", *(sorted(wanted.difference(sizes)) or ["nothing"]))
 
 # %% [markdown]
-# All have 16,384 tokens and 2,048 columns. (At $D = 128$ the run was cut off
-# before $T = 1024$.) Before the picture: which is nearest the roof, the
-# forward at $D = 64$ or at $D = 128$? At 1,024 or at 16,384 tokens? Say why.
+# All have 16,384 tokens and 2,048 columns. What is missing was not recorded
+# (the run was cut off), and this chapter says nothing of it. Before the
+# picture: which is nearest the roof, the forward at $D = 64$ or at $D = 128$?
+# At 1,024 or at 16,384 tokens? Say why.
 
 
 # %%
@@ -321,9 +322,8 @@ def point(what: str, D: int, T: int) -> tuple[float, float]:
 
 
 # %% [markdown]
-# For comparison, chapter 6's `naive`, which writes its maps out. FLOPs and
-# bytes can be counted on the device `meta`. (What was timed has the norm as
-# well, a few bytes more.)
+# For comparison, chapter 6's `naive`, which writes its maps out, counted as
+# there. (What was timed has the norm as well, a few bytes more.)
 
 # %%
 shape = 4, 16, 2, 4096, 64
@@ -339,8 +339,8 @@ print(f"at least {by_flops:.2f} by products, {by_bytes:.2f} by memory")
 assert 10 * by_flops < by_bytes < took < 4 * by_bytes
 
 # %% [markdown]
-# The count of FLOPs explains one part in forty of its time, the bytes more
-# than a third. It lies left of the ridge, and fusing moved it to the right.
+# FLOPs explain one part in forty of its time, bytes more than a third. It lies
+# left of the ridge, and fusing moved it to the right.
 
 # %%
 points = {
@@ -352,7 +352,7 @@ ours = [r for r in steps["rows"] if r["peer"] == "diff/triton"]
 points["decode"] = [(1.5, 1.5 * r["gb_per_s"] / 1e3) for r in ours]
 points["naive, D = 64"] = [(flops / moved, flops / took / 1e9)]
 
-# %% mystnb={"image": {"alt": "Recorded roofline of an H200, logarithmic axes: a slope up to 789 TFLOP/s at about 185 FLOPs a byte, a flat roof, and a dotted line at about 530, products and exponentials in turns at D = 64. Decode points at 1.5 stand in a column whose top touches the slope. Forward and training points lie far right, between 400 and 620 at 4096 and 16384 tokens, lower at 1024; naive at 13, far below the slope."}}
+# %% mystnb={"image": {"alt": "Recorded roofline of an H200, logarithmic axes: a slope up to 789 TFLOP/s at about 185 FLOPs a byte, a flat roof, and a dotted line at about 530, products and exponentials in turns at D = 64. Decode points at 1.5 stand in a column whose top is just above the slope. Forward and training points lie far right: those of 4096 and 16384 tokens around the dotted line, those of 1024 further left and lower. Naive, at 13, lies below the slope."}}
 ends = np.array([0.5, 789 / 4.26, 20000])
 plt.loglog(ends, np.minimum(789, 4.26 * ends), label="roof")
 turns = 1 / (1 / 789 + 1 / (384 * 4.15))
@@ -360,8 +360,7 @@ plt.plot([185, 20000], [turns] * 2, ":", color="0.4", label="in turns, D = 64")
 for n, (name, mark) in enumerate(zip(points, "osDv^x", strict=True)):
     x_y, colour = zip(*points[name], strict=True), plots.COLOURS[n // 2]
     plt.plot(*x_y, mark, fillstyle="none", color=colour, label=name)
-name = "recorded: {device}, {date}, commit {commit:.7}".format(**said)
-plt.title(name, fontsize=9)
+plt.title("recorded: " + "; ".join(dict.fromkeys(origin)), fontsize=9)
 plt.gca().set(xlabel="intensity, FLOPs a byte", ylabel="TFLOP/s")
 plt.legend(fontsize=8, loc="lower right")
 plt.show()
@@ -373,11 +372,9 @@ for what in ("forward", "train"):
         row = rows["diff/triton", D, T]
         parts = least(what, row["B"], row["H"], T, D)
         low, high, took = parts.max(), parts.sum(), row[what + "_ms"]
-        print(f"{what:7s} D {D:3d} T {T:5d}", end=" ")
-        numbers = low, high, took, point(what, D, T)[1]
-        print("{:7.2f} {:9.2f} {:9.2f} {:8.0f}".format(*numbers))
-        assert low < took and (T < 16384 or took < 1.1 * high)
-        assert T < 16384 or took < 1.6 * low
+        print(f"{what:7s} D {D:3d} T {T:5d} {low:8.2f} {high:9.2f}", end=" ")
+        print(f"{took:9.2f} {point(what, D, T)[1]:8.0f}")
+        assert low < took and (T < 16384 or took < min(1.1 * high, 1.6 * low))
 
 # %% [markdown]
 # Wider heads are nearer: they have twice the products for each exponential.
@@ -386,19 +383,22 @@ for what in ("forward", "train"):
 # near 789. At 16,384 tokens all are about where memory, products and
 # exponentials take turns. Either not much overlaps, or what overlapping wins
 # is lost elsewhere; times alone do not say which. At $D = 64$ the floor of the
-# forward is two thirds of its time. A better kernel can be built, and none
-# that is twice as fast.
+# forward is two thirds of its time. That leaves room for a better kernel, and
+# none for one that is twice as fast.
 #
 # ## Predict, then measure: the log
 #
 # Whoever does not predict first will find each outcome expected.
 # `book/results/kernel-log.md` holds version, prediction and outcome, what
-# failed included. We take its measured versions.
+# failed included. There $N$ is our $T$; a shape is $BT \times BS$, then warps
+# and stages; bytes of stack are spilled; bare numbers are TFLOP/s, of a
+# kernel's own units.
 
 # %%
 text = course.results("kernel-log.md").read_text()
-after = text.partition("## Measured")[2].splitlines()
-table = [x.strip("| ").split(" | ") for x in after if x.startswith("|")][2:]
+after = text.partition("## Measured")[2].partition("\n## ")[0]
+lines = [line for line in after.splitlines() if line.startswith("|")]
+table = [line.strip("| ").split(" | ") for line in lines[2:]]
 print(len(table), "versions")
 
 
@@ -410,53 +410,41 @@ def tell(number: int, *columns: int) -> None:
         for line in textwrap.wrap(table[number][c], 60):
             print(f"{name:10s} {line}")
             name = ""
-
-
-for number in (2, 4, 5):
-    tell(number, 0, 1)
     print()
+
+
+some = 2, 4, 5, 7, 8
+for number in some:
+    tell(number, 0, 1)
 
 # %% [markdown]
 # The *keys kernel* is the walk of chapter 12 that makes $dk$ and $dv$. *Gluon*
-# is a dialect of Triton in which one says oneself which warp does what, and
-# when to wait. Which of the three predictions came true? Write it down, then
-# look.
+# is a dialect of Triton in which one says which warp does what, and when to
+# wait. With *roles*, one warp loads and two groups of four, the consumers,
+# multiply. Which predictions came true? Write it down, then look.
 
 # %%
-for number in (2, 4, 5):
+for number in some:
     tell(number, 2)
-    print()
 
 # %% [markdown]
-# The first did. The second did not: the fastest version spills (keeps in
-# memory what exceeds its registers), which everybody tells you to avoid. The
-# third fell short, and the log says why: barriers nobody had asked for. Two
-# more, after warps got *roles*: one loads, two groups of four multiply.
-
-# %%
-for number in (7, 8):
-    tell(number, 0, 1)
-    print()
-
-# %%
-for number in (7, 8):
-    tell(number, 2)
-    print()
-
-# %% [markdown]
-# Roles did bring what they should: one group takes exponentials while the
-# other multiplies. But a quarter more from larger tiles came out as a fifth
-# *less*. Read all of the log once. Of five predictions in this table that can
-# be compared with a number, two came within a tenth: the first you saw, and
-# one on decoding. That is the use of a log: nobody has to try again what
-# failed, and the next prediction is more modest.
+# The first did. The second did not: the fastest version spills, which
+# everybody tells you to avoid. The third fell short, and the log says why:
+# barriers that nobody had asked for, at which all warps wait for each other.
+# Roles were a gain over plain Triton, 381 to 437, and at $D = 128$ half as
+# fast again. But Gluon without roles had had 423 and 442: what roles add to
+# it, the log does not show. And a quarter more from larger tiles came out as a
+# fifth *less*.
+#
+# Of five predictions in this table that can be compared with a number, two
+# came within a tenth: the first you saw, and one on decoding. A log spares
+# others what failed, and makes the next prediction more modest.
 #
 # ## One kernel or two: the verdict
 #
 # Chapter 12 left a question. Two kernels make every tile twice, 14 units. One
-# kernel with atomic additions needs 10. If units were time, it would win
-# easily. Both were sketched in plain Triton, untuned, on an H200, $D = 64$
-# [H200].
+# kernel with atomic additions needs 10. If units were time, it would win. Both
+# were sketched in plain Triton, untuned, at $D = 64$ [H200].
 
 # %%
 unit = {T: 16 * (16384 // T) * T * T * 64 for T in (4096, 16384)}
@@ -472,29 +460,15 @@ for T, (one, keys, queries) in sketch.items():
 # 40 percent more units, and a third less time. The one kernel holds $dk_1$,
 # $dk_2$, $dv$ and parts of $dq_1$ and $dq_2$ in registers, spills, and sends
 # each of those parts to memory: it ran at less than half the rate. So two were
-# kept, and the roles were given to them. How fast would one kernel have to be
-# today to tie?
-
-# %%
-kept = {"keys": 1.257, "queries": 0.733}  # kernel log, T = 4096
-assert all(f"{t} ms" in text or f"{t}," in text for t in kept.values())
-both = sum(kept.values())
-fast, tie = (u * unit[4096] / both / 1e9 for u in (14, 10))
-print(f"two kernels now: {both:.2f} ms, {fast:.0f} TFLOP/s")
-print(f"one kernel ties at {tie:.0f} TFLOP/s")
-assert 300 < tie < 400
-
-# %% [markdown]
-# Twice what the sketch reached. A single kernel with roles was not measured,
-# so we do not know whether it would get there. We know that the two repeat
-# their bits.
+# kept, and the roles were given to them. A single kernel with roles was not
+# measured. We know that the two repeat their bits.
 #
 # ## Reading ratios
 #
-# Now all ways to compute it, in one run. Three questions, each a ratio: ours
-# against the best *other* way to compute differential attention, against the
-# plain model on its fastest kernel here (cuDNN), and against the plain model
-# on FlashAttention-2. `plain` is the matched model: $2H$ heads of width $D$.
+# Now all ways to compute it, in one run. Three ratios: ours against the best
+# *other* way to compute differential attention, against the plain model on its
+# fastest kernel here (cuDNN), and against the plain model on FlashAttention-2.
+# `plain` is the matched model: $2H$ heads of width $D$.
 #
 # Predict the second. By units, forward is $6 / 4$; training is $16 / 14$ if
 # every product is made once, $20 / 14$ as our kernels make them at $D = 64$.
@@ -510,31 +484,38 @@ for what in ("forward", "train"):
         three = other / ours, ours / plain, ours / flash
         print(f"{what:7s} D {D:3d} T {T:5d}", end="")
         print("{:11.2f} {:16.2f} {:15.2f}".format(*three))
-        assert other > ours > plain
+        assert ours > plain and (other > ours or T < 4096)
 
 # %% [markdown]
-# - Ours is the fastest recorded way to compute differential attention: from
-#   4,096 tokens on by about a third to a half in training, by a tenth to a
-#   quarter forward. At 1,024 tokens forward, 3 percent may be luck.
+# - From 4,096 tokens on ours is the fastest recorded way to compute
+#   differential attention: by a third to a half in training, by a tenth to a
+#   quarter forward. The 3 percent at 1,024 tokens forward may be luck.
 # - The plain model on cuDNN is ahead at every size. A differential head has
 #   more to do, and that is no fault of a kernel.
 # - On FlashAttention-2 the plain model is *behind* from 4,096 tokens on.
 #   Who says "DIFF is as fast as the Transformer" must say with whose kernel.
 #
-# At $D = 64$ and long sequences the forward ratio is *below* the units' 1.5.
-# The third ceiling says why: two plain heads take as many exponentials as a
-# differential one. In turns, then,
+# At $D = 64$ and long sequences the ratios are *below* those of the units. The
+# third ceiling explains a part: two plain heads take as many exponentials as a
+# differential one. In turns, if cuDNN makes each product once:
 
 # %%
-print(f"by units {6 / 4:.2f}; with exponentials, in turns:")
-for D in (64, 128):
-    diff, plain = (u * D / 789 + 1 / 4.15 for u in (6, 4))
-    print(f"  D = {D}: {diff / plain:.2f}")
-assert 1.2 < diff / plain < 1.5
+print("ours / plain  by units  in turns  recorded, T = 16384")
+for what, units, maps in (("forward", 4, 1), ("train", 14, 2)):
+    for D in (64, 128):
+        flops, _, powers = work(what, 1, 1, 1, D)
+        turns = flops / 789 + powers / 4.15
+        turns /= units * D / 789 + maps / 4.15
+        said = ms("diff/triton", what, D, 16384)
+        said /= ms("plain/cudnn", what, D, 16384)
+        print(f"{what:7s} D {D:3d} {flops / (units * D):9.2f}", end="")
+        print(f"{turns:10.2f} {said:9.2f}")
+        assert 0.8 < said / turns < 1.2
 
 # %% [markdown]
-# At $D = 64$ the recorded ratios lie between. At $D = 128$ they are above
-# both: there cuDNN comes nearer to its ceiling than we do to ours. Our forward
+# Forward at $D = 64$ lies between the two. Training there is below both: we
+# come nearer to our ceilings than cuDNN to its. Forward at $D = 128$ is above
+# both (clearly so at 4,096 tokens), so there cuDNN comes nearer. Our forward
 # has no warps with roles yet. That may be the reason; it was not shown.
 #
 # ## Decoding: at the limit
@@ -544,47 +525,44 @@ assert 1.2 < diff / plain < 1.5
 # best plain way.
 
 # %%
-decode, mine = {}, ("matmul", "triton")
+decode, pair = {}, ("diff/matmul", "diff/triton")
 for r in steps["rows"]:
     if "decode_ms" in r:
         decode.setdefault((r["D"], r["S"], r["B"]), {})[r["peer"]] = r
 print("  D      S   B    plain  eager   ours (TB/s)  ours / eager")
 for size, found in decode.items():
+    if not found.keys() >= set(pair):
+        continue  # one of them could not run
     plain = [r["gb_per_s"] for r in found.values() if r["kind"] == "plain"]
-    eager, ours = (found[f"diff/{p}"]["gb_per_s"] for p in mine)
-    tb = (x / 1e3 for x in (max(plain), eager, ours))
+    tb = [max(plain) / 1e3, *(found[p]["gb_per_s"] / 1e3 for p in pair)]
     print("{:3d} {:6d} {:3d}".format(*size), end=" ")
-    print("{:8.2f} {:6.2f} {:6.2f}".format(*tb), f"{ours / eager:17.2f}")
-    assert max(plain) > ours > eager
+    print("{:8.2f} {:6.2f} {:6.2f}".format(*tb), f"{tb[2] / tb[1]:17.2f}")
+    assert size[0] > 64 or tb[0] > tb[2] > tb[1]
 
 # %%
 full = decode[64, 65536, 32]
 fastest = max(r["gb_per_s"] for r in full.values())
-eager, ours = (full[f"diff/{p}"]["gb_per_s"] for p in mine)
-print(f"fastest reading seen {fastest / 1e3:.2f} TB/s; data sheet 4.8")
-print(f"of it eager has {eager / fastest:.0%}, ours {ours / fastest:.0%}")
-print(f"nobody can be more than {4800 / eager:.2f} times ahead of eager")
-assert 1 < ours / eager < 4800 / eager < 1.2
-
-# %% [markdown]
-# Where batch and cache are large, the compiled eager form runs at 93 percent
-# of the fastest reading that anything reached. No kernel can be a third faster
-# than that, however clever, unless it reads *less*: numbers of 8 bits, fewer
-# keys. Ours gains 4 percent there. Where there is one row it gains a quarter
-# to a third, and neither is near the limit. A plain cache is as large as ours,
-# so its time is the same, nearly. What V2 wins by one reading (chapter 6), it
-# wins over two calls:
-
-# %%
-step = {p: r["decode_ms"] for p, r in full.items()}
+eager, ours = (full[p]["gb_per_s"] for p in pair)
+shares = f"eager has {eager / fastest:.0%}, ours {ours / fastest:.0%}"
+print(f"of {fastest / 1e3:.2f} TB/s {shares}")
 for p in ("plain/cudnn", "v2/cudnn", "diff/triton", "diff2/cudnn"):
-    print(f"{p:12s} {step[p] / step['plain/cudnn']:.2f}")
-assert step["diff2/cudnn"] > 1.4 * step["diff/triton"]
+    ratio = full[p]["decode_ms"] / full["plain/cudnn"]["decode_ms"]
+    print(f"{p:12s} {ratio:.2f}")
+assert 0.9 * fastest < eager < ours and ratio > 1.4
 
 # %% [markdown]
+# Where a line for $D = 128$ is missing, it was not recorded. So we speak of
+# $D = 64$.
+#
+# In the largest batch and cache the compiled eager form runs at 93 percent of
+# the fastest reading that anything reached. There ours gains 4 percent, and
+# little more can be gained, unless by reading *less*: numbers of 8 bits, fewer
+# keys. With one sequence ours gains a third; of 8,192 keys, both read at less
+# than half that rate. A plain cache is as large as ours, so its time is nearly
+# the same. What V2 wins by one reading (chapter 6), it wins over two calls.
+#
 # And 4.54 TB/s is *above* our ceiling of 4.26. That one was measured by
-# copying, and a memory that turns between reading and writing loses time. A
-# measured ceiling belongs to a kind of use.
+# copying, and a memory that turns between reading and writing loses time.
 #
 # ### Exercise 13.3: what a whole model reads
 #
@@ -611,12 +589,12 @@ check.ex13_3(step_bytes)
 
 # %% [markdown]
 # A model of 3 billion weights, 32 layers of 8 pairs of $D = 64$: least times
-# of a step at 4,540 GB/s, with the cache read once, as by a fused kernel, and
-# 1.5 times, as by two calls.
+# of a step at 4.54 TB/s, with the cache read once, as by a fused kernel, and
+# $\tfrac32$ times, as by two calls.
 
 # %%
 print("     S   B    weights   cache   fused  two calls, ms")
-for S, B in ((1024, 1), (65536, 1), (65536, 16)):
+for S, B in ((1024, 1), (65536, 1), (65536, 8)):
     held, cache = (x / 4.54e9 for x in (2 * 3e9, 2 * B * 32 * 8 * S * 256))
     calls = held + 1.5 * cache
     row = S, B, held, cache, held + cache, calls, calls / (held + cache)
@@ -627,7 +605,7 @@ assert 1.4 < row[-1] < 1.5
 # With a short context no decode kernel changes anything that one could feel.
 # With a long one and a batch it is nearly all.
 #
-# ## Controls that fail: six ways to fool yourself
+# ## Controls that fail: five ways to fool yourself
 #
 # Each gives a number that one would like to believe.
 #
@@ -635,24 +613,20 @@ assert 1.4 < row[-1] < 1.5
 
 # %% tags=["nbval-ignore-output"]
 program = """
-import time, torch
-torch.set_num_threads(1)
+import timeit, torch
 q = torch.randn(1, 4, 64, 32)
-for _ in range(6):
-    start = time.perf_counter()
-    torch.nn.functional.scaled_dot_product_attention(q, q, q)
-    print(1e3 * (time.perf_counter() - start))
+attend = torch.nn.functional.scaled_dot_product_attention
+print(*timeit.repeat(lambda: attend(q, q, q), number=1, repeat=6))
 """
 command = [sys.executable, "-c", program]
 done = subprocess.run(command, capture_output=True, text=True, check=True)
-first, *later = map(float, done.stdout.split())
+first, *later = (1e3 * float(t) for t in done.stdout.split())
 print(f"first call {first:.2f} ms, then", *(f"{t:.2f}" for t in later))
 assert first > 2 * median(later)
 
 # %% [markdown]
 # Libraries are loaded, memory found; on a GPU a first call may compile for a
-# minute. So `alternate` calls everything once, unmeasured, and takes medians,
-# which one bad round does not move.
+# minute. So `alternate` calls everything once, unmeasured.
 #
 # **2. One after the other.** Two names for *one* function, on a machine that
 # grows warm. We need not heat yours: let each call make the next one longer.
@@ -660,19 +634,14 @@ assert first > 2 * median(later)
 
 # %%
 class Warming:
-    """The same work each time, and a little more."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.a = torch.randn(64, 64)
+    calls = 5
 
     def __call__(self) -> None:
         self.calls += 1
-        for _ in range(5 + self.calls):
-            self.a @ self.a
+        for _ in range(self.calls):
+            a[:64, :64] @ a[:64, :64]
 
 
-# %%
 def clock(function) -> float:
     start = time.perf_counter()
     function()
@@ -710,24 +679,10 @@ assert far > 1.05 * near
 
 # %% [markdown]
 # On a GPU `alternate` clears four GiB before each call. That pushes everything
-# out of the cache, and gives Python time to launch what follows.
+# out of the cache, and gives Python a millisecond in which to launch what
+# follows.
 #
-# **4. Zeros.** Data are data? 128 MiB of random numbers, and of NumPy's zeros:
-
-# %% tags=["nbval-ignore-output"]
-zeros = torch.from_numpy(np.zeros(2**25, np.float32))
-sums = {"random": source.sum, "zeros": zeros.sum}
-t = alternate(sums, cpu, 7)
-print(f"random {t['random']:.1f} ms, zeros {t['zeros']:.1f}")
-assert t["zeros"] < 3 * t["random"]
-
-# %% [markdown]
-# On Linux zeros cost nothing until written: all pages are *one* page of zeros,
-# and that one fits into the cache. On a GPU zeros may deceive otherwise:
-# circuits that switch less draw less power, and the clock can stay higher (we
-# did not measure it). Take random numbers.
-#
-# **5. Starting.** Add 1 to one number, to 16, to 256, and so on:
+# **4. Starting.** Add 1 to one number, to 16, to 256, and so on:
 
 # %% tags=["nbval-ignore-output"]
 costs = {}
@@ -748,40 +703,42 @@ plain = ms("plain/cudnn", "train", 64, 1024)
 wait = 1 - kernels / step
 print(f"a step {step:.2f} ms, its kernels {kernels}: waiting {wait:.0%}")
 print(f"over plain's step: {step / plain:.2f}; kernels {kernels / plain:.2f}")
-assert 0.3 < wait < 0.4
+assert 0.2 < wait < 0.5
 
 # %% [markdown]
 # Most of our worst ratio in training is not a kernel's: Python launches them
-# too slowly. (How much of the plain step is waiting, we did not record.) A
-# CUDA graph, a recorded sequence of launches, might help. That was not
-# measured, so the number stays as it is: it is what a reader gets.
+# too slowly, in spite of that millisecond. (How much of the plain step is
+# waiting, we did not record.) A CUDA graph, a recorded sequence of launches,
+# might help. That was not measured: the number stays what a reader gets.
 #
-# **6. One's own units.** Recorded, forward, $D = 64$, 16,384 tokens:
+# **5. One's own units.** Recorded, forward, $D = 64$, 16,384 tokens:
 # `diff2/cudnn` is two calls, 6 units; `diff2/cudnn-pad` two calls with queries
 # and keys padded by zeros to the width of the values, 8 units. Which has the
 # higher rate?
 
 # %%
 unit = 16 * 16384**2 * 64
+rate = {}  # by own units, and by the same for both
 for peer, units in (("cudnn-pad", 8), ("cudnn", 6)):
     t = ms("diff2/" + peer, "forward", 64, 16384)
-    own, fair = (u * unit / t / 1e9 for u in (units, 6))
+    rate[peer] = own, fair = [u * unit / t / 1e9 for u in (units, 6)]
     print(f"{peer:10s} {t:.2f} ms, {own:.0f} TFLOP/s; of 6 units {fair:.0f}")
-assert ms("diff2/cudnn", "forward", 64, 16384) < t * 1.001
+(padded, slow), (plain, quick) = rate.values()
+assert padded > plain and slow < quick
 
 # %% [markdown]
 # The slower one, by a quarter: it multiplies zeros, fast. Say milliseconds
-# first. If rates are wanted, count the same work for all, 6 units forward and
-# 16 with backward, whatever each spends.
+# first. If rates are wanted, count the same work for all.
 #
 # ### Exercise 13.4: a ratio one can believe
 #
 # *Medium, 12 minutes.* A ratio without a spread is half a result. Round $i$ of
 # `alternate` times both, one right after the other, so each round has a ratio.
-# If each lies above the true median or below with equal chance, as a coin
-# falls, ten rounds leave fewer than two on one side with a probability of $2
-# \cdot 11 / 2^{10}$, some 2 percent. So drop the least and the largest, and
-# what is left between is a 98 percent interval.
+# Say that a ratio lies above the true median or below with equal chance, as a
+# coin falls. Then all of ten, or all but one, lie on the same side with a
+# probability of $2 \cdot 11 / 2^{10}$, some 2 percent. Otherwise two or more
+# lie on each side. So drop the least and the largest, and the true median is
+# between those left: a 98 percent interval.
 
 
 # %% tags=["stub:13.4"]
@@ -814,16 +771,16 @@ assert ratios[1] <= median(ratios) <= ratios[-2]
 
 # %% [markdown]
 # Mostly it does; once in some fifty times, or if whoever comes first in a
-# round has an advantage, it does not. Our recorded files keep the medians of
-# ten rounds and no rounds, so *their* intervals cannot be worked out any more.
-# Do not lean on a few percent in the tables above.
+# round has an advantage, it does not. Our recorded files keep medians of ten
+# rounds and not the rounds, so *their* intervals cannot be worked out. Do not
+# lean on a few percent in the tables above.
 #
 # ## Measure again
 #
-# One cell. With a GPU it times every peer at one of the recorded sizes. That
-# takes some minutes, most of them compiling, and each result is judged before
-# it is timed. Without a GPU it runs the few peers a CPU has, very small, so
-# that you have seen it work, and shows the recorded table.
+# With a GPU this cell times every way, every *peer*, at one of the recorded
+# sizes. That takes some minutes, most of them compiling, and each result is
+# judged too. Without a GPU it runs the few peers a CPU has, very small, and
+# shows the recorded table.
 
 # %% tags=["nbval-ignore-output"]
 gpu = torch.cuda.is_available()
@@ -848,7 +805,6 @@ assert all(r.get("relative_error", 0) < 0.05 for r in mine["rows"])
 # again from milliseconds, rates of decoding from bytes.
 
 # %%
-count = 0
 for row in record["rows"]:
     for what in ("forward", "train"):
         if what + "_ms" in row:
@@ -856,28 +812,24 @@ for row in record["rows"]:
             plain = [ms(p, what, row["D"], row["T"]) for p in names]
             ratio = row[what + "_ms"] / min(plain)
             assert abs(ratio - row[what + "_ratio"]) < 0.006 * ratio
-            count += 1
-print(f"{count} recorded ratios are those of their milliseconds")
+print("recorded ratios are those of their milliseconds")
 
 # %%
-count = 0
 for row in steps["rows"]:
     if row["peer"].startswith("diff") and "decode_ms" in row:
         size = row["B"], row["H"], row["S"], row["D"]
         said = row["gb_per_s"] * row["decode_ms"] * 1e6
-        assert abs(work("decode", *size)[1] / said - 1) < 0.002
-        count += 1
+        assert abs(work("decode", *size)[1] / said - 1) < 0.003
 every = record["rows"] + steps["rows"]
 errors = [r["relative_error"] for r in every if "relative_error" in r]
-print(f"{count} recorded rates are those of equation 13.1's bytes")
+print("recorded rates are those of our bytes,")
 print(f"all {len(errors)} timed ways were right, off by < 1 %")
 assert max(errors) < 0.01
 
 # %% [markdown]
 # ## Common mistakes
 #
-# - **A roof as a promise.** It says what cannot be; most kernels lie below
-#   both.
+# - **A roof as a promise.** It says what cannot be.
 # - **A data sheet's peak as the roof.** Measure one with the plainest program.
 # - **FLOPs over time as merit.** The slower of two may compute more.
 # - **Two runs in one table.** Another clock, another day.
@@ -885,12 +837,11 @@ assert max(errors) < 0.01
 #
 # ## Summary
 #
-# - A kernel's time is at least work over rate, for each ceiling: products,
-#   memory, exponentials.
+# - A kernel's time is at least work over rate, for each of three ceilings.
 # - A long forward pass lies at thousands of FLOPs a byte, decoding at 1.5. The
 #   one is limited by products and exponentials together, the other by reading.
-# - Ours were the fastest recorded way to compute differential attention at
-#   every size measured; the plain model on cuDNN stays ahead at every size.
+# - From 4,096 tokens on ours was the fastest recorded way to compute
+#   differential attention; the plain model on cuDNN stays ahead at every size.
 # - Decoding in large batches is near what memory can do, ours and others'.
 # - Predictions were wrong more often than right. Written down, they teach.
 #

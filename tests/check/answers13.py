@@ -88,6 +88,19 @@ WRONG = {
         "three widths": lambda T, S, D, H, Hkv, size: by_tensors(
             T, S, D, H, Hkv, size, v=(Hkv, S, D)
         ),
+        "values for each branch": lambda T, S, D, H, Hkv, size: by_tensors(
+            T, S, D, H, Hkv, size, v=(2, Hkv, S, 2 * D)
+        ),
+        "maps moved": lambda T, S, D, H, Hkv, size: (
+            1
+            / (
+                1 / by_tensors(T, S, D, H, Hkv, size)
+                + 2 * H * T * S * size / (12 * H * T * S * D)
+            )
+        ),
+        "one length": lambda T, S, D, H, Hkv, size: by_tensors(
+            T, T, D, H, Hkv, size
+        ),
         "keys for every query head": lambda T, S, D, H, Hkv, size: by_tensors(
             T, S, D, H, H, size
         ),
@@ -101,10 +114,16 @@ WRONG = {
     },
     "13.2": {
         "seconds": lambda *a: longest_and_all(*a, scale=1),
+        "power of ten": lambda *a: longest_and_all(*a, scale=1e6),
         "factor left out": lambda *a: longest_and_all(*a, unit=1),
         "least for most": shortest,
         "turned over": lambda *a: longest_and_all(*a)[::-1],
         "exponentials left out": lambda *a: longest_and_all(*a, count=2),
+        "memory beside": lambda w, r: (
+            longest_and_all(w, r)[0],
+            max(w[1] / r[1], longest_and_all(w[::2], r[::2], count=2)[1] * 1e9)
+            / 1e9,
+        ),
         "mean for sum": lambda w, r: (
             longest_and_all(w, r)[0],
             np.mean(np.array(w) / np.array(r)) / 1e9,
@@ -133,6 +152,16 @@ WRONG = {
         "not sorted": rounds_cut,
         "nothing dropped": lambda a, b, n: cut(a, b, 0, 0),
         "one end only": lambda a, b, n: cut(a, b, 0, n),
+        "off by one": lambda a, b, n: (
+            *by_numpy(a, b, n)[:2],
+            sorted(x / y for x, y in zip(a, b, strict=True))[-n],
+        ),
+        "slice to minus zero": lambda a, b, n: (
+            np.sort(np.divide(a, b))[n:-n][0],
+            np.median(np.divide(a, b)),
+            np.sort(np.divide(a, b))[n:-n][-1],
+        ),
+        "another order": lambda *a: (by_numpy(*a)[1], *by_numpy(*a)[::2]),
     },
     "13.3": {
         "numbers, not bytes": lambda *a: by_loops(*a, size=1),
@@ -144,5 +173,7 @@ WRONG = {
         "one branch": lambda *a: by_loops(*a, parts=("k1", "v")),
         "two calls": lambda *a: by_loops(*a, parts=("k1", "k2") + ("v",) * 4),
         "weights left out": lambda *a: by_loops(*a, again=0),
+        "cache left out": lambda *a: by_loops(*a, layers=0),
+        "weights in each layer": lambda *a: by_loops(*a, again=a[1]),
     },
 }

@@ -55,6 +55,13 @@ EXERCISE = Exercise(
             wrong=_then(lambda x: (max(x) / 1e3, sum(x) / 1e3)),
         ),
         Mistake(
+            key="power of ten",
+            diagnosis="You are off by a power of ten. n / (r 10^12) is in "
+            "seconds, and a second is 1000 milliseconds.",
+            wrong=_then(lambda x: (max(x) * 1e3, sum(x) * 1e3)),
+            also=(_then(lambda x: (max(x) / 1e6, sum(x) / 1e6)),),
+        ),
+        Mistake(
             key="factor left out",
             diagnosis="You take a rate for what is done in a second. It is "
             "in units of 10^12.",
@@ -79,6 +86,13 @@ EXERCISE = Exercise(
             "of their own, the third.",
             wrong=_then(lambda x: (max(x[:2]), sum(x[:2]))),
             also=(_then(lambda x: (max(x[:2]), sum(x))),),
+        ),
+        Mistake(
+            key="memory beside",
+            diagnosis="In your second kernel memory still goes on beside the "
+            "rest. It takes its turn too: the sum of all three.",
+            wrong=_then(lambda x: (max(x), max(x[1], x[0] + x[2]))),
+            also=(_then(lambda x: (max(x), x[0] + x[2])),),
         ),
         Mistake(
             key="mean for sum",

@@ -29,13 +29,14 @@ def _count(
     few_heads: bool = False,
     in_bytes: bool = True,
     upside_down: bool = False,
+    maps: int = 0,
 ) -> Callable[..., float]:
     """Count in a way that may be wrong; widths in multiples of D."""
 
     def count(T: int, S: int, D: int, H: int, Hkv: int, size: int) -> float:
         flops = units * each * T * S * D * (Hkv if few_heads else H)
         read = (H if all_heads else Hkv) * S * D * (keys + values)
-        numbers = H * T * D * (queries + out) + read
+        numbers = H * T * D * (queries + out) + read + maps * H * T * S
         moved = numbers * (size if in_bytes else 1)
         return moved / flops if upside_down else flops / moved
 
@@ -61,8 +62,8 @@ EXERCISE = Exercise(
     mistakes=(
         Mistake(
             key="one for two",
-            diagnosis="You count one operation for each pair of numbers. A "
-            "unit is 2 T S D: a multiplication and an addition.",
+            diagnosis="You have half of the FLOPs. A unit is 2 T S D, a "
+            "multiplication and an addition each, and no mask hides a half.",
             wrong=_count(each=1),
         ),
         Mistake(
@@ -89,7 +90,34 @@ EXERCISE = Exercise(
             "D wide, and values, 2D wide, make 4D; so do two queries and "
             "the output.",
             wrong=_count(values=1),
-            also=(_count(values=1, out=1),),
+            also=(
+                _count(values=1, out=1),
+                _count(out=1),
+                _count(values=1, out=1, units=4),
+            ),
+        ),
+        Mistake(
+            key="values for each branch",
+            diagnosis="You read the values once for each branch, as two "
+            "calls do. A fused kernel reads them once.",
+            wrong=_count(values=4),
+        ),
+        Mistake(
+            key="maps moved",
+            diagnosis="You move the maps. A fused kernel makes them tile by "
+            "tile; they never reach memory.",
+            wrong=_count(maps=2),
+            also=(_count(maps=4), _count(maps=1)),
+        ),
+        Mistake(
+            key="one length",
+            diagnosis="You take T for S somewhere. T queries meet S keys, "
+            "and keys and values have S rows.",
+            wrong=lambda T, S, *rest: _count()(T, T, *rest),
+            also=(
+                lambda T, S, *rest: _count()(T, T, *rest) * S / T,
+                lambda T, S, *rest: _count()(T, S, *rest) * T / S,
+            ),
         ),
         Mistake(
             key="keys for every query head",

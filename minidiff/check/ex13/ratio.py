@@ -46,6 +46,48 @@ def _with(
     return answer
 
 
+def _cut(
+    order: Callable[[Times], Times] = sorted,
+    left: int = 1,
+    right: int = 1,
+    middle: Callable[[Times], float] = median,
+    ends: bool = False,
+) -> Callable[[Times, Times, int], Three]:
+    """An answer that cuts first, and takes the middle of what is left."""
+
+    def answer(ours: Times, theirs: Times, drop: int) -> Three:
+        x = order(_ratios(ours, theirs))
+        x = x[left * drop : len(x) - right * drop]
+        low, high = (min(x), max(x)) if ends else (x[0], x[-1])
+        return low, middle(x), high
+
+    return answer
+
+
+def _sliced(ends: bool) -> Callable[[Times, Times, int], Three]:
+    """An answer that cuts by [drop:-drop]."""
+
+    def answer(ours: Times, theirs: Times, drop: int) -> Three:
+        x = sorted(_ratios(ours, theirs))
+        kept = x[drop:-drop]
+        low, high = (min(kept), max(kept)) if ends else (kept[0], kept[-1])
+        return low, median(x), high
+
+    return answer
+
+
+def _at(
+    low: Callable[[int, int], int], high: Callable[[int, int], int]
+) -> Callable[[Times, Times, int], Three]:
+    """An answer that takes its ends at these places, of (length, drop)."""
+
+    def answer(ours: Times, theirs: Times, drop: int) -> Three:
+        x = sorted(_ratios(ours, theirs))
+        return x[low(len(x), drop)], median(x), x[high(len(x), drop)]
+
+    return answer
+
+
 def _unpaired(ours: Times, theirs: Times) -> Times:
     return _ratios(sorted(ours), sorted(theirs))
 
@@ -104,6 +146,7 @@ EXERCISE = Exercise(
             diagnosis="Your middle is a mean. One disturbed round moves it "
             "as far as it likes; take the median.",
             wrong=_with(middle=fmean),
+            also=(_cut(middle=fmean),),
         ),
         Mistake(
             key="middle of an even number",
@@ -123,6 +166,15 @@ EXERCISE = Exercise(
             diagnosis="You drop the first and last rounds. Sort the ratios "
             "first: the least and the largest are to go.",
             wrong=_with(order=list),
+            also=(
+                _cut(order=list),
+                _cut(order=list, ends=True),
+                lambda a, b, drop: (
+                    _cut(order=list, ends=True)(a, b, drop)[0],
+                    median(_ratios(a, b)),
+                    _cut(order=list, ends=True)(a, b, drop)[2],
+                ),
+            ),
         ),
         Mistake(
             key="nothing dropped",
@@ -135,7 +187,36 @@ EXERCISE = Exercise(
             diagnosis="You drop ratios at one end only. Good luck is as "
             "much luck as bad: drop as many at both.",
             wrong=_with(below=False),
-            also=(_with(above=False),),
+            also=(_with(above=False), _cut(right=0), _cut(left=0)),
+        ),
+        Mistake(
+            key="off by one",
+            diagnosis="You are off by one at an end. Counted from 0, place "
+            "`drop` holds the first ratio kept, and len - 1 - drop the last.",
+            wrong=_at(lambda n, drop: drop, lambda n, drop: -drop),
+            also=(
+                _at(lambda n, drop: drop, lambda n, drop: n - drop),
+                _at(lambda n, drop: drop - 1, lambda n, drop: -drop),
+                _at(lambda n, drop: drop - 1, lambda n, drop: n - 1 - drop),
+                _at(lambda n, drop: drop - 1, lambda n, drop: n - drop),
+            ),
+        ),
+        Mistake(
+            key="slice to minus zero",
+            diagnosis="x[drop:-drop] is empty where drop is 0, because -0 is "
+            "the beginning. Write x[drop : len(x) - drop].",
+            wrong=_sliced(ends=False),
+            also=(_sliced(ends=True),),
+        ),
+        Mistake(
+            key="another order",
+            diagnosis="Your three numbers are right, but in another order: "
+            "low, middle, high.",
+            wrong=lambda *a: tuple(ratio_interval(*a)[i] for i in (1, 0, 2)),
+            also=(
+                lambda *a: tuple(ratio_interval(*a)[i] for i in (0, 2, 1)),
+                lambda *a: ratio_interval(*a)[::-1],
+            ),
         ),
     ),
     hints=(

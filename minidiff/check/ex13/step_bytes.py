@@ -60,8 +60,10 @@ EXERCISE = Exercise(
     mistakes=(
         Mistake(
             key="numbers, not bytes",
-            diagnosis="You count numbers. Each takes 2 bytes.",
+            diagnosis="You count numbers where bytes are asked. Each takes "
+            "2, those of the weights too.",
             wrong=_count(size=1),
+            also=(lambda weights, *rest: _count()(weights, *rest) - weights,),
         ),
         Mistake(
             key="weights for each sequence",
@@ -95,8 +97,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="one branch",
-            diagnosis="You count the keys of one branch, or no values. A "
-            "pair keeps k1, k2 and v: 4D numbers a token.",
+            diagnosis="Your cache has half of its bytes. A pair keeps k1, k2 "
+            "and v, 4D numbers a token, of 2 bytes each.",
             wrong=_count(width=2),
         ),
         Mistake(
@@ -110,6 +112,18 @@ EXERCISE = Exercise(
             diagnosis="You count the cache only. Each weight is read for the "
             "new token too.",
             wrong=_count(factor=0),
+        ),
+        Mistake(
+            key="cache left out",
+            diagnosis="You count the weights only. Each sequence reads its "
+            "keys and values too.",
+            wrong=_count(width=0),
+        ),
+        Mistake(
+            key="weights in each layer",
+            diagnosis="You multiply the weights by L. They are those of the "
+            "whole model already.",
+            wrong=lambda weights, L, *rest: _count()(weights * L, L, *rest),
         ),
     ),
     hints=(
