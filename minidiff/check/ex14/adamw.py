@@ -1,0 +1,329 @@
+"""Exercise 14.3: one step of AdamW."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minidiff.check.core import Case, Exercise, Mistake
+
+Step = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def adamw_step(
+    w: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    s: np.ndarray,
+    t: int,
+    lr: float,
+    decay: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the new w, m and s after step t, counted from 1.
+
+    w (N,): weights; g (N,): their gradient; m, s (N,): the two averages as
+    the step before left them. The betas are 0.9 and 0.95, eps is 1e-8.
+    """
+    m = 0.9 * m + 0.1 * g
+    s = 0.95 * s + 0.05 * g**2
+    mean = m / (1 - 0.9**t)
+    size = np.sqrt(s / (1 - 0.95**t))
+    w = (1 - lr * decay) * w - lr * mean / (size + 1e-8)
+    return w, m, s
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for t, lr, decay, scale in (
+        (1, 0.1, 0.0, 1.0),
+        (1, 0.1, 0.5, 1e-6),  # so small that eps counts
+        (2, 0.03, 0.1, 10.0),
+        (50, 0.1, 2.0, 1e-3),
+    ):
+        rng = np.random.default_rng(t)
+        w, g, m = rng.normal(size=(3, 4))
+        s = rng.random(4)
+        if t == 1:
+            m, s = np.zeros(4), np.zeros(4)
+        args = (w, scale * g, scale * m, scale**2 * s, t, lr, decay)
+        name = f"t = {t}, lr = {lr}, decay = {decay}, gradients near {scale:g}"
+        cases.append(Case(name=name, args=args))
+    return cases
+
+
+Weights = Callable[..., np.ndarray]
+
+
+def _step(
+    weights: Weights, betas: tuple[float, float] = (0.9, 0.95)
+) -> Weights:
+    """Update the averages rightly, then the weights by ``weights``."""
+
+    def answer(
+        w: np.ndarray,
+        g: np.ndarray,
+        m: np.ndarray,
+        s: np.ndarray,
+        t: int,
+        lr: float,
+        decay: float,
+    ) -> Step:
+        b1, b2 = betas
+        m = b1 * m + (1 - b1) * g
+        s = b2 * s + (1 - b2) * g**2
+        mean, square = m / (1 - b1**t), s / (1 - b2**t)
+        return weights(w, m, s, mean, square, lr, decay), m, s
+
+    return answer
+
+
+def _right(
+    w: np.ndarray,
+    m: np.ndarray,
+    s: np.ndarray,
+    mean: np.ndarray,
+    square: np.ndarray,
+    lr: float,
+    decay: float,
+) -> np.ndarray:
+    return (1 - lr * decay) * w - lr * mean / (np.sqrt(square) + 1e-8)
+
+
+def _coupled(
+    w: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    s: np.ndarray,
+    t: int,
+    lr: float,
+    decay: float,
+) -> Step:
+    return adamw_step(w, g + decay * w, m, s, t, lr, 0.0)
+
+
+def _old_averages(
+    w: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    s: np.ndarray,
+    t: int,
+    lr: float,
+    decay: float,
+) -> Step:
+    new = adamw_step(w, g, m, s, t, lr, decay)
+    mean, square = m / (1 - 0.9**t), s / (1 - 0.95**t)
+    return (_right(w, m, s, mean, square, lr, decay), *new[1:])
+
+
+def _sum_of(square: Callable[[np.ndarray], np.ndarray]) -> Weights:
+    """Average something else than the square of the gradient."""
+
+    def answer(
+        w: np.ndarray,
+        g: np.ndarray,
+        m: np.ndarray,
+        s: np.ndarray,
+        t: int,
+        lr: float,
+        decay: float,
+    ) -> Step:
+        m = 0.9 * m + 0.1 * g
+        s = 0.95 * s + 0.05 * square(g)
+        mean, size = m / (1 - 0.9**t), s / (1 - 0.95**t)
+        return _right(w, m, s, mean, size, lr, decay), m, s
+
+    return answer
+
+
+def _corrected_kept(*args: np.ndarray) -> Step:
+    w, m, s = adamw_step(*args)
+    t = args[4]
+    return w, m / (1 - 0.9**t), s / (1 - 0.95**t)
+
+
+def _counted_from_0(*args: np.ndarray) -> Step:
+    """Leave the correction out of step 1, or divide by 0 there."""
+    w, *_, t, lr, decay = args
+    _, m, s = adamw_step(*args)
+    mean, square = m / (1 - 0.9 ** (t - 1)), s / (1 - 0.95 ** (t - 1))
+    return _right(w, m, s, mean, square, lr, decay), m, s
+
+
+def _counted_one_more(*args: np.ndarray) -> Step:
+    w, *_, t, lr, decay = args
+    _, m, s = adamw_step(*args)
+    mean, square = m / (1 - 0.9 ** (t + 1)), s / (1 - 0.95 ** (t + 1))
+    return _right(w, m, s, mean, square, lr, decay), m, s
+
+
+def _sums(*args: np.ndarray) -> Step:
+    """Add the new gradient in full instead of its share."""
+    w, g, m, s, t, lr, decay = args
+    m, s = 0.9 * m + g, 0.95 * s + g**2
+    mean, square = m / (1 - 0.9**t), s / (1 - 0.95**t)
+    return _right(w, m, s, mean, square, lr, decay), m, s
+
+
+EXERCISE = Exercise(
+    id="14.3",
+    cases=_cases,
+    solution=adamw_step,
+    mistakes=(
+        Mistake(
+            key="no correction",
+            diagnosis="The averages begin at 0 and are too small at first. "
+            "Divide m by 1 - 0.9**t and s by 1 - 0.95**t.",
+            wrong=_step(
+                lambda w, m, s, mean, square, lr, decay: _right(
+                    w, m, s, m, s, lr, decay
+                )
+            ),
+        ),
+        Mistake(
+            key="s not corrected",
+            diagnosis="You correct m and not s. Divide s by 1 - 0.95**t.",
+            wrong=_step(
+                lambda w, m, s, mean, square, lr, decay: _right(
+                    w, m, s, mean, s, lr, decay
+                )
+            ),
+        ),
+        Mistake(
+            key="m not corrected",
+            diagnosis="You correct s and not m. Divide m by 1 - 0.9**t.",
+            wrong=_step(
+                lambda w, m, s, mean, square, lr, decay: _right(
+                    w, m, s, m, square, lr, decay
+                )
+            ),
+        ),
+        Mistake(
+            key="corrected kept",
+            diagnosis="You return the corrected averages, and the next step "
+            "would correct them again. Return m and s as they are averaged.",
+            wrong=_corrected_kept,
+        ),
+        Mistake(
+            key="counted from 0",
+            diagnosis="The power is t - 1. Steps are counted from 1 here: at "
+            "step 1 divide by 1 - 0.9.",
+            wrong=_counted_from_0,
+        ),
+        Mistake(
+            key="counted one more",
+            diagnosis="The power is t + 1, but t counts from 1 already.",
+            wrong=_counted_one_more,
+        ),
+        Mistake(
+            key="old averages",
+            diagnosis="You step by the averages of the step before. Average "
+            "the new gradient in first.",
+            wrong=_old_averages,
+        ),
+        Mistake(
+            key="sums",
+            diagnosis="You add the whole gradient. An average takes 0.9 of "
+            "the old and 0.1 of the new.",
+            wrong=_sums,
+        ),
+        Mistake(
+            key="betas swapped",
+            diagnosis="The betas have changed places: 0.9 is for m, 0.95 for "
+            "s.",
+            wrong=_step(_right, betas=(0.95, 0.9)),
+        ),
+        Mistake(
+            key="s of the size",
+            diagnosis="You average the gradient's size. s averages its "
+            "square.",
+            wrong=_sum_of(np.abs),
+        ),
+        Mistake(
+            key="no root",
+            diagnosis="You divide by s itself. Take its root: the step must "
+            "not depend on the unit of the gradient.",
+            wrong=_step(
+                lambda w, m, s, mean, square, lr, decay: _right(
+                    w, m, s, mean, square**2, lr, decay
+                )
+            ),
+        ),
+        Mistake(
+            key="eps in the root",
+            diagnosis="eps is inside the root. It is added to the root.",
+            wrong=_step(
+                lambda w, m, s, mean, square, lr, decay: (
+                    (1 - lr * decay) * w - lr * mean / np.sqrt(square + 1e-8)
+                )
+            ),
+        ),
+        Mistake(
+            key="no eps",
+            diagnosis="eps is missing: a weight whose gradient is 0 would "
+            "become NaN.",
+            wrong=_step(
+                lambda w, m, s, mean, square, lr, decay: (
+                    (1 - lr * decay) * w - lr * mean / np.sqrt(square)
+                )
+            ),
+        ),
+        Mistake(
+            key="decay in the gradient",
+            diagnosis="You add decay * w to the gradient, and dividing by "
+            "the root of s undoes it. Decay acts on the weights directly: "
+            "that is the W in AdamW.",
+            wrong=_coupled,
+        ),
+        Mistake(
+            key="decay without lr",
+            diagnosis="You take away decay * w. The learning rate belongs to "
+            "it: lr * decay * w.",
+            wrong=_step(
+                lambda w, m, s, mean, square, lr, decay: (
+                    _right(w, m, s, mean, square, lr, 0.0) - decay * w
+                )
+            ),
+        ),
+        Mistake(
+            key="decay after the step",
+            diagnosis="You shrink the weights after they have moved. Decay "
+            "takes its share of the old weights.",
+            wrong=_step(
+                lambda w, m, s, mean, square, lr, decay: (
+                    (1 - lr * decay) * _right(w, m, s, mean, square, lr, 0.0)
+                )
+            ),
+        ),
+        Mistake(
+            key="decay dropped",
+            diagnosis="The decay has no effect.",
+            wrong=_step(
+                lambda w, m, s, mean, square, lr, decay: _right(
+                    w, m, s, mean, square, lr, 0.0
+                )
+            ),
+        ),
+        Mistake(
+            key="uphill",
+            diagnosis="You step along the gradient, and the loss goes up. "
+            "Step against it.",
+            wrong=_step(
+                lambda w, m, s, mean, square, lr, decay: _right(
+                    w, m, s, -mean, square, lr, decay
+                )
+            ),
+        ),
+        Mistake(
+            key="weights only",
+            diagnosis="You return the weights only. The next step needs m "
+            "and s: return all three.",
+            wrong=lambda *args: adamw_step(*args)[0],
+        ),
+    ),
+    hints=(
+        "Four lines: both averages, their corrections, the weights.",
+        "m = 0.9 * m + 0.1 * g, likewise s with 0.95, 0.05 and g**2. Then "
+        "divide by 1 - 0.9**t and 1 - 0.95**t, under new names.",
+        "w = (1 - lr * decay) * w - lr * mean / (size + 1e-8), where size is "
+        "the root of the corrected s.",
+    ),
+)

@@ -1,0 +1,286 @@
+"""Chapter 14: right and wrong answers written another way than ours."""
+
+import json
+import math
+import statistics
+from itertools import pairwise
+
+import numpy as np
+
+
+def merge(ids, pair, new):
+    out = []
+    for token in ids:
+        out.append(token)
+        # The id new is never half of the pair, so none is used twice.
+        if len(out) > 1 and (out[-2], out[-1]) == pair:
+            out[-2:] = [new]
+    return out
+
+
+def places(ids, pair):
+    return [i for i, both in enumerate(pairwise(ids)) if both == pair]
+
+
+def every_pair(ids, pair, new):
+    """Each place where a pair begins, overlapping ones too."""
+    begin = places(ids, pair)
+    gone = {i + 1 for i in begin} | set(begin)
+    return [
+        new if i in begin else x
+        for i, x in enumerate(ids)
+        if i in begin or i not in gone
+    ]
+
+
+def halves(ids, pair, new):
+    out = list(ids)
+    for i in places(ids, pair):
+        out[i] = new
+    return out
+
+
+def added(ids, pair, new):
+    out = list(ids)
+    for i in reversed(places(ids, pair)):
+        out.insert(i, new)
+    return out
+
+
+def backwards(ids, pair, new):
+    out, i = [], len(ids) - 1
+    while i >= 0:
+        if i > 0 and (ids[i - 1], ids[i]) == pair:
+            out.insert(0, new)
+            i -= 2
+        else:
+            out.insert(0, ids[i])
+            i -= 1
+    return out
+
+
+def one(ids, pair, new):
+    out = list(ids)
+    for i in places(ids, pair)[:1]:
+        out[i : i + 2] = [new]
+    return out
+
+
+def stops_early(ids, pair, new):
+    whole = merge(ids, pair, new)
+    return whole if whole[-1] == new else whole[:-1]
+
+
+def beyond(ids, pair, new):
+    out, skip = [], False
+    for i in range(len(ids)):
+        if skip:
+            skip = False
+            continue
+        skip = ids[i] == pair[0] and ids[i + 1] == pair[1]
+        if not skip:
+            ids[i + 1]  # looked at in any case
+        out.append(new if skip else ids[i])
+    return out
+
+
+def any_order(ids, pair, new):
+    out = []
+    for token in ids:
+        out.append(token)
+        if len(out) > 1 and sorted(out[-2:]) == sorted(pair):
+            out[-2:] = [new]
+    return out
+
+
+def digits(ids, pair, new):
+    text = str(ids).replace(f"{pair[0]}, {pair[1]}", f"{new}")
+    return json.loads(text)
+
+
+def one_list(documents, end, behind=True):
+    out = []
+    for document in documents:
+        out += [*document, end] if behind else [end, *document]
+    return out
+
+
+def cut(row, T, step=None, width=None):
+    step, width = step or T, width or T + 1
+    out, i = [], 0
+    while i + T + 1 <= len(row):
+        out.append(row[i : i + width])
+        i += step
+    return np.array(out)
+
+
+def filled_up(documents, end, T):
+    row = one_list(documents, end)
+    while (len(row) - 1) % T:
+        row.append(end)
+    return cut(row, T)
+
+
+def alone(documents, end, T):
+    parts = [cut([*document, end], T) for document in documents]
+    return np.concatenate([part for part in parts if len(part)])
+
+
+def adam(
+    w,
+    g,
+    m,
+    s,
+    t,
+    lr,
+    decay,
+    *,
+    betas=(0.9, 0.95),
+    power=0,
+    fix=(True, True),
+    averaged=lambda x: x * x,
+    root=lambda x: math.sqrt(x) + 1e-8,
+    pull=lambda w, moved, lr, decay: moved - lr * decay * w,
+    sign=-1,
+    share=True,
+    old=False,
+    keep_fixed=False,
+):
+    """One weight after the other, in plain floats; each flaw is a switch."""
+    news = [], [], []
+    for w0, g0, m0, s0 in zip(w, g, m, s, strict=True):
+        a, b = betas
+        m1 = a * m0 + (1 - a if share else 1) * g0
+        s1 = b * s0 + (1 - b if share else 1) * averaged(g0)
+        c, d = np.float64(1 - a ** (t + power)), 1 - b ** (t + power)
+        mean = np.float64(m0 if old else m1) / (c if fix[0] else 1)
+        size = np.float64(s0 if old else s1) / (d if fix[1] else 1)
+        moved = w0 + sign * lr * mean / root(size)
+        news[0].append(pull(w0, moved, lr, decay))
+        news[1].append(m1 / c if keep_fixed else m1)
+        news[2].append(s1 / d if keep_fixed else s1)
+    return tuple(np.array(x) for x in news)
+
+
+def with_(**flaw):
+    return lambda *args: adam(*args, **flaw)
+
+
+def in_gradient(w, g, m, s, t, lr, decay):
+    return adam(w, g + w * decay, m, s, t, lr, 0)
+
+
+def sigma(values):
+    return statistics.stdev(values)
+
+
+def differences(a, b):
+    return [x - y for x, y in zip(a, b, strict=True)]
+
+
+def count(spread, gap, up=math.ceil):
+    return up(4 * spread**2 / gap**2)
+
+
+RIGHT = {
+    "14.1": merge,
+    "14.2": lambda documents, end, T: cut(one_list(documents, end), T),
+    "14.3": adam,
+    "14.4": lambda a, b, gap: count(sigma(differences(a, b)), gap),
+}
+
+WRONG = {
+    "14.1": {
+        "overlapping": every_pair,
+        "second stays": halves,
+        "pair stays": added,
+        "from the right": backwards,
+        "first only": one,
+        "end lost": stops_early,
+        "past the end": beyond,
+        "either order": any_order,
+        "each one": lambda ids, pair, new: [
+            {pair[0]: new, pair[1]: new}.get(x, x) for x in ids
+        ],
+        "as text": digits,
+        "nothing merged": lambda ids, pair, new: [x for x in ids],
+    },
+    "14.2": {
+        "no ends": lambda documents, end, T: cut(
+            [x for document in documents for x in document], T
+        ),
+        "end in front": lambda documents, end, T: cut(
+            one_list(documents, end, behind=False), T
+        ),
+        "last window lost": lambda documents, end, T: cut(
+            one_list(documents, end)[:-1], T
+        ),
+        "steps of T + 1": lambda documents, end, T: cut(
+            one_list(documents, end), T, step=T + 1
+        ),
+        "steps of 1": lambda documents, end, T: cut(
+            one_list(documents, end), T, step=1
+        ),
+        "T ids a window": lambda documents, end, T: cut(
+            one_list(documents, end), T, width=T
+        ),
+        "padded": filled_up,
+        "each document alone": alone,
+    },
+    "14.3": {
+        "no correction": with_(fix=(False, False)),
+        "s not corrected": with_(fix=(True, False)),
+        "m not corrected": with_(fix=(False, True)),
+        "corrected kept": with_(keep_fixed=True),
+        "counted from 0": with_(power=-1),
+        "counted one more": with_(power=1),
+        "old averages": with_(old=True),
+        "sums": with_(share=False),
+        "betas swapped": with_(betas=(0.95, 0.9)),
+        "s of the size": with_(averaged=abs),
+        "no root": with_(root=lambda x: x + 1e-8),
+        "eps in the root": with_(root=lambda x: math.sqrt(x + 1e-8)),
+        "no eps": with_(root=math.sqrt),
+        "decay in the gradient": in_gradient,
+        "decay without lr": with_(
+            pull=lambda w, moved, lr, decay: moved - decay * w
+        ),
+        "decay after the step": with_(
+            pull=lambda w, moved, lr, decay: moved - lr * decay * moved
+        ),
+        "decay dropped": with_(pull=lambda w, moved, lr, decay: moved),
+        "uphill": with_(sign=1),
+        "weights only": lambda *args: np.array(adam(*args)[0]),
+    },
+    "14.4": {
+        "not paired": lambda a, b, gap: math.ceil(
+            4 * (statistics.variance(a) + statistics.variance(b)) / gap**2
+        ),
+        "one side": lambda a, b, gap: count(sigma(a), gap),
+        "difference of spreads": lambda a, b, gap: count(
+            sigma(b) - sigma(a), gap
+        ),
+        "divides by K": lambda a, b, gap: count(
+            statistics.pstdev(differences(a, b)), gap
+        ),
+        "variance": lambda a, b, gap: count(
+            statistics.variance(differences(a, b)), gap
+        ),
+        "not squared": lambda a, b, gap: math.ceil(
+            sigma(differences(a, b)) * 2 / gap
+        ),
+        "factor 2": lambda a, b, gap: count(sigma(differences(a, b)) / 2, gap),
+        "2 not squared": lambda a, b, gap: math.ceil(
+            2 * sigma(differences(a, b)) ** 2 / gap**2
+        ),
+        "rounded down": lambda a, b, gap: count(
+            sigma(differences(a, b)), gap, up=math.floor
+        ),
+        "not whole": lambda a, b, gap: count(
+            sigma(differences(a, b)), gap, up=float
+        ),
+        "gap of the trial": lambda a, b, gap: count(
+            sigma(differences(a, b)), statistics.mean(differences(a, b))
+        ),
+    },
+}
