@@ -361,6 +361,7 @@ def gradient(model: DecoderLM, rows: slice, step: int) -> torch.Tensor:
     return parameters_to_vector([p.grad for p in model.parameters()])
 
 
+# %%
 whole = new_model().double()
 optimizer = torch.optim.AdamW(
     whole.parameters(), lr=0.01, betas=(0.9, 0.95), weight_decay=0.1
@@ -522,9 +523,9 @@ if passed:
 # reading is the bill. On a CPU, with a model this small, it is not: count calls
 # here, and do not reach for a clock.
 #
-# Everything is in one word of chapter 16: the mask is aligned to the *end*, so
-# that $T$ new tokens behind $S$ old ones are no special case. And nothing in it
-# asks whether attention is plain or differential.
+# It all rests on one rule of chapter 16: the mask is aligned to the *end*, so
+# $T$ new tokens behind $S$ old ones are no special case. And nothing in it asks
+# whether attention is plain or differential.
 #
 # ## Problem P4.5: a laboratory without costs
 #
@@ -723,23 +724,18 @@ print(f"five equal signs by luck: 2 of {2**5} = {2 / 2**5:.0%}")
 # and without a cache.
 
 # %%
-records = [
-    Updates(
-        new_model().double(),
-        TrainConfig(batch_size=8),
-        Compute(accumulate=parts),
-    )(data, 3)
-    for parts in (1, 2, 4, 8)
-]
-for record in records:
-    assert np.isclose(record["loss"], records[0]["loss"])
-    assert np.isclose(record["grad_norm"], records[0]["grad_norm"])
+records = []
+for parts in (1, 2, 4, 8):
+    compute = Compute(accumulate=parts)
+    updates = Updates(new_model().double(), TrainConfig(batch_size=8), compute)
+    records.append(updates(data, 3))
+for name in ("loss", "grad_norm"):
+    assert np.allclose([record[name] for record in records], theirs[name])
+
 model, row = new_model().double(), torch.tensor([mine])
-with_cache, without = (
-    generate(model, row, max_new_tokens=20, temperature=0, cache=cache)
-    for cache in (True, False)
-)
-assert torch.equal(with_cache, without)
+settings = {"max_new_tokens": 20, "temperature": 0}
+with_cache = generate(model, row, **settings)
+assert torch.equal(with_cache, generate(model, row, **settings, cache=False))
 print("minidiff: parts and whole, cache and none, are the same")
 
 # %% [markdown]

@@ -11,7 +11,7 @@ Shares = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def adamw_step(
     w: np.ndarray, g: np.ndarray, m: np.ndarray, s: np.ndarray, t: int
-) -> Shares:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the new w, m and s after AdamW's step t, counted from 1."""
     m = 0.9 * m + 0.1 * g
     s = 0.95 * s + 0.05 * g**2
