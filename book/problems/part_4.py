@@ -65,9 +65,9 @@ plots.use_style()
 # ## Who is my neighbour?
 #
 # Chapter 14 laid all documents end to end and cut the row into windows. So a
-# document has a stranger before it. Here is one document, the same 40 bytes,
-# behind three different strangers. The model is as it comes, untrained. Its
-# loss on the document should be the same three times. Is it?
+# document has a stranger before it. Here is one short document behind three
+# different strangers, all of equal length. The model is as it comes, untrained.
+# Its loss on the document should be the same three times. Is it?
 
 
 # %%
@@ -399,8 +399,7 @@ if passed:
 
 # %% [markdown]
 # Reduce-scatter of the gradient, one number each for the norm, all-gather of
-# the weights: what FSDP does in each step, and what the optimisers called ZeRO
-# began with.
+# the weights: so goes the end of every step with FSDP.
 #
 # ## Problem P4.4: several tokens in one call
 #
@@ -622,9 +621,9 @@ if passed:
 
 # %% [markdown]
 # Four seeds are a bad bet. The rule says when an *average* experiment would just
-# touch the border, with the true $\sigma$. Half of them fall short of their own
-# average, and few seeds pay for not knowing $\sigma$. To be shown in nine of
-# ten experiments the same gap needs about three times as many seeds. An
+# touch the border, with the true $\sigma$. But half of all experiments find less
+# than the true gap, and few seeds pay for not knowing $\sigma$. To be shown in
+# nine of ten experiments the same gap needs about three times as many seeds. An
 # experiment that shows nothing has not shown that there is nothing.
 #
 # ### How often is nothing taken for something?
@@ -700,18 +699,18 @@ if passed:
 # not: the same seed gives them other weights and other luck. It costs nothing to
 # pair, and one sees what it is worth.
 #
-# At three rates five seeds show a gap, at one of them only just in time. At the
-# highest rate nothing is shown, though all five gaps are positive: one
-# plain run went so badly that it makes the spread as large as the gap. Is five
-# times the same sign not enough by itself?
+# At three rates five seeds show a gap. At the highest rate nothing is shown,
+# though all five gaps are positive: one plain run went so badly that it makes
+# the spread as large as the gap. Is five times the same sign not enough by
+# itself?
 
 # %%
 assert ((plain - diff) > 0).all()
 print(f"five equal signs by luck: 2 of {2**5} = {2 / 2**5:.0%}")
 
 # %% [markdown]
-# Not quite: it is a bit more than one in twenty. With five seeds no result
-# whatever can pass by signs alone. With six it can.
+# Not quite: that is a bit more than one in twenty. With five seeds nothing can
+# be shown by signs alone. With six it can.
 #
 # ## What you have now
 #

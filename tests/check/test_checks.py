@@ -42,7 +42,7 @@ def name(x):
 
 
 def test_there_is_something_to_check():
-    assert {"00", "03", "P1", "P2"} <= set(SETS)
+    assert {"00", "03", "P1", "P2", "P4"} <= set(SETS)
     assert ("P3" in SETS) == (find_spec("triton") is not None)
     assert len(MISTAKES) > 20
 

@@ -156,7 +156,6 @@ def _like(
         start + 1 + n
     ),
     layers: slice = slice(None),
-    first: bool = True,
 ) -> Callable[..., list[int]]:
     """A call with something about it changed."""
 
@@ -164,8 +163,8 @@ def _like(
         model: DecoderLM, cache: list[KVCache], last: int, draft: list[int]
     ) -> list[int]:
         start = cache[0].length
-        row = [last, *draft] if first else draft
-        said = model(torch.tensor([row]), cache=cache)[0].argmax(-1).tolist()
+        row = torch.tensor([[last, *draft]])
+        said = model(row, cache=cache)[0].argmax(-1).tolist()
         n = accept(draft, said)
         for part in cache[layers]:
             part.length = keep(start, n, part.length)
