@@ -196,6 +196,37 @@ def last_of_the_best(N, S, BS, places, extra):
     return many, best
 
 
+def rounded_down(N, S, BS, places, extra):
+    n = ceil(S / BS)
+    times = {
+        s: -(-N * s // places) * (n // s + extra) for s in range(1, n + 1)
+    }
+    best = min(times, key=times.get)
+    return best, times[best]
+
+
+def equal_splits(N, S, BS, places, extra):
+    n, best = ceil(S / BS), None
+    for each in range(n, 0, -1):
+        if n % each == 0:
+            time = ceil(N * (n // each) / places) * (each + extra)
+            if best is None or time < best[1]:
+                best = n // each, time
+    return best
+
+
+def first_valley(N, S, BS, places, extra):
+    def time(s):
+        return ceil(N * s / places) * (ceil(ceil(S / BS) / s) + extra)
+
+    best = s = 1
+    while s < ceil(S / BS) and time(s + 1) <= time(s):
+        s += 1
+        if time(s) < time(best):
+            best = s
+    return best, time(best)
+
+
 def finest(N, S, BS, places, extra):
     programs, time = N * ceil(S / BS), 0
     while programs > 0:
@@ -233,6 +264,27 @@ WRONG = {
         ),
         "every split begins at key 0": edited(
             in_turn, ("first = split * i", "first = 0")
+        ),
+        "keys of the next split read": edited(
+            in_turn, ("there[None, :], 0.0)", "key[None, :] < S, 0.0)")
+        ),
+        "from key 0 by a mask": edited(
+            in_turn,
+            ("range(tl.cdiv(last - first, BS))", "range(tl.cdiv(last, BS))"),
+            ("key = first + block", "key = block"),
+            ("there = key < last", "there = (key < last) & (key >= first)"),
+            ("score, -1e30", 'score, float("-inf")'),
+            ("- 1e30", '+ float("-inf")'),
+        ),
+        "moved twice": edited(
+            in_turn, ("n * part_n + i * part_i", "n * part_n + 2 * i * part_i")
+        ),
+        "no other": edited(
+            in_turn,
+            (
+                "b_v = tl.load(p_value, there[:, None], 0.0)",
+                "b_v = tl.load(p_value, there[:, None])",
+            ),
         ),
         "keys beyond the end score 0": edited(
             in_turn, ("tl.where(there[None, :], score, -1e30)", "score")
@@ -281,6 +333,12 @@ WRONG = {
         "no maximum": edited(
             all_at_once, ("lse - tl.max(lse, 1)[:, None]", "lse")
         ),
+        "nothing minus nothing": edited(
+            one_by_one, ("-1e30", 'float("-inf")')
+        ),
+        "log-sums of another query": edited(
+            all_at_once, ("lse_i + g", "lse_i")
+        ),
         "base e": edited(one_by_one, ("tl.exp2", "tl.exp")),
         "one log-sum for both": subtracted_early,
         "part of branch 1 twice": edited(one_by_one, (" + j * part_j", "")),
@@ -307,6 +365,12 @@ WRONG = {
         "rounds rounded down": lambda *a: by_splits(
             *a, up=lambda x: max(int(x), 1)
         ),
+        "full rounds and one more": lambda *a: by_splits(
+            *a, up=lambda x: int(x) + 1
+        ),
+        "blocks rounded down": rounded_down,
+        "equal splits only": equal_splits,
+        "stopped at the first rise": first_valley,
         "one round only": lambda *a: by_splits(*a, fits=True),
         "always one block": finest,
         "extra left out": lambda *a: by_splits(*a, start=0),
@@ -315,6 +379,7 @@ WRONG = {
         "each head rounded up": each_head_alone,
         "last block forgotten": lambda *a: by_splits(*a, last=True),
         "most splits": last_of_the_best,
+        "in the other order": lambda *a: by_splits(*a)[::-1],
         "blocks returned": lambda *a: by_splits(
             *a, pick=lambda splits, each: each
         ),
@@ -358,6 +423,10 @@ WRONG = {
                 "tl.where((there & (key >= first))[None, :], score",
             ),
         ),
+        "keys of the next split read": edited(
+            window, ("there[:, None], 0.0)", "key[:, None] < length, 0.0)")
+        ),
+        "a mistake of P3.1": edited(window, ("c * tl.dot", "tl.dot")),
         "0 / 0": edited(
             window,
             (

@@ -77,7 +77,7 @@ def _cases() -> list[Case]:
     for seed, (N, G, splits, Dv, level, empty) in enumerate(
         [
             (1, 2, 3, 16, 0, ()),
-            (2, 1, 5, 32, 0, (1, 4)),
+            (2, 1, 5, 32, 0, (0, 4)),
             (1, 1, 4, 16, 3000, ()),
             (1, 1, 1, 16, 0, ()),
         ]
@@ -93,6 +93,34 @@ def _cases() -> list[Case]:
     return cases
 
 
+@triton.jit
+def _running(
+    p_part, p_lse, p_lam, p_y, part_n, part_i, part_j, part_g,
+    lse_n, lse_i, lse_j, lam_n, y_n, y_g, n_split,
+    DV: tl.constexpr, SPLITS: tl.constexpr,
+):  # fmt: skip
+    """Split after split, from a largest log-sum of -inf: wrong."""
+    i_n, i_g = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    p_part += i_n * part_n + i_g * part_g + tl.arange(0, DV)
+    p_lse += i_n * lse_n + i_g
+    b_out1 = tl.zeros([DV], tl.float32)
+    b_out2 = tl.zeros([DV], tl.float32)
+    top1, top2, sum1, sum2 = float("-inf"), float("-inf"), 0.0, 0.0
+    for i in range(n_split):
+        lse1 = tl.load(p_lse + i * lse_i)
+        lse2 = tl.load(p_lse + i * lse_i + lse_j)
+        new1, new2 = tl.maximum(top1, lse1), tl.maximum(top2, lse2)
+        old1, old2 = tl.exp2(top1 - new1), tl.exp2(top2 - new2)
+        w1, w2 = tl.exp2(lse1 - new1), tl.exp2(lse2 - new2)
+        b_out1 = b_out1 * old1 + w1 * tl.load(p_part + i * part_i)
+        b_out2 = b_out2 * old2 + w2 * tl.load(p_part + i * part_i + part_j)
+        sum1, sum2 = sum1 * old1 + w1, sum2 * old2 + w2
+        top1, top2 = new1, new2
+    lam = tl.load(p_lam + i_n * lam_n + i_g)
+    at_y = i_n * y_n + i_g * y_g + tl.arange(0, DV)
+    tl.store(p_y + at_y, b_out1 / sum1 - lam * b_out2 / sum2)
+
+
 def _but(*changes: tuple[str, str]) -> Any:
     return edited(join_kernel, *changes)
 
@@ -102,6 +130,7 @@ _LOAD2 = 'tl.load(p_lse + lse_j + o_i * lse_i, m_i, float("-inf"))'
 _POWER1 = "tl.exp2(b_lse1 - tl.max(b_lse1, 0))"
 _POWER2 = "tl.exp2(b_lse2 - tl.max(b_lse2, 0))"
 _SHARE1, _SHARE2 = "b_w1 / tl.sum(b_w1, 0)", "b_w2 / tl.sum(b_w2, 0)"
+_LITERAL = "tl.exp2(b_lse{0} - tl.log2(tl.sum(tl.exp2(b_lse{0}), 0)))"
 _EQUAL = "tl.where(m_i, 1.0, 0.0)"
 _SAME = "tl.where(m_i, 1.0 / n_split, 0.0)"
 
@@ -138,6 +167,27 @@ EXERCISE = Exercise(
             wrong=_but(
                 (" - tl.max(b_lse1, 0)", ""), (" - tl.max(b_lse2, 0)", "")
             ),
+            also=(
+                _but(
+                    (_POWER1, _LITERAL.format(1)),
+                    (_POWER2, _LITERAL.format(2)),
+                    (_SHARE1, "b_w1"),
+                    (_SHARE2, "b_w2"),
+                ),
+            ),
+        ),
+        Mistake(
+            key="nothing minus nothing",
+            diagnosis="A row may begin with a split without keys. Its log-sum "
+            "is -inf, as your largest so far is, and -inf minus -inf is NaN. "
+            "Begin with a finite number, far below all others.",
+            wrong=_running,
+        ),
+        Mistake(
+            key="log-sums of another query",
+            diagnosis="All queries of a group take the first one's log-sums. "
+            "Query g's stand g further on.",
+            wrong=_but(("lse_n + i_g", "lse_n")),
         ),
         Mistake(
             key="base e",
@@ -181,9 +231,10 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="lambda of another head",
-            diagnosis="Every query of a group takes the first one's lambda. "
-            "lam (N, G) has one for each.",
+            diagnosis="A query takes another one's lambda. lam (N, G) has one "
+            "for each, query g of head n at n * lam_n + g.",
             wrong=_but(("i_n * lam_n + i_g)", "i_n * lam_n)")),
+            also=(_but(("i_n * lam_n + i_g)", "i_g)")),),
         ),
         Mistake(
             key="lambda on both",
@@ -206,6 +257,7 @@ EXERCISE = Exercise(
             "not exist has no keys: read its log-sum as -inf, so that its "
             "share is 0.",
             wrong=_but(('float("-inf"))', "0.0)")),
+            also=(_but((', float("-inf"))', ")")),),
         ),
         Mistake(
             key="read beyond the last split",

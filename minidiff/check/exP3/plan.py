@@ -14,9 +14,9 @@ def plan(N: int, S: int, BS: int, places: int, extra: int) -> tuple[int, int]:
     short and takes as long. A split is some whole blocks, as many in each
     split of a head, the last may have fewer. One program for each head and
     split: it takes one unit of time for each block of a split, and extra
-    units more. Places programs run at once, and when they are done, the next
-    ones do: a round, which takes as long as a full split. The fewest splits,
-    if several numbers of them are best.
+    units more. As many programs as there are places run at once, and when
+    they are done, the next ones do: a round, which takes as long as a full
+    split. The fewest splits, if several numbers of them are best.
     """
     n = -(-S // BS)
     best = []
@@ -53,6 +53,28 @@ def _like(
     return wrong
 
 
+def _by_splits(
+    *,
+    blocks: Callable[[int, int], int] = lambda n, s: ceil(n / s),
+    equal: bool = False,
+    stop: Callable[..., bool] = lambda now, best: False,
+) -> Callable[..., Any]:
+    """The search over numbers of splits, with a mistake."""
+
+    def wrong(N: int, S: int, BS: int, places: int, extra: int) -> Any:
+        n, best = ceil(S / BS), (float("inf"), 0)
+        for splits in range(1, n + 1):
+            each, rounds = blocks(n, splits), ceil(N * splits / places)
+            now = rounds * (each + extra), splits
+            if stop(now, best):
+                break
+            if not (equal and n % splits):
+                best = min(best, now)
+        return best[1], best[0]
+
+    return wrong
+
+
 def _cases() -> list[Case]:
     return [
         Case(
@@ -61,8 +83,9 @@ def _cases() -> list[Case]:
             args=(N, S, BS, places, extra),
         )
         for N, S, BS, places, extra in (
-            (1, 16, 16, 8, 1),
             (3, 144, 16, 8, 1),
+            (4, 128, 16, 8, 1),
+            (1, 16, 16, 8, 1),
             (3, 185, 16, 8, 0),
             (5, 330, 16, 12, 2),
             (64, 8192, 64, 264, 1),
@@ -88,6 +111,33 @@ EXERCISE = Exercise(
             "full rounds are done need one more.",
             wrong=_like(rounds=lambda N, s, p: max(1, floor(N * s / p))),
             also=(_like(rounds=lambda N, s, p: N * s // p),),
+        ),
+        Mistake(
+            key="full rounds and one more",
+            diagnosis="Where programs fill their rounds exactly, you count "
+            "one round too many. Rounding down and adding 1 is not rounding "
+            "up.",
+            wrong=_like(rounds=lambda N, s, p: N * s // p + 1),
+        ),
+        Mistake(
+            key="blocks rounded down",
+            diagnosis="Blocks of a split are rounded down, so the splits "
+            "together have fewer blocks than there are. Only the last may "
+            "have fewer than the others: round up.",
+            wrong=_by_splits(blocks=lambda n, s: n // s),
+        ),
+        Mistake(
+            key="equal splits only",
+            diagnosis="You try only numbers of splits that divide the blocks "
+            "evenly. The last split may have fewer.",
+            wrong=_by_splits(equal=True),
+        ),
+        Mistake(
+            key="stopped at the first rise",
+            diagnosis="You stop where one more split first makes it no "
+            "faster. Further on the time may fall again: look at all of them.",
+            wrong=_by_splits(stop=lambda now, best: now[0] > best[0]),
+            also=(_by_splits(stop=lambda now, best: now > best),),
         ),
         Mistake(
             key="one round only",
@@ -142,6 +192,12 @@ EXERCISE = Exercise(
             diagnosis="The time is right. Where several numbers of splits "
             "take it, the fewest are asked for.",
             wrong=_like(most=True),
+        ),
+        Mistake(
+            key="in the other order",
+            diagnosis="Both numbers are right, in the other order: the splits "
+            "come first, then the time.",
+            wrong=_like(result=lambda splits, time, blocks: (time, splits)),
         ),
         Mistake(
             key="blocks returned",

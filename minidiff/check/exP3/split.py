@@ -3,18 +3,30 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from minidiff.kernels.flash import LOG2_E, softmax_step
 from minidiff.kernels.memory import poisoned
+from minidiff.kernels.trace import Touch
 
 # The interpreter must be on before Triton comes.
 import triton  # isort: skip
 import triton.language as tl  # isort: skip
 
+from minidiff.check.compare import same
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.edited import edited
-from minidiff.check.exP3.heads import BS, DV, ROWS, D, heads, wide
+from minidiff.check.exP3.heads import (
+    BS,
+    DV,
+    ROWS,
+    D,
+    OtherSplitError,
+    heads,
+    keys_read,
+    wide,
+)
 from minidiff.check.kernels import launch
 
 
@@ -81,10 +93,17 @@ def _run(
     answer: Any, q: Tensor, k: Tensor, v: Tensor, split: int
 ) -> tuple[np.ndarray, ...] | None:
     (N, _, G, _), S = q.shape, v.shape[1]
+    right = _truth(q, k, v, split)
     q, k, v = wide(q, 0), wide(k, 4), wide(v, 2)
     splits = triton.cdiv(S, split)
     part, lse = poisoned(N, splits, 2, G, DV), poisoned(N, splits, 2, G)
-    return launch(
+    others = []
+
+    def look(touch: Touch) -> None:
+        keys, (n, i, _) = keys_read(touch, S), touch.program
+        others.extend(((n, i), int(key)) for key in keys[keys // split != i])
+
+    found = launch(
         answer,
         (N, splits),
         (
@@ -94,8 +113,26 @@ def _run(
             G, S, split, LOG2_E / D**0.5,
         ),
         (part, lse),
+        look,
         D=D, DV=DV, ROWS=ROWS, BS=BS,
     )  # fmt: skip
+    if others and found is not None and same(found, right, 1e-4):
+        raise OtherSplitError(*others[0])
+    return found
+
+
+def _truth(
+    q: Tensor, k: Tensor, v: Tensor, split: int
+) -> tuple[np.ndarray, ...]:
+    """Each split's keys by slicing, in float64."""
+    q, k, v = (x.double() for x in (q, k, v))
+    parts, sums = [], []
+    for first in range(0, v.shape[1], split):
+        keys = slice(first, first + split)
+        logits = q @ k[:, :, keys].mT / D**0.5  # (N, 2, G, keys)
+        parts.append(logits.softmax(-1) @ v[:, None, keys])
+        sums.append(logits.logsumexp(-1) * LOG2_E)
+    return torch.stack(parts, 1).numpy(), torch.stack(sums, 1).numpy()
 
 
 def _cases() -> list[Case]:
@@ -104,7 +141,7 @@ def _cases() -> list[Case]:
         [
             (1, 3, 5, 3, 2),
             (2, 1, 25, 20, 2),
-            (1, 16, 16, 16, 300),
+            (1, 16, 32, 16, 300),
         ]
     ):
         name = f"N = {N}, G = {G}, S = {S}, splits of {split} keys"
@@ -122,6 +159,17 @@ def _but(*changes: tuple[str, str]) -> Any:
 _DONE = (
     ("b_acc1 / b_sum1[:, None]", "b_acc1"),
     ("b_acc2 / b_sum2[:, None]", "b_acc2"),
+)
+_FROM_0 = ("range(start, end, BS)", "range(0, end, BS)")
+_AGAIN_OUT = (
+    "    at = o_g[:, None] * part_g",
+    "    p_part += i_n * part_n + i_split * part_i\n"
+    "    p_lse += i_n * lse_n + i_split * lse_i\n"
+    "    at = o_g[:, None] * part_g",
+)
+_AGAIN_IN = (
+    "    start = i_split",
+    "    p_k += i_n * k_n\n    p_v += i_n * v_n\n    start = i_split",
 )
 _LSE1, _LSE2 = "b_top1 + tl.log2(b_sum1)", "b_top2 + tl.log2(b_sum2)"
 
@@ -160,6 +208,52 @@ EXERCISE = Exercise(
             "at key i * split.",
             wrong=_but(("start = i_split * split", "start = 0")),
             also=(_but(("range(start, end, BS)", "range(0, end, BS)")),),
+        ),
+        Mistake(
+            key="keys of the next split read",
+            diagnosis="The values are right, but keys of the next split are "
+            "read as well, and then hidden: each key is to be read once. The "
+            "loads need the mask that ends where the split ends, too.",
+            wrong=_but(
+                ("m_s[:, None], 0.0)", "(o_s < S)[:, None], 0.0)"),
+            ),
+        ),
+        Mistake(
+            key="from key 0 by a mask",
+            diagnosis="The walk begins at key 0, and a mask hides what comes "
+            "before the split. A block that is hidden whole gives -inf minus "
+            "-inf, NaN. Begin the loop at the split's first key.",
+            wrong=_but(_FROM_0, ("o_s < end", "(o_s >= start) & (o_s < end)")),
+            also=(
+                _but(
+                    ("range(start, end, BS)", "range(0, S, BS)"),
+                    ("o_s < end", "(o_s >= start) & (o_s < end)"),
+                ),
+                _but(
+                    _FROM_0,
+                    ("tl.where(m_s[", "tl.where((m_s & (o_s >= start))["),
+                ),
+            ),
+        ),
+        Mistake(
+            key="moved twice",
+            diagnosis="The first lines have moved the pointers to head n and "
+            "split i already. Your kernel moves one again.",
+            wrong=_but(_AGAIN_OUT),
+            also=(
+                _but(_AGAIN_IN),
+                _but(_AGAIN_IN, _AGAIN_OUT),
+                _but(
+                    ("    at_q = o_g", "    p_q += i_n * q_n\n    at_q = o_g")
+                ),
+            ),
+        ),
+        Mistake(
+            key="no other",
+            diagnosis="Where its mask is false, a load that names no `other` "
+            "gives anything, and 0 times NaN is NaN: "
+            "tl.load(pointers, mask, 0.0).",
+            wrong=_but(("m_s[:, None], 0.0)", "m_s[:, None])")),
         ),
         Mistake(
             key="keys beyond the end score 0",
@@ -228,6 +322,12 @@ EXERCISE = Exercise(
                 ("b_sum2[:, None], m_g[:, None])", "b_sum2[:, None])"),
                 ("(b_sum1), m_g)", "(b_sum1))"),
                 ("(b_sum2), m_g)", "(b_sum2))"),
+            ),
+            also=(
+                _but(
+                    ("(b_sum1), m_g)", "(b_sum1))"),
+                    ("(b_sum2), m_g)", "(b_sum2))"),
+                ),
             ),
         ),
         Mistake(

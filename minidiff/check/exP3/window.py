@@ -1,5 +1,6 @@
 """Problem P3.4: splits of the keys that are seen, in a cache with gaps."""
 
+from math import log
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,16 @@ import triton.language as tl  # isort: skip
 from minidiff.check.compare import same
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.edited import edited
-from minidiff.check.exP3.heads import BS, DV, ROWS, D, heads, wide
+from minidiff.check.exP3.heads import (
+    BS,
+    DV,
+    ROWS,
+    D,
+    OtherSplitError,
+    heads,
+    keys_read,
+    wide,
+)
 from minidiff.check.kernels import launch
 
 
@@ -107,14 +117,16 @@ def _run(
         v[n, length:] = torch.nan
     q, k, v = wide(q, 0), wide(k, 4), wide(v, 2)
     part, lse = poisoned(N, splits, 2, G, DV), poisoned(N, splits, 2, G)
-    hidden = []
+    hidden, others = [], []
 
     def look(touch: Touch) -> None:
-        if (touch.kind, touch.name) == ("load", "p_k"):
-            n, length = touch.program[0], int(lengths[touch.program[0]])
-            keys = touch.element[touch.element >= 0] // D % S
-            seen = (keys < length) & (keys >= length - W)
-            hidden.extend((n, int(key)) for key in keys[~seen])
+        keys, (n, i, _) = keys_read(touch, S), touch.program
+        length = int(lengths[n])
+        first = max(length - W, 0)
+        seen = (keys >= first) & (keys < length)
+        hidden.extend((n, int(key)) for key in keys[~seen])
+        mine = (keys - first) // split == i
+        others.extend(((n, i), int(key)) for key in keys[seen & ~mine])
 
     found = launch(
         answer,
@@ -129,11 +141,14 @@ def _run(
         look,
         D=D, DV=DV, ROWS=ROWS, BS=BS,
     )  # fmt: skip
-    if hidden and found is not None and same(found, right, 1e-4):
-        raise HiddenKeyError(
-            f"values are right, but key {hidden[0][1]} of head {hidden[0][0]} "
-            "is read, and not seen"
-        )
+    if found is not None and same(found, right, 1e-4):
+        if hidden:
+            raise HiddenKeyError(
+                f"values are right, but key {hidden[0][1]} of head "
+                f"{hidden[0][0]} is read, and not seen"
+            )
+        if others:
+            raise OtherSplitError(*others[0])
     return found
 
 
@@ -190,6 +205,7 @@ _GUARD = (
     ("tl.where(b_sum1 > 0, b_sum1, 1.0)", "b_sum1"),
     ("tl.where(b_sum2 > 0, b_sum2, 1.0)", "b_sum2"),
 )
+_LSE = "b_top{0} + tl.log2(b_sum{0})"
 _STORES = "    at = o_g[:, None] * part_g + o_v[None, :]\n"
 
 EXERCISE = Exercise(
@@ -259,9 +275,10 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="window by a mask",
-            diagnosis="Keys in front of the window are read, and then hidden. "
-            "With a cache of thousands and a window of a hundred that is "
-            "nearly all the time: begin at the first key seen.",
+            diagnosis="The walk begins before the split's first key, and a "
+            "mask hides the rest. With a cache of thousands and a window of a "
+            "hundred that takes nearly all the time, and a block hidden whole "
+            "gives NaN. Begin at the split's first key.",
             wrong=_but(
                 (
                     "range(start, end, BS)",
@@ -272,6 +289,26 @@ EXERCISE = Exercise(
                     "tl.where(m_s[None, :], b_s",
                     "tl.where((m_s & (o_s >= start))[None, :], b_s",
                 ),
+            ),
+            also=(
+                _but(
+                    ("range(start, end, BS)", "range(0, length, BS)"),
+                    ("o_s < end", "(o_s >= start) & (o_s < end)"),
+                ),
+                _but(
+                    ("range(start, end, BS)", "range(0, length, BS)"),
+                    ("o_s < end", "(o_s >= start) & (o_s < end)"),
+                    *_GUARD,
+                ),
+            ),
+        ),
+        Mistake(
+            key="keys of the next split read",
+            diagnosis="The values are right, but keys of the next split are "
+            "read as well, and then hidden. The loads need the mask that ends "
+            "where the split ends, too.",
+            wrong=_but(
+                ("m_s[:, None], 0.0)", "(o_s < length)[:, None], 0.0)")
             ),
         ),
         Mistake(
@@ -296,6 +333,46 @@ EXERCISE = Exercise(
                     _STORES
                     + "    b_top1 = tl.where(start < end, b_top1, 0.0)\n"
                     + "    b_top2 = tl.where(start < end, b_top2, 0.0)\n",
+                )
+            ),
+        ),
+        Mistake(
+            key="a mistake of P3.1",
+            diagnosis="Which keys a split has is right. What the program "
+            "makes of them is not, and problem P3.1 asks for the same: copy "
+            "your body there, with S for the length and no window, and its "
+            "check may name the mistake.",
+            wrong=_but(
+                ("b_acc1 / b_sum1[:, None]", "b_acc1"),
+                ("b_acc2 / b_sum2[:, None]", "b_acc2"),
+            ),
+            also=tuple(
+                _but(*changes)
+                for changes in (
+                    [("b_top1 + tl", "tl"), ("b_top2 + tl", "tl")],
+                    [(" + tl.log2(b_sum1)", ""), (" + tl.log2(b_sum2)", "")],
+                    [("tl.log2", "tl.log")],
+                    [
+                        (_LSE.format(1), f"({_LSE.format(1)}) * {log(2)}"),
+                        (_LSE.format(2), f"({_LSE.format(2)}) * {log(2)}"),
+                    ],
+                    [('"ieee") * c', '"ieee")')],
+                    [("p_k + k_j", "p_k")],
+                    [("p_q + q_j", "p_q")],
+                    [
+                        (
+                            'tl.where(m_s[None, :], b_s1, float("-inf"))',
+                            "b_s1",
+                        ),
+                        (
+                            'tl.where(m_s[None, :], b_s2, float("-inf"))',
+                            "b_s2",
+                        ),
+                    ],
+                    [("at_q, m_g[:, None], 0.0)", "at_q)")],
+                    [("_sum1[:, None], m_g[:, None])", "_sum1[:, None])")],
+                    [("(b_sum1), m_g)", "(b_sum1))")],
+                    [("m_s[:, None], 0.0)", "m_s[:, None])")],
                 )
             ),
         ),
