@@ -59,7 +59,7 @@ plots.use_style()
 # has seen little it leans on $n - 1$ bytes, at last on an even guess:
 #
 # $$
-# p_n(c) = \frac{\text{times seen before } c + 4\, p_{n-1}(c)}
+# p_n(c) = \frac{\text{times followed by } c + 4\, p_{n-1}(c)}
 # {\text{times seen} + 4}
 # \tag{14.1}
 # $$
@@ -68,7 +68,7 @@ plots.use_style()
 # it look? Held-out rows decide; ours are from the source of Python's own
 # library. We ask about them twice. First the model has read a million bytes of
 # other files. Then a third of that million is the rest of the very files that
-# the rows come from.
+# the rows come from. Will it look further back?
 
 
 # %%
@@ -195,7 +195,7 @@ print([coder.decode([i]) for i in coder.encode("monkeys")])
 
 # %% [markdown]
 # A text is encoded by the same merges in the same order. A word never seen
-# falls into smaller pieces, at worst bytes.
+# falls into smaller pieces, at worst bytes. No piece reaches across words.
 #
 # ### Exercise 14.1: one merge
 #
@@ -215,7 +215,7 @@ def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
 check.ex14_1(merge)
 
 # %% [markdown]
-# Now learn from four megabytes, of *training* files only: a tokenizer could
+# Now learn from a megabyte, of *training* files only: a tokenizer could
 # leak too. A model that knows nothing loses $\ln V$ nats a token for $V$ ids.
 # With how many does it look best?
 
@@ -223,7 +223,7 @@ check.ex14_1(merge)
 print("   V  bytes/token  nats/token  bits/byte")
 bits = []
 for V in (256, 1024, 4096):
-    coder = BPETokenizer.train([training], vocab_size=V)
+    coder = BPETokenizer.train([training[: len(million)]], V)
     length = len(data) / len(coder.encode(held_out))
     bits.append(log2(V) / length)
     print(f"{V:4d} {length:12.2f} {log(V):11.2f} {bits[-1]:10.2f}")
@@ -283,9 +283,8 @@ assert torch.equal(twelve, fours)
 # ## AdamW
 #
 # A training step has a gradient $g$ for each weight $w$. How far should it go?
-# The gradient's size is a poor guide: state the loss in another unit, and it
-# changes. AdamW (Kingma and Ba, 2015; Loshchilov and Hutter, 2019) keeps two
-# running averages, of $g$ and of $g^2$:
+# The gradient's size is a poor guide: state the loss in bits instead of nats,
+# and it grows. AdamW keeps two running averages, of $g$ and of $g^2$:
 #
 # $$
 # m \leftarrow \beta_1 m + (1 - \beta_1)\, g, \qquad
@@ -438,9 +437,9 @@ assert loss < 0.01
 # ## Seeds and intervals
 #
 # And in a real training? A small model learns bytes as usual, with a constant
-# rate after the warm-up, and without weight decay. A seed decides first
-# weights and batches; for one seed all three get the same. Which is ahead
-# after 60 steps?
+# rate after the warm-up, and without weight decay (rows in this order). A seed
+# decides first weights and batches; for one seed all three get the same. Which
+# is ahead after 60 steps?
 
 # %% tags=["parameters"] quick={"STEPS": 6, "SEEDS": [0, 1]}
 STEPS = 60
@@ -552,7 +551,6 @@ print("AdamW and windows are those of minidiff")
 # ## Common mistakes
 #
 # - **Shuffling rows before the split.** Split files first, then cut.
-# - **Decay in the gradient**, where Adam divides it away.
 # - **Going on without the averages.** A checkpoint needs $m$, $s$ and $t$.
 # - **Adding seeds until it looks right.** Choose their number before.
 #
@@ -570,7 +568,7 @@ print("AdamW and windows are those of minidiff")
 #
 # - Sennrich, Haddow and Birch, *Neural Machine Translation of Rare Words with
 #   Subword Units*, arXiv 1508.07909: BPE, with code.
-# - Kingma and Ba, *Adam*, ICLR 2015: averages and their correction.
+# - Kingma and Ba, *Adam*, ICLR 2015: the averages and their correction.
 # - Loshchilov and Hutter, *Decoupled Weight Decay Regularization*,
 #   arXiv 1711.05101: why decay stays outside.
 # - Lee and others, *Deduplicating Training Data Makes Language Models Better*,

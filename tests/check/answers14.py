@@ -224,6 +224,10 @@ WRONG = {
         "T ids a window": lambda documents, end, T: cut(
             one_list(documents, end), T, width=T
         ),
+        "short window": lambda documents, end, T: [
+            one_list(documents, end)[i : i + T + 1]
+            for i in range(0, len(one_list(documents, end)) - T + 1, T)
+        ],
         "padded": filled_up,
         "each document alone": alone,
     },

@@ -53,6 +53,12 @@ def _pair_kept(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
     ]
 
 
+def _pair_kept_end_lost(
+    ids: list[int], pair: tuple[int, int], new: int
+) -> list[int]:
+    return _pair_kept(ids, pair, new)[:-1]
+
+
 def _inserted(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
     return [
         x
@@ -136,6 +142,7 @@ EXERCISE = Exercise(
             diagnosis="The second id of a pair is still there. A pair is two "
             "ids long: after it go on two places further.",
             wrong=_pair_kept,
+            also=(_pair_kept_end_lost,),
         ),
         Mistake(
             key="pair stays",

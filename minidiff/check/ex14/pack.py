@@ -32,6 +32,7 @@ def _cases() -> list[Case]:
             ((5, 2, 7, 4), 3),
             ((1, 1, 6), 2),
             ((12,), 5),
+            ((4, 2), 4),  # eight ids: the last target of a second is missing
         )
     ]
 
@@ -84,6 +85,12 @@ def _inputs_to_the_end(documents: Documents, end: int, T: int) -> np.ndarray:
     row = _row(documents, end)
     W = len(row) // T
     return np.array(row[: W * T]).reshape(W, T)
+
+
+def _short_window(documents: Documents, end: int, T: int) -> np.ndarray:
+    row = _row(documents, end)
+    W = len(row) // T
+    return np.array([row[w * T : (w + 1) * T + 1] for w in range(W)])
 
 
 def _padded(documents: Documents, end: int, T: int) -> np.ndarray:
@@ -149,6 +156,13 @@ EXERCISE = Exercise(
             "the last target.",
             wrong=_inputs_only,
             also=(_inputs_to_the_end,),
+        ),
+        Mistake(
+            key="short window",
+            diagnosis="Where T divides the number of ids your last window "
+            "lacks its target. One id is needed beyond the windows: "
+            "(len(row) - 1) // T of them.",
+            wrong=_short_window,
         ),
         Mistake(
             key="padded",
