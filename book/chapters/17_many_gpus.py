@@ -195,7 +195,7 @@ def start(run: Callable, *uses: Callable, given: tuple = ()) -> list:
         pipes = {"capture_output": True, "text": True, "timeout": 300}
         done = subprocess.run(command, env=ENVIRONMENT, **pipes)
         if done.returncode != 0:
-            raise RuntimeError(done.stderr[-3000:])
+            raise RuntimeError(done.stderr)
         results = (Path(folder, f"{rank}.json") for rank in range(2))
         return [json.loads(result.read_text()) for result in results]
 
@@ -458,10 +458,10 @@ for W in (2, 4, 8, 64):
 #
 # ## A share of everything
 #
-# So far we have trained *data parallel*, as PyTorch's DDP does: all weights in
-# each process, gradients averaged. What does a process hold? For each
-# parameter a weight, its gradient, and AdamW's two running means, 4 bytes each.
-# For the paper's 3B model [P, Table 9]:
+# So far we have trained *data parallel*, as PyTorch's DistributedDataParallel
+# (DDP) does: all weights in each process, gradients averaged. What does a
+# process hold? For each parameter a weight, its gradient, and AdamW's two
+# running means, 4 bytes each. For the paper's 3B model [P, Table 9]:
 
 # %%
 sizes = {"vocab_size": 100_288, "embed_dim": 3072, "num_layers": 28}
@@ -474,10 +474,10 @@ for W in (8, 64):
     print(f"a share of {W}: {16 * N / W / 1e9:.1f} GB")
 
 # %% [markdown]
-# With DDP, 64 GPUs hold the same numbers 64 times. *Fully sharded* training,
-# FSDP or ZeRO, leaves each process a $W$-th of every tensor: of weights,
-# gradients and running means. Each updates its own share. But to compute with a
-# layer one needs the whole of it. So, layer by layer:
+# With DDP, 64 GPUs hold the same numbers 64 times. *Fully sharded* data parallel
+# training (FSDP, or ZeRO) leaves each process a $W$-th of every tensor: of
+# weights, gradients and running means. Each updates its own share. But to
+# compute with a layer one needs the whole of it. So, layer by layer:
 #
 # 1. Forward: *all-gather* its weights, compute, drop them.
 # 2. Backward: all-gather them again, compute, drop them.
@@ -487,8 +487,9 @@ for W in (8, 64):
 # gathered or scattered, and an all-reduce is one of both.
 #
 # One more saving: a process may compute its rows in $m$ *parts*, one after the
-# other, and add up the gradients. These are then exchanged once, after the last
-# part. Weights that were dropped are gathered again in every part.
+# other, and add up the gradients (`accumulate` in `minidiff`). These are then
+# exchanged once, after the last part. Weights that were dropped are gathered
+# again in every part.
 #
 # ### Exercise 17.3: bytes sent in a step
 #
@@ -532,8 +533,8 @@ plt.show()
 # ## The package, counted
 #
 # `minidiff` does both by PyTorch's own modules. The room to read is
-# `minidiff/update.py`: the factor of exercise 17.1 is three of its lines. From
-# the command line:
+# `minidiff/update.py`; find the factor of exercise 17.1 in it. From the command
+# line:
 #
 # ```
 # torchrun --standalone --nproc-per-node 2 -m minidiff train \
@@ -741,9 +742,9 @@ check.ex17_4(tokens_each)
 
 # %% [markdown]
 # The size of the model drops out: twice as large is twice the work and twice the
-# gradient. What counts is the tokens of each process, and the ratio of two
-# speeds. For an imagined pair with $10^{14}$ operations and $10^{10}$ bytes a
-# second:
+# gradient. What is left is the ratio of two speeds,
+# $\frac{4}{3} \frac{W - 1}{W} \frac{f}{b}$. For an imagined pair with $10^{14}$
+# operations and $10^{10}$ bytes a second:
 
 # %%
 print(f"{4 / 3 * (1 / 2) * 1e14 / 1e10:.0f} tokens for each process")

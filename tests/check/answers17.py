@@ -164,6 +164,7 @@ WRONG = {
     },
     "17.3": {
         "numbers, not bytes": lambda *args: right_count(*args, size=1),
+        "all that is held": lambda *args: right_count(*args, size=16),
         "all of N": lambda kind, W, N, m: right_count(
             kind, W, N, m, chunk=N / (W - 1)
         ),

@@ -60,6 +60,13 @@ EXERCISE = Exercise(
             wrong=_times(lambda W, N: (W - 1) / W * N),
         ),
         Mistake(
+            key="all that is held",
+            diagnosis="You count 16 bytes, all that is held for a parameter. "
+            "What travels is weights and gradients, 4 bytes each time; the "
+            "running means stay where they are.",
+            wrong=_times(lambda W, N: (W - 1) / W * 16 * N),
+        ),
+        Mistake(
             key="all of N",
             diagnosis="You count N for each half of the ring. A process "
             "sends W - 1 chunks of N / W: a little less.",
