@@ -234,13 +234,15 @@ plt.show()
 # | ready | [11. The fused forward](11_fused_forward.ipynb) | both branches in one walk |
 # | ready | [12. The fused backward](12_fused_backward.ipynb) | every gradient, each product once |
 # | ready | [13. Roofline and benchmark](13_roofline_and_benchmark.ipynb) | ceilings, predictions, honest timing |
+# | ready | [14. Text to tokens](14_text_to_tokens.ipynb) | bytes, merges, AdamW by hand, why seeds |
 # | ready | [15. Training a small DIFF Transformer](15_training_a_small_diff_transformer.ipynb) | train one beside a plain one |
 # | ready | [16. Generation with a cache](16_generation_with_a_cache.ipynb) | what a new token reads, and how it is drawn |
-# | planned | 14, 17 to 27 | training for real, evidence, the frontier |
+# | ready | [17. Many GPUs](17_many_gpus.ipynb) | two processes, one model, every byte counted |
+# | planned | 18 to 27 | evidence, the frontier |
 #
 # Two routes, once all is there: *ideas* (1 to 5, 7, 14 to 16, 18 to 24) and
-# *kernels* (3 to 6, 9 to 13). Today: 1 to 8 in order, then 15 and 16, or
-# 9 for kernels. Who knows attention well may begin with 3.
+# *kernels* (3 to 6, 9 to 13). Today: 1 to 8 in order, then 14, or 9 for
+# kernels. Who knows attention well may begin with 3.
 #
 # Your work is safe: this notebook is yours to change, and rebuilding the
 # course (`make notebooks`) will not overwrite a notebook you have changed.
