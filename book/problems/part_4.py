@@ -12,9 +12,9 @@
 # To train and to write fast, one cuts things up: documents are laid in one
 # row, a batch is computed in parts, the optimiser is shared out, and several
 # tokens are written in one call. Each time the result must be the same as
-# without the cut. In four problems you make it so, and prove it. The fifth is
+# without the cut. In four problems you make it so, and test it. The fifth is
 # about the other verdict: when may one say that two results are *not* the
-# same? There you build a laboratory in which training costs nothing.
+# same? There we work in a laboratory in which training costs nothing.
 #
 # {card}
 #
@@ -82,7 +82,8 @@ def new_model(E: int = 32, seed: int = 0) -> DecoderLM:
 model, coder = new_model().double(), ByteTokenizer()
 mine = coder.encode("def area(r):\n    return 3 * r * r  # near")
 losses = []
-for stranger in ("import os\n\n\n", "# draft\n\n\n\n", "x = [1, 2]\n\n"):
+for stranger in ("import os\n\n\n", "# a draft\n\n\n", "x = [1, 2]\n\n"):
+    assert len(stranger) == 12
     row = torch.tensor([coder.encode(stranger) + mine])
     targets = row[:, 1:].clone()
     targets[:, : len(stranger)] = -100  # only my document counts
@@ -115,8 +116,7 @@ assert change > 1e-3
 # logits, mask, two softmaxes, the difference. Each row of the batch has its own
 # borders.
 #
-# A check for your paper: if all logits are equal and place 4 sees $n$ places,
-# it has $(1 - \lambda)/n$ on each of them in $A_1 - \lambda A_2$.
+# And if all logits are equal, what does row 4 of $A_1 - \lambda A_2$ hold?
 
 
 # %% tags=["stub:P4.1"]
@@ -136,10 +136,13 @@ def packed_heads(
 passed = check.exP4_1(packed_heads)
 
 # %% [markdown]
-# The judge is a layer that reads each document alone. In the packed row there
-# is one thing more: *positions*. RoPE turns the third document's tokens for
-# places 9 to 15, and alone it would begin at 0. Should positions begin anew in
-# each document? Decide before you run the cell: here they run on.
+# On paper: place 4 closes its document and sees 2, 3 and 4, with
+# $(1 - \lambda)/3$ on each. Place 5 sees itself alone.
+#
+# The next judge is a layer that reads each document alone. In the packed row
+# there is one thing more: *positions*. RoPE turns the third document's tokens
+# for places 9 to 15, and alone it would begin at 0. Must positions begin anew
+# in each document? Decide before you run the cell: here they run on.
 
 # %%
 torch.manual_seed(0)
@@ -167,7 +170,7 @@ if passed:
         lengths, x.split(lengths, 1), packed.split(lengths, 1), strict=True
     ):
         alone = layer(document, rope=(cos[:n], sin[:n]))
-        assert (out - alone).abs().max() < 1e-6  # as exact as cos and sin
+        assert (out - alone).abs().max() < 1e-6  # cos and sin are float32
     print("three documents, packed and alone: differ by < 1e-6")
 
 # %% [markdown]
@@ -270,8 +273,8 @@ if passed:
 
 # %% [markdown]
 # What would the mean of means do? Take the parts of one row each. Text rows
-# have 32 targets each and needle rows one. So how much of the gradient comes
-# from needles, and how much should?
+# have 32 targets each and needle rows one. So what share of the weight do
+# needles have in it, and what share should they have?
 
 # %%
 counts = (targets != -100).sum(1)
@@ -306,9 +309,10 @@ def adamw_step(
 
 # %% [markdown]
 # But a training also *clips*: a gradient longer than `clip` is made as short as
-# that, all its elements by one factor. Let $W = 2$ and $N = 2$. The mean
-# gradient is $(3, 4)$, so process 0 holds the 3 and process 1 the 4, and `clip`
-# is 1. What should come out? And what comes out if each clips its own share?
+# that, all its elements by one factor. Let there be $W = 2$ processes and
+# $N = 2$ weights. The mean gradient is $(3, 4)$, so process 0 holds the 3 and
+# process 1 the 4, and `clip` is 1. What should come out? And what comes out if
+# each clips its own share?
 
 # %%
 g = np.array([3.0, 4.0])
@@ -398,8 +402,9 @@ if passed:
     print("three shares and one whole, after 8 steps: differ by < 1e-9")
 
 # %% [markdown]
-# Reduce-scatter of the gradient, one number each for the norm, all-gather of
-# the weights: so goes the end of every step with FSDP.
+# Reduce-scatter of the gradient, one number each for the norm, a step on one's
+# share: so a step ends with FSDP too. Only the all-gather waits there, until
+# the next step's layers want their weights.
 #
 # ## Problem P4.4: several tokens in one call
 #
@@ -444,6 +449,10 @@ def verify(
 passed = check.exP4_4(verify)
 
 # %% [markdown]
+# In the example `e` and `f` are right, and the text goes on with `e f x`: three
+# tokens for one call. The `h` and `i` follow a `g` that never comes. That `h`
+# was guessed, too, means nothing.
+#
 # Who guesses? Often a small model. Here nobody: we look the guess up. The model
 # was trained on a file, so it likes to say what is in the file. Take the last
 # four bytes, find them in the file or in what is written already, and guess
@@ -466,7 +475,7 @@ assert bytes(look_up(list(b"size = 2; size"), 4)) == b" = 2"
 # %% [markdown]
 # And a model to write with, trained on these 4000 bytes for some seconds. It
 # writes in double precision: one call with five tokens and five calls with one
-# round differently, and where two tokens are nearly alike that could decide.
+# round differently, and where two tokens are nearly as likely that could decide.
 
 # %% tags=["parameters"] quick={"STEPS": 6}
 STEPS = 400
@@ -531,9 +540,9 @@ if passed:
 # *Medium, 20 minutes.* The other verdict. Chapters 14 and 15 compare two ways
 # to train by pairs of seeds: the gaps, their mean, and an interval. If it leaves
 # 0 out, a difference is *shown*. But how reliable is the method itself? To find
-# out one would repeat a whole experiment a thousand times. With a model of five
-# lines, losses drawn at random, that takes no time. We know the truth in it, so
-# we can see how often each method says it.
+# out one would repeat a whole experiment a thousand times. With losses drawn at
+# random that takes no time. And as we choose the true gap, we can see how often
+# the method says the truth.
 #
 # For $n$ values with standard deviation $s$ (dividing by $n - 1$) the half-width
 # of the interval is
@@ -633,7 +642,7 @@ if passed:
 # suppose that we look after every seed, and stop as soon as something is shown.
 # Forty seeds at most. Guess the share of experiments that end with a discovery.
 
-# %% mystnb={"image": {"alt": "Share of experiments that show a difference where there is none, against seeds, 2 to 40. In the solved notebook the curve for a number fixed before is level at five percent, and the curve for looking after each seed rises from five to about thirty percent."}}
+# %% mystnb={"image": {"alt": "Share of experiments that show a difference where there is none, against seeds, 2 to 40. In the solved notebook the curve for a number fixed before is level at five percent, and the curve for looking after each seed rises from five percent to about a third."}}
 if passed:
     verdicts = shown(*laboratory(0.0), t)
     fixed = (verdicts != 0).mean(0)
@@ -657,7 +666,8 @@ if passed:
 # %% [markdown]
 # Each look is honest, and all of them together are not. Whoever adds seeds until
 # it looks right finds something in a large share of cases, where there is
-# nothing at all. The number is chosen before, or the looks are paid for.
+# nothing at all. The number is chosen before, or each look is paid for by wider
+# intervals.
 #
 # ### A real record
 #
@@ -691,7 +701,7 @@ if passed:
     verdicts = shown(plain, diff, t)
     for lr, row in zip(rates, verdicts, strict=True):
         print(f"rate {lr:g}: after 1 to 5 seeds", row.astype(int).tolist())
-    assert (verdicts[:3, -1] == 1).all()
+    assert verdicts[:, -1].tolist() == [1, 1, 1, 0]
 
 # %% [markdown]
 # Pairing saved nothing here. In chapter 14 it saved nearly everything, with two
@@ -701,10 +711,12 @@ if passed:
 #
 # At three rates five seeds show a gap. At the highest rate nothing is shown,
 # though all five gaps are positive: one plain run went so badly that it makes
-# the spread as large as the gap. Is five times the same sign not enough by
+# the spread larger than the gap. Is five times the same sign not enough by
 # itself?
 
 # %%
+worst = (plain - diff)[3]
+assert worst.std(ddof=1) > worst.mean() and plain[3].argmax() == worst.argmax()
 assert ((plain - diff) > 0).all()
 print(f"five equal signs by luck: 2 of {2**5} = {2 / 2**5:.0%}")
 

@@ -110,6 +110,32 @@ def two_documents(ids, end):
     ]
 
 
+def open_at_the_end(ids, end):
+    """Blocks are cut out as ends come; what is left over keeps all."""
+    lists, begin = everything_before(ids, end), 0
+    for cut, token in enumerate(ids):
+        if token == end:
+            for t in range(begin, cut + 1):
+                lists[t] = list(range(begin, t + 1))
+            begin = cut + 1
+    return lists
+
+
+def heads_forgotten(q, k, v, lam, tokens, end):
+    B, _, _, T, D = q.shape
+    hide = torch.zeros(B, T, T, dtype=q.dtype)
+    for b, ids in enumerate(tokens.tolist()):
+        for t, keys in enumerate(keys_of(ids, end)):
+            hide[b, t, [s for s in range(T) if s not in keys]] = -math.inf
+    x = torch.einsum("bhitd,bhisd->bhits", q, k) / math.sqrt(D)
+    A = [torch.softmax(x[:, :, i] + hide, -1) for i in (0, 1)]
+    return (A[0] - lam * A[1]) @ v
+
+
+def swapped(q, k, v, lam, tokens, end):
+    return by_documents(q.flip(2), k.flip(2), v, lam, tokens, end)
+
+
 def no_ends(ids, end):
     return [
         [s for s in range(t + 1) if ids[s] != end or s == t]
@@ -349,6 +375,14 @@ def clip_first(w, m, s, grads, t, clip):
     return processes(clipped=lambda x, clip, norm: x)(w, m, s, grads, t, clip)
 
 
+def split_unevenly(w, m, s, grads, t, clip):
+    shares = np.array_split(grads.mean(0), len(w))
+    norm = math.sqrt(sum(float(x @ x) for x in shares))
+    shares = [x * min(1, clip / norm) for x in shares]
+    done = [adamw(*x, t) for x in zip(w, shares, m, s, strict=True)]
+    return tuple(np.stack(x) for x in zip(*done, strict=True))
+
+
 def long_norm(w, m, s, grads, t, clip):
     whole = math.sqrt(sum(norm_of(g) ** 2 for g in grads))
     return processes(length=lambda shares: whole)(w, m, s, grads, t, clip)
@@ -400,6 +434,13 @@ def by_mask(model, cache, last, draft):
     return best[: int(agree) + 1].tolist()
 
 
+def from_nothing(model, cache, last, draft):
+    tokens = reading()(model, model.new_cache(1), last, draft)
+    for part in cache:
+        part.length += len(tokens)
+    return tokens
+
+
 def token_by_token(model, cache, last, draft):
     tokens, feed = [], last
     while True:
@@ -426,6 +467,7 @@ def by_sums(
     slot=lambda n: n - 1,
     below=-1,
     first=0,
+    average=lambda total, n: total / n,
     take=lambda row, n: row[:n],
 ):
     """Experiment by experiment, with sums in place of np.std."""
@@ -437,7 +479,7 @@ def by_sums(
             for n in range(2, N + 1):
                 p, d = take(plain[r], n), take(diff[r], n)
                 gaps = [sign * (a - b) for a, b in zip(p, d, strict=True)]
-                mean = sum(gaps) / len(gaps)
+                mean = average(sum(gaps), len(gaps))
                 var = (variance or spread)(p, d)
                 half = t_of(t, n, N) * error(var, n)
                 if slot(n) < N:
@@ -468,6 +510,22 @@ def running(plain, diff, t):
     return 1 * (mean > half) - 1 * (mean < -half)
 
 
+def leaning(plain, diff, t):
+    """Which kind is ahead so far, by running sums of the losses."""
+    ahead = plain.cumsum(1) > diff.cumsum(1)
+    out = np.where(ahead, 1, -1)
+    out[:, 0] = 0
+    return out
+
+
+def with_final_spread(plain, diff, t):
+    n = np.arange(1, plain.shape[1] + 1)
+    gaps = plain - diff
+    error = np.sqrt(gaps.var(1, ddof=1))[:, None] / np.sqrt(n)
+    z = gaps.cumsum(1) / n / error
+    return 1 * (z > t[1 : len(n) + 1]) - 1 * (z < -t[1 : len(n) + 1])
+
+
 def each_alone(p, d):
     return np.var(p, ddof=1) + np.var(d, ddof=1)
 
@@ -485,6 +543,11 @@ WRONG = {
         "end opens": walk(keys=end_with_next),
         "end alone": walk(keys=end_by_itself),
         "one border": walk(keys=two_documents),
+        "last document open": walk(keys=open_at_the_end),
+        "zero for the end": lambda q, k, v, lam, tokens, end: by_documents(
+            q, k, v, lam, tokens, 0
+        ),
+        "no axis for heads": heads_forgotten,
         "one mask for all rows": walk(
             rows=lambda tokens: tokens[0].repeat(len(tokens), 1)
         ),
@@ -500,6 +563,7 @@ WRONG = {
         "subtracted before the softmax": one_softmax,
         "lam dropped": walk(sign=lambda lam: -1.0),
         "added": walk(sign=lambda lam: lam),
+        "branches swapped": swapped,
         "scale 2D": walk(width=lambda D: 2 * D),
         "no scale": walk(width=lambda D: 1),
     },
@@ -556,6 +620,9 @@ WRONG = {
         "made longer": processes(
             clipped=lambda x, clip, norm: x / (norm / clip)
         ),
+        "a little shorter": processes(
+            length=lambda shares: norm_of(np.concatenate(shares)) + 1e-6
+        ),
         "not clipped": processes(clipped=lambda x, clip, norm: x),
         "own gradient only": processes(everyone=lambda grads: grads),
         "first process only": processes(everyone=lambda grads: grads[0]),
@@ -563,6 +630,7 @@ WRONG = {
         "dealt like cards": processes(
             share=lambda g, r, n: g[r :: len(g) // n]
         ),
+        "not filled up": split_unevenly,
         "step from 0": processes(late=1),
     },
     "P4.4": {
@@ -576,6 +644,10 @@ WRONG = {
         ),
         "everything forgotten": reading(lambda held, right, read: held),
         "counted from zero": reading(lambda held, right, read: 1 + right),
+        "counted from behind": reading(
+            lambda held, right, read: read + 1 + right
+        ),
+        "cache not used": from_nothing,
         "own token in the cache": eager_reader,
         "agreements counted": reading(
             judge=lambda draft, said: [
@@ -619,6 +691,10 @@ WRONG = {
         "wrong guess kept": reading(
             result=lambda draft, said, n: [*draft, said[-1]][: n + 1]
         ),
+        "last repeated": lambda model, cache, last, draft: [
+            last,
+            *by_mask(model, cache, last, draft),
+        ],
         "a call for each token": token_by_token,
     },
     "P4.5": {
@@ -630,6 +706,10 @@ WRONG = {
         "normal instead of t": by_sums(t_of=lambda t, n, N: 1.96),
         "spread of one run": by_sums(error=lambda var, n: math.sqrt(var)),
         "divided by n": by_sums(error=lambda var, n: math.sqrt(var) / n),
+        "n - 1 twice": by_sums(error=lambda var, n: math.sqrt(var / (n - 1))),
+        "variance": by_sums(error=lambda var, n: var / math.sqrt(n)),
+        "sum of the gaps": by_sums(average=lambda total, n: total),
+        "no interval": leaning,
         "whole width": by_sums(
             error=lambda var, n: math.sqrt(var) / math.sqrt(n) / 2
         ),
@@ -637,8 +717,10 @@ WRONG = {
         "one side": by_sums(below=0),
         "sides not told apart": by_sums(below=1),
         "all seeds every time": by_sums(take=lambda row, n: row),
+        "spread of all seeds": with_final_spread,
         "last seeds": by_sums(take=lambda row, n: row[-n:]),
         "one column late": by_sums(slot=lambda n: n),
+        "one column early": by_sums(slot=lambda n: n - 2),
         "one seed shows": by_sums(first=1),
     },
 }

@@ -185,6 +185,26 @@ def _all_or_nothing(draft: list[int], said: list[int]) -> int:
     return len(draft) * (draft == said[:-1])
 
 
+def _without_cache(
+    model: DecoderLM, cache: list[KVCache], last: int, draft: list[int]
+) -> list[int]:
+    """The model is not given the cache."""
+    said = model(torch.tensor([[last, *draft]]))[0].argmax(-1).tolist()
+    n = _prefix(draft, said)
+    start = cache[0].length
+    for part in cache:
+        part.length = start + 1 + n
+    return [*draft[:n], said[n]]
+
+
+def _without_cache_or_length(
+    model: DecoderLM, cache: list[KVCache], last: int, draft: list[int]
+) -> list[int]:
+    said = model(torch.tensor([[last, *draft]]))[0].argmax(-1).tolist()
+    n = _prefix(draft, said)
+    return [*draft[:n], said[n]]
+
+
 def _one_by_one(
     model: DecoderLM, cache: list[KVCache], last: int, draft: list[int]
 ) -> list[int]:
@@ -255,6 +275,21 @@ EXERCISE = Exercise(
             wrong=_like(keep=lambda start, n, length: n + 1),
         ),
         Mistake(
+            key="counted from behind",
+            diagnosis="The length is taken after the call, when the cache "
+            "has read last and all guesses already. Note it before, or take "
+            "off the wrong guesses.",
+            wrong=_like(keep=lambda start, n, length: length + 1 + n),
+            also=(_like(keep=lambda start, n, length: length + n),),
+        ),
+        Mistake(
+            key="cache not used",
+            diagnosis="The model is not given the cache, so it reads last "
+            "and the guesses as if they were the whole text: cache=cache.",
+            wrong=_without_cache,
+            also=(_without_cache_or_length,),
+        ),
+        Mistake(
             key="own token in the cache",
             diagnosis="You put the model's own token in the cache. It is "
             "the next call's token last, and would be read twice.",
@@ -266,6 +301,7 @@ EXERCISE = Exercise(
             "nothing counts: the model has read a text that will not be. "
             "Stop at the first that differs.",
             wrong=_like(_agreements),
+            also=(_like(_agreements, lambda draft, said, n: said[: n + 1]),),
         ),
         Mistake(
             key="one place off",
@@ -273,6 +309,7 @@ EXERCISE = Exercise(
             "place too late. It says the first of them after reading last: "
             "draft[0] belongs to said[0].",
             wrong=_like(_off_by_one),
+            also=(_like(_off_by_one, lambda draft, said, n: said[: n + 1]),),
         ),
         Mistake(
             key="all or nothing",
@@ -304,12 +341,25 @@ EXERCISE = Exercise(
                     else [*draft[:n], said[n]]
                 )
             ),
+            also=(
+                _like(
+                    tokens=lambda draft, said, n: (
+                        draft if n == len(draft) else said[: n + 1]
+                    )
+                ),
+            ),
         ),
         Mistake(
             key="all that it said",
             diagnosis="You return what the model said behind the wrong guess "
             "as well. There it has read a text that will not be.",
             wrong=_like(tokens=lambda draft, said, n: said),
+            also=(
+                _like(
+                    tokens=lambda draft, said, n: said,
+                    keep=lambda start, n, length: length,
+                ),
+            ),
         ),
         Mistake(
             key="wrong guess kept",
@@ -320,6 +370,16 @@ EXERCISE = Exercise(
                     draft[: n + 1] if n < len(draft) else [*draft, said[n]]
                 )
             ),
+            also=(_like(tokens=lambda draft, said, n: draft[: n + 1]),),
+        ),
+        Mistake(
+            key="last repeated",
+            diagnosis="Your result begins with the token last. The text has "
+            "it already: return what comes after it.",
+            wrong=lambda model, cache, last, draft: [
+                last,
+                *verify(model, cache, last, draft),
+            ],
         ),
         Mistake(
             key="a call for each token",

@@ -88,6 +88,19 @@ def _late(plain: np.ndarray, diff: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros((len(right), 1)), right[:, :-1]], axis=1)
 
 
+def _early(plain: np.ndarray, diff: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """The verdict on two seeds stands first, and 0 last."""
+    return np.roll(shown(plain, diff, t), -1, axis=1)
+
+
+def _spread_of_all(
+    plain: np.ndarray, diff: np.ndarray, t: np.ndarray
+) -> np.ndarray:
+    """Means of the first n, with the standard deviation of all N."""
+    s = (plain - diff).std(1, ddof=1)
+    return _like(spread=lambda p, d: s)(plain, diff, t)
+
+
 EXERCISE = Exercise(
     id="P4.5",
     cases=_cases,
@@ -152,6 +165,36 @@ EXERCISE = Exercise(
             wrong=_like(root=lambda n: n),
         ),
         Mistake(
+            key="n - 1 twice",
+            diagnosis="You divide by the root of n - 1. The standard "
+            "deviation has divided by n - 1 already; its error is over the "
+            "root of n.",
+            wrong=_like(root=lambda n: np.sqrt(n - 1)),
+        ),
+        Mistake(
+            key="variance",
+            diagnosis="The half-width holds the variance. Take its root, the "
+            "standard deviation.",
+            wrong=_like(spread=lambda p, d: (p - d).var(1, ddof=1)),
+        ),
+        Mistake(
+            key="sum of the gaps",
+            diagnosis="You hold the sum of the gaps against the half-width "
+            "of their mean.",
+            wrong=_like(
+                spread=lambda p, d: (p - d).std(1, ddof=1) / p.shape[1]
+            ),
+        ),
+        Mistake(
+            key="no interval",
+            diagnosis="This is the sign of the mean gap. It shows something "
+            "only where the whole interval lies on its side.",
+            wrong=_like(verdict=lambda mean, half: np.sign(mean)),
+            also=(
+                _like(verdict=lambda mean, half: np.sign(mean), one_seed=1.0),
+            ),
+        ),
+        Mistake(
             key="whole width",
             diagnosis="You compare the mean with half of the half-width, or "
             "with the whole width. t s / sqrt(n) reaches to *either* side.",
@@ -191,6 +234,12 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            key="spread of all seeds",
+            diagnosis="Right means, but each half-width has the standard "
+            "deviation of all N gaps. After n seeds you know n gaps.",
+            wrong=_spread_of_all,
+        ),
+        Mistake(
             key="last seeds",
             diagnosis="You look at the last n seeds. Seeds come one after "
             "the other: take the first n.",
@@ -201,6 +250,13 @@ EXERCISE = Exercise(
             diagnosis="Your verdict on the first n seeds stands one column "
             "too far right. Columns count from 0: it belongs to n - 1.",
             wrong=_late,
+        ),
+        Mistake(
+            key="one column early",
+            diagnosis="Your verdict on two seeds stands first. The first "
+            "column is for one seed, which shows nothing: 0.",
+            wrong=_early,
+            also=(lambda plain, diff, t: shown(plain, diff, t)[:, 1:],),
         ),
         Mistake(
             key="one seed shows",

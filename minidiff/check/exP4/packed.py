@@ -30,7 +30,7 @@ def _cases() -> list[Case]:
     cases = []
     for seed, (H, D, rows) in enumerate(
         [
-            (1, 2, [[5, 0, 7]]),
+            (1, 2, [[5, 9, 7]]),  # here 9 is the end, elsewhere 0
             (2, 3, [[4, 0, 6, 7, 0, 5, 5]]),
             (
                 2,
@@ -47,8 +47,10 @@ def _cases() -> list[Case]:
         v = torch.randn(
             (B, H, T, 2 * D), generator=generator, dtype=torch.float64
         )
-        args = (2 * q, k, v, 0.7 - 0.2 * seed, torch.tensor(rows), 0)
-        cases.append(Case(name=f"H = {H}, D = {D}, rows {rows}", args=args))
+        end = 0 if seed else 9
+        args = (2 * q, k, v, 0.7 - 0.2 * seed, torch.tensor(rows), end)
+        name = f"H = {H}, D = {D}, rows {rows}, end {end}"
+        cases.append(Case(name=name, args=args))
     return cases
 
 
@@ -85,6 +87,19 @@ def _end_alone(tokens: Tensor, end: int) -> Tensor:
 def _first_border(tokens: Tensor, end: int) -> Tensor:
     closes = (tokens == end).long()
     return _alike(((closes.cumsum(-1) - closes) > 0).long())
+
+
+def _border_if_none(tokens: Tensor, end: int) -> Tensor:
+    """By argmax, which says 0 where a row has no end."""
+    first = (tokens == end).long().argmax(-1, keepdim=True)
+    return _alike((torch.arange(tokens.shape[1]) > first).long())
+
+
+def _last_open(tokens: Tensor, end: int) -> Tensor:
+    """A document gets its borders at its end; the last may have none."""
+    document = _numbers(tokens, end)
+    closed = document < (tokens == end).sum(-1, keepdim=True)
+    return _right(tokens, end) | (_causal(tokens) & ~closed[:, :, None])
 
 
 def _one_count(tokens: Tensor, end: int) -> Tensor:
@@ -151,6 +166,16 @@ def _plain_causal(tokens: Tensor, end: int) -> Tensor:
     return _causal(tokens)
 
 
+def _no_axis_for_heads(
+    q: Tensor, k: Tensor, v: Tensor, lam: float, tokens: Tensor, end: int
+) -> Tensor:
+    """A mask (B, T, T), which meets (B, H, T, T) with B on the heads."""
+    mask = _right(tokens, end)
+    logits = (q @ k.mT * q.shape[-1] ** -0.5).unbind(2)
+    A1, A2 = (_hidden(x, mask) for x in logits)
+    return (A1 - lam * A2) @ v
+
+
 def _before_softmax(
     q: Tensor, k: Tensor, v: Tensor, lam: float, tokens: Tensor, end: int
 ) -> Tensor:
@@ -182,6 +207,26 @@ EXERCISE = Exercise(
             diagnosis="Only the first border of a row counts, and all that "
             "follows is taken for one document. Number the documents.",
             wrong=_like(_first_border),
+            also=(_like(_border_if_none),),
+        ),
+        Mistake(
+            key="last document open",
+            diagnosis="The last document, which has no end, sees those "
+            "before it. It begins behind the last end, as any other.",
+            wrong=_like(_last_open),
+        ),
+        Mistake(
+            key="zero for the end",
+            diagnosis="You look for the id 0. Which id closes a document is "
+            "said by the argument end.",
+            wrong=_like(lambda tokens, end: _right(tokens, 0)),
+        ),
+        Mistake(
+            key="no axis for heads",
+            diagnosis="Right for one row, and with three nothing fits: the "
+            "mask's axes must meet those of the logits. For one branch's, (B, "
+            "H, T, T), it is (B, 1, T, T); for both, (B, 1, 1, T, T).",
+            wrong=_no_axis_for_heads,
         ),
         Mistake(
             key="one mask for all rows",
@@ -259,6 +304,13 @@ EXERCISE = Exercise(
             diagnosis="You add lam A2. It is taken away.",
             wrong=_like(
                 combine=lambda A, v, lam: (A[:, :, 0] + lam * A[:, :, 1]) @ v
+            ),
+        ),
+        Mistake(
+            key="branches swapped",
+            diagnosis="The branches are swapped: you take lam A1 from A2.",
+            wrong=_like(
+                combine=lambda A, v, lam: (A[:, :, 1] - lam * A[:, :, 0]) @ v
             ),
         ),
         Mistake(

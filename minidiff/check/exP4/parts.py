@@ -134,6 +134,7 @@ def _like(
     divide_grad: bool = True,
     clear: str = "first",
     divide_each: bool = False,
+    careful: bool = False,
 ) -> Callable[..., float]:
     """Sums of the parts' losses times `weigh`, divided by the sum of `size`.
 
@@ -151,7 +152,7 @@ def _like(
             part.backward()
             loss += part.item()
             count += size(targets)
-            if divide_each:
+            if divide_each and (count or not careful):
                 _divide(model, count)
         if divide_grad and not divide_each:
             _divide(model, count)
@@ -249,7 +250,13 @@ EXERCISE = Exercise(
             diagnosis="The parts' means are weighed by the rows in each. "
             "Rows hold unequal numbers of targets: weigh with those.",
             wrong=_like(lambda t: _safe(t) * len(t), len),
-            also=(_like(lambda t: _over(t) * len(t), len),),
+            also=(
+                _like(lambda t: _over(t) * len(t), len),
+                _like(
+                    lambda t: _safe(t) * len(t),
+                    lambda t: len(t) * (_counted(t) > 0),
+                ),
+            ),
         ),
         Mistake(
             key="last part only",
@@ -282,6 +289,7 @@ EXERCISE = Exercise(
             "part is divided again with each part that follows. Divide "
             "once, after the loop.",
             wrong=_like(divide_each=True),
+            also=(_like(divide_each=True, careful=True),),
         ),
         Mistake(
             key="one backward at the end",

@@ -129,6 +129,19 @@ def _clipped_first(
     return adamw_step(w, _cut(grads.mean(0), *w.shape), m, s, t)
 
 
+def _unfilled(
+    w: np.ndarray,
+    m: np.ndarray,
+    s: np.ndarray,
+    grads: np.ndarray,
+    t: int,
+    clip: float,
+) -> Shares:
+    """No zeros: an error unless W divides N."""
+    g = grads.mean(0).reshape(len(w), -1)
+    return adamw_step(w, _shorten(g, clip, _norm(g)), m, s, t)
+
+
 def _norm_of_all(
     w: np.ndarray,
     m: np.ndarray,
@@ -229,6 +242,15 @@ EXERCISE = Exercise(
             wrong=_like(shorten=lambda g, clip: g * clip / _norm(g)),
         ),
         Mistake(
+            key="a little shorter",
+            diagnosis="The norm has a small number added, as in PyTorch's "
+            "own clipping, so that the gradient comes out a little shorter "
+            "than clip. Here it is as long as clip.",
+            wrong=_like(
+                shorten=lambda g, clip: _shorten(g, clip, _norm(g) + 1e-6)
+            ),
+        ),
+        Mistake(
             key="not clipped",
             diagnosis="The gradient is not clipped.",
             wrong=_like(shorten=lambda g, clip: g),
@@ -258,6 +280,13 @@ EXERCISE = Exercise(
             "Its share of the weights is n neighbours, from r n on: "
             "reshape(W, n).",
             wrong=_like(lambda grads, W, n: _dealt(grads.mean(0), W, n)),
+        ),
+        Mistake(
+            key="not filled up",
+            diagnosis="Right where W divides N. Elsewhere the last shares "
+            "are short: put zeros behind the gradient, up to W n elements, "
+            "before you cut it.",
+            wrong=_unfilled,
         ),
         Mistake(
             key="step from 0",
