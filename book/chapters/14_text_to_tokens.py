@@ -21,7 +21,7 @@
 #
 # - split text so that its loss can be trusted, and state it in bits per byte;
 # - train byte-pair encoding by hand, and pack documents into rows;
-# - write AdamW, and say what warm-up and decay are for;
+# - write AdamW, and say what warm-up and a falling rate are for;
 # - say how many seeds a comparison needs.
 #
 # ## Prerequisites
@@ -55,8 +55,9 @@ plots.use_style()
 # ## A cold open: a loss that lies
 #
 # A language model says which byte comes next. The cheapest one counts: after
-# these $n$ bytes, how often did byte $c$ follow in the training text? Where it
-# has seen little it leans on $n - 1$ bytes, at last on an even guess:
+# these $n$ bytes, how often did byte $c$ follow in the training text? What
+# $n - 1$ bytes say counts like four more sightings; below $n = 0$ stands an
+# even guess:
 #
 # $$
 # p_n(c) = \frac{\text{times followed by } c + 4\, p_{n-1}(c)}
@@ -66,9 +67,9 @@ plots.use_style()
 #
 # Its loss is the mean of $-\log_2 p$, in *bits per byte*. How far back should
 # it look? Held-out rows decide; ours are from the source of Python's own
-# library. We ask about them twice. First the model has read a million bytes of
-# other files. Then a third of that million is the rest of the very files that
-# the rows come from. Will it look further back?
+# library. First the model has read a million bytes of other files. Then part
+# of them is the rest of the very files that the rows come from. Will it look
+# further back?
 
 
 # %%
@@ -88,10 +89,8 @@ million = training.encode()[:1_000_000]
 # %%
 def bits_per_byte(text: bytes, rows: list, longest: int = 10) -> np.ndarray:
     """Loss of (14.1) by how far it looks back: 0 to longest bytes."""
-    starts, bits = range(len(text)), np.zeros(longest + 1)
-    seen = [
-        Counter(text[i : i + n] for i in starts) for n in range(longest + 2)
-    ]
+    at, bits = range(len(text)), np.zeros(longest + 1)
+    seen = [Counter(text[i : i + n] for i in at) for n in range(longest + 2)]
     for row in rows:
         for i in range(longest, len(row)):
             p = 1 / 256
@@ -116,13 +115,13 @@ assert leaky.min() < honest.min() - 0.4
 
 # %% [markdown]
 # Same rows, same amount of text. The second loss is too low, as a file repeats
-# itself. Worse, it picks another model: one that looks far back, which finds
-# copies and does harm in a new file. Who shuffles rows of all text and holds
+# itself. Worse, it picks another model: one that looks far back, finds copies
+# and does harm in a new file. Who shuffles rows of all text and holds
 # out a tenth is on the second curve. This is *leakage*.
 #
 # So `minidiff` splits by file. A hash of the path decides the side: a file
-# keeps it when others come or go. But copies exist under other names. How many
-# longer lines of held-out files also stand in training files?
+# keeps it when others come or go. But copies exist under other names. What
+# share of held-out lines (of 20 characters or more) do training files hold?
 
 # %% tags=["nbval-ignore-output"]
 known = {line for d in library.train for line in d.text.splitlines()}
@@ -136,15 +135,16 @@ for tables in (True, False):
     assert (share > 0.5) == tables
 
 # %% [markdown]
-# The folder `encodings` holds tables that are nearly alike, and our split puts
-# some on each side. Look before you trust a split, ours too. This chapter
-# stays with single-file modules.
+# `encodings` holds tables nearly alike, and our split puts some on each side.
+# Look before you trust a split, ours too. This chapter stays with single-file
+# modules.
 #
 # ## Cross-entropy, again
 #
+# A *token* is what a model predicts at once: a byte, or a longer piece.
 # Chapter 7: the loss is the mean of $-\ln p$ over the tokens that came, in
-# nats. Dividing by $\ln 2$ gives bits. Tokens can be long or short; bytes
-# stay, so this number compares:
+# nats. How a text is cut into tokens changes; its bytes stay, so this number
+# compares:
 #
 # $$
 # \text{bits per byte} = \frac{\text{nats per token}}{\ln 2}
@@ -155,8 +155,7 @@ for tables in (True, False):
 # ## Bytes
 #
 # In UTF-8, ASCII takes one byte a character, all else two to four. With 256
-# ids every text can be written; no token is ever *unknown*. The price is
-# length.
+# ids every text can be written. The price is length.
 
 # %%
 line = "if naïve: return None"
@@ -195,7 +194,8 @@ print([coder.decode([i]) for i in coder.encode("monkeys")])
 
 # %% [markdown]
 # A text is encoded by the same merges in the same order. A word never seen
-# falls into smaller pieces, at worst bytes. No piece reaches across words.
+# falls into smaller pieces, at worst bytes. No piece reaches across words; a
+# space goes with the word behind it.
 #
 # ### Exercise 14.1: one merge
 #
@@ -227,22 +227,22 @@ for V in (256, 1024, 4096):
     length = len(data) / len(coder.encode(held_out))
     bits.append(log2(V) / length)
     print(f"{V:4d} {length:12.2f} {log(V):11.2f} {bits[-1]:10.2f}")
-print([coder.decode([i]) for i in coder.encode(line)])
-assert bits[0] > bits[1] > bits[2]
+print(pieces := [coder.decode([i]) for i in coder.encode(line)])
+assert bits[0] > bits[1] > bits[2] and pieces.count("\ufffd") == 2
 
 # %% [markdown]
 # The more ids, the *worse* the loss per token and the *better* per byte. Only
-# the second is about the same thing each time: the tokenizer has learned, if
-# not the model. But more ids shorten less and less, and each costs a row of
-# the embedding.
+# the second compares: the tokenizer has learned, if not the model. But more
+# ids shorten less and less, and each costs a row of the embedding. (Behind "a"
+# stand the halves of ï, too rare for a merge.)
 #
 # ## Packing
 #
-# A model reads rows of $T$ tokens; files have all lengths. To fill each up to
-# the longest would waste much work. Instead all files are laid end to end, an
-# end mark behind each (in `minidiff` an empty line), and the one long row is
-# cut into windows side by side. A window may hold two files; the model has to
-# learn what the mark means.
+# A model reads rows of $T$ tokens; files have all lengths. Filling each up to
+# the longest would waste work. Instead all files lie end to end, an end mark
+# behind each (in `minidiff` an empty line), and this long row is cut into
+# windows side by side. A window may hold two files; the model has to learn
+# what the mark means.
 #
 # ### Exercise 14.2: pack
 #
@@ -266,8 +266,8 @@ check.ex14_2(pack)
 
 # %% [markdown]
 # `write_tokens`, on the command line `minidiff tokens`, puts the long row on
-# disk. `TokenData` deals its windows shuffled, each once an epoch. Row $n$ of
-# the stream is the same whatever the batch size:
+# disk. `TokenData` deals its windows shuffled, each once before any comes
+# again (an *epoch*). Row $n$ dealt is the same whatever the batch size:
 
 # %%
 texts = [("train", "abc\ndef\n" * 40), ("valid", "ghi\njkl\n" * 40)]
@@ -318,9 +318,9 @@ for g in (0.5, 0.005):
 # weight steps by $\eta$. Later a weight whose gradients agree keeps that pace;
 # where signs change, $m$ is small, $s$ is not, and the step is short.
 #
-# Weight decay does not go through $m$ and $s$, where dividing would undo it:
-# that is the W. `minidiff` lets it act on matrices only, since the neutral
-# value of a norm's weight is 1.
+# Weight decay pulls weights towards 0. It does not go through $m$ and $s$,
+# where dividing would undo it: that is the W. `minidiff` lets it act on
+# matrices only, since the neutral value of a norm's weight is 1.
 #
 # ### Exercise 14.3: one step
 #
@@ -372,11 +372,12 @@ assert 6 < length.max() < 7
 #
 # ### Warm-up
 #
-# Even so the first step is risky. All weights move by $\eta$, each to the side
-# that agrees with its input. Over the $E$ inputs of a unit this adds up to
-# about $\eta E$; random weights as in chapter 7 give $0.02 \sqrt E$. So the
-# wider the model, the larger the jump. One step at $\eta = 0.003$, or at a
-# fiftieth of it: what will the loss be? A guess costs $\ln 256$, 5.55.
+# Even so the first step is risky. One output of a matrix adds up $E$ inputs of
+# size about 1, times weights; random ones give $0.02 \sqrt E$ (chapter 7). A
+# weight's gradient has its input as a factor, so all $E$ products change to
+# one side, together by about $\eta E$: the wider the model, the larger the
+# jump. One step at $\eta = 0.003$, or at a fiftieth of it: what will the loss
+# be? A guess costs $\ln 256$, 5.55.
 
 # %%
 ids = (ByteTokenizer().encode(side) for side in (training, held_out))
@@ -401,6 +402,7 @@ for E in (64, 256, 1024):
         with torch.no_grad():
             losses.append(model.loss(*text.batch(1, 8)).item())
     print(f"{E:4d} {3e-3 * E:8.2f} {0.02 * E**0.5:13.2f}", np.round(losses, 1))
+    assert E > 64 or losses[0] < losses[1]
 assert losses[0] > log(256) + 1 and losses[1] < log(256)
 
 # %% [markdown]
@@ -415,7 +417,7 @@ assert losses[0] > log(256) + 1 and losses[1] < log(256)
 # noise is all there is: at a constant rate they shake for ever. Take a
 # thousand weights, each with loss $w^2 / 2$ and noise of size 1 in its
 # gradient, and 300 steps. Order three plans: 0.1 throughout, 0.01 throughout,
-# from 0.1 down to 0.01.
+# from 0.1 down to 0.01 in a straight line.
 
 # %%
 for lr, last in ((0.1, 1), (0.01, 1), (0.1, 0.1)):
@@ -461,8 +463,8 @@ no_decay = np.array([trained(s, weight_decay=0) for s in SEEDS])
 print(np.stack([usual, constant, no_decay]).round(2))
 
 # %% [markdown]
-# Within a row nothing changes but the seed. Give two of its numbers two names,
-# and one "wins" by a gap that is nothing: one run is no evidence.
+# Within a row only the seed changes. Give two of its numbers two names, and
+# one "wins": one run is no evidence.
 #
 # Down a column the seed is the same, and what it does to both ways cancels in
 # their gap. Let $\sigma$ be the standard deviation of single gaps. The mean of
@@ -492,6 +494,7 @@ check.ex14_4(seeds_needed)
 # %% tags=["nbval-ignore-output"]
 for name, losses in (("constant", constant), ("no decay", no_decay)):
     gaps = losses - usual
+    # Had each way its own seeds, their variances would add.
     apart = np.sqrt(losses.var(ddof=1) + usual.var(ddof=1))
     print(f"{name}: mean gap {gaps.mean():.3f}; seeds to see 0.01:")
     for how, sigma in (("unpaired", apart), ("paired", gaps.std(ddof=1))):
@@ -501,15 +504,14 @@ for name, losses in (("constant", constant), ("no decay", no_decay)):
 assert gaps.std(ddof=1) < apart / 2 and (constant - usual).mean() < 0
 
 # %% [markdown]
-# Pairing is free. It saves most where two ways are nearly one, as without
-# weight decay, which does next to nothing in so short a time. And the falling
-# rate *loses*, on our machines: after 60 steps, we take it, noise is not yet
-# the problem.
+# Pairing saves most where two ways are nearly one, as without weight decay,
+# which does next to nothing in so short a time. And the falling rate *loses*,
+# on our machines: after 60 steps, we take it, noise is not yet the problem.
 #
 # ## Tasks that we make
 #
 # Nobody knows the best loss on text. So chapter 15 begins with a made-up task.
-# Read a row token by token: k is a key, v a value, a dot noise.
+# Here is a row: k is a key, v a value, a dot noise.
 
 # %%
 task = NeedleTask(needles=2, questions=1, length=24)
@@ -522,12 +524,11 @@ assert (targets != -100).sum() == 1 and task.chance.loss == log(2)
 # Two keys hide with their values, one key is asked. Noise cannot be predicted,
 # so its targets are $-100$, which the loss leaves out. Knowing nothing costs
 # $\ln 256$; guessing between the two values, $\ln 2$; looking the key up, 0.
-# Rows are made from seed and step: nothing can leak. `Mixture` puts some among
-# text.
+# Rows are made from seed and step: nothing can leak.
 #
 # ## The package agrees
 #
-# (14.3) and (14.4) against the optimiser in `minidiff.train`, packing against
+# (14.3) and (14.4) against the optimiser in `minidiff.update`, packing against
 # `TokenData`.
 
 # %%
@@ -550,7 +551,6 @@ print("AdamW and windows are those of minidiff")
 # %% [markdown]
 # ## Common mistakes
 #
-# - **Shuffling rows before the split.** Split files first, then cut.
 # - **Going on without the averages.** A checkpoint needs $m$, $s$ and $t$.
 # - **Adding seeds until it looks right.** Choose their number before.
 #

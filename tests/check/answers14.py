@@ -98,6 +98,24 @@ def digits(ids, pair, new):
     return json.loads(text)
 
 
+def shortened(ids, pair, new):
+    i = 0
+    while i < len(ids) - 1:
+        if (ids[i], ids[i + 1]) == pair:
+            ids[i] = new
+            del ids[i + 1]
+        i += 1
+    return ids
+
+
+def longer_documents(documents, end, T):
+    row = []
+    for document in documents:
+        document += [end]
+        row += document
+    return cut(row, T)
+
+
 def one_list(documents, end, behind=True):
     out = []
     for document in documents:
@@ -166,6 +184,17 @@ def with_(**flaw):
     return lambda *args: adam(*args, **flaw)
 
 
+def root_first(w, g, m, s, t, lr, decay):
+    twice = 1 - 0.95**t
+    root = lambda x: math.sqrt(x / twice) + 1e-8  # noqa: E731
+    return adam(w, g, m, s, t, lr, decay, root=root)
+
+
+def s_then_m(*args):
+    w, m, s = adam(*args)
+    return w, s, m
+
+
 def in_gradient(w, g, m, s, t, lr, decay):
     return adam(w, g + w * decay, m, s, t, lr, 0)
 
@@ -204,10 +233,14 @@ WRONG = {
         ],
         "as text": digits,
         "nothing merged": lambda ids, pair, new: [x for x in ids],
+        "in place": shortened,
     },
     "14.2": {
         "no ends": lambda documents, end, T: cut(
             [x for document in documents for x in document], T
+        ),
+        "one end": lambda documents, end, T: cut(
+            [*(x for document in documents for x in document), end], T
         ),
         "end in front": lambda documents, end, T: cut(
             one_list(documents, end, behind=False), T
@@ -230,16 +263,23 @@ WRONG = {
         ],
         "padded": filled_up,
         "each document alone": alone,
+        "ends written": longer_documents,
     },
     "14.3": {
         "no correction": with_(fix=(False, False)),
         "s not corrected": with_(fix=(True, False)),
         "m not corrected": with_(fix=(False, True)),
+        "root first": root_first,
+        "no power": lambda w, g, m, s, t, lr, decay: adam(
+            w, g, m, s, 1, lr, decay
+        ),
         "corrected kept": with_(keep_fixed=True),
         "counted from 0": with_(power=-1),
         "counted one more": with_(power=1),
         "old averages": with_(old=True),
         "sums": with_(share=False),
+        "shares swapped": with_(betas=(0.1, 0.05)),
+        "another beta": with_(betas=(0.9, 0.999)),
         "betas swapped": with_(betas=(0.95, 0.9)),
         "s of the size": with_(averaged=abs),
         "no root": with_(root=lambda x: x + 1e-8),
@@ -255,6 +295,7 @@ WRONG = {
         "decay dropped": with_(pull=lambda w, moved, lr, decay: moved),
         "uphill": with_(sign=1),
         "weights only": lambda *args: np.array(adam(*args)[0]),
+        "order of results": s_then_m,
     },
     "14.4": {
         "not paired": lambda a, b, gap: math.ceil(
@@ -280,6 +321,10 @@ WRONG = {
         "rounded down": lambda a, b, gap: count(
             sigma(differences(a, b)), gap, up=math.floor
         ),
+        "one too many": lambda a, b, gap: count(
+            sigma(differences(a, b)), gap, up=lambda n: math.floor(n) + 1
+        ),
+        "1.96": lambda a, b, gap: count(0.98 * sigma(differences(a, b)), gap),
         "not whole": lambda a, b, gap: count(
             sigma(differences(a, b)), gap, up=float
         ),

@@ -163,6 +163,28 @@ def _sums(*args: np.ndarray) -> Step:
     return _right(w, m, s, mean, square, lr, decay), m, s
 
 
+def _shares_swapped(*args: np.ndarray) -> Step:
+    """Keep little of the old; the correction is left as it was."""
+    w, g, m, s, t, lr, decay = args
+    m, s = 0.1 * m + 0.9 * g, 0.05 * s + 0.95 * g**2
+    mean, square = m / (1 - 0.9**t), s / (1 - 0.95**t)
+    return _right(w, m, s, mean, square, lr, decay), m, s
+
+
+def _fixed_correction(*args: np.ndarray) -> Step:
+    """Correct every step as if it were the first."""
+    w, *_, lr, decay = args
+    _, m, s = adamw_step(*args)
+    return _right(w, m, s, m / (1 - 0.9), s / (1 - 0.95), lr, decay), m, s
+
+
+def _root_first(*args: np.ndarray) -> Step:
+    w, *_, t, lr, decay = args
+    _, m, s = adamw_step(*args)
+    mean, size = m / (1 - 0.9**t), np.sqrt(s) / (1 - 0.95**t)
+    return _right(w, m, s, mean, size**2, lr, decay), m, s
+
+
 EXERCISE = Exercise(
     id="14.3",
     cases=_cases,
@@ -197,6 +219,18 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            key="root first",
+            diagnosis="You take the root and then correct it. Correct s, "
+            "then take the root.",
+            wrong=_root_first,
+        ),
+        Mistake(
+            key="no power",
+            diagnosis="You divide by 1 - 0.9 and 1 - 0.95 at every step. The "
+            "betas are raised to t, so that the correction fades.",
+            wrong=_fixed_correction,
+        ),
+        Mistake(
             key="corrected kept",
             diagnosis="You return the corrected averages, and the next step "
             "would correct them again. Return m and s as they are averaged.",
@@ -224,6 +258,19 @@ EXERCISE = Exercise(
             diagnosis="You add the whole gradient. An average takes 0.9 of "
             "the old and 0.1 of the new.",
             wrong=_sums,
+        ),
+        Mistake(
+            key="shares swapped",
+            diagnosis="You keep 0.1 of the old average and take 0.9 of the "
+            "new gradient. It is the other way round; likewise for s.",
+            wrong=_shares_swapped,
+            also=(_step(_right, betas=(0.1, 0.05)),),
+        ),
+        Mistake(
+            key="another beta",
+            diagnosis="You average s with 0.999, PyTorch's default. Here it "
+            "is 0.95.",
+            wrong=_step(_right, betas=(0.9, 0.999)),
         ),
         Mistake(
             key="betas swapped",
@@ -317,6 +364,11 @@ EXERCISE = Exercise(
             diagnosis="You return the weights only. The next step needs m "
             "and s: return all three.",
             wrong=lambda *args: adamw_step(*args)[0],
+        ),
+        Mistake(
+            key="order of results",
+            diagnosis="You return s before m. The order is w, m, s.",
+            wrong=lambda *args: tuple(adamw_step(*args)[i] for i in (0, 2, 1)),
         ),
     ),
     hints=(

@@ -1,6 +1,7 @@
 """Exercise 14.1: one merge of byte-pair encoding."""
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.ex14.lists import unchanged
 
 
 def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
@@ -126,8 +127,14 @@ def _as_text(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
     return [int(part) for part in text.split()]
 
 
+def _in_place(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
+    ids[:] = merge(ids, pair, new)
+    return ids
+
+
 EXERCISE = Exercise(
     id="14.1",
+    run=unchanged,
     cases=_cases,
     solution=merge,
     mistakes=(
@@ -199,6 +206,12 @@ EXERCISE = Exercise(
             diagnosis="The ids come back as they were. A slice of a list is "
             "a list: it never equals a tuple.",
             wrong=lambda ids, pair, new: list(ids),
+        ),
+        Mistake(
+            key="in place",
+            diagnosis="You shorten the list that came in, and whoever gave "
+            "it to you has lost it. Append to a new one.",
+            wrong=_in_place,
         ),
     ),
     hints=(

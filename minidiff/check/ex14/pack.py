@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.ex14.lists import unchanged
 
 Documents = list[list[int]]
 
@@ -106,8 +107,15 @@ def _each_alone(documents: Documents, end: int, T: int) -> np.ndarray:
     return np.array(found)
 
 
+def _ends_written(documents: Documents, end: int, T: int) -> np.ndarray:
+    for document in documents:
+        document.append(end)
+    return _windows([x for document in documents for x in document], T)
+
+
 EXERCISE = Exercise(
     id="14.2",
+    run=unchanged,
     cases=_cases,
     solution=pack,
     mistakes=(
@@ -117,6 +125,16 @@ EXERCISE = Exercise(
             "next, and nothing says so.",
             wrong=_of(
                 lambda documents, end: [x for d in documents for x in d]
+            ),
+        ),
+        Mistake(
+            key="one end",
+            diagnosis="One end stands behind all of them. Each document "
+            "needs its own.",
+            wrong=_of(
+                lambda documents, end: (
+                    [x for d in documents for x in d] + [end]
+                )
             ),
         ),
         Mistake(
@@ -175,6 +193,12 @@ EXERCISE = Exercise(
             diagnosis="You cut each document by itself, and lose the rest of "
             "every one. Put them all in one row first.",
             wrong=_each_alone,
+        ),
+        Mistake(
+            key="ends written",
+            diagnosis="You append to the documents themselves: the next call "
+            "would find two ends behind each. Append to a list of your own.",
+            wrong=_ends_written,
         ),
     ),
     hints=(

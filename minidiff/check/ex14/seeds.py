@@ -27,7 +27,10 @@ def _cases() -> list[Case]:
         a = 3 + shared + noise * rng.normal(size=K)
         b = 3.1 + 0.8 * shared + noise * rng.normal(size=K)
         cases.append(Case(name=f"{K} seeds, gap = {gap}", args=(a, b, gap)))
-    return cases
+    # Differences of 0, 1, 2, so sigma is 1: sixteen seeds without rounding.
+    a, b = np.array([3.5, 4.25, 5.75]), np.array([3.5, 3.25, 3.75])
+    name = "3 seeds, sigma = 1, gap = 0.5"
+    return [*cases, Case(name=name, args=(a, b, 0.5))]
 
 
 def _by(
@@ -47,9 +50,10 @@ EXERCISE = Exercise(
     mistakes=(
         Mistake(
             key="not paired",
-            diagnosis="You add the variances of both, as if their seeds had "
+            diagnosis="You add up the spread of both, as if their seeds had "
             "nothing in common. Take differences seed by seed first.",
             wrong=_by(lambda a, b: np.sqrt(a.var(ddof=1) + b.var(ddof=1))),
+            also=(_by(lambda a, b: a.std(ddof=1) + b.std(ddof=1)),),
         ),
         Mistake(
             key="one side",
@@ -97,6 +101,18 @@ EXERCISE = Exercise(
             "few: round up.",
             wrong=lambda a, b, gap: int((2 * _sigma(a, b) / gap) ** 2),
             also=(lambda a, b, gap: round((2 * _sigma(a, b) / gap) ** 2),),
+        ),
+        Mistake(
+            key="one too many",
+            diagnosis="You round down and add 1. Where n comes out whole that "
+            "is a seed too many: round up.",
+            wrong=lambda a, b, gap: int((2 * _sigma(a, b) / gap) ** 2) + 1,
+        ),
+        Mistake(
+            key="1.96",
+            diagnosis="You take 1.96, the exact number for a normal "
+            "distribution. Here it is rounded to 2.",
+            wrong=lambda a, b, gap: ceil((1.96 * _sigma(a, b) / gap) ** 2),
         ),
         Mistake(
             key="not whole",
