@@ -50,7 +50,10 @@ class Updates:
         if self._fsdp:
             shard(model)
         elif several:
-            loss = self._ddp = DistributedDataParallel(loss)
+            # The buffers are constants, RoPE's angles: nothing to send.
+            loss = self._ddp = DistributedDataParallel(
+                loss, broadcast_buffers=False
+            )
         layers = len(model.blocks)
         self._loss = compiled(loss, layers) if compute.compile else loss
         # Made last: sharding puts other parameters in the model.
