@@ -149,7 +149,7 @@ WRONG = {
     "17.2": {
         "same chunk each round": lambda x, r: move(x, 0),
         "next chunk": lambda x, r: move(x, -r),
-        "a round ahead": lambda x, r: move(x, r + 1),
+        "a round off": lambda x, r: move(x, r + 1),
         "chunk of the round": lambda x, r: move(
             x, r, index=lambda w, r, W: 0 * w + r
         ),
@@ -159,6 +159,7 @@ WRONG = {
         "wrong place": lambda x, r: move(x, r, place=lambda c: c + 1),
         "whole vector": everything_right,
         "no ring": line,
+        "past the neighbour": lambda x, r: move(x, 0, step=r + 1),
         "several rounds": up_to,
         "the result": lambda x, r: np.stack([np.sum(x, axis=0)] * len(x)),
     },
@@ -176,6 +177,10 @@ WRONG = {
         ),
         "fsdp as ddp": wrong_count(lambda m: (1, 1), lambda m: (1, 1)),
         "gathered once": wrong_count(lambda m: (1, 1), lambda m: (m, 1)),
+        "two in each part": wrong_count(lambda m: (1, 1), lambda m: (m, m)),
+        "gather as a whole ring": wrong_count(
+            lambda m: (1, 1), lambda m: (4 * m, 2)
+        ),
         "gathered in one part": wrong_count(
             lambda m: (1, 1), lambda m: (2, 1)
         ),
@@ -203,6 +208,7 @@ WRONG = {
         "numbers, not bytes": lambda *args: ratio(*args, size=1),
         "half of the ring": lambda *args: ratio(*args, ring=1),
         "all of N": lambda N, W, f, b: f * 4 / (3 * b),
+        "one chunk": lambda N, W, f, b: ratio(N, W, f, b) / (W - 1),
         "W times as many": lambda N, W, f, b: ratio(N, W, f, b, ring=2 * W),
         "FSDP": lambda *args: ratio(*args, ring=3),
         "divided by W": lambda N, W, f, b: f * (W - 1) * 4 / (3 * W**2 * b),

@@ -63,7 +63,10 @@ EXERCISE = Exercise(
             diagnosis="You multiply by the process's own count, which "
             "makes a sum over targets. Divide by their number in all.",
             wrong=lambda counts, rank: float(counts[rank]),
-            also=(lambda counts, rank: len(counts) * counts[rank],),
+            also=(
+                lambda counts, rank: len(counts) * counts[rank],
+                lambda counts, rank: counts[rank] / len(counts),
+            ),
         ),
         Mistake(
             key="divided twice",

@@ -138,11 +138,14 @@ EXERCISE = Exercise(
             wrong=_each(lambda w, r, W: (w + r) % W),
         ),
         Mistake(
-            key="a round ahead",
-            diagnosis="You are one round ahead: in round 0 process w sends "
+            key="a round off",
+            diagnosis="You are one round off: in round 0 process w sends "
             "chunk w.",
             wrong=_each(lambda w, r, W: (w - r - 1) % W),
-            also=(_each(lambda w, r, W: (w + r + 1) % W),),
+            also=(
+                _each(lambda w, r, W: (w + r + 1) % W),
+                _each(lambda w, r, W: (w - r + 1) % W),
+            ),
         ),
         Mistake(
             key="chunk of the round",
@@ -194,6 +197,13 @@ EXERCISE = Exercise(
             diagnosis="The last process sends nothing. Its right neighbour "
             "is process 0.",
             wrong=_no_ring,
+        ),
+        Mistake(
+            key="past the neighbour",
+            diagnosis="You send a process's own chunk past its neighbour. In "
+            "every round all send to the right neighbour, what they hold "
+            "before that round.",
+            wrong=_each(lambda w, r, W: w, lambda w, r, W: (w + r + 1) % W),
         ),
         Mistake(
             key="several rounds",

@@ -96,7 +96,23 @@ EXERCISE = Exercise(
             diagnosis="For FSDP you count one gather of the weights. After "
             "the forward pass they are dropped: backward needs them again.",
             wrong=_halves(lambda m: 2, lambda m: m + 1),
-            also=(_halves(lambda m: 2, lambda m: 2 * m),),
+        ),
+        Mistake(
+            key="two in each part",
+            diagnosis="For FSDP you count two halves in each part and nothing "
+            "else. Each part gathers twice, forward and backward; and once, "
+            "after the last part, the gradients are scattered.",
+            wrong=_halves(lambda m: 2, lambda m: 2 * m),
+        ),
+        Mistake(
+            key="gather as a whole ring",
+            diagnosis="For FSDP you count each gather or scatter as a whole "
+            "all-reduce. It is one half.",
+            wrong=_halves(lambda m: 2, lambda m: 4 * m + 2),
+            also=(
+                _halves(lambda m: 2, lambda m: 4 * m + 1),
+                _halves(lambda m: 2, lambda m: 6 * m),
+            ),
         ),
         Mistake(
             key="gathered in one part",

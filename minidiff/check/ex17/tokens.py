@@ -90,6 +90,12 @@ EXERCISE = Exercise(
             also=(_changed(talk=lambda N, W: 4 * N),),
         ),
         Mistake(
+            key="one chunk",
+            diagnosis="You send one chunk for each half. It takes W - 1 "
+            "rounds, with a chunk in each.",
+            wrong=_changed(talk=lambda N, W: 8 / W * N),
+        ),
+        Mistake(
             key="W times as many",
             diagnosis="You send W - 1 vectors, or count all processes' "
             "tokens. By a ring a process sends 2 (W - 1) chunks of N / W.",
