@@ -126,16 +126,13 @@ def own(
 
 # %%
 def by_hand(gradient: Callable, optimizer: str = "SGD") -> list[float]:
-    """The loss on shared rows after each of 12 steps.
-
-    gradient(model, data, step) is to leave a gradient in the model.
-    """
+    """The loss on shared rows after each of 12 steps."""
     model, data = new_model().double(), new_data()
     lr = {"SGD": 0.1, "AdamW": 0.003}[optimizer]
     weights = getattr(torch.optim, optimizer)(model.parameters(), lr)
     losses = []
     for step in range(12):
-        gradient(model, data, step)
+        gradient(model, data, step)  # leaves one in the model, like own
         weights.step()
         with torch.no_grad():
             loss = model.loss(*data.batch(0, 8, "valid"))
