@@ -619,12 +619,8 @@ for kind, run in pair.items():
     said = run["provenance"]
     print(f"{kind:8s} {run['parameters']} parameters, recorded", end=" ")
     print(f"{said['date']} on {said['device']} by\n  {said['command']}")
-print(
-    f"{run['text']['text_tokens_read'] / 1e6:.1f} million tokens read", end=""
-)
-print(
-    f" of {run['text']['train_tokens'] / 1e6:.1f} million, seed", run["seed"]
-)
+read, there = (run["text"][n] for n in ("text_tokens_read", "train_tokens"))
+print(f"read: {read / 1e6:.1f} of {there / 1e6:.1f} million tokens of text")
 needles = run["data"]["needles"]
 print({n: needles[n] for n in ("needles", "questions", "length")})
 
@@ -672,9 +668,9 @@ assert abs(on_text[0] - on_text[1]) < 0.02 and recall[0] > recall[1] + 1
 
 # %% [markdown]
 # On text they are equal, as far as one seed can tell. On needles they are
-# not: the plain model still guesses among all values, the first stair of the
-# race. The differential one has left that stair and is right as often as who
-# guesses among the row's needles. None of them looks a key up.
+# not: the plain model has hardly left the first stair of the race, a guess
+# among all values. The differential one is right as often as who guesses
+# among the row's needles. Neither looks a key up.
 #
 # ### What they say, and where they look
 #
