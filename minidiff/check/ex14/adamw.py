@@ -1,6 +1,8 @@
 """Exercise 14.3: one step of AdamW."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,139 +52,81 @@ def _cases() -> list[Case]:
     return cases
 
 
-Weights = Callable[..., np.ndarray]
+class State(NamedTuple):
+    """What the weights are updated from: the averages, plain and corrected."""
+
+    w: np.ndarray
+    m: np.ndarray
+    s: np.ndarray
+    mean: np.ndarray
+    square: np.ndarray
+    t: int
+    lr: float
+    decay: float
+
+    def counted(self, t: int) -> "State":
+        """With corrections for step t."""
+        mean, square = self.m / (1 - 0.9**t), self.s / (1 - 0.95**t)
+        return self._replace(mean=mean, square=square)
+
+
+Weights = Callable[[State], np.ndarray]
+Average = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+def _right(x: State, **changed: Any) -> np.ndarray:
+    """Update the weights rightly, from a state with something changed."""
+    x = x._replace(**changed)
+    shrunk = (1 - x.lr * x.decay) * x.w
+    return shrunk - x.lr * x.mean / (np.sqrt(x.square) + 1e-8)
+
+
+def _average(
+    g: np.ndarray,
+    m: np.ndarray,
+    s: np.ndarray,
+    betas: tuple[float, float] = (0.9, 0.95),
+) -> tuple[np.ndarray, np.ndarray]:
+    b1, b2 = betas
+    return b1 * m + (1 - b1) * g, b2 * s + (1 - b2) * g**2
 
 
 def _step(
-    weights: Weights, betas: tuple[float, float] = (0.9, 0.95)
-) -> Weights:
-    """Update the averages rightly, then the weights by ``weights``."""
+    weights: Weights = _right,
+    average: Average = _average,
+    betas: tuple[float, float] = (0.9, 0.95),
+) -> Callable[..., Step]:
+    """A step with something about it changed; betas are the corrections'."""
 
-    def answer(
-        w: np.ndarray,
-        g: np.ndarray,
-        m: np.ndarray,
-        s: np.ndarray,
-        t: int,
-        lr: float,
-        decay: float,
-    ) -> Step:
-        b1, b2 = betas
-        m = b1 * m + (1 - b1) * g
-        s = b2 * s + (1 - b2) * g**2
-        mean, square = m / (1 - b1**t), s / (1 - b2**t)
-        return weights(w, m, s, mean, square, lr, decay), m, s
+    def answer(*args: Any) -> Step:
+        w, g, m, s, t, lr, decay = args
+        m, s = average(g, m, s)
+        mean, square = m / (1 - betas[0] ** t), s / (1 - betas[1] ** t)
+        return weights(State(w, m, s, mean, square, t, lr, decay)), m, s
 
     return answer
 
 
-def _right(
-    w: np.ndarray,
-    m: np.ndarray,
-    s: np.ndarray,
-    mean: np.ndarray,
-    square: np.ndarray,
-    lr: float,
-    decay: float,
-) -> np.ndarray:
-    return (1 - lr * decay) * w - lr * mean / (np.sqrt(square) + 1e-8)
+def _betas(b1: float, b2: float) -> Callable[..., Step]:
+    """A step with other betas throughout."""
+    return _step(average=partial(_average, betas=(b1, b2)), betas=(b1, b2))
 
 
-def _coupled(
-    w: np.ndarray,
-    g: np.ndarray,
-    m: np.ndarray,
-    s: np.ndarray,
-    t: int,
-    lr: float,
-    decay: float,
-) -> Step:
+def _coupled(*args: Any) -> Step:
+    w, g, m, s, t, lr, decay = args
     return adamw_step(w, g + decay * w, m, s, t, lr, 0.0)
 
 
-def _old_averages(
-    w: np.ndarray,
-    g: np.ndarray,
-    m: np.ndarray,
-    s: np.ndarray,
-    t: int,
-    lr: float,
-    decay: float,
-) -> Step:
-    new = adamw_step(w, g, m, s, t, lr, decay)
-    mean, square = m / (1 - 0.9**t), s / (1 - 0.95**t)
-    return (_right(w, m, s, mean, square, lr, decay), *new[1:])
+def _old_averages(*args: Any) -> Step:
+    w, _, m, s, t, lr, decay = args
+    old = State(w, m, s, m, s, t, lr, decay).counted(t)
+    return (_right(old), *adamw_step(*args)[1:])
 
 
-def _sum_of(square: Callable[[np.ndarray], np.ndarray]) -> Weights:
-    """Average something else than the square of the gradient."""
-
-    def answer(
-        w: np.ndarray,
-        g: np.ndarray,
-        m: np.ndarray,
-        s: np.ndarray,
-        t: int,
-        lr: float,
-        decay: float,
-    ) -> Step:
-        m = 0.9 * m + 0.1 * g
-        s = 0.95 * s + 0.05 * square(g)
-        mean, size = m / (1 - 0.9**t), s / (1 - 0.95**t)
-        return _right(w, m, s, mean, size, lr, decay), m, s
-
-    return answer
-
-
-def _corrected_kept(*args: np.ndarray) -> Step:
+def _corrected_kept(*args: Any) -> Step:
     w, m, s = adamw_step(*args)
     t = args[4]
     return w, m / (1 - 0.9**t), s / (1 - 0.95**t)
-
-
-def _counted_from_0(*args: np.ndarray) -> Step:
-    """Leave the correction out of step 1, or divide by 0 there."""
-    w, *_, t, lr, decay = args
-    _, m, s = adamw_step(*args)
-    mean, square = m / (1 - 0.9 ** (t - 1)), s / (1 - 0.95 ** (t - 1))
-    return _right(w, m, s, mean, square, lr, decay), m, s
-
-
-def _counted_one_more(*args: np.ndarray) -> Step:
-    w, *_, t, lr, decay = args
-    _, m, s = adamw_step(*args)
-    mean, square = m / (1 - 0.9 ** (t + 1)), s / (1 - 0.95 ** (t + 1))
-    return _right(w, m, s, mean, square, lr, decay), m, s
-
-
-def _sums(*args: np.ndarray) -> Step:
-    """Add the new gradient in full instead of its share."""
-    w, g, m, s, t, lr, decay = args
-    m, s = 0.9 * m + g, 0.95 * s + g**2
-    mean, square = m / (1 - 0.9**t), s / (1 - 0.95**t)
-    return _right(w, m, s, mean, square, lr, decay), m, s
-
-
-def _shares_swapped(*args: np.ndarray) -> Step:
-    """Keep little of the old; the correction is left as it was."""
-    w, g, m, s, t, lr, decay = args
-    m, s = 0.1 * m + 0.9 * g, 0.05 * s + 0.95 * g**2
-    mean, square = m / (1 - 0.9**t), s / (1 - 0.95**t)
-    return _right(w, m, s, mean, square, lr, decay), m, s
-
-
-def _fixed_correction(*args: np.ndarray) -> Step:
-    """Correct every step as if it were the first."""
-    w, *_, lr, decay = args
-    _, m, s = adamw_step(*args)
-    return _right(w, m, s, m / (1 - 0.9), s / (1 - 0.95), lr, decay), m, s
-
-
-def _root_first(*args: np.ndarray) -> Step:
-    w, *_, t, lr, decay = args
-    _, m, s = adamw_step(*args)
-    mean, size = m / (1 - 0.9**t), np.sqrt(s) / (1 - 0.95**t)
-    return _right(w, m, s, mean, size**2, lr, decay), m, s
 
 
 EXERCISE = Exercise(
@@ -194,41 +138,33 @@ EXERCISE = Exercise(
             key="no correction",
             diagnosis="The averages begin at 0 and are too small at first. "
             "Divide m by 1 - 0.9**t and s by 1 - 0.95**t.",
-            wrong=_step(
-                lambda w, m, s, mean, square, lr, decay: _right(
-                    w, m, s, m, s, lr, decay
-                )
-            ),
+            wrong=_step(lambda x: _right(x, mean=x.m, square=x.s)),
         ),
         Mistake(
             key="s not corrected",
             diagnosis="You correct m and not s. Divide s by 1 - 0.95**t.",
-            wrong=_step(
-                lambda w, m, s, mean, square, lr, decay: _right(
-                    w, m, s, mean, s, lr, decay
-                )
-            ),
+            wrong=_step(lambda x: _right(x, square=x.s)),
         ),
         Mistake(
             key="m not corrected",
             diagnosis="You correct s and not m. Divide m by 1 - 0.9**t.",
-            wrong=_step(
-                lambda w, m, s, mean, square, lr, decay: _right(
-                    w, m, s, m, square, lr, decay
-                )
-            ),
+            wrong=_step(lambda x: _right(x, mean=x.m)),
         ),
         Mistake(
             key="root first",
             diagnosis="You take the root and then correct it. Correct s, "
             "then take the root.",
-            wrong=_root_first,
+            wrong=_step(
+                lambda x: _right(
+                    x, square=(np.sqrt(x.s) / (1 - 0.95**x.t)) ** 2
+                )
+            ),
         ),
         Mistake(
             key="no power",
             diagnosis="You divide by 1 - 0.9 and 1 - 0.95 at every step. The "
             "betas are raised to t, so that the correction fades.",
-            wrong=_fixed_correction,
+            wrong=_step(lambda x: _right(x.counted(1))),
         ),
         Mistake(
             key="corrected kept",
@@ -240,12 +176,12 @@ EXERCISE = Exercise(
             key="counted from 0",
             diagnosis="The power is t - 1. Steps are counted from 1 here: at "
             "step 1 divide by 1 - 0.9.",
-            wrong=_counted_from_0,
+            wrong=_step(lambda x: _right(x.counted(x.t - 1))),
         ),
         Mistake(
             key="counted one more",
             diagnosis="The power is t + 1, but t counts from 1 already.",
-            wrong=_counted_one_more,
+            wrong=_step(lambda x: _right(x.counted(x.t + 1))),
         ),
         Mistake(
             key="old averages",
@@ -257,49 +193,53 @@ EXERCISE = Exercise(
             key="sums",
             diagnosis="You add the whole gradient. An average takes 0.9 of "
             "the old and 0.1 of the new.",
-            wrong=_sums,
+            wrong=_step(
+                average=lambda g, m, s: (0.9 * m + g, 0.95 * s + g**2)
+            ),
         ),
         Mistake(
             key="shares swapped",
             diagnosis="You keep 0.1 of the old average and take 0.9 of the "
             "new gradient. It is the other way round; likewise for s.",
-            wrong=_shares_swapped,
-            also=(_step(_right, betas=(0.1, 0.05)),),
+            wrong=_step(average=partial(_average, betas=(0.1, 0.05))),
+            also=(_betas(0.1, 0.05),),
         ),
         Mistake(
             key="another beta",
             diagnosis="You average s with 0.999, PyTorch's default. Here it "
             "is 0.95.",
-            wrong=_step(_right, betas=(0.9, 0.999)),
+            wrong=_betas(0.9, 0.999),
         ),
         Mistake(
             key="betas swapped",
             diagnosis="The betas have changed places: 0.9 is for m, 0.95 for "
             "s.",
-            wrong=_step(_right, betas=(0.95, 0.9)),
+            wrong=_betas(0.95, 0.9),
         ),
         Mistake(
             key="s of the size",
             diagnosis="You average the gradient's size. s averages its "
             "square.",
-            wrong=_sum_of(np.abs),
+            wrong=_step(
+                average=lambda g, m, s: (
+                    _average(g, m, s)[0],
+                    0.95 * s + 0.05 * np.abs(g),
+                )
+            ),
         ),
         Mistake(
             key="no root",
             diagnosis="You divide by s itself. Take its root: the step must "
             "not depend on the unit of the gradient.",
-            wrong=_step(
-                lambda w, m, s, mean, square, lr, decay: _right(
-                    w, m, s, mean, square**2, lr, decay
-                )
-            ),
+            wrong=_step(lambda x: _right(x, square=x.square**2)),
         ),
         Mistake(
             key="eps in the root",
             diagnosis="eps is inside the root. It is added to the root.",
             wrong=_step(
-                lambda w, m, s, mean, square, lr, decay: (
-                    (1 - lr * decay) * w - lr * mean / np.sqrt(square + 1e-8)
+                lambda x: (
+                    (1 - x.lr * x.decay) * x.w
+                    - x.lr * x.mean / np.sqrt(x.square + 1e-8)
                 )
             ),
         ),
@@ -308,8 +248,9 @@ EXERCISE = Exercise(
             diagnosis="eps is missing: a weight whose gradient is 0 would "
             "become NaN.",
             wrong=_step(
-                lambda w, m, s, mean, square, lr, decay: (
-                    (1 - lr * decay) * w - lr * mean / np.sqrt(square)
+                lambda x: (
+                    (1 - x.lr * x.decay) * x.w
+                    - x.lr * x.mean / np.sqrt(x.square)
                 )
             ),
         ),
@@ -324,40 +265,24 @@ EXERCISE = Exercise(
             key="decay without lr",
             diagnosis="You take away decay * w. The learning rate belongs to "
             "it: lr * decay * w.",
-            wrong=_step(
-                lambda w, m, s, mean, square, lr, decay: (
-                    _right(w, m, s, mean, square, lr, 0.0) - decay * w
-                )
-            ),
+            wrong=_step(lambda x: _right(x, decay=0.0) - x.decay * x.w),
         ),
         Mistake(
             key="decay after the step",
             diagnosis="You shrink the weights after they have moved. Decay "
             "takes its share of the old weights.",
-            wrong=_step(
-                lambda w, m, s, mean, square, lr, decay: (
-                    (1 - lr * decay) * _right(w, m, s, mean, square, lr, 0.0)
-                )
-            ),
+            wrong=_step(lambda x: (1 - x.lr * x.decay) * _right(x, decay=0.0)),
         ),
         Mistake(
             key="decay dropped",
             diagnosis="The decay has no effect.",
-            wrong=_step(
-                lambda w, m, s, mean, square, lr, decay: _right(
-                    w, m, s, mean, square, lr, 0.0
-                )
-            ),
+            wrong=_step(lambda x: _right(x, decay=0.0)),
         ),
         Mistake(
             key="uphill",
             diagnosis="You step along the gradient, and the loss goes up. "
             "Step against it.",
-            wrong=_step(
-                lambda w, m, s, mean, square, lr, decay: _right(
-                    w, m, s, -mean, square, lr, decay
-                )
-            ),
+            wrong=_step(lambda x: _right(x, mean=-x.mean)),
         ),
         Mistake(
             key="weights only",
