@@ -1,6 +1,7 @@
 """Problem P4.3: a step of AdamW in shares, its gradient clipped."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -102,55 +103,31 @@ def _like(
 ) -> Callable[..., Shares]:
     """A step with something about it changed."""
 
-    def wrong(
-        w: np.ndarray,
-        m: np.ndarray,
-        s: np.ndarray,
-        grads: np.ndarray,
-        t: int,
-        clip: float,
-    ) -> Shares:
+    def wrong(*args: Any) -> Shares:
+        w, m, s, grads, t, clip = args
         g = shorten(gather(grads, *w.shape), clip)
         return adamw_step(w, g, m, s, step(t))
 
     return wrong
 
 
-def _clipped_first(
-    w: np.ndarray,
-    m: np.ndarray,
-    s: np.ndarray,
-    grads: np.ndarray,
-    t: int,
-    clip: float,
-) -> Shares:
+def _clipped_first(*args: Any) -> Shares:
     """Each process clips its own whole gradient; then the mean."""
+    w, m, s, grads, t, clip = args
     grads = _shorten(grads, clip, _norm(grads, axis=1, keepdims=True))
     return adamw_step(w, _cut(grads.mean(0), *w.shape), m, s, t)
 
 
-def _unfilled(
-    w: np.ndarray,
-    m: np.ndarray,
-    s: np.ndarray,
-    grads: np.ndarray,
-    t: int,
-    clip: float,
-) -> Shares:
+def _unfilled(*args: Any) -> Shares:
     """No zeros: an error unless W divides N."""
+    w, m, s, grads, t, clip = args
     g = grads.mean(0).reshape(len(w), -1)
     return adamw_step(w, _shorten(g, clip, _norm(g)), m, s, t)
 
 
-def _norm_of_all(
-    w: np.ndarray,
-    m: np.ndarray,
-    s: np.ndarray,
-    grads: np.ndarray,
-    t: int,
-    clip: float,
-) -> Shares:
+def _norm_of_all(*args: Any) -> Shares:
     """The norm of all W gradients, not of their mean."""
+    w, m, s, grads, t, clip = args
     g = _cut(grads.mean(0), *w.shape)
     return adamw_step(w, _shorten(g, clip, _norm(grads)), m, s, t)
 
