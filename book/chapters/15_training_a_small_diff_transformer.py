@@ -12,7 +12,7 @@
 # By the end of this chapter you will have shown, with five seeds, that small
 # differential models learn to take away what they have already said, more
 # surely than plain ones of equal size; and that on text the plain ones are
-# ahead early, and not for long.
+# ahead early, and in a longer training no more.
 #
 # {card}
 #
@@ -176,9 +176,9 @@ def inputs_and_targets(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 check.ex15_1(inputs_and_targets)
 
 # %% [markdown]
-# Training repeats five lines: make a batch, compute the loss, compute its
-# gradient, set the learning rate, change the weights a little against the
-# gradient. The optimiser AdamW does the last one.
+# Training repeats five lines: make a batch, compute the loss, forget the last
+# gradient, compute this one, change the weights a little against it. The
+# optimiser AdamW does the last one.
 
 # %% tags=["nbval-ignore-output"]
 model = small_model("diff", 0)
@@ -406,9 +406,8 @@ for diffs, plains in zip(sweep["diff"], sweep["softmax"], strict=True):
 print("at each rate the worst differential loss is below the best plain one")
 
 # %% [markdown]
-# The rate used above is the one that suits the *plain* model best of the
-# four, by its mean loss. Choosing it the other way round would have been
-# kinder to the differential one.
+# The rate used above suits both kinds best of the four, by their mean loss. So
+# the choice favours neither.
 #
 # ### The control that fails
 #
@@ -435,8 +434,9 @@ assert answers["lambda 0"][:, 1].mean() < second.mean() - 0.15
 print("without the subtraction the second answer is a guess again")
 
 # %% [markdown]
-# So it is the subtraction that finds the third stair. The norm alone does
-# not; look back and compare with the plain models, which have neither.
+# So in this model it is the subtraction that finds the third stair. The norm
+# alone does not, and it has only two maps then. Plain models, with four and
+# neither trick, find it for some seeds.
 #
 # ## Inside the trained models
 #
@@ -646,10 +646,8 @@ assert first_tenth < -0.1 and end > 0
 
 # %% [markdown]
 # There is your result again: the plain model ahead at the start. It did not
-# last. A race that is stopped early names a winner who need not win.
-#
-# But what is it that the differential model is better at? The two parts
-# apart, on rows nobody trained on:
+# last. But the curves mix text and needles. Which of them closed the gap? The
+# two parts apart, at the end, on rows nobody trained on:
 
 # %%
 for kind, run in pair.items():
@@ -666,11 +664,23 @@ on_text, recall = (
 )
 assert abs(on_text[0] - on_text[1]) < 0.02 and recall[0] > recall[1] + 1
 
+# %%
+share = pair["diff"]["data"]["share"]
+answers_a_row = share * needles["questions"]
+weight = answers_a_row / (answers_a_row + (1 - share) * needles["length"])
+by_text = (1 - weight) * (on_text[0] - on_text[1])
+by_needles = weight * (recall[0] - recall[1])
+print(f"answers to needles: {weight:.3f} of all that is counted")
+print(f"final gap by text {by_text:.2f}, by needles {by_needles:.2f}")
+assert by_text < 0 < by_needles
+
 # %% [markdown]
-# On text they are equal, as far as one seed can tell. On needles they are
-# not: the plain model has hardly left the first stair of the race, a guess
-# among all values. The differential one is right as often as who guesses
-# among the row's needles. Neither looks a key up.
+# On text they cannot be told apart, as far as one seed can tell: the plain
+# model's early lead became a tie. That the differential curve ends below the
+# other is due to the needles alone, few as they are. There the plain model,
+# by its loss, has hardly left the first stair of the race, a guess among all
+# values. The differential one is right as often as who guesses among the
+# row's needles. Neither looks a key up.
 #
 # ### What they say, and where they look
 #
@@ -708,9 +718,9 @@ for kind, model in shipped.items():
 assert in_row["diff"] > 0.9 > 0.6 > in_row["softmax"]
 
 # %% [markdown]
-# Both know that a value is asked for. The differential model says one that
-# stands in the row, practically always: it stands on the second stair of its
-# task. The plain one mostly says a value that the row does not hold.
+# Both know that a value is asked for. What the differential model finds
+# likeliest practically always stands in the row; by its loss it is not yet
+# sure of it. The plain one mostly says a value that the row does not hold.
 #
 # Is that because it does not look at them? At the first question the only
 # values in the row are the needles'. Predict before you run: what share of a
@@ -749,9 +759,9 @@ plt.show()
 
 # %% [markdown]
 # So looking is not it: the plain model has a head that finds the needles, too.
-# In the differential head $A_1$ does the looking, $A_2$ looks at almost
-# everything else, and the subtraction takes that away. In the pictures both
-# heads then turn to the answers given since, which stand right of the needles.
+# In the differential head $A_1$ does nearly all of the looking, $A_2$ looks
+# elsewhere, and subtracting it adds little. In the pictures both heads then
+# turn to the answers given since, which stand right of the needles.
 # A map says where a head looks, and not what the model makes of what it sees.
 # Why the plain one does not say what it looks at, these maps cannot tell.
 #
@@ -784,6 +794,7 @@ check.ex15_4(probabilities)
 
 # %% [markdown]
 # First a model of this chapter, byte by byte, then both of the recorded pair.
+# (`top_p` leaves out the unlikeliest tokens: chapter 16.)
 
 # %% tags=["nbval-ignore-output"]
 yours = ByteTokenizer(), writers["diff"][0][0]
@@ -797,8 +808,7 @@ for reader, model in (yours, *((coder, m) for m in shipped.values())):
 # %% [markdown]
 # Yours has the look of Python and no sense, which is what a few seconds of
 # training buy. The pair writes words, indents, closes what it opens, and
-# still says nothing. Nobody could tell the two kinds apart by what they
-# write. Change the prompt, the temperature and the seed. To train for longer
+# still says nothing. One sample of each does not tell the kinds apart. Change the prompt, the temperature and the seed. To train for longer
 # outside the notebook, with checkpoints you can resume from:
 #
 # ```
@@ -808,12 +818,12 @@ for reader, model in (yours, *((coder, m) for m in shipped.values())):
 #
 # ### What your run shows, and what it does not
 #
-# - Your race has five seeds of each kind, an interval and a control. That the
-#   subtraction finds the third stair stands on its own feet.
+# - Your race has five seeds of each kind, an interval and a control: in this
+#   model, without the subtraction the third stair is gone.
 # - Your text race is the first minute of the recorded one. Who leads in it
 #   says nothing of the end.
-# - The recorded pair has one seed. Two losses a hundredth apart are equal. The
-#   gap in needles is large, but one seed cannot say how large it would be on
+# - The recorded pair has one seed. Two losses a hundredth apart cannot be told
+#   apart. The gap in needles is large, but one seed cannot say how large it would be on
 #   average, and these needles weigh little beside the text they stand in.
 # - Neither says anything about a billion parameters.
 #
@@ -825,9 +835,9 @@ for reader, model in (yours, *((coder, m) for m in shipped.values())):
 #   and in the trained model one can see it at work.
 # - Nobody learned to use the keys in these few steps. That a race is won
 #   early does not say how it ends.
-# - On Python source the plain models were ahead after these few steps. In the
-#   longer, recorded training the lead was gone halfway, and the differential
-#   model was the one that learned to answer with a needle of the row.
+# - On Python source the plain models were ahead after these few steps. At the
+#   end of the longer, recorded training text was a tie, and the differential
+#   model was the one that had learned to answer with a needle of the row.
 #
 # These are small models: 2 differential heads, where the authors advise at
 # least 8 [U].
