@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch._functorch import config as functorch
 from torch.profiler import ProfilerActivity, profile
 
 from minidiff.bench import rows as tables
@@ -146,7 +147,9 @@ def _start(
         with peer.held():
             return updates(data, 0)
 
-    first = call()
+    # What this cache keeps does not tell PyTorch's attention kernels apart.
+    with functorch.patch(enable_autograd_cache=False):
+        first = call()
     if peer.operator is not None:
         check_operator(peer.operator, call)
     return call, model, first

@@ -21,10 +21,12 @@ def arrays_in(x: Any) -> list[np.ndarray]:
 
 
 def same(a: Any, b: Any, tolerance: float = 0.0) -> bool:
-    """Whether two outcomes agree.
+    """Whether two outcomes agree; None, no outcome, agrees with none.
 
     Two errors agree if of one type and, where they have one, with one key.
     """
+    if a is None or b is None:
+        return False
     if isinstance(a, Exception) or isinstance(b, Exception):
         keys = [getattr(x, "key", None) for x in (a, b)]
         return type(a) is type(b) and keys[0] == keys[1]

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minidiff.check.compare import as_array, same
+from minidiff.check.compare import as_array
 from minidiff.kernels import INTERPRETED
-from minidiff.kernels.memory import outside_touched
+from minidiff.kernels.memory import bits, outside_touched
 from minidiff.kernels.trace import MASKED, OUTSIDE, Touch, watch
 
 # isort: split
@@ -66,7 +66,8 @@ def launch(
     """
     _expect_kernel(kernel)
     guard = _Guard(kernel.arg_names, args, out)
-    before = [as_array(x).copy() for x in args if isinstance(x, Tensor)]
+    # As bits: on a GPU a kernel may write NaN where NaN was.
+    before = [bits(x).clone() for x in args if isinstance(x, Tensor)]
 
     def tell(touch: Touch) -> None:
         guard(touch)
@@ -77,11 +78,11 @@ def launch(
             kernel[grid](*args, **meta)
     except Exception as error:
         raise _inner(error) from None
-    after = [as_array(x) for x in args if isinstance(x, Tensor)]
+    after = [bits(x) for x in args if isinstance(x, Tensor)]
     changed = {
         name
         for name, x, y in zip(guard.tensors, before, after, strict=True)
-        if not same([x], [y])
+        if not x.equal(y)
     }
     for name in guard.tensors:
         if name in guard.outputs:

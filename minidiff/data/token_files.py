@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,7 @@ FORMAT = "minidiff tokens"
 VERSION = 1
 CARD_NAME = "tokens.json"
 TOKENIZER_NAME = "tokenizer.json"
+AT_ONCE = 256  # texts
 
 
 def write_tokens(
@@ -144,8 +146,7 @@ def _write(
         disable=not progress,
     )
     with bar:
-        for side, text in texts:
-            ids = tokenizer.encode(text + "\n\n")
+        for side, text, ids in _encoded(texts, tokenizer):
             sides[side].add(np.asarray(ids, dtype=dtype))
             bar.update(len(text))
             if (
@@ -168,6 +169,18 @@ def _write(
             for side, f in sides.items()
         },
     }
+
+
+def _encoded(
+    texts: Iterable[tuple[str, str]], tokenizer: Tokenizer
+) -> Iterator[tuple[str, str, list[int]]]:
+    """Each side, text and its ids; so many at a time as keep cores busy."""
+    texts = iter(texts)
+    while group := list(islice(texts, AT_ONCE)):
+        ids = tokenizer.encode_many([text + "\n\n" for _, text in group])
+        yield from (
+            (*pair, found) for pair, found in zip(group, ids, strict=True)
+        )
 
 
 class _Side:

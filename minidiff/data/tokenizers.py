@@ -20,6 +20,10 @@ class Tokenizer(Protocol):
         """Token ids of a text."""
         ...
 
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each of several texts."""
+        ...
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids; bytes that are not UTF-8 become U+FFFD."""
         ...
@@ -33,6 +37,10 @@ class ByteTokenizer:
     def encode(self, text: str) -> list[int]:
         """Token ids of a text: its UTF-8 bytes."""
         return list(text.encode())
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each of several texts."""
+        return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids; bytes that are not UTF-8 become U+FFFD.
@@ -107,6 +115,10 @@ class BPETokenizer:
     def encode(self, text: str) -> list[int]:
         """Token ids of a text."""
         return self._tokenizer.encode(text).ids
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each of several texts, on all cores."""
+        return [e.ids for e in self._tokenizer.encode_batch_fast(list(texts))]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids; bytes that are not UTF-8 become U+FFFD."""

