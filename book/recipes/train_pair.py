@@ -14,9 +14,10 @@ Leaves in book/: weights/pair_KIND.safetensors (bfloat16), the tokenizer
 weights/pair_tokenizer.json, weights/pair_licences.json with every package that
 was read, and results/train_pair_KIND_seed1.json. With --seed N the same is
 trained from another seed. On a CPU, without --device, it is a smaller pair,
-which two cores train in an hour, one thread for each model. Of these only the
-records are kept, train_pair_KIND_seedN.json and train_pair_KIND_cpu_seedN.json.
-A run that was stopped goes on when the command is given again.
+which two cores train in an hour, one thread for each model. Of these only
+the records are kept, train_pair_KIND_seedN.json and
+train_pair_KIND_cpu_seedN.json. A run that was stopped goes on when the
+command is given again.
 """
 
 import argparse
