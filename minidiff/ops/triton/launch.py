@@ -1,6 +1,7 @@
 """What the three launchers share: the device, the widths, the shapes."""
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from importlib.util import find_spec
 from math import e, log2
 from typing import NamedTuple
@@ -24,6 +25,7 @@ def on(x: Tensor) -> AbstractContextManager:
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
+@lru_cache  # asked several times a launch, and a launch is short
 def padded_width(width: int) -> int:
     """Blocks are powers of two wide; what lies beyond is read as zeros."""
     return triton.next_power_of_2(width)

@@ -1,5 +1,7 @@
 """From tensors to the kernels whose warps have roles."""
 
+from functools import lru_cache
+
 import triton
 from torch import Tensor
 from triton.experimental.gluon import language as gl
@@ -80,6 +82,7 @@ def block_of(x: Tensor, *block: int) -> TensorDescriptor:
     )
 
 
+@lru_cache  # sixteen a backward pass, of three kinds
 def layout_of(bits: int, rank: int) -> gl.NVMMASharedLayout:
     """In shared memory: swizzled for products, or plain rows."""
     return gl.NVMMASharedLayout(
