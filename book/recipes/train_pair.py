@@ -269,6 +269,7 @@ def run_one(
         "data": data.describe(),
         "text": read(data, config),
         "shipped": measure(shipped, data),
+        "first_losses": [row["loss"] for row in log[:8]],
         "curve": curve(log),
     }
     write_json(book / "results" / f"train_pair_{name}.json", record)
