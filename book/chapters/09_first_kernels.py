@@ -604,6 +604,12 @@ if INTERPRETED:
 # | will it compile | no | no | yes |
 # | is it fast | no | no | measure |
 #
+# Where there is a GPU, the checks run on it and see what the last column says.
+# Who wants the middle column there sets `TRITON_INTERPRET=1` before Python
+# starts, for instance `TRITON_INTERPRET=1 make lab`. That holds for the whole
+# session, so stop it when Part III's exercises are done: `minidiff`'s fused
+# kernels then cannot run on the GPU either.
+#
 # ## Check of this chapter
 #
 # Your four kernels, or ours where yours are not done, against those of
