@@ -901,10 +901,10 @@ for reader, model in (yours, *((coder, m) for m in shipped.values())):
 # %% [markdown]
 # Yours has the look of Python and no sense, which is what a few seconds of
 # training buy. The pair writes whole lines that could stand in a library, and
-# has no idea what they are for: it checks a shape and complains of a number of
-# axes. One sample of each does not tell the kinds apart. Change
-# the prompt, the temperature and the seed. To train for longer outside the
-# notebook, with checkpoints you can resume from:
+# has no idea what they are for: when this page was made, it asked for two axes
+# and complained that there were not three. One sample of each does not tell
+# the kinds apart. Change the prompt, the temperature and the seed. To train
+# for longer outside the notebook, with checkpoints you can resume from:
 #
 # ```
 # minidiff train --data stdlib --attention diff --steps 2000 --out runs/diff

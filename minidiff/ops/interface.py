@@ -77,7 +77,8 @@ def diff_attention(
         kernels, for CUDA, D of 16, 32, 64, 96 or 128 and Dv of D or 2D (on a
         CPU they run in Triton's interpreter, to be looked at); "auto" is
         "triton" for 16-bit numbers on an NVIDIA GPU of compute capability
-        8.0 or more, where it has the width, and "sdpa" for all else.
+        8.0 or more, where it has the width and TRITON_INTERPRET is not set,
+        and "sdpa" for all else.
 
     Returns
     -------

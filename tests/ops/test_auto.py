@@ -1,5 +1,8 @@
 """What "auto" means: the fused kernels where they were measured."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -93,3 +96,19 @@ def test_what_is_chosen_computes():
     assert chosen == ("triton" if device == "cuda" else "sdpa")
     got = diff_attention(q, k, v, 0.5)
     assert torch.equal(got, diff_attention(q, k, v, 0.5, backend=chosen))
+
+
+@pytest.mark.parametrize(("value", "chosen"), [("1", "False"), ("0", "True")])
+def test_the_interpreter_is_to_be_looked_at(value, chosen):
+    pytest.importorskip("triton")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from minidiff.ops import auto; print(auto.TRITON)",
+        ],
+        env=dict(os.environ, TRITON_INTERPRET=value),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == chosen, done.stderr
