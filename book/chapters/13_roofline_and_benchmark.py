@@ -547,10 +547,13 @@ assert speed[0] > whole["plain/cudnn", 2048] / whole["diff/triton", 2048]
 # than plain on FlashAttention-2. In the paper it was 0.90 to 0.94 [calc], with
 # both on FlashAttention-2, in larger models on another GPU [P, Table 7].
 #
-# At 2,048 tokens it is only 0.83, and two calls are faster. Can the table of
-# attention foretell this? These layers are half as wide as those above, so 24
-# of them should cost 12 times the gap in milliseconds. Between the recorded
-# lengths we interpolate, as attention grows with $T$.
+# At 2,048 tokens it is only 0.83, and two calls are faster. Do not lean on that
+# number: an earlier run of the same day, thrown away because the compiler's
+# cache had mixed up kernels, gave 0.90 (the log). Can the table of attention
+# foretell this? These layers are half as wide as those above, so 24 of them
+# should cost 12 times the gap in milliseconds. Between the recorded lengths we
+# interpolate, as attention grows with $T$: $T$ lies one third of the way from
+# $T/2$ to $2T$. The two calls of `diff/sdpa` are `diff2/cudnn` in that table.
 
 
 # %%
@@ -563,7 +566,7 @@ def foretold(peer: str, T: int) -> float:
 alone = {"diff/triton": "diff/triton", "diff/sdpa": "diff2/cudnn"}
 for T in (2048, 8192):
     plain, all_plain = foretold("plain/cudnn", T), whole["plain/cudnn", T]
-    print(f"T {T}: attention is {plain / all_plain:.0%} of plain's update")
+    print(f"T {T}: attention, foretold, is {plain / all_plain:.0%} of plain")
     for mine, way in alone.items():
         gaps = foretold(way, T) - plain, whole[mine, T] - all_plain
         print(f"  {mine:11s} gap foretold {gaps[0]:.1f} ms,", end="")
