@@ -549,8 +549,8 @@ assert speed[0] > whole["plain/cudnn", 2048] / whole["diff/triton", 2048]
 #
 # At 2,048 tokens it is only 0.83, and two calls are faster. Do not lean on that
 # number: an earlier run of the same day, thrown away because the compiler's
-# cache had mixed up kernels, gave 0.90 (the log). Can the table of attention
-# foretell this? These layers are half as wide as those above, so 24 of them
+# cache had mixed up kernels, came out higher (the log). Can the table of
+# attention foretell this? These layers are half as wide as those above, so 24 of them
 # should cost 12 times the gap in milliseconds. Between the recorded lengths we
 # interpolate, as attention grows with $T$: $T$ lies one third of the way from
 # $T/2$ to $2T$. The two calls of `diff/sdpa` are `diff2/cudnn` in that table.
