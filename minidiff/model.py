@@ -176,7 +176,7 @@ class DecoderLM(nn.Module):
             raise TypeError(
                 f"targets: got dtype {targets.dtype}, expected int64"
             )
-        if targets.device.type == "cpu":
+        if _readable(targets):
             counted = targets[targets != IGNORED]
             if counted.numel() == 0:
                 raise ValueError(
@@ -221,8 +221,7 @@ class DecoderLM(nn.Module):
                 f"tokens: got a sequence of {stop} tokens, expected at most "
                 f"max_length = {self.config.max_length}"
             )
-        # Reading values would stall a GPU, so they are checked on CPUs only.
-        if tokens.device.type == "cpu":
+        if _readable(tokens):
             self._check_range("tokens", tokens)
         return start
 
@@ -233,3 +232,8 @@ class DecoderLM(nn.Module):
                 f"{name}: got ids from {low} to {high}, expected 0 to "
                 f"{self.config.vocab_size - 1}"
             )
+
+
+def _readable(ids: Tensor) -> bool:
+    """Whether values may be looked at: it stalls a GPU, and cuts a graph."""
+    return ids.device.type == "cpu" and not torch.compiler.is_compiling()

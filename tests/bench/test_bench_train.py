@@ -1,15 +1,18 @@
 """The record of training whole models: who, how fast, how right."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+from conftest import need
 from torch.nn.attention import SDPBackend
 
 from minidiff import cli
-from minidiff.bench import rows, train
+from minidiff.bench import rows, train, train_peers
 from minidiff.bench.train_peers import Rows, Size, peers
+from minidiff.train_config import Compute
 
 CPU = torch.device("cpu")
 SIZE = Size(B=2, T=8, E=32, L=2, heads=4, vocab_size=16)
@@ -114,6 +117,22 @@ def test_an_operator_that_ran_is_found():
     q = torch.randn(1, 2, 8, 4)
     attend = torch.nn.functional.scaled_dot_product_attention
     train.check_operator("dot_product", lambda: attend(q, q, q))
+
+
+@pytest.mark.slow
+def test_compiled_peers_keep_their_own_kernel():
+    """PyTorch's cache of graphs would give the second one the first's."""
+    need(shutil.which("c++") or shutil.which("g++"), "no C++ compiler")
+    peer = train_peers.Peer(
+        name="plain/flash",
+        attention="softmax",
+        operator="flash_attention",
+        kernel=SDPBackend.FLASH_ATTENTION,
+    )
+    given = (SIZE, CPU, "float32", Compute(compile=True), Rows(SIZE, CPU))
+    train._start(peer, *given)
+    with pytest.raises(RuntimeError, match="got no attention"):
+        train._start(replace(peer, kernel=SDPBackend.MATH), *given)
 
 
 def test_ratios_are_to_the_faster_plain(monkeypatch):
