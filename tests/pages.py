@@ -23,13 +23,11 @@ def chromium() -> str | None:
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """A headless browser, with the flag it asks for when run as root."""
+    """A headless browser."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        chrome = play.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox"]
-        )
+        chrome = play.chromium.launch(executable_path=chromium())
         try:
             yield chrome
         finally:

@@ -18,7 +18,8 @@ which two cores train in an hour, one thread for each model. Of these only
 the records are kept, train_pair_KIND_seedN.json and
 train_pair_KIND_cpu_seedN.json. A run that was stopped goes on when the
 command is given again. The records *_before.json are of the same commands,
-given before on another machine of the same kind.
+given before on another machine of the same kind, and put together from what
+those runs logged and printed.
 """
 
 import argparse

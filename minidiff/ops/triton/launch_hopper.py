@@ -82,7 +82,7 @@ def block_of(x: Tensor, *block: int) -> TensorDescriptor:
     )
 
 
-@lru_cache  # sixteen a backward pass, of three kinds
+@lru_cache  # asked for each tensor of each launch, and few differ
 def layout_of(bits: int, rank: int) -> gl.NVMMASharedLayout:
     """In shared memory: swizzled for products, or plain rows."""
     return gl.NVMMASharedLayout(
