@@ -11,6 +11,7 @@ from minidiff.multihead import MultiheadBase, head_sizes
 from minidiff.ops import AttentionMaps, attention_maps, diff_attention
 from minidiff.ops.contract import check_key_lengths
 from minidiff.ops.eager import for_each_head
+from minidiff.ops.finish import finish
 from minidiff.ops.masks import blank_padding, visible
 from minidiff.ops.sdpa import softmax_attention
 from minidiff.reference.lam import lambda_init
@@ -21,6 +22,9 @@ __all__ = [
     "MultiheadDiffAttentionV2",
     "lambda_init",
 ]
+
+# By the name of what happens to the second map: the sign of its lambda.
+SIGNS = {"subtract": 1, "add": -1, "off": 0}
 
 
 class MultiheadAttention(MultiheadBase):
@@ -34,6 +38,11 @@ class MultiheadAttention(MultiheadBase):
         Query heads: twice the differential heads of the matched DIFF model.
     num_kv_heads : int, optional
         Key/value heads, a divisor of num_heads, which is the default.
+    head_norm : bool
+        Normalise each head over its own D channels, with a gain: a row of
+        the paper's Table 6, to tell the norm's effect from the difference's.
+    norm_eps : float
+        Added to the mean square in the head norm.
     """
 
     def __init__(
@@ -41,9 +50,14 @@ class MultiheadAttention(MultiheadBase):
         embed_dim: int,
         num_heads: int,
         num_kv_heads: int | None = None,
+        *,
+        head_norm: bool = False,
+        norm_eps: float = 1e-5,
     ) -> None:
         D, Hkv = head_sizes(embed_dim, num_heads, num_kv_heads, 1)
         super().__init__(embed_dim, (num_heads, D), (Hkv, D), (Hkv, D))
+        self.norm_eps = norm_eps
+        self.norm_weight = nn.Parameter(torch.ones(D)) if head_norm else None
 
     def attend(
         self,
@@ -62,10 +76,14 @@ class MultiheadAttention(MultiheadBase):
         if key_lengths is not None:
             check_key_lengths(q, k.unsqueeze(2), key_lengths)
         if backend != "eager":
-            return softmax_attention(q, k, v, key_lengths=key_lengths)
-        A = self.maps(x, q, k, key_lengths)
-        v = for_each_head(blank_padding(v, key_lengths), q.shape[1])
-        return (A @ v.to(A.dtype)).to(q.dtype)
+            out = softmax_attention(q, k, v, key_lengths=key_lengths)
+        else:
+            A = self.maps(x, q, k, key_lengths)
+            v = for_each_head(blank_padding(v, key_lengths), q.shape[1])
+            out = (A @ v.to(A.dtype)).to(q.dtype)
+        if self.norm_weight is None:
+            return out
+        return finish(wide(out), q.dtype, self.norm_weight, 1.0, self.norm_eps)
 
     def maps(
         self, x: Tensor, q: Tensor, k: Tensor, key_lengths: Tensor | None
@@ -105,6 +123,10 @@ class MultiheadDiffAttention(MultiheadBase):
         A constant in [0, 1) instead of ``lambda_init(depth)``.
     norm_eps : float
         Added to the mean square in the head norm.
+    second_map : "subtract", "add" or "off"
+        What happens to the second map: "add" gives lambda the opposite sign
+        and "off" sets it to 0, so that the second queries and keys, a quarter
+        of the attention's weights, do nothing. Both are controls.
     """
 
     def __init__(
@@ -117,6 +139,7 @@ class MultiheadDiffAttention(MultiheadBase):
         head_norm: bool = True,
         lam_init: float | None = None,
         norm_eps: float = 1e-5,
+        second_map: str = "subtract",
     ) -> None:
         D, Hkv = head_sizes(embed_dim, num_heads, num_kv_heads, 2)
         if isinstance(depth, bool) or not isinstance(depth, int):
@@ -129,9 +152,15 @@ class MultiheadDiffAttention(MultiheadBase):
             raise ValueError(
                 f"lam_init: got {lam_init}, expected None or 0 <= lam_init < 1"
             )
+        if second_map not in SIGNS:
+            raise ValueError(
+                f"second_map: got {second_map!r}, expected one of "
+                f"{tuple(SIGNS)}"
+            )
         super().__init__(
             embed_dim, (num_heads, 2, D), (Hkv, 2, D), (Hkv, 2 * D)
         )
+        self.second_map = second_map
         self.lam_init = lambda_init(depth) if lam_init is None else lam_init
         self.norm_eps = norm_eps
         self.lambda_q1, self.lambda_k1, self.lambda_q2, self.lambda_k2 = (
@@ -154,6 +183,10 @@ class MultiheadDiffAttention(MultiheadBase):
         dot2 = (wide(self.lambda_q2) * wide(self.lambda_k2)).sum()
         return dot1.exp() - dot2.exp() + self.lam_init
 
+    def _subtracted(self) -> Tensor:
+        """Return what the second map is multiplied by before subtraction."""
+        return SIGNS[self.second_map] * self.lam()
+
     def attend(
         self,
         x: Tensor,
@@ -168,7 +201,7 @@ class MultiheadDiffAttention(MultiheadBase):
             q,
             k,
             v,
-            self.lam(),
+            self._subtracted(),
             norm_weight=self.norm_weight,
             norm_scale=None if self.norm_weight is None else 1 - self.lam_init,
             eps=self.norm_eps,
@@ -180,7 +213,9 @@ class MultiheadDiffAttention(MultiheadBase):
         self, x: Tensor, q: Tensor, k: Tensor, key_lengths: Tensor | None
     ) -> AttentionMaps:
         """Return A1, A2 and A1 - lam A2, each (B, H, T, S)."""
-        return attention_maps(q, k, self.lam(), key_lengths=key_lengths)
+        return attention_maps(
+            q, k, self._subtracted(), key_lengths=key_lengths
+        )
 
 
 class MultiheadDiffAttentionV2(MultiheadBase):

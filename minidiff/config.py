@@ -8,6 +8,7 @@ from typing import Any
 from minidiff.layers import positive_int, swiglu_width
 
 KINDS = ("softmax", "diff", "diff_v2")
+SECOND_MAPS = ("subtract", "add", "off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,13 @@ class ModelConfig:
     rope_base: float = 10000.0  # customary; the paper gives no short base
     norm_eps: float = 1e-5  # that of the official head norm
     tie_embeddings: bool = True  # the paper's sizes count one embedding
-    head_norm: bool = True  # "diff" only; False is a row of Table 6
+    # Headwise RMSNorm of the attention's output: None is as published, with
+    # it for "diff" and without for "softmax". The others are Table 6's rows.
+    head_norm: bool | None = None
     lam_init: float | None = None  # "diff" only; None is the schedule
+    # "diff" only. "add" and "off" (lambda = 0) are controls: they tell what
+    # the subtraction does from what the rest of the module does.
+    second_map: str = "subtract"
 
     def __post_init__(self) -> None:
         """Raise a ValueError or TypeError that names the first bad field."""
@@ -47,11 +53,10 @@ class ModelConfig:
         for name in ("num_kv_heads", "ffn_dim"):
             if getattr(self, name) is not None:
                 positive_int(name, getattr(self, name))
-        for name in ("tie_embeddings", "head_norm"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(
-                    f"{name}: got {getattr(self, name)!r}, expected a bool"
-                )
+        if not isinstance(self.tie_embeddings, bool):
+            raise TypeError(
+                f"tie_embeddings: got {self.tie_embeddings!r}, expected a bool"
+            )
         for name in ("rope_base", "norm_eps"):
             if _number(name, getattr(self, name)) <= 0:
                 raise ValueError(
@@ -62,11 +67,8 @@ class ModelConfig:
                 f"attention: got {self.attention!r}, expected one of {KINDS}"
             )
         self._check_heads()
-        if self.attention != "diff" and not self.head_norm:
-            raise ValueError(
-                f"head_norm: got False with attention={self.attention!r}, "
-                "expected True; only 'diff' has a head norm"
-            )
+        self._check_head_norm()
+        self._check_second_map()
         if self.lam_init is None:
             return
         in_range = 0 <= _number("lam_init", self.lam_init) < 1
@@ -104,6 +106,37 @@ class ModelConfig:
                 f"num_kv_heads: got {n}, expected a divisor of {H}, the "
                 f"heads that {self.attention!r} shares them among"
             )
+
+    def _check_head_norm(self) -> None:
+        if self.head_norm is not None and not isinstance(self.head_norm, bool):
+            raise TypeError(
+                f"head_norm: got {self.head_norm!r}, expected a bool or None"
+            )
+        if self.attention == "diff_v2" and self.head_norm:
+            raise ValueError(
+                "head_norm: got True with attention='diff_v2', expected False "
+                "or None: V2 has no head norm"
+            )
+
+    def _check_second_map(self) -> None:
+        if self.second_map not in SECOND_MAPS:
+            raise ValueError(
+                f"second_map: got {self.second_map!r}, expected one of "
+                f"{SECOND_MAPS}"
+            )
+        if self.attention != "diff" and self.second_map != "subtract":
+            raise ValueError(
+                f"second_map: got {self.second_map!r} with attention="
+                f"{self.attention!r}, expected 'subtract'; only 'diff' has a "
+                "choice"
+            )
+
+    @property
+    def normed(self) -> bool:
+        """Whether each head's output is normalised."""
+        if self.head_norm is None:
+            return self.attention == "diff"
+        return self.head_norm
 
     @property
     def head_dim(self) -> int:
@@ -147,7 +180,7 @@ def count_parameters(config: ModelConfig) -> int:
     By formula, so a 13B model costs nothing to count. With Hkv plain
     key/value heads the attention of one layer has
 
-    - "softmax": 2 E^2 + 2 E Hkv D;
+    - "softmax": 2 E^2 + 2 E Hkv D, and with a head norm + D;
     - "diff": the same + 4D (lambda) + 2D (head norm);
     - "diff_v2": 3/2 E^2 + 2 E Hkv D + E H, with Hkv its own count: half of
       W_O is saved, and W_lambda costs E H.
@@ -156,9 +189,11 @@ def count_parameters(config: ModelConfig) -> int:
     query, out = E * E, E * E
     kv_width = config.kv_heads * D * (2 if config.attention == "diff" else 1)
     extra = 0
-    if config.attention == "diff":
-        extra = (6 if config.head_norm else 4) * D
-    elif config.attention == "diff_v2":
+    if config.attention == "softmax":
+        extra = D if config.normed else 0
+    elif config.attention == "diff":
+        extra = (6 if config.normed else 4) * D
+    else:
         out, extra = E * E // 2, E * config.heads
     attention = query + 2 * E * kv_width + out + extra
     ffn = 3 * E * (config.ffn_dim or swiglu_width(E))

@@ -66,10 +66,12 @@ def config_to_diffllama(config: ModelConfig) -> dict[str, Any]:
     """
     for name, only, why in (
         ("attention", "diff", "it has V1 attention"),
-        ("head_norm", True, "it always normalises the heads"),
+        ("normed", True, "it always normalises the heads"),
+        ("second_map", "subtract", "it always subtracts the second map"),
         ("lam_init", None, "it always follows the schedule"),
     ):
         if getattr(config, name) != only:
+            name = {"normed": "head_norm"}.get(name, name)
             raise ValueError(
                 f"{name}: got {getattr(config, name)!r}, expected {only!r} "
                 f"for a DiffLlama: {why}"

@@ -31,15 +31,18 @@ def build_attention(config: ModelConfig, depth: int) -> nn.Module:
     """Return the attention of layer ``depth`` (from 0)."""
     sizes = (config.embed_dim, config.heads, config.kv_heads)
     if config.attention == "softmax":
-        return MultiheadAttention(*sizes)
+        return MultiheadAttention(
+            *sizes, head_norm=config.normed, norm_eps=config.norm_eps
+        )
     if config.attention == "diff_v2":
         return MultiheadDiffAttentionV2(*sizes)
     return MultiheadDiffAttention(
         *sizes,
         depth=depth,
-        head_norm=config.head_norm,
+        head_norm=config.normed,
         lam_init=config.lam_init,
         norm_eps=config.norm_eps,
+        second_map=config.second_map,
     )
 
 
@@ -133,6 +136,7 @@ class DecoderLM(nn.Module):
         cache: list[KVCache] | None = None,
         return_maps: bool = False,
         backend: str = "auto",
+        positions: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, list[AttentionMaps | Tensor]]:
         """Return the logits (B, T, vocab_size) of the next token.
 
@@ -146,6 +150,10 @@ class DecoderLM(nn.Module):
             AttentionMaps, or one tensor for "softmax"; each (B, heads, T, S).
         backend : str
             Of the attention, as in :func:`minidiff.diff_attention`.
+        positions : (B, Q) int64, optional
+            Only the logits at these places of tokens are wanted: the result
+            is (B, Q, vocab_size). It saves most of the work where few of the
+            targets count and the vocabulary is large.
         """
         start = self._check(tokens, cache)
         stop = start + tokens.shape[1]
@@ -156,6 +164,8 @@ class DecoderLM(nn.Module):
             part = None if cache is None else cache[i]
             x, block_maps = block(x, rope, part, return_maps, backend)
             maps.append(block_maps)
+        if positions is not None:
+            x = x.take_along_dim(positions[..., None], dim=1)
         matrix = self.embedding if self.head is None else self.head
         logits = linear(self.norm(x), matrix.weight)
         return (logits, maps) if return_maps else logits
@@ -235,5 +245,11 @@ class DecoderLM(nn.Module):
 
 
 def _readable(ids: Tensor) -> bool:
-    """Whether values may be looked at: it stalls a GPU, and cuts a graph."""
-    return ids.device.type == "cpu" and not torch.compiler.is_compiling()
+    """Tell whether values can be read here.
+
+    Reading stalls a GPU and cuts a compiled graph, and a tensor inside a
+    function transform (vmap) has no single value.
+    """
+    if ids.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return not torch._C._functorch.is_functorch_wrapped_tensor(ids)

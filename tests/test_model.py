@@ -303,8 +303,15 @@ def test_a_matched_pair_differs_in_one_word():
         (TypeError, "tie_embeddings: got 1", {"tie_embeddings": 1}),
         (
             ValueError,
-            "head_norm: got False",
-            {"head_norm": False, "attention": "softmax"},
+            "head_norm: got True with attention='diff_v2'",
+            {"head_norm": True, "attention": "diff_v2"},
+        ),
+        (TypeError, "head_norm: got 1", {"head_norm": 1}),
+        (ValueError, "second_map: got 'minus'", {"second_map": "minus"}),
+        (
+            ValueError,
+            "second_map: got 'add' with attention='softmax'",
+            {"second_map": "add", "attention": "softmax"},
         ),
         (ValueError, "lam_init: got 1.0", {"lam_init": 1.0}),
         (

@@ -1,0 +1,154 @@
+"""Run a recipe's jobs, one process for each GPU, and keep what they find.
+
+A recipe is a list of jobs and a function that does one. Rows go to the record
+as jobs end, in a file that is whole at any moment; a recipe that was stopped
+goes on with the jobs that are not in it.
+"""
+
+import json
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.multiprocessing as mp
+
+from minidiff.provenance import provenance, write_json
+
+Job = dict[str, Any]
+
+
+def run_jobs(
+    do: Callable[[Job, torch.device], list[dict[str, Any]]],
+    jobs: Sequence[Job],
+    out: Path,
+    about: dict[str, Any],
+    *,
+    device: str,
+    minutes: float,
+) -> None:
+    """Do the jobs that ``out`` does not hold yet; write it after each.
+
+    Parameters
+    ----------
+    do : function
+        Gets a job and a device, returns its rows. It must be importable, for
+        other processes call it.
+    jobs : list of dicts that JSON can hold
+    out : path of the record
+    about : what the record says of all rows
+    device : "cpu" or "cuda"
+        With "cuda" every GPU there is works, each on a job at a time.
+    minutes : number
+        No job begins that long after the start; the record lists what was
+        not run.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` is the record of something else.
+    """
+    jobs = json.loads(json.dumps(jobs))  # as a record gives them back
+    record = _open(out, about, device)
+    done = [e["job"] for e in record["jobs"] if "error" not in e]
+    left = [job for job in jobs if job not in done]
+    deadline = time.monotonic() + 60 * minutes
+    workers = torch.cuda.device_count() if device == "cuda" else 1
+    context = mp.get_context("spawn")
+    asked, answers = context.Queue(), context.Queue()
+    for job in left:
+        asked.put(job)
+    for _ in range(workers):
+        asked.put(None)
+    processes = [
+        context.Process(
+            target=_work, args=(do, asked, answers, device, i, deadline)
+        )
+        for i in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    running = workers
+    while running:
+        answer = answers.get()
+        if answer is None:
+            running -= 1
+            continue
+        record["jobs"].append(answer)
+        if "error" not in answer:
+            done.append(answer["job"])
+        record["not_run"] = [job for job in jobs if job not in done]
+        write_json(out, record)
+        print(_line(answer), flush=True)
+    for process in processes:
+        process.join()
+    record["not_run"] = [job for job in jobs if job not in done]
+    write_json(out, record)
+    print(f"{out}: {len(done)} jobs, {len(record['not_run'])} not run")
+
+
+def rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return every row of a record, each with its job's fields."""
+    return [
+        entry["job"] | row for entry in record["jobs"] for row in entry["rows"]
+    ]
+
+
+def _open(out: Path, about: dict[str, Any], device: str) -> dict[str, Any]:
+    if not out.exists():
+        command = shlex.join(["python", *sys.argv])
+        return {
+            **about,
+            "provenance": provenance(device, command),
+            "jobs": [],
+            "not_run": [],
+        }
+    record = json.loads(out.read_text(encoding="utf-8"))
+    for name, value in about.items():
+        # As JSON gives it back: tuples become lists.
+        if record.get(name) != json.loads(json.dumps(value)):
+            raise ValueError(
+                f"--out: {out} has {name} = {record.get(name)!r}, expected "
+                f"{value!r} as in this recipe, or a new file"
+            )
+    return record
+
+
+def _work(
+    do: Callable[[Job, torch.device], list[dict[str, Any]]],
+    asked: Any,
+    answers: Any,
+    device: str,
+    number: int,
+    deadline: float,
+) -> None:
+    place = (
+        torch.device(device, number)
+        if device == "cuda"
+        else torch.device(device)
+    )
+    if device == "cuda":
+        torch.cuda.set_device(place)
+    while (job := asked.get()) is not None:
+        if time.monotonic() > deadline:
+            continue
+        start = time.monotonic()
+        try:
+            found = do(job, place)
+        except Exception as error:  # one job's fault is not the others'
+            traceback.print_exc()
+            answers.put({"job": job, "rows": [], "error": repr(error)})
+            continue
+        seconds = round(time.monotonic() - start, 1)
+        answers.put({"job": job, "seconds": seconds, "rows": found})
+    answers.put(None)
+
+
+def _line(answer: dict[str, Any]) -> str:
+    said = answer.get("error") or f"{len(answer['rows'])} rows"
+    job = {k: v for k, v in answer["job"].items() if k != "config"}
+    return f"{answer.get('seconds', 0):7.1f} s  {job}  {said}"

@@ -1,0 +1,150 @@
+"""Multi-query associative recall (MQAR), as the Zoology benchmark defines it.
+
+Arora et al. 2023, "Zoology: Measuring and improving recall in efficient
+language models".
+"""
+
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidiff.data.source import (
+    ALL,
+    IGNORE,
+    check_batch_size,
+    random_numbers,
+)
+
+
+class MQARBatch(NamedTuple):
+    """A batch with where everything is; N pairs a row, each asked once.
+
+    inputs, targets : (B, T) int64, targets -100 but at the queries
+    queries : (B, N) positions of the asked keys, in the order of the pairs
+    answers : (B, N) positions of the values that they ask for
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    queries: Tensor
+    answers: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class MQARTask:
+    """Key-value pairs, then every key once more, at distances of its own.
+
+    With 2 pairs a row of 12 tokens can look like this, a dot for a blank::
+
+        k4 v8 k2 v9 k2 . . . k4 . . .   ->   v9 at the fifth, v8 at the ninth
+
+    Token 0 is the blank, keys are the other ids of the lower half of the
+    vocabulary and values are the upper half. Within a row no two pairs share
+    a key or a value. With ``noise`` the blanks are random tokens instead, of
+    all ids alike. Queries follow the pairs on even places; the place of
+    each is drawn without replacement with a probability that falls as the
+    power ``power - 1`` of its distance from the pairs, so that most are near
+    and a few are far.
+    """
+
+    pairs: int = 4  # N; with length 64, the benchmark's smallest
+    length: int = 64  # T
+    vocab_size: int = 8192  # the benchmark's; half keys, half values
+    power: float = 0.01  # the benchmark's; 1 spreads the queries evenly
+    noise: bool = False  # random tokens for blanks; the paper's runs have none
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError that names the first bad field."""
+        if self.pairs < 1:
+            raise ValueError(f"pairs: got {self.pairs}, expected 1 or more")
+        if self.length < 4 * self.pairs:
+            raise ValueError(
+                f"length: got {self.length}, expected at least 4 pairs = "
+                f"{4 * self.pairs}: two tokens a pair and two a query"
+            )
+        if self.vocab_size < 2 * (self.pairs + 1):
+            raise ValueError(
+                f"vocab_size: got {self.vocab_size}, expected at least "
+                f"{2 * (self.pairs + 1)} for {self.pairs} pairs and a blank"
+            )
+        if not 0 < self.power <= 1:
+            raise ValueError(
+                f"power: got {self.power}, expected above 0, at most 1"
+            )
+        if self.seed < 0:
+            raise ValueError(f"seed: got {self.seed}, expected 0 or more")
+
+    def batch(
+        self,
+        step: int,
+        batch_size: int,
+        split: str = "train",
+        rows: slice = ALL,
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of one step's rows, int64 (B, T) each."""
+        sample = self.sample(step, batch_size, split)
+        return sample.inputs[rows], sample.targets[rows]
+
+    def sample(
+        self, step: int, batch_size: int, split: str = "train"
+    ) -> MQARBatch:
+        """Return a batch and the places of its queries and answers.
+
+        The validation rows are the same for every seed, so that runs can be
+        compared.
+        """
+        check_batch_size(batch_size)
+        seed = self.seed if split == "train" else 0
+        random = random_numbers(seed, split, step)
+        B, N = batch_size, self.pairs
+        half = self.vocab_size // 2
+        keys = 1 + _distinct(random, B, half - 1, N)
+        values = half + _distinct(random, B, self.vocab_size - half, N)
+
+        places = (self.length - 2 * N) // 2
+        distance = np.arange(1, places + 1)
+        # The first N of an exponential race whose rates are the weights are a
+        # draw without replacement, one after the other.
+        arrival = random.exponential(size=(B, places))
+        arrival /= distance ** (self.power - 1)
+        chosen = np.argpartition(arrival, N - 1, axis=1)[:, :N]
+        order = np.take_along_axis(arrival, chosen, 1).argsort(axis=1)
+        queries = 2 * N + 2 * np.take_along_axis(chosen, order, 1)
+
+        inputs = np.zeros((B, self.length), dtype=np.int64)
+        targets = np.full((B, self.length), IGNORE, dtype=np.int64)
+        inputs[:, 0 : 2 * N : 2] = keys
+        inputs[:, 1 : 2 * N : 2] = values
+        if self.noise:
+            inputs[:, 2 * N :] = random.integers(
+                0, self.vocab_size, (B, self.length - 2 * N)
+            )
+        np.put_along_axis(inputs, queries, keys, axis=1)
+        np.put_along_axis(targets, queries, values, axis=1)
+        answers = np.broadcast_to(1 + 2 * np.arange(N), (B, N)).copy()
+        return MQARBatch(
+            *(torch.from_numpy(x) for x in (inputs, targets, queries, answers))
+        )
+
+    def describe(self) -> dict[str, object]:
+        """What makes this data itself: all the fields."""
+        return {"kind": "mqar", **asdict(self)}
+
+
+def _distinct(
+    random: np.random.Generator, rows: int, total: int, count: int
+) -> np.ndarray:
+    """Draw different numbers below ``total`` in each row, (rows, count)."""
+    # Number i is drawn among those that are left, counted from 0, and then
+    # moved past the earlier ones: count**2 small operations, whatever total.
+    drawn = np.empty((rows, count), dtype=np.int64)
+    for i in range(count):
+        number = random.integers(0, total - i, rows)
+        for earlier in np.sort(drawn[:, :i], axis=1).T:
+            number += number >= earlier
+        drawn[:, i] = number
+    return drawn
