@@ -160,8 +160,7 @@ class _Stack:
     ) -> None:
         self.device = next(models[0].parameters()).device
         self._config = config
-        on_gpu = self.device.type == "cuda"
-        self._backend = backend or ("sdpa" if on_gpu else "eager")
+        self._backend = backend or "eager"
         weights, _ = stack_module_state(list(models))
         # RoPE's tables are the same for all: left as they are, not mapped.
         self._buffers = dict(models[0].named_buffers())

@@ -156,8 +156,8 @@ def pilot_jobs() -> list[Job]:
             "compile": False,  # a minute, which 2,500 steps do not pay back
             "config": asdict(PILOT),
         }
-        for length, pairs in SIZES
         for width in WIDTHS
+        for length, pairs in SIZES
         for kind in KINDS
     ]
 
@@ -193,7 +193,7 @@ def main_jobs(pilot: dict[str, Any]) -> list[Job]:
                 "rates": [round(rate * 10**x, 6) for x in (-0.5, 0, 0.5)],
                 "seeds": list(SEEDS),
                 "measure": True,
-                "compile": True,
+                "compile": job["length"] * job["width"] > 64 * 64,
                 "config": asdict(CONFIG),
             }
         )
