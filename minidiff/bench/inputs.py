@@ -64,7 +64,7 @@ def inputs(
 
     plain, base: q, k, v. diff: q, k, v, lam and the norm's weight, with the
     shapes of :func:`minidiff.diff_attention`. v2: q, k, v and lam's logits as
-    in :func:`minidiff.bench.forms.v2`, 2D wide. All want gradients.
+    in :func:`minidiff.bench.variants.v2`, 2D wide. All want gradients.
     """
     B, H, T, D = shape
     g = torch.Generator(device).manual_seed(0)

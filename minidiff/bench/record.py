@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from minidiff.bench.rows import Row
-from minidiff.provenance import provenance, write_json
+from minidiff.bench.report import Row
+from minidiff.files.json import write_json
+from minidiff.files.provenance import provenance
 
 Setting = TypeVar("Setting")
 

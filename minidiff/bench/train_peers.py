@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from minidiff.data.source import ALL
+from minidiff.data.protocol import ALL
 
 
 class Size(NamedTuple):

@@ -12,7 +12,7 @@ from torch.nn.attention.flex_attention import (
     flex_attention,
 )
 
-from minidiff.ops.finish import subtract
+from minidiff.ops.epilogue import subtract
 from minidiff.ops.masks import blank_padding
 
 
