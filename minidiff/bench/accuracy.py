@@ -1,4 +1,4 @@
-"""Whoever is timed must be right: forward, held to float64."""
+"""Accuracy: check each implementation against float64 before timing it."""
 
 from collections.abc import Callable, Sequence
 

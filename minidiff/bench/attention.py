@@ -1,4 +1,4 @@
-"""``minidiff bench attention``: all ways to attend, side by side."""
+"""Benchmark of attention: every implementation, timed side by side."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""``minidiff bench compile``: what the compiler makes of our kernels, no GPU.
+"""Compiler reports of our kernels, for ``minidiff bench compile``; no GPU.
 
 Registers, spills and shared memory decide much of a kernel's speed, and the
 compiler tells them on any machine. Time it does not tell.

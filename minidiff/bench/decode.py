@@ -1,4 +1,4 @@
-"""``minidiff bench decode``: one new token against a cache, side by side.
+"""Benchmark of decoding: one new token against a cache, side by side.
 
 Python launches while the GPU clears its cache, so no CUDA graph is needed.
 """

@@ -1,6 +1,6 @@
-"""Who is timed where one query meets a cache.
+"""Implementations of decoding to time: one query against a cache.
 
-The peers of `minidiff.bench.peers`, and two tricks for a single query. As
+They are those of `minidiff.bench.peers`, and two tricks for a single query. As
 matrix products its map is one row, so writing it out costs nothing. And V2's
 branches, which share keys, may stand as two queries of one head ("packed"):
 a kernel then reads no key twice, whether or not it knows of groups.

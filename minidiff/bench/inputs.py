@@ -1,4 +1,4 @@
-"""What is timed: sizes of one layer's attention, and tensors of each kind."""
+"""Inputs of the benchmarks: sizes of one layer, and tensors of each kind."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

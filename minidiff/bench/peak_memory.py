@@ -1,4 +1,4 @@
-"""A meter for memory that needs no GPU, and no data either."""
+"""Peak memory and traffic of PyTorch operations, counted without a GPU."""
 
 import weakref
 from typing import Any

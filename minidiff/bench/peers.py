@@ -1,4 +1,4 @@
-"""Who is timed: every way to attend that PyTorch alone offers, and ours.
+"""Implementations to time: every one that PyTorch alone offers, and ours.
 
 The pieces serve a single decoding step as well: see decode_peers.
 

@@ -1,4 +1,4 @@
-"""A benchmark's run: setting after setting, and the record that it leaves."""
+"""Records of benchmarks: measure every setting and write what came out."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""First tries: a peer may refuse what it is given, and says why."""
+"""Refusals: an implementation may reject its inputs; keep its reason."""
 
 import warnings
 from collections.abc import Callable

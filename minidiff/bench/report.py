@@ -1,4 +1,4 @@
-"""Rows of a record, one a peer: their times, and the table of them."""
+"""Report of a benchmark: one row an implementation, and the printed table."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""``minidiff bench train``: updates of whole models, side by side."""
+"""Benchmark of training: updates of whole models, timed side by side."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

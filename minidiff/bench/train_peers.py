@@ -1,4 +1,4 @@
-"""Whose training is timed, and on what: models of one size, random rows."""
+"""Models whose training is timed: one size each, on random rows."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext

@@ -1,4 +1,4 @@
-"""One formula in several forms: what chapter 06 counts and times.
+"""Variants of one formula, which chapter 06 counts and times.
 
 All compute ``o = A1 v - lam A2 v`` (Ye et al. 2025, eq. 1), causal, without
 the headwise norm, for as many queries as keys and a key head for each query

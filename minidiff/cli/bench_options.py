@@ -1,4 +1,4 @@
-"""What the timed benchmarks share: their options and default sizes."""
+"""Options and default sizes of the benchmarks that time something."""
 
 import argparse
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How every command's help looks."""
+"""Parsers whose help keeps its line breaks."""
 
 import argparse
 from typing import Any

@@ -1,4 +1,4 @@
-"""What commands share: a run folder's card and data, and the device."""
+"""Run folders and devices, as several commands need them."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""One attention module's weights, from our order to DiffLlama's and back."""
+"""Conversion of one attention module's weights to DiffLlama's and back."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""A DiffLlamaConfig's fields and ours: what each can say of the other."""
+"""Conversion of a DiffLlamaConfig's fields to ours and back."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""A whole model's weights and sizes, as DiffLlama's and back."""
+"""Conversion of a whole model's weights and sizes to DiffLlama's and back."""
 
 from collections.abc import Mapping
 from typing import Any

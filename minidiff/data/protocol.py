@@ -1,4 +1,4 @@
-"""What a trainer asks of data: batches by number, with no hidden state."""
+"""Protocol of data sources: batches by number, with no hidden state."""
 
 from typing import Protocol
 

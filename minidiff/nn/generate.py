@@ -1,4 +1,4 @@
-"""Sampling text: temperature, top-p, and a cache so each token is cheap."""
+"""Generation: sample tokens at a temperature, with top-p and a cache."""
 
 import torch
 from torch import Tensor

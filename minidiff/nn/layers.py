@@ -1,4 +1,4 @@
-"""The parts every decoder shares: RMSNorm, rotary positions, SwiGLU."""
+"""Layers of every decoder: RMSNorm, rotary positions, SwiGLU."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""What every multi-head attention shares: projections, positions, cache."""
+"""Base of all multi-head attention: projections, positions and the cache."""
 
 from math import prod
 

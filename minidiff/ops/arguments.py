@@ -1,4 +1,4 @@
-"""What the operator accepts: every argument checked by name."""
+"""Arguments of the operator, each checked by name."""
 
 from math import isfinite
 from numbers import Real

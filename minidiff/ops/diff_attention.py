@@ -75,10 +75,10 @@ def diff_attention(
         attention; "flex" is two calls of FlexAttention, forward only on a
         CPU, and elsewhere with D and Dv from 16 on; "triton" is our own fused
         kernels, for CUDA, D of 16, 32, 64, 96 or 128 and Dv of D or 2D (on a
-        CPU they run in Triton's interpreter, to be looked at); "auto" is
+        CPU they run in Triton's interpreter, for inspection); "auto" is
         "triton" for 16-bit numbers on an NVIDIA GPU of compute capability
-        8.0 or more, where it has the width and TRITON_INTERPRET is not set,
-        and "sdpa" for all else.
+        8.0 or more, if the kernels support D and Dv and TRITON_INTERPRET is
+        not set, and "sdpa" otherwise.
 
     Returns
     -------

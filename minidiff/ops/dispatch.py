@@ -1,4 +1,4 @@
-"""Which backend ``backend="auto"`` means, for the inputs at hand."""
+"""Choice of the backend that ``backend="auto"`` means for given inputs."""
 
 import os
 from importlib.util import find_spec
@@ -8,7 +8,7 @@ from torch import Tensor
 
 # Widths D of a branch that the fused kernels have.
 WIDTHS = (16, 32, 64, 96, 128)
-# Not where its interpreter was asked for: that is to be looked at.
+# Interpreter mode is for inspection and is never chosen automatically.
 TRITON = (
     find_spec("triton") is not None
     and os.environ.get("TRITON_INTERPRET", "0") == "0"

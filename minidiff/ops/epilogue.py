@@ -1,4 +1,4 @@
-"""What the torch backends share: the subtraction, the norm, the layout."""
+"""Epilogue of the torch backends: the subtraction, the norm, the layout."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The figure of a benchmark's record: every peer against the plain one."""
+"""Figure of a benchmark's record: every peer against the plain one."""
 
 import json
 from pathlib import Path

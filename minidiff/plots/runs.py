@@ -1,4 +1,4 @@
-"""Runs side by side: their logs, drawn in one figure."""
+"""Figure of several runs: their logs, side by side."""
 
 import json
 from collections.abc import Mapping, Sequence

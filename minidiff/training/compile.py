@@ -1,4 +1,4 @@
-"""torch.compile for a model's loss, whatever else is compiled beside it."""
+"""torch.compile for the loss of a model, also beside other compiled models."""
 
 from collections.abc import Callable
 from types import FunctionType

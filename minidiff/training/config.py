@@ -1,4 +1,4 @@
-"""What a training does, and by what means: two things kept apart."""
+"""Settings of a training, and options that only affect how it is executed."""
 
 import math
 from dataclasses import dataclass
@@ -52,9 +52,9 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """By what means: it changes speed, memory and rounding, nothing else.
+    """Execution options: they affect speed, memory and rounding only.
 
-    A run may be resumed by other means than it was begun with.
+    A run may be resumed with other options than it was begun with.
     """
 
     # A process's rows are computed in so many parts, their gradients summed.

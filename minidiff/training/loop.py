@@ -44,7 +44,7 @@ def train(
         Gives the batch of each step by its number.
     config : TrainConfig
     compute : Compute, optional
-        By what means: parts, compiler, kind of sharing, attention's backend.
+        Execution options: accumulation, compiler, sharding and backend.
     run_dir : path, optional
         Folder for ``log.jsonl`` and ``checkpoint.safetensors``; made if
         missing. Without it nothing is written.

@@ -1,4 +1,4 @@
-"""The folder of a training run: its log, its checkpoint, and resuming."""
+"""Run folder of a training: its log, its checkpoint, and resuming."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Ctrl-C, and the system's wish to end: a step is finished first."""
+"""Signals: on Ctrl-C or SIGTERM, finish the current step first."""
 
 import signal
 import threading

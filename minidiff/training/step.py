@@ -1,4 +1,4 @@
-"""One update: the gradient of a batch, over parts and processes, and a step.
+"""One training step: a batch's gradient over parts and processes, an update.
 
 The same mathematics on one CPU thread and on many GPUs; what differs is the
 order in which sums are taken.
@@ -109,7 +109,7 @@ class Updates:
         return record
 
     def evaluate(self, data: DataSource) -> Evaluation:
-        """Measure the model by the same means on validation batches."""
+        """Measure the model on validation batches, executed like an update."""
         with self._autocast():
             measured = evaluate(
                 self._model,
@@ -132,7 +132,7 @@ class Updates:
         )
 
     def _gradients_summed(self, last: bool) -> AbstractContextManager:
-        """Let processes talk about gradients once, in the last part."""
+        """Synchronise gradients only on the last micro-batch."""
         if self._fsdp:
             self._model.set_requires_gradient_sync(last)
         if self._ddp is not None and not last:

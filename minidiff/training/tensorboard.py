@@ -1,4 +1,4 @@
-"""The log once more, for those who watch runs in TensorBoard."""
+"""Log of a training in the format of TensorBoard."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec

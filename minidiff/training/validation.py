@@ -1,4 +1,4 @@
-"""How well a model does on rows that it is not trained on."""
+"""Validation: loss and accuracy on rows that the model is not trained on."""
 
 from typing import NamedTuple
 

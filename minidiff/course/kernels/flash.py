@@ -144,7 +144,7 @@ def flash(
 
 
 def _refuse(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> None:
-    """Name what the kernel has no form of."""
+    """Refuse inputs the kernel does not support, by name."""
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.ndim != 3:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Tensors that show what a kernel touches and should not."""
+"""Fenced and poisoned tensors, which show what a kernel should not touch."""
 
 import math
 
@@ -87,6 +87,6 @@ def refuse_bf16(x: Tensor, name: str) -> None:
     """
     if INTERPRETED and x.dtype == torch.bfloat16:
         raise TypeError(
-            f"{name}: got bfloat16 in Triton's interpreter, which computes "
-            "it wrong without a word; expected float32 or float16 there"
+            f"{name}: got bfloat16 in Triton's interpreter, which silently "
+            "computes it incorrectly; expected float32 or float16 there"
         )

@@ -29,7 +29,7 @@ def triton_attention(
 ) -> Tensor:
     """Return the whole of :func:`minidiff.diff_attention`, norm included.
 
-    Raises ValueError or TypeError for what the kernels have no form of.
+    Raises ValueError or TypeError for inputs the kernels do not support.
     """
     given_dtype = q.dtype
     if torch.is_autocast_enabled(q.device.type):
@@ -78,8 +78,8 @@ def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
         )
     if common.INTERPRETED and q.dtype == torch.bfloat16:
         raise TypeError(
-            "q: got bfloat16 in Triton's interpreter, which computes it "
-            "wrong without a word; expected float32 or float16 there"
+            "q: got bfloat16 in Triton's interpreter, which silently computes "
+            "it incorrectly; expected float32 or float16 there"
         )
     if common.capability(q.device) < 80:
         raise ValueError(

@@ -15,7 +15,7 @@ class Shape:
     BT queries by BS keys at a time, so many warps, so many blocks on their
     way at once. ``together``: the forward kernel's two branches in step.
     ``tma``: blocks are moved by the copy engine that Hopper brought.
-    ``roles``: warps have roles, as in hopper_keys.py; two groups of so many
+    ``roles``: warps have roles, as in hopper/keys.py; two groups of so many
     warps each, with BS keys (or BT queries) of their own.
     """
 

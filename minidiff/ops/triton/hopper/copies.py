@@ -1,4 +1,4 @@
-"""What both kernels with roles bring: a block of queries and their rows."""
+"""Copies that both Hopper kernels make: a block of queries and its rows."""
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl

@@ -1,9 +1,9 @@
 """The backward pass's keys kernel for Hopper: warps with roles.
 
-The same sums as in backward.py's ``keys_kernel``, written in Gluon, Triton's
-dialect in which layouts, copies and waits are said openly. There all warps do
-the same things in step, and the tensor cores stand still while exponentials
-are taken. Here they are three:
+The same sums as in kernels/backward.py's ``keys_kernel``, written in Gluon,
+Triton's dialect in which layouts, copies and waits are explicit. There all
+warps do the same things in step, and the tensor cores stand still while
+exponentials are taken. Here they have two roles:
 
     loader     one warp; asks for blocks of queries ahead of their use
     consumers  two groups of four warps, each with BS keys of its own
@@ -166,7 +166,7 @@ def consume(
         i_t = gl.where(i_t >= T, first, i_t)
 
     # Padding may hold NaN, but only in its own rows: cut here. What was read
-    # is not needed any more, so its place in shared memory serves again.
+    # is not needed any more, so its shared memory is reused.
     if KEYS:
         m_k = i_s + gl.arange(0, BS, gl.SliceLayout(1, of_dk)) < n_keys
         k1.store(gl.where(m_k[:, None], b_dk1 * scale, 0.0).to(dtype))

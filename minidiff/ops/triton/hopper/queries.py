@@ -1,8 +1,8 @@
 """The backward pass's queries kernel for Hopper: warps with roles.
 
-The sums of backward.py's ``queries_kernel``, with the roles of hopper_keys.py:
-here the loader brings blocks of keys and values, and each of two consumers
-has BT queries of its own.
+The sums of kernels/backward.py's ``queries_kernel``, with the roles of
+keys.py: here the loader brings blocks of keys and values, and each of two
+consumers has BT queries of its own.
 """
 
 from triton.experimental import gluon
@@ -148,7 +148,7 @@ def consume(
             0, deps=[b_dq1, b_dq2, b_ds1, b_ds2]
         )
         mbarrier.arrive(free.index(stage), count=1)
-    # The queries are not needed any more: their place serves again.
+    # The queries are not needed any more: their shared memory is reused.
     q1.store((b_dq1 * scale).to(dtype))
     q2.store((b_dq2 * scale).to(dtype))
     fence_async_shared()

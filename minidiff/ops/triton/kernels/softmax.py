@@ -1,4 +1,4 @@
-"""What every kernel here shares: which keys are seen, one softmax step."""
+"""Softmax steps shared by the kernels, and which keys a query sees."""
 
 import triton
 import triton.language as tl

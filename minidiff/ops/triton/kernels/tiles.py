@@ -1,4 +1,4 @@
-"""How a block of a tensor comes from memory, and goes back.
+"""Tiles: load a block of a tensor from memory, and store it.
 
 Two ways, chosen when a kernel is compiled. With TMA, on Hopper and later, an
 argument is a tensor descriptor: the copy engine moves the block, reads zeros

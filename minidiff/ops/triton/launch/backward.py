@@ -1,4 +1,4 @@
-"""From tensors to the three kernels of the backward pass."""
+"""Launcher of the three kernels of the backward pass."""
 
 from types import ModuleType
 

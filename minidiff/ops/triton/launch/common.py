@@ -1,4 +1,4 @@
-"""What the three launchers share: the device, the widths, the shapes."""
+"""Device, widths and block shapes, as all launchers need them."""
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -15,7 +15,7 @@ from minidiff.ops.triton.tuning import Shape, choose
 
 # Whether the kernels run in Triton's interpreter, on the CPU.
 INTERPRETED = not isinstance(forward_kernel, triton.runtime.JITFunction)
-# Gluon is experimental: a Triton without it takes backward.py's kernels.
+# Gluon is experimental: a Triton without it takes kernels/backward.py.
 ROLES = not INTERPRETED and find_spec("triton.experimental.gluon") is not None
 LOG2_E = log2(e)
 

@@ -1,4 +1,4 @@
-"""From tensors to the two kernels of decoding."""
+"""Launcher of the two kernels of decoding."""
 
 import torch
 import triton

@@ -1,4 +1,4 @@
-"""From tensors to the forward kernel."""
+"""Launcher of the forward kernel."""
 
 import torch
 import triton

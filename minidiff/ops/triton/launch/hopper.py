@@ -1,4 +1,4 @@
-"""From tensors to the kernels whose warps have roles."""
+"""Launcher of the Hopper kernels, whose warps have roles."""
 
 from functools import lru_cache
 

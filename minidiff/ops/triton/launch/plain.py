@@ -1,4 +1,4 @@
-"""From tensors to backward.py's kernels, which run on every GPU."""
+"""Launcher of kernels/backward.py's kernels, which run on every GPU."""
 
 import triton
 from torch import Tensor
