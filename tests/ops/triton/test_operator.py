@@ -117,7 +117,7 @@ def test_only_what_learns_gets_a_gradient():
         pytest.param(
             {},
             torch.bfloat16,
-            "bfloat16 in Triton's interpreter, which computes it wrong",
+            "in Triton's interpreter, which silently computes it incorrectly",
             marks=pytest.mark.skipif(GPU, reason="right on a GPU"),
         ),
     ],
