@@ -10,13 +10,24 @@ __version__ = "0.1.0"
 
 _HOME = {
     "diff_attention": "minidiff.ops",
-    "MultiheadAttention": "minidiff.attention",
-    "MultiheadDiffAttention": "minidiff.attention",
-    "MultiheadDiffAttentionV2": "minidiff.attention",
-    "ModelConfig": "minidiff.model",
-    "DecoderLM": "minidiff.model",
-    "save": "minidiff.checkpoint",
-    "load": "minidiff.checkpoint",
+    "attention_maps": "minidiff.ops",
+    "lambda_init": "minidiff.reference",
+    "MultiheadAttention": "minidiff.nn.attention",
+    "MultiheadDiffAttention": "minidiff.nn.attention",
+    "MultiheadDiffAttentionV2": "minidiff.nn.attention",
+    "ModelConfig": "minidiff.nn.config",
+    "DecoderLM": "minidiff.nn.model",
+    "KVCache": "minidiff.nn.cache",
+    "generate": "minidiff.nn.generate",
+    "sample": "minidiff.nn.generate",
+    "train": "minidiff.training.loop",
+    "evaluate": "minidiff.training.validation",
+    "TrainConfig": "minidiff.training.config",
+    "Compute": "minidiff.training.config",
+    "save": "minidiff.training.checkpoint",
+    "load": "minidiff.training.checkpoint",
+    "load_diffllama": "minidiff.convert.diffllama",
+    "save_diffllama": "minidiff.convert.diffllama",
 }
 
 __all__ = sorted(_HOME)

@@ -1,4 +1,4 @@
-"""``python -m minidiff``, and so ``torchrun -m minidiff``."""
+"""Entry point of ``python -m minidiff`` and ``torchrun -m minidiff``."""
 
 import sys
 

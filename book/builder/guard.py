@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-import os
 import subprocess
 from pathlib import Path
+
+from minidiff.files.atomic import replacing
 
 
 def digest(path: Path) -> str:
@@ -76,7 +77,6 @@ class Ledger:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write a whole file through a temporary name in the same folder."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    """Replace the file at ``path``; it appears complete or not at all."""
+    with replacing(path) as part:
+        part.write_bytes(data)

@@ -42,9 +42,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minidiff import check, diff_attention, plots, reference
+from minidiff import check, diff_attention, lambda_init, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
-from minidiff.reference import lambda_init
 
 plots.use_style()
 
@@ -376,10 +375,10 @@ print("the three steps give what the module gives")
 # or wider, even in a model that stores fewer digits.
 
 # %%
-from minidiff.attention import wide
+from minidiff.nn.attention import wide
 
 
-# %% tags=["same:minidiff.attention.MultiheadDiffAttention.lam"]
+# %% tags=["same:minidiff.nn.attention.MultiheadDiffAttention.lam"]
 def lam(self) -> Tensor:
     """Return ``exp(q1 . k1) - exp(q2 . k2) + lam_init``, eq. 2, 0-d."""
     # Products and sums, not a matmul: autocast leaves these alone.

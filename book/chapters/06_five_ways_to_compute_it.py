@@ -47,8 +47,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 # %%
 from minidiff import check, course, diff_attention, plots
-from minidiff.bench import forms
-from minidiff.bench.meter import Meter
+from minidiff.bench import variants
+from minidiff.bench.peak_memory import Meter
 from minidiff.bench.timing import alternate
 from minidiff.check import hint, solution  # noqa: F401
 
@@ -61,7 +61,7 @@ warnings.simplefilter("ignore", UserWarning)  # we do what they warn of
 # Here is equation 3.1 for all heads at once, without the headwise norm.
 
 
-# %% tags=["same:minidiff.bench.forms.naive"]
+# %% tags=["same:minidiff.bench.variants.naive"]
 def naive(q: Tensor, k: Tensor, v: Tensor, lam: float) -> Tensor:
     """Both maps written out, subtracted, one product with the values."""
     T, D = q.shape[-2:]
@@ -258,7 +258,7 @@ check.ex06_3(one_call)
 
 # %%
 ways = {"naive": naive, "two calls": two_calls}
-ways |= {"four calls": forms.four_calls, "stacked": forms.stacked}
+ways |= {"four calls": variants.four_calls, "stacked": variants.stacked}
 q, k, v = inputs(1, 2, 512, 16)
 one_map = 2 * 512**2  # numbers, for two heads
 
@@ -403,9 +403,9 @@ for what, calls in (("forward", forward), ("training", train)):
 q, k, v = inputs(1, 2, 512, 32)  # width 2D, where V1 had D = 16
 k, v = k[:, :, 0], v[..., :32]  # no axis of pairs
 want = diff_attention(q, k[:, :, None], v, 0.5)
-assert torch.allclose(forms.v2(q, k, v, 0.5), want, atol=1e-5)
+assert torch.allclose(variants.v2(q, k, v, 0.5), want, atol=1e-5)
 with sdpa_kernel(SDPBackend.MATH):
-    count = units(forms.v2, q, k, v, 0.5)
+    count = units(variants.v2, q, k, v, 0.5)
 print(f"V2: {count:.0f} units")
 assert count == 8
 

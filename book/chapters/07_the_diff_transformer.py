@@ -48,7 +48,8 @@ import minidiff
 from minidiff import DecoderLM, ModelConfig, check, plots
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.data import NeedleTask
-from minidiff.layers import apply_rope, rope_angles
+from minidiff.nn.config import count_parameters
+from minidiff.nn.layers import SwiGLU, apply_rope, rope_angles
 
 plots.use_style()
 
@@ -221,7 +222,7 @@ print("with positions, the layer can tell who bites")
 # then hold $3 E F = 8 E^2$ numbers, as many as two of width $4E$ would.
 
 # %%
-ffn = minidiff.layers.SwiGLU(64)
+ffn = SwiGLU(64)
 gate, up = ffn.gate_proj(torch.eye(64)), ffn.up_proj(torch.eye(64))
 by_hand = ffn.down_proj(gate / (1 + (-gate).exp()) * up)
 assert torch.allclose(by_hand, ffn(torch.eye(64)), atol=1e-6)
@@ -264,7 +265,7 @@ def one_layer(
 check.ex07_2(one_layer)
 
 # %% [markdown]
-# In symbols, and so it stands in `minidiff.model.Block`:
+# In symbols, and so it stands in `minidiff.nn.model.Block`:
 #
 # $$
 # y = x + \operatorname{Attention}(\operatorname{Norm}(x)), \qquad
@@ -508,7 +509,7 @@ for said, E, L, H in (
     (2.8, 3072, 28, 12),  # the main model
 ):
     sizes = {"vocab_size": 100_288, "embed_dim": E, "num_layers": L}
-    n = minidiff.model.count_parameters(ModelConfig(**sizes, num_heads=2 * H))
+    n = count_parameters(ModelConfig(**sizes, num_heads=2 * H))
     row = f"{said:5} {E:5d} {L:6d} {H:5d} {E // H // 2:4d}"
     print(f"{row} {n / 1e9:7.2f} {(n - 100_288 * E) / 1e9:8.2f}")
     assert (abs(n / 1e9 - said) < 0.1) == (E != 3072)

@@ -530,13 +530,13 @@ except ImportError:
 print("transformers is", "here" if hf else "missing: the next cells skip it")
 
 # %%
-from minidiff import convert
-from minidiff.layers import rope_angles
+from minidiff.convert.attention import attention_to_diffllama
+from minidiff.nn.layers import rope_angles
 
 ours = build(MultiheadDiffAttention)
 nn.init.normal_(ours.norm_weight)  # ones would hide the fourth line
 state = ours.state_dict()
-mapped = convert.attention_to_diffllama(state, 4, 2)
+mapped = attention_to_diffllama(state, 4, 2)
 cos, sin = rope_angles(7, 8)
 want = ours(x, rope=(cos, sin))
 trials = {"all mapped": mapped}
@@ -559,8 +559,8 @@ for name, weights in trials.items() if hf else ():
 # Equal to rounding: `DiffLlama` adds up lambda's products in float32 even in
 # a float64 model [HF]. With one matrix unmapped every shape still fits.
 #
-# `convert.save_diffllama` writes a whole model for `transformers` to open, and
-# `convert.load_diffllama` is the way back.
+# `minidiff.save_diffllama` writes a whole model for `transformers` to open, and
+# `minidiff.load_diffllama` reads one.
 #
 # ## A check of this chapter
 #

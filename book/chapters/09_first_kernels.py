@@ -41,17 +41,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minidiff.kernels import DEVICE, INTERPRETED, first  # before triton
+from minidiff.course.kernels import DEVICE, INTERPRETED, first  # before triton
 import triton
 import triton.language as tl
 
 # %%
 from minidiff import check, plots
-from minidiff.bench.meter import Meter
+from minidiff.bench.peak_memory import Meter
 from minidiff.check import hint, solution  # noqa: F401
-from minidiff.kernels.memory import fenced, outside_touched, poisoned
-from minidiff.kernels.picture import show_touches
-from minidiff.kernels.trace import record
+from minidiff.course.kernels.memory import fenced, outside_touched, poisoned
+from minidiff.course.kernels.picture import show_touches
+from minidiff.course.kernels.trace import record
 
 plots.use_style()
 
@@ -186,7 +186,7 @@ print("yours writes outside:", outside_touched(out), "elements")
 assert torch.equal(out, x + y) and not outside_touched(out)
 
 # %% [markdown]
-# Where there is no GPU, `minidiff.kernels` has switched on Triton's
+# Where there is no GPU, `minidiff.course.kernels` has switched on Triton's
 # *interpreter*: it runs the programs one after the other, on the CPU, with
 # NumPy: slowly, but one can watch. `record` writes down every touch of every
 # program, `show_touches` draws it. Your kernel, on 21 numbers in blocks of 8
@@ -580,7 +580,7 @@ if INTERPRETED:
 # %% [markdown]
 # NumPy has no bfloat16, so the interpreter keeps such numbers as the whole
 # numbers that their bits spell, and adds those. No warning. That is why every
-# function of `minidiff.kernels` refuses the type there:
+# function of `minidiff.course.kernels` refuses the type there:
 
 # %%
 if INTERPRETED:
@@ -613,7 +613,7 @@ if INTERPRETED:
 # ## Check of this chapter
 #
 # Your four kernels, or ours where yours are not done, against those of
-# `minidiff.kernels.first`, between fences, at sizes that fit no block.
+# `minidiff.course.kernels.first`, between fences, at sizes that fit no block.
 
 # %%
 torch.manual_seed(0)
@@ -626,7 +626,7 @@ for name, mine, theirs in (
     ("matmul", launch_matmul(my_matmul, a, c, 32), first.matmul(a, c)),
 ):
     assert (mine - theirs).abs().max() < 1e-5 and not outside_touched(mine)
-    print(f"this chapter -> minidiff.kernels.first, {name:9s} < 1e-5")
+    print(f"this chapter -> minidiff.course.kernels.first, {name:9s} < 1e-5")
 
 # %% [markdown]
 # ## Common mistakes
@@ -636,8 +636,8 @@ for name, mine, theirs in (
 # - **Tests at powers of two.** They hide every missing mask.
 # - **Nothing named for masked entries.** 0 for sums, minus infinity for a
 #   largest or a softmax.
-# - **`import triton` before `minidiff.kernels`.** The interpreter then comes
-#   too late.
+# - **`import triton` before `minidiff.course.kernels`.** The interpreter then
+#   comes too late.
 #
 # ## Summary
 #

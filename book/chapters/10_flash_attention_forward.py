@@ -41,17 +41,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minidiff.kernels import DEVICE, INTERPRETED, flash  # before triton
+from minidiff.course.kernels import DEVICE, INTERPRETED, flash  # before triton
 import triton
 import triton.language as tl
 
 # %%
 from minidiff import check, plots
-from minidiff.bench.meter import Meter
+from minidiff.bench.peak_memory import Meter
 from minidiff.check import hint, solution  # noqa: F401
-from minidiff.kernels.memory import fenced, outside_touched, poisoned
-from minidiff.kernels.picture import show_touches
-from minidiff.kernels.trace import record
+from minidiff.course.kernels.memory import fenced, outside_touched, poisoned
+from minidiff.course.kernels.picture import show_touches
+from minidiff.course.kernels.trace import record
 from minidiff.reference import attention_map
 
 plots.use_style()
@@ -327,7 +327,7 @@ check.ex10_2(step)
 # We go on with minidiff's:
 
 
-# %% tags=["same:minidiff.kernels.flash.softmax_step"]
+# %% tags=["same:minidiff.course.kernels.flash.softmax_step"]
 @triton.jit
 def softmax_step(b_acc, b_top, b_sum, b_s, b_v):
     b_new = tl.maximum(b_top, tl.max(b_s, 1))
@@ -535,7 +535,7 @@ if not passed:  # minidiff's does both, causal and full
 # more than $2^{31}$ numbers.
 
 
-# %% tags=["same:minidiff.kernels.flash.flash_kernel"]
+# %% tags=["same:minidiff.course.kernels.flash.flash_kernel"]
 @triton.jit
 def flash_kernel(
     p_q, p_k, p_v, p_out, p_lse,

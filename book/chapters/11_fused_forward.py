@@ -48,19 +48,19 @@ from torch import Tensor
 from torch.nn.functional import rms_norm
 
 # %%
-from minidiff.kernels import DEVICE, INTERPRETED  # before Triton
+from minidiff.course.kernels import DEVICE, INTERPRETED  # before Triton
 
 import triton
 import triton.language as tl
 
 from minidiff import check, course, diff_attention, plots
 from minidiff.check import hint, solution  # noqa: F401
-from minidiff.kernels.flash import softmax_step
-from minidiff.kernels.fused_forward import fused_forward
-from minidiff.kernels.trace import record
-from minidiff.ops.triton import forward as shipped
-from minidiff.ops.triton import launch_forward
-from minidiff.ops.triton.shapes import Shape, choose
+from minidiff.course.kernels.flash import softmax_step
+from minidiff.course.kernels.fused_forward import fused_forward
+from minidiff.course.kernels.trace import record
+from minidiff.ops.triton.kernels import forward as shipped
+from minidiff.ops.triton.launch import forward as launch_forward
+from minidiff.ops.triton.tuning import Shape, choose
 
 plots.use_style()
 
@@ -437,7 +437,7 @@ check.ex11_3(epilogue)
 # one, all are equal.
 
 
-# %% tags=["same:minidiff.kernels.fused_forward.fused_forward_kernel"]
+# %% tags=["same:minidiff.course.kernels.fused_forward.fused_forward_kernel"]
 @triton.jit
 def fused_forward_kernel(
     p_q, p_k, p_v, p_lam, p_weight, p_y, p_o, p_o2, p_lse,
@@ -693,8 +693,8 @@ for lam in (0.0, 0.8, 1.0):
 #
 # ## The shipped kernel
 #
-# `minidiff/ops/triton/forward.py` is the kernel above, made fast. Its parts, by
-# name:
+# `minidiff/ops/triton/kernels/forward.py` is the kernel above, made fast. Its
+# parts, by name:
 #
 # | optimisation | what it does | why |
 # |---|---|---|
@@ -830,4 +830,4 @@ for together in (True, False):
 # - Milakov and Gimelshein, *Online normalizer calculation for softmax*, arXiv
 #   1805.02867: where the running maximum and sum come from.
 # - The official code's form of two calls: compare its bytes with ours. [U]
-# - `minidiff/ops/triton/forward.py`, whole.
+# - `minidiff/ops/triton/kernels/forward.py`, whole.

@@ -35,7 +35,7 @@
 # | log-sums; what the fused forward returns | where we begin | chapters 10, 11 |
 
 # %%
-from minidiff.kernels import DEVICE, INTERPRETED  # before Triton, and others
+from minidiff.course.kernels import DEVICE, INTERPRETED  # before Triton
 
 import inspect
 import textwrap
@@ -52,11 +52,12 @@ from torch.utils.flop_counter import FlopCounterMode
 # %%
 from minidiff import check, diff_attention, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
-from minidiff.kernels.fused_backward import fused_attention, fused_backward
-from minidiff.kernels.fused_backward import load_rows, store_rows, tile
-from minidiff.kernels.fused_forward import fused_forward
-from minidiff.kernels.trace import Log, record
-from minidiff.ops.triton import backward as shipped
+from minidiff.course.kernels.fused_backward import fused_attention
+from minidiff.course.kernels.fused_backward import fused_backward, load_rows
+from minidiff.course.kernels.fused_backward import store_rows, tile
+from minidiff.course.kernels.fused_forward import fused_forward
+from minidiff.course.kernels.trace import Log, record
+from minidiff.ops.triton.kernels import backward as shipped
 
 plots.use_style()
 
@@ -243,9 +244,9 @@ for size in (1.0, 0.01):
 #
 # *Medium, 15 minutes.* The first kernel goes through the norm and leaves
 # $do$, and $D_1$ and $D_2$ in `delta` (in code `D` is a width). Two helpers of
-# `minidiff.kernels.fused_backward` are imported: `load_rows(p, o_t, stride, T,
-# W)` returns rows `o_t` of the matrix `(T, W)` at `p`, and zeros beyond row
-# `T`; `store_rows(p, b, o_t, stride, T, W)` writes block `b` there.
+# `minidiff.course.kernels.fused_backward` are imported: `load_rows(p, o_t,
+# stride, T, W)` returns rows `o_t` of the matrix `(T, W)` at `p`, and zeros
+# beyond row `T`; `store_rows(p, b, o_t, stride, T, W)` writes block `b` there.
 #
 # Compute in float32: `b.to(tl.float32)`. $do$ may be stored in 16 bits, and the
 # other kernels will read it so: let $D_1$ and $D_2$ belong to the rounded $do$.
@@ -469,7 +470,7 @@ check.ex12_2(one_tile)
 # in equations 12.4 and 12.5.
 
 
-# %% tags=["same:minidiff.kernels.fused_backward.keys_kernel"]
+# %% tags=["same:minidiff.course.kernels.fused_backward.keys_kernel"]
 @triton.jit
 def keys_kernel(
     p_q, p_k, p_v, p_do, p_lse, p_delta, p_lam, p_dk, p_dv,
@@ -809,8 +810,8 @@ assert all(cosine > 0 for f in found for _, cosine in f.values())
 #
 # ## The shipped kernels
 #
-# `minidiff/ops/triton/backward.py` has the same three kernels, made fast. They
-# write $P_1$ for $A_1$, $P_2$ for $\lambda A_2$ and `dP` for $dA$. Edge split, long
+# `minidiff/ops/triton/kernels/backward.py` has the same three kernels, made
+# fast. They write $P_1$ for $A_1$, $P_2$ for $\lambda A_2$ and `dP` for $dA$. Edge split, long
 # rows first, copy engine and tuned shapes are chapter 11's. New are:
 #
 # | optimisation | what it does | why |
@@ -844,16 +845,16 @@ lines_with(shipped.prepare_kernel, "b_do = b_do.to", "b_delta1 =")
 # **Warps with roles.** Here a program's warps do the same in step: while they take
 # exponentials, they leave the *tensor cores*, which multiply, idle. For 16-bit
 # numbers of the usual widths on a Hopper GPU both walks are written once more, in
-# `hopper_keys.py` and `hopper_queries.py`: one warp loads ahead, two groups of
+# `hopper/keys.py` and `hopper/queries.py`: one warp loads ahead, two groups of
 # four compute, each with keys (or queries) of its own. While one group takes
 # exponentials, the other multiplies; each sum still has one owner and one order.
-# This is *Gluon*, Triton's dialect in which copies and waits are said openly; the
+# This is *Gluon*, Triton's dialect in which copies and waits are explicit; the
 # interpreter does not run it. Read `consume` first: its loop holds the lines
 # above. Chapter 13 has the times.
 #
 # ## Check of this chapter
 #
-# Our kernels and those of `backward.py` against the eager operator in float64.
+# Our kernels and those of `kernels/backward.py` against the eager operator in float64.
 
 # %%
 options = {"norm_scale": 0.2}
@@ -905,4 +906,4 @@ for dtype, limit in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
 # - Dao, *FlashAttention-2*, arXiv 2307.08691: one walk, and atomics for $dq$.
 # - Goldberg, *What every computer scientist should know about floating-point
 #   arithmetic*, 1991: why addition is not associative.
-# - `minidiff/ops/triton/backward.py`, whole.
+# - `minidiff/ops/triton/kernels/backward.py`, whole.

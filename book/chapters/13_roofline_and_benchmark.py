@@ -52,8 +52,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 # %%
 from minidiff import check, course, plots
-from minidiff.bench import attention, forms
-from minidiff.bench.meter import Meter
+from minidiff.bench import attention, variants
+from minidiff.bench.peak_memory import Meter
 from minidiff.bench.record import Run
 from minidiff.bench.timing import FLUSH_BYTES, alternate
 from minidiff.check import hint, solution  # noqa: F401
@@ -328,7 +328,7 @@ shape = 4, 16, 2, 4096, 64
 q, k = torch.randn(2, *shape, dtype=torch.bfloat16, device="meta")
 v = torch.randn(4, 16, 4096, 128, dtype=torch.bfloat16, device="meta")
 with FlopCounterMode(display=False) as counter, Meter() as meter:
-    forms.naive(q, k, v, 0.8)
+    variants.naive(q, k, v, 0.8)
 flops, moved = counter.get_total_flops(), meter.moved
 by_flops, by_bytes = flops / 789e9, moved / 4.26e9
 took = ms("diff/naive", "forward", 64, 4096)

@@ -43,11 +43,12 @@ import numpy as np
 import torch
 
 # %%
-from minidiff import DecoderLM, ModelConfig, check, plots, update
+from minidiff import DecoderLM, ModelConfig, TrainConfig, check, plots, train
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.data import BPETokenizer, ByteTokenizer, NeedleTask, TextData
 from minidiff.data import TokenData, standard_library, write_tokens
-from minidiff.train import TrainConfig, learning_rate, train
+from minidiff.training.config import learning_rate
+from minidiff.training.step import adamw
 
 plots.use_style()
 
@@ -398,7 +399,7 @@ for E in (64, 256, 1024):
     for lr in (3e-3, 3e-3 / 50):
         model = new_model(E)
         model.loss(*text.batch(0, 8)).backward()
-        update.adamw(model, TrainConfig(lr=lr)).step()
+        adamw(model, TrainConfig(lr=lr)).step()
         with torch.no_grad():
             losses.append(model.loss(*text.batch(1, 8)).item())
     print(f"{E:4d} {3e-3 * E:8.2f} {0.02 * E**0.5:13.2f}", np.round(losses, 1))
@@ -528,12 +529,12 @@ assert (targets != -100).sum() == 1 and task.chance.loss == log(2)
 #
 # ## The package agrees
 #
-# (14.3) and (14.4) against the optimiser in `minidiff.update`, packing against
-# `TokenData`.
+# (14.3) and (14.4) against the optimiser in `minidiff.training.step`, packing
+# against `TokenData`.
 
 # %%
 model, config = new_model(16), TrainConfig(lr=0.01)
-matrix, optimizer = model.embedding.weight, update.adamw(model, config)
+matrix, optimizer = model.embedding.weight, adamw(model, config)
 w, m, s = matrix.detach().clone(), 0.0, 0.0
 for t in (1, 2, 3):
     optimizer.zero_grad()

@@ -46,12 +46,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from minidiff import DecoderLM, ModelConfig, check, course, load, plots
+from minidiff import DecoderLM, ModelConfig, TrainConfig, check, course
+from minidiff import evaluate, generate, load, plots, train
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.data import BPETokenizer, ByteTokenizer, NeedleTask
 from minidiff.data import TextData, standard_library
-from minidiff.generate import generate
-from minidiff.train import TrainConfig, evaluate, learning_rate, train
+from minidiff.training.config import learning_rate
 
 plots.use_style()
 

@@ -53,12 +53,12 @@ from torch.nn import functional as F
 
 # %%
 import minidiff
-from minidiff import DecoderLM, ModelConfig, check, course, plots
+from minidiff import DecoderLM, ModelConfig, TrainConfig, check, course
+from minidiff import generate, plots, sample, train
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.data import ByteTokenizer, TextData
-from minidiff.generate import generate, sample
+from minidiff.nn.config import count_parameters
 from minidiff.reference import softmax
-from minidiff.train import TrainConfig, train
 
 plots.use_style()
 
@@ -412,7 +412,7 @@ weights, token = {}, {}
 for kind, width in (("softmax", 2), ("diff", 4), ("diff_v2", 2)):
     c = ModelConfig(**sizes, num_heads=24, attention=kind)
     token[kind] = 2 * c.num_layers * c.kv_heads * width * c.head_dim
-    weights[kind] = 2 * minidiff.model.count_parameters(c)
+    weights[kind] = 2 * count_parameters(c)
     GB = token[kind] * 65_536 / 1e9
     print(f"{kind:8s} {token[kind]:6d} a token, 65,536 tokens {GB:.1f} GB")
 print(f"all weights, V1: {weights['diff'] / 1e9:.1f} GB")
@@ -591,7 +591,7 @@ check.ex16_4(keep_top_p)
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Bars: how many bytes top-p 0.9 keeps at each of 60 positions of a line of code, the byte that really came written below each bar. The axis is logarithmic: one byte where a long indent begins, two to eight at several places, nine to forty at most others. A dotted line marks a fixed k of 5."}}
 p = writer(inputs[:1])[0, 40:100].softmax(-1)
-count = (minidiff.generate.keep_top_p(p, 0.9) > 0).sum(-1)
+count = (minidiff.nn.generate.keep_top_p(p, 0.9) > 0).sum(-1)
 letters = coder.decode(targets[0, 40:100].tolist())
 figure, axis = plt.subplots(figsize=(7, 2.6))
 axis.bar(range(60), count, width=0.8)

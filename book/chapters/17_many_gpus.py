@@ -60,16 +60,16 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from minidiff import DecoderLM, ModelConfig, check, plots
+from minidiff import Compute, DecoderLM, ModelConfig, TrainConfig
+from minidiff import check, plots, train
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.data import ByteTokenizer, NeedleTask, TextData
 from minidiff.data.mixture import Mixture
-from minidiff.data.source import IGNORE
-from minidiff.model import count_parameters
+from minidiff.data.protocol import IGNORE
+from minidiff.nn.config import count_parameters
 from minidiff.reference import headwise_norm
-from minidiff.train import Compute, TrainConfig, train
-from minidiff.update import Updates
-from minidiff.world import World, total, world
+from minidiff.training.distributed import World, total, world
+from minidiff.training.step import Updates
 
 # %%
 plots.use_style()
@@ -153,13 +153,12 @@ from contextlib import suppress
 from pathlib import Path
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.utils._python_dispatch import TorchDispatchMode
-from minidiff import DecoderLM, ModelConfig
+from minidiff import Compute, DecoderLM, ModelConfig, TrainConfig, train
 from minidiff.data import ByteTokenizer, NeedleTask, TextData
 from minidiff.data.mixture import Mixture
-from minidiff.data.source import IGNORE
-from minidiff.train import Compute, TrainConfig, train
-from minidiff.update import Updates
-from minidiff.world import World, joined, total, world
+from minidiff.data.protocol import IGNORE
+from minidiff.training.distributed import World, joined, total, world
+from minidiff.training.step import Updates
 """
 
 # %%
@@ -537,9 +536,9 @@ plt.show()
 #
 # ## The package, counted
 #
-# `minidiff` does both by PyTorch's own modules. The room to read is
-# `minidiff/update.py`; find the factor of exercise 17.1 in it. From the command
-# line:
+# `minidiff` does both by PyTorch's own modules. The file to read is
+# `minidiff/training/step.py`; find the factor of exercise 17.1 in it. From the
+# command line:
 #
 # ```
 # torchrun --standalone --nproc-per-node 2 -m minidiff train \

@@ -40,7 +40,7 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 import minidiff
 from minidiff import check, diff_attention  # noqa: F401
 from minidiff.check import hint, solution  # noqa: F401
-from minidiff.layers import apply_rope, rope_angles  # noqa: F401
+from minidiff.nn.layers import apply_rope, rope_angles  # noqa: F401
 
 # %% [markdown]
 # ## How much work is an answer?

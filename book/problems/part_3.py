@@ -38,18 +38,18 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
 
-from minidiff.kernels import DEVICE, INTERPRETED  # before Triton
+from minidiff.course.kernels import DEVICE, INTERPRETED  # before Triton
 import triton
 import triton.language as tl
 
 # %%
 from minidiff import check, diff_attention, plots
 from minidiff.check import hint, solution  # noqa: F401
-from minidiff.kernels.flash import LOG2_E, softmax_step  # noqa: F401
-from minidiff.kernels.fused_forward import fused_forward
-from minidiff.kernels.memory import outside_touched, poisoned
-from minidiff.kernels.trace import record
-from minidiff.ops.triton.launch_decode import busy, decode
+from minidiff.course.kernels.flash import LOG2_E, softmax_step  # noqa: F401
+from minidiff.course.kernels.fused_forward import fused_forward
+from minidiff.course.kernels.memory import outside_touched, poisoned
+from minidiff.course.kernels.trace import record
+from minidiff.ops.triton.launch.decode import busy, decode
 
 plots.use_style()
 
@@ -529,4 +529,4 @@ if passed and join_passed:
 #   (2023): splits of the keys, for one softmax.
 # - Osama and others, *Stream-K*, arXiv 2301.03598: what to do about the
 #   last, half-empty round.
-# - `minidiff/ops/triton/decode.py`, whole: it is short.
+# - `minidiff/ops/triton/kernels/decode.py`, whole: it is short.

@@ -47,17 +47,15 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 # %%
-from minidiff import DecoderLM, ModelConfig, MultiheadDiffAttention
-from minidiff import check, course, plots
-from minidiff.cache import KVCache
+from minidiff import Compute, DecoderLM, KVCache, ModelConfig
+from minidiff import MultiheadDiffAttention, TrainConfig
+from minidiff import check, course, generate, plots, train
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.data import ByteTokenizer, NeedleTask, TextData
 from minidiff.data.mixture import Mixture
-from minidiff.generate import generate
-from minidiff.layers import apply_rope, rope_angles
-from minidiff.ops.finish import finish
-from minidiff.train import Compute, TrainConfig, train
-from minidiff.update import Updates
+from minidiff.nn.layers import apply_rope, rope_angles
+from minidiff.ops.epilogue import finish
+from minidiff.training.step import Updates
 
 plots.use_style()
 

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 import torch.multiprocessing as mp
 
-from minidiff.provenance import provenance, write_json
+from minidiff.files.json import write_json
+from minidiff.files.provenance import provenance
 
 Job = dict[str, Any]
 

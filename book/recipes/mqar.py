@@ -27,12 +27,11 @@ from typing import Any
 import torch
 from jobs import Job, rows, run_jobs
 
-from minidiff import ModelConfig
-from minidiff.answers import answer_attention
+from minidiff import ModelConfig, TrainConfig
 from minidiff.data.mqar import MQARTask
-from minidiff.kinds import KINDS, build_kind, six_kinds
-from minidiff.stacked import train_stacked
-from minidiff.train import TrainConfig
+from minidiff.evaluation.attention import answer_attention
+from minidiff.nn.kinds import KINDS, build_kind, six_kinds
+from minidiff.training.stacked import train_stacked
 
 WIDTHS = (64, 128)
 SIZES = ((64, 4), (128, 8))  # length, pairs

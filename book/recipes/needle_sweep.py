@@ -7,7 +7,6 @@ validation loss, with the machine and versions. Uses all CPU cores, one run
 on each; about 12 minutes on two.
 """
 
-import json
 import os
 import platform
 import subprocess
@@ -19,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from minidiff import DecoderLM, ModelConfig
+from minidiff import DecoderLM, ModelConfig, TrainConfig, train
 from minidiff.data import NeedleTask
-from minidiff.train import TrainConfig, train
+from minidiff.files.json import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "book" / "results" / "needle_sweep.json"
@@ -59,7 +58,7 @@ def run(job: tuple[str, float, int]) -> dict[str, object]:
 
 
 def main() -> None:
-    """Run all jobs and write the record whole or not at all."""
+    """Run all jobs and write the record."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         runs = list(pool.map(run, product(KINDS, RATES, SEEDS)))
     git = ["git", "rev-parse", "HEAD"]
@@ -77,9 +76,7 @@ def main() -> None:
         "steps": STEPS,
         "runs": runs,
     }
-    part = OUT.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(part, OUT)
+    write_json(OUT, record)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,14 @@ import numpy as np
 import torch
 
 import minidiff
-from minidiff import DecoderLM, ModelConfig
+from minidiff import (
+    Compute,
+    DecoderLM,
+    ModelConfig,
+    TrainConfig,
+    evaluate,
+    train,
+)
 from minidiff.data import (
     BPETokenizer,
     Corpus,
@@ -48,9 +55,9 @@ from minidiff.data import (
 from minidiff.data.corpus import joined as joined_corpus
 from minidiff.data.packages import installed_packages, library_entry
 from minidiff.data.token_files import is_tokens
-from minidiff.provenance import provenance, write_json
-from minidiff.train import Compute, TrainConfig, evaluate, train
-from minidiff.world import joined, together, world
+from minidiff.files.json import write_json
+from minidiff.files.provenance import provenance
+from minidiff.training.distributed import joined, together, world
 
 ROOT = Path(__file__).resolve().parents[2]
 # Chosen when both kinds had learnt to look keys up with it. Trained again, for

@@ -25,19 +25,18 @@ from torch import Tensor
 
 from minidiff import diff_attention
 from minidiff.bench.timing import alternate
-from minidiff.ops.triton import (
-    hopper_keys,
-    hopper_queries,
-    launch_backward,
-    launch_decode,
-    launch_forward,
-)
-from minidiff.ops.triton.backward import keys_kernel, queries_kernel
-from minidiff.ops.triton.decode import decode_kernel
-from minidiff.ops.triton.forward import forward_kernel
-from minidiff.ops.triton.launch import capability, shape_for
-from minidiff.ops.triton.shapes import TABLE, Shape
-from minidiff.provenance import provenance, write_json
+from minidiff.files.json import write_json
+from minidiff.files.provenance import provenance
+from minidiff.ops.triton.hopper import keys as hopper_keys
+from minidiff.ops.triton.hopper import queries as hopper_queries
+from minidiff.ops.triton.kernels.backward import keys_kernel, queries_kernel
+from minidiff.ops.triton.kernels.decode import decode_kernel
+from minidiff.ops.triton.kernels.forward import forward_kernel
+from minidiff.ops.triton.launch import backward as launch_backward
+from minidiff.ops.triton.launch import decode as launch_decode
+from minidiff.ops.triton.launch import forward as launch_forward
+from minidiff.ops.triton.launch.common import capability, shape_for
+from minidiff.ops.triton.tuning import TABLE, Shape
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "book" / "results" / "tuning.json"

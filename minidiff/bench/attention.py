@@ -1,4 +1,4 @@
-"""``minidiff bench attention``: all ways to attend, side by side."""
+"""Benchmark of attention: every implementation, timed side by side."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minidiff.bench import rows as tables
+from minidiff.bench import report
+from minidiff.bench.accuracy import relative_error
 from minidiff.bench.inputs import Inputs, Shape, check_parts, inputs
-from minidiff.bench.judge import relative_error
 from minidiff.bench.peers import peers
 from minidiff.bench.record import Run
-from minidiff.bench.rows import Column, Row, add_times
-from minidiff.bench.trial import attempt, forward
+from minidiff.bench.refusals import attempt, forward
+from minidiff.bench.report import Column, Row, add_times
 
 # What every differential peer is judged by, whatever it really spends: units
 # of T x S x D multiply-adds forward, and forward with backward.
@@ -124,4 +124,4 @@ def table(rows: Sequence[Row]) -> str:
         f"B = {shape.B}, H = {shape.H} pairs, T = {shape.T}, D = {shape.D}; "
         "ratios to the faster plain"
     )
-    return tables.table(title, rows, COLUMNS, by="train_ms")
+    return report.table(title, rows, COLUMNS, by="train_ms")

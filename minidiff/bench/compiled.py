@@ -1,4 +1,4 @@
-"""``minidiff bench compile``: what the compiler makes of our kernels, no GPU.
+"""Compiler reports of our kernels, for ``minidiff bench compile``; no GPU.
 
 Registers, spills and shared memory decide much of a kernel's speed, and the
 compiler tells them on any machine. Time it does not tell.
@@ -36,7 +36,7 @@ def builds(
     capabilities: Sequence[int] = tuple(SHARED_LIMIT),
 ) -> Iterator[Build]:
     """Every kernel at D 64 and 128, V1 and V2, that the table has."""
-    from minidiff.ops.triton.shapes import choose
+    from minidiff.ops.triton.tuning import choose
 
     for capability in capabilities:
         for P in (2, 1):
@@ -67,7 +67,7 @@ def compile_one(build: Build) -> dict[str, Any]:
     import triton
     from triton.backends.compiler import GPUTarget
 
-    from minidiff.ops.triton.shapes import choose
+    from minidiff.ops.triton.tuning import choose
 
     shape = choose(**_case(build))
     call = _call_with_roles if shape.roles else _call
@@ -149,8 +149,8 @@ def _tool(name: str, option: str, cubin: bytes) -> str:
 
 def _call(build: Build, shape: Any) -> tuple[Any, dict, dict]:
     """The kernel, its arguments' types, and its constants."""
-    from minidiff.ops.triton import backward, decode, forward
-    from minidiff.ops.triton.shapes import choose
+    from minidiff.ops.triton.kernels import backward, decode, forward
+    from minidiff.ops.triton.tuning import choose
 
     D, DV, BT, BS = build.D, build.DV, shape.BT, shape.BS
     shared = build.P == 1
@@ -207,9 +207,10 @@ def _call(build: Build, shape: Any) -> tuple[Any, dict, dict]:
 
 def _call_with_roles(build: Build, shape: Any) -> tuple[Any, dict, dict]:
     """As _call, for the kernels in Gluon."""
-    from minidiff.ops.triton import hopper_keys, hopper_queries
-    from minidiff.ops.triton.launch_hopper import layout_of
-    from minidiff.ops.triton.shapes import choose
+    from minidiff.ops.triton.hopper import keys as hopper_keys
+    from minidiff.ops.triton.hopper import queries as hopper_queries
+    from minidiff.ops.triton.launch.hopper import layout_of
+    from minidiff.ops.triton.tuning import choose
 
     D, DV, P, BT, BS = build.D, build.DV, build.P, shape.BT, shape.BS
 

@@ -1,4 +1,4 @@
-"""``minidiff bench decode``: one new token against a cache, side by side.
+"""Benchmark of decoding: one new token against a cache, side by side.
 
 Python launches while the GPU clears its cache, so no CUDA graph is needed.
 """
@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minidiff.bench import rows as tables
+from minidiff.bench import report
+from minidiff.bench.accuracy import ends, relative_error
 from minidiff.bench.decode_peers import peers
 from minidiff.bench.inputs import (
     CACHE_SEED,
@@ -20,12 +21,11 @@ from minidiff.bench.inputs import (
     check_parts,
     check_sizes,
 )
-from minidiff.bench.judge import ends, relative_error
 from minidiff.bench.peers import Peer
 from minidiff.bench.record import Run
-from minidiff.bench.rows import Column, Row, add_times
+from minidiff.bench.refusals import attempt, forward
+from minidiff.bench.report import Column, Row, add_times
 from minidiff.bench.timing import alternate
-from minidiff.bench.trial import attempt, forward
 
 KINDS = ("plain", "base", "diff", "v2")
 
@@ -136,4 +136,4 @@ def table(rows: Sequence[Row]) -> str:
         f"B = {step.B}, H = {step.H} pairs, S = {step.S} keys, D = {step.D}; "
         "ratios to the fastest plain"
     )
-    return tables.table(title, rows, COLUMNS, by="decode_ms")
+    return report.table(title, rows, COLUMNS, by="decode_ms")

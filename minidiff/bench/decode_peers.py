@@ -1,6 +1,6 @@
-"""Who is timed where one query meets a cache.
+"""Implementations of decoding to time: one query against a cache.
 
-The peers of `minidiff.bench.peers`, and two tricks for a single query. As
+They are those of `minidiff.bench.peers`, and two tricks for a single query. As
 matrix products its map is one row, so writing it out costs nothing. And V2's
 branches, which share keys, may stand as two queries of one head ("packed"):
 a kernel then reads no key twice, whether or not it knows of groups.
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from minidiff.bench import forms
+from minidiff.bench import variants
 from minidiff.bench.peers import (
     KERNELS,
     OURS,
@@ -78,7 +78,7 @@ def matmul(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
 
 
-def packed(attend: forms.Attend) -> Callable[..., Tensor]:
+def packed(attend: variants.Attend) -> Callable[..., Tensor]:
     """V2's step with the branches as two queries of one head.
 
     The form takes q (B, H, 2, 1, D), k (B, H, S, D) and v (B, H, S, Dv), a key
@@ -86,7 +86,7 @@ def packed(attend: forms.Attend) -> Callable[..., Tensor]:
     """
 
     def form(
-        q: Tensor, k: Tensor, v: Tensor, lam: Tensor, join: forms.Join
+        q: Tensor, k: Tensor, v: Tensor, lam: Tensor, join: variants.Join
     ) -> Tensor:
         out = attend(q.squeeze(3), k, v)  # (B, H, 2, Dv)
         o1, o2 = out.split(1, -2)

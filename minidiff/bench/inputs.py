@@ -1,4 +1,4 @@
-"""What is timed: sizes of one layer's attention, and tensors of each kind."""
+"""Inputs of the benchmarks: sizes of one layer, and tensors of each kind."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -64,7 +64,7 @@ def inputs(
 
     plain, base: q, k, v. diff: q, k, v, lam and the norm's weight, with the
     shapes of :func:`minidiff.diff_attention`. v2: q, k, v and lam's logits as
-    in :func:`minidiff.bench.forms.v2`, 2D wide. All want gradients.
+    in :func:`minidiff.bench.variants.v2`, 2D wide. All want gradients.
     """
     B, H, T, D = shape
     g = torch.Generator(device).manual_seed(0)

@@ -1,4 +1,4 @@
-"""Who is timed: every way to attend that PyTorch alone offers, and ours.
+"""Implementations to time: every one that PyTorch alone offers, and ours.
 
 The pieces serve a single decoding step as well: see decode_peers.
 
@@ -24,10 +24,10 @@ from torch.nn.attention.flex_attention import (
 from torch.nn.functional import pad
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from minidiff.bench import forms
+from minidiff.bench import variants
 from minidiff.bench.inputs import Shape
 from minidiff.ops import diff_attention
-from minidiff.ops.finish import finish
+from minidiff.ops.epilogue import finish
 
 KERNELS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
@@ -91,10 +91,10 @@ def sdpa_peers(
         for name, kind, attend in (
             ("plain", "plain", plain),
             ("base", "base", plain),
-            ("v2", "v2", joined(forms.v2, gated, gpu)),
-            ("diff2", "diff", joined(forms.two_calls, normed, gpu)),
-            ("diff4", "diff", joined(forms.four_calls, normed, gpu)),
-            ("hf-stacked", "diff", joined(forms.stacked, normed, gpu)),
+            ("v2", "v2", joined(variants.v2, gated, gpu)),
+            ("diff2", "diff", joined(variants.two_calls, normed, gpu)),
+            ("diff4", "diff", joined(variants.four_calls, normed, gpu)),
+            ("hf-stacked", "diff", joined(variants.stacked, normed, gpu)),
         ):
             yield Peer(
                 name=f"{name}/{kernel_name}",
@@ -105,7 +105,7 @@ def sdpa_peers(
 
 def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal softmax attention: what the differential one is held against."""
-    return forms.causal(q, k, v)
+    return variants.causal(q, k, v)
 
 
 def normed(
@@ -149,7 +149,7 @@ def naive(
     q: Tensor, k: Tensor, v: Tensor, lam: Tensor, weight: Tensor
 ) -> Tensor:
     """Both maps written out, then the norm."""
-    return finish(forms.naive(q, k, v, lam), q.dtype, weight, 0.8, 1e-5)
+    return finish(variants.naive(q, k, v, lam), q.dtype, weight, 0.8, 1e-5)
 
 
 def joined(
@@ -208,7 +208,7 @@ def held_to(
 
 
 def padded(
-    q: Tensor, k: Tensor, v: Tensor, lam: Tensor, join: forms.Join
+    q: Tensor, k: Tensor, v: Tensor, lam: Tensor, join: variants.Join
 ) -> Tensor:
     """Two calls with queries and keys padded by zeros to the values' width.
 
@@ -229,7 +229,7 @@ def padded(
     return join(o1, o2, lam)
 
 
-def flex(mask: BlockMask | None = None) -> forms.Attend:
+def flex(mask: BlockMask | None = None) -> variants.Attend:
     """One FlexAttention call; without a mask every key is seen."""
 
     def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -240,4 +240,4 @@ def flex(mask: BlockMask | None = None) -> forms.Attend:
 
 def two_flex(mask: BlockMask | None = None) -> Callable[..., Tensor]:
     """Two FlexAttention calls, one for each branch."""
-    return partial(forms.two_calls, attend=flex(mask))
+    return partial(variants.two_calls, attend=flex(mask))

@@ -1,4 +1,4 @@
-"""A benchmark's run: setting after setting, and the record that it leaves."""
+"""Records of benchmarks: measure every setting and write what came out."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from minidiff.bench.rows import Row
-from minidiff.provenance import provenance, write_json
+from minidiff.bench.report import Row
+from minidiff.files.json import write_json
+from minidiff.files.provenance import provenance
 
 Setting = TypeVar("Setting")
 

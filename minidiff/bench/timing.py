@@ -1,4 +1,4 @@
-"""Times of several functions, measured in turn so that they share luck."""
+"""Timing of several functions in turn, so that drift affects all of them."""
 
 import statistics
 import time

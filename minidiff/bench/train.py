@@ -1,4 +1,4 @@
-"""``minidiff bench train``: updates of whole models, side by side."""
+"""Benchmark of training: updates of whole models, timed side by side."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,15 +8,16 @@ import torch
 from torch._functorch import config as functorch
 from torch.profiler import ProfilerActivity, profile
 
-from minidiff.bench import rows as tables
+from minidiff.bench import report
 from minidiff.bench.inputs import check_parts, check_sizes
 from minidiff.bench.record import Run
-from minidiff.bench.rows import Column, Row, add_times
+from minidiff.bench.refusals import attempt
+from minidiff.bench.report import Column, Row, add_times
 from minidiff.bench.train_peers import Peer, Rows, Size, peers
-from minidiff.bench.trial import attempt
-from minidiff.model import DecoderLM, ModelConfig
-from minidiff.train_config import Compute, TrainConfig
-from minidiff.update import Updates
+from minidiff.nn.config import ModelConfig
+from minidiff.nn.model import DecoderLM
+from minidiff.training.config import Compute, TrainConfig
+from minidiff.training.step import Updates
 
 COLUMNS = (
     Column("train_ratio", "train", 7, 3),
@@ -207,4 +208,4 @@ def table(rows: Sequence[Row]) -> str:
         f"B = {size.B}, T = {size.T}, E = {size.E}, L = {size.L}, "
         f"{millions:.0f} M parameters; ratios to the fastest plain"
     )
-    return tables.table(title, rows, COLUMNS, by="train_ms")
+    return report.table(title, rows, COLUMNS, by="train_ms")

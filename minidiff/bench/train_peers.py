@@ -1,4 +1,4 @@
-"""Whose training is timed, and on what: models of one size, random rows."""
+"""Models whose training is timed: one size each, on random rows."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from minidiff.data.source import ALL
+from minidiff.data.protocol import ALL
 
 
 class Size(NamedTuple):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from minidiff.check.compare import as_array
-from minidiff.kernels import INTERPRETED
-from minidiff.kernels.memory import bits, outside_touched
-from minidiff.kernels.trace import MASKED, OUTSIDE, Touch, watch
+from minidiff.course.kernels import INTERPRETED
+from minidiff.course.kernels.memory import bits, outside_touched
+from minidiff.course.kernels.trace import MASKED, OUTSIDE, Touch, watch
 
 # isort: split
 from triton.runtime import JITFunction, KernelInterface
@@ -132,8 +132,8 @@ def _expect_kernel(kernel: Any) -> None:
         )
     if INTERPRETED and isinstance(kernel, JITFunction):
         raise TypeError(
-            "this kernel was defined before minidiff.kernels was imported: "
-            "run its cell again"
+            "this kernel was defined before minidiff.course.kernels was "
+            "imported: run its cell again"
         )
 
 

@@ -8,7 +8,7 @@ from minidiff.data.corpus import (
 )
 from minidiff.data.mixture import Mixture
 from minidiff.data.needles import NeedleBatch, NeedleTask
-from minidiff.data.source import DataSource
+from minidiff.data.protocol import DataSource
 from minidiff.data.text import TextData
 from minidiff.data.token_data import TokenData
 from minidiff.data.token_files import write_tokens

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from minidiff.data.needles import NeedleTask
-from minidiff.data.source import ALL, IGNORE, DataSource, random_numbers
+from minidiff.data.protocol import ALL, IGNORE, DataSource, random_numbers
 
 _CHOICE = 1  # a stream of random numbers apart from the needles' own
 

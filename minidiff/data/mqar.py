@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minidiff.data.source import (
+from minidiff.data.protocol import (
     ALL,
     IGNORE,
     check_batch_size,

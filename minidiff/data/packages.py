@@ -1,7 +1,7 @@
 """Installed packages as a corpus: Python source that may be learnt from.
 
-Whoever ships a model should be able to say what it has read. So only packages
-that name a permissive licence are taken, and all are listed with it.
+If you ship a model, you should be able to say what it has read. So only
+packages that name a permissive licence are taken, and all are listed with it.
 """
 
 import os

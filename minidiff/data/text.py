@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from minidiff.data.corpus import Corpus, Document
-from minidiff.data.source import ALL, check_batch_size, random_numbers
+from minidiff.data.protocol import ALL, check_batch_size, random_numbers
 from minidiff.data.tokenizers import Tokenizer
 
 

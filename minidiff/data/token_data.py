@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minidiff.data.source import ALL, check_batch_size, random_numbers
+from minidiff.data.protocol import ALL, check_batch_size, random_numbers
 from minidiff.data.token_files import open_tokens
 
 

@@ -8,7 +8,6 @@ are; and ``tokenizer.json`` where the tokenizer was trained.
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -17,8 +16,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from minidiff.data.source import SPLITS
+from minidiff.data.protocol import SPLITS
 from minidiff.data.tokenizers import BPETokenizer, Tokenizer
+from minidiff.files.atomic import new_folder
+from minidiff.files.json import write_json
 
 FORMAT = "minidiff tokens"
 VERSION = 1
@@ -63,23 +64,10 @@ def write_tokens(
     if folder.exists():
         raise ValueError(f"folder: {folder} exists, expected a new one")
     # Absolute, as "data/.." has no name to add to.
-    folder = folder.resolve()
-    unfinished = folder.with_name(folder.name + ".part")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a build killed before
-    unfinished.mkdir(parents=True)
-    try:
-        card = _write(unfinished, texts, tokenizer, size, most, progress)
+    with new_folder(folder.resolve()) as part:
+        card = _write(part, texts, tokenizer, size, most, progress)
         card |= {"about": dict(about)}
-        path = unfinished / CARD_NAME
-        path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        os.rename(unfinished, folder)
-    except BaseException as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise OSError(
-                f"{folder}: could not be written ({error.strerror})"
-            ) from error
-        raise
+        write_json(part / CARD_NAME, card)
     return card
 
 

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import tokenizers as hf
 
+from minidiff.files.atomic import write_text
+
 
 class Tokenizer(Protocol):
     """Text to ids and back; ``decode(encode(text)) == text`` for any text."""
@@ -103,9 +105,7 @@ class BPETokenizer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the vocabulary and merges as JSON."""
-        temporary = Path(f"{os.fspath(path)}.part")
-        temporary.write_text(self._tokenizer.to_str(), encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(Path(path), self._tokenizer.to_str())
 
     @property
     def vocab_size(self) -> int:

@@ -1,6 +1,7 @@
-"""The operator: differential attention, one function and one contract."""
+"""The operator: differential attention, one function and its backends."""
 
+# The package's attribute `diff_attention` is the function, not its module.
+from minidiff.ops.diff_attention import diff_attention
 from minidiff.ops.eager import AttentionMaps, attention_maps
-from minidiff.ops.interface import diff_attention
 
 __all__ = ["AttentionMaps", "attention_maps", "diff_attention"]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from minidiff.ops.finish import subtract
+from minidiff.ops.epilogue import subtract
 from minidiff.ops.masks import blank_padding, visible
 
 

@@ -12,7 +12,7 @@ from torch.nn.attention.flex_attention import (
     flex_attention,
 )
 
-from minidiff.ops.finish import subtract
+from minidiff.ops.epilogue import subtract
 from minidiff.ops.masks import blank_padding
 
 
@@ -32,8 +32,8 @@ def flex_backend(
     forward only, and runs PyTorch's plain form, which does write each map
     out.
 
-    Raises ValueError or TypeError for what FlexAttention has no form of: on a
-    CPU gradients, elsewhere D or Dv below 16 and float64.
+    Raises ValueError or TypeError for inputs FlexAttention does not support:
+    on a CPU gradients, elsewhere D or Dv below 16 and float64.
     """
     T, S = q.shape[3], k.shape[3]
     if q.device.type == "cpu":

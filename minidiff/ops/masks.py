@@ -1,4 +1,4 @@
-"""Which keys a query may see, and padding that must not be read."""
+"""Masks: which keys a query sees, and padding that must not be read."""
 
 import torch
 from torch import Tensor

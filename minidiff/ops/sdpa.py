@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from minidiff.ops.finish import subtract
+from minidiff.ops.epilogue import subtract
 from minidiff.ops.masks import blank_padding, visible
 
 

@@ -8,9 +8,9 @@ import torch
 from torch.nn.attention import SDPBackend
 
 from minidiff import cli
-from minidiff.bench import attention, forms, rows, timing
+from minidiff.bench import attention, report, timing, variants
+from minidiff.bench.accuracy import exact, relative_error
 from minidiff.bench.inputs import Shape, inputs
-from minidiff.bench.judge import exact, relative_error
 from minidiff.bench.peers import held_to, own_code, padded, peers, plain
 from minidiff.bench.record import Run
 
@@ -116,7 +116,7 @@ def test_ratios_are_to_the_faster_plain(monkeypatch):
             yield replace(first, name=name)
 
     monkeypatch.setattr(attention, "peers", some)
-    monkeypatch.setattr(rows, "alternate", lambda *rest: given)
+    monkeypatch.setattr(report, "alternate", lambda *rest: given)
     got = attention.measure(SHAPE, CPU, torch.float32, 1)
     for way in ("forward", "train"):
         assert [row[f"{way}_ms"] for row in got] == [4, 2, 3]
@@ -143,8 +143,8 @@ def test_what_was_measured_is_kept_if_the_run_stops(monkeypatch, tmp_path):
 
 def test_padding_changes_nothing():
     q, k, v, lam, _ = inputs("diff", SHAPE, CPU, torch.float64)
-    want = forms.two_calls(q, k, v, lam)
-    got = padded(q, k, v, lam, forms.subtract)
+    want = variants.two_calls(q, k, v, lam)
+    got = padded(q, k, v, lam, variants.subtract)
     torch.testing.assert_close(got, want)
 
 

@@ -10,9 +10,9 @@ from conftest import need
 from torch.nn.attention import SDPBackend
 
 from minidiff import cli
-from minidiff.bench import rows, train, train_peers
+from minidiff.bench import report, train, train_peers
 from minidiff.bench.train_peers import Rows, Size, peers
-from minidiff.train_config import Compute
+from minidiff.training.config import Compute
 
 CPU = torch.device("cpu")
 SIZE = Size(B=2, T=8, E=32, L=2, heads=4, vocab_size=16)
@@ -75,7 +75,7 @@ def test_everybody_is_right(dtype):
 
 
 def test_who_learns_something_else_is_caught(monkeypatch):
-    from minidiff.attention import MultiheadDiffAttention
+    from minidiff.nn.attention import MultiheadDiffAttention
 
     def some(device):
         yield from list(peers(device))[1:2]
@@ -144,7 +144,7 @@ def test_ratios_are_to_the_faster_plain(monkeypatch):
 
     given = {"plain/a": 40.0, "plain/b": 20.0, "diff/sdpa": 30.0}
     monkeypatch.setattr(train, "peers", some)
-    monkeypatch.setattr(rows, "alternate", lambda *rest: given)
+    monkeypatch.setattr(report, "alternate", lambda *rest: given)
     got = train.measure(SIZE, CPU, torch.float32, 1)
     assert [r["train_ratio"] for r in got] == [2, 1, 1.5]
     assert [r["tokens_per_s"] for r in got] == [400, 800, 533]

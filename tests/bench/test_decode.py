@@ -17,10 +17,10 @@ from minidiff import (
     MultiheadDiffAttentionV2,
     cli,
 )
-from minidiff.bench import decode, rows
+from minidiff.bench import decode, report
+from minidiff.bench.accuracy import ends, exact, relative_error
 from minidiff.bench.decode_peers import peers
 from minidiff.bench.inputs import Step, cached
-from minidiff.bench.judge import ends, exact, relative_error
 from minidiff.bench.peers import KERNELS
 from minidiff.bench.record import Run
 
@@ -65,7 +65,7 @@ def test_our_kernel_is_right_in_the_interpreter():
     code = (
         "import torch\n"
         "from minidiff.bench.inputs import Step, cached\n"
-        "from minidiff.bench.judge import ends, relative_error\n"
+        "from minidiff.bench.accuracy import ends, relative_error\n"
         "from minidiff.bench.peers import OURS\n"
         "step = Step(B=2, H=2, S=700, D=16)  # in two splits\n"
         "for peer in OURS:\n"
@@ -173,7 +173,7 @@ def test_the_record(tmp_path, capsys):
 
 def test_gigabytes_are_of_the_cache_once_and_ratios_to_plain(monkeypatch):
     monkeypatch.setattr(
-        rows,
+        report,
         "alternate",
         lambda functions, *rest: {
             name: 0.001 if name == "plain/matmul" else 0.002

@@ -174,11 +174,11 @@ def test_a_tie_holds_code_and_annotations_but_not_docstrings():
 
 
 def test_a_tie_holds_a_kernel_with_its_decorator():
-    first = pytest.importorskip("minidiff.kernels.first")
+    first = pytest.importorskip("minidiff.course.kernels.first")
     text = source_of(first.add_kernel)
 
     def tied(text):
-        tag = "same:minidiff.kernels.first.add_kernel"
+        tag = "same:minidiff.course.kernels.first.add_kernel"
         return list(rules.ties(notebook(code(text, tags=[tag]))))
 
     assert tied(text) == []

@@ -98,7 +98,7 @@ def test_the_shipped_models_stay_small():
     sys.path.insert(0, str(ROOT / "book" / "recipes"))
     from train_pair import GPU, MOST_BYTES
 
-    from minidiff.model import ModelConfig, count_parameters
+    from minidiff.nn.config import ModelConfig, count_parameters
 
     for kind in ("softmax", "diff"):
         vocab = GPU.vocab + GPU.needles.vocab_size

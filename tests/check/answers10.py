@@ -3,7 +3,7 @@
 import numpy as np
 
 from minidiff.check.edited import edited
-from minidiff.kernels.flash import softmax_step  # noqa: F401
+from minidiff.course.kernels.flash import softmax_step  # noqa: F401
 
 import triton  # isort: skip
 import triton.language as tl  # isort: skip

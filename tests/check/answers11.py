@@ -3,7 +3,7 @@
 import torch
 
 from minidiff.check.edited import edited
-from minidiff.kernels.flash import softmax_step
+from minidiff.course.kernels.flash import softmax_step
 
 import triton  # isort: skip
 import triton.language as tl  # isort: skip

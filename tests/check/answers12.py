@@ -1,7 +1,7 @@
 """Chapter 12: right and wrong answers written another way than ours."""
 
 from minidiff.check.edited import edited
-from minidiff.kernels.fused_backward import tile
+from minidiff.course.kernels.fused_backward import tile
 
 import triton  # isort: skip
 import triton.language as tl  # isort: skip

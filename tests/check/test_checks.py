@@ -18,7 +18,7 @@ SETS = [s for s in check.sets() if s not in KERNELS or find_spec("triton")]
 # Where there is a GPU, kernels are compiled for it, and nobody watches them.
 WATCHED = (
     find_spec("triton") is None
-    or import_module("minidiff.kernels").INTERPRETED
+    or import_module("minidiff.course.kernels").INTERPRETED
 )
 ANSWERS = {s: import_module(f"tests.check.answers{s}") for s in SETS}
 EXERCISES = [

@@ -17,8 +17,8 @@ from minidiff.check.kernels import (
     draw,
     launch,
 )
-from minidiff.kernels import DEVICE, INTERPRETED
-from minidiff.kernels.memory import fenced, poisoned
+from minidiff.course.kernels import DEVICE, INTERPRETED
+from minidiff.course.kernels.memory import fenced, poisoned
 
 # isort: split
 import triton

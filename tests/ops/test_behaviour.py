@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minidiff import diff_attention
-from minidiff.bench.meter import Meter
+from minidiff.bench.peak_memory import Meter
 from minidiff.ops import attention_maps
 from minidiff.ops.flex import _causal_mask
 

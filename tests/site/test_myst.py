@@ -39,17 +39,6 @@ def contents(entries: list[dict]) -> list[str]:
     return pages
 
 
-def test_both_tables_of_contents_agree():
-    tree = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
-    parts = [
-        (p["caption"], [c["file"] for c in p["chapters"]])
-        for p in tree["parts"]
-    ]
-    toc = myst()["project"]["toc"]
-    assert contents(toc) == [tree["root"], *(f for _, p in parts for f in p)]
-    assert [e["title"] for e in toc[1:]] == [caption for caption, _ in parts]
-
-
 def build(folder: Path) -> str:
     """Build a copy of the book with the stub theme; the tool's words."""
     tool = os.environ.get("JUPYTER_BOOK_2", "")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import group_norm, layer_norm, mse_loss, rms_norm
 
-from minidiff.attention import MultiheadDiffAttention
+from minidiff.nn.attention import MultiheadDiffAttention
 
 
 def causal_softmax(scores: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Chapter 09: first kernels."""
 
-import minidiff.kernels  # noqa: F401  # before any kernel is defined
+import minidiff.course.kernels  # noqa: F401  # before any kernel is defined
 from minidiff.check.ex09 import add, matmul, softmax, transpose
 
 EXERCISES = (

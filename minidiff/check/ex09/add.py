@@ -9,8 +9,8 @@ from torch import Tensor
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.edited import edited
 from minidiff.check.kernels import Variant, draw, launch
-from minidiff.kernels import DEVICE
-from minidiff.kernels.memory import fenced, poisoned
+from minidiff.course.kernels import DEVICE
+from minidiff.course.kernels.memory import fenced, poisoned
 
 BLOCK = 8
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.kernels.flash import blocks_seen
+from minidiff.course.kernels.flash import blocks_seen
 
 Blocks = tuple[int, int, int]
 

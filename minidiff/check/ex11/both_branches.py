@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from minidiff.kernels import DEVICE
-from minidiff.kernels.flash import LOG2_E, softmax_step
-from minidiff.kernels.memory import fenced, poisoned
+from minidiff.course.kernels import DEVICE
+from minidiff.course.kernels.flash import LOG2_E, softmax_step
+from minidiff.course.kernels.memory import fenced, poisoned
 
 # The interpreter must be on before Triton comes.
 import triton  # isort: skip

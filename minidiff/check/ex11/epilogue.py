@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from minidiff.kernels import DEVICE
-from minidiff.kernels.memory import fenced, poisoned
+from minidiff.course.kernels import DEVICE
+from minidiff.course.kernels.memory import fenced, poisoned
 
 # The interpreter must be on before Triton comes.
 import triton  # isort: skip

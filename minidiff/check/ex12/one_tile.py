@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minidiff.kernels import DEVICE
-from minidiff.kernels.fused_backward import load_rows, store_rows
-from minidiff.kernels.memory import poisoned
+from minidiff.course.kernels import DEVICE
+from minidiff.course.kernels.fused_backward import load_rows, store_rows
+from minidiff.course.kernels.memory import poisoned
 
 # The interpreter must be on before Triton comes.
 import triton  # isort: skip

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minidiff.kernels import DEVICE
-from minidiff.kernels.fused_backward import load_rows, store_rows, tile
-from minidiff.kernels.memory import fenced, poisoned
+from minidiff.course.kernels import DEVICE
+from minidiff.course.kernels.fused_backward import load_rows, store_rows, tile
+from minidiff.course.kernels.memory import fenced, poisoned
 
 # The interpreter must be on before Triton comes.
 import triton  # isort: skip
@@ -19,7 +19,7 @@ from minidiff.check.compare import same
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.edited import edited
 from minidiff.check.kernels import draw, launch
-from minidiff.kernels.trace import Touch
+from minidiff.course.kernels.trace import Touch
 
 D, DV = 16, 32
 

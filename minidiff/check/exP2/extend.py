@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.exP2.layers import layer, normal
-from minidiff.layers import apply_rope, rope_angles
+from minidiff.nn.layers import apply_rope, rope_angles
 from minidiff.ops import diff_attention
 
 

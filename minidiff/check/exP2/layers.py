@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from minidiff.attention import MultiheadDiffAttention
+from minidiff.nn.attention import MultiheadDiffAttention
 
 
 def layer(

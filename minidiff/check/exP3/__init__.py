@@ -1,6 +1,6 @@
 """Problem set 3: one token against a long cache."""
 
-import minidiff.kernels  # noqa: F401
+import minidiff.course.kernels  # noqa: F401
 
 # isort: split
 from minidiff.check.exP3 import join, plan, split, window

@@ -6,9 +6,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from minidiff.check.kernels import draw
-from minidiff.kernels import DEVICE
-from minidiff.kernels.memory import fenced
-from minidiff.kernels.trace import Touch
+from minidiff.course.kernels import DEVICE
+from minidiff.course.kernels.memory import fenced
+from minidiff.course.kernels.trace import Touch
 
 D, DV, ROWS, BS = 16, 32, 16, 16
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minidiff.kernels import DEVICE
-from minidiff.kernels.flash import LOG2_E, softmax_step
-from minidiff.kernels.memory import poisoned
-from minidiff.kernels.trace import Touch
+from minidiff.course.kernels import DEVICE
+from minidiff.course.kernels.flash import LOG2_E, softmax_step
+from minidiff.course.kernels.memory import poisoned
+from minidiff.course.kernels.trace import Touch
 
 # The interpreter must be on before Triton comes.
 import triton  # isort: skip

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from minidiff.cache import KVCache
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.model import DecoderLM, ModelConfig
+from minidiff.nn.cache import KVCache
+from minidiff.nn.config import ModelConfig
+from minidiff.nn.model import DecoderLM
 
 
 def verify(

@@ -1,7 +1,8 @@
 """The fused kernels, in Triton, behind ``backend="triton"``.
 
-The reader's order: softmax.py (the shared step and the mask), tiles.py (how
-a block is read), forward.py, backward.py, decode.py. Then the backward pass
-again, for Hopper: hopper_copies.py, hopper_keys.py, hopper_queries.py. Then
-how they are called: descriptors.py, shapes.py, launch*.py, operator.py.
+Read kernels/ first: softmax.py (the shared step and the mask), tiles.py (how
+a block is read), forward.py, backward.py, decode.py. hopper/ holds the
+backward pass again, for Hopper: copies.py, keys.py, queries.py. launch/ calls
+the kernels; operator.py, tuning.py (with shapes.json) and descriptors.py
+serve all of them.
 """

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-# Rows, and where a tensor starts, lie on multiples of so many bytes.
+# Required alignment of rows and of the start of a tensor, in bytes.
 BYTES = 16
 
 

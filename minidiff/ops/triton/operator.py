@@ -4,14 +4,12 @@ import torch
 from torch import Tensor
 from torch.library import custom_op, register_autograd
 
-from minidiff.ops.auto import WIDTHS
-from minidiff.ops.triton import (
-    launch,
-    launch_backward,
-    launch_decode,
-    launch_forward,
-)
+from minidiff.ops.dispatch import WIDTHS
 from minidiff.ops.triton.descriptors import gradient_like, rows
+from minidiff.ops.triton.launch import backward as launch_backward
+from minidiff.ops.triton.launch import common
+from minidiff.ops.triton.launch import decode as launch_decode
+from minidiff.ops.triton.launch import forward as launch_forward
 
 # So few queries against a cache are memory-bound: split the keys.
 DECODE_QUERIES = 16
@@ -31,7 +29,7 @@ def triton_attention(
 ) -> Tensor:
     """Return the whole of :func:`minidiff.diff_attention`, norm included.
 
-    Raises ValueError or TypeError for what the kernels have no form of.
+    Raises ValueError or TypeError for inputs the kernels do not support.
     """
     given_dtype = q.dtype
     if torch.is_autocast_enabled(q.device.type):
@@ -78,18 +76,18 @@ def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
             "q: got float64 with backend 'triton', expected float32 or "
             "narrower, or backend='eager'"
         )
-    if launch.INTERPRETED and q.dtype == torch.bfloat16:
+    if common.INTERPRETED and q.dtype == torch.bfloat16:
         raise TypeError(
-            "q: got bfloat16 in Triton's interpreter, which computes it "
-            "wrong without a word; expected float32 or float16 there"
+            "q: got bfloat16 in Triton's interpreter, which silently computes "
+            "it incorrectly; expected float32 or float16 there"
         )
-    if launch.capability(q.device) < 80:
+    if common.capability(q.device) < 80:
         raise ValueError(
             "backend: got 'triton' on a GPU of compute capability "
-            f"{launch.capability(q.device) / 10}, expected 8.0 or more, or "
+            f"{common.capability(q.device) / 10}, expected 8.0 or more, or "
             "backend='sdpa'"
         )
-    if q.device.type != "cuda" and not launch.INTERPRETED:
+    if q.device.type != "cuda" and not common.INTERPRETED:
         raise ValueError(
             f"backend: got 'triton' with q on {q.device.type}, expected a "
             "CUDA device, or TRITON_INTERPRET=1 in the environment before "
@@ -111,7 +109,7 @@ def forward(
     eps: float,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """See :func:`minidiff.ops.triton.launch_forward.forward`."""
+    """See :func:`minidiff.ops.triton.launch.forward.forward`."""
     return launch_forward.forward(
         q, k, v, lam, norm_weight, key_lengths, causal, scale, norm_scale,
         eps, keep,
@@ -124,11 +122,11 @@ def _(q: Tensor, k: Tensor, v: Tensor, *rest) -> tuple[Tensor, ...]:
     B, H, _, T, _ = q.shape
     dv = v.shape[-1]
     return (
-        launch.heads_last(q, dv),
-        launch.heads_last(q, dv)
+        common.heads_last(q, dv),
+        common.heads_last(q, dv)
         if keep and norm_scale is not None
         else q.new_empty(0),
-        launch.heads_last(q, dv) if keep else q.new_empty(0),
+        common.heads_last(q, dv) if keep else q.new_empty(0),
         rows(B, H, 2, T, device=q.device)
         if keep
         else q.new_empty(0, dtype=torch.float32),
@@ -152,7 +150,7 @@ def backward(
     norm_scale: float | None,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See :func:`minidiff.ops.triton.launch_backward.backward`."""
+    """See :func:`minidiff.ops.triton.launch.backward.backward`."""
     return launch_backward.backward(
         dy, q, k, v, lam, norm_weight, key_lengths, o, o2, lse, causal,
         scale, norm_scale, eps,
@@ -222,7 +220,7 @@ def decode(
     norm_scale: float | None,
     eps: float,
 ) -> Tensor:
-    """See :func:`minidiff.ops.triton.launch_decode.decode`."""
+    """See :func:`minidiff.ops.triton.launch.decode.decode`."""
     return launch_decode.decode(
         q, k, v, lam, norm_weight, key_lengths, causal, scale, norm_scale, eps
     )
@@ -230,4 +228,4 @@ def decode(
 
 @decode.register_fake
 def _(q: Tensor, k: Tensor, v: Tensor, *rest) -> Tensor:
-    return launch.heads_last(q, v.shape[-1])
+    return common.heads_last(q, v.shape[-1])

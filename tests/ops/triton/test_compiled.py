@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from minidiff.bench.compiled import KERNELS, Build, builds, compile_one
-from minidiff.ops.triton.shapes import table
+from minidiff.ops.triton.tuning import table
 
 
 @pytest.mark.slow

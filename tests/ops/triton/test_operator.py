@@ -5,14 +5,14 @@ import torch
 from cases import DEVICE, GPU, Case, run
 
 from minidiff import diff_attention
-from minidiff.attention import MultiheadDiffAttention, MultiheadDiffAttentionV2
-from minidiff.ops.triton import (
-    launch,
-    launch_decode,
-    launch_forward,
-    operator,
-    shapes,
+from minidiff.nn.attention import (
+    MultiheadDiffAttention,
+    MultiheadDiffAttentionV2,
 )
+from minidiff.ops.triton import operator, tuning
+from minidiff.ops.triton.launch import common
+from minidiff.ops.triton.launch import decode as launch_decode
+from minidiff.ops.triton.launch import forward as launch_forward
 
 NORM = {"norm_scale": 0.8}
 
@@ -117,7 +117,7 @@ def test_only_what_learns_gets_a_gradient():
         pytest.param(
             {},
             torch.bfloat16,
-            "bfloat16 in Triton's interpreter, which computes it wrong",
+            "in Triton's interpreter, which silently computes it incorrectly",
             marks=pytest.mark.skipif(GPU, reason="right on a GPU"),
         ),
     ],
@@ -136,7 +136,7 @@ def test_odd_values_are_refused():
 
 
 def test_without_a_gpu_or_the_interpreter_it_says_so(monkeypatch):
-    monkeypatch.setattr(launch, "INTERPRETED", False)
+    monkeypatch.setattr(common, "INTERPRETED", False)
     x = {
         n: a.cpu() if isinstance(a, torch.Tensor) else a
         for n, a in Case().inputs(torch.float32).items()
@@ -171,7 +171,7 @@ def test_every_case_has_a_shape():
                 for bits in (16, 32):
                     for capability in (80, 86, 89, 90, 100, 120):
                         for P in (1, 2):
-                            found = shapes.choose(
+                            found = tuning.choose(
                                 kernel, D=D, DV=DV, P=P, bits=bits,
                                 length=10**6, capability=capability,
                             )  # fmt: skip
@@ -204,7 +204,7 @@ def test_lengths_beyond_the_keys_read_nothing_there():
 
 
 def test_an_old_gpu_is_refused_by_name(monkeypatch):
-    monkeypatch.setattr(launch, "capability", lambda device: 75)
+    monkeypatch.setattr(common, "capability", lambda device: 75)
     with pytest.raises(ValueError, match=r"compute capability 7\.5, expected"):
         diff_attention(
             **Case().inputs(torch.float32), norm_scale=0.8, backend="triton"

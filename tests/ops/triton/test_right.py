@@ -7,13 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff import diff_attention
-from minidiff.bench.meter import Meter
-from minidiff.ops.triton import (
-    launch,
-    launch_backward,
-    launch_decode,
-    launch_forward,
-)
+from minidiff.bench.peak_memory import Meter
+from minidiff.ops.triton.launch import backward as launch_backward
+from minidiff.ops.triton.launch import common
+from minidiff.ops.triton.launch import decode as launch_decode
+from minidiff.ops.triton.launch import forward as launch_forward
 
 FLOATS = [torch.float32, *HALF]
 NORM = {"norm_scale": 0.8}
@@ -64,7 +62,7 @@ def test_values_and_gradients(name, dtype, poisoned):
     "name", ["V1", "V2, lam a token", "padded, full, grouped", "D = 96"]
 )
 def test_without_the_copy_engine(name, dtype, poisoned, monkeypatch):
-    monkeypatch.setattr(launch, "capability", lambda device: 80)
+    monkeypatch.setattr(common, "capability", lambda device: 80)
     check(CASES[name], dtype)
 
 
@@ -348,4 +346,4 @@ def test_memory_grows_with_the_length_not_its_square():
 
 
 def test_on_this_device():
-    assert (DEVICE.type == "cuda") != launch.INTERPRETED
+    assert (DEVICE.type == "cuda") != common.INTERPRETED

@@ -1,0 +1,71 @@
+"""Report of a benchmark: one row an implementation, and the printed table."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from minidiff.bench.timing import alternate
+
+Row = dict[str, Any]
+REFUSALS = ("forward_error", "train_error", "decode_error")
+
+
+class Column(NamedTuple):
+    """One column of numbers: its key in a row, and how it is printed."""
+
+    key: str
+    heading: str
+    width: int
+    places: int
+
+
+def add_times(
+    name: str,
+    rows: Sequence[Row],
+    functions: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    rounds: int,
+) -> None:
+    """Time the functions, by peer, and write what they took into the rows.
+
+    "{name}_ms" is the median, "{name}_ratio" that over the fastest plain's,
+    None where no plain ran.
+    """
+    times = alternate(functions, device, rounds)
+    plain = min(
+        (t for n, t in times.items() if n.startswith("plain/")),
+        default=None,
+    )
+    for row in rows:
+        if row["peer"] in times:
+            ms = times[row["peer"]]
+            row[f"{name}_ms"] = round(ms, 4)
+            row[f"{name}_ratio"] = plain and round(ms / plain, 3)
+
+
+def table(
+    title: str, rows: Sequence[Row], columns: Sequence[Column], by: str
+) -> str:
+    """Rows of one setting as text, the smallest ``by`` first.
+
+    A peer that could not run shows what it said.
+    """
+    headings = (f"{c.heading:>{c.width}s}" for c in columns)
+    lines = [title, " ".join([f"{'peer':20s}", *headings])]
+    for row in sorted(rows, key=lambda r: r.get(by, float("inf"))):
+        lines.append(" ".join(_cells(row, columns)).rstrip())
+        said = [row[key] for key in REFUSALS if key in row]
+        lines += [f"  {text[:75]}" for text in said[:1]]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row, columns: Sequence[Column]) -> Iterator[str]:
+    yield f"{row['peer']:20s}"
+    for key, _, width, places in columns:
+        value = row.get(key)
+        yield (
+            f"{'-':>{width}s}"
+            if value is None
+            else f"{value:{width}.{places}f}"
+        )

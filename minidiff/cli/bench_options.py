@@ -1,0 +1,129 @@
+"""Options and default sizes of the benchmarks that time something."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minidiff.cli.parser import new_parser
+from minidiff.cli.runs import usable_device
+
+if TYPE_CHECKING:
+    from minidiff.bench.record import Run
+
+SIZES = {
+    "attention": {
+        "cuda": {
+            "tokens": 16384,
+            "hidden": 2048,
+            "width": [64, 128],
+            "length": [4096, 16384, 1024],
+        },
+        "cpu": {
+            "tokens": 1024,
+            "hidden": 128,
+            "width": [16],
+            "length": [128, 512],
+        },
+    },
+    "decode": {
+        "cuda": {
+            "batch": [1, 8, 32],
+            "hidden": 2048,
+            "width": [64, 128],
+            "length": [8192, 16384, 65536],
+        },
+        "cpu": {
+            "batch": [1, 4],
+            "hidden": 128,
+            "width": [16],
+            "length": [128, 512],
+        },
+    },
+    "train": {
+        "cuda": {
+            "tokens": 16384,
+            "hidden": 1024,
+            "layers": 24,
+            "vocab_size": 32768,
+            "width": [64],
+            "length": [2048, 8192],
+        },
+        "cpu": {
+            "tokens": 256,
+            "hidden": 64,
+            "layers": 2,
+            "vocab_size": 256,
+            "width": [16],
+            "length": [64, 128],
+        },
+    },
+}
+
+LIST = {"type": int, "nargs": "+"}
+
+
+def new_benchmark(what: Any, run: Callable[..., None], **options: Any) -> Any:
+    """Make one benchmark's parser with what all share; return its ``add``."""
+    name = options["name"]
+    parser = new_parser(what.add_parser, **options)
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("--device", help="cpu or cuda (default: cuda where there is one)")
+    add(
+        "--dtype",
+        choices=["bfloat16", "float16", "float32"],
+        help="(default: bfloat16 on a GPU, float32 on a CPU)",
+    )
+    add(
+        "--width",
+        **LIST,
+        metavar="D",
+        help=f"width of one branch of a head {default(name, 'width')}",
+    )
+    add(
+        "--hidden",
+        type=int,
+        help=f"width of all heads together {default(name, 'hidden')}",
+    )
+    add("--rounds", type=int, default=20, help="(default: 20)")
+    add("--out", metavar="FILE", help="write the record there, as JSON")
+    return add
+
+
+def default(what: str, size: str) -> str:
+    """Say in an option's help what is taken on a GPU and on a CPU."""
+    gpu, cpu = (
+        " ".join(map(str, value)) if isinstance(value, list) else value
+        for value in (SIZES[what][device][size] for device in ("cuda", "cpu"))
+    )
+    return f"(default: {gpu}; CPU: {cpu})"
+
+
+def chosen(
+    what: str, arguments: argparse.Namespace
+) -> tuple[dict[str, Any], "Run"]:
+    """Sizes as given, or the device's own, and how to run."""
+    import torch
+
+    from minidiff.bench.record import Run
+
+    gpu = torch.cuda.is_available()
+    device = usable_device(arguments.device or ("cuda" if gpu else "cpu"))
+    if device.type not in SIZES[what]:
+        raise ValueError(
+            f"--device: got {arguments.device!r}, expected cpu or cuda: "
+            "others cannot be timed here"
+        )
+    usual = "bfloat16" if device.type == "cuda" else "float32"
+    sizes = SIZES[what][device.type]
+    given = {name: getattr(arguments, name) for name in sizes}
+    sizes = sizes | {n: size for n, size in given.items() if size is not None}
+    how = Run(
+        device=device,
+        dtype=getattr(torch, arguments.dtype or usual),
+        rounds=arguments.rounds,
+        command=arguments.command,
+        out=Path(arguments.out) if arguments.out else None,
+    )
+    return sizes, how

@@ -1,0 +1,41 @@
+"""``minidiff bench compile``: what the compiler says of our kernels."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from minidiff.cli.parser import new_parser
+
+
+def add(what: Any) -> None:
+    """Describe the command and its options."""
+    parser = new_parser(
+        what.add_parser,
+        name="compile",
+        help="registers and shared memory of our kernels; needs no GPU",
+        description="Compile every fused kernel at D 64 and 128, V1 and V2, "
+        "bfloat16 and causal; print what the compiler reports of each.",
+    )
+    parser.set_defaults(run=run_compile)
+    parser.add_argument(
+        "--capability",
+        type=int,
+        nargs="+",
+        choices=[80, 89, 90],
+        default=[80, 89, 90],
+        help="compute capabilities, 90 for 9.0 (default: all)",
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="write the rows there, as JSON"
+    )
+
+
+def run_compile(arguments: argparse.Namespace) -> None:
+    """Compile the kernels; print a table, and keep the rows."""
+    from minidiff.bench.compiled import builds, compile_one, table
+    from minidiff.files.json import write_json
+
+    rows = [compile_one(build) for build in builds(arguments.capability)]
+    print(table(rows))
+    if arguments.out:
+        write_json(Path(arguments.out), {"rows": rows})

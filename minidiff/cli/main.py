@@ -1,0 +1,59 @@
+"""Entry point of the command line: choose the command and run it."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+
+from minidiff.cli import bench, check, generate, plot, tokens, train
+from minidiff.cli.parser import new_parser
+
+_EPILOG = """examples:
+  minidiff train --data needles --attention diff --out runs/needles
+      find hidden key-value pairs; about a minute
+  minidiff train --data stdlib --length 128 --steps 400 --out runs/code
+      a language model of Python's own source, byte by byte
+  minidiff train --out runs/code --resume
+      go on with a run that was stopped, with the settings it began with
+  minidiff tokens ~/texts --tokenizer bpe --out data/texts
+      a large corpus as token files, for --data of any number of runs
+  minidiff plot runs/code runs/needles
+      losses side by side, in runs.png
+  minidiff generate runs/code --prompt "def mean(" --temperature 0.7
+  minidiff bench attention
+      every way to compute attention, timed side by side
+  minidiff check notebooks/*.ipynb
+      a table of which exercises are solved
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, or 2 for an error."""
+    parser = build_parser()
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser.parse_args(given)
+    arguments.command = shlex.join(["minidiff", *given])
+    try:
+        return arguments.run(arguments) or 0
+    except (ValueError, TypeError, OSError, ArithmeticError) as error:
+        text = " ".join(str(error).split())
+        print(f"minidiff: error: {text}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stopped:
+        print(f"minidiff: {stopped or 'stopped'}", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the commands and their options."""
+    parser = new_parser(
+        argparse.ArgumentParser,
+        prog="minidiff",
+        description="Train and sample small language models with "
+        "differential or plain attention.",
+        epilog=_EPILOG,
+    )
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (train, tokens, plot, generate, bench, check):
+        command.add(subparsers)
+    return parser

@@ -1,0 +1,98 @@
+"""Run folders and devices, as several commands need them."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+RUN_NAME = "run.json"
+TOKENIZER_NAME = "tokenizer.json"
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read a run folder's ``run.json``; ValueError if there is none."""
+    path = folder / RUN_NAME
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        card["settings"]["data"]
+    except FileNotFoundError:
+        raise ValueError(
+            f"RUN: {path} does not exist, expected a folder that "
+            "minidiff train made"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a run's card ({error})") from error
+    return card
+
+
+def run_data(settings: dict[str, Any], folder: Path) -> Any:
+    """Return the needle task, or the text with the run's own tokenizer.
+
+    A tokenizer that was trained is kept in the folder. Raises ValueError for
+    settings or a folder of text that do not do.
+    """
+    from minidiff.data import NeedleTask, TextData, TokenData
+    from minidiff.data.token_files import is_tokens
+
+    sizes = {"length": settings["length"], "seed": settings["seed"]}
+    if settings["data"] == "needles":
+        return NeedleTask(needles=settings["needles"], **sizes)
+    if is_tokens(settings["data"]):
+        made = Path(settings["data"], TOKENIZER_NAME)
+        if made.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made, folder / TOKENIZER_NAME)
+        return TokenData(settings["data"], **sizes)
+    corpus = _corpus(settings["data"])
+    tokenizer = _tokenizer(settings, corpus, folder / TOKENIZER_NAME)
+    return TextData.from_corpus(corpus, tokenizer, **sizes)
+
+
+def say_skipped(corpus: Any) -> None:
+    """Name a file that is not text, if there are any."""
+    if corpus.skipped:
+        print(
+            f"skipped {len(corpus.skipped)} files that are not UTF-8 text, "
+            f"such as {corpus.skipped[0]}"
+        )
+
+
+def _corpus(name: str) -> Any:
+    from minidiff.data import read_folder, standard_library
+    from minidiff.training.distributed import world
+
+    corpus = standard_library() if name == "stdlib" else read_folder(name)
+    if world().first:
+        say_skipped(corpus)
+    return corpus
+
+
+def _tokenizer(settings: dict[str, Any], corpus: Any, path: Path) -> Any:
+    """The run's own, which is trained once and kept at path."""
+    from minidiff.data import BPETokenizer, ByteTokenizer
+
+    if settings["tokenizer"] == "byte":
+        return ByteTokenizer()
+    if path.exists():
+        return BPETokenizer.load(path)
+    texts = (document.text for document in corpus.train)
+    tokenizer = BPETokenizer.train(texts, settings["vocab_size"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(path)
+    return tokenizer
+
+
+def usable_device(name: str) -> Any:
+    """Return the torch device; ValueError if it cannot hold a tensor."""
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"--device: got {name!r}, expected one this PyTorch can use "
+            f"({reason})"
+        ) from error
+    return device

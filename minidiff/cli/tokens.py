@@ -1,0 +1,131 @@
+"""``minidiff tokens``: a corpus as token files, built once."""
+
+import argparse
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from minidiff.cli.parser import new_parser
+from minidiff.cli.runs import say_skipped
+
+# A tokenizer has seen enough of what is common long before this.
+SAMPLE_TEXTS = 20_000
+
+EPILOG = """The new folder can be the --data of any number of runs: it is read
+from the disk as needed, by each process its own rows, every window once an
+epoch.
+
+sources:
+  stdlib         Python's own source, about 12 MB; no download
+  packages       the packages installed beside minidiff, as far as their
+                 licence is permissive; tokens.json lists them all
+  FOLDER         every text file in it
+  hub:NAME       a Hugging Face dataset, streamed (pip install
+                 'minidiff[datasets]'); with --files, of NAME's format
+
+examples:
+  minidiff tokens stdlib --tokenizer bpe --out data/stdlib
+  minidiff tokens hub:HuggingFaceFW/fineweb-edu --most 1000000000
+      --tokenizer bpe --vocab-size 32768 --out data/fineweb
+  minidiff tokens hub:json --files rows.jsonl --out data/rows
+  minidiff train --data data/stdlib --length 256 --out runs/stdlib
+"""
+
+
+class Source(NamedTuple):
+    """A corpus that can be read again: its texts, size and what to say."""
+
+    texts: Callable[[], Iterable[tuple[str, str]]]
+    size: int | None
+    about: dict[str, Any]
+
+
+def add(subparsers: Any) -> None:
+    """Describe the command and its options."""
+    tokens = new_parser(
+        subparsers.add_parser,
+        name="tokens",
+        help="turn a corpus into token files, to train on from the disk",
+        description="Tokenize a corpus once, into a new folder.",
+        epilog=EPILOG,
+    )
+    tokens.set_defaults(run=run)
+    add = tokens.add_argument
+    add("source", metavar="stdlib|packages|FOLDER|hub:NAME")
+    add("--out", required=True, metavar="TOKENS", help="the new folder")
+    add(
+        "--tokenizer",
+        choices=["byte", "bpe"],
+        default="byte",
+        help="bpe is trained on the first texts (default: byte)",
+    )
+    add("--vocab-size", type=int, default=4096, help="of bpe (default: 4096)")
+    add("--most", type=int, metavar="N", help="stop after N tokens")
+    add(
+        "--column",
+        default="text",
+        help="of a dataset, where the text stands (default: text)",
+    )
+    add("--split", default="train", help="of a dataset (default: train)")
+    add(
+        "--files",
+        nargs="+",
+        metavar="FILE",
+        help="of a dataset, where they are one's own",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Build a folder of token files, with a progress bar."""
+    from minidiff.data import BPETokenizer, ByteTokenizer, write_tokens
+
+    out = Path(arguments.out)
+    if out.exists():
+        raise ValueError(f"--out: {out} exists, expected a new folder")
+    source = _source(arguments)
+    tokenizer = ByteTokenizer()
+    if arguments.tokenizer == "bpe":
+        texts = islice(source.texts(), SAMPLE_TEXTS)
+        sample = (text for side, text in texts if side == "train")
+        tokenizer = BPETokenizer.train(sample, arguments.vocab_size)
+    card = write_tokens(
+        out,
+        source.texts(),
+        tokenizer,
+        about=source.about | {"command": arguments.command},
+        size=source.size,
+        most=arguments.most,
+    )
+    print(
+        f"{card['train']['tokens']:,} tokens to train on and "
+        f"{card['valid']['tokens']:,} to validate with, in {out}"
+    )
+
+
+def _source(arguments: argparse.Namespace) -> Source:
+    from minidiff.data import read_folder, standard_library
+    from minidiff.data.hub import stream_dataset
+    from minidiff.data.packages import installed_packages, library_entry
+
+    name = arguments.source
+    about = {"source": name, "packages": []}
+    if name.startswith("hub:"):
+        texts = partial(
+            stream_dataset,
+            name.removeprefix("hub:"),
+            split=arguments.split,
+            column=arguments.column,
+            files=arguments.files,
+        )
+        return Source(texts, None, about)
+    if name == "stdlib":
+        corpus = standard_library()
+        about["packages"] = [library_entry(corpus)]
+    elif name == "packages":
+        corpus, about["packages"] = installed_packages()
+    else:
+        corpus = read_folder(name)
+    say_skipped(corpus)
+    return Source(corpus.texts, corpus.size, about)

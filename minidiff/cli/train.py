@@ -1,0 +1,168 @@
+"""``minidiff train``: a model, kept in a run folder."""
+
+import argparse
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from minidiff.cli.parser import new_parser
+from minidiff.cli.runs import RUN_NAME, read_card, run_data, usable_device
+from minidiff.cli.train_options import MEANS, WHAT, add_options
+
+EPILOG = """A run folder holds:
+  run.json                 settings, versions, device and command
+  log.jsonl                one line a step: loss, rate, gradient norm
+  checkpoint.safetensors   the weights, and what resuming needs; beside it
+                           the checkpoint before, checkpoint.previous...
+  tokenizer.json           where it was trained
+
+To compare plain and differential attention, run twice and change
+--attention (and --out) alone: sizes, data and seeds are then equal. Their
+numbers of parameters differ by 6 head widths a layer.
+
+examples:
+  minidiff train --data needles --attention softmax --out runs/plain
+  minidiff train --data needles --attention diff --out runs/diff
+  minidiff train --data ~/texts --tokenizer bpe --out runs/texts
+  minidiff train --out runs/texts --resume
+  torchrun --nproc-per-node 8 -m minidiff train --device cuda
+      --precision bfloat16 --compile --parallel fsdp --out runs/large
+      on all GPUs of a machine; the batch is shared out among them
+"""
+
+
+def add(subparsers: Any) -> None:
+    """Describe the command and its options."""
+    train = new_parser(
+        subparsers.add_parser,
+        name="train",
+        help="train a model, or go on with a run",
+        description="Train a small decoder and keep it in a run folder.",
+        epilog=EPILOG,
+    )
+    train.set_defaults(run=run, default_of=train.get_default)
+    add_options(train)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train a model and keep it in a run folder, or go on with a run."""
+    from minidiff.training.distributed import joined
+
+    out = Path(arguments.out)
+    name = arguments.device
+    if arguments.resume:
+        name = read_card(out)["settings"]["device"]
+    with joined(usable_device(name)) as device:
+        _train(arguments, out, device)
+
+
+def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
+    """Do one process's part: all of it, where it is alone."""
+    import torch
+
+    from minidiff.files.json import write_json
+    from minidiff.files.provenance import provenance
+    from minidiff.nn.config import ModelConfig
+    from minidiff.nn.model import DecoderLM
+    from minidiff.training.config import Compute, TrainConfig
+    from minidiff.training.distributed import together, world
+    from minidiff.training.loop import train as fit
+    from minidiff.training.signals import Stopped
+
+    me = world()
+    with together():
+        settings = _settings(arguments, out)
+    # What the first process builds and keeps, the others find.
+    for turn in (True, False):
+        with together():
+            if me.first == turn:
+                data = run_data(settings, out)
+    config = TrainConfig(
+        steps=settings["steps"],
+        batch_size=settings["batch_size"],
+        lr=settings["lr"],
+        precision=settings["precision"],
+        warmup_steps=min(TrainConfig.warmup_steps, settings["steps"]),
+    )
+    model_config = ModelConfig(
+        vocab_size=data.vocab_size,
+        embed_dim=settings["width"],
+        num_layers=settings["layers"],
+        num_heads=settings["heads"],
+        attention=settings["attention"],
+        max_length=settings["length"],
+    )
+    torch.manual_seed(settings["seed"])
+    model = DecoderLM(model_config).to(device)
+    size = model.num_parameters()
+    if me.first and not arguments.resume:
+        card = provenance(str(device), arguments.command)
+        card |= {"processes": me.size, "settings": settings}
+        write_json(out / RUN_NAME, card)
+    if me.first:
+        print(
+            f"{settings['attention']}: {size:,} parameters, {config.steps} "
+            f"steps of {config.batch_size} x {settings['length']} tokens on "
+            f"{me.size} x {device.type}"
+        )
+    try:
+        log = fit(
+            model,
+            data,
+            config,
+            compute=Compute(
+                **{f.name: settings[f.name] for f in fields(Compute)}
+            ),
+            run_dir=out,
+            resume=arguments.resume,
+            tensorboard=settings["tensorboard"],
+        )
+    except Stopped as stopped:
+        command = shlex.join(["minidiff", "train", "--out", arguments.out])
+        raise Stopped(f"{stopped}; go on with: {command} --resume") from None
+    if me.first:
+        _report(log[-1], settings, data, out)
+
+
+def _report(
+    last: dict[str, Any], settings: dict[str, Any], data: Any, out: Path
+) -> None:
+    """Say how well the model did, and where it is."""
+    print(
+        f"validation loss {last['valid_loss']:.4f}, accuracy "
+        f"{last['valid_accuracy']:.3f}; the run is in {out}"
+    )
+    if settings["data"] == "needles":
+        print(
+            f"guessing among the needles: loss {data.chance.loss:.4f}, "
+            f"accuracy {data.chance.accuracy:.3f}"
+        )
+
+
+def _settings(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """Return the options that make the run; on resuming, the run's own."""
+    given = {name: getattr(arguments, name) for name in WHAT}
+    typed = {
+        name: value
+        for name in MEANS
+        if (value := getattr(arguments, name)) is not None
+    }
+    if not arguments.resume:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ValueError(
+                f"--out: {out} is not empty, expected a new folder, or "
+                "--resume to go on with the run in it"
+            )
+        if given["data"] not in ("stdlib", "needles"):
+            given["data"] = str(Path(given["data"]).expanduser().resolve())
+        return given | MEANS | typed
+    saved = read_card(out)["settings"]
+    for name in WHAT:
+        changed = given[name] != arguments.default_of(name)
+        if changed and given[name] != saved[name]:
+            raise ValueError(
+                f"--{name.replace('_', '-')}: got {given[name]!r}, expected "
+                f"{saved[name]!r} as in the run to resume, or nothing"
+            )
+    return saved | typed

@@ -1,0 +1,102 @@
+"""Conversion of one attention module's weights to DiffLlama's and back."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from minidiff.files.tensors import check_tensors
+from minidiff.nn.attention import MultiheadDiffAttention
+from minidiff.nn.layers import positive_int
+
+LAMBDAS = ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2")
+
+
+def attention_to_diffllama(
+    state: Mapping[str, Tensor], num_heads: int, num_kv_heads: int
+) -> dict[str, Tensor]:
+    """Return the weights of one attention under DiffLlamaAttention's names.
+
+    Parameters
+    ----------
+    state : mapping
+        ``MultiheadDiffAttention.state_dict()``, norm_weight included.
+    num_heads, num_kv_heads : int
+        H and Hkv, differential heads: half of what DiffLlama counts.
+
+    The result holds copies. Raises ValueError naming the first tensor that
+    does not fit.
+    """
+    H, Hkv = num_heads, num_kv_heads
+    own = _checked(state, _blank(state, H, Hkv))
+    return {
+        "q_proj.weight": _branches_out(own["q_proj.weight"], H),
+        "k_proj.weight": _branches_out(own["k_proj.weight"], Hkv),
+        "v_proj.weight": _swap(own["v_proj.weight"], Hkv, 2),
+        # Each head's 2D columns of W_O meet the same norm weights.
+        "o_proj.weight": own["out_proj.weight"] * own["norm_weight"].repeat(H),
+    } | {name: own[name] for name in LAMBDAS}
+
+
+def attention_from_diffllama(
+    state: Mapping[str, Tensor], num_heads: int, num_kv_heads: int
+) -> dict[str, Tensor]:
+    """Return the weights of one DiffLlamaAttention under our names.
+
+    The inverse of :func:`attention_to_diffllama`, with a norm_weight of
+    ones: DiffLlama has none, so what it would say is in o_proj.
+    """
+    H, Hkv = num_heads, num_kv_heads
+    blank = attention_to_diffllama(_blank(state, H, Hkv), H, Hkv)
+    theirs = _checked(state, blank)
+    out = theirs["o_proj.weight"]
+    return {
+        "q_proj.weight": _branches_in(theirs["q_proj.weight"], H),
+        "k_proj.weight": _branches_in(theirs["k_proj.weight"], Hkv),
+        "v_proj.weight": _swap(theirs["v_proj.weight"], 2, Hkv),
+        "out_proj.weight": out,
+        "norm_weight": out.new_ones(out.shape[1] // H),
+    } | {name: theirs[name] for name in LAMBDAS}
+
+
+def _swap(weight: Tensor, a: int, b: int) -> Tensor:
+    """Reorder rows counted as (a, b, D) to (b, a, D)."""
+    return weight.unflatten(0, (a, b, -1)).transpose(0, 1).flatten(0, 2)
+
+
+def _branches_out(weight: Tensor, heads: int) -> Tensor:
+    """Reorder rows (head, branch, pair, 2) to (branch, head, 2, pair)."""
+    weight = weight.unflatten(0, (heads, 2, -1, 2))
+    return weight.permute(1, 0, 3, 2, 4).flatten(0, 3)
+
+
+def _branches_in(weight: Tensor, heads: int) -> Tensor:
+    """Reorder rows (branch, head, 2, pair) to (head, branch, pair, 2)."""
+    weight = weight.unflatten(0, (2, heads, 2, -1))
+    return weight.permute(1, 0, 3, 2, 4).flatten(0, 3)
+
+
+def _blank(state: Mapping[str, Tensor], H: int, Hkv: int) -> dict[str, Tensor]:
+    """Return our state dict for these sizes: shapes without memory."""
+    q = state.get("q_proj.weight")
+    if q is None or q.ndim != 2:
+        raise ValueError(
+            "state: q_proj.weight is missing or not a matrix, expected the "
+            "weights of one attention module"
+        )
+    E = q.shape[1]
+    if E % (4 * positive_int("num_heads", H)):
+        raise ValueError(
+            f"num_heads: got {H} with E = {E}, expected 4 num_heads to "
+            "divide E, so that D is even as rotary positions need"
+        )
+    with torch.device("meta"):
+        return MultiheadDiffAttention(E, H, Hkv, depth=0).state_dict()
+
+
+def _checked(
+    state: Mapping[str, Tensor], expected: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return copies of tensors whose names and shapes are as expected."""
+    check_tensors("state", "", dict(state), expected)
+    return {name: tensor.detach().clone() for name, tensor in state.items()}

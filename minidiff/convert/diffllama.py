@@ -1,0 +1,125 @@
+"""Reading and writing Hugging Face's DiffLlama, without transformers.
+
+DiffLlama and our V1 model compute the same function. Their weights differ
+[HF]:
+
+- query, key and value heads lie in blocks, all first branches (or halves of
+  values) and then all second ones, where ours alternate;
+- channel i is rotated with i + D / 2, where ours rotates 2i with 2i + 1;
+- the head norm has no weight: ours is multiplied into the output matrix;
+- attention maps are counted, 2H, where ours counts pairs of them.
+
+A DiffLlama computes rotary angles, lambda and the norms between layers in
+float32, so in float64 too the two agree as far as float32 goes. In bfloat16
+it rounds lambda to bfloat16, which we do not.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from minidiff.convert.attention import (
+    attention_from_diffllama,
+    attention_to_diffllama,
+)
+from minidiff.convert.model import from_diffllama, to_diffllama
+from minidiff.files.atomic import replacing, sync
+from minidiff.files.tensors import write_tensors
+from minidiff.nn.model import DecoderLM
+
+__all__ = [
+    "attention_from_diffllama",
+    "attention_to_diffllama",
+    "from_diffllama",
+    "load_diffllama",
+    "save_diffllama",
+    "to_diffllama",
+]
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
+
+def save_diffllama(model: DecoderLM, folder: str | os.PathLike[str]) -> None:
+    """Write a folder that ``DiffLlamaForCausalLM.from_pretrained`` reads.
+
+    It holds config.json and model.safetensors, both written under another
+    name first. A folder stopped half-way has no config.json, so nothing
+    loads it.
+    """
+    folder = Path(folder)
+    config, state = to_diffllama(model)
+    if model.config.tie_embeddings:
+        del state["lm_head.weight"]  # stored once
+    dtype = str(model.embedding.weight.dtype).removeprefix("torch.")
+    config |= {
+        "architectures": ["DiffLlamaForCausalLM"],
+        "dtype": dtype,
+        "model_type": "diffllama",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / CONFIG_NAME
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    # The inner file, the weights, gets its name first.
+    with replacing(path) as part, replacing(folder / WEIGHTS_NAME) as weights:
+        part.write_text(text, encoding="utf-8")
+        write_tensors(weights, state, {"format": "pt"})
+        sync(weights)
+        # Never an old config beside new weights.
+        path.unlink(missing_ok=True)
+
+
+def load_diffllama(folder: str | os.PathLike[str]) -> DecoderLM:
+    """Read a folder that ``save_diffllama`` or ``save_pretrained`` wrote.
+
+    Only a single model.safetensors is read; pickled weights (.bin) never.
+
+    Raises ValueError naming the file, what came and what was expected.
+    """
+    folder = Path(folder)
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file, expected the folder of a DiffLlama"
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: cannot be read ({error}), expected JSON"
+        ) from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise ValueError(
+            f"{path}: has no model_type, expected the config of a DiffLlama"
+        )
+    state = _read_weights(folder / WEIGHTS_NAME)
+    try:
+        return from_diffllama(config, state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: {error}") from error
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        others = [
+            p.name
+            for p in sorted(path.parent.iterdir())
+            if p.name.endswith((".bin", ".pt", ".pth", ".index.json"))
+        ]
+        found = f" (there is {', '.join(others)})" if others else ""
+        raise ValueError(
+            f"{path}: no such file{found}, expected one file of safetensors: "
+            "shards are not read, and .bin files are pickles, which can run "
+            "any code"
+        )
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: cut short or not a safetensors file ({error}), "
+            "expected the weights of a DiffLlama"
+        ) from error

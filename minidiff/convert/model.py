@@ -1,0 +1,147 @@
+"""Conversion of a whole model's weights and sizes to DiffLlama's and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minidiff.convert.attention import (
+    attention_from_diffllama,
+    attention_to_diffllama,
+)
+from minidiff.convert.config import config_from_diffllama, config_to_diffllama
+from minidiff.files.tensors import check_tensors, with_prefix
+from minidiff.nn.config import ModelConfig
+from minidiff.nn.model import DecoderLM
+
+# Names inside one layer, ours to theirs; attention has its own function.
+ATTENTION, SELF_ATTN = "attention.", "self_attn."
+PLAIN = {
+    "attention_norm.weight": "input_layernorm.weight",
+    "ffn_norm.weight": "post_attention_layernorm.weight",
+    "ffn.gate_proj.weight": "mlp.gate_proj.weight",
+    "ffn.up_proj.weight": "mlp.up_proj.weight",
+    "ffn.down_proj.weight": "mlp.down_proj.weight",
+}
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def to_diffllama(
+    model: DecoderLM,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return a DiffLlamaConfig's fields and DiffLlamaForCausalLM's state.
+
+    The state holds copies, in the model's dtype. Tied models have the
+    embedding as ``lm_head.weight`` too, as DiffLlama's ``state_dict`` has.
+
+    Raises TypeError if model is not a DecoderLM, and ValueError naming what
+    a DiffLlama does not have: another attention than "diff", no head norm, a
+    constant lam_init, weights of several dtypes.
+    """
+    if not isinstance(model, DecoderLM):
+        raise TypeError(
+            f"model: got {type(model).__name__}, expected a DecoderLM"
+        )
+    config = config_to_diffllama(model.config)
+    dtypes = sorted({str(p.dtype) for p in model.parameters()})
+    if len(dtypes) > 1:
+        raise ValueError(
+            f"model: got weights of {' and '.join(dtypes)}, expected one "
+            "dtype, as a DiffLlama has"
+        )
+    return config, _state_out(model)
+
+
+def from_diffllama(
+    config: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> DecoderLM:
+    """Build a model from a DiffLlamaConfig's fields and a state.
+
+    Parameters
+    ----------
+    config : mapping
+        ``DiffLlamaConfig.to_dict()``, or what its config.json holds. What
+        is missing has DiffLlama's default.
+    state : mapping
+        ``DiffLlamaForCausalLM.state_dict()``, or what its file holds.
+
+    The head norms get a weight of ones. The model computes in float32, or
+    float64 if that is what came, on the CPU.
+
+    Raises ValueError or TypeError naming the field or the tensor, what came
+    and what was expected.
+    """
+    ours = config_from_diffllama(config)
+    state = dict(state)
+    if ours.tie_embeddings:
+        _tie(state)
+    # Names and shapes come from the way out, on tensors without memory.
+    with torch.device("meta"):
+        blank = DecoderLM(ours)
+    check_tensors("state", "", state, _state_out(blank))
+    dtype = torch.float32
+    for name, tensor in state.items():
+        if tensor.dtype not in FLOATS:
+            raise TypeError(
+                f"state: tensor {name} has dtype {tensor.dtype}, expected "
+                "float16, bfloat16, float32 or float64"
+            )
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    model = DecoderLM(ours).to(dtype)
+    with torch.no_grad():
+        parameters = dict(model.named_parameters())
+        for name, tensor in _state_in(state, ours).items():
+            parameters[name].copy_(tensor)
+    return model
+
+
+def _tie(state: dict[str, Tensor]) -> None:
+    """Give a tied state its head, which files leave out."""
+    embedding = state.get("model.embed_tokens.weight")
+    if embedding is None:
+        return  # reported as missing
+    head = state.setdefault("lm_head.weight", embedding)
+    if head.shape != embedding.shape or not torch.equal(head, embedding):
+        raise ValueError(
+            "state: lm_head.weight differs from model.embed_tokens.weight, "
+            "expected the same numbers with tie_word_embeddings=True"
+        )
+
+
+def _state_out(model: DecoderLM) -> dict[str, Tensor]:
+    """Return a model's weights under DiffLlamaForCausalLM's names."""
+    own = {n: p.detach().clone() for n, p in model.named_parameters()}
+    sizes = model.config.heads, model.config.kv_heads
+    state = {"model.embed_tokens.weight": own["embedding.weight"]}
+    for i in range(model.config.num_layers):
+        layer = with_prefix(own, f"blocks.{i}.")
+        theirs = {new: layer[old] for old, new in PLAIN.items()}
+        attention = attention_to_diffllama(
+            with_prefix(layer, ATTENTION), *sizes
+        )
+        theirs |= {SELF_ATTN + n: t for n, t in attention.items()}
+        state |= {f"model.layers.{i}.{n}": t for n, t in theirs.items()}
+    state["model.norm.weight"] = own["norm.weight"]
+    head = "head.weight" if "head.weight" in own else "embedding.weight"
+    return state | {"lm_head.weight": own[head]}
+
+
+def _state_in(
+    state: dict[str, Tensor], config: ModelConfig
+) -> dict[str, Tensor]:
+    """Return DiffLlama's weights under our names; the inverse."""
+    sizes = config.heads, config.kv_heads
+    own = {"embedding.weight": state["model.embed_tokens.weight"]}
+    for i in range(config.num_layers):
+        theirs = with_prefix(state, f"model.layers.{i}.")
+        layer = {old: theirs[new] for old, new in PLAIN.items()}
+        attention = attention_from_diffllama(
+            with_prefix(theirs, SELF_ATTN), *sizes
+        )
+        layer |= {ATTENTION + n: t for n, t in attention.items()}
+        own |= {f"blocks.{i}.{n}": t for n, t in layer.items()}
+    own["norm.weight"] = state["model.norm.weight"]
+    if not config.tie_embeddings:
+        own["head.weight"] = state["lm_head.weight"]
+    return own

@@ -1,0 +1,1 @@
+"""Files: atomic writes, JSON, named tensors, and where a record comes from."""

@@ -1,0 +1,1 @@
+"""Neural networks: attention modules, the decoder, and generation."""

@@ -1,0 +1,275 @@
+"""Multi-head attention of three kinds: softmax, differential V1 and V2.
+
+All three are causal and are called alike; see ``MultiheadBase.forward``.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from minidiff.nn.multihead import MultiheadBase, head_sizes
+from minidiff.ops import AttentionMaps, attention_maps, diff_attention
+from minidiff.ops.arguments import check_key_lengths
+from minidiff.ops.eager import for_each_head
+from minidiff.ops.epilogue import finish
+from minidiff.ops.masks import blank_padding, visible
+from minidiff.ops.sdpa import softmax_attention
+from minidiff.reference.lam import lambda_init
+
+# By the name of what happens to the second map: the sign of its lambda.
+SIGNS = {"subtract": 1, "add": -1, "off": 0}
+
+
+class MultiheadAttention(MultiheadBase):
+    """Softmax attention: the plain model that a DIFF model is matched to.
+
+    Parameters
+    ----------
+    embed_dim : int
+        E; each head is D = E / num_heads wide.
+    num_heads : int
+        Query heads: twice the differential heads of the matched DIFF model.
+    num_kv_heads : int, optional
+        Key/value heads, a divisor of num_heads, which is the default.
+    head_norm : bool
+        Normalise each head over its own D channels, with a gain: a row of
+        the paper's Table 6, to tell the norm's effect from the difference's.
+    norm_eps : float
+        Added to the mean square in the head norm.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        *,
+        head_norm: bool = False,
+        norm_eps: float = 1e-5,
+    ) -> None:
+        D, Hkv = head_sizes(embed_dim, num_heads, num_kv_heads, 1)
+        super().__init__(embed_dim, (num_heads, D), (Hkv, D), (Hkv, D))
+        self.norm_eps = norm_eps
+        self.norm_weight = nn.Parameter(torch.ones(D)) if head_norm else None
+
+    def attend(
+        self,
+        x: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        key_lengths: Tensor | None,
+        backend: str,
+    ) -> Tensor:
+        """Return the heads (B, H, T, D)."""
+        if backend not in ("auto", "eager", "sdpa"):
+            raise ValueError(
+                f"backend: got {backend!r}, expected 'auto', 'eager' or 'sdpa'"
+            )
+        if key_lengths is not None:
+            check_key_lengths(q, k.unsqueeze(2), key_lengths)
+        if backend != "eager":
+            out = softmax_attention(q, k, v, key_lengths=key_lengths)
+        else:
+            A = self.maps(x, q, k, key_lengths)
+            v = for_each_head(blank_padding(v, key_lengths), q.shape[1])
+            out = (A @ v.to(A.dtype)).to(q.dtype)
+        if self.norm_weight is None:
+            return out
+        return finish(wide(out), q.dtype, self.norm_weight, 1.0, self.norm_eps)
+
+    def maps(
+        self, x: Tensor, q: Tensor, k: Tensor, key_lengths: Tensor | None
+    ) -> Tensor:
+        """Return the causal map (B, H, T, S) in float32 or wider."""
+        k = for_each_head(blank_padding(k, key_lengths), q.shape[1])
+        T, S, D = q.shape[2], k.shape[2], q.shape[3]
+        mask = visible(T, S, True, key_lengths, q.device)
+        # A row that sees nothing must become zeros; all -inf would be NaN.
+        seen = mask.any(-1, keepdim=True)
+        logits = wide(q @ k.transpose(-1, -2) * D**-0.5)
+        A = logits.masked_fill(~mask & seen, float("-inf")).softmax(-1)
+        return A.masked_fill(~mask, 0)
+
+
+class MultiheadDiffAttention(MultiheadBase):
+    """Differential attention as in the paper (V1; Ye et al. 2025, eq. 1-3).
+
+    Each head i reads queries and keys 2i and 2i + 1 of width D as its two
+    branches and values of width 2D. One lambda serves all heads and tokens of
+    the layer. Without ``head_norm`` (Table 6) the factor 1 - lam_init goes
+    too, since it stands there to undo the norm; the paper does not say.
+
+    Parameters
+    ----------
+    embed_dim : int
+        E; D = E / (2 num_heads).
+    num_heads : int
+        H, differential heads: half of the matched plain model's.
+    num_kv_heads : int, optional
+        Differential key/value heads, a divisor of H, which is the default.
+    depth : int
+        Number of the layer, from 0; sets lam_init.
+    head_norm : bool
+        Normalise each head over its own 2D channels.
+    lam_init : float, optional
+        A constant in [0, 1) instead of ``lambda_init(depth)``.
+    norm_eps : float
+        Added to the mean square in the head norm.
+    second_map : "subtract", "add" or "off"
+        What happens to the second map: "add" gives lambda the opposite sign
+        and "off" sets it to 0, so that the second queries and keys, a quarter
+        of the attention's weights, do nothing. Both are controls.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        *,
+        depth: int,
+        head_norm: bool = True,
+        lam_init: float | None = None,
+        norm_eps: float = 1e-5,
+        second_map: str = "subtract",
+    ) -> None:
+        D, Hkv = head_sizes(embed_dim, num_heads, num_kv_heads, 2)
+        if isinstance(depth, bool) or not isinstance(depth, int):
+            raise TypeError(
+                f"depth: got {type(depth).__name__}, expected an int >= 0"
+            )
+        if depth < 0:
+            raise ValueError(f"depth: got {depth}, expected an int >= 0")
+        if lam_init is not None and not 0 <= lam_init < 1:
+            raise ValueError(
+                f"lam_init: got {lam_init}, expected None or 0 <= lam_init < 1"
+            )
+        if second_map not in SIGNS:
+            raise ValueError(
+                f"second_map: got {second_map!r}, expected one of "
+                f"{tuple(SIGNS)}"
+            )
+        super().__init__(
+            embed_dim, (num_heads, 2, D), (Hkv, 2, D), (Hkv, 2 * D)
+        )
+        self.second_map = second_map
+        self.lam_init = lambda_init(depth) if lam_init is None else lam_init
+        self.norm_eps = norm_eps
+        self.lambda_q1, self.lambda_k1, self.lambda_q2, self.lambda_k2 = (
+            # The official code's start; the paper gives none.
+            nn.Parameter(torch.empty(D, dtype=torch.float32).normal_(std=0.1))
+            for _ in range(4)
+        )
+        self.norm_weight = (
+            nn.Parameter(torch.ones(2 * D)) if head_norm else None
+        )
+
+    def lam(self) -> Tensor:
+        """Return ``exp(q1 . k1) - exp(q2 . k2) + lam_init``, eq. 2, 0-d.
+
+        float32 or wider, also under autocast and in a bfloat16 model: near
+        0.8 bfloat16 has steps of 0.004.
+        """
+        # Products and sums, not a matmul: autocast leaves these alone.
+        dot1 = (wide(self.lambda_q1) * wide(self.lambda_k1)).sum()
+        dot2 = (wide(self.lambda_q2) * wide(self.lambda_k2)).sum()
+        return dot1.exp() - dot2.exp() + self.lam_init
+
+    def _subtracted(self) -> Tensor:
+        """Return what the second map is multiplied by before subtraction."""
+        return SIGNS[self.second_map] * self.lam()
+
+    def attend(
+        self,
+        x: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        key_lengths: Tensor | None,
+        backend: str,
+    ) -> Tensor:
+        """Return the normalised heads (B, H, T, 2D), eq. 3."""
+        return diff_attention(
+            q,
+            k,
+            v,
+            self._subtracted(),
+            norm_weight=self.norm_weight,
+            norm_scale=None if self.norm_weight is None else 1 - self.lam_init,
+            eps=self.norm_eps,
+            key_lengths=key_lengths,
+            backend=backend,
+        )
+
+    def maps(
+        self, x: Tensor, q: Tensor, k: Tensor, key_lengths: Tensor | None
+    ) -> AttentionMaps:
+        """Return A1, A2 and A1 - lam A2, each (B, H, T, S)."""
+        return attention_maps(
+            q, k, self._subtracted(), key_lengths=key_lengths
+        )
+
+
+class MultiheadDiffAttentionV2(MultiheadBase):
+    """Differential attention V2 (Microsoft, January 2026).
+
+    Queries 2i and 2i + 1 of head i share one key and one value head, all of
+    width D; lambda is ``sigmoid(x W_lambda)`` for each token and head. There
+    is no head norm and no lam_init, and W_O maps H D to E.
+
+    Parameters
+    ----------
+    embed_dim : int
+        E; D = E / (2 num_heads).
+    num_heads : int
+        H, differential heads: half of the query heads.
+    num_kv_heads : int, optional
+        Key/value heads of width D, a divisor of H, which is the default.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+    ) -> None:
+        D, Hkv = head_sizes(embed_dim, num_heads, num_kv_heads, 2)
+        super().__init__(embed_dim, (num_heads, 2, D), (Hkv, 1, D), (Hkv, D))
+        self.lambda_proj = nn.Linear(embed_dim, num_heads, bias=False)
+
+    def lam(self, x: Tensor) -> Tensor:
+        """Return lambda (B, H, T) in (0, 1) for x (B, T, E).
+
+        float32 or wider, also under autocast and in a bfloat16 model.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            weight = wide(self.lambda_proj.weight)
+            logits = linear(x.to(weight.dtype), weight)
+        return logits.sigmoid().transpose(1, 2)
+
+    def attend(
+        self,
+        x: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        key_lengths: Tensor | None,
+        backend: str,
+    ) -> Tensor:
+        """Return the heads (B, H, T, D)."""
+        lam = self.lam(x)
+        return diff_attention(
+            q, k, v, lam, key_lengths=key_lengths, backend=backend
+        )
+
+    def maps(
+        self, x: Tensor, q: Tensor, k: Tensor, key_lengths: Tensor | None
+    ) -> AttentionMaps:
+        """Return A1, A2 and A1 - lam A2, each (B, H, T, S)."""
+        return attention_maps(q, k, self.lam(x), key_lengths=key_lengths)
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return x in float32, or as it is where that is wider."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

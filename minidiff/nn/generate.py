@@ -1,0 +1,123 @@
+"""Generation: sample tokens at a temperature, with top-p and a cache."""
+
+import torch
+from torch import Tensor
+
+from minidiff.nn.model import DecoderLM
+
+
+@torch.no_grad()
+def generate(
+    model: DecoderLM,
+    tokens: Tensor,
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int | torch.Generator | None = None,
+    cache: bool = True,
+) -> Tensor:
+    """Continue each row of tokens by ``max_new_tokens`` sampled ones.
+
+    Parameters
+    ----------
+    tokens : (B, T) integers
+        Prompts of one length, T >= 1.
+    max_new_tokens : int
+        The result must fit in the model: ``T + max_new_tokens`` is at most
+        ``max_length``. Nothing is dropped from a prompt in silence.
+    temperature : float
+        Divides the logits: below 1 surer, above 1 wilder; 0 takes the
+        likeliest token each time.
+    top_p : float
+        Sample among the fewest likeliest tokens whose probabilities reach
+        this sum (Holtzman et al. 2020); 1 keeps all.
+    seed : int or torch.Generator (on the CPU), optional
+        Makes the result repeatable. None takes PyTorch's global state.
+    cache : bool
+        Keep keys and values instead of computing them again for each token:
+        same result up to rounding, in less time.
+
+    Returns
+    -------
+    (B, T + max_new_tokens) int64: the prompt and what follows.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument, what came and what was expected.
+    """
+    _check(model, tokens, max_new_tokens, temperature, top_p)
+    generator = seed
+    if isinstance(seed, int):
+        generator = torch.Generator().manual_seed(seed)
+    row = tokens.to(torch.int64)
+    training = model.training
+    model.eval()
+    length = row.shape[1] + max_new_tokens
+    state = model.new_cache(row.shape[0], length) if cache else None
+    new = row
+    for _ in range(max_new_tokens):
+        logits = model(new if cache else row, cache=state)[:, -1]
+        new = sample(logits, temperature, top_p, generator)[:, None]
+        row = torch.cat([row, new], dim=1)
+    model.train(training)
+    return row
+
+
+def sample(
+    logits: Tensor,
+    temperature: float,
+    top_p: float,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw one token a row: logits (B, V) to ids (B,)."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    # On the CPU, so that a seed means the same on every device.
+    probabilities = (logits.float().cpu() / temperature).softmax(-1)
+    if top_p < 1:
+        probabilities = keep_top_p(probabilities, top_p)
+    drawn = torch.multinomial(probabilities, 1, generator=generator)
+    return drawn[:, 0].to(logits.device)
+
+
+def keep_top_p(probabilities: Tensor, top_p: float) -> Tensor:
+    """Zero all but the smallest set whose mass reaches ``top_p``: (B, V).
+
+    The rows are not normalised again. The likeliest token always stays.
+    """
+    ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+    # A token is in the set if those before it have not reached top_p yet.
+    before = ordered.cumsum(-1) - ordered
+    kept = torch.where(before < top_p, ordered, 0.0)
+    return torch.zeros_like(probabilities).scatter(-1, order, kept)
+
+
+def _check(
+    model: DecoderLM,
+    tokens: Tensor,
+    max_new_tokens: int,
+    temperature: float,
+    top_p: float,
+) -> None:
+    if tokens.ndim != 2 or 0 in tokens.shape:
+        raise ValueError(
+            f"tokens: got shape {tuple(tokens.shape)}, expected (B, T) with "
+            "at least one token a row"
+        )
+    if max_new_tokens < 1:
+        raise ValueError(
+            f"max_new_tokens: got {max_new_tokens}, expected 1 or more"
+        )
+    room = model.config.max_length - tokens.shape[1]
+    if max_new_tokens > room:
+        raise ValueError(
+            f"max_new_tokens: got {max_new_tokens} after a prompt of "
+            f"{tokens.shape[1]} tokens, expected at most {room}: the model's "
+            f"max_length is {model.config.max_length}"
+        )
+    if not 0 <= temperature < float("inf"):
+        raise ValueError(f"temperature: got {temperature}, expected >= 0")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p: got {top_p}, expected above 0 and at most 1")

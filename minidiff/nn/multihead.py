@@ -1,0 +1,135 @@
+"""Base of all multi-head attention: projections, positions and the cache."""
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from minidiff.nn.cache import KVCache
+from minidiff.nn.layers import apply_rope, positive_int
+from minidiff.ops import AttentionMaps
+
+
+class MultiheadBase(nn.Module):
+    """What the three kinds share: projections, positions and the cache.
+
+    A kind adds ``attend`` and ``maps``. The shapes are those of one token,
+    heads first and width last.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        q_shape: tuple[int, ...],
+        k_shape: tuple[int, ...],
+        v_shape: tuple[int, ...],
+    ) -> None:
+        super().__init__()
+        self.embed_dim = embed_dim
+        self.q_shape, self.k_shape, self.v_shape = q_shape, k_shape, v_shape
+        self.q_proj = nn.Linear(embed_dim, prod(q_shape), bias=False)
+        self.k_proj = nn.Linear(embed_dim, prod(k_shape), bias=False)
+        self.v_proj = nn.Linear(embed_dim, prod(v_shape), bias=False)
+        # A query head gives an output as wide as a value head.
+        out_width = q_shape[0] * v_shape[-1]
+        self.out_proj = nn.Linear(out_width, embed_dim, bias=False)
+
+    def new_cache(
+        self,
+        batch_size: int,
+        capacity: int,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> KVCache:
+        """Make an empty cache; dtype and device are the weights' own.
+
+        Give dtype where autocast computes in another one.
+        """
+        positive_int("batch_size", batch_size)
+        positive_int("capacity", capacity)
+        weight = self.k_proj.weight
+        k_shape, v_shape = (
+            (batch_size, *shape[:-1], capacity, shape[-1])
+            for shape in (self.k_shape, self.v_shape)
+        )
+        return KVCache(
+            k_shape,
+            v_shape,
+            dtype=dtype or weight.dtype,
+            device=weight.device,
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        rope: tuple[Tensor, Tensor] | None = None,
+        cache: KVCache | None = None,
+        key_lengths: Tensor | None = None,
+        return_maps: bool = False,
+        backend: str = "auto",
+    ) -> Tensor | tuple[Tensor, AttentionMaps | Tensor]:
+        """Return (B, T, E), and with return_maps also the attention maps.
+
+        Parameters
+        ----------
+        x : (B, T, E)
+        rope : (cos, sin), each (T, D / 2), optional
+            Angles of x's own T positions; without them order is not seen.
+        cache : KVCache, optional
+            From ``new_cache``: x continues what it holds, and joins it.
+        key_lengths : (B,) integers, optional
+            Keys from this position on are padding, counted with the cache.
+        return_maps : bool
+            AttentionMaps of (B, H, T, S), or one such tensor for softmax.
+        backend : str
+            As in :func:`minidiff.diff_attention`.
+        """
+        self._check(x)
+        q, k, v = (
+            proj(x).unflatten(-1, shape).movedim(1, -2)
+            for proj, shape in (
+                (self.q_proj, self.q_shape),
+                (self.k_proj, self.k_shape),
+                (self.v_proj, self.v_shape),
+            )
+        )  # (B, heads, ..., T, width)
+        if rope is not None:
+            q, k = apply_rope(q, *rope), apply_rope(k, *rope)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        heads = self.attend(x, q, k, v, key_lengths, backend)
+        out = self.out_proj(heads.transpose(1, 2).flatten(2))
+        if not return_maps:
+            return out
+        return out, self.maps(x, q, k, key_lengths)
+
+    def _check(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"x: got {type(x).__name__}, expected a tensor")
+        if x.ndim != 3 or x.shape[-1] != self.embed_dim or 0 in x.shape:
+            raise ValueError(
+                f"x: got shape {tuple(x.shape)}, expected "
+                f"(B, T, {self.embed_dim}) with B, T >= 1"
+            )
+
+
+def head_sizes(
+    embed_dim: int, num_heads: int, num_kv_heads: int | None, maps: int
+) -> tuple[int, int]:
+    """Return D and Hkv of heads with one or two maps each, checked."""
+    positive_int("embed_dim", embed_dim)
+    positive_int("num_heads", num_heads)
+    if embed_dim % (maps * num_heads):
+        raise ValueError(
+            f"embed_dim: got {embed_dim}, expected a multiple of "
+            f"{maps * num_heads}, the number of attention maps"
+        )
+    if num_kv_heads is None:
+        num_kv_heads = num_heads
+    if num_heads % positive_int("num_kv_heads", num_kv_heads):
+        raise ValueError(
+            f"num_kv_heads: got {num_kv_heads}, expected a divisor of "
+            f"num_heads = {num_heads}"
+        )
+    return embed_dim // (maps * num_heads), num_kv_heads

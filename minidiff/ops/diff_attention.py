@@ -1,0 +1,112 @@
+"""The public operator: arguments checked once, then a backend computes."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from minidiff.ops.arguments import check_arguments
+from minidiff.ops.dispatch import choose
+from minidiff.ops.eager import eager_attention
+from minidiff.ops.epilogue import finish
+from minidiff.ops.sdpa import sdpa_attention
+
+
+def _flex(*arguments: object) -> Tensor:
+    # Imported when asked for: it loads a part of PyTorch nobody else needs.
+    from minidiff.ops.flex import flex_backend
+
+    return flex_backend(*arguments)
+
+
+_BACKENDS: dict[str, Callable[..., Tensor]] = {
+    "eager": eager_attention,
+    "sdpa": sdpa_attention,
+    "flex": _flex,
+}
+
+
+def diff_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lam: float | Tensor,
+    *,
+    causal: bool = True,
+    scale: float | None = None,
+    norm_weight: Tensor | None = None,
+    norm_scale: float | None = None,
+    eps: float = 1e-5,
+    key_lengths: Tensor | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """Differential attention: ``(softmax(q1 k1') - lam softmax(q2 k2')) v``.
+
+    Ye et al. 2025, eq. 1, and with ``norm_scale`` the headwise norm of eq. 3.
+    Gradients flow to q, k, v, lam and norm_weight.
+
+    Parameters
+    ----------
+    q : (B, H, 2, T, D)
+        Queries. The axis of length 2 holds the two branches of each head.
+    k : (B, Hkv, P, S, D)
+        Keys: P = 2 gives each branch its own (V1), P = 1 shares them (V2).
+    v : (B, Hkv, S, Dv)
+        Values, read by both branches. Dv = 2D in V1 and D in V2. H must be a
+        multiple of Hkv: query *pairs* share a key/value head (GQA).
+    lam : number, 0-d tensor, or (B or 1, H or 1, T or 1)
+        Weight of the second map, any sign. 1-d and 2-d tensors are refused,
+        since (H,) would silently broadcast over T.
+    causal : bool
+        Query t sees keys 0 to t + S - T: aligned to the end; needs T <= S.
+    scale : float, optional
+        Multiplies the logits; 1 / sqrt(D) if not given.
+    norm_weight : (Dv,), optional
+        Weight of the headwise RMSNorm; needs ``norm_scale``.
+    norm_scale : float, optional
+        If given, the result is ``norm_scale * RMSNorm(o) * norm_weight``,
+        each head and token normalised by itself over Dv.
+    eps : float
+        Added to the mean square in the norm.
+    key_lengths : (B,) integers, optional
+        Keys from this position on are padding: hidden, whatever they hold. A
+        query that sees no key at all gets zeros.
+    backend : "auto", "eager", "sdpa", "flex" or "triton"
+        "eager" writes both maps out; "sdpa" is two calls of PyTorch's fused
+        attention; "flex" is two calls of FlexAttention, forward only on a
+        CPU, and elsewhere with D and Dv from 16 on; "triton" is our own fused
+        kernels, for CUDA, D of 16, 32, 64, 96 or 128 and Dv of D or 2D (on a
+        CPU they run in Triton's interpreter, for inspection); "auto" is
+        "triton" for 16-bit numbers on an NVIDIA GPU of compute capability
+        8.0 or more, if the kernels support D and Dv and TRITON_INTERPRET is
+        not set, and "sdpa" otherwise.
+
+    Returns
+    -------
+    (B, H, T, Dv), laid out in memory as (B, T, H, Dv), so that merging the
+    heads for the output projection is a view.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, what came and what was expected.
+    """
+    check_arguments(
+        q, k, v, lam, causal, scale, norm_weight, norm_scale, eps, key_lengths
+    )
+    names = ("auto", *_BACKENDS, "triton")
+    if backend not in names:
+        expected = ", ".join(repr(b) for b in names)
+        raise ValueError(
+            f"backend: got {backend!r}, expected one of {expected}"
+        )
+    if scale is None:
+        scale = q.shape[-1] ** -0.5
+    given = (q, k, v, lam, causal, scale, key_lengths)
+    if backend == "auto":
+        backend = choose(q, v)
+    if backend == "triton":  # nothing imports Triton until it is asked for
+        from minidiff.ops.triton.operator import triton_attention
+
+        return triton_attention(*given, norm_weight, norm_scale, eps)
+    out = _BACKENDS[backend](*given)
+    return finish(out, q.dtype, norm_weight, norm_scale, eps)

@@ -1,0 +1,37 @@
+"""Choice of the backend that ``backend="auto"`` means for given inputs."""
+
+import os
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+# Widths D of a branch that the fused kernels have.
+WIDTHS = (16, 32, 64, 96, 128)
+# Interpreter mode is for inspection and is never chosen automatically.
+TRITON = (
+    find_spec("triton") is not None
+    and os.environ.get("TRITON_INTERPRET", "0") == "0"
+)
+HALF = (torch.float16, torch.bfloat16)
+
+
+def choose(q: Tensor, v: Tensor) -> str:
+    """Return "triton" where the fused kernels were measured, else "sdpa".
+
+    That is: on an NVIDIA GPU of compute capability 8.0 or more, for 16-bit
+    numbers (given so, or made so by autocast) of the kernels' widths.
+    """
+    if not (TRITON and q.is_cuda and torch.version.cuda):
+        return "sdpa"
+    dtype = q.dtype
+    if torch.is_autocast_enabled("cuda"):
+        dtype = torch.get_autocast_dtype("cuda")
+    D, Dv = q.shape[-1], v.shape[-1]
+    ready = (
+        dtype in HALF
+        and D in WIDTHS
+        and Dv in (D, 2 * D)
+        and torch.cuda.get_device_capability(q.device) >= (8, 0)
+    )
+    return "triton" if ready else "sdpa"

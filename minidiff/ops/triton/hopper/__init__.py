@@ -1,0 +1,1 @@
+"""Gluon kernels of the backward pass for Hopper, with specialised warps."""

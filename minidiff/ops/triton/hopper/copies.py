@@ -1,0 +1,34 @@
+"""Copies that both Hopper kernels make: a block of queries and its rows."""
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
+
+
+@gluon.jit
+def bring_queries(
+    x_q, x_do, x_lse, x_delta, x_lam, s_q, s_do, s_lse, s_delta, s_lam,
+    place, done, b, h, i_t, D: gl.constexpr, DV: gl.constexpr,
+    BT: gl.constexpr,
+):  # fmt: skip
+    """Ask for BT queries of head h, with dO, log-sums, D1, D2 and lambda.
+
+    They go to one place of each s_*; the barrier `done` counts their bytes.
+    Rows beyond T come as zeros and add nothing.
+    """
+    mbarrier.expect(done, BT * (2 * D + DV) * 2 + BT * 5 * 4)
+    tma.async_copy_global_to_shared(
+        x_q, [b, h, 0, i_t, 0], done, s_q.index(place)
+    )
+    tma.async_copy_global_to_shared(
+        x_do, [b, h, i_t, 0], done, s_do.index(place)
+    )
+    tma.async_copy_global_to_shared(
+        x_lse, [b, h, 0, i_t], done, s_lse.index(place)
+    )
+    tma.async_copy_global_to_shared(
+        x_delta, [b, h, 0, i_t], done, s_delta.index(place)
+    )
+    tma.async_copy_global_to_shared(
+        x_lam, [b, h, i_t], done, s_lam.index(place)
+    )

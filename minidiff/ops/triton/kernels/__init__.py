@@ -1,0 +1,1 @@
+"""Triton kernels that run on every supported GPU."""

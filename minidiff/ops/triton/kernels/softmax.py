@@ -1,0 +1,71 @@
+"""Softmax steps shared by the kernels, and which keys a query sees."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def key_range(
+    i_t, n_keys, shift, BT: tl.constexpr, BS: tl.constexpr,
+    CAUSAL: tl.constexpr,
+):  # fmt: skip
+    """Two edges for a block of queries, in keys.
+
+    Blocks of keys before the first edge are seen whole by every query, so
+    they need no mask; from the second on nothing is seen.
+    """
+    end = n_keys
+    whole = n_keys
+    if CAUSAL:  # query t sees keys up to t + shift, shift = S - T
+        end = tl.minimum(n_keys, (i_t + 1) * BT + shift)
+        whole = tl.minimum(n_keys, i_t * BT + shift + 1)
+    return whole // BS * BS, end
+
+
+@triton.jit
+def seen(o_t, o_s, n_keys, shift, CAUSAL: tl.constexpr):
+    """The mask policy, once: which keys o_s the queries o_t see."""
+    m_seen = (o_s < n_keys)[None, :]
+    if CAUSAL:
+        m_seen = m_seen & (o_t[:, None] + shift >= o_s[None, :])
+    return m_seen
+
+
+@triton.jit
+def softmax_step(
+    b_acc, b_top, b_sum, b_q, b_k, b_v, m_seen, c,
+    MASKED: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Take one block of keys and values into a running softmax.
+
+    b_acc (BT, Dv) is the unnormalised output, b_top (BT,) the largest raw
+    logit so far, b_sum (BT,) the sum of exponentials below it. c is the
+    scale times log2(e): exp2 is one instruction, exp is two.
+    """
+    b_s = tl.dot(b_q, b_k.T, input_precision=PRECISION)
+    if MASKED:
+        b_s = tl.where(m_seen, b_s, float("-inf"))
+    b_new = tl.maximum(b_top, tl.max(b_s, 1))
+    b_ref = b_new
+    if MASKED:  # a row that has seen nothing yet: -inf minus -inf is NaN
+        b_ref = tl.where(b_new == float("-inf"), 0.0, b_new)
+    # The product is taken inside: s * c - ref * c is one fused instruction.
+    b_p = tl.exp2(b_s * c - (b_ref * c)[:, None])
+    b_shrink = tl.exp2((b_top - b_ref) * c)
+    b_sum = b_sum * b_shrink + tl.sum(b_p, 1)
+    b_acc = b_acc * b_shrink[:, None]
+    b_acc = tl.dot(b_p.to(b_v.dtype), b_v, b_acc, input_precision=PRECISION)
+    return b_acc, b_new, b_sum
+
+
+@triton.jit
+def close(b_acc, b_top, b_sum, c):
+    """Normalise: the branch's output, and its log2 of the sum of exponentials.
+
+    A row without keys gives zeros, and +inf, so that the backward pass finds
+    weights of exp2(-inf) = 0.
+    """
+    m_any = b_sum > 0
+    b_sum = tl.where(m_any, b_sum, 1.0)
+    b_lse = tl.where(m_any, b_top * c + tl.log2(b_sum), float("inf"))
+    return b_acc / b_sum[:, None], b_lse

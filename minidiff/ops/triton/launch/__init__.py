@@ -1,0 +1,1 @@
+"""Launchers: they choose block shapes and call the kernels."""

@@ -1,0 +1,118 @@
+"""Figure of a benchmark's record: every peer against the plain one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from minidiff.plots.style import COLOURS, use_style
+
+Row = dict[str, Any]
+
+MARKS = "osDv^<>pPXdh"
+WHAT = {
+    "forward_ratio": "forward",
+    "train_ratio": "forward + backward",
+    "decode_ratio": "one new token",
+}
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read what ``minidiff bench ... --out`` wrote.
+
+    Raises ValueError naming the file if it is something else.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        measured = [_measures(row) for row in record["rows"]]
+        device, dtype = record["provenance"]["device"], record["setting"]
+        whole = any(measured) and bool(device and dtype["dtype"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a benchmark's record ({error})") from (
+            error
+        )
+    if not whole:
+        raise ValueError(f"{path}: nothing in it was timed beside a plain one")
+    return record
+
+
+def draw_record(record: dict[str, Any]) -> Figure:
+    """Draw every peer's time over the fastest plain one's, at every size.
+
+    One panel for each thing that was timed; peers from the fastest to the
+    slowest by the mean of their logarithms in the last panel. A peer that
+    could not run a size has no mark there.
+    """
+    use_style()
+    rows = record["rows"]
+    keys = [key for key in WHAT if any(key in _measures(r) for r in rows)]
+    sizes = list(dict.fromkeys(_size(row) for row in rows))
+    ran = {row["peer"] for row in rows if _measures(row)}
+    peers = _sorted(ran, rows, keys[-1])
+    figure, axes = plt.subplots(
+        1,
+        len(keys),
+        figsize=(2.6 + 3.2 * len(keys), 1.3 + 0.22 * len(peers)),
+        sharey=True,
+        squeeze=False,
+    )
+    for axis, key in zip(axes[0], keys, strict=True):
+        for n, size in enumerate(sizes):
+            found = {
+                row["peer"]: row[key]
+                for row in rows
+                if _size(row) == size and key in _measures(row)
+            }
+            axis.plot(
+                [found[peer] for peer in peers if peer in found],
+                [y for y, peer in enumerate(peers) if peer in found],
+                MARKS[n % len(MARKS)],
+                color=COLOURS[n % len(COLOURS)],
+                fillstyle="none",
+                markersize=5,
+                label=size,
+            )
+        axis.axvline(1, color="0.4", linewidth=1)
+        axis.set_xscale("log")
+        axis.set(title=WHAT[key], xlabel="time, fastest plain = 1")
+        low, high = axis.get_xlim()
+        ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50) if low < t < high]
+        axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axis.minorticks_off()
+    axes[0, 0].set_yticks(range(len(peers)), peers)
+    axes[0, 0].set_ylim(len(peers) - 0.5, -0.5)
+    figure.legend(
+        *axes[0, -1].get_legend_handles_labels(),
+        loc="outside right upper",
+        fontsize=8,
+        title=f"{record['provenance']['device']}\n"
+        f"{record['setting']['dtype']}",
+        title_fontsize=8,
+        alignment="left",
+    )
+    return figure
+
+
+def _measures(row: Row) -> set[str]:
+    """What of a row can be drawn."""
+    return {key for key in WHAT if row.get(key) is not None}
+
+
+def _size(row: Row) -> str:
+    """The sizes of a row, as they stand in the legend."""
+    return ", ".join(f"{n} {row[n]}" for n in row if n.isupper())
+
+
+def _sorted(peers: set[str], rows: list[Row], key: str) -> list[str]:
+    def place(peer: str) -> float:
+        ratios = [
+            row[key]
+            for row in rows
+            if row["peer"] == peer and key in _measures(row)
+        ]
+        return float(np.mean(np.log(ratios))) if ratios else np.inf
+
+    return sorted(sorted(peers), key=place)

@@ -1,0 +1,88 @@
+"""Figure of several runs: their logs, side by side."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
+
+from minidiff.plots.style import use_style
+
+Log = Sequence[Mapping[str, Any]]
+# So many points show a curve's course; single steps would show its noise.
+POINTS = 50
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Read a run folder's log as far as it has been written.
+
+    A last line that is not whole, of a run that is going on or was killed,
+    is left out. Raises ValueError naming the file if there is no step in it.
+    """
+    path = folder / "log.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except FileNotFoundError:
+        raise ValueError(
+            f"RUN: {path} does not exist, expected a folder that "
+            "minidiff train made"
+        ) from None
+    if lines and not lines[-1].endswith("\n"):
+        del lines[-1]
+    try:
+        log = [json.loads(line) for line in lines]
+        places = [(r["tokens"], r["loss"], r["grad_norm"]) for r in log]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a run's log ({error})") from error
+    if not places:
+        raise ValueError(f"{path}: no step yet, expected one or more")
+    return log
+
+
+def draw_runs(logs: Mapping[str, Log]) -> Figure:
+    """Draw every run's training loss, validation loss and gradient norm.
+
+    Against the tokens that it has read, so that runs with different batches
+    can be compared. The training loss and the norm are means over a fiftieth
+    of the run, so the first point stands where the first mean ends.
+    """
+    use_style()
+    figure, (loss, valid, norm) = plt.subplots(1, 3, figsize=(11, 3.4))
+    for name, log in logs.items():
+        _smooth(loss, log, "loss", name)
+        _smooth(norm, log, "grad_norm", name)
+        measured = [r for r in log if "valid_loss" in r]
+        valid.plot(
+            [r["tokens"] for r in measured],
+            [r["valid_loss"] for r in measured],
+            marker="o",
+            markersize=3,
+            label=name,
+        )
+    for axis, title in (
+        (loss, "training loss, nats"),
+        (valid, "validation loss, nats"),
+        (norm, "gradient norm, before clipping"),
+    ):
+        axis.set(title=title, xlabel="tokens read")
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    norm.set_yscale("log")
+    norm.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    loss.legend()
+    return figure
+
+
+def _smooth(axis: Axes, log: Log, key: str, label: str) -> None:
+    """Plot one column as a running mean."""
+    width = max(1, len(log) // POINTS)
+    values = np.array([r[key] for r in log])
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    means = (sums[width:] - sums[:-width]) / width
+    tokens = [r["tokens"] for r in log][width - 1 :]
+    axis.plot(tokens, means, label=label)

@@ -1,0 +1,1 @@
+"""Training: the loop, its settings, run folders, and several processes."""

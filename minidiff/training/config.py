@@ -1,0 +1,94 @@
+"""Settings of a training, and options that only affect how it is executed."""
+
+import math
+from dataclasses import dataclass
+
+PRECISIONS = ("float32", "bfloat16")
+PARALLEL = ("ddp", "fsdp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How to train; the model's seed and the data's are set before."""
+
+    steps: int = 800  # the needle race ends within this many
+    batch_size: int = 32  # a step of a small model stays near 30 ms
+    lr: float = 3e-3  # the best of a sweep at E = 64; less for wider models
+    warmup_steps: int = 50  # Adam's averages need some steps to settle
+    final_lr_fraction: float = 0.1  # small last steps, yet still learning
+    weight_decay: float = 0.1  # the paper's (Table 9); matrices only
+    betas: tuple[float, float] = (0.9, 0.95)  # the paper's (Table 9)
+    eps: float = 1e-8  # PyTorch's own
+    clip_norm: float = 1.0  # customary; the paper does not state its own
+    # "bfloat16" is autocast: weights, their gradients and sums stay float32.
+    precision: str = "float32"  # bfloat16 pays on a GPU alone
+    eval_every: int = 100  # a curve of eight points in 800 steps
+    eval_batches: int = 8  # 256 windows: under a tenth of the time
+    checkpoint_every: int = 100  # seconds of work lost at most
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError that names the first bad field."""
+        for name in (
+            "steps",
+            "batch_size",
+            "eval_every",
+            "eval_batches",
+            "checkpoint_every",
+        ):
+            _check(name, getattr(self, name), 1, math.inf)
+        _check("warmup_steps", self.warmup_steps, 0, self.steps)
+        _check("final_lr_fraction", self.final_lr_fraction, 0, 1)
+        _check("weight_decay", self.weight_decay, 0, math.inf)
+        for name in ("lr", "eps", "clip_norm"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name}: got {value}, expected above 0")
+        if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
+            raise ValueError(
+                f"betas: got {self.betas}, expected two numbers in [0, 1)"
+            )
+        _check_name("precision", self.precision, PRECISIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Execution options: they affect speed, memory and rounding only.
+
+    A run may be resumed with other options than it was begun with.
+    """
+
+    # A process's rows are computed in so many parts, their gradients summed.
+    accumulate: int = 1  # more where the rows do not fit in memory at once
+    compile: bool = False  # minutes that pay only in a long run
+    # With several processes: "ddp" keeps all weights in each, "fsdp" a share.
+    parallel: str = "ddp"  # while a model and its optimiser fit on one GPU
+    backend: str = "auto"  # of differential attention; see diff_attention
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError that names the first bad field."""
+        _check("accumulate", self.accumulate, 1, math.inf)
+        _check_name("parallel", self.parallel, PARALLEL)
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Return the rate of a step, counted from 0.
+
+    Rises linearly to ``lr`` over the warm-up, then falls linearly to
+    ``final_lr_fraction * lr`` at the last step.
+    """
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / config.warmup_steps
+    falling = max(config.steps - 1 - config.warmup_steps, 1)
+    done = min((step - config.warmup_steps) / falling, 1.0)
+    return config.lr * (1 - (1 - config.final_lr_fraction) * done)
+
+
+def _check(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        bound = f"{low} or more" if high == math.inf else f"{low} to {high}"
+        raise ValueError(f"{name}: got {value}, expected {bound}")
+
+
+def _check_name(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name}: got {value!r}, expected one of {known}")

@@ -1,0 +1,234 @@
+"""Run folder of a training: its log, its checkpoint, and resuming."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minidiff.files.atomic import sync, write_text
+from minidiff.files.tensors import check_tensors
+from minidiff.nn.model import DecoderLM
+from minidiff.training.checkpoint import (
+    FILE_NAME,
+    PREVIOUS_NAME,
+    Checkpoint,
+    load_checkpoint,
+    restore_weights,
+    save_checkpoint,
+)
+from minidiff.training.distributed import like, together, world
+
+LOG_NAME = "log.jsonl"
+
+
+class Run:
+    """Writes a run's folder so that it can be killed at any moment.
+
+    Every step's line is in the log before a checkpoint counts that step as
+    done, and a checkpoint appears whole or not at all. So the log is never
+    behind the checkpoint; resuming cuts off what it is ahead. The checkpoint
+    before the last is kept too, for the day a disk damages one.
+
+    Of several processes each has a Run and calls what the others call. The
+    first writes; all of them read, from a folder that they share.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: DecoderLM,
+        optimizer: torch.optim.Optimizer,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self._folder, self._model = folder, model
+        self._first = world().first
+        self._optimizer = optimizer
+        # As JSON gives it back (tuples become lists), to compare like things.
+        self._settings = json.loads(json.dumps(settings))
+        self._checkpoint_path = folder / FILE_NAME
+        self._log_path = folder / LOG_NAME
+        self._saved = 0  # steps in the last good checkpoint
+
+    def begin(self) -> list[dict[str, Any]]:
+        """Start a new run; refuse a folder that holds one."""
+        with together():
+            if self._first:
+                self._make_folder()
+        # From the first step on there is a good checkpoint to fall back to.
+        self.checkpoint(0)
+        return []
+
+    def resume(self) -> list[dict[str, Any]]:
+        """Go back to the last checkpoint and return the log up to it."""
+        if not self._folder.is_dir():
+            raise ValueError(
+                f"run_dir: got {self._folder}, expected the folder of a run "
+                "to resume"
+            )
+        path = self._checkpoint_path
+        previous = path.with_name(PREVIOUS_NAME)
+        with together():
+            if self._first and not path.exists() and previous.exists():
+                # Killed between two renames: the last is the good one.
+                os.replace(previous, path)
+        if not path.exists():
+            return self._resume_before_checkpoint()
+        checkpoint = self._load()
+        _compare(
+            path,
+            "model",
+            checkpoint.config.to_dict(),
+            self._model.config.to_dict(),
+        )
+        for name, settings in self._settings.items():
+            _compare(path, name, checkpoint.train.get(name, {}), settings)
+        restore_weights(self._model, checkpoint, path)
+        self._saved = step = checkpoint.train["step"]
+        if step > 0:
+            self._restore_optimizer(checkpoint.optimizer)
+        return self._cut_log(step)
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append one line; it survives a kill right after.
+
+        Raises OSError, saying where to go on, if it cannot be written.
+        """
+        with together():
+            if self._first:
+                self._append(json.dumps(record) + "\n")
+
+    def checkpoint(self, step: int) -> None:
+        """Write weights, optimiser state and settings after ``step`` steps.
+
+        Raises OSError, saying where to go on, if it cannot be written.
+        """
+        with together():
+            if self._first and self._log_path.exists():
+                sync(self._log_path)
+        with together():
+            try:
+                save_checkpoint(
+                    self._checkpoint_path,
+                    self._model,
+                    self._optimizer_tensors(),
+                    {**self._place(step), **self._settings},
+                )
+            except OSError as error:
+                raise self._lost(str(error)) from error
+        self._saved = step
+
+    def _place(self, step: int) -> dict[str, int]:
+        """Where a run is: steps done, and rows of the data's stream read."""
+        rows = step * self._settings["config"]["batch_size"]
+        return {"step": step, "rows": rows}
+
+    def _append(self, line: str) -> None:
+        try:
+            with self._log_path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            text = f"{self._log_path}: could not be written ({error.strerror})"
+            raise self._lost(text) from error
+
+    def _lost(self, text: str) -> OSError:
+        return OSError(
+            f"{text}; the checkpoint of step {self._saved} is whole: make "
+            "room, then resume the run"
+        )
+
+    def _load(self) -> Checkpoint:
+        """Read the checkpoint; where it is damaged, say what is left."""
+        path = self._checkpoint_path
+        try:
+            return load_checkpoint(path)
+        except ValueError as error:
+            previous = path.with_name(PREVIOUS_NAME)
+            try:
+                step = load_checkpoint(previous).train["step"]
+            except ValueError:
+                raise error from None
+            raise ValueError(
+                f"{error}; the one before it, {PREVIOUS_NAME} is whole, of "
+                f"step {step}: rename it to {FILE_NAME} and resume"
+            ) from error
+
+    def _resume_before_checkpoint(self) -> list[dict[str, Any]]:
+        # Killed while the folder was being made: nothing is lost yet.
+        if self._log_path.exists():
+            raise ValueError(
+                f"run_dir: {self._folder} has a log but no "
+                f"{FILE_NAME}, expected both"
+            )
+        return self.begin()
+
+    def _make_folder(self) -> None:
+        for name in (FILE_NAME, PREVIOUS_NAME, LOG_NAME):
+            if (self._folder / name).exists():
+                raise ValueError(
+                    f"run_dir: {self._folder} already holds a run ({name}), "
+                    "expected resume=True or another folder"
+                )
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{name}.{key}": value
+            for name, parameter in self._model.named_parameters()
+            for key, value in self._optimizer.state[parameter].items()
+        }
+
+    def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
+        expected = {}
+        for name, parameter in self._model.named_parameters():
+            expected[f"{name}.step"] = torch.zeros(())
+            expected[f"{name}.exp_avg"] = parameter
+            expected[f"{name}.exp_avg_sq"] = parameter
+        check_tensors(
+            self._checkpoint_path, "optimizer.", dict(tensors), expected
+        )
+        fused = self._optimizer.defaults["fused"]
+        for name, parameter in self._model.named_parameters():
+            counter = tensors[f"{name}.step"].clone()
+            self._optimizer.state[parameter] = {
+                # The one kernel that updates all reads it on the device.
+                "step": counter.to(parameter.device) if fused else counter,
+                "exp_avg": like(tensors[f"{name}.exp_avg"], parameter),
+                "exp_avg_sq": like(tensors[f"{name}.exp_avg_sq"], parameter),
+            }
+
+    def _cut_log(self, steps: int) -> list[dict[str, Any]]:
+        """Drop what was logged after the checkpoint, a torn line too."""
+        lines = []
+        if self._log_path.exists():
+            text = self._log_path.read_text(encoding="utf-8")
+            lines = text.splitlines()[:steps]
+        try:
+            records = [json.loads(line) for line in lines]
+            whole = [r["step"] for r in records] == list(range(steps))
+        except (ValueError, TypeError, KeyError):
+            whole = False
+        if not whole:
+            raise ValueError(
+                f"{self._log_path}: expected the {steps} steps of the "
+                "checkpoint beside it, one a line"
+            )
+        if self._first:
+            text = "".join(line + "\n" for line in lines)
+            write_text(self._log_path, text)
+        return records
+
+
+def _compare(
+    path: Path, name: str, saved: Mapping[str, Any], given: Mapping[str, Any]
+) -> None:
+    """Raise ValueError naming the first setting that is not the run's."""
+    for key in sorted(saved.keys() | given.keys()):
+        if saved.get(key) != given.get(key):
+            raise ValueError(
+                f"{name}.{key}: got {given.get(key)!r}, expected "
+                f"{saved.get(key)!r} as in the run to resume ({path})"
+            )

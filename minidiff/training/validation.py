@@ -1,0 +1,53 @@
+"""Validation: loss and accuracy on rows that the model is not trained on."""
+
+from typing import NamedTuple
+
+import torch
+
+from minidiff.data.protocol import IGNORE, DataSource
+from minidiff.nn.model import DecoderLM
+from minidiff.training.distributed import total, world
+
+
+class Evaluation(NamedTuple):
+    """Mean loss in nats and share of targets that were the model's first."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.no_grad()
+def evaluate(
+    model: DecoderLM,
+    data: DataSource,
+    *,
+    batches: int,
+    batch_size: int,
+    parts: int = 1,
+) -> Evaluation:
+    """Measure a model on the first validation batches: always the same.
+
+    ``parts`` is how often a process's rows are divided, where they do not
+    fit in memory at once. Of several processes every one must call it.
+    """
+    totals = torch.zeros(3, dtype=torch.float64)
+    rows = world().rows(batch_size)
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    for step in range(batches):
+        batch = data.batch(step, batch_size, "valid", rows)
+        for inputs, targets in zip(
+            *(x.to(device).chunk(parts) for x in batch), strict=True
+        ):
+            logits, kept = model(inputs), targets != IGNORE
+            logits, targets = logits[kept].float(), targets[kept]
+            loss = torch.nn.functional.cross_entropy(
+                logits, targets, reduction="sum"
+            )
+            right = (logits.argmax(-1) == targets).sum()
+            sums = (loss.item(), right.item(), len(targets))
+            totals += torch.tensor(sums, dtype=torch.float64)
+    model.train(training)
+    loss, right, count = total(totals).tolist()
+    return Evaluation(loss / count, right / count)

@@ -1,0 +1,168 @@
+"""Two processes over gloo are as good as one: the command, under torchrun."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+from test_survive import cut
+
+from minidiff.training.checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.slow
+
+TRAIN = [
+    *("train", "--data", "needles", "--length", "16", "--width", "16"),
+    *("--layers", "2", "--heads", "2", "--batch-size", "8", "--steps", "24"),
+]
+CHECKPOINT = "checkpoint.safetensors"
+ENVIRONMENT = os.environ | {
+    "OMP_NUM_THREADS": "1",
+    "GLOO_SOCKET_IFNAME": "lo",
+}
+
+
+def start(processes, *arguments):
+    """Start the command in one process, or in several under torchrun."""
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node"]
+    program = ["minidiff"]
+    if processes > 1:
+        program = [*torchrun, str(processes), "-m", "minidiff"]
+    return subprocess.Popen(
+        [sys.executable, "-m", *program, *map(str, arguments)],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def log(folder):
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def assert_equal(got, want):
+    """Records agree to 1e-5, in everything that was measured."""
+    assert [r["step"] for r in got] == [r["step"] for r in want]
+    assert [r["tokens"] for r in got] == [r["tokens"] for r in want]
+    for key in ("loss", "grad_norm", "valid_loss", "valid_accuracy"):
+        a, b = ([r[key] for r in x if key in r] for x in (got, want))
+        assert a == pytest.approx(b, rel=1e-5, abs=1e-9), key
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """The run of one process."""
+    folder = tmp_path_factory.mktemp("one") / "run"
+    status, _, err = finish(start(1, *TRAIN, "--out", folder))
+    assert status == 0, err
+    return folder
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_have_the_losses_of_one(tmp_path, one, parallel):
+    run = tmp_path / "run"
+    options = ("--parallel", parallel, "--accumulate", 2)
+    status, out, err = finish(start(2, *TRAIN, "--out", run, *options))
+    assert status == 0, err
+    assert_equal(log(run), log(one))
+    assert out.count("validation loss") == 1  # one of them speaks
+    assert err.count("| 0/24") == 1 and "tokens/s" in err
+    card = json.loads((run / "run.json").read_text())
+    assert card["processes"] == 2
+    # What they leave is what one leaves: whole tensors, by the same names.
+    tensors, expected = (
+        load_file(run / CHECKPOINT),
+        load_file(one / CHECKPOINT),
+    )
+    assert {n: t.shape for n, t in tensors.items()} == {
+        n: t.shape for n, t in expected.items()
+    }
+    for name, tensor in tensors.items():
+        want = expected[name]
+        assert (tensor - want).abs().max() <= 1e-4 * want.abs().max() + 1e-7
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((2, "fsdp"), (1, "ddp")), ((1, "ddp"), (2, "fsdp"))],
+)
+def test_any_number_of_processes_goes_on(tmp_path, one, before, after):
+    run = tmp_path / "run"
+    long = [*TRAIN, "--steps", "200"]
+    whole = tmp_path / "whole"
+    assert finish(start(1, *long, "--out", whole))[0] == 0
+    processes, parallel = before
+    process = start(processes, *long, "--out", run, "--parallel", parallel)
+    while not (run / "log.jsonl").exists() or len(log_lines(run)) < 60:
+        assert process.poll() is None, finish(process)
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    status, _, err = finish(process)
+    assert status != 0
+    steps = load_checkpoint(run).train["step"]
+    assert steps >= 60 and len(log(run)) == steps < 200
+    assert f"minidiff train --out {run} --resume" in err
+    processes, parallel = after
+    options = ("--resume", "--parallel", parallel)
+    process = start(processes, "train", "--out", run, *options)
+    status, _, err = finish(process)
+    assert status == 0, err
+    got, want = log(run), log(whole)
+    assert got[steps]["loss"] == pytest.approx(want[steps]["loss"], rel=1e-5)
+    # Rounding grows with the steps; the optimiser's averages lost would show.
+    assert got[-1]["loss"] == pytest.approx(want[-1]["loss"], rel=1e-2)
+
+
+def log_lines(folder):
+    return (folder / "log.jsonl").read_text().splitlines()
+
+
+def test_one_processes_full_disk_ends_all(tmp_path):
+    """Only the first writes; the others must not wait for ever."""
+    run = tmp_path / "run"
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (80000,) * 2)"
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"import sys; {limit}\nfrom minidiff.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node"]
+    process = subprocess.run(
+        [sys.executable, "-m", *torchrun, "2", program, *TRAIN, "--out", run],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode != 0
+    assert f"{run / CHECKPOINT}: could not be written" in process.stderr
+    assert "another process could not go on" in process.stderr
+    assert load_checkpoint(run).train["step"] == 0
+
+
+def test_what_all_of_them_refuse_is_said(tmp_path, one):
+    status, _, err = finish(start(2, *TRAIN, "--out", one))
+    assert status != 0 and "is not empty" in err
+    options = ("--out", tmp_path / "run", "--batch-size", 9)
+    status, _, err = finish(start(2, *TRAIN, *options))
+    assert status != 0
+    assert "batch_size: got 9, expected a multiple of 2: 2 processes" in err
+
+
+def test_a_truncated_checkpoint_is_said_once_started(tmp_path):
+    run = tmp_path / "run"
+    assert finish(start(2, *TRAIN, "--out", run))[0] == 0
+    cut(run / CHECKPOINT, 0.5)
+    status, _, err = finish(start(2, "train", "--out", run, "--resume"))
+    assert status != 0 and "cut short" in err and "is whole, of step 0" in err
