@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from minidiff.cli import bench, check, generate, plot, tokens, train
+from minidiff.cli import bench, check, fetch, generate, plot, tokens, train
 from minidiff.cli.parser import new_parser
 
 _EPILOG = """examples:
@@ -54,6 +54,6 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (train, tokens, plot, generate, bench, check):
+    for command in (train, fetch, tokens, plot, generate, bench, check):
         command.add(subparsers)
     return parser

@@ -21,12 +21,17 @@ sources:
   stdlib         Python's own source, about 12 MB; no download
   packages       the packages installed beside minidiff, as far as their
                  licence is permissive; tokens.json lists them all
+  evidence       the corpus of Part V: five packages of English, Python's own
+                 source and the installed packages, by domain; needs
+                 --archives, the folder that minidiff fetch fills
   FOLDER         every text file in it
   hub:NAME       a Hugging Face dataset, streamed (pip install
                  'minidiff[datasets]'); with --files, of NAME's format
 
 examples:
   minidiff tokens stdlib --tokenizer bpe --out data/stdlib
+  minidiff tokens evidence --archives data/archives --tokenizer bpe
+      --out data/evidence
   minidiff tokens hub:HuggingFaceFW/fineweb-edu --most 1000000000
       --tokenizer bpe --vocab-size 32768 --out data/fineweb
   minidiff tokens hub:json --files rows.jsonl --out data/rows
@@ -37,7 +42,7 @@ examples:
 class Source(NamedTuple):
     """A corpus that can be read again: its texts, size and what to say."""
 
-    texts: Callable[[], Iterable[tuple[str, str]]]
+    texts: Callable[[], Iterable[Any]]
     size: int | None
     about: dict[str, Any]
 
@@ -53,7 +58,7 @@ def add(subparsers: Any) -> None:
     )
     tokens.set_defaults(run=run)
     add = tokens.add_argument
-    add("source", metavar="stdlib|packages|FOLDER|hub:NAME")
+    add("source", metavar="stdlib|packages|evidence|FOLDER|hub:NAME")
     add("--out", required=True, metavar="TOKENS", help="the new folder")
     add(
         "--tokenizer",
@@ -75,6 +80,18 @@ def add(subparsers: Any) -> None:
         metavar="FILE",
         help="of a dataset, where they are one's own",
     )
+    add(
+        "--archives",
+        metavar="FOLDER",
+        help="of evidence: the folder that minidiff fetch filled",
+    )
+    add(
+        "--most-packages",
+        type=int,
+        metavar="N",
+        help="of evidence: train on N characters of installed packages at "
+        "most (default: all)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -88,7 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
     tokenizer = ByteTokenizer()
     if arguments.tokenizer == "bpe":
         texts = islice(source.texts(), SAMPLE_TEXTS)
-        sample = (text for side, text in texts if side == "train")
+        sample = (text for side, text, *_ in texts if side == "train")
         tokenizer = BPETokenizer.train(sample, arguments.vocab_size)
     card = write_tokens(
         out,
@@ -102,6 +119,9 @@ def run(arguments: argparse.Namespace) -> None:
         f"{card['train']['tokens']:,} tokens to train on and "
         f"{card['valid']['tokens']:,} to validate with, in {out}"
     )
+    for domain, counts in card.get("domains", {}).items():
+        sides = (f"{n['tokens']:,} {side}" for side, n in counts.items())
+        print(f"  {domain}: {', '.join(sides)}")
 
 
 def _source(arguments: argparse.Namespace) -> Source:
@@ -123,9 +143,31 @@ def _source(arguments: argparse.Namespace) -> Source:
     if name == "stdlib":
         corpus = standard_library()
         about["packages"] = [library_entry(corpus)]
+    elif name == "evidence":
+        return _evidence(arguments)
     elif name == "packages":
         corpus, about["packages"] = installed_packages()
     else:
         corpus = read_folder(name)
     say_skipped(corpus)
     return Source(corpus.texts, corpus.size, about)
+
+
+def _evidence(arguments: argparse.Namespace) -> Source:
+    from minidiff.data.evidence import evidence_corpus
+
+    if arguments.archives is None:
+        raise ValueError(
+            "--archives: not given, expected the folder that `minidiff fetch "
+            "FOLDER` filled, on a machine with a network"
+        )
+    corpus = evidence_corpus(
+        arguments.archives, most_packages=arguments.most_packages
+    )
+    say_skipped(corpus)
+    about = {
+        "source": "evidence",
+        "packages": corpus.packages,
+        "repeats": corpus.repeats,
+    }
+    return Source(lambda: corpus.pieces, corpus.size, about)

@@ -6,11 +6,13 @@ from minidiff.data.corpus import (
     read_folder,
     standard_library,
 )
+from minidiff.data.document_list import Piece
 from minidiff.data.mixture import Mixture
 from minidiff.data.needles import NeedleBatch, NeedleTask
 from minidiff.data.protocol import DataSource
 from minidiff.data.text import TextData
 from minidiff.data.token_data import TokenData
+from minidiff.data.token_documents import TokenDocument, read_documents
 from minidiff.data.token_files import write_tokens
 from minidiff.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 
@@ -23,9 +25,12 @@ __all__ = [
     "Mixture",
     "NeedleBatch",
     "NeedleTask",
+    "Piece",
     "TextData",
     "TokenData",
+    "TokenDocument",
     "Tokenizer",
+    "read_documents",
     "read_folder",
     "standard_library",
     "write_tokens",

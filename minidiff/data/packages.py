@@ -31,6 +31,7 @@ PERMISSIVE = frozenset(
 # What packages wrote before there was a field for SPDX names.
 _SPDX = {
     "apache 2.0": "Apache-2.0",
+    "apache 2.0 license": "Apache-2.0",
     "apache license 2.0": "Apache-2.0",
     "apache license, version 2.0": "Apache-2.0",
     "apache software license": "Apache-2.0",
@@ -64,6 +65,19 @@ def installed_packages(
     ValueError
         If no package there can be used.
     """
+    corpus, entries, owners = read_packages(folder)
+    for document in (*corpus.train, *corpus.valid):
+        count(owners[document.path], document.text)
+    return corpus, entries
+
+
+def read_packages(
+    folder: str | os.PathLike[str] | None = None,
+) -> tuple[Corpus, list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Read the same, and return the entry that owns each path.
+
+    The entries have no counts yet: for those who use a part of the corpus.
+    """
     root = Path(folder or sysconfig.get_path("purelib")).resolve()
     entries, files = [], {}
     for package in distributions(path=[str(root)]):
@@ -86,11 +100,17 @@ def installed_packages(
             "permissive licence, expected one or more"
         )
     corpus = read_files(root, list(files))
-    for document in (*corpus.train, *corpus.valid):
-        entry = files[root / document.path]
-        entry["files"] = entry.get("files", 0) + 1
-        entry["characters"] = entry.get("characters", 0) + len(document.text)
-    return corpus, sorted(entries, key=lambda e: e["name"].lower())
+    owners = {
+        path.relative_to(root).as_posix(): entry
+        for path, entry in files.items()
+    }
+    return corpus, sorted(entries, key=lambda e: e["name"].lower()), owners
+
+
+def count(entry: dict[str, Any], text: str) -> None:
+    """Add one file's text to its package's files and characters."""
+    entry["files"] = entry.get("files", 0) + 1
+    entry["characters"] = entry.get("characters", 0) + len(text)
 
 
 def library_entry(corpus: Corpus) -> dict[str, Any]:

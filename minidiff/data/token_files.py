@@ -2,13 +2,15 @@
 
 A folder holds ``train.tokens`` and ``valid.tokens``, the ids one after the
 other as 16-bit or 32-bit little-endian numbers; ``tokens.json``, what they
-are; and ``tokenizer.json`` where the tokenizer was trained.
+are; and ``tokenizer.json`` where the tokenizer was trained. Where documents
+have domains there are ``documents.json``, the list of those that are not for
+training, and a ``DOMAIN.tokens`` for each domain that is held out as a whole.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
+from minidiff.data.document_list import DocumentList, Piece
 from minidiff.data.protocol import SPLITS
 from minidiff.data.tokenizers import BPETokenizer, Tokenizer
 from minidiff.files.atomic import new_folder
@@ -30,7 +33,7 @@ AT_ONCE = 256  # texts
 
 def write_tokens(
     folder: str | os.PathLike[str],
-    texts: Iterable[tuple[str, str]],
+    texts: Iterable[tuple[str, str] | Piece],
     tokenizer: Tokenizer,
     *,
     about: Mapping[str, Any],
@@ -45,6 +48,7 @@ def write_tokens(
     Parameters
     ----------
     texts : pairs of a side, "train" or "valid", and a text
+        Or a ``Piece`` each, with the document's domain and path.
     about : mapping
         Joins the card, as JSON: where the texts come from, under which
         licences.
@@ -56,7 +60,8 @@ def write_tokens(
     Raises
     ------
     ValueError
-        If there is such a folder, or a side has no text.
+        If there is such a folder, a side has no text, a document comes
+        twice, or one of a held-out domain is on another side.
     OSError
         If it cannot be written; nothing is left behind.
     """
@@ -73,11 +78,13 @@ def write_tokens(
 
 def open_tokens(
     folder: str | os.PathLike[str],
+    sides: Sequence[str] = SPLITS,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return a folder's card and its two sides as ids mapped from disk.
+    """Return a folder's card and some sides as ids mapped from disk.
 
-    Nothing is read before it is looked at. Raises ValueError naming the file
-    that is missing, cut short or not what the card says.
+    A held-out domain is a side too. Nothing is read before it is looked at.
+    Raises ValueError naming the file that is missing, cut short or not what
+    the card says.
     """
     path = Path(folder) / CARD_NAME
     try:
@@ -85,7 +92,8 @@ def open_tokens(
         if (card["format"], card["version"]) != (FORMAT, VERSION):
             raise ValueError(f"format {card['format']}, {card['version']}")
         dtype = np.dtype(card["dtype"])
-        counts = {side: card[side]["tokens"] for side in SPLITS}
+        entries = card.get("held_out", {}) | {s: card[s] for s in SPLITS}
+        counts = {side: entries[side]["tokens"] for side in sides}
     except FileNotFoundError:
         raise ValueError(
             f"{path}: no such file, expected a folder of minidiff tokens"
@@ -95,7 +103,7 @@ def open_tokens(
             f"{path}: cannot be read ({error}), expected format {FORMAT!r}, "
             f"version {VERSION}"
         ) from error
-    sides = {}
+    found_ids = {}
     for side, count in counts.items():
         file = path.with_name(f"{side}.tokens")
         found = file.stat().st_size if file.exists() else 0
@@ -104,8 +112,8 @@ def open_tokens(
                 f"{file}: got {found} bytes, expected {count} tokens of "
                 f"{dtype.itemsize} bytes: cut short, or not built to the end"
             )
-        sides[side] = np.memmap(file, dtype, "r", shape=(count,))
-    return card, sides
+        found_ids[side] = np.memmap(file, dtype, "r", shape=(count,))
+    return card, found_ids
 
 
 def is_tokens(folder: str | os.PathLike[str]) -> bool:
@@ -115,7 +123,7 @@ def is_tokens(folder: str | os.PathLike[str]) -> bool:
 
 def _write(
     folder: Path,
-    texts: Iterable[tuple[str, str]],
+    texts: Iterable[tuple[str, str] | Piece],
     tokenizer: Tokenizer,
     size: int | None,
     most: int | None,
@@ -126,6 +134,7 @@ def _write(
         tokenizer.save(folder / TOKENIZER_NAME)
     dtype = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
     sides = {s: _Side(folder / f"{s}.tokens") for s in SPLITS}
+    documents = DocumentList()
     bar = tqdm(
         total=size,
         unit="char",
@@ -134,9 +143,13 @@ def _write(
         disable=not progress,
     )
     with bar:
-        for side, text, ids in _encoded(texts, tokenizer):
-            sides[side].add(np.asarray(ids, dtype=dtype))
-            bar.update(len(text))
+        for piece, ids in _encoded(texts, tokenizer):
+            documents.add(piece, len(ids))
+            if piece.side not in sides:
+                file = folder / f"{piece.side}.tokens"
+                sides[piece.side] = _Side(file)
+            sides[piece.side].add(np.asarray(ids, dtype=dtype))
+            bar.update(len(piece.text))
             if (
                 most is not None
                 and sum(s.count for s in sides.values()) > most
@@ -146,29 +159,32 @@ def _write(
         file.close()
         if file.count == 0:
             raise ValueError(f"texts: none for {side!r}, expected some")
-    return {
+    entries = {
+        side: {"tokens": f.count, "sha256": f.digest.hexdigest()}
+        for side, f in sides.items()
+    }
+    card = {
         "format": FORMAT,
         "version": VERSION,
         "dtype": dtype.str,
         "vocab_size": tokenizer.vocab_size,
         "tokenizer": "bpe" if trained else "byte",
-        **{
-            side: {"tokens": f.count, "sha256": f.digest.hexdigest()}
-            for side, f in sides.items()
-        },
+        **{side: entries.pop(side) for side in SPLITS},
     }
+    if documents.domains:
+        documents.save(folder)
+        card |= {"held_out": entries, "domains": documents.domains}
+    return card
 
 
 def _encoded(
-    texts: Iterable[tuple[str, str]], tokenizer: Tokenizer
-) -> Iterator[tuple[str, str, list[int]]]:
-    """Each side, text and its ids; so many at a time as keep cores busy."""
-    texts = iter(texts)
-    while group := list(islice(texts, AT_ONCE)):
-        ids = tokenizer.encode_many([text + "\n\n" for _, text in group])
-        yield from (
-            (*pair, found) for pair, found in zip(group, ids, strict=True)
-        )
+    texts: Iterable[tuple[str, str] | Piece], tokenizer: Tokenizer
+) -> Iterator[tuple[Piece, list[int]]]:
+    """Each text and its ids; so many at a time as keep cores busy."""
+    pieces = (Piece(*text) for text in texts)
+    while group := list(islice(pieces, AT_ONCE)):
+        ids = tokenizer.encode_many([p.text + "\n\n" for p in group])
+        yield from zip(group, ids, strict=True)
 
 
 class _Side:

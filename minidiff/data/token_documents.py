@@ -1,0 +1,81 @@
+"""Token files read document by document, to measure each domain by itself."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidiff.data.document_list import DOCUMENTS_NAME
+from minidiff.data.token_files import open_tokens
+
+
+class TokenDocument(NamedTuple):
+    """A document as it lies in a token file, the empty line after it too.
+
+    ``size`` is in UTF-8 bytes, for a loss in bits per byte.
+    """
+
+    domain: str
+    path: str
+    size: int
+    ids: np.ndarray  # (N,), mapped from disk
+
+
+def read_documents(
+    folder: str | os.PathLike[str], side: str = "valid"
+) -> Iterator[TokenDocument]:
+    """Go through the documents of one side, in the order of the file.
+
+    Parameters
+    ----------
+    folder : path
+        Of token files, built from documents with domains.
+    side : str
+        "valid", or a held-out domain: a key of the card's "held_out".
+
+    Raises
+    ------
+    ValueError
+        If the side has no documents here, or the list and the token file do
+        not fit each other; the file is named.
+    """
+    path = Path(folder) / DOCUMENTS_NAME
+    try:
+        sides = json.loads(path.read_text(encoding="utf-8"))
+        rows = [_row(*row) for row in sides[side]] if side in sides else None
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path}: no such file, expected token files of documents with "
+            "domains, as `minidiff tokens evidence` builds them"
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from error
+    if rows is None:
+        raise ValueError(
+            f"side: got {side!r}, expected one of "
+            f"{', '.join(map(repr, sides))}, which {path} lists"
+        )
+    ids = open_tokens(folder, (side,))[1][side]
+    if sum(tokens for _, _, tokens, _ in rows) != len(ids):
+        raise ValueError(
+            f"{path}: {side} has {sum(row[2] for row in rows)} tokens in the "
+            f"list, expected {len(ids)} as in its token file"
+        )
+    first = 0
+    for name, domain, tokens, size in rows:
+        yield TokenDocument(domain, name, size, ids[first : first + tokens])
+        first += tokens
+
+
+def _row(
+    path: Any, domain: Any, tokens: Any, size: Any
+) -> tuple[str, str, int, int]:
+    """A row of the list; ValueError if it is not one."""
+    if not (isinstance(path, str) and isinstance(domain, str)):
+        raise ValueError(f"got {path!r} of {domain!r}, expected names")
+    if not (isinstance(tokens, int) and isinstance(size, int)) or tokens < 0:
+        raise ValueError(f"{path}: got {tokens!r} tokens, expected a number")
+    return path, domain, tokens, size
