@@ -47,7 +47,7 @@ def train_stacked(
     config: TrainConfig,
     rates: Sequence[float] | None = None,
     *,
-    backend: str | None = None,
+    backend: str = "eager",
     compile: bool = False,
     workers: int = 0,
     progress: bool = True,
@@ -64,9 +64,11 @@ def train_stacked(
         Shared by all; ``lr`` only where rates are not given.
     rates : M peak learning rates, optional
         The schedule's shape stays the config's.
-    backend : "eager" or "sdpa", optional
-        Of the attention. If not given "sdpa" on CUDA, and "eager" elsewhere:
-        PyTorch has no batched form of its CPU kernel.
+    backend : str
+        Of the attention. "eager" is right everywhere, and its maps are small
+        where rows are short. "sdpa" is FlashAttention, on CUDA and where
+        values are as wide as keys: of PyTorch's other kernels cuDNN's gives
+        NaN gradients under vmap (torch 2.11), and one refuses it.
     compile : bool
         Compile loss and update; on CUDA the step is one graph in any case.
     workers : int
@@ -155,12 +157,12 @@ class _Stack:
         models: Sequence[DecoderLM],
         config: TrainConfig,
         rates: list[float],
-        backend: str | None,
+        backend: str,
         compile: bool,
     ) -> None:
         self.device = next(models[0].parameters()).device
         self._config = config
-        self._backend = backend or "eager"
+        self._backend = backend
         weights, _ = stack_module_state(list(models))
         # RoPE's tables are the same for all: left as they are, not mapped.
         self._buffers = dict(models[0].named_buffers())

@@ -69,3 +69,76 @@ def test_each_model_trains_as_it_would_alone(kind):
             got = dict(models[i].named_parameters())[name]
             assert torch.allclose(got, p, rtol=0, atol=1e-9), name
     assert len({round(x, 9) for x in curves.loss[-1].tolist()}) == 4
+
+
+def alone_and_stacked(config=CONFIG, **options):
+    """Losses of one model trained alone, and stacked with another."""
+    sources = [EveryTarget(s) for s in (0, 1)]
+    model = build_kind(BASE, "diff", 0).double()
+    log = train(model, sources[0], config, progress=False)
+    models = [build_kind(BASE, "diff", s).double() for s in (0, 1)]
+    curves = train_stacked(models, sources, config, progress=False, **options)
+    return [r["loss"] for r in log], curves.loss[:, 0].tolist()
+
+
+def test_every_target_may_count():
+    assert torch.allclose(*map(torch.tensor, alone_and_stacked()), atol=1e-9)
+
+
+def test_batches_may_be_made_by_other_processes():
+    config = replace(CONFIG, steps=45, eval_every=45)
+    alone, stacked = alone_and_stacked(config, workers=2)
+    assert len(stacked) == 45  # three chunks, the last one shorter
+    assert torch.allclose(torch.tensor(alone), torch.tensor(stacked))
+
+
+@pytest.mark.slow
+def test_a_compiled_stack_is_the_same():
+    alone, stacked = alone_and_stacked(compile=True)
+    assert torch.allclose(torch.tensor(alone), torch.tensor(stacked))
+
+
+def test_a_broken_model_does_not_touch_the_others():
+    config = replace(CONFIG, clip_norm=1e9)
+    models, sources, _ = stack("plain")
+    curves = train_stacked(
+        models, sources, config, [1e-3, 1e300, 1e-3, 1e-3], progress=False
+    )
+    assert not curves.loss[-1, 1].isfinite()
+    models, sources, _ = stack("plain")
+    good = train_stacked(models, sources, config, [1e-3] * 4, progress=False)
+    for i in (0, 2, 3):
+        assert torch.equal(curves.loss[:, i], good.loss[:, i])
+
+
+class Uneven(EveryTarget):
+    """A source whose rows have one target that counts, and later two."""
+
+    def batch(self, step, batch_size, split="train", rows=slice(None)):
+        x, y = super().batch(step, batch_size, split, rows)
+        y[:, 1 + (step > 3) :] = -100
+        return x, y
+
+
+def test_bad_stacks_are_refused_by_name():
+    models, sources, rates = stack("plain")
+    other = build_kind(replace(BASE, num_layers=1), "plain", 0).double()
+    for error, arguments in (
+        ("models: got none", ([], [], [])),
+        ("data: got 3, expected 4", (models, sources[:3], rates)),
+        ("rates: got 1, expected 4", (models, sources, [0.1])),
+        ("models: number 1 has", ([models[0], other], sources[:2], [0, 0])),
+        (
+            "data: source 0 has 64 token ids, expected the models' 32",
+            (models[:1], [replace(TASK, vocab_size=64)], [0.1]),
+        ),
+        (
+            "data: a row of step 0 or soon after has more targets",
+            (models[:1], [Uneven(0)], [0.1]),
+        ),
+    ):
+        data, rates_given = arguments[1:]
+        with pytest.raises(ValueError, match=error):
+            train_stacked(
+                arguments[0], data, CONFIG, rates_given, progress=False
+            )
