@@ -1,0 +1,114 @@
+"""Recipes: jobs that resume, and recordings that can be tried on a CPU."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from committed import ROOT
+
+from minidiff.data import BPETokenizer, write_tokens
+
+RECIPES = ROOT / "book" / "recipes"
+sys.path.insert(0, str(RECIPES))
+
+import jobs as recipe_jobs  # noqa: E402
+
+
+def double(job, device):
+    """A job's function, which other processes import from here."""
+    if job["n"] == 3:
+        raise ValueError("three is refused")
+    return [{"twice": 2 * job["n"]}]
+
+
+def run(out, numbers, about=None, minutes=9.0):
+    recipe_jobs.run_jobs(
+        double,
+        [{"n": n} for n in numbers],
+        out,
+        about or {"what": "doubling"},
+        device="cpu",
+        minutes=minutes,
+    )
+    return json.loads(out.read_text())
+
+
+@pytest.mark.slow
+def test_a_recipe_goes_on_where_it_stopped(tmp_path, capfd):
+    out = tmp_path / "record.json"
+    first = run(out, [1, 3, 2])
+    assert [r["twice"] for r in recipe_jobs.rows(first)] == [2, 4]
+    assert [e.get("error") for e in first["jobs"]] == [
+        None,
+        "ValueError('three is refused')",
+        None,
+    ]
+    assert first["not_run"] == [{"n": 3}]
+    assert first["provenance"]["versions"]["torch"]
+    assert "three is refused" in capfd.readouterr().err  # with its traceback
+    out.write_text(json.dumps(first | {"jobs": first["jobs"][:1]}))
+    second = run(out, [1, 2, 4])
+    assert [e["job"]["n"] for e in second["jobs"]] == [1, 2, 4]
+    assert second["not_run"] == []
+
+
+@pytest.mark.slow
+def test_no_job_begins_after_the_last_minute(tmp_path):
+    record = run(tmp_path / "record.json", [1, 2], minutes=0)
+    assert record["jobs"] == []
+    assert record["not_run"] == [{"n": 1}, {"n": 2}]
+
+
+def test_the_record_of_something_else_is_refused(tmp_path):
+    out = tmp_path / "record.json"
+    out.write_text(json.dumps({"what": "tripling", "jobs": []}))
+    with pytest.raises(ValueError, match=r"--out: .* has what = 'tripling'"):
+        run(out, [1])
+
+
+def recipe(name, *arguments):
+    command = [sys.executable, str(RECIPES / name), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_text_recipe_trains_every_kind(tmp_path):
+    texts = [
+        ("train", "def f(x): return x\n" * 400),
+        ("valid", "x = 1\n" * 200),
+    ]
+    tokenizer = BPETokenizer.train((t for _, t in texts), 300)
+    write_tokens(tmp_path / "tokens", texts, tokenizer, about={})
+    given = ["--quick", "--tokens", tmp_path / "tokens", "--out"]
+    pilot, main = tmp_path / "pilot.json", tmp_path / "main.json"
+    recipe("text.py", "pilot", *given, pilot)
+    recipe("text.py", "main", *given, main, "--pilot", pilot)
+    rows = recipe_jobs.rows(json.loads(main.read_text()))
+    assert len({row["kind"] for row in rows}) == 6
+    assert len(rows) == 12
+    for row in rows:
+        assert len(row["curve"]) == len(row["steps"]) == 2
+        assert 0 < row["valid_loss"] < 10
+
+
+def test_mqar_takes_its_rates_from_the_pilot():
+    import mqar
+
+    pilot = json.loads((ROOT / "book/results/mqar_pilot.json").read_text())
+    best = mqar.best_rates(pilot)
+    jobs = mqar.main_jobs(pilot)
+    assert len(best) == len(jobs) == 24
+    for job in jobs:
+        rate = best[job["kind"], job["length"], job["width"]]
+        low, middle, high = job["rates"]
+        assert middle == rate
+        assert high / middle == pytest.approx(10**0.5, rel=1e-2)
+        assert middle / low == pytest.approx(10**0.5, rel=1e-2)
+        assert not set(job["seeds"]) & set(mqar.PILOT_SEEDS)
+    recorded = json.loads((ROOT / "book/results/mqar.json").read_text())
+    done = [e["job"] for e in recorded["jobs"]]
+    left = [job for job in json.loads(json.dumps(jobs)) if job not in done]
+    assert left == recorded["not_run"]
