@@ -16,7 +16,8 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "book"))
 import build_notebooks  # noqa: E402
-from builder import card, guard  # noqa: E402
+import check_notebooks  # noqa: E402
+from builder import guard  # noqa: E402
 
 JOBS = {
     job.target.relative_to(ROOT).as_posix(): job
@@ -49,12 +50,7 @@ def notebook(path: str) -> NotebookNode:
 
 def expected(path: str) -> NotebookNode:
     """What the sources make of `path`, before it is executed."""
-    job = JOBS[path]
-    nb = build_notebooks.draft(job)
-    timings = card.load(ROOT / "book" / "results" / "timings.json")
-    if job.name in timings:
-        card.fill(nb, timings[job.name])
-    return nb
+    return check_notebooks.expected(JOBS[path])
 
 
 def export(path: str, folder: Path) -> Path:

@@ -10,6 +10,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import minidiff
+from minidiff.files import extras
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 COURSE = ["torch", "jupyterlab", "jupytext", "nbval", "matplotlib", "tqdm"]
@@ -28,9 +31,21 @@ def pins() -> dict[str, str]:
 
 
 def requirements() -> list[Requirement]:
-    """All of pyproject.toml's."""
+    """All of pyproject.toml's, without extras that name other extras."""
     lists = [PROJECT["dependencies"], *EXTRAS.values()]
-    return [Requirement(text) for part in lists for text in part]
+    every = (Requirement(text) for part in lists for text in part)
+    return [r for r in every if r.name != "minidiff"]
+
+
+def packages(extra: str) -> set[str]:
+    """The packages of an extra, and of the extras that it names."""
+    found: set[str] = set()
+    for requirement in map(Requirement, EXTRAS[extra]):
+        if requirement.name == "minidiff":
+            found.update(*map(packages, requirement.extras))
+        else:
+            found.add(requirement.name)
+    return found
 
 
 @pytest.mark.parametrize("requirement", requirements(), ids=str)
@@ -65,8 +80,34 @@ def test_environment_yml():
 
 
 def test_the_seven_packages_come_with_the_package():
-    names = {
-        Requirement(text).name
-        for text in PROJECT["dependencies"] + EXTRAS["course"]
+    needed = {Requirement(text).name for text in PROJECT["dependencies"]}
+    assert {*COURSE, "triton"} <= needed | packages("course")
+
+
+@pytest.mark.parametrize(("package", "extra"), extras.EXTRA.items())
+def test_an_error_names_an_extra_that_has_the_package(package, extra):
+    assert package in packages(extra)
+
+
+def test_figures_and_checks_need_no_jupyterlab():
+    check = {"ipykernel", "matplotlib", "nbclient", "nbformat"}
+    assert packages("plot") == {"matplotlib"}
+    assert packages("check") == check < packages("course")
+
+
+def test_the_citation_says_what_the_package_says():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert PROJECT["version"] == minidiff.__version__ == citation["version"]
+    for key in ("authors", "keywords", "license"):
+        assert PROJECT[key] == citation[key]
+
+
+def test_the_classifiers_are_the_pythons_that_are_allowed():
+    allowed = SpecifierSet(PROJECT["requires-python"])
+    start = "Programming Language :: Python :: 3."
+    listed = {
+        int(text.removeprefix(start))
+        for text in PROJECT["classifiers"]
+        if text.startswith(start)
     }
-    assert {*COURSE, "triton"} <= names
+    assert listed == {n for n in range(50) if allowed.contains(f"3.{n}")}

@@ -9,16 +9,19 @@ A *set* of exercises is a chapter, "03", or a problem set, "P1".
 """
 
 import json
-import pkgutil
 import re
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from minidiff.check.compare import source_of
 from minidiff.check.core import Exercise, Result
 from minidiff.check.core import check as _check
 
+# The file of an exercise begins "Exercise 3.2: one differential head."
+_FIRST_LINE = re.compile(r'"""(?:Exercise|Problem) (P?\d+\.\d+): ([^"]+)')
 _results: dict[str, Result] = {}
 
 
@@ -27,33 +30,56 @@ def __getattr__(name: str) -> Callable[..., Result]:
     match = re.fullmatch(r"ex(\d\d|P\d)_(\d+)", name)
     if not match:
         raise AttributeError(f"module 'minidiff.check' has no {name!r}")
+    exercise_id = f"{match[1].removeprefix('0')}.{match[2]}"
     try:
-        exercise = _find(f"{match[1].removeprefix('0')}.{match[2]}")
+        _known(exercise_id)
     except ValueError as error:
         raise AttributeError(str(error)) from None
 
     def check(answer: Callable[..., Any]) -> Result:
-        result = _check(exercise, answer)
-        _results[exercise.id] = result
+        result = _check(_find(exercise_id), answer)
+        _results[exercise_id] = result
         print(result.text)
         return result
 
+    check.__name__ = check.__qualname__ = name
+    check.__doc__ = f"Check exercise {exercise_id}: {subjects()[exercise_id]}"
     return check
+
+
+def __dir__() -> list[str]:
+    checks = (f"ex{set_of(i)}_{i.partition('.')[2]}" for i in subjects())
+    return sorted([*globals(), *checks])
+
+
+@cache
+def subjects() -> dict[str, str]:
+    """Return the subject of every exercise, chapters before problem sets.
+
+    ``subjects()["3.2"]`` is "one differential head." It reads the first lines
+    of the exercises' files, and imports none of them.
+    """
+    found = {}
+    for path in Path(__file__).parent.glob("ex*/*.py"):
+        with path.open(encoding="utf-8") as lines:
+            match = _FIRST_LINE.match(next(lines, ""))
+        if match:
+            found[match[1]] = match[2].strip()
+    return dict(sorted(found.items(), key=_place))
+
+
+def _place(item: tuple[str, str]) -> tuple[str, int]:
+    return set_of(item[0]), int(item[0].partition(".")[2])
 
 
 def sets() -> list[str]:
     """Return the names of all sets: chapters, "03", then problem sets."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(
-        name.removeprefix("ex")
-        for name in found
-        if re.fullmatch(r"ex(\d\d|P\d)", name)
-    )
+    return list(dict.fromkeys(map(set_of, subjects())))
 
 
 def exercises(name: str) -> list[str]:
     """Return the exercise ids of a set: ``exercises("03")[0]`` is "3.1"."""
-    return list(_set(name))
+    return [i for i in subjects() if set_of(i) == name]
 
 
 def set_of(exercise_id: str) -> str:
@@ -84,19 +110,20 @@ def report() -> None:
     print(json.dumps({i: r.status for i, r in sorted(_results.items())}))
 
 
-def _find(exercise_id: str) -> Exercise:
+def _known(exercise_id: str) -> None:
+    """Raise TypeError or ValueError unless there is such an exercise."""
     if not isinstance(exercise_id, str):
         raise TypeError(
             f"exercise_id: got {exercise_id!r}, expected text in quotes, "
             'such as "3.2"'
         )
-    found = _set(set_of(exercise_id))
-    if exercise_id in found:
-        return found[exercise_id]
-    if found:
+    if exercise_id in subjects():
+        return
+    beside = exercises(set_of(exercise_id))
+    if beside:
         raise ValueError(
             f"exercise_id: got {exercise_id!r}, expected one of "
-            + ", ".join(found)
+            + ", ".join(beside)
         )
     raise ValueError(
         f"exercise_id: got {exercise_id!r}, expected an exercise of the "
@@ -104,8 +131,7 @@ def _find(exercise_id: str) -> Exercise:
     )
 
 
-def _set(name: str) -> dict[str, Exercise]:
-    if name not in sets():
-        return {}
-    module = import_module(f"minidiff.check.ex{name}")
-    return {e.id: e for e in module.EXERCISES}
+def _find(exercise_id: str) -> Exercise:
+    _known(exercise_id)
+    module = import_module(f"minidiff.check.ex{set_of(exercise_id)}")
+    return {e.id: e for e in module.EXERCISES}[exercise_id]

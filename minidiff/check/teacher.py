@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minidiff.check import exercises
+from minidiff.files.extras import need
 
 _SIGNS = {"passed": "yes", "failed": "no", "not attempted": "-"}
 
@@ -42,6 +43,8 @@ def grade(
     Every exercise of the chapter or problem set is listed, "" if its check
     never ran. Cells that fail do not stop the cells after them.
     """
+    for package in ("nbformat", "nbclient", "ipykernel"):
+        need(package, "minidiff check")
     import nbformat
     from nbclient import NotebookClient
 

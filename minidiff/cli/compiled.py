@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minidiff.cli.parser import new_parser
+from minidiff.files.extras import need
 
 
 def add(what: Any) -> None:
@@ -32,6 +33,7 @@ def add(what: Any) -> None:
 
 def run_compile(arguments: argparse.Namespace) -> None:
     """Compile the kernels; print a table, and keep the rows."""
+    need("triton", "minidiff bench compile")
     from minidiff.bench.compiled import builds, compile_one, table
     from minidiff.files.json import write_json
 

@@ -5,8 +5,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from minidiff import __version__
 from minidiff.cli import bench, check, fetch, generate, plot, tokens, train
 from minidiff.cli.parser import new_parser
+from minidiff.files.extras import MissingPackageError
 
 _EPILOG = """examples:
   minidiff train --data needles --attention diff --out runs/needles
@@ -35,7 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.command = shlex.join(["minidiff", *given])
     try:
         return arguments.run(arguments) or 0
-    except (ValueError, TypeError, OSError, ArithmeticError) as error:
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        ArithmeticError,
+        MissingPackageError,
+    ) as error:
         text = " ".join(str(error).split())
         print(f"minidiff: error: {text}", file=sys.stderr)
         return 2
@@ -52,6 +60,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Train and sample small language models with "
         "differential or plain attention.",
         epilog=_EPILOG,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"minidiff {__version__}"
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (train, fetch, tokens, plot, generate, bench, check):

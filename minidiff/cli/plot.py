@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from minidiff.cli.parser import new_parser
+from minidiff.files.extras import need
 
 EPILOG = """A run may still be going on: what it has logged is drawn.
 
@@ -47,12 +48,9 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write a PNG file with all runs in it."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ValueError(
-            "drawing needs Matplotlib, expected after: pip install matplotlib"
-        ) from error
+    need("matplotlib", "minidiff plot")
+    import matplotlib
+
     matplotlib.use("agg")  # a file is wanted, and no window
     if Path(arguments.paths[0]).suffix == ".json":
         _plot_record(arguments.paths, arguments.out)

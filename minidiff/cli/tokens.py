@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from minidiff.cli.parser import new_parser
 from minidiff.cli.runs import say_skipped
+from minidiff.files.extras import need
 
 # A tokenizer has seen enough of what is common long before this.
 SAMPLE_TEXTS = 20_000
@@ -132,6 +133,7 @@ def _source(arguments: argparse.Namespace) -> Source:
     name = arguments.source
     about = {"source": name, "packages": []}
     if name.startswith("hub:"):
+        need("datasets", f"minidiff tokens {name}")
         texts = partial(
             stream_dataset,
             name.removeprefix("hub:"),

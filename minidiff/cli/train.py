@@ -9,6 +9,7 @@ from typing import Any
 from minidiff.cli.parser import new_parser
 from minidiff.cli.runs import RUN_NAME, read_card, run_data, usable_device
 from minidiff.cli.train_options import MEANS, WHAT, add_options
+from minidiff.files.extras import need
 
 EPILOG = """A run folder holds:
   run.json                 settings, versions, device and command
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Train a model and keep it in a run folder, or go on with a run."""
     from minidiff.training.distributed import joined
 
+    if arguments.tensorboard:
+        need("tensorboardX", "minidiff train --tensorboard")
     out = Path(arguments.out)
     name = arguments.device
     if arguments.resume:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from minidiff.data.corpus import is_held_out
+from minidiff.files.extras import need
 
 VALID_FRACTION = 0.01
 """Share of rows held out; of a large dataset that is plenty."""
@@ -32,16 +33,14 @@ def stream_dataset(
 
     Raises
     ------
+    MissingPackageError
+        If the library datasets is not installed.
     ValueError
-        If the library is not installed, or the column is not there.
+        If the column is not there.
     """
-    try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise ValueError(
-            "a Hugging Face dataset needs one more library, expected after: "
-            "pip install 'minidiff[datasets]'"
-        ) from error
+    need("datasets", "reading a Hugging Face dataset")
+    from datasets import load_dataset
+
     rows = load_dataset(
         name,
         split=split,

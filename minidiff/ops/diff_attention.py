@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from minidiff.files.extras import need
 from minidiff.ops.arguments import check_arguments
 from minidiff.ops.dispatch import choose
 from minidiff.ops.eager import eager_attention
@@ -105,6 +106,7 @@ def diff_attention(
     if backend == "auto":
         backend = choose(q, v)
     if backend == "triton":  # nothing imports Triton until it is asked for
+        need("triton", 'backend="triton"')
         from minidiff.ops.triton.operator import triton_attention
 
         return triton_attention(*given, norm_weight, norm_scale, eps)

@@ -1,6 +1,10 @@
 """Plots: the book's style, attention maps, sliders, runs and benchmarks."""
 
-from minidiff.plots.style import (
+from minidiff.files.extras import need
+
+need("matplotlib", "minidiff.plots")
+
+from minidiff.plots.style import (  # noqa: E402
     COLOURS,
     LINES,
     curves_with_band,

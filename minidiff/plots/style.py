@@ -88,10 +88,10 @@ def sliders(draw: Callable[..., Figure], **ranges: Range) -> None:
     ``noise=(0.0, 2.0, 0.1, 1.0)`` is a slider from 0 to 2 in steps of 0.1
     that starts at 1; four whole numbers give whole numbers. ``draw`` takes
     the values by name and returns a new pyplot figure. Where nobody can move
-    a slider (a script, the website, a build) the figure of the starts is
-    shown, once. The picture is an ordinary output of the cell either way, so
-    a saved notebook holds it. Raises ValueError for a start out of range or
-    a step that leads nowhere.
+    a slider (a script, the website, a build, no ipywidgets) the figure of
+    the starts is shown, once. The picture is an ordinary output of the cell
+    either way, so a saved notebook holds it. Raises ValueError for a start
+    out of range or a step that leads nowhere.
     """
     for name, (low, high, step, start) in ranges.items():
         if step <= 0:

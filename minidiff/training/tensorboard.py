@@ -1,10 +1,11 @@
 """Log of a training in the format of TensorBoard."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from minidiff.files.extras import need
 
 FOLDER = "tensorboard"
 TAGS = {
@@ -17,12 +18,8 @@ TAGS = {
 
 
 def need_library() -> None:
-    """Raise ValueError if what writes for TensorBoard is not installed."""
-    if find_spec("tensorboardX") is None:
-        raise ValueError(
-            "tensorboard: got True, expected it after: pip install "
-            "'minidiff[tensorboard]'"
-        )
+    """Raise MissingPackageError if tensorboardX is not installed."""
+    need("tensorboardX", "tensorboard=True")
 
 
 class TensorBoard:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from minidiff import __version__
 from minidiff.cli import main
 
 TINY = [
@@ -124,6 +125,13 @@ def test_help_teaches_and_loads_nothing_heavy():
     for word in ("examples:", "--attention", "(default: 0.003)", "--resume"):
         assert word in done.stdout
     assert "minidiff bench decode --width" in done.stdout
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"minidiff {__version__}\n"
 
 
 def test_check_prints_a_table(tmp_path, capsys):

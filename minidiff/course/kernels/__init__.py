@@ -14,22 +14,17 @@ and where it was imported too early.
 """
 
 import os
-from importlib.util import find_spec
 
 import torch
 
-if find_spec("triton") is None:
-    raise ImportError(
-        "minidiff.course.kernels needs Triton, which is not installed here. "
-        "It exists for Linux only; on macOS and Windows use a Linux "
-        "container, WSL 2 or a hosted notebook. No other part of the course "
-        "needs it."
-    )
+from minidiff.files.extras import need
+
+need("triton", "minidiff.course.kernels")
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-import triton
-import triton.language as tl
+import triton  # noqa: E402
+import triton.language as tl  # noqa: E402
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)
 DEVICE = "cpu" if INTERPRETED else "cuda"

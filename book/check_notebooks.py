@@ -1,0 +1,65 @@
+"""Refuse notebooks that are not what their sources in book/ make.
+
+    python book/check_notebooks.py notebooks/03_differential_attention.ipynb
+
+Nothing is executed: cells, tags and metadata are compared, outputs are not.
+pre-commit calls this with the notebooks of a commit.
+"""
+
+import sys
+from pathlib import Path
+
+import nbformat
+from build_notebooks import ROOT, Job, draft, jobs
+from builder import card
+from nbformat import NotebookNode
+from nbformat.reader import NotJSONError
+
+
+def expected(job: Job) -> NotebookNode:
+    """What the sources make of a notebook, before it is executed."""
+    nb = draft(job)
+    timings = card.load(ROOT / "book" / "results" / "timings.json")
+    if job.name in timings:
+        card.fill(nb, timings[job.name])
+    return nb
+
+
+def problem(nb: NotebookNode, job: Job) -> str | None:
+    """Say where a notebook differs from what its source makes, or None."""
+    want, script = expected(job), job.script.name
+    if len(nb.cells) != len(want.cells):
+        return f"{len(nb.cells)} cells, {script} makes {len(want.cells)}"
+    pairs = zip(nb.cells, want.cells, strict=True)
+    for number, (got, made) in enumerate(pairs, 1):
+        for part in ("cell_type", "source", "metadata", "id"):
+            if got[part] != made[part]:
+                return f"cell {number}: {part} is not what {script} makes"
+    if nb.metadata != want.metadata:
+        return f"metadata is not what {script} makes"
+    return None
+
+
+def main(paths: list[str]) -> int:
+    """Check the notebooks at ``paths``; 1 if one is refused, else 0."""
+    known = {job.target: job for job in jobs(ROOT)}
+    refused = 0
+    for path in paths:
+        job = known.get(Path(path).resolve())
+        try:
+            if job is None:
+                wrong = "no source in book/ makes it"
+            else:
+                wrong = problem(nbformat.read(path, as_version=4), job)
+        except NotJSONError:
+            wrong = "not a notebook"
+        if wrong:
+            refused = 1
+            print(f"{path}: {wrong}")
+    if refused:
+        print("Edit the source in book/, then run `make notebooks`.")
+    return refused
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
