@@ -62,7 +62,7 @@ warnings.simplefilter("ignore", UserWarning)  # we do what they warn of
 
 
 # %% tags=["same:minidiff.bench.variants.naive"]
-def naive(q: Tensor, k: Tensor, v: Tensor, lam: float) -> Tensor:
+def naive(q: Tensor, k: Tensor, v: Tensor, lam: float | Tensor) -> Tensor:
     """Both maps written out, subtracted, one product with the values."""
     T, D = q.shape[-2:]
     hidden = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
