@@ -5,6 +5,7 @@ first used, so the NumPy parts work where PyTorch is not installed.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -30,15 +31,40 @@ _HOME = {
     "save_diffllama": "minidiff.convert.diffllama",
 }
 
-__all__ = sorted(_HOME)
+if TYPE_CHECKING:  # the same names for editors, which do not run this file
+    from minidiff.convert.diffllama import load_diffllama as load_diffllama
+    from minidiff.convert.diffllama import save_diffllama as save_diffllama
+    from minidiff.nn.attention import MultiheadAttention as MultiheadAttention
+    from minidiff.nn.attention import (
+        MultiheadDiffAttention as MultiheadDiffAttention,
+    )
+    from minidiff.nn.attention import (
+        MultiheadDiffAttentionV2 as MultiheadDiffAttentionV2,
+    )
+    from minidiff.nn.cache import KVCache as KVCache
+    from minidiff.nn.config import ModelConfig as ModelConfig
+    from minidiff.nn.generate import generate as generate
+    from minidiff.nn.generate import sample as sample
+    from minidiff.nn.model import DecoderLM as DecoderLM
+    from minidiff.ops import attention_maps as attention_maps
+    from minidiff.ops import diff_attention as diff_attention
+    from minidiff.reference import lambda_init as lambda_init
+    from minidiff.training.checkpoint import load as load
+    from minidiff.training.checkpoint import save as save
+    from minidiff.training.config import Compute as Compute
+    from minidiff.training.config import TrainConfig as TrainConfig
+    from minidiff.training.loop import train as train
+    from minidiff.training.validation import evaluate as evaluate
+else:
+    __all__ = sorted(_HOME)
 
+    def __getattr__(name: str) -> object:
+        """Load the home module of a public name on first use (PEP 562)."""
+        if name not in _HOME:
+            raise AttributeError(
+                f"module 'minidiff' has no attribute {name!r}"
+            )
+        return getattr(import_module(_HOME[name]), name)
 
-def __getattr__(name: str) -> object:
-    """Load the home module of a public name on first use (PEP 562)."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'minidiff' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    def __dir__() -> list[str]:
+        return sorted([*globals(), *_HOME])

@@ -133,7 +133,9 @@ assert both[16] < 1e-9 and min(up[16], both[0], both[-1]) > 1e-7
 
 
 # %% tags=["stub:4.1"]
-def finite_differences(f: Callable, x: np.ndarray, h: float) -> np.ndarray:
+def finite_differences(
+    f: Callable[[np.ndarray], float], x: np.ndarray, h: float
+) -> np.ndarray:
     """Return the gradient of f at x by eq. 4.1, shaped like x.
 
     f takes an array shaped like x and returns a number; x has any shape,

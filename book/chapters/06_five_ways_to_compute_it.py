@@ -35,6 +35,7 @@
 # %%
 import json
 import warnings
+from collections.abc import Callable
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -62,7 +63,7 @@ warnings.simplefilter("ignore", UserWarning)  # we do what they warn of
 
 
 # %% tags=["same:minidiff.bench.variants.naive"]
-def naive(q: Tensor, k: Tensor, v: Tensor, lam: float) -> Tensor:
+def naive(q: Tensor, k: Tensor, v: Tensor, lam: float | Tensor) -> Tensor:
     """Both maps written out, subtracted, one product with the values."""
     T, D = q.shape[-2:]
     hidden = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
@@ -206,7 +207,13 @@ with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
 
 
 # %% tags=["stub:6.2"]
-def four_narrow(q: Tensor, k: Tensor, v: Tensor, lam: float, attend) -> Tensor:
+def four_narrow(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lam: float,
+    attend: Callable[..., Tensor],
+) -> Tensor:
     """Return A1 v - lam A2 v, (B, H, T, 2D), from four calls of attend.
 
     q and k (B, H, 2, T, D), v (B, H, T, 2D). attend(q, k, v) is causal
@@ -232,7 +239,13 @@ check.ex06_2(four_narrow)
 
 
 # %% tags=["stub:6.3"]
-def one_call(q: Tensor, k: Tensor, v: Tensor, lam: float, attend) -> Tensor:
+def one_call(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lam: float,
+    attend: Callable[..., Tensor],
+) -> Tensor:
     """Return A1 v - lam A2 v, (B, H, T, Dv), from one call of attend.
 
     q and k (B, H, 2, T, D), v (B, H, T, Dv). attend(q, k, v) is causal

@@ -34,11 +34,15 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 import minidiff
-from minidiff import check, diff_attention  # noqa: F401
+from minidiff import (  # noqa: F401
+    MultiheadDiffAttention,
+    check,
+    diff_attention,
+)
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.nn.layers import apply_rope, rope_angles  # noqa: F401
 
@@ -88,7 +92,12 @@ assert again > 200 * once
 
 # %% tags=["stub:P2.1"]
 def extend(
-    layer: nn.Module, x: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor
+    layer: MultiheadDiffAttention,
+    x: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cos: Tensor,
+    sin: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the outputs (B, T, E) of T more tokens, and the grown cache.
 
@@ -155,7 +164,11 @@ if passed:
 
 # %% tags=["stub:P2.2"]
 def ragged_step(
-    layer: nn.Module, x: Tensor, k: Tensor, v: Tensor, lengths: Tensor
+    layer: MultiheadDiffAttention,
+    x: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the outputs (B, 1, E) of one more token a row, and the cache.
 

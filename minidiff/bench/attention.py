@@ -67,7 +67,9 @@ def measure(
 
     Raises ArithmeticError for a peer that computes something else.
     """
-    rows, forwards, trains = [], {}, {}
+    rows: list[Row] = []
+    forwards: dict[str, Callable[[], object]] = {}
+    trains: dict[str, Callable[[], object]] = {}
     drawn: dict[str, Inputs] = {}  # by kind: peers of a kind share them
     for peer in peers(shape, device):
         row = {"peer": peer.name, "kind": peer.kind, **shape._asdict()}

@@ -10,12 +10,19 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from minidiff.ops.triton.tuning import Shape
 
 # Bytes of shared memory one program may have (CUDA C++ Programming Guide,
 # technical specifications per compute capability).
 SHARED_LIMIT = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024}
 KERNELS = ("forward", "keys", "values", "queries", "decode")
+
+
+# A kernel, its arguments' types, and its constants.
+Call = tuple[Any, dict[str, Any], dict[str, Any]]
 
 
 class Build(NamedTuple):
@@ -70,6 +77,11 @@ def compile_one(build: Build) -> dict[str, Any]:
     from minidiff.ops.triton.tuning import choose
 
     shape = choose(**_case(build))
+    if shape is None:
+        raise ValueError(
+            f"build: got {build}, expected one of builds(), which the table "
+            "has"
+        )
     call = _call_with_roles if shape.roles else _call
     kernel, arguments, constants = call(build, shape)
     signature, values, attributes = _describe(kernel, arguments, constants)
@@ -87,8 +99,8 @@ def compile_one(build: Build) -> dict[str, Any]:
         "BS": shape.BS,
         "warps": shape.warps,
         "stages": shape.stages,
-        "registers": int(re.search(r"REG:(\d+)", usage)[1]),
-        "stack": int(re.search(r"STACK:(\d+)", usage)[1]),
+        "registers": int(re.findall(r"REG:(\d+)", usage)[0]),
+        "stack": int(re.findall(r"STACK:(\d+)", usage)[0]),
         "shared": shared,
         "fits": shared <= SHARED_LIMIT[build.capability],
         "wgmma": len(re.findall(r"\bHGMMA", code)),
@@ -147,7 +159,7 @@ def _tool(name: str, option: str, cubin: bytes) -> str:
     return done.stdout
 
 
-def _call(build: Build, shape: Any) -> tuple[Any, dict, dict]:
+def _call(build: Build, shape: "Shape") -> Call:
     """The kernel, its arguments' types, and its constants."""
     from minidiff.ops.triton.kernels import backward, decode, forward
     from minidiff.ops.triton.tuning import choose
@@ -155,13 +167,13 @@ def _call(build: Build, shape: Any) -> tuple[Any, dict, dict]:
     D, DV, BT, BS = build.D, build.DV, shape.BT, shape.BS
     shared = build.P == 1
 
-    def block(*sizes: int, dtype: str = "bf16") -> str | tuple:
+    def block(*sizes: int, dtype: str = "bf16") -> str | tuple[str, ...]:
         if shape.tma:
             return f"tensordesc<{dtype}{list(sizes)}>".replace(" ", "")
         numbers = len(sizes) + (2 if dtype == "bf16" else 0)
         return ("*" + dtype, *["i32"] * numbers)
 
-    constants = {
+    constants: dict[str, Any] = {
         "D": D,
         "DV": DV,
         "BS": BS,
@@ -172,6 +184,7 @@ def _call(build: Build, shape: Any) -> tuple[Any, dict, dict]:
     }
     q, k = block(1, 1, 1, BT, D), block(1, 1, 1, BS, D)
     v, out = block(1, 1, BS, DV), block(1, 1, BT, DV)
+    types: dict[str, Any]
     row = block(1, 1, BT, dtype="fp32")
     branch_row = block(1, 1, 1, BT, dtype="fp32")
     if build.kernel == "decode":
@@ -205,7 +218,7 @@ def _call(build: Build, shape: Any) -> tuple[Any, dict, dict]:
     return backward.keys_kernel, types, constants
 
 
-def _call_with_roles(build: Build, shape: Any) -> tuple[Any, dict, dict]:
+def _call_with_roles(build: Build, shape: "Shape") -> Call:
     """As _call, for the kernels in Gluon."""
     from minidiff.ops.triton.hopper import keys as hopper_keys
     from minidiff.ops.triton.hopper import queries as hopper_queries
@@ -224,7 +237,7 @@ def _call_with_roles(build: Build, shape: Any) -> tuple[Any, dict, dict]:
     types = {"x_q": q, "x_k": k, "x_v": v, "x_do": do, "x_lse": rows}
     types |= {"x_delta": rows, "x_lam": block(1, 1, BT, dtype="fp32")}
     types |= {"p_lengths": "*i64"}
-    constants = {"D": D, "DV": DV, "BT": BT, "BS": BS, "P": P}
+    constants: dict[str, Any] = {"D": D, "DV": DV, "BT": BT, "BS": BS, "P": P}
     constants |= {"CAUSAL": True, "PADDED": False, "STAGES": shape.stages}
     if build.kernel == "queries":
         return hopper_queries.queries_kernel, types | {"x_dq": q}, constants
@@ -249,8 +262,8 @@ def _language(kernel: Any) -> type:
 
 
 def _describe(
-    kernel: Any, types: dict, constants: dict
-) -> tuple[dict, dict, dict]:
+    kernel: Any, types: dict[str, Any], constants: dict[str, Any]
+) -> tuple[dict[str, Any], dict[Any, Any], dict[Any, Any]]:
     """What the compiler wants to know of each argument.
 
     As in a real call: pointers and strides divisible by 16, last stride 1.
@@ -258,7 +271,7 @@ def _describe(
     floats = {"c", "scale", "norm_scale", "eps"}
     signature: dict[str, Any] = {}
     values: dict[Any, Any] = {}
-    aligned = []
+    aligned: list[tuple[int, ...]] = []
     for i, name in enumerate(kernel.arg_names):
         if name in constants:
             signature[name] = "constexpr"

@@ -97,7 +97,7 @@ def measure(
         row = {"peer": peer.name, "kind": peer.kind, **step._asdict()}
         rows.append(row)
         given, said = drawn[peer.kind]
-        if said is None:
+        if given is not None:
             call = forward(peer.attend, given)
             error, said = attempt(
                 partial(_judged, peer, call, given, device, dtype)
@@ -110,8 +110,9 @@ def measure(
         ran.add(form)
     add_times("decode", rows, calls, device, rounds)
     for row in rows:
-        if "decode_ms" in row:
-            _, k, v, *_ = drawn[row["kind"]][0]
+        given, _ = drawn[row["kind"]]
+        if "decode_ms" in row and given is not None:
+            _, k, v, *_ = given
             gb = (k.nbytes + v.nbytes) / 1e9
             row["gb_per_s"] = round(1e3 * gb / row["decode_ms"], 1)
     return rows

@@ -52,7 +52,7 @@ class Run:
         ``more`` joins what the record says of all settings.
         """
         gpu = self.device.type == "cuda"
-        record = {
+        record: dict[str, Any] = {
             "what": what,
             "provenance": provenance(str(self.device), self.command),
             "setting": {

@@ -98,7 +98,7 @@ def measure(
         done, said = attempt(
             partial(_start, peer, size, device, precision, compute, data)
         )
-        if said is not None:
+        if done is None:
             row["train_error"] = said
             continue
         call, model, first = done

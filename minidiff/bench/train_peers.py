@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class Peer:
     kernel: SDPBackend | None = None
     backend: str = "auto"
 
-    def held(self) -> AbstractContextManager:
+    def held(self) -> AbstractContextManager[Any]:
         """Allow PyTorch this attention kernel alone while it is open."""
         return (
             nullcontext() if self.kernel is None else sdpa_kernel(self.kernel)

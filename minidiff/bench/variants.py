@@ -13,6 +13,7 @@ branches' two; the benchmark hands in a compiled one that normalises too.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 Join = Callable[..., Tensor]
 
 
-def causal(q: Tensor, k: Tensor, v: Tensor, **options: bool) -> Tensor:
+def causal(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
     """PyTorch's attention, causal: a whole row, or its last query.
 
     q (B, H, T or 1, D), k (B, H, T, D), v (B, H, T, Dv) -> (B, H, T or 1, Dv)
@@ -36,7 +37,7 @@ def subtract(o1: Tensor, o2: Tensor, lam: float | Tensor) -> Tensor:
     return o1 - lam * o2
 
 
-def naive(q: Tensor, k: Tensor, v: Tensor, lam: float) -> Tensor:
+def naive(q: Tensor, k: Tensor, v: Tensor, lam: float | Tensor) -> Tensor:
     """Both maps written out, subtracted, one product with the values."""
     T, D = q.shape[-2:]
     hidden = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)

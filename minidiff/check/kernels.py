@@ -104,7 +104,7 @@ def launch(
     return tuple(as_array(x) for x in out)
 
 
-class Variant(KernelInterface):
+class Variant(KernelInterface):  # type: ignore[misc]  # its base is Any
     """A kernel with some of its constexpr arguments fixed.
 
     Wrong answers differ in a line or two. They are one kernel with a
@@ -137,7 +137,7 @@ def _expect_kernel(kernel: Any) -> None:
         )
 
 
-def _inner(error: Exception) -> Exception:
+def _inner(error: BaseException) -> BaseException:
     """What happened inside a kernel, without the interpreter's wrapping."""
     while type(error).__name__ == "InterpreterError" and error.__cause__:
         error = error.__cause__

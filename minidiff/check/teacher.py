@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from minidiff.check import exercises
 from minidiff.files.extras import need
@@ -86,7 +87,7 @@ def _place(exercise_id: str) -> tuple[bool, list[int]]:
     return exercise_id.startswith("P"), numbers
 
 
-def _first_error(cells: list) -> str:
+def _first_error(cells: list[Any]) -> str:
     for cell in cells:
         for output in cell.get("outputs", []):
             tags = cell.metadata.get("tags", [])

@@ -60,7 +60,7 @@ SIZES = {
     },
 }
 
-LIST = {"type": int, "nargs": "+"}
+LIST: dict[str, Any] = {"type": int, "nargs": "+"}
 
 
 def new_benchmark(what: Any, run: Callable[..., None], **options: Any) -> Any:

@@ -97,13 +97,18 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Build a folder of token files, with a progress bar."""
-    from minidiff.data import BPETokenizer, ByteTokenizer, write_tokens
+    from minidiff.data import (
+        BPETokenizer,
+        ByteTokenizer,
+        Tokenizer,
+        write_tokens,
+    )
 
     out = Path(arguments.out)
     if out.exists():
         raise ValueError(f"--out: {out} exists, expected a new folder")
     source = _source(arguments)
-    tokenizer = ByteTokenizer()
+    tokenizer: Tokenizer = ByteTokenizer()
     if arguments.tokenizer == "bpe":
         texts = islice(source.texts(), SAMPLE_TEXTS)
         sample = (text for side, text, *_ in texts if side == "train")

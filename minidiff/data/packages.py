@@ -79,7 +79,8 @@ def read_packages(
     The entries have no counts yet: for those who use a part of the corpus.
     """
     root = Path(folder or sysconfig.get_path("purelib")).resolve()
-    entries, files = [], {}
+    entries: list[dict[str, Any]] = []
+    files: dict[Path, dict[str, Any]] = {}
     for package in distributions(path=[str(root)]):
         name, licence = package.metadata["Name"], licence_of(package)
         sources = _sources(package, root)
@@ -132,16 +133,19 @@ def licence_of(package: Distribution) -> str | None:
     say, as far as the licence is permissive.
     """
     said = package.metadata
-    if said.get("License-Expression"):
-        return said["License-Expression"]
+    expression, *_ = said.get_all("License-Expression", [""])
+    if expression:
+        return expression
     classifiers = [
         text.rsplit("::", 1)[-1].strip()
         for text in said.get_all("Classifier", [])
         if text.startswith("License ::") and text.count("::") > 1
     ]
-    texts = classifiers or [said.get("License") or ""]
-    names = [_SPDX.get(text.strip().lower()) for text in texts]
-    return None if None in names else " AND ".join(sorted(set(names)))
+    texts = classifiers or said.get_all("License", [""])
+    texts = [text.strip().lower() for text in texts]
+    if not _SPDX.keys() >= set(texts):
+        return None
+    return " AND ".join(sorted({_SPDX[text] for text in texts}))
 
 
 def is_permissive(licence: str | None) -> bool:

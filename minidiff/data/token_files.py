@@ -103,7 +103,7 @@ def open_tokens(
             f"{path}: cannot be read ({error}), expected format {FORMAT!r}, "
             f"version {VERSION}"
         ) from error
-    found_ids = {}
+    found_ids: dict[str, np.ndarray] = {}
     for side, count in counts.items():
         file = path.with_name(f"{side}.tokens")
         found = file.stat().st_size if file.exists() else 0
@@ -129,8 +129,9 @@ def _write(
     most: int | None,
     progress: bool,
 ) -> dict[str, Any]:
-    trained = isinstance(tokenizer, BPETokenizer)
-    if trained:
+    kind = "byte"
+    if isinstance(tokenizer, BPETokenizer):
+        kind = "bpe"
         tokenizer.save(folder / TOKENIZER_NAME)
     dtype = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
     sides = {s: _Side(folder / f"{s}.tokens") for s in SPLITS}
@@ -146,8 +147,8 @@ def _write(
         for piece, ids in _encoded(texts, tokenizer):
             documents.add(piece, len(ids))
             if piece.side not in sides:
-                file = folder / f"{piece.side}.tokens"
-                sides[piece.side] = _Side(file)
+                path = folder / f"{piece.side}.tokens"
+                sides[piece.side] = _Side(path)
             sides[piece.side].add(np.asarray(ids, dtype=dtype))
             bar.update(len(piece.text))
             if (
@@ -163,12 +164,12 @@ def _write(
         side: {"tokens": f.count, "sha256": f.digest.hexdigest()}
         for side, f in sides.items()
     }
-    card = {
+    card: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "dtype": dtype.str,
         "vocab_size": tokenizer.vocab_size,
-        "tokenizer": "bpe" if trained else "byte",
+        "tokenizer": kind,
         **{side: entries.pop(side) for side in SPLITS},
     }
     if documents.domains:

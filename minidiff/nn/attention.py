@@ -85,6 +85,7 @@ class MultiheadAttention(MultiheadBase):
         k = for_each_head(blank_padding(k, key_lengths), q.shape[1])
         T, S, D = q.shape[2], k.shape[2], q.shape[3]
         mask = visible(T, S, True, key_lengths, q.device)
+        assert mask is not None  # since it is causal
         # A row that sees nothing must become zeros; all -inf would be NaN.
         seen = mask.any(-1, keepdim=True)
         logits = wide(q @ k.transpose(-1, -2) * D**-0.5)

@@ -58,10 +58,10 @@ class ModelConfig:
                 f"tie_embeddings: got {self.tie_embeddings!r}, expected a bool"
             )
         for name in ("rope_base", "norm_eps"):
-            if _number(name, getattr(self, name)) <= 0:
-                raise ValueError(
-                    f"{name}: got {getattr(self, name)}, expected > 0"
-                )
+            value = getattr(self, name)
+            _check_number(name, value)
+            if value <= 0:
+                raise ValueError(f"{name}: got {value}, expected > 0")
         if self.attention not in KINDS:
             raise ValueError(
                 f"attention: got {self.attention!r}, expected one of {KINDS}"
@@ -71,8 +71,8 @@ class ModelConfig:
         self._check_second_map()
         if self.lam_init is None:
             return
-        in_range = 0 <= _number("lam_init", self.lam_init) < 1
-        if self.attention != "diff" or not in_range:
+        _check_number("lam_init", self.lam_init)
+        if self.attention != "diff" or not 0 <= self.lam_init < 1:
             raise ValueError(
                 f"lam_init: got {self.lam_init} with attention="
                 f"{self.attention!r}, expected None, or 0 <= lam_init < 1 "
@@ -201,9 +201,8 @@ def count_parameters(config: ModelConfig) -> int:
     return embeddings + config.num_layers * (attention + ffn + 2 * E) + E
 
 
-def _number(name: str, value: object) -> Real:
+def _check_number(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(
             f"{name}: got {type(value).__name__}, expected a real number"
         )
-    return value

@@ -48,9 +48,8 @@ def generate(
         Naming the argument, what came and what was expected.
     """
     _check(model, tokens, max_new_tokens, temperature, top_p)
-    generator = seed
     if isinstance(seed, int):
-        generator = torch.Generator().manual_seed(seed)
+        seed = torch.Generator().manual_seed(seed)
     row = tokens.to(torch.int64)
     training = model.training
     model.eval()
@@ -59,7 +58,7 @@ def generate(
     new = row
     for _ in range(max_new_tokens):
         logits = model(new if cache else row, cache=state)[:, -1]
-        new = sample(logits, temperature, top_p, generator)[:, None]
+        new = sample(logits, temperature, top_p, seed)[:, None]
         row = torch.cat([row, new], dim=1)
     model.train(training)
     return row

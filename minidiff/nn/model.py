@@ -12,12 +12,13 @@ from minidiff.nn.attention import (
 from minidiff.nn.cache import KVCache
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.layers import RMSNorm, SwiGLU, rope_angles
+from minidiff.nn.multihead import MultiheadBase
 from minidiff.ops import AttentionMaps
 
 IGNORED = -100
 
 
-def build_attention(config: ModelConfig, depth: int) -> nn.Module:
+def build_attention(config: ModelConfig, depth: int) -> MultiheadBase:
     """Return the attention of layer ``depth`` (from 0)."""
     sizes = (config.embed_dim, config.heads, config.kv_heads)
     if config.attention == "softmax":
@@ -78,6 +79,9 @@ class DecoderLM(nn.Module):
     state its own.
     """
 
+    cos: Tensor  # (max_length, D / 2), with sin the angles of RoPE
+    sin: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -115,10 +119,13 @@ class DecoderLM(nn.Module):
         """Make an empty cache, one part a layer; capacity: max_length."""
         if capacity is None:
             capacity = self.config.max_length
-        return [
-            block.attention.new_cache(batch_size, capacity, dtype=dtype)
-            for block in self.blocks
-        ]
+        parts = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            parts.append(
+                block.attention.new_cache(batch_size, capacity, dtype=dtype)
+            )
+        return parts
 
     def forward(
         self,

@@ -59,6 +59,24 @@ class MultiheadBase(nn.Module):
             device=weight.device,
         )
 
+    def attend(
+        self,
+        x: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        key_lengths: Tensor | None,
+        backend: str,
+    ) -> Tensor:
+        """Return the heads (B, H, T, width)."""
+        raise NotImplementedError
+
+    def maps(
+        self, x: Tensor, q: Tensor, k: Tensor, key_lengths: Tensor | None
+    ) -> AttentionMaps | Tensor:
+        """Return the attention maps, each (B, H, T, S)."""
+        raise NotImplementedError
+
     def forward(
         self,
         x: Tensor,

@@ -1,6 +1,7 @@
 """The public operator: arguments checked once, then a backend computes."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from minidiff.ops.epilogue import finish
 from minidiff.ops.sdpa import sdpa_attention
 
 
-def _flex(*arguments: object) -> Tensor:
+def _flex(*arguments: Any) -> Tensor:
     # Imported when asked for: it loads a part of PyTorch nobody else needs.
     from minidiff.ops.flex import flex_backend
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from functools import cache, lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,10 +41,11 @@ def flex_backend(
         q, k, v = _without_gradients(q, k, v)
     else:
         _check_compiled(q, v)
+    mask = None
     if key_lengths is not None:
         mask = _padded_mask(T, S, causal, key_lengths)
-    else:
-        mask = _causal_mask(T, S, q.device) if causal else None
+    elif causal:
+        mask = _causal_mask(T, S, q.device)
     k, v = (blank_padding(x, key_lengths) for x in (k, v))
     out1, out2 = (
         _flex(q.device.type)(
@@ -91,7 +93,7 @@ def _flex(device: str) -> Callable[..., Tensor]:
     if device != "cpu":
         return torch.compile(flex_attention)
 
-    def plain(*args: Tensor, **options: object) -> Tensor:
+    def plain(*args: Any, **options: Any) -> Tensor:
         with warnings.catch_warnings():
             # It warns that it is not compiled, which is our choice here:
             # on a CPU that takes half a minute and a C++ compiler.

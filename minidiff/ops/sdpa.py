@@ -25,7 +25,7 @@ def softmax_attention(
     # SDPA's own is_causal aligns the edge to the start: right for T = S only.
     square = causal and T == S and key_lengths is None
     mask = None if square else visible(T, S, causal, key_lengths, q.device)
-    if key_lengths is not None:
+    if mask is not None and key_lengths is not None:
         # Only a row without any key sees nothing. It attends to everything
         # here, so that no backend softmaxes an empty row; its values have
         # been blanked, so it gets zeros all the same.

@@ -105,8 +105,9 @@ def like(x: Tensor, parameter: Tensor) -> Tensor:
     x = x.to(parameter.device, parameter.dtype, copy=True)
     if not hasattr(parameter, "full_tensor"):
         return x
-    from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
 
+    assert isinstance(parameter, DTensor)
     return distribute_tensor(
         x, parameter.device_mesh, parameter.placements, src_data_rank=None
     )

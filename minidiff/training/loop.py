@@ -1,7 +1,7 @@
 """Training: one loop for a laptop, for a GPU and for many."""
 
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,8 @@ def train(
     )
     # Without a folder nothing can be saved, so nothing should wait.
     stopping = nullcontext() if run is None else Stopping(patient=me.size > 1)
-    board = nullcontext()
-    if tensorboard and me.first:
+    board: AbstractContextManager[Any] = nullcontext()
+    if tensorboard and me.first and run_dir is not None:
         board = TensorBoard(Path(run_dir), len(records))
     with bar, stopping as stop, board:
         for step in range(len(records), config.steps):
@@ -117,7 +117,7 @@ def train(
                 record["valid_accuracy"] = measured.accuracy
             records.append(record)
             _show(bar, record)
-            if run is None:
+            if run is None or stop is None:  # both, without a folder
                 continue
             asked = anyone(stop.asked)
             run.log(record)

@@ -199,7 +199,7 @@ class _Stack:
             return self._loss_now
         if self._replay is None:
             self._inputs = [x.clone() for x in rows]
-            self._capture()
+            self._replay = self._capture()
         for held, new in zip(self._inputs, rows, strict=True):
             held.copy_(new)
         self._replay()
@@ -290,8 +290,11 @@ class _Stack:
             self._config.clip_norm,
         )
 
-    def _capture(self) -> None:
-        """Record one step as a CUDA graph, and leave the state as it was."""
+    def _capture(self) -> Callable[[], None]:
+        """Record one step as a CUDA graph; return what runs it again.
+
+        The state is left as it was.
+        """
         state = [*self._weights.values(), *self._mean, *self._square]
         before = [x.detach().clone() for x in (*state, self._count)]
         stream = torch.cuda.Stream()
@@ -306,7 +309,7 @@ class _Stack:
         with torch.no_grad():
             for x, old in zip((*state, self._count), before, strict=True):
                 x.copy_(old)
-        self._replay = graph.replay
+        return graph.replay
 
 
 @torch.no_grad()
@@ -327,7 +330,8 @@ def adamw_(
     Tensors are (M, ...), lr is (M,) and count 0-d: the updates so far.
     Loshchilov and Hutter 2019, with PyTorch's order of operations.
     """
-    norm = sum(g.flatten(1).square().sum(1) for g in gradients).sqrt()
+    squares = (g.flatten(1).square().sum(1) for g in gradients)
+    norm = sum(squares, start=torch.zeros_like(lr)).sqrt()
     clip = (clip_norm / (norm + 1e-6)).clamp(max=1.0)
     count += 1
     correct1, correct2 = (1 - beta**count for beta in betas)
@@ -346,7 +350,7 @@ def adamw_(
         p.mul_(kept).sub_(rate * m / scale)
 
 
-class _Batches(Dataset):
+class _Batches(Dataset[list[Tensor]]):
     """Chunks of consecutive steps, each with the batches of S sources."""
 
     def __init__(

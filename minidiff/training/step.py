@@ -6,7 +6,7 @@ order in which sums are taken.
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from minidiff.training.compile import compiled
 from minidiff.training.config import Compute, TrainConfig, learning_rate
 from minidiff.training.distributed import total, whole, world
 from minidiff.training.validation import Evaluation, evaluate
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
 
 
 class Updates:
@@ -42,12 +45,12 @@ class Updates:
             )
         self._model, self._config, self._compute = model, config, compute
         self._device = next(model.parameters()).device
-        loss = Loss(model, compute.backend)
+        loss: nn.Module = Loss(model, compute.backend)
         several = self._world.size > 1
-        self._fsdp = several and compute.parallel == "fsdp"
+        self._fsdp: FSDPModule | None = None
         self._ddp: DistributedDataParallel | None = None
-        if self._fsdp:
-            shard(model)
+        if several and compute.parallel == "fsdp":
+            self._fsdp = shard(model)
         elif several:
             # The buffers are constants, RoPE's angles: nothing to send.
             loss = self._ddp = DistributedDataParallel(
@@ -118,12 +121,12 @@ class Updates:
                 batch_size=self._config.batch_size,
                 parts=self._compute.accumulate,
             )
-        if self._fsdp:
+        if self._fsdp is not None:
             # Forward alone leaves the outermost tensors whole.
-            self._model.reshard()
+            self._fsdp.reshard()
         return measured
 
-    def _autocast(self) -> AbstractContextManager:
+    def _autocast(self) -> AbstractContextManager[Any]:
         """Compute in the config's precision while it is open."""
         return torch.autocast(
             self._device.type,
@@ -131,10 +134,10 @@ class Updates:
             enabled=self._config.precision == "bfloat16",
         )
 
-    def _gradients_summed(self, last: bool) -> AbstractContextManager:
+    def _gradients_summed(self, last: bool) -> AbstractContextManager[None]:
         """Synchronise gradients only on the last micro-batch."""
-        if self._fsdp:
-            self._model.set_requires_gradient_sync(last)
+        if self._fsdp is not None:
+            self._fsdp.set_requires_gradient_sync(last)
         if self._ddp is not None and not last:
             return self._ddp.no_sync()
         return nullcontext()
@@ -155,7 +158,7 @@ class Loss(nn.Module):
         return self.model.loss(inputs, targets, backend=self._backend)
 
 
-def shard(model: DecoderLM) -> None:
+def shard(model: DecoderLM) -> "FSDPModule":
     """Leave each process a share of every tensor, block by block (FSDP2)."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
@@ -164,7 +167,7 @@ def shard(model: DecoderLM) -> None:
     mesh = init_device_mesh(device, (world().size,))
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
 
 
 def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

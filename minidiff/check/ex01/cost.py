@@ -3,7 +3,9 @@
 from minidiff.check.core import Case, Exercise, Mistake
 
 
-def cost(T: int, S: int, D: int, Dv: int, H: int, itemsize: int) -> tuple:
+def cost(
+    T: int, S: int, D: int, Dv: int, H: int, itemsize: int
+) -> tuple[int, int, int]:
     """Return (FLOPs, bytes of all maps, bytes of q, k and v together).
 
     H heads; q (H, T, D), k (H, S, D), v (H, S, Dv); a number takes itemsize

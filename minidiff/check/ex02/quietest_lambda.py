@@ -1,5 +1,8 @@
 """Exercise 2.5: the lambda that leaves the least noise."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
@@ -37,7 +40,9 @@ def _others(
     return np.delete(a, needle), np.delete(b, needle)
 
 
-def _way(formula):
+def _way(
+    formula: Callable[[np.ndarray, np.ndarray], Any],
+) -> Callable[..., Any]:
     """A formula for the two rows without the needle: the mistakes."""
     return lambda a, b, i: formula(*_others(a, b, i))
 

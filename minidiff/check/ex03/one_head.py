@@ -116,6 +116,13 @@ def _one_softmax(
     return softmax(np.where(hidden, -np.inf, logits)) @ (x @ Wv)
 
 
+def _map(
+    x: np.ndarray, Wq: np.ndarray, Wk: np.ndarray, branch: int
+) -> np.ndarray:
+    q, k = (np.split(x @ W, 2, -1)[branch] for W in (Wq, Wk))
+    return attention_map(q, k)
+
+
 EXERCISE = Exercise(
     id="3.2",
     cases=_cases,
@@ -245,9 +252,7 @@ EXERCISE = Exercise(
             diagnosis="The map (T, T) comes back. The head's output is the "
             "map times the values, (T, 2D).",
             wrong=lambda x, Wq, Wk, Wv, lam: (
-                attention_map(*(np.split(x @ W, 2, -1)[0] for W in (Wq, Wk)))
-                - lam
-                * attention_map(*(np.split(x @ W, 2, -1)[1] for W in (Wq, Wk)))
+                _map(x, Wq, Wk, 0) - lam * _map(x, Wq, Wk, 1)
             ),
         ),
     ),

@@ -9,7 +9,9 @@ from minidiff.check.core import Case, Exercise, Mistake
 Function = Callable[[np.ndarray], float]
 
 
-def finite_differences(f: Callable, x: np.ndarray, h: float) -> np.ndarray:
+def finite_differences(
+    f: Callable[[np.ndarray], float], x: np.ndarray, h: float
+) -> np.ndarray:
     """Return the gradient of f at x by eq. 4.1, shaped like x.
 
     f takes an array shaped like x and returns a number; x has any shape,

@@ -1,6 +1,7 @@
 """Exercise 5.4: a whole module, the second version."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ class DiffHeadsV2(nn.Module):
 
 
 def _run(
-    answer: Callable[..., nn.Module],
+    answer: Callable[..., Any],
     sizes: tuple[int, int, int],
     weights: dict[str, Tensor],
     x: Tensor,
@@ -90,7 +91,7 @@ def _cases() -> list[Case]:
 class _Wrong(DiffHeadsV2):
     """The solution in parts, so that a mistake can replace one of them."""
 
-    options: dict[str, object] = {}  # noqa: RUF012
+    options: dict[str, Any] = {}  # noqa: RUF012
 
     def queries(self, y: Tensor) -> Tensor:
         return self.split(y, self.H, 2, self.D)
@@ -104,12 +105,15 @@ class _Wrong(DiffHeadsV2):
     def merge(self, heads: Tensor) -> Tensor:
         return heads.transpose(1, 2).flatten(2)
 
+    def project(self, y: Tensor) -> Tensor:
+        return self.out_proj(y)
+
     def forward(self, x: Tensor) -> Tensor:
         q, k = self.queries(self.q_proj(x)), self.keys(self.k_proj(x))
         v = self.keys(self.v_proj(x))[:, :, 0]
         lam = self.lam(self.lambda_proj(x))
         heads = diff_attention(q, k, v, lam, **self.options)
-        return self.out_proj(self.merge(heads))
+        return self.project(self.merge(heads))
 
 
 class _NoSigmoid(_Wrong):
@@ -167,11 +171,8 @@ class _Interleaved(_Wrong):
 
 
 class _Unmixed(_Wrong):
-    def forward(self, x: Tensor) -> Tensor:
-        self.out_proj, kept = nn.Identity(), self.out_proj
-        out = super().forward(x)
-        self.out_proj = kept
-        return out
+    def project(self, y: Tensor) -> Tensor:
+        return y
 
 
 EXERCISE = Exercise(

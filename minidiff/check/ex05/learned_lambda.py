@@ -53,6 +53,7 @@ def _run(
         start = torch.stack([x.detach() for x in held])
         sizes = start.std(-1), start.square().mean(-1).sqrt()
         return (100 * torch.stack(sizes)).round() / 100
+    assert vectors is not None  # what is left needs them
     for x, vector in zip(held, vectors, strict=True):
         x.data.copy_(vector)
     lam = module()

@@ -11,7 +11,13 @@ from minidiff.check.ex06.attend import Attend, draw, one_width
 Outputs = tuple[Tensor, ...]
 
 
-def four_narrow(q: Tensor, k: Tensor, v: Tensor, lam: float, attend) -> Tensor:
+def four_narrow(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lam: float,
+    attend: Callable[..., Tensor],
+) -> Tensor:
     """Return A1 v - lam A2 v, (B, H, T, 2D), from four calls of attend.
 
     q and k (B, H, 2, T, D), v (B, H, T, 2D). attend(q, k, v) is causal

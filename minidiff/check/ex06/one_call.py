@@ -15,7 +15,13 @@ class CallsError(RuntimeError):
     """attend was called more than once, or not at all."""
 
 
-def one_call(q: Tensor, k: Tensor, v: Tensor, lam: float, attend) -> Tensor:
+def one_call(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lam: float,
+    attend: Callable[..., Tensor],
+) -> Tensor:
     """Return A1 v - lam A2 v, (B, H, T, Dv), from one call of attend.
 
     q and k (B, H, 2, T, D), v (B, H, T, Dv). attend(q, k, v) is causal

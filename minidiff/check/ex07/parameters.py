@@ -49,7 +49,7 @@ def _count(
     def count(
         V: int, E: int, L: int, D: int, F: int, differential: bool
     ) -> float:
-        layer = projections * E * E + matrices * E * F + layer_norms * E
+        layer: float = projections * E * E + matrices * E * F + layer_norms * E
         if differential or plain:
             layer += extra(E, D, L)
         return embeddings * V * E + L * layer + last_norm * E

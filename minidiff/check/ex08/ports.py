@@ -4,6 +4,8 @@ Each wrong one changes as little as it can, as real ports do. Chapter 08 finds
 out which is which; where each was met is told there.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import group_norm, layer_norm, mse_loss, rms_norm
@@ -108,6 +110,7 @@ class TorchGroupNorm(Port):
     def norm(self, o: Tensor) -> Tensor:
         """Normalise each head over its channels and all tokens."""
         columns = o.mT.flatten(1, 2)  # (B, H * 2D, T), as group_norm wants
+        assert self.norm_weight is not None
         weight = self.norm_weight.repeat(o.shape[1])
         y = group_norm(columns, o.shape[1], weight)
         return (1 - self.lam_init) * y.unflatten(1, (o.shape[1], -1)).mT
@@ -118,6 +121,7 @@ class OneNorm(Port):
 
     def norm(self, o: Tensor) -> Tensor:
         """Divide all heads of a token by one number."""
+        assert self.norm_weight is not None
         size = (o.square().mean((1, 3), keepdim=True) + 1e-5).sqrt()
         return (1 - self.lam_init) * o / size * self.norm_weight
 
@@ -129,9 +133,11 @@ class LateNorm(Port):
         """Leave the heads alone."""
         return o
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, **options: Any) -> Tensor:
         """Return (B, T, E)."""
-        return layer_norm(super().forward(x), x.shape[-1:])
+        out = super().forward(x, **options)
+        assert isinstance(out, Tensor)
+        return layer_norm(out, x.shape[-1:])
 
 
 class TwiceHalved(Port):

@@ -1,6 +1,7 @@
 """Exercise 11.4: one product, once both log-sums are known."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ class TwoProductsError(Exception):
     """The right output, with more multiplications than it takes."""
 
 
-def _run(answer: Callable[..., Tensor], *args) -> Tensor:
+def _run(answer: Callable[..., Tensor], *args: Any) -> Tensor:
     with FlopCounterMode(display=False) as counter:
         out = answer(*args)
     s1, v = args[0], args[-1]
@@ -45,7 +46,8 @@ def _from_maps(
     lse2: Tensor,
     lam: float,
     v: Tensor,
-    power=torch.exp2,
+    *,
+    power: Callable[[Tensor], Tensor] = torch.exp2,
 ) -> Tensor:
     A1, A2 = power(s1 - lse1[:, None]), power(s2 - lse2[:, None])
     return (A1 - lam * A2) @ v

@@ -93,14 +93,14 @@ def _run(
     )
     # Strides that all differ from each other.
     q, k, v, dq = q[..., :D], k[..., :D], v[..., :DV], poisoned(2, T, D)
-    hidden = []
+    late: list[tuple[int, int]] = []
 
     def look(touch: Touch) -> None:
         if (touch.kind, touch.name) == ("load", "p_k"):
             i = touch.program[0]
             keys = touch.element[touch.element >= 0] // D % T
             if keys.size and keys.min() >= (i + 1) * BT:
-                hidden.append((i, int(keys.min())))
+                late.append((i, int(keys.min())))
 
     found = launch(
         answer,
@@ -117,10 +117,10 @@ def _run(
         BT=BT,
         BS=BS,
     )  # fmt: skip
-    if hidden and found is not None and same(found, [right.numpy()], 1e-4):
+    if late and found is not None and same(found, [right.numpy()], 1e-4):
         raise HiddenBlockError(
-            f"values are right, but program {hidden[0][0]} reads keys from "
-            f"{hidden[0][1]} on, which none of its queries sees"
+            f"values are right, but program {late[0][0]} reads keys from "
+            f"{late[0][1]} on, which none of its queries sees"
         )
     return found
 

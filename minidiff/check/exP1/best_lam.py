@@ -84,7 +84,7 @@ def _mean_rows(A1: np.ndarray, A2: np.ndarray, needle: int) -> Any:
 
 
 def _with(
-    formula: Callable[..., float], **options: bool
+    formula: Callable[..., float], **options: Any
 ) -> Callable[..., float]:
     return lambda *args: formula(*_moments(*args, **options))
 

@@ -89,7 +89,7 @@ def _like(
         delta: np.ndarray,
         dout: np.ndarray,
         block: int,
-    ):
+    ) -> Any:
         (T, D), S = q.shape, len(k)
         dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
         for start in range(0, S, block):

@@ -101,7 +101,7 @@ def _empty_wins(a: Part, b: Part) -> Part:
     return merge(a, b)
 
 
-def _mistake(key: str, diagnosis: str, *how: Any, **also: str) -> Mistake:
+def _mistake(key: str, diagnosis: str, *how: Any, **also: Any) -> Mistake:
     """A mistake with and without care for two parts without keys."""
     return Mistake(
         key=key,

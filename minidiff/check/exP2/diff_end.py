@@ -99,7 +99,15 @@ def _like(**change: Any) -> type[torch.autograd.Function]:
 
     class Wrong(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, o1, o2, lam, weight, scale, eps):
+        def forward(
+            ctx: Any,
+            o1: Tensor,
+            o2: Tensor,
+            lam: Tensor,
+            weight: Tensor,
+            scale: float,
+            eps: float,
+        ) -> Any:
             ctx.s = s = type("Saved", (), {})()
             s.o1, s.o2, s.lam, s.weight = (
                 x.detach() for x in (o1, o2, lam, weight)
@@ -109,7 +117,7 @@ def _like(**change: Any) -> type[torch.autograd.Function]:
             return parts["out"](s)
 
         @staticmethod
-        def backward(ctx: Any, dout):
+        def backward(ctx: Any, dout: Tensor) -> Any:
             s = ctx.s
             s.dout = dout
             for name in ("g", "do", "do2", "dlam", "dweight"):

@@ -4,16 +4,22 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.exP2.layers import layer, normal
+from minidiff.nn.attention import MultiheadDiffAttention
 from minidiff.nn.layers import apply_rope, rope_angles
 from minidiff.ops import diff_attention
 
 
 def extend(
-    layer: nn.Module, x: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor
+    layer: MultiheadDiffAttention,
+    x: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cos: Tensor,
+    sin: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the outputs (B, T, E) of T more tokens, and the grown cache.
 
@@ -40,7 +46,10 @@ def extend(
 
 
 def _run(
-    answer: Callable[..., Any], module: nn.Module, x: Tensor, *sizes: int
+    answer: Callable[..., Any],
+    module: MultiheadDiffAttention,
+    x: Tensor,
+    *sizes: int,
 ) -> Any:
     """Feed x in pieces: all outputs, and the cache at the end."""
     (Hkv, _, D), B = module.k_shape, len(x)
@@ -84,8 +93,10 @@ def _like(
     turn: str = "new",
     turn_q: bool = True,
     all_keys: bool = True,
-    lam: Callable[[nn.Module], Any] = lambda layer: layer.lam(),
-    scale: Callable[[nn.Module], Any] = lambda layer: 1 - layer.lam_init,
+    lam: Callable[[MultiheadDiffAttention], Any] = lambda layer: layer.lam(),
+    scale: Callable[[MultiheadDiffAttention], Any] = lambda layer: (
+        1 - layer.lam_init
+    ),
     weight: bool = True,
     causal: bool = True,
     join: Callable[[Tensor, Tensor], Tensor] = lambda old, new: torch.cat(
@@ -100,7 +111,7 @@ def _like(
     """A step with something about it changed: the mistakes below."""
 
     def wrong(  # the arguments of extend
-        layer: nn.Module,
+        layer: MultiheadDiffAttention,
         x: Tensor,
         k: Tensor,
         v: Tensor,

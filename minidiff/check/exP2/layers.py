@@ -16,6 +16,7 @@ def layer(
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         made = MultiheadDiffAttention(E, H, Hkv, depth=depth).double()
+        assert made.norm_weight is not None  # on by default
         made.norm_weight.uniform_(0.5, 1.5)
         for vector in (made.lambda_q1, made.lambda_k1):
             vector.uniform_(0.2, 0.4)

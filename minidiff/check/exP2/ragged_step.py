@@ -4,15 +4,20 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.exP2.layers import layer, normal
+from minidiff.nn.attention import MultiheadDiffAttention
 from minidiff.ops import diff_attention
 
 
 def ragged_step(
-    layer: nn.Module, x: Tensor, k: Tensor, v: Tensor, lengths: Tensor
+    layer: MultiheadDiffAttention,
+    x: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the outputs (B, 1, E) of one more token a row, and the cache.
 
@@ -133,7 +138,11 @@ def _like(
     """A step with something about it changed: the mistakes below."""
 
     def wrong(
-        layer: nn.Module, x: Tensor, k: Tensor, v: Tensor, lengths: Tensor
+        layer: MultiheadDiffAttention,
+        x: Tensor,
+        k: Tensor,
+        v: Tensor,
+        lengths: Tensor,
     ) -> Any:
         q, k_new, v_new = (
             proj(x).unflatten(-1, shape).movedim(1, -2)

@@ -97,7 +97,7 @@ def _run(
     q, k, v = wide(q, 0), wide(k, 4), wide(v, 2)
     splits = triton.cdiv(S, split)
     part, lse = poisoned(N, splits, 2, G, DV), poisoned(N, splits, 2, G)
-    others = []
+    others: list[tuple[tuple[int, int], int]] = []
 
     def look(touch: Touch) -> None:
         keys, (n, i, _) = keys_read(touch, S), touch.program

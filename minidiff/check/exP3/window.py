@@ -117,7 +117,8 @@ def _run(
         v[n, length:] = torch.nan
     q, k, v = wide(q, 0), wide(k, 4), wide(v, 2)
     part, lse = poisoned(N, splits, 2, G, DV), poisoned(N, splits, 2, G)
-    hidden, others = [], []
+    hidden: list[tuple[int, int]] = []
+    others: list[tuple[tuple[int, int], int]] = []
 
     def look(touch: Touch) -> None:
         keys, (n, i, _) = keys_read(touch, S), touch.program

@@ -32,7 +32,8 @@ def mean_gradient(
         loss += part.item()
         count += int((targets != -100).sum())
     for parameter in model.parameters():
-        parameter.grad /= count
+        if parameter.grad is not None:  # it is where nothing used it
+            parameter.grad /= count
     return loss / count
 
 
@@ -163,7 +164,8 @@ def _like(
 
 def _divide(model: nn.Module, n: float) -> None:
     for parameter in model.parameters():
-        parameter.grad = parameter.grad / n
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad / n
 
 
 def _over(targets: Tensor) -> float:
@@ -178,7 +180,7 @@ def _safe(targets: Tensor) -> float:
 
 def _at_the_end(model: nn.Module, parts: Parts) -> float:
     model.zero_grad()
-    loss, count = 0, 0
+    loss, count = torch.zeros(()), 0
     for inputs, targets in parts:
         loss = loss + _sum(model, inputs, targets)
         count += _counted(targets)

@@ -84,7 +84,7 @@ def _own(grads: np.ndarray, W: int, n: int) -> np.ndarray:
     return every[np.arange(W), np.arange(W)]
 
 
-def _norm(g: np.ndarray, **axis: object) -> np.ndarray:
+def _norm(g: np.ndarray, **axis: Any) -> np.ndarray:
     return np.sqrt((g**2).sum(**axis))
 
 

@@ -226,7 +226,9 @@ def fused_backward(
     (B, H, _, T, D), (Hkv, S, Dv) = q.shape, v.shape[1:]
     scale = D**-0.5 if scale is None else scale
     dweight = None
-    if norm_weight is not None:  # y = z * weight, where z has none
+    # y = z * weight, where z has none; the forward pass refuses a weight
+    # without a scale.
+    if norm_weight is not None and norm_scale is not None:
         r = (o.float().square().mean(-1, keepdim=True) + eps).rsqrt()
         dweight = (norm_scale * dy.float() * o * r).sum((0, 1, 2))
         dy = dy * norm_weight

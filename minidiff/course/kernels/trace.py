@@ -151,7 +151,9 @@ def watch(
         nan = np.full(pointers.data.shape, np.nan, dtype=kept)
         return interpreter.TensorHandle(nan, dtype)
 
-    def watched(kind: str, real: Callable, where: int, mask: int) -> Callable:
+    def watched(
+        kind: str, real: Callable[..., Any], where: int, mask: int
+    ) -> Callable[..., Any]:
         def call(*args: Any) -> Any:
             touch(kind, args[where], args[mask] if mask else _ONE)
             if kind == "load" and undefined and args[2] is None:

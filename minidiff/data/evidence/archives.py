@@ -106,7 +106,9 @@ def read_members(
                 # A sparse member may claim any size at no cost in bytes.
                 if member.size > most_bytes:
                     raise _too_large(path, most_bytes)
-                data = tar.extractfile(member).read()
+                file = tar.extractfile(member)
+                assert file is not None  # since it is a regular one
+                data = file.read()
                 found[member.name] = _text(path, member.name, data)
     except tarfile.TarError as error:
         raise ValueError(

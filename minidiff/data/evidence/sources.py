@@ -191,7 +191,7 @@ def _order(owned: Owned) -> tuple[int, str, str]:
     if side == "train":
         name = f"{domain}/{path}"
         return 2, "", hashlib.sha256(name.encode()).hexdigest()
-    return int(side == "valid"), domain, path
+    return int(side == "valid"), domain or "", path or ""
 
 
 def _without_repeats(found: Iterable[Owned]) -> Iterator[Owned]:

@@ -1,5 +1,7 @@
 """Tensors as the copy engine of a GPU (TMA) reads them: block by block."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
@@ -35,7 +37,9 @@ def gradient_like(x: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def block_of(x: Tensor, tma: bool, *block: int) -> TensorDescriptor | tuple:
+def block_of(
+    x: Tensor, tma: bool, *block: int
+) -> TensorDescriptor | tuple[Any, ...]:
     """Make the argument of a kernel from which blocks of x are moved.
 
     A descriptor for TMA; else what tiles.py lists. Blocks lie on the last

@@ -1,5 +1,7 @@
 """The kernels as PyTorch operators: traced, compiled, differentiated."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.library import custom_op, register_autograd
@@ -117,7 +119,7 @@ def forward(
 
 
 @forward.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, *rest) -> tuple[Tensor, ...]:
+def _(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     *_, norm_scale, _, keep = rest
     B, H, _, T, _ = q.shape
     dv = v.shape[-1]
@@ -159,7 +161,7 @@ def backward(
 
 @backward.register_fake
 def _(
-    dy: Tensor, q: Tensor, k: Tensor, v: Tensor, lam: Tensor, *rest
+    dy: Tensor, q: Tensor, k: Tensor, v: Tensor, lam: Tensor, *rest: Any
 ) -> tuple[Tensor, ...]:
     norm_weight = rest[0]
     B, H, _, T, _ = q.shape
@@ -173,7 +175,9 @@ def _(
     )
 
 
-def _save(ctx, inputs, output) -> None:
+def _save(
+    ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
+) -> None:
     q, k, v, lam, norm_weight, key_lengths, *options, _keep = inputs
     y, o, o2, lse = output
     ctx.set_materialize_grads(False)
@@ -184,7 +188,9 @@ def _save(ctx, inputs, output) -> None:
     )  # fmt: skip
 
 
-def _differentiate(ctx, dy, *unused) -> tuple:
+def _differentiate(
+    ctx: Any, dy: Tensor | None, *unused: Tensor | None
+) -> tuple[Tensor | None, ...]:
     if dy is None:
         return (None,) * 11
     q, k, v, lam, norm_weight, *kept = ctx.saved_tensors
@@ -196,7 +202,7 @@ def _differentiate(ctx, dy, *unused) -> tuple:
     return dq, dk, dv, dlam, dweight, *(None,) * 6
 
 
-def _refuse(ctx, *unused) -> None:
+def _refuse(ctx: Any, *unused: Tensor | None) -> None:
     raise NotImplementedError(
         "backend: 'triton' has no second derivative; expected "
         "backend='eager' where gradients are differentiated again"
@@ -227,5 +233,5 @@ def decode(
 
 
 @decode.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, *rest) -> Tensor:
+def _(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> Tensor:
     return common.heads_last(q, v.shape[-1])

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 TABLE = Path(__file__).with_name("shapes.json")
 
@@ -38,12 +39,12 @@ class Shape:
 
 
 @lru_cache
-def table(path: Path = TABLE) -> list[dict]:
+def table(path: Path = TABLE) -> list[dict[str, Any]]:
     """The rows of the table, each a case and its shape."""
     return json.loads(path.read_text(encoding="utf-8"))["rows"]
 
 
-def fits_roles(row: dict, D: int, DV: int, roles: bool) -> bool:
+def fits_roles(row: dict[str, Any], D: int, DV: int, roles: bool) -> bool:
     """Whether a row has no roles, or may have them at these very widths."""
     if not row["shape"] or not row["shape"].get("roles"):
         return True

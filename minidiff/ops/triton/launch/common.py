@@ -20,7 +20,7 @@ ROLES = not INTERPRETED and find_spec("triton.experimental.gluon") is not None
 LOG2_E = log2(e)
 
 
-def on(x: Tensor) -> AbstractContextManager:
+def on(x: Tensor) -> AbstractContextManager[None]:
     """Triton launches on the current GPU: make it the one x lies on."""
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
@@ -77,7 +77,7 @@ class Given(NamedTuple):
     causal: bool
     scale: float
 
-    def numbers(self) -> tuple:
+    def numbers(self) -> tuple[int, int, int, float, float]:
         """Return G, T, S, the scale in base 2, and the scale."""
         groups = self.q.shape[1] // self.k.shape[1]
         T, S = self.q.shape[3], self.k.shape[3]

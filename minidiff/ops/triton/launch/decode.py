@@ -38,6 +38,7 @@ def decode(
     Hkv, P, S = k.shape[1:4]
     dv = v.shape[-1]
     shape = shape or shape_for("decode", q, k, v)
+    assert shape is not None  # the table has a row for all that is let in
     row_blocks = triton.cdiv(H // Hkv * T, shape.BT)
     if splits is None:
         splits = busy(B * Hkv * row_blocks, S, q.device)
@@ -46,9 +47,8 @@ def decode(
     splits = triton.cdiv(S, split)
     y = heads_last(q, dv)
     # One place for each row, branch and split.
-    wide = {"device": q.device, "dtype": torch.float32}
-    tops, sums = torch.empty(2, B, H, T, 2, splits, **wide)
-    parts = torch.empty(B, H, T, 2, splits, dv, **wide)
+    tops, sums = q.new_empty(2, B, H, T, 2, splits, dtype=torch.float32)
+    parts = q.new_empty(B, H, T, 2, splits, dv, dtype=torch.float32)
     DV = padded_width(dv)
     with on(q):
         decode_kernel[(B * Hkv, splits, row_blocks)](

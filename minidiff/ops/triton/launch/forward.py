@@ -40,6 +40,7 @@ def forward(
     Hkv, P, S = k.shape[1:4]
     dv = v.shape[-1]
     shape = shape or shape_for("forward", q, k, v)
+    assert shape is not None  # the table has a row for all that is let in
     q, k, v = readable(q), readable(k), readable(v)
     y = heads_last(q, dv)
     o = heads_last(q, dv) if keep and norm_scale is not None else None
@@ -87,6 +88,6 @@ def forward(
     return (
         y,
         q.new_empty(0) if o is None else o,
-        o2 if keep else q.new_empty(0),
+        o2 if keep and o2 is not None else q.new_empty(0),
         q.new_empty(0, dtype=torch.float32) if lse is None else lse,
     )

@@ -1,6 +1,7 @@
 """Launcher of the Hopper kernels, whose warps have roles."""
 
 from functools import lru_cache
+from typing import Any
 
 import triton
 from torch import Tensor
@@ -48,7 +49,7 @@ def queries(x: Given, dq: Tensor, shape: Shape) -> None:
     )
 
 
-def read(x: Given, shape: Shape) -> list:
+def read(x: Given, shape: Shape) -> list[Any]:
     """What both kernels read, block by block, both branches at once."""
     options = x.options()
     return [
@@ -62,7 +63,7 @@ def read(x: Given, shape: Shape) -> list:
     ]
 
 
-def rest(x: Given, shape: Shape) -> dict:
+def rest(x: Given, shape: Shape) -> dict[str, Any]:
     """How both kernels are compiled; warps are those of one consumer."""
     return {
         "P": x.k.shape[2],

@@ -1,5 +1,7 @@
 """Launcher of kernels/backward.py's kernels, which run on every GPU."""
 
+from typing import Any
+
 import triton
 from torch import Tensor
 
@@ -43,7 +45,7 @@ def queries(x: Given, dq: Tensor, shape: Shape) -> None:
     )
 
 
-def read(x: Given, shape: Shape) -> list:
+def read(x: Given, shape: Shape) -> list[Any]:
     """What both kernels read, block by block."""
     options = x.options()
     return [
@@ -57,7 +59,7 @@ def read(x: Given, shape: Shape) -> list:
     ]
 
 
-def rest(x: Given, shape: Shape) -> dict:
+def rest(x: Given, shape: Shape) -> dict[str, Any]:
     """How both kernels are compiled."""
     return {
         "SHARED": x.k.shape[2] == 1,
