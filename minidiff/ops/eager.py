@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.epilogue import subtract
 from minidiff.ops.masks import blank_padding, visible
 
@@ -53,20 +54,17 @@ def attention_maps(
     return AttentionMaps(A1, A2, subtract(A1, A2, lam))
 
 
-def eager_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: float | Tensor,
-    causal: bool,
-    scale: float,
-    key_lengths: Tensor | None,
-) -> Tensor:
+def eager_attention(x: Arguments) -> Tensor:
     """Return ``A v`` (B, H, T, Dv) in float32 or wider."""
     A = attention_maps(
-        q, k, lam, causal=causal, scale=scale, key_lengths=key_lengths
+        x.q,
+        x.k,
+        x.lam,
+        causal=x.causal,
+        scale=x.scale,
+        key_lengths=x.key_lengths,
     ).A
-    v = for_each_head(blank_padding(v, key_lengths), q.shape[1])
+    v = for_each_head(blank_padding(x.v, x.key_lengths), x.q.shape[1])
     return A @ v.to(A.dtype)
 
 

@@ -31,7 +31,8 @@ if not torch.cuda.is_available():
 import triton
 import triton.language as tl
 
-INTERPRETED = bool(triton.knobs.runtime.interpret)
+from minidiff.ops.triton.interpreter import INTERPRETED
+
 DEVICE = "cpu" if INTERPRETED else "cuda"
 
 if INTERPRETED and isinstance(tl.max, triton.runtime.JITFunction):
