@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from minidiff.ops.arguments import Arguments
 from minidiff.ops.epilogue import subtract
 from minidiff.ops.masks import blank_padding, visible
+from minidiff.ops.wide import wide_dtype
 
 
 class AttentionMaps(NamedTuple):
@@ -39,7 +39,6 @@ def attention_maps(
         scale = D**-0.5
     k = for_each_head(blank_padding(k, key_lengths), H)
     logits = (q * scale) @ k.transpose(-1, -2)  # (B, H, 2, T, S)
-    wide = torch.promote_types(logits.dtype, torch.float32)
     mask = visible(T, S, causal, key_lengths, q.device)
     if mask is not None:
         mask = mask[:, :, None] if mask.ndim == 4 else mask
@@ -47,7 +46,7 @@ def attention_maps(
         # to zero: an all -inf row would be NaN, in the gradient too.
         seen = mask.any(-1, keepdim=True)
         logits = logits.masked_fill(~mask & seen, float("-inf"))
-    A12 = logits.softmax(-1, dtype=wide)
+    A12 = logits.softmax(-1, dtype=wide_dtype(logits))
     if mask is not None:
         A12 = A12.masked_fill(~mask, 0)
     A1, A2 = A12.unbind(2)

@@ -32,12 +32,14 @@ from minidiff.ops.triton.kernels.tiles import (
 @triton.jit
 def prepare_kernel(
     p_dy, p_o, p_o2, p_do, p_weight, p_lam, p_delta, p_rows, p_dweight,
-    dy_b, dy_h, dy_t, dy_d, o_b, o_h, o_tt, lam_b, lam_h, lam_t, row,
+    dy_b, dy_h, dy_t, dy_d, o2_b, o2_h, o2_t, lam_b, lam_h, lam_t, row,
     H, T, dv, norm_scale, eps,
     DV: tl.constexpr, BT: tl.constexpr, NORM: tl.constexpr,
     WEIGHT: tl.constexpr,
 ):  # fmt: skip
     """dO from dy through the norm; D1, D2; lam for each row; part of dw.
+
+    o, o2 and do have one set of strides.
 
     With g = norm_scale * w * dy and r = 1 / sqrt(mean(o^2) + eps):
     dO = r (g - o r^2 mean(g o)) and dw = sum of norm_scale * dy * o * r.
@@ -52,8 +54,8 @@ def prepare_kernel(
     at_dy = i_b.to(tl.int64) * dy_b + i_h.to(tl.int64) * dy_h
     at_dy = at_dy + o_t.to(tl.int64)[:, None] * dy_t
     at_dy = at_dy + o_d.to(tl.int64)[None, :] * dy_d
-    at = i_b.to(tl.int64) * o_b + i_h.to(tl.int64) * o_h
-    at = at + o_t.to(tl.int64)[:, None] * o_tt + o_d[None, :]
+    at = i_b.to(tl.int64) * o2_b + i_h.to(tl.int64) * o2_h
+    at = at + o_t.to(tl.int64)[:, None] * o2_t + o_d[None, :]
     b_dy = tl.load(p_dy + at_dy, m, 0.0).to(tl.float32)
     b_o = tl.load(p_o + at, m, 0.0).to(tl.float32)
     b_o2 = tl.load(p_o2 + at, m, 0.0).to(tl.float32)
@@ -171,9 +173,8 @@ def keys_kernel(
     b_v = read(x_v, i_b, i_hkv, start_s, N=BS, W=DV, TMA=TMA)
     # (BS,)
     m_real = o_s < S
-    if (
-        PADDED
-    ):  # padding may hold NaN, but only in its own rows: cut at the end
+    if PADDED:
+        # Padding may hold NaN, but only in its own rows: cut at the end.
         m_real = o_s < tl.load(p_lengths + i_b)
     first = 0
     first_whole = 0
