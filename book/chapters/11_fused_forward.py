@@ -58,6 +58,7 @@ from minidiff.check import hint, solution  # noqa: F401
 from minidiff.course.kernels.flash import softmax_step
 from minidiff.course.kernels.fused_forward import fused_forward
 from minidiff.course.kernels.trace import record
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.triton.kernels import forward as shipped
 from minidiff.ops.triton.launch import forward as launch_forward
 from minidiff.ops.triton.tuning import Shape, choose
@@ -726,7 +727,7 @@ excerpt(shipped.forward_kernel, "if CAUSAL:", 2)
 
 # %%
 print("# late scale")
-excerpt(shipped.softmax_step, "b_p = tl.exp2", 2)
+excerpt(shipped.softmax_step, "b_p = tl.exp2", 3)
 print("# in turn: branch 2 leaves its output in memory, and takes it back")
 excerpt(shipped.forward_kernel, "# It waits in memory", 2)
 excerpt(shipped.forward_kernel, "tl.debug_barrier()", 2)
@@ -745,10 +746,9 @@ def loads(together: bool) -> np.ndarray:
     """How often program i loads block s of the values, (4, 4)."""
     q, k, v, lam = inputs(64, 64, H=1, Hkv=1)
     shape = Shape(BT=16, BS=16, warps=4, stages=1, together=together)
-    # No weight, no padding, causal, scale, no norm, eps, all kept.
-    rest = None, None, True, 0.25, None, 1e-5, True, shape
+    given = Arguments(q, k, v, lam.repeat(1, 1, 64), scale=0.25)
     with record() as log:
-        launch_forward.forward(q, k, v, lam.repeat(1, 1, 64), *rest)
+        launch_forward.forward(given, keep=True, shape=shape)
     counts = np.zeros((4, 4), dtype=int)
     for touch in log.of("x_v", "load"):
         counts[touch.program[1], touch.element.max() // (16 * 32)] += 1
@@ -789,10 +789,10 @@ print("this chapter -> eager, float64: differ by < 1e-5")
 assert (ours.y - want).abs().max() < 1e-5
 
 # %%
+given = Arguments(q, k, v, lam.expand(1, 4, 37), scale=0.25, norm_scale=0.2)
 for together in (True, False):
     shape = Shape(BT=16, BS=16, warps=4, stages=1, together=together)
-    rest = None, None, True, 0.25, 0.2, 1e-5, True, shape
-    theirs = launch_forward.forward(q, k, v, lam.expand(1, 4, 37), *rest)
+    theirs = launch_forward.forward(given, keep=True, shape=shape)
     for name, x, y in zip(ours._fields, ours, theirs, strict=True):
         assert (x - y).abs().max() < 1e-5, name
     order = "together" if together else "in turn"

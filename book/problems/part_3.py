@@ -49,6 +49,7 @@ from minidiff.course.kernels.flash import LOG2_E, softmax_step  # noqa: F401
 from minidiff.course.kernels.fused_forward import fused_forward
 from minidiff.course.kernels.memory import outside_touched, poisoned
 from minidiff.course.kernels.trace import record
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.triton.launch.decode import busy, decode
 
 plots.use_style()
@@ -514,8 +515,8 @@ if passed and join_passed:
 
 # %%
 held = torch.tensor(lengths, dtype=torch.int32, device=DEVICE)
-rest = None, held, True, q.shape[-1] ** -0.5, None, 1e-5
-theirs = decode(q, k, v, lam, *rest, splits=4)
+given = Arguments(q, k, v, lam, scale=q.shape[-1] ** -0.5, key_lengths=held)
+theirs = decode(given, splits=4)
 assert (theirs - row_by_row(60)).abs().max() < 1e-5
 print("minidiff's decode and the eager operator: differ by < 1e-5")
 if passed and join_passed:

@@ -27,6 +27,7 @@ from minidiff import diff_attention
 from minidiff.bench.timing import alternate
 from minidiff.files.json import write_json
 from minidiff.files.provenance import provenance
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.triton.hopper import keys as hopper_keys
 from minidiff.ops.triton.hopper import queries as hopper_queries
 from minidiff.ops.triton.kernels.backward import keys_kernel, queries_kernel
@@ -145,26 +146,23 @@ def last_query(x: dict[str, Any]) -> dict[str, Any]:
 def pass_with(x: dict[str, Any], job: Job) -> Callable[[], Any]:
     """Return what runs a whole pass with the job's kernel in its shape."""
     norm = None if x["norm_weight"] is None else 0.8
-    given = (*x.values(), None)
-    rest = (True, x["q"].shape[-1] ** -0.5, norm, 1e-5)
+    given = Arguments(**x, scale=x["q"].shape[-1] ** -0.5, norm_scale=norm)
     if job.kernel == "decode":
-        return partial(launch_decode.decode, *given, *rest, shape=job.shape)
+        return partial(launch_decode.decode, given, shape=job.shape)
     if job.kernel == "forward":
-        return partial(launch_forward.forward, *given, *rest, True, job.shape)
-    y, o, o2, lse = launch_forward.forward(*given, *rest, True)
+        return partial(launch_forward.forward, given, True, job.shape)
+    y, o, o2, lse = launch_forward.forward(given, True)
     kept = (y if norm is None else o, o2, lse)
     shapes = {
         name: shape
         for name in ("keys", "values", "queries")
-        if (shape := shape_for(name, *given[:3])) is not None
+        if (shape := shape_for(name, given)) is not None
     }
     if job.kernel == "keys" and not job.apart:
         shapes.pop("values", None)
     shapes[job.kernel] = job.shape
     dy = torch.ones_like(y)
-    return partial(
-        launch_backward.backward, dy, *given, *kept, *rest, shapes=shapes
-    )
+    return partial(launch_backward.backward, dy, given, *kept, shapes=shapes)
 
 
 def judge(job: Job) -> str | None:

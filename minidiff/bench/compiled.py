@@ -164,8 +164,7 @@ def _call(build: Build, shape: "Shape") -> Call:
     from minidiff.ops.triton.kernels import backward, decode, forward
     from minidiff.ops.triton.tuning import choose
 
-    D, DV, BT, BS = build.D, build.DV, shape.BT, shape.BS
-    shared = build.P == 1
+    D, DV, P, BT, BS = build.D, build.DV, build.P, shape.BT, shape.BS
 
     def block(*sizes: int, dtype: str = "bf16") -> str | tuple[str, ...]:
         if shape.tma:
@@ -176,11 +175,11 @@ def _call(build: Build, shape: "Shape") -> Call:
     constants: dict[str, Any] = {
         "D": D,
         "DV": DV,
+        "P": P,
+        "BT": BT,
         "BS": BS,
-        "SHARED": shared,
         "CAUSAL": True,
         "PADDED": False,
-        "PRECISION": "ieee",
     }
     q, k = block(1, 1, 1, BT, D), block(1, 1, 1, BS, D)
     v, out = block(1, 1, BS, DV), block(1, 1, BT, DV)
@@ -191,16 +190,16 @@ def _call(build: Build, shape: "Shape") -> Call:
         types = {"p_acc": "*fp32", "p_top": "*fp32", "p_sum": "*fp32"}
         types |= {"p_lengths": "*i64"}
         types |= {f"p_{n}": "*bf16" for n in "qkv"}
-        return decode.decode_kernel, types, constants | {"ROWS": BT}
-    constants |= {"BT": BT, "TMA": shape.tma}
+        return decode.decode_kernel, types, constants
+    constants["TMA"] = shape.tma
     if build.kernel == "forward":
         types = {"x_q": q, "x_k": k, "x_v": v, "x_y": out, "x_o": out}
         types |= {"p_o2": "*bf16", "p_lse": "*fp32", "p_lam": "*fp32"}
         types |= {"p_weight": "*bf16", "p_lengths": "*i64"}
         constants |= {
             "TOGETHER": shape.together,
-            "NORM": not shared,
-            "WEIGHT": not shared,
+            "NORM": P == 2,
+            "WEIGHT": P == 2,
             "KEEP": True,
         }
         return forward.forward_kernel, types, constants

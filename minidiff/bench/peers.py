@@ -10,8 +10,6 @@ subtraction and the headwise norm.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import FunctionType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +25,9 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 from minidiff.bench import variants
 from minidiff.bench.inputs import Shape
 from minidiff.ops import diff_attention
-from minidiff.ops.epilogue import finish
+from minidiff.ops.epilogue import finish, subtract
+from minidiff.ops.wide import wide
+from minidiff.training.compile import own_code
 
 KERNELS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
@@ -112,16 +112,13 @@ def normed(
     o1: Tensor, o2: Tensor, lam: Tensor, weight: Tensor | None = None
 ) -> Tensor:
     """V1's end: the subtraction, and the headwise norm as in layer 0."""
-    wide = torch.promote_types(o1.dtype, torch.float32)
-    out = o1.to(wide) - lam * o2.to(wide)
-    return finish(out, o1.dtype, weight, 0.8, 1e-5)
+    return finish(subtract(o1, o2, lam), o1.dtype, weight, 0.8, 1e-5)
 
 
 def gated(o1: Tensor, o2: Tensor, logits: Tensor) -> Tensor:
     """V2's end: lambda is a sigmoid, and there is no norm."""
-    wide = torch.promote_types(o1.dtype, torch.float32)
-    out = o1.to(wide) - logits.to(wide).sigmoid() * o2.to(wide)
-    return finish(out, o1.dtype, None, None, 0.0)
+    lam = wide(logits)[..., 0].sigmoid()
+    return finish(subtract(o1, o2, lam), o1.dtype, None, None, 0.0)
 
 
 def fused(
@@ -176,21 +173,6 @@ def joined(
 def compiled(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Compile f for the sizes that come, apart from all others."""
     return torch.compile(own_code(f), dynamic=False)
-
-
-def own_code(f: Any) -> Callable[..., Tensor]:
-    """Copy f with a code object of its own.
-
-    torch.compile keeps what it made with the code object, and only so many
-    for each; peers that share a function would use them up.
-    """
-    return FunctionType(
-        f.__code__.replace(),
-        f.__globals__,
-        f.__name__,
-        f.__defaults__,
-        f.__closure__,
-    )
 
 
 def held_to(

@@ -86,7 +86,7 @@ def new_benchmark(what: Any, run: Callable[..., None], **options: Any) -> Any:
         type=int,
         help=f"width of all heads together {default(name, 'hidden')}",
     )
-    add("--rounds", type=int, default=20, help="(default: 20)")
+    add("--rounds", type=int, default=20, help="(default: %(default)s)")
     add("--out", metavar="FILE", help="write the record there, as JSON")
     return add
 

@@ -37,14 +37,15 @@ def add(subparsers: Any) -> None:
         "--temperature",
         type=float,
         default=1.0,
-        help="0 is the likeliest token always, above 1 wilder (default: 1)",
+        help="0 is the likeliest token always, above 1 wilder "
+        "(default: %(default)s)",
     )
     add(
         "--top-p",
         type=float,
         default=1.0,
         help="sample among the likeliest tokens of this total probability "
-        "(default: 1, all)",
+        "(default: %(default)s, all)",
     )
     add("--seed", type=int, help="makes the sample repeatable")
 

@@ -42,7 +42,7 @@ def add(subparsers: Any) -> None:
         "--out",
         default="runs.png",
         metavar="FILE",
-        help="the picture, a PNG file (default: runs.png)",
+        help="the picture, a PNG file (default: %(default)s)",
     )
 
 

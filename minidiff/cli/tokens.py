@@ -65,16 +65,21 @@ def add(subparsers: Any) -> None:
         "--tokenizer",
         choices=["byte", "bpe"],
         default="byte",
-        help="bpe is trained on the first texts (default: byte)",
+        help="bpe is trained on the first texts (default: %(default)s)",
     )
-    add("--vocab-size", type=int, default=4096, help="of bpe (default: 4096)")
+    add(
+        "--vocab-size",
+        type=int,
+        default=4096,
+        help="of bpe (default: %(default)s)",
+    )
     add("--most", type=int, metavar="N", help="stop after N tokens")
     add(
         "--column",
         default="text",
-        help="of a dataset, where the text stands (default: text)",
+        help="of a dataset, where the text stands (default: %(default)s)",
     )
-    add("--split", default="train", help="of a dataset (default: train)")
+    add("--split", default="train", help="of a dataset (default: %(default)s)")
     add(
         "--files",
         nargs="+",

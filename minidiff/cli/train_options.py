@@ -1,6 +1,14 @@
 """The options of ``minidiff train``."""
 
 import argparse
+from dataclasses import fields
+
+from minidiff.training.config import (
+    PARALLEL,
+    PRECISIONS,
+    Compute,
+    TrainConfig,
+)
 
 # What makes the run: resuming takes them from it, and refuses another value.
 WHAT = (
@@ -9,13 +17,7 @@ WHAT = (
     *("steps", "batch_size", "lr", "precision", "device"),
 )
 # By what means: resuming takes them from the run unless given anew.
-MEANS = {
-    "accumulate": 1,
-    "compile": False,
-    "parallel": "ddp",
-    "backend": "auto",
-    "tensorboard": False,
-}
+MEANS = {f.name: f.default for f in fields(Compute)} | {"tensorboard": False}
 
 
 def add_options(train: argparse.ArgumentParser) -> None:
@@ -35,38 +37,39 @@ def add_options(train: argparse.ArgumentParser) -> None:
         metavar="stdlib|needles|FOLDER",
         help="what to learn: Python's own source (no download), the needle "
         "task, a folder of text files, or one that minidiff tokens made, "
-        "which has its own tokenizer (default: stdlib)",
+        "which has its own tokenizer (default: %(default)s)",
     )
     add(
         "--tokenizer",
         choices=["byte", "bpe"],
         default="byte",
         help="byte needs no training; bpe makes rows of text about 3.5 "
-        "times shorter (default: byte)",
+        "times shorter (default: %(default)s)",
     )
     add(
         "--vocab-size",
         type=int,
         default=4096,
-        help="tokens of bpe; more would be mostly embedding (default: 4096)",
+        help="tokens of bpe; more would be mostly embedding "
+        "(default: %(default)s)",
     )
     add(
         "--length",
         type=int,
         default=64,
-        help="tokens in a window; time grows with it (default: 64)",
+        help="tokens in a window; time grows with it (default: %(default)s)",
     )
     add(
         "--needles",
         type=int,
         default=2,
-        help="hidden pairs in a row of the needle task (default: 2)",
+        help="hidden pairs in a row of the needle task (default: %(default)s)",
     )
     add(
         "--seed",
         type=int,
         default=0,
-        help="of the first weights and of the data (default: 0)",
+        help="of the first weights and of the data (default: %(default)s)",
     )
     model = train.add_argument_group("model")
     add = model.add_argument
@@ -74,43 +77,50 @@ def add_options(train: argparse.ArgumentParser) -> None:
         "--attention",
         choices=["softmax", "diff", "diff_v2"],
         default="diff",
-        help="softmax is the plain, matched model (default: diff)",
+        help="softmax is the plain, matched model (default: %(default)s)",
     )
-    add("--width", type=int, default=64, help="E (default: 64)")
-    add("--layers", type=int, default=2, help="L (default: 2)")
+    add("--width", type=int, default=64, help="E (default: %(default)s)")
+    add("--layers", type=int, default=2, help="L (default: %(default)s)")
     add(
         "--heads",
         type=int,
         default=4,
-        help="heads of the plain model; diff has half as many (default: 4)",
+        help="heads of the plain model; diff has half as many "
+        "(default: %(default)s)",
     )
     loop = train.add_argument_group("training")
     add = loop.add_argument
     add(
         "--steps",
         type=int,
-        default=800,
-        help="updates; about a minute at these sizes (default: 800)",
+        default=TrainConfig.steps,
+        help="updates; about a minute at these sizes (default: %(default)s)",
     )
-    add("--batch-size", type=int, default=32, help="rows (default: 32)")
+    add(
+        "--batch-size",
+        type=int,
+        default=TrainConfig.batch_size,
+        help="rows (default: %(default)s)",
+    )
     add(
         "--lr",
         type=float,
-        default=3e-3,
+        default=TrainConfig.lr,
         help="highest learning rate; lower it for a wider model "
-        "(default: 0.003)",
+        "(default: %(default)s)",
     )
     add(
         "--precision",
-        choices=["float32", "bfloat16"],
-        default="float32",
+        choices=PRECISIONS,
+        default=TrainConfig.precision,
         help="bfloat16 is autocast, for GPUs; weights stay float32 "
-        "(default: float32)",
+        "(default: %(default)s)",
     )
     add(
         "--device",
         default="cpu",
-        help="cpu, cuda or mps; only cpu resumes bit for bit (default: cpu)",
+        help="cpu, cuda or mps; only cpu resumes bit for bit "
+        "(default: %(default)s)",
     )
     means = train.add_argument_group(
         "means", "they change speed, memory and rounding, nothing else"
@@ -120,27 +130,37 @@ def add_options(train: argparse.ArgumentParser) -> None:
         "--accumulate",
         type=int,
         metavar="N",
-        help="compute the rows in N parts, for less memory (default: 1)",
+        help="compute the rows in N parts, for less memory "
+        + _usual("accumulate"),
     )
     add(
         "--compile",
         action=argparse.BooleanOptionalAction,
-        help="compile the model first, which takes minutes (default: no)",
+        help="compile the model first, which takes minutes "
+        + _usual("compile"),
     )
     add(
         "--parallel",
-        choices=["ddp", "fsdp"],
+        choices=PARALLEL,
         help="under torchrun: all weights in every process, or a share each "
-        "(default: ddp)",
+        + _usual("parallel"),
     )
     add(
         "--backend",
         choices=["auto", "eager", "sdpa", "triton"],
-        help="of differential attention (default: auto)",
+        help="of differential attention " + _usual("backend"),
     )
     add(
         "--tensorboard",
         action=argparse.BooleanOptionalAction,
         help="write the log for TensorBoard too, into the run folder "
-        "(default: no)",
+        + _usual("tensorboard"),
     )
+
+
+def _usual(name: str) -> str:
+    """Say in an option's help what stands where it is not given."""
+    value = MEANS[name]
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    return f"(default: {value})"

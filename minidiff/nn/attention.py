@@ -14,6 +14,7 @@ from minidiff.ops.eager import for_each_head
 from minidiff.ops.epilogue import finish
 from minidiff.ops.masks import blank_padding, visible
 from minidiff.ops.sdpa import softmax_attention
+from minidiff.ops.wide import wide
 from minidiff.reference.lam import lambda_init
 
 # By the name of what happens to the second map: the sign of its lambda.
@@ -269,8 +270,3 @@ class MultiheadDiffAttentionV2(MultiheadBase):
     ) -> AttentionMaps:
         """Return A1, A2 and A1 - lam A2, each (B, H, T, S)."""
         return attention_maps(q, k, self.lam(x), key_lengths=key_lengths)
-
-
-def wide(x: Tensor) -> Tensor:
-    """Return x in float32, or as it is where that is wider."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

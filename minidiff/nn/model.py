@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
+from minidiff.data.protocol import IGNORE
 from minidiff.nn.attention import (
     MultiheadAttention,
     MultiheadDiffAttention,
@@ -14,8 +15,7 @@ from minidiff.nn.config import ModelConfig
 from minidiff.nn.layers import RMSNorm, SwiGLU, rope_angles
 from minidiff.nn.multihead import MultiheadBase
 from minidiff.ops import AttentionMaps
-
-IGNORED = -100
+from minidiff.ops.wide import wide
 
 
 def build_attention(config: ModelConfig, depth: int) -> MultiheadBase:
@@ -184,19 +184,18 @@ class DecoderLM(nn.Module):
                 f"targets: got dtype {targets.dtype}, expected int64"
             )
         if _readable(targets):
-            counted = targets[targets != IGNORED]
+            counted = targets[targets != IGNORE]
             if counted.numel() == 0:
                 raise ValueError(
-                    f"targets: every one is {IGNORED}, expected at least one "
+                    f"targets: every one is {IGNORE}, expected at least one "
                     "that counts"
                 )
             self._check_range("targets", counted)
         logits = self(tokens, backend=backend)
-        wide = torch.promote_types(logits.dtype, torch.float32)
         return cross_entropy(
-            logits.flatten(0, 1).to(wide),
+            wide(logits).flatten(0, 1),
             targets.flatten(),
-            ignore_index=IGNORED,
+            ignore_index=IGNORE,
         )
 
     def _check(self, tokens: Tensor, cache: list[KVCache] | None) -> int:

@@ -1,7 +1,8 @@
-"""Arguments of the operator, each checked by name."""
+"""Arguments of the operator, as one bundle, each checked by name."""
 
 from math import isfinite
 from numbers import Real
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,33 +10,41 @@ from torch import Tensor
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def check_arguments(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: float | Tensor,
-    causal: bool,
-    scale: float | None,
-    norm_weight: Tensor | None,
-    norm_scale: float | None,
-    eps: float,
-    key_lengths: Tensor | None,
-) -> None:
+class Arguments(NamedTuple):
+    """The arguments of :func:`minidiff.diff_attention`, which travel together.
+
+    A new one is added to that function, here, and to ``SCHEMA`` in
+    triton/operator.py; backends and launchers take them all as one.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    lam: float | Tensor
+    causal: bool = True
+    scale: float | None = None
+    norm_weight: Tensor | None = None
+    norm_scale: float | None = None
+    eps: float = 1e-5
+    key_lengths: Tensor | None = None
+
+
+def check_arguments(x: Arguments) -> None:
     """Raise a ValueError or TypeError that names the first bad argument."""
-    _check_query(q)
-    _check_key_value(q, k, v)
-    _check_lam(q, lam)
-    T, S = q.shape[3], k.shape[3]
-    if causal and T > S:
+    _check_query(x.q)
+    _check_key_value(x.q, x.k, x.v)
+    _check_lam(x.q, x.lam)
+    T, S = x.q.shape[3], x.k.shape[3]
+    if x.causal and T > S:
         raise ValueError(
             f"causal: got T = {T} queries but S = {S} keys; a causal mask "
             "aligned to the end needs T <= S"
         )
-    if scale is not None:
-        _check_number("scale", scale)
-    _check_norm(q, v, norm_weight, norm_scale, eps)
-    if key_lengths is not None:
-        check_key_lengths(q, k, key_lengths)
+    if x.scale is not None:
+        _check_number("scale", x.scale)
+    _check_norm(x)
+    if x.key_lengths is not None:
+        check_key_lengths(x.q, x.k, x.key_lengths)
 
 
 def _check_query(q: Tensor) -> None:
@@ -112,35 +121,29 @@ def _check_lam(q: Tensor, lam: float | Tensor) -> None:
         )
 
 
-def _check_norm(
-    q: Tensor,
-    v: Tensor,
-    norm_weight: Tensor | None,
-    norm_scale: float | None,
-    eps: float,
-) -> None:
-    _check_number("eps", eps)
-    if eps < 0:
-        raise ValueError(f"eps: got {eps}, expected a number >= 0")
-    if norm_scale is not None:
-        _check_number("norm_scale", norm_scale)
-    if norm_weight is None:
+def _check_norm(x: Arguments) -> None:
+    _check_number("eps", x.eps)
+    if x.eps < 0:
+        raise ValueError(f"eps: got {x.eps}, expected a number >= 0")
+    if x.norm_scale is not None:
+        _check_number("norm_scale", x.norm_scale)
+    if x.norm_weight is None:
         return
-    if norm_scale is None:
+    if x.norm_scale is None:
         raise ValueError(
             "norm_weight: given without norm_scale, so there is no norm to "
             "weight; expected norm_scale as well (1.0 for a plain norm)"
         )
-    _check_tensor("norm_weight", norm_weight, "(Dv,)", 1)
-    if norm_weight.shape[0] != v.shape[3]:
+    _check_tensor("norm_weight", x.norm_weight, "(Dv,)", 1)
+    if x.norm_weight.shape[0] != x.v.shape[3]:
         raise ValueError(
-            f"norm_weight: got shape {tuple(norm_weight.shape)}, expected "
-            f"({v.shape[3]},), the width of v"
+            f"norm_weight: got shape {tuple(x.norm_weight.shape)}, expected "
+            f"({x.v.shape[3]},), the width of v"
         )
-    if norm_weight.device != q.device:
+    if x.norm_weight.device != x.q.device:
         raise ValueError(
-            f"norm_weight: got device {norm_weight.device}, expected "
-            f"{q.device} as q"
+            f"norm_weight: got device {x.norm_weight.device}, expected "
+            f"{x.q.device} as q"
         )
 
 

@@ -1,26 +1,25 @@
 """The public operator: arguments checked once, then a backend computes."""
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor
 
 from minidiff.files.extras import need
-from minidiff.ops.arguments import check_arguments
+from minidiff.ops.arguments import Arguments, check_arguments
 from minidiff.ops.dispatch import choose
 from minidiff.ops.eager import eager_attention
 from minidiff.ops.epilogue import finish
 from minidiff.ops.sdpa import sdpa_attention
 
 
-def _flex(*arguments: Any) -> Tensor:
+def _flex(x: Arguments) -> Tensor:
     # Imported when asked for: it loads a part of PyTorch nobody else needs.
     from minidiff.ops.flex import flex_backend
 
-    return flex_backend(*arguments)
+    return flex_backend(x)
 
 
-_BACKENDS: dict[str, Callable[..., Tensor]] = {
+_BACKENDS: dict[str, Callable[[Arguments], Tensor]] = {
     "eager": eager_attention,
     "sdpa": sdpa_attention,
     "flex": _flex,
@@ -92,9 +91,10 @@ def diff_attention(
     ValueError, TypeError
         Naming the argument, what came and what was expected.
     """
-    check_arguments(
+    x = Arguments(
         q, k, v, lam, causal, scale, norm_weight, norm_scale, eps, key_lengths
     )
+    check_arguments(x)
     names = ("auto", *_BACKENDS, "triton")
     if backend not in names:
         expected = ", ".join(repr(b) for b in names)
@@ -102,14 +102,13 @@ def diff_attention(
             f"backend: got {backend!r}, expected one of {expected}"
         )
     if scale is None:
-        scale = q.shape[-1] ** -0.5
-    given = (q, k, v, lam, causal, scale, key_lengths)
+        x = x._replace(scale=q.shape[-1] ** -0.5)
     if backend == "auto":
         backend = choose(q, v)
     if backend == "triton":  # nothing imports Triton until it is asked for
         need("triton", 'backend="triton"')
         from minidiff.ops.triton.operator import triton_attention
 
-        return triton_attention(*given, norm_weight, norm_scale, eps)
-    out = _BACKENDS[backend](*given)
+        return triton_attention(x)
+    out = _BACKENDS[backend](x)
     return finish(out, q.dtype, norm_weight, norm_scale, eps)

@@ -2,11 +2,12 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.epilogue import subtract
 from minidiff.ops.masks import blank_padding, visible
+from minidiff.ops.wide import wide_dtype
 
 
 class AttentionMaps(NamedTuple):
@@ -38,7 +39,6 @@ def attention_maps(
         scale = D**-0.5
     k = for_each_head(blank_padding(k, key_lengths), H)
     logits = (q * scale) @ k.transpose(-1, -2)  # (B, H, 2, T, S)
-    wide = torch.promote_types(logits.dtype, torch.float32)
     mask = visible(T, S, causal, key_lengths, q.device)
     if mask is not None:
         mask = mask[:, :, None] if mask.ndim == 4 else mask
@@ -46,27 +46,24 @@ def attention_maps(
         # to zero: an all -inf row would be NaN, in the gradient too.
         seen = mask.any(-1, keepdim=True)
         logits = logits.masked_fill(~mask & seen, float("-inf"))
-    A12 = logits.softmax(-1, dtype=wide)
+    A12 = logits.softmax(-1, dtype=wide_dtype(logits))
     if mask is not None:
         A12 = A12.masked_fill(~mask, 0)
     A1, A2 = A12.unbind(2)
     return AttentionMaps(A1, A2, subtract(A1, A2, lam))
 
 
-def eager_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: float | Tensor,
-    causal: bool,
-    scale: float,
-    key_lengths: Tensor | None,
-) -> Tensor:
+def eager_attention(x: Arguments) -> Tensor:
     """Return ``A v`` (B, H, T, Dv) in float32 or wider."""
     A = attention_maps(
-        q, k, lam, causal=causal, scale=scale, key_lengths=key_lengths
+        x.q,
+        x.k,
+        x.lam,
+        causal=x.causal,
+        scale=x.scale,
+        key_lengths=x.key_lengths,
     ).A
-    v = for_each_head(blank_padding(v, key_lengths), q.shape[1])
+    v = for_each_head(blank_padding(x.v, x.key_lengths), x.q.shape[1])
     return A @ v.to(A.dtype)
 
 

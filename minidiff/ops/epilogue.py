@@ -3,14 +3,16 @@
 import torch
 from torch import Tensor
 
+from minidiff.ops.wide import wide
+
 
 def subtract(x1: Tensor, x2: Tensor, lam: float | Tensor) -> Tensor:
     """Return ``x1 - lam x2`` in float32 or wider; x1, x2 (B, H, T, n)."""
-    wide = torch.promote_types(x1.dtype, torch.float32)
+    x1, x2 = wide(x1), wide(x2)
     if isinstance(lam, Tensor):
-        lam = lam.to(x1.device, wide)
+        lam = lam.to(x1.device, x1.dtype)
         lam = lam[..., None] if lam.ndim else lam
-    return x1.to(wide) - lam * x2.to(wide)
+    return x1 - lam * x2
 
 
 def finish(

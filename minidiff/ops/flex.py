@@ -13,19 +13,12 @@ from torch.nn.attention.flex_attention import (
     flex_attention,
 )
 
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.epilogue import subtract
 from minidiff.ops.masks import blank_padding
 
 
-def flex_backend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: float | Tensor,
-    causal: bool,
-    scale: float,
-    key_lengths: Tensor | None,
-) -> Tensor:
+def flex_backend(x: Arguments) -> Tensor:
     """Return ``A1 v - lam A2 v`` (B, H, T, Dv) in float32 or wider.
 
     One call for each branch. On a GPU it is compiled, which takes seconds
@@ -36,29 +29,30 @@ def flex_backend(
     Raises ValueError or TypeError for inputs FlexAttention does not support:
     on a CPU gradients, elsewhere D or Dv below 16 and float64.
     """
+    q, k, v = x.q, x.k, x.v
     T, S = q.shape[3], k.shape[3]
     if q.device.type == "cpu":
         q, k, v = _without_gradients(q, k, v)
     else:
         _check_compiled(q, v)
     mask = None
-    if key_lengths is not None:
-        mask = _padded_mask(T, S, causal, key_lengths)
-    elif causal:
+    if x.key_lengths is not None:
+        mask = _padded_mask(T, S, x.causal, x.key_lengths)
+    elif x.causal:
         mask = _causal_mask(T, S, q.device)
-    k, v = (blank_padding(x, key_lengths) for x in (k, v))
+    k, v = blank_padding(k, x.key_lengths), blank_padding(v, x.key_lengths)
     out1, out2 = (
         _flex(q.device.type)(
             q[:, :, branch],
             k[:, :, branch % k.shape[2]],
             v,
             block_mask=mask,
-            scale=scale,
+            scale=x.scale,
             enable_gqa=q.shape[1] != v.shape[1],
         )
         for branch in (0, 1)
     )
-    return subtract(out1, out2, lam)
+    return subtract(out1, out2, x.lam)
 
 
 def _without_gradients(*inputs: Tensor) -> tuple[Tensor, ...]:

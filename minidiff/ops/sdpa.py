@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.epilogue import subtract
 from minidiff.ops.masks import blank_padding, visible
 
@@ -41,15 +42,7 @@ def softmax_attention(
     )
 
 
-def sdpa_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: float | Tensor,
-    causal: bool,
-    scale: float,
-    key_lengths: Tensor | None,
-) -> Tensor:
+def sdpa_attention(x: Arguments) -> Tensor:
     """Return ``A1 v - lam A2 v`` (B, H, T, Dv) in float32 or wider.
 
     No map is kept, so memory grows with T, not T squared, wherever PyTorch
@@ -57,13 +50,13 @@ def sdpa_attention(
     """
     out1, out2 = (
         softmax_attention(
-            q[:, :, branch],
-            k[:, :, branch % k.shape[2]],
-            v,
-            causal=causal,
-            scale=scale,
-            key_lengths=key_lengths,
+            x.q[:, :, branch],
+            x.k[:, :, branch % x.k.shape[2]],
+            x.v,
+            causal=x.causal,
+            scale=x.scale,
+            key_lengths=x.key_lengths,
         )
         for branch in (0, 1)
     )
-    return subtract(out1, out2, lam)
+    return subtract(out1, out2, x.lam)

@@ -28,7 +28,8 @@ def own_code(f: Any) -> Callable[..., Tensor]:
 
     torch.compile keeps what it made with the code object, only so many for
     each, and gives it to whoever fits: a second model would get the graph of
-    the first, with the attention kernel that was allowed then.
+    the first, with the attention kernel that was allowed then, and functions
+    that are compiled often would use them up.
     """
     return FunctionType(
         f.__code__.replace(),

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from minidiff.data.protocol import IGNORE, DataSource
 from minidiff.nn.model import DecoderLM
+from minidiff.ops.wide import wide
 from minidiff.training.config import TrainConfig, learning_rate
 
 CHUNK = 20  # steps whose batches are sent to the device at once
@@ -265,9 +266,8 @@ class _Stack:
     ) -> Tensor:
         """One model's mean loss over the targets that count, 0-d."""
         logits = self._logits(weights, tokens, places)
-        wide = torch.promote_types(logits.dtype, torch.float32)
         return cross_entropy(
-            logits.flatten(0, 1).to(wide),
+            wide(logits).flatten(0, 1),
             targets.flatten(),
             ignore_index=IGNORE,
         )

@@ -11,8 +11,9 @@ from minidiff import cli
 from minidiff.bench import attention, report, timing, variants
 from minidiff.bench.accuracy import exact, relative_error
 from minidiff.bench.inputs import Shape, inputs
-from minidiff.bench.peers import held_to, own_code, padded, peers, plain
+from minidiff.bench.peers import held_to, padded, peers, plain
 from minidiff.bench.record import Run
+from minidiff.training.compile import own_code
 
 CPU = torch.device("cpu")
 SHAPE = Shape(B=2, H=2, T=9, D=4)

@@ -1,5 +1,6 @@
 """Problem P3.4: splits of the keys that are seen, in a cache with gaps."""
 
+from functools import partial
 from math import log
 from typing import Any
 
@@ -196,8 +197,7 @@ def _cases() -> list[Case]:
     return cases
 
 
-def _but(*changes: tuple[str, str]) -> Any:
-    return edited(window_kernel, *changes)
+_but = partial(edited, window_kernel)
 
 
 _FIRST = "tl.maximum(length - W, 0)"

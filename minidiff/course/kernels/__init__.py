@@ -26,7 +26,8 @@ if not torch.cuda.is_available():
 import triton  # noqa: E402
 import triton.language as tl  # noqa: E402
 
-INTERPRETED = bool(triton.knobs.runtime.interpret)
+from minidiff.ops.triton.interpreter import INTERPRETED  # noqa: E402
+
 DEVICE = "cpu" if INTERPRETED else "cuda"
 
 if INTERPRETED and isinstance(tl.max, triton.runtime.JITFunction):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from minidiff.course.kernels.flash import LOG2_E, softmax_step
 from minidiff.course.kernels.memory import refuse_bf16
-from minidiff.ops.arguments import check_arguments
+from minidiff.ops.arguments import Arguments, check_arguments
 
 
 class Forward(NamedTuple):
@@ -129,7 +129,7 @@ def fused_forward(
     for anything else.
     """
     check_arguments(
-        q, k, v, lam, causal, scale, norm_weight, norm_scale, eps, None
+        Arguments(q, k, v, lam, causal, scale, norm_weight, norm_scale, eps)
     )
     _check(q, k, v, lam, scale)
     (B, H, _, T, D), (Hkv, S, Dv) = q.shape, v.shape[1:]

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torch.library import custom_op, register_autograd
 
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.dispatch import WIDTHS
 from minidiff.ops.triton.descriptors import gradient_like, rows
+from minidiff.ops.triton.interpreter import INTERPRETED
 from minidiff.ops.triton.launch import backward as launch_backward
 from minidiff.ops.triton.launch import common
 from minidiff.ops.triton.launch import decode as launch_decode
@@ -15,25 +17,20 @@ from minidiff.ops.triton.launch import forward as launch_forward
 
 # So few queries against a cache are memory-bound: split the keys.
 DECODE_QUERIES = 16
+# The fields of Arguments, flat and in their order, as PyTorch wants them.
+SCHEMA = (
+    "Tensor q, Tensor k, Tensor v, Tensor lam, bool causal, float scale, "
+    "Tensor? norm_weight, float? norm_scale, float eps, Tensor? key_lengths"
+)
 
 
-def triton_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: float | Tensor,
-    causal: bool,
-    scale: float,
-    key_lengths: Tensor | None,
-    norm_weight: Tensor | None,
-    norm_scale: float | None,
-    eps: float,
-) -> Tensor:
+def triton_attention(x: Arguments) -> Tensor:
     """Return the whole of :func:`minidiff.diff_attention`, norm included.
 
     Raises ValueError or TypeError for inputs the kernels do not support.
     """
-    given_dtype = q.dtype
+    q, k, v, lam, scale = x.q, x.k, x.v, x.lam, x.scale
+    assert scale is not None  # diff_attention has filled it in
     if torch.is_autocast_enabled(q.device.type):
         dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
@@ -45,20 +42,28 @@ def triton_attention(
     lam = lam.to(q.device).expand(B, H, T)
     if scale <= 0:  # the running maximum is taken before the scale
         q, scale = (-q, -scale) if scale else (0 * q, 1.0)
-    if norm_weight is not None:
+    norm_weight, key_lengths = x.norm_weight, x.key_lengths
+    if norm_weight is not None:  # kernels step by 1 through both
         norm_weight = norm_weight.contiguous()
-    given = (q, k, v, lam, norm_weight)
-    learns = torch.is_grad_enabled() and any(
-        x is not None and x.requires_grad for x in given
-    )
-    if key_lengths is not None:  # kernels step by 1 through both
+    if key_lengths is not None:
         key_lengths = key_lengths.contiguous()
-    rest = (key_lengths, causal, scale, norm_scale, eps)
+    learns = torch.is_grad_enabled() and any(
+        a is not None and a.requires_grad for a in (q, k, v, lam, norm_weight)
+    )
+    given = x._replace(
+        q=q,
+        k=k,
+        v=v,
+        lam=lam,
+        scale=scale,
+        norm_weight=norm_weight,
+        key_lengths=key_lengths,
+    )
     if T <= DECODE_QUERIES and not learns:
-        out = decode(*given, *rest)
+        out = decode(*given)
     else:
-        out = forward(*given, *rest, learns)[0]
-    return out.to(given_dtype)
+        out = forward(*given, learns)[0]
+    return out.to(x.q.dtype)
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
@@ -78,7 +83,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
             "q: got float64 with backend 'triton', expected float32 or "
             "narrower, or backend='eager'"
         )
-    if common.INTERPRETED and q.dtype == torch.bfloat16:
+    if INTERPRETED and q.dtype == torch.bfloat16:
         raise TypeError(
             "q: got bfloat16 in Triton's interpreter, which silently computes "
             "it incorrectly; expected float32 or float16 there"
@@ -89,7 +94,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
             f"{common.capability(q.device) / 10}, expected 8.0 or more, or "
             "backend='sdpa'"
         )
-    if q.device.type != "cuda" and not common.INTERPRETED:
+    if q.device.type != "cuda" and not INTERPRETED:
         raise ValueError(
             f"backend: got 'triton' with q on {q.device.type}, expected a "
             "CUDA device, or TRITON_INTERPRET=1 in the environment before "
@@ -97,109 +102,94 @@ def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
         )
 
 
-@custom_op("minidiff::diff_forward", mutates_args=())
-def forward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: Tensor,
-    norm_weight: Tensor | None,
-    key_lengths: Tensor | None,
-    causal: bool,
-    scale: float,
-    norm_scale: float | None,
-    eps: float,
-    keep: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+@custom_op(
+    "minidiff::diff_forward",
+    mutates_args=(),
+    schema=f"({SCHEMA}, bool keep) -> (Tensor, Tensor, Tensor, Tensor)",
+)
+def forward(*flat: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See :func:`minidiff.ops.triton.launch.forward.forward`."""
-    return launch_forward.forward(
-        q, k, v, lam, norm_weight, key_lengths, causal, scale, norm_scale,
-        eps, keep,
-    )  # fmt: skip
+    *given, keep = flat
+    return launch_forward.forward(Arguments(*given), keep)
 
 
 @forward.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    *_, norm_scale, _, keep = rest
-    B, H, _, T, _ = q.shape
-    dv = v.shape[-1]
+def _(*flat: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    *given, keep = flat
+    x = Arguments(*given)
+    B, H, _, T, _ = x.q.shape
+    if not keep:
+        log_sums = x.q.new_empty(0, dtype=torch.float32)
+        return (
+            common.heads_last(x),
+            x.q.new_empty(0),
+            x.q.new_empty(0),
+            log_sums,
+        )
+    normed = x.norm_scale is not None
     return (
-        common.heads_last(q, dv),
-        common.heads_last(q, dv)
-        if keep and norm_scale is not None
-        else q.new_empty(0),
-        common.heads_last(q, dv) if keep else q.new_empty(0),
-        rows(B, H, 2, T, device=q.device)
-        if keep
-        else q.new_empty(0, dtype=torch.float32),
+        common.heads_last(x),
+        common.heads_last(x) if normed else x.q.new_empty(0),
+        common.heads_last(x),
+        rows(B, H, 2, T, device=x.q.device),
     )
 
 
-@custom_op("minidiff::diff_backward", mutates_args=())
-def backward(
-    dy: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: Tensor,
-    norm_weight: Tensor | None,
-    key_lengths: Tensor | None,
-    o: Tensor,
-    o2: Tensor,
-    lse: Tensor,
-    causal: bool,
-    scale: float,
-    norm_scale: float | None,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+@custom_op(
+    "minidiff::diff_backward",
+    mutates_args=(),
+    schema=f"(Tensor dy, {SCHEMA}, Tensor o, Tensor o2, Tensor lse)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+def backward(dy: Tensor, *flat: Any) -> tuple[Tensor, ...]:
     """See :func:`minidiff.ops.triton.launch.backward.backward`."""
-    return launch_backward.backward(
-        dy, q, k, v, lam, norm_weight, key_lengths, o, o2, lse, causal,
-        scale, norm_scale, eps,
-    )  # fmt: skip
+    *given, o, o2, lse = flat
+    return launch_backward.backward(dy, Arguments(*given), o, o2, lse)
 
 
 @backward.register_fake
-def _(
-    dy: Tensor, q: Tensor, k: Tensor, v: Tensor, lam: Tensor, *rest: Any
-) -> tuple[Tensor, ...]:
-    norm_weight = rest[0]
-    B, H, _, T, _ = q.shape
-    weights = 0 if norm_weight is None else v.shape[-1]
+def _(dy: Tensor, *flat: Any) -> tuple[Tensor, ...]:
+    *given, _, _, _ = flat
+    x = Arguments(*given)
+    B, H, _, T, _ = x.q.shape
+    weights = 0 if x.norm_weight is None else x.v.shape[-1]
     return (
-        gradient_like(q),
-        gradient_like(k),
-        gradient_like(v),
-        q.new_empty(B, H, T, dtype=torch.float32),
-        q.new_empty(weights, dtype=torch.float32),
+        gradient_like(x.q),
+        gradient_like(x.k),
+        gradient_like(x.v),
+        x.q.new_empty(B, H, T, dtype=torch.float32),
+        x.q.new_empty(weights, dtype=torch.float32),
     )
 
 
 def _save(
     ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 ) -> None:
-    q, k, v, lam, norm_weight, key_lengths, *options, _keep = inputs
+    *given, _ = inputs
     y, o, o2, lse = output
+    o = y if Arguments(*given).norm_scale is None else o
+    # Tensors are kept apart from the rest, each in its place.
+    tensors = [a if isinstance(a, Tensor) else None for a in given]
+    ctx.rest = [None if isinstance(a, Tensor) else a for a in given]
     ctx.set_materialize_grads(False)
-    ctx.options = options
-    ctx.save_for_backward(
-        q, k, v, lam, norm_weight, key_lengths,
-        y if options[2] is None else o, o2, lse,
-    )  # fmt: skip
+    ctx.save_for_backward(*tensors, o, o2, lse)
 
 
 def _differentiate(
     ctx: Any, dy: Tensor | None, *unused: Tensor | None
 ) -> tuple[Tensor | None, ...]:
+    gradients: dict[str, Tensor | None] = dict.fromkeys(Arguments._fields)
     if dy is None:
-        return (None,) * 11
-    q, k, v, lam, norm_weight, *kept = ctx.saved_tensors
-    dq, dk, dv, dlam, dweight = backward(
-        dy, q, k, v, lam, norm_weight, *kept, *ctx.options
-    )
-    dlam = dlam.to(lam.dtype)
-    dweight = None if norm_weight is None else dweight.to(norm_weight.dtype)
-    return dq, dk, dv, dlam, dweight, *(None,) * 6
+        return *gradients.values(), None
+    *tensors, o, o2, lse = ctx.saved_tensors
+    given = zip(tensors, ctx.rest, strict=True)
+    x = Arguments(*(b if a is None else a for a, b in given))
+    dq, dk, dv, dlam, dweight = backward(dy, *x, o, o2, lse)
+    dlam = dlam.to(common.lam_of(x).dtype)
+    gradients |= {"q": dq, "k": dk, "v": dv, "lam": dlam}
+    if x.norm_weight is not None:
+        gradients["norm_weight"] = dweight.to(x.norm_weight.dtype)
+    return *gradients.values(), None
 
 
 def _refuse(ctx: Any, *unused: Tensor | None) -> None:
@@ -213,25 +203,14 @@ register_autograd(forward, _differentiate, setup_context=_save)
 register_autograd(backward, _refuse)
 
 
-@custom_op("minidiff::diff_decode", mutates_args=())
-def decode(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: Tensor,
-    norm_weight: Tensor | None,
-    key_lengths: Tensor | None,
-    causal: bool,
-    scale: float,
-    norm_scale: float | None,
-    eps: float,
-) -> Tensor:
+@custom_op(
+    "minidiff::diff_decode", mutates_args=(), schema=f"({SCHEMA}) -> Tensor"
+)
+def decode(*given: Any) -> Tensor:
     """See :func:`minidiff.ops.triton.launch.decode.decode`."""
-    return launch_decode.decode(
-        q, k, v, lam, norm_weight, key_lengths, causal, scale, norm_scale, eps
-    )
+    return launch_decode.decode(Arguments(*given))
 
 
 @decode.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> Tensor:
-    return common.heads_last(q, v.shape[-1])
+def _(*given: Any) -> Tensor:
+    return common.heads_last(Arguments(*given))

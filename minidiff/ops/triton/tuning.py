@@ -28,10 +28,10 @@ class Shape:
     tma: bool = False
     roles: bool = False
 
-    def blocks(self, rows: str = "BT") -> dict[str, int]:
-        """As the arguments of a kernel; ``rows`` names the first."""
+    def blocks(self) -> dict[str, int]:
+        """As the arguments of a kernel."""
         return {
-            rows: self.BT,
+            "BT": self.BT,
             "BS": self.BS,
             "num_warps": self.warps,
             "num_stages": self.stages,

@@ -13,6 +13,7 @@ from minidiff.course.kernels.fused_forward import (
     fused_forward_kernel,
 )
 from minidiff.course.kernels.memory import fenced, outside_touched, poisoned
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.triton.launch import forward as launch_forward
 from minidiff.ops.triton.tuning import Shape
 
@@ -163,11 +164,17 @@ def test_fences_around_inputs_and_poison_in_outputs():
 def test_it_is_the_shipped_kernel(size, together, dtype):
     T, S = size
     q, k, v, lam, weight = inputs(H=2, Hkv=1, T=T, S=S, dtype=dtype)
-    shipped = launch_forward.forward(
-        q, k, v, lam.expand(1, 2, T), weight, None, True, q.shape[-1] ** -0.5,
-        0.3, 1e-5, True,
-        Shape(BT=16, BS=16, warps=4, stages=1, together=together),
-    )  # fmt: skip
+    shape = Shape(BT=16, BS=16, warps=4, stages=1, together=together)
+    x = Arguments(
+        q,
+        k,
+        v,
+        lam.expand(1, 2, T),
+        scale=q.shape[-1] ** -0.5,
+        norm_weight=weight,
+        norm_scale=0.3,
+    )
+    shipped = launch_forward.forward(x, keep=True, shape=shape)
     ours = fused_forward(q, k, v, lam, norm_weight=weight, norm_scale=0.3)
     hold(ours, shipped, dtype)
     hold(shipped, truth(q, k, v, lam, weight), dtype)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from minidiff import diff_attention
+from minidiff.ops.arguments import Arguments
 
 GPU = torch.cuda.is_available()
 if not GPU:
@@ -79,6 +80,13 @@ class Case:
             "eps": self.eps,
             "key_lengths": lengths,
         }
+
+    def arguments(self, dtype: torch.dtype) -> Arguments:
+        """As the kernels' launchers take them: lam for each row, a scale."""
+        x, options = self.inputs(dtype), self.options()
+        options["scale"] = self.D**-0.5 if self.scale is None else self.scale
+        lam = x.pop("lam").expand(self.B, self.H, self.T)
+        return Arguments(**x, lam=lam, **options)
 
     def but(self, **changes: object) -> "Case":
         """The same case with some changes."""

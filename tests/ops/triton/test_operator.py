@@ -9,24 +9,13 @@ from minidiff.nn.attention import (
     MultiheadDiffAttention,
     MultiheadDiffAttentionV2,
 )
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.triton import operator, tuning
 from minidiff.ops.triton.launch import common
 from minidiff.ops.triton.launch import decode as launch_decode
 from minidiff.ops.triton.launch import forward as launch_forward
 
 NORM = {"norm_scale": 0.8}
-
-
-def arguments(case, grads=True):
-    x, o = case.inputs(torch.float32), case.options()
-    lam = x["lam"].expand(case.B, case.H, case.T)
-    given = [x["q"], x["k"], x["v"], lam, x["norm_weight"]]
-    if grads:
-        given = [
-            a if a is None else a.detach().requires_grad_() for a in given
-        ]
-    rest = (o["key_lengths"], case.causal, 0.25, o["norm_scale"], o["eps"])
-    return (*given, *rest)
 
 
 OPCHECKED = {
@@ -39,21 +28,29 @@ OPCHECKED = {
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("name", OPCHECKED)
 def test_opcheck_forward(name, keep):
-    torch.library.opcheck(
-        operator.forward, (*arguments(OPCHECKED[name], keep), keep)
-    )
+    x = OPCHECKED[name].arguments(torch.float32)
+    if keep:
+        learn = {
+            n: a.detach().requires_grad_()
+            for n, a in x._asdict().items()
+            if isinstance(a, torch.Tensor) and a.is_floating_point()
+        }
+        x = x._replace(**learn)
+    torch.library.opcheck(operator.forward, (*x, keep))
 
 
 @pytest.mark.parametrize("name", OPCHECKED)
 def test_opcheck_backward_and_decode(name):
-    case = OPCHECKED[name]
-    given = arguments(case, grads=False)
-    torch.library.opcheck(operator.decode, given)
-    y, o, o2, lse = launch_forward.forward(*given, True)
-    kept = (y if given[8] is None else o, o2, lse)
-    torch.library.opcheck(
-        operator.backward, (y, *given[:6], *kept, *given[6:])
-    )
+    x = OPCHECKED[name].arguments(torch.float32)
+    torch.library.opcheck(operator.decode, tuple(x))
+    y, o, o2, lse = launch_forward.forward(x, True)
+    o = y if x.norm_scale is None else o
+    torch.library.opcheck(operator.backward, (y, *x, o, o2, lse))
+
+
+def test_the_schema_is_that_of_the_arguments():
+    names = [part.split()[1] for part in operator.SCHEMA.split(", ")]
+    assert names == list(Arguments._fields)
 
 
 @pytest.mark.parametrize("T", [20, 3])
@@ -136,7 +133,7 @@ def test_odd_values_are_refused():
 
 
 def test_without_a_gpu_or_the_interpreter_it_says_so(monkeypatch):
-    monkeypatch.setattr(common, "INTERPRETED", False)
+    monkeypatch.setattr(operator, "INTERPRETED", False)
     x = {
         n: a.cpu() if isinstance(a, torch.Tensor) else a
         for n, a in Case().inputs(torch.float32).items()
@@ -191,16 +188,13 @@ def test_lengths_and_weight_of_any_stride(T):
 
 def test_lengths_beyond_the_keys_read_nothing_there():
     # The contract cannot look at them on a GPU without waiting for it.
-    x = Case(T=3, S=40, causal=False).inputs(torch.float32)
-    lam = x["lam"].expand(1, 2, 3)
-    given = (x["q"], x["k"], x["v"], lam, x["norm_weight"])
-    rest = (False, 0.25, 0.8, 1e-5)
+    x = Case(T=3, S=40, causal=False).arguments(torch.float32)
+    far = x._replace(key_lengths=torch.tensor([50], device=DEVICE))
     for f in (
-        lambda n: launch_decode.decode(*given, n, *rest),
-        lambda n: launch_forward.forward(*given, n, *rest, False)[0],
+        launch_decode.decode,
+        lambda x: launch_forward.forward(x, keep=False)[0],
     ):
-        far = torch.tensor([50], device=DEVICE)
-        assert torch.equal(f(far), f(None))
+        assert torch.equal(f(far), f(x))
 
 
 def test_an_old_gpu_is_refused_by_name(monkeypatch):

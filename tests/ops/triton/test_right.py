@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from minidiff import diff_attention
 from minidiff.bench.peak_memory import Meter
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.triton.launch import backward as launch_backward
 from minidiff.ops.triton.launch import common
 from minidiff.ops.triton.launch import decode as launch_decode
@@ -259,9 +260,8 @@ def test_decode_is_the_end_of_prefill_for_any_split(T, splits, poisoned):
     whole = diff_attention(**x, **options, backend="eager")
     last = {**x, "q": x["q"][:, :, :, -T:], "lam": x["lam"][..., -T:]}
     got = launch_decode.decode(
-        last["q"], x["k"], x["v"], last["lam"], x["norm_weight"],
-        options["key_lengths"], True, 0.25, 0.8, 1e-5, splits,
-    )  # fmt: skip
+        Arguments(**last, **options | {"scale": 0.25}), splits
+    )
     torch.testing.assert_close(got, whole[:, :, -T:], atol=2e-5, rtol=2e-5)
     public = diff_attention(**last, **options, backend="triton")
     torch.testing.assert_close(public, got, atol=1e-5, rtol=1e-5)
@@ -277,9 +277,9 @@ def test_few_queries_that_learn_nothing_split_the_keys(
     calls = []
     real = launch_decode.decode
 
-    def decode(*given):
-        calls.append(len(given))
-        return real(*given)
+    def decode(x):
+        calls.append(x)
+        return real(x)
 
     monkeypatch.setattr(launch_decode, "decode", decode)
     run(Case(T=T).inputs(torch.float32), NORM, "triton", grads)
@@ -287,13 +287,8 @@ def test_few_queries_that_learn_nothing_split_the_keys(
 
 
 def test_rows_without_keys_have_no_weight():
-    x = Case(B=2, lengths=(0, 33)).inputs(HALF[0])
-    lam = x["lam"].expand(2, 2, 33)
-    given = (x["q"], x["k"], x["v"], lam, None)
-    lengths = torch.tensor([0, 33], device=DEVICE)
-    _, _, o2, lse = launch_forward.forward(
-        *given, lengths, True, 0.25, 0.8, 1e-5, True
-    )
+    x = Case(B=2, lengths=(0, 33), weight=False).arguments(HALF[0])
+    _, _, o2, lse = launch_forward.forward(x, keep=True)
     # What backward makes of them: exp2(s - inf) = 0.
     assert (lse[0] == torch.inf).all() and lse[1].isfinite().all()
     assert not o2[0].any()
@@ -310,37 +305,25 @@ def test_splits_fill_a_gpu_and_no_more():
 
 def test_the_norm_makes_one_delta_of_the_other():
     # D1 = lam D2 + eps r^3 sum(g o): o is what RMSNorm cannot scale.
-    case = Case(T=20, eps=0.1, lam="token")
-    x = case.inputs(torch.float32)
-    lam = x["lam"]
-    y, o, o2, _ = launch_forward.forward(
-        x["q"], x["k"], x["v"], lam, x["norm_weight"], None, True, 0.25, 0.8,
-        case.eps, True,
-    )  # fmt: skip
+    x = Case(T=20, eps=0.1, lam="token").arguments(torch.float32)
+    y, o, o2, _ = launch_forward.forward(x, keep=True)
     dy = torch.ones_like(y)
-    _, delta, _, _ = launch_backward.prepare(
-        dy, o, o2, lam, x["norm_weight"], 0.8, case.eps
-    )
-    r = (o.square().mean(-1) + case.eps).rsqrt()
-    small = case.eps * r**3 * (0.8 * x["norm_weight"] * dy * o).sum(-1)
+    _, delta, _, _ = launch_backward.prepare(dy, x, o, o2)
+    r = (o.square().mean(-1) + x.eps).rsqrt()
+    small = x.eps * r**3 * (0.8 * x.norm_weight * dy * o).sum(-1)
     assert small.abs().max() > 0.01
     torch.testing.assert_close(
-        delta[:, :, 0], lam * delta[:, :, 1] + small, atol=1e-5, rtol=1e-5
+        delta[:, :, 0], x.lam * delta[:, :, 1] + small, atol=1e-5, rtol=1e-5
     )
 
 
 def test_memory_grows_with_the_length_not_its_square():
     peaks = []
     for T in (256, 512):
-        case = Case(T=T, H=1, Hkv=1)
-        x = case.inputs(HALF[0])
-        lam = x["lam"].expand(1, 1, T)
-        given = (x["q"], x["k"], x["v"], lam, x["norm_weight"], None)
+        x = Case(T=T, H=1, Hkv=1).arguments(HALF[0])
         with Meter() as meter:
-            y, *kept = launch_forward.forward(
-                *given, True, 0.25, 0.8, 1e-5, True
-            )
-            launch_backward.backward(y, *given, *kept, True, 0.25, 0.8, 1e-5)
+            y, *kept = launch_forward.forward(x, keep=True)
+            launch_backward.backward(y, x, *kept)
         peaks.append(meter.peak)
     assert 1.8 < peaks[1] / peaks[0] < 2.2
 

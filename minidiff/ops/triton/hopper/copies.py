@@ -8,8 +8,8 @@ from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
 @gluon.jit
 def bring_queries(
     x_q, x_do, x_lse, x_delta, x_lam, s_q, s_do, s_lse, s_delta, s_lam,
-    place, done, b, h, i_t, D: gl.constexpr, DV: gl.constexpr,
-    BT: gl.constexpr,
+    place, done, i_b, i_h, start_t,
+    D: gl.constexpr, DV: gl.constexpr, BT: gl.constexpr,
 ):  # fmt: skip
     """Ask for BT queries of head h, with dO, log-sums, D1, D2 and lambda.
 
@@ -18,17 +18,17 @@ def bring_queries(
     """
     mbarrier.expect(done, BT * (2 * D + DV) * 2 + BT * 5 * 4)
     tma.async_copy_global_to_shared(
-        x_q, [b, h, 0, i_t, 0], done, s_q.index(place)
+        x_q, [i_b, i_h, 0, start_t, 0], done, s_q.index(place)
     )
     tma.async_copy_global_to_shared(
-        x_do, [b, h, i_t, 0], done, s_do.index(place)
+        x_do, [i_b, i_h, start_t, 0], done, s_do.index(place)
     )
     tma.async_copy_global_to_shared(
-        x_lse, [b, h, 0, i_t], done, s_lse.index(place)
+        x_lse, [i_b, i_h, 0, start_t], done, s_lse.index(place)
     )
     tma.async_copy_global_to_shared(
-        x_delta, [b, h, 0, i_t], done, s_delta.index(place)
+        x_delta, [i_b, i_h, 0, start_t], done, s_delta.index(place)
     )
     tma.async_copy_global_to_shared(
-        x_lam, [b, h, i_t], done, s_lam.index(place)
+        x_lam, [i_b, i_h, start_t], done, s_lam.index(place)
     )

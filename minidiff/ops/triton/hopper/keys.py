@@ -11,6 +11,8 @@ exponentials are taken. Here they have two roles:
 While one consumer takes exponentials, the other multiplies. Two barriers a
 stage of shared memory keep them together: ``ready``, its block has come, and
 ``free``, both consumers are done with it.
+
+Names as in kernels/tiles.py; x_ are tensor descriptors, s_ is shared memory.
 """
 
 from triton.experimental import gluon
@@ -29,44 +31,44 @@ from minidiff.ops.triton.hopper.copies import bring_queries
 @gluon.jit
 def load(
     x_q, x_k, x_v, x_do, x_lse, x_delta, x_lam, s_q, s_k, s_v, s_do, s_lse,
-    s_delta, s_lam, ready, free, own, b, hkv, G, T, i_s, first, n,
+    s_delta, s_lam, ready, free, own, i_b, i_hkv, G, T, start_s, first, n,
     D: gl.constexpr, DV: gl.constexpr, BT: gl.constexpr, BS: gl.constexpr,
     P: gl.constexpr, KEYS: gl.constexpr, STAGES: gl.constexpr,
 ):  # fmt: skip
     """The loader: each consumer's keys, then n blocks of queries."""
     for j in gl.static_range(2):
-        at = i_s + j * BS
+        start = start_s + j * BS
         done = own.index(j)
         if KEYS:
             mbarrier.expect(done, BS * (P * D + DV) * 2)
             tma.async_copy_global_to_shared(
-                x_v, [b, hkv, at, 0], done, s_v.index(j)
+                x_v, [i_b, i_hkv, start, 0], done, s_v.index(j)
             )
         else:
             mbarrier.expect(done, BS * P * D * 2)
         tma.async_copy_global_to_shared(
-            x_k, [b, hkv, 0, at, 0], done, s_k.index(j)
+            x_k, [i_b, i_hkv, 0, start, 0], done, s_k.index(j)
         )
-    h = hkv * G
-    i_t = first
+    i_h = i_hkv * G
+    start_t = first
     for i in range(n):
         stage = i % STAGES
         done = ready.index(stage)
         mbarrier.wait(free.index(stage), i // STAGES % 2 ^ 1)
         bring_queries(
             x_q, x_do, x_lse, x_delta, x_lam, s_q, s_do, s_lse, s_delta,
-            s_lam, stage, done, b, h, i_t, D, DV, BT,
+            s_lam, stage, done, i_b, i_h, start_t, D=D, DV=DV, BT=BT,
         )  # fmt: skip
-        i_t += BT
-        if i_t >= T:  # the next head of the group, from its first block on
-            i_t = first
-            h += 1
+        start_t += BT
+        if start_t >= T:  # the next head of the group, from its first block on
+            start_t = first
+            i_h += 1
 
 
 @gluon.jit
 def consume(
     x_dk, x_dv, s_q, s_k, s_v, s_do, s_lse, s_delta, s_lam, ready, free, own,
-    b, hkv, T, i_s, shift, first, n, n_keys, c, scale,
+    i_b, i_hkv, T, start_s, shift, first, n, n_keys, c, scale,
     D: gl.constexpr, DV: gl.constexpr, BT: gl.constexpr, BS: gl.constexpr,
     P: gl.constexpr, KEYS: gl.constexpr, VALUES: gl.constexpr,
     CAUSAL: gl.constexpr, STAGES: gl.constexpr,
@@ -94,30 +96,39 @@ def consume(
     matrix: gl.constexpr = gl.NVMMASharedLayout(128, 16, 2)
     plain: gl.constexpr = gl.SwizzledSharedLayout(1, 1, 1, [0])
 
+    # (P BS, D), of which each branch has (BS, D)
     k = s_k._reinterpret(dtype, [P * BS, D], matrix)
     k1 = k.slice(0, BS)
     k2 = k.slice((P - 1) * BS, BS)
+    # (BS, Dv)
     v = s_v._reinterpret(dtype, [BS, DV], matrix)
+    # (BS, BT)
     b_zero = gl.zeros([BS, BT], gl.float32, of_map)
+    # (BS, D)
     b_dk1 = gl.zeros([BS, D], gl.float32, of_dk)
     b_dk2 = gl.zeros([BS, D], gl.float32, of_dk)
+    # (BS, Dv)
     b_dv = gl.zeros([BS, DV], gl.float32, of_dv)
-    o_s = i_s + gl.arange(0, BS, gl.SliceLayout(1, of_map))
+    o_s = start_s + gl.arange(0, BS, gl.SliceLayout(1, of_map))
     o_t = gl.arange(0, BT, row)
     first_whole = 0
     if CAUSAL:  # from here on every query sees all BS keys
-        first_whole = gl.maximum(i_s + BS - 1 - shift, 0)
-    i_t = first
+        first_whole = gl.maximum(start_s + BS - 1 - shift, 0)
+    start_t = first
     mbarrier.wait(own, 0)
     for i in range(n):
         stage = i % STAGES
         mbarrier.wait(ready.index(stage), i // STAGES % 2)
+        # (2 BT, D), of which each branch has (BT, D)
         q = s_q.index(stage)._reinterpret(dtype, [2 * BT, D], matrix)
         q1 = q.slice(0, BT)
         q2 = q.slice(BT, BT)
+        # (BT, Dv)
         do = s_do.index(stage)._reinterpret(dtype, [BT, DV], matrix)
+        # (2 BT,), (BT,)
         lse = s_lse.index(stage)._reinterpret(gl.float32, [2 * BT], plain)
         lam = s_lam.index(stage)._reinterpret(gl.float32, [BT], plain)
+        # (BS, BT)
         b_s1 = warpgroup_mma(
             k1, q1.permute([1, 0]), b_zero, use_acc=False, is_async=True
         )
@@ -134,18 +145,21 @@ def consume(
         b_p2 = gl.exp2(b_s2 * c - lse.slice(BT, BT).load(row)[None, :])
         b_p2 = b_p2 * lam.load(row)[None, :]
         if CAUSAL:  # noqa: SIM102 - decided when compiled; the next, when run
-            if i_t < first_whole:
-                m_seen = (i_t + o_t)[None, :] + shift >= o_s[:, None]
+            if start_t < first_whole:
+                m_seen = (start_t + o_t)[None, :] + shift >= o_s[:, None]
                 b_p1 = gl.where(m_seen, b_p1, 0.0)
                 b_p2 = gl.where(m_seen, b_p2, 0.0)
         if VALUES:
+            # (BS, BT), and from it (BS, Dv)
             b_p = gl.convert_layout((b_p1 - b_p2).to(dtype), left_dv)
             b_dv = warpgroup_mma(b_p, do, b_dv, is_async=True)
         if KEYS:
             b_dp = warpgroup_mma_wait(1 if VALUES else 0, deps=[b_dp])
+            # (2 BT,)
             delta = s_delta.index(stage)._reinterpret(
                 gl.float32, [2 * BT], plain
             )
+            # (BS, BT), and from these (BS, D)
             b_ds1 = b_p1 * (b_dp - delta.slice(0, BT).load(row)[None, :])
             b_ds1 = gl.convert_layout(b_ds1.to(dtype), left_dk)
             b_dk1 = warpgroup_mma(b_ds1, q1, b_dk1, is_async=True)
@@ -162,23 +176,23 @@ def consume(
         if VALUES:
             b_dv, b_p = warpgroup_mma_wait(0, deps=[b_dv, b_p])
         mbarrier.arrive(free.index(stage), count=1)
-        i_t += BT
-        i_t = gl.where(i_t >= T, first, i_t)
+        start_t += BT
+        start_t = gl.where(start_t >= T, first, start_t)
 
     # Padding may hold NaN, but only in its own rows: cut here. What was read
     # is not needed any more, so its shared memory is reused.
     if KEYS:
-        m_k = i_s + gl.arange(0, BS, gl.SliceLayout(1, of_dk)) < n_keys
+        m_k = start_s + gl.arange(0, BS, gl.SliceLayout(1, of_dk)) < n_keys
         k1.store(gl.where(m_k[:, None], b_dk1 * scale, 0.0).to(dtype))
         if P == 2:
             k2.store(gl.where(m_k[:, None], b_dk2 * scale, 0.0).to(dtype))
         fence_async_shared()
-        tma.async_copy_shared_to_global(x_dk, [b, hkv, 0, i_s, 0], s_k)
+        tma.async_copy_shared_to_global(x_dk, [i_b, i_hkv, 0, start_s, 0], s_k)
     if VALUES:
-        m_v = i_s + gl.arange(0, BS, gl.SliceLayout(1, of_dv)) < n_keys
+        m_v = start_s + gl.arange(0, BS, gl.SliceLayout(1, of_dv)) < n_keys
         v.store(gl.where(m_v[:, None], b_dv, 0.0).to(dtype))
         fence_async_shared()
-        tma.async_copy_shared_to_global(x_dv, [b, hkv, i_s, 0], s_v)
+        tma.async_copy_shared_to_global(x_dv, [i_b, i_hkv, start_s, 0], s_v)
     tma.store_wait(0)
 
 
@@ -196,16 +210,16 @@ def keys_kernel(
     16-bit numbers and widths D and DV of 64, 128 or 256.
     """
     dtype: gl.constexpr = x_q.dtype
-    b = gl.program_id(0) // HKV
-    hkv = gl.program_id(0) % HKV
-    i_s = gl.program_id(1) * 2 * BS
+    i_b = gl.program_id(0) // HKV
+    i_hkv = gl.program_id(0) % HKV
+    start_s = gl.program_id(1) * 2 * BS
     shift = S - T
     n_keys = S
     if PADDED:
-        n_keys = gl.minimum(S, gl.load(p_lengths + b).to(gl.int32))
+        n_keys = gl.minimum(S, gl.load(p_lengths + i_b).to(gl.int32))
     first = 0
     if CAUSAL:  # key s is seen by the queries from t = s - shift on
-        first = gl.maximum(i_s - shift, 0) // BT * BT
+        first = gl.maximum(start_s - shift, 0) // BT * BT
     n = G * ((T - first + BT - 1) // BT)
 
     s_k = gl.allocate_shared_memory(dtype, [2, 1, 1, P, BS, D], x_k.layout)
@@ -239,27 +253,28 @@ def keys_kernel(
         mbarrier.init(free.index(i), count=2)
     for j in gl.static_range(2):
         mbarrier.init(own.index(j), count=1)
+    # It takes arguments in their order only.
     gl.warp_specialize(
         [
             (
                 consume,
                 (x_dk, x_dv, s_q, s_k.index(0), s_v.index(0), s_do, s_lse,
-                 s_delta, s_lam, ready, free, own.index(0), b, hkv, T, i_s,
-                 shift, first, n, n_keys, c, scale, D, DV, BT, BS, P, KEYS,
-                 VALUES, CAUSAL, STAGES),
+                 s_delta, s_lam, ready, free, own.index(0), i_b, i_hkv, T,
+                 start_s, shift, first, n, n_keys, c, scale, D, DV, BT, BS,
+                 P, KEYS, VALUES, CAUSAL, STAGES),
             ),
             (
                 consume,
                 (x_dk, x_dv, s_q, s_k.index(1), s_v.index(1), s_do, s_lse,
-                 s_delta, s_lam, ready, free, own.index(1), b, hkv, T,
-                 i_s + BS, shift, first, n, n_keys, c, scale, D, DV, BT, BS,
-                 P, KEYS, VALUES, CAUSAL, STAGES),
+                 s_delta, s_lam, ready, free, own.index(1), i_b, i_hkv, T,
+                 start_s + BS, shift, first, n, n_keys, c, scale, D, DV, BT,
+                 BS, P, KEYS, VALUES, CAUSAL, STAGES),
             ),
             (
                 load,
                 (x_q, x_k, x_v, x_do, x_lse, x_delta, x_lam, s_q, s_k, s_v,
-                 s_do, s_lse, s_delta, s_lam, ready, free, own, b, hkv, G, T,
-                 i_s, first, n, D, DV, BT, BS, P, KEYS, STAGES),
+                 s_do, s_lse, s_delta, s_lam, ready, free, own, i_b, i_hkv,
+                 G, T, start_s, first, n, D, DV, BT, BS, P, KEYS, STAGES),
             ),
         ],
         [4, 1],

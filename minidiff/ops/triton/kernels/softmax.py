@@ -25,6 +25,7 @@ def key_range(
 @triton.jit
 def seen(o_t, o_s, n_keys, shift, CAUSAL: tl.constexpr):
     """The mask policy, once: which keys o_s the queries o_t see."""
+    # (1, BS), and causal (BT, BS)
     m_seen = (o_s < n_keys)[None, :]
     if CAUSAL:
         m_seen = m_seen & (o_t[:, None] + shift >= o_s[None, :])
@@ -34,7 +35,7 @@ def seen(o_t, o_s, n_keys, shift, CAUSAL: tl.constexpr):
 @triton.jit
 def softmax_step(
     b_acc, b_top, b_sum, b_q, b_k, b_v, m_seen, c,
-    MASKED: tl.constexpr, PRECISION: tl.constexpr,
+    MASKED: tl.constexpr,
 ):  # fmt: skip
     """Take one block of keys and values into a running softmax.
 
@@ -42,19 +43,23 @@ def softmax_step(
     logit so far, b_sum (BT,) the sum of exponentials below it. c is the
     scale times log2(e): exp2 is one instruction, exp is two.
     """
-    b_s = tl.dot(b_q, b_k.T, input_precision=PRECISION)
+    # (BT, BS)
+    b_s = tl.dot(b_q, b_k.T, input_precision="ieee")
     if MASKED:
         b_s = tl.where(m_seen, b_s, float("-inf"))
+    # (BT,)
     b_new = tl.maximum(b_top, tl.max(b_s, 1))
     b_ref = b_new
     if MASKED:  # a row that has seen nothing yet: -inf minus -inf is NaN
         b_ref = tl.where(b_new == float("-inf"), 0.0, b_new)
-    # The product is taken inside: s * c - ref * c is one fused instruction.
+    # (BT, BS); s * c - ref * c is one fused instruction
     b_p = tl.exp2(b_s * c - (b_ref * c)[:, None])
+    # (BT,)
     b_shrink = tl.exp2((b_top - b_ref) * c)
     b_sum = b_sum * b_shrink + tl.sum(b_p, 1)
+    # (BT, Dv)
     b_acc = b_acc * b_shrink[:, None]
-    b_acc = tl.dot(b_p.to(b_v.dtype), b_v, b_acc, input_precision=PRECISION)
+    b_acc = tl.dot(b_p.to(b_v.dtype), b_v, b_acc, input_precision="ieee")
     return b_acc, b_new, b_sum
 
 
@@ -65,6 +70,7 @@ def close(b_acc, b_top, b_sum, c):
     A row without keys gives zeros, and +inf, so that the backward pass finds
     weights of exp2(-inf) = 0.
     """
+    # (BT,)
     m_any = b_sum > 0
     b_sum = tl.where(m_any, b_sum, 1.0)
     b_lse = tl.where(m_any, b_top * c + tl.log2(b_sum), float("inf"))

@@ -4,6 +4,15 @@ Two ways, chosen when a kernel is compiled. With TMA, on Hopper and later, an
 argument is a tensor descriptor: the copy engine moves the block, reads zeros
 beyond the end of an axis and writes nothing there. Without, it is a tuple
 (pointer, length, width, strides...), and threads do the same by masks.
+
+Names, here and in the kernels:
+
+    x_  a tensor in one of these two forms     i_  index of a program
+    p_  a pointer                              o_  offsets
+    b_  a block in registers, a tile           m_  a mask
+
+BT queries by BS keys are taken at a time; a comment above each tile gives its
+shape. `start` is the first row of a block, j = 0 or 1 a branch.
 """
 
 import triton
@@ -17,86 +26,96 @@ def corners(
     """Offsets and mask of N rows from `start`, W entries each."""
     o_t = tl.arange(0, N)
     o_d = tl.arange(0, W)
+    # (N, W)
     m = (start + o_t < length)[:, None] & (o_d < width)[None, :]
     return o_t[:, None] * step + o_d[None, :] * step_d, m
 
 
 @triton.jit
-def read(x, b, h, start, N: tl.constexpr, W: tl.constexpr, TMA: tl.constexpr):
+def read(
+    x, i_b, i_h, start, N: tl.constexpr, W: tl.constexpr, TMA: tl.constexpr
+):
     """N rows of x (B, H, T, W)."""
+    # (N, W)
     if TMA:
-        b_x = x.load([b, h, start, 0]).reshape(N, W)
+        b_x = x.load([i_b, i_h, start, 0]).reshape(N, W)
     else:
-        p = x[0] + b.to(tl.int64) * x[3] + h.to(tl.int64) * x[4]
+        p = x[0] + i_b.to(tl.int64) * x[3] + i_h.to(tl.int64) * x[4]
         p += tl.cast(start, tl.int64) * x[5]
-        at, m = corners(x[1], x[2], x[5], x[6], start, N, W)
+        at, m = corners(x[1], x[2], x[5], x[6], start, N=N, W=W)
         b_x = tl.load(p + at, m, 0.0)
     return b_x
 
 
 @triton.jit
-def write(x, b_x, b, h, start, TMA: tl.constexpr):
+def write(x, b_x, i_b, i_h, start, TMA: tl.constexpr):
     """Rows of x (B, H, T, W)."""
     N: tl.constexpr = b_x.shape[0]
     W: tl.constexpr = b_x.shape[1]
     if TMA:
-        x.store([b, h, start, 0], b_x.to(x.dtype).reshape(1, 1, N, W))
+        x.store([i_b, i_h, start, 0], b_x.to(x.dtype).reshape(1, 1, N, W))
     else:
-        p = x[0] + b.to(tl.int64) * x[3] + h.to(tl.int64) * x[4]
+        p = x[0] + i_b.to(tl.int64) * x[3] + i_h.to(tl.int64) * x[4]
         p += tl.cast(start, tl.int64) * x[5]
-        at, m = corners(x[1], x[2], x[5], x[6], start, N, W)
+        at, m = corners(x[1], x[2], x[5], x[6], start, N=N, W=W)
         tl.store(p + at, b_x.to(x[0].dtype.element_ty), m)
 
 
 @triton.jit
 def read_branch(
-    x, b, h, j, start, N: tl.constexpr, W: tl.constexpr, TMA: tl.constexpr
+    x, i_b, i_h, j, start, N: tl.constexpr, W: tl.constexpr, TMA: tl.constexpr
 ):
     """N rows of branch j of x (B, H, 2, T, W)."""
+    # (N, W)
     if TMA:
-        b_x = x.load([b, h, j, start, 0]).reshape(N, W)
+        b_x = x.load([i_b, i_h, j, start, 0]).reshape(N, W)
     else:
-        p = x[0] + b.to(tl.int64) * x[3] + h.to(tl.int64) * x[4] + j * x[5]
+        p = x[0] + i_b.to(tl.int64) * x[3] + i_h.to(tl.int64) * x[4]
+        p += j * x[5]
         p += tl.cast(start, tl.int64) * x[6]
-        at, m = corners(x[1], x[2], x[6], x[7], start, N, W)
+        at, m = corners(x[1], x[2], x[6], x[7], start, N=N, W=W)
         b_x = tl.load(p + at, m, 0.0)
     return b_x
 
 
 @triton.jit
-def write_branch(x, b_x, b, h, j, start, TMA: tl.constexpr):
+def write_branch(x, b_x, i_b, i_h, j, start, TMA: tl.constexpr):
     """Rows of branch j of x (B, H, 2, T, W)."""
     N: tl.constexpr = b_x.shape[0]
     W: tl.constexpr = b_x.shape[1]
     if TMA:
         b_x = b_x.to(x.dtype).reshape(1, 1, 1, N, W)
-        x.store([b, h, j, start, 0], b_x)
+        x.store([i_b, i_h, j, start, 0], b_x)
     else:
-        p = x[0] + b.to(tl.int64) * x[3] + h.to(tl.int64) * x[4] + j * x[5]
+        p = x[0] + i_b.to(tl.int64) * x[3] + i_h.to(tl.int64) * x[4]
+        p += j * x[5]
         p += tl.cast(start, tl.int64) * x[6]
-        at, m = corners(x[1], x[2], x[6], x[7], start, N, W)
+        at, m = corners(x[1], x[2], x[6], x[7], start, N=N, W=W)
         tl.store(p + at, b_x.to(x[0].dtype.element_ty), m)
 
 
 @triton.jit
-def read_row(x, b, h, start, N: tl.constexpr, TMA: tl.constexpr):
+def read_row(x, i_b, i_h, start, N: tl.constexpr, TMA: tl.constexpr):
     """N numbers of x (B, H, T): one for each row."""
+    # (N,)
     if TMA:
-        b_x = x.load([b, h, start]).reshape(N)
+        b_x = x.load([i_b, i_h, start]).reshape(N)
     else:
-        p = x[0] + b.to(tl.int64) * x[2] + h.to(tl.int64) * x[3]
+        p = x[0] + i_b.to(tl.int64) * x[2] + i_h.to(tl.int64) * x[3]
         o = start + tl.arange(0, N)
         b_x = tl.load(p + o, o < x[1], 0.0)
     return b_x
 
 
 @triton.jit
-def read_branch_row(x, b, h, j, start, N: tl.constexpr, TMA: tl.constexpr):
+def read_branch_row(x, i_b, i_h, j, start, N: tl.constexpr, TMA: tl.constexpr):
     """N numbers of branch j of x (B, H, 2, T)."""
+    # (N,)
     if TMA:
-        b_x = x.load([b, h, j, start]).reshape(N)
+        b_x = x.load([i_b, i_h, j, start]).reshape(N)
     else:
-        p = x[0] + b.to(tl.int64) * x[2] + h.to(tl.int64) * x[3] + j * x[4]
+        p = x[0] + i_b.to(tl.int64) * x[2] + i_h.to(tl.int64) * x[3]
+        p += j * x[4]
         o = start + tl.arange(0, N)
         b_x = tl.load(p + o, o < x[1], 0.0)
     return b_x

@@ -6,6 +6,7 @@ import torch
 import triton
 from torch import Tensor
 
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.triton.descriptors import (
     gradient_like,
     readable,
@@ -16,8 +17,10 @@ from minidiff.ops.triton.kernels.backward import prepare_kernel
 from minidiff.ops.triton.launch import plain as launch_plain
 from minidiff.ops.triton.launch.common import (
     Given,
+    lam_of,
+    norm_flags,
+    norm_numbers,
     on,
-    padded_width,
     shape_for,
 )
 from minidiff.ops.triton.tuning import Shape
@@ -25,40 +28,31 @@ from minidiff.ops.triton.tuning import Shape
 
 def backward(
     dy: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: Tensor,
-    norm_weight: Tensor | None,
-    key_lengths: Tensor | None,
+    x: Arguments,
     o: Tensor,
     o2: Tensor,
     lse: Tensor,
-    causal: bool,
-    scale: float,
-    norm_scale: float | None,
-    eps: float,
     shapes: dict[str, Shape] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of q, k, v, lam (B, H, T) and norm_weight.
 
-    The last is empty where there is no weight. ``shapes`` by kernel: either
+    The last is empty where there is no weight. x, o, o2 and lse as in
+    :func:`minidiff.ops.triton.launch.forward.forward`, but o is y where there
+    is no norm. ``shapes`` by kernel: either
     "keys" computes dk and dv in one walk, or "values" does dv in a second.
     """
     shapes = shapes or {
         name: shape
         for name in ("keys", "values", "queries")
-        if (shape := shape_for(name, q, k, v)) is not None
+        if (shape := shape_for(name, x)) is not None
     }
-    dq, dk, dv = (gradient_like(x) for x in (q, k, v))
-    q, k, v, lse = readable(q), readable(k), readable(v), readable_rows(lse)
-    do, delta, lam_rows, dweight = prepare(
-        dy, o, o2, lam, norm_weight, norm_scale, eps
+    dq, dk, dv = gradient_like(x.q), gradient_like(x.k), gradient_like(x.v)
+    do, delta, lam_rows, dweight = prepare(dy, x, o, o2)
+    x = x._replace(
+        q=readable(x.q), k=readable(x.k), v=readable(x.v), lam=lam_rows
     )
-    x = Given(
-        q, k, v, do, lse, delta, lam_rows, key_lengths, causal, scale
-    )  # fmt: skip
-    with on(q):
+    given = Given(x, do, readable_rows(lse), delta)
+    with on(x.q):
         for name in ("keys", "values"):
             if name not in shapes:
                 continue
@@ -66,8 +60,8 @@ def backward(
                 "KEYS": name == "keys",
                 "VALUES": name == "values" or "values" not in shapes,
             }
-            way_of(shapes[name]).keys(x, dk, dv, shapes[name], made)
-        way_of(shapes["queries"]).queries(x, dq, shapes["queries"])
+            way_of(shapes[name]).keys(given, dk, dv, shapes[name], made)
+        way_of(shapes["queries"]).queries(given, dq, shapes["queries"])
     return dq, dk, dv, -delta[:, :, 1], dweight
 
 
@@ -83,13 +77,7 @@ def way_of(shape: Shape) -> ModuleType:
 
 
 def prepare(
-    dy: Tensor,
-    o: Tensor,
-    o2: Tensor,
-    lam: Tensor,
-    norm_weight: Tensor | None,
-    norm_scale: float | None,
-    eps: float,
+    dy: Tensor, x: Arguments, o: Tensor, o2: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return dO, (D1, D2) as (B, H, 2, T), lam for each row, and dw."""
     B, H, T, dv = o.shape
@@ -98,33 +86,30 @@ def prepare(
     do = torch.empty_like(o2)
     assert o.stride() == o2.stride() == do.stride()  # one set is handed on
     delta = rows(B, H, 2, T, device=o.device)
-    lam_rows = rows(B, H, T, device=o.device)
-    weighted = norm_weight is not None
-    parts = delta.new_empty(B * H * blocks, dv) if weighted else None
+    given_lam, lam_rows = lam_of(x), rows(B, H, T, device=o.device)
+    flags = norm_flags(x)
+    parts = delta.new_empty(B * H * blocks, dv) if flags["WEIGHT"] else None
     with on(o):
         prepare_kernel[(B * H, blocks)](
             dy,
             o,
             o2,
             do,
-            norm_weight,
-            lam,
+            x.norm_weight,
+            given_lam,
             delta,
             lam_rows,
             parts,
             *dy.stride(),
             *o.stride()[:3],
-            *lam.stride(),
+            *given_lam.stride(),
             lam_rows.stride(1),
             H,
             T,
             dv,
-            1.0 if norm_scale is None else norm_scale,
-            eps,
-            DV=padded_width(dv),
+            *norm_numbers(x),
+            **flags,
             BT=BT,
-            NORM=norm_scale is not None,
-            WEIGHT=weighted,
         )
     # Summed in a fixed order, so that a run repeats bit for bit.
     dweight = delta.new_empty(0) if parts is None else parts.sum(0)

@@ -1,4 +1,4 @@
-"""Device, widths and block shapes, as all launchers need them."""
+"""Device, widths, flags and block shapes, as all launchers need them."""
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -10,11 +10,10 @@ import torch
 import triton
 from torch import Tensor
 
-from minidiff.ops.triton.kernels.forward import forward_kernel
+from minidiff.ops.arguments import Arguments
+from minidiff.ops.triton.interpreter import INTERPRETED
 from minidiff.ops.triton.tuning import Shape, choose
 
-# Whether the kernels run in Triton's interpreter, on the CPU.
-INTERPRETED = not isinstance(forward_kernel, triton.runtime.JITFunction)
 # Gluon is experimental: a Triton without it takes kernels/backward.py.
 ROLES = not INTERPRETED and find_spec("triton.experimental.gluon") is not None
 LOG2_E = log2(e)
@@ -39,55 +38,78 @@ def capability(device: torch.device) -> int:
     return 10 * major + minor
 
 
-def shape_for(kernel: str, q: Tensor, k: Tensor, v: Tensor) -> Shape | None:
+def shape_for(kernel: str, x: Arguments) -> Shape | None:
     """Look up the block shape of a kernel for these inputs."""
     return choose(
         kernel,
-        D=padded_width(q.shape[-1]),
-        DV=padded_width(v.shape[-1]),
-        P=k.shape[2],
-        bits=8 * q.element_size(),
-        length=k.shape[3],
-        capability=capability(q.device),
+        D=padded_width(x.q.shape[-1]),
+        DV=padded_width(x.v.shape[-1]),
+        P=x.k.shape[2],
+        bits=8 * x.q.element_size(),
+        length=x.k.shape[3],
+        capability=capability(x.q.device),
         roles=ROLES,
     )
 
 
-def heads_last(q: Tensor, dv: int) -> Tensor:
+def heads_last(x: Arguments) -> Tensor:
     """Make an empty (B, H, T, Dv), in memory (B, T, H, Dv)."""
-    B, H, _, T, _ = q.shape
-    return q.new_empty(B, T, H, dv).transpose(1, 2)
+    B, H, _, T, _ = x.q.shape
+    return x.q.new_empty(B, T, H, x.v.shape[-1]).transpose(1, 2)
+
+
+def map_flags(x: Arguments) -> dict[str, int | bool]:
+    """Return what kernels that compute the maps are compiled for."""
+    return {
+        "D": padded_width(x.q.shape[-1]),
+        "DV": padded_width(x.v.shape[-1]),
+        "P": x.k.shape[2],
+        "CAUSAL": x.causal,
+        "PADDED": x.key_lengths is not None,
+    }
+
+
+def norm_flags(x: Arguments) -> dict[str, int | bool]:
+    """Return what kernels that compute the norm are compiled for."""
+    return {
+        "DV": padded_width(x.v.shape[-1]),
+        "NORM": x.norm_scale is not None,
+        "WEIGHT": x.norm_weight is not None,
+    }
+
+
+def norm_numbers(x: Arguments) -> tuple[float, float]:
+    """Return norm_scale, or any number where there is no norm, and eps."""
+    return 1.0 if x.norm_scale is None else x.norm_scale, x.eps
+
+
+def lam_of(x: Arguments) -> Tensor:
+    """Return lambda as the operator hands it on, (B, H, T)."""
+    assert isinstance(x.lam, Tensor)
+    return x.lam
+
+
+def scales(x: Arguments) -> tuple[float, float]:
+    """Return the scale of the logits in base 2, and as it is."""
+    assert x.scale is not None  # diff_attention has filled it in
+    return x.scale * LOG2_E, x.scale
 
 
 class Given(NamedTuple):
     """What the keys and queries kernels of the backward pass read.
 
-    Shapes as in :func:`minidiff.diff_attention`; do (B, H, T, Dv), lse and
-    delta (B, H, 2, T), lam (B, H, T).
+    x has lam for each row, (B, H, T); do is (B, H, T, Dv), lse and delta are
+    (B, H, 2, T).
     """
 
-    q: Tensor
-    k: Tensor
-    v: Tensor
+    x: Arguments
     do: Tensor
     lse: Tensor
     delta: Tensor
-    lam: Tensor
-    key_lengths: Tensor | None
-    causal: bool
-    scale: float
 
     def numbers(self) -> tuple[int, int, int, float, float]:
         """Return G, T, S, the scale in base 2, and the scale."""
-        groups = self.q.shape[1] // self.k.shape[1]
-        T, S = self.q.shape[3], self.k.shape[3]
-        return groups, T, S, self.scale * LOG2_E, self.scale
-
-    def options(self) -> dict[str, int | bool]:
-        """Return what these kernels are compiled for."""
-        return {
-            "D": padded_width(self.q.shape[-1]),
-            "DV": padded_width(self.v.shape[-1]),
-            "CAUSAL": self.causal,
-            "PADDED": self.key_lengths is not None,
-        }
+        x = self.x
+        groups = x.q.shape[1] // x.k.shape[1]
+        T, S = x.q.shape[3], x.k.shape[3]
+        return groups, T, S, *scales(x)

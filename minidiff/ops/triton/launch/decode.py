@@ -4,40 +4,34 @@ import torch
 import triton
 from torch import Tensor
 
+from minidiff.ops.arguments import Arguments
 from minidiff.ops.triton.kernels.decode import combine_kernel, decode_kernel
 from minidiff.ops.triton.launch.common import (
-    LOG2_E,
     heads_last,
+    lam_of,
+    map_flags,
+    norm_flags,
+    norm_numbers,
     on,
-    padded_width,
+    scales,
     shape_for,
 )
 from minidiff.ops.triton.tuning import Shape
 
 
 def decode(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lam: Tensor,
-    norm_weight: Tensor | None,
-    key_lengths: Tensor | None,
-    causal: bool,
-    scale: float,
-    norm_scale: float | None,
-    eps: float,
-    splits: int | None = None,
-    shape: Shape | None = None,
+    x: Arguments, splits: int | None = None, shape: Shape | None = None
 ) -> Tensor:
     """Return y (B, H, T, Dv) for a few queries; nothing for a backward pass.
 
-    ``splits`` is how many parts of the keys run side by side; by default as
-    many as keep the GPU busy.
+    lam is (B, H, T), and scale a number. ``splits`` is how many parts of the
+    keys run side by side; by default as many as keep the GPU busy.
     """
+    q, k, v = x.q, x.k, x.v
     B, H, _, T, D = q.shape
-    Hkv, P, S = k.shape[1:4]
+    Hkv, _, S = k.shape[1:4]
     dv = v.shape[-1]
-    shape = shape or shape_for("decode", q, k, v)
+    shape = shape or shape_for("decode", x)
     assert shape is not None  # the table has a row for all that is let in
     row_blocks = triton.cdiv(H // Hkv * T, shape.BT)
     if splits is None:
@@ -45,17 +39,16 @@ def decode(
     # Whole blocks of keys in each split, and no split without a key.
     split = triton.cdiv(triton.cdiv(S, splits), shape.BS) * shape.BS
     splits = triton.cdiv(S, split)
-    y = heads_last(q, dv)
+    lam, y = lam_of(x), heads_last(x)
     # One place for each row, branch and split.
     tops, sums = q.new_empty(2, B, H, T, 2, splits, dtype=torch.float32)
     parts = q.new_empty(B, H, T, 2, splits, dv, dtype=torch.float32)
-    DV = padded_width(dv)
     with on(q):
         decode_kernel[(B * Hkv, splits, row_blocks)](
             q,
             k,
             v,
-            key_lengths,
+            x.key_lengths,
             parts,
             tops,
             sums,
@@ -68,22 +61,17 @@ def decode(
             S,
             D,
             dv,
-            scale * LOG2_E,
+            scales(x)[0],
             split,
-            D=padded_width(D),
-            DV=DV,
-            SHARED=P == 1,
-            CAUSAL=causal,
-            PADDED=key_lengths is not None,
-            PRECISION="ieee",
-            **shape.blocks(rows="ROWS"),
+            **map_flags(x),
+            **shape.blocks(),
         )
         combine_kernel[(B * H * T,)](
             parts,
             tops,
             sums,
             lam,
-            norm_weight,
+            x.norm_weight,
             y,
             *lam.stride(),
             *y.stride()[:3],
@@ -91,12 +79,9 @@ def decode(
             T,
             splits,
             dv,
-            1.0 if norm_scale is None else norm_scale,
-            eps,
-            DV=DV,
+            *norm_numbers(x),
+            **norm_flags(x),
             SPLITS=triton.next_power_of_2(splits),
-            NORM=norm_scale is not None,
-            WEIGHT=norm_weight is not None,
         )
     return y
 

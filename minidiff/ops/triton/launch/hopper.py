@@ -11,62 +11,62 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 from minidiff.ops.triton.descriptors import steps
 from minidiff.ops.triton.hopper.keys import keys_kernel
 from minidiff.ops.triton.hopper.queries import queries_kernel
-from minidiff.ops.triton.launch.common import Given
+from minidiff.ops.triton.launch.common import Given, lam_of, map_flags
 from minidiff.ops.triton.tuning import Shape
 
 
 def keys(
-    x: Given, dk: Tensor, dv: Tensor, shape: Shape, made: dict[str, bool]
+    given: Given, dk: Tensor, dv: Tensor, shape: Shape, made: dict[str, bool]
 ) -> None:
     """Write dk and dv; ``made`` says which: KEYS, VALUES or both."""
     B, Hkv, P, S, _ = dk.shape
-    options = x.options()
+    flags = map_flags(given.x)
     keys_kernel[(B * Hkv, triton.cdiv(S, 2 * shape.BS))](
-        *read(x, shape),
-        block_of(dk, P, shape.BS, options["D"]),
-        block_of(dv, shape.BS, options["DV"]),
-        x.key_lengths,
+        *read(given, shape),
+        block_of(dk, P, shape.BS, flags["D"]),
+        block_of(dv, shape.BS, flags["DV"]),
+        given.x.key_lengths,
         Hkv,
-        *x.numbers(),
-        **options,
+        *given.numbers(),
+        **flags,
         **made,
-        **rest(x, shape),
+        **blocks(shape),
     )
 
 
-def queries(x: Given, dq: Tensor, shape: Shape) -> None:
+def queries(given: Given, dq: Tensor, shape: Shape) -> None:
     """Write dq."""
     B, H, _, T, _ = dq.shape
-    options = x.options()
+    flags = map_flags(given.x)
     queries_kernel[(B * H, triton.cdiv(T, 2 * shape.BT))](
-        *read(x, shape),
-        block_of(dq, 2, shape.BT, options["D"]),
-        x.key_lengths,
+        *read(given, shape),
+        block_of(dq, 2, shape.BT, flags["D"]),
+        given.x.key_lengths,
         H,
-        *x.numbers(),
-        **options,
-        **rest(x, shape),
+        *given.numbers(),
+        **flags,
+        **blocks(shape),
     )
 
 
-def read(x: Given, shape: Shape) -> list[Any]:
+def read(given: Given, shape: Shape) -> list[Any]:
     """What both kernels read, block by block, both branches at once."""
-    options = x.options()
+    x = given.x
+    flags = map_flags(x)
     return [
-        block_of(x.q, 2, shape.BT, options["D"]),
-        block_of(x.k, x.k.shape[2], shape.BS, options["D"]),
-        block_of(x.v, shape.BS, options["DV"]),
-        block_of(x.do, shape.BT, options["DV"]),
-        block_of(x.lse, 2, shape.BT),
-        block_of(x.delta, 2, shape.BT),
-        block_of(x.lam, shape.BT),
+        block_of(x.q, 2, shape.BT, flags["D"]),
+        block_of(x.k, flags["P"], shape.BS, flags["D"]),
+        block_of(x.v, shape.BS, flags["DV"]),
+        block_of(given.do, shape.BT, flags["DV"]),
+        block_of(given.lse, 2, shape.BT),
+        block_of(given.delta, 2, shape.BT),
+        block_of(lam_of(x), shape.BT),
     ]
 
 
-def rest(x: Given, shape: Shape) -> dict[str, Any]:
-    """How both kernels are compiled; warps are those of one consumer."""
+def blocks(shape: Shape) -> dict[str, int]:
+    """How both kernels cut their work; warps are those of one consumer."""
     return {
-        "P": x.k.shape[2],
         "BT": shape.BT,
         "BS": shape.BS,
         "STAGES": shape.stages,

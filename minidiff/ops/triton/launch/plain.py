@@ -7,63 +7,56 @@ from torch import Tensor
 
 from minidiff.ops.triton.descriptors import block_of
 from minidiff.ops.triton.kernels.backward import keys_kernel, queries_kernel
-from minidiff.ops.triton.launch.common import Given
+from minidiff.ops.triton.launch.common import Given, lam_of, map_flags
 from minidiff.ops.triton.tuning import Shape
 
 
 def keys(
-    x: Given, dk: Tensor, dv: Tensor, shape: Shape, made: dict[str, bool]
+    given: Given, dk: Tensor, dv: Tensor, shape: Shape, made: dict[str, bool]
 ) -> None:
     """Write dk and dv; ``made`` says which: KEYS, VALUES or both."""
     B, Hkv, _, S, _ = dk.shape
-    options = x.options()
+    flags = map_flags(given.x)
     keys_kernel[(B * Hkv, triton.cdiv(S, shape.BS))](
-        *read(x, shape),
-        block_of(dk, shape.tma, shape.BS, options["D"]),
-        block_of(dv, shape.tma, shape.BS, options["DV"]),
-        x.key_lengths,
+        *read(given, shape),
+        block_of(dk, shape.tma, shape.BS, flags["D"]),
+        block_of(dv, shape.tma, shape.BS, flags["DV"]),
+        given.x.key_lengths,
         Hkv,
-        *x.numbers(),
-        **options,
+        *given.numbers(),
+        **flags,
         **made,
-        **rest(x, shape),
+        TMA=shape.tma,
+        **shape.blocks(),
     )
 
 
-def queries(x: Given, dq: Tensor, shape: Shape) -> None:
+def queries(given: Given, dq: Tensor, shape: Shape) -> None:
     """Write dq."""
     B, H, _, T, _ = dq.shape
-    options = x.options()
+    flags = map_flags(given.x)
     queries_kernel[(B * H, triton.cdiv(T, shape.BT))](
-        *read(x, shape),
-        block_of(dq, shape.tma, shape.BT, options["D"]),
-        x.key_lengths,
+        *read(given, shape),
+        block_of(dq, shape.tma, shape.BT, flags["D"]),
+        given.x.key_lengths,
         H,
-        *x.numbers(),
-        **options,
-        **rest(x, shape),
+        *given.numbers(),
+        **flags,
+        TMA=shape.tma,
+        **shape.blocks(),
     )
 
 
-def read(x: Given, shape: Shape) -> list[Any]:
+def read(given: Given, shape: Shape) -> list[Any]:
     """What both kernels read, block by block."""
-    options = x.options()
+    x = given.x
+    flags = map_flags(x)
     return [
-        block_of(x.q, shape.tma, shape.BT, options["D"]),
-        block_of(x.k, shape.tma, shape.BS, options["D"]),
-        block_of(x.v, shape.tma, shape.BS, options["DV"]),
-        block_of(x.do, shape.tma, shape.BT, options["DV"]),
-        block_of(x.lse, shape.tma, shape.BT),
-        block_of(x.delta, shape.tma, shape.BT),
-        block_of(x.lam, shape.tma, shape.BT),
+        block_of(x.q, shape.tma, shape.BT, flags["D"]),
+        block_of(x.k, shape.tma, shape.BS, flags["D"]),
+        block_of(x.v, shape.tma, shape.BS, flags["DV"]),
+        block_of(given.do, shape.tma, shape.BT, flags["DV"]),
+        block_of(given.lse, shape.tma, shape.BT),
+        block_of(given.delta, shape.tma, shape.BT),
+        block_of(lam_of(x), shape.tma, shape.BT),
     ]
-
-
-def rest(x: Given, shape: Shape) -> dict[str, Any]:
-    """How both kernels are compiled."""
-    return {
-        "SHARED": x.k.shape[2] == 1,
-        "PRECISION": "ieee",
-        "TMA": shape.tma,
-        **shape.blocks(),
-    }
