@@ -46,7 +46,7 @@ notebooks: $(VENV)/.course
 	FORCE="$(FORCE)" $(PY) book/build_notebooks.py $(CHAPTERS)
 
 clean:
-	rm -rf book/_build build .pytest_cache .ruff_cache .hypothesis
+	rm -rf book/_build build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name .venv -prune -o -name '.venv-*' -prune -o \
 		-name __pycache__ -type d -prune -exec rm -rf {} +
 
