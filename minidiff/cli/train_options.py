@@ -14,6 +14,7 @@ MEANS = {
     "compile": False,
     "parallel": "ddp",
     "backend": "auto",
+    "threads": None,
     "tensorboard": False,
 }
 
@@ -137,6 +138,13 @@ def add_options(train: argparse.ArgumentParser) -> None:
         "--backend",
         choices=["auto", "eager", "sdpa", "triton"],
         help="of differential attention (default: auto)",
+    )
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="CPU threads (default: 1 for a small model, which more threads "
+        "make much slower beside other programs; else all that PyTorch has)",
     )
     add(
         "--tensorboard",
