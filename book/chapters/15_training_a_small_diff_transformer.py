@@ -54,6 +54,9 @@ from minidiff.data import TextData, standard_library
 from minidiff.training.config import learning_rate
 
 plots.use_style()
+# For models this small a second thread gains little, and beside another busy
+# program it makes training several times slower.
+torch.set_num_threads(1)
 
 # %% [markdown]
 # The next cell says how much is trained. With these numbers the chapter

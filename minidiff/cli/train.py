@@ -72,6 +72,7 @@ def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
     from minidiff.training.distributed import together, world
     from minidiff.training.loop import train as fit
     from minidiff.training.signals import Stopped
+    from minidiff.training.threads import use_threads
 
     me = world()
     with together():
@@ -99,33 +100,60 @@ def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
     torch.manual_seed(settings["seed"])
     model = DecoderLM(model_config).to(device)
     size = model.num_parameters()
+    compute = Compute(**{f.name: settings[f.name] for f in fields(Compute)})
+    part = config.batch_size // (me.size * compute.accumulate)
+    threads = _threads(settings, model, part * settings["length"], device)
     if me.first and not arguments.resume:
         card = provenance(str(device), arguments.command)
+        card["threads"] = threads
         card |= {"processes": me.size, "settings": settings}
         write_json(out / RUN_NAME, card)
     if me.first:
         print(
             f"{settings['attention']}: {size:,} parameters, {config.steps} "
             f"steps of {config.batch_size} x {settings['length']} tokens on "
-            f"{me.size} x {device.type}"
+            f"{me.size} x {device.type}, {_count_threads(threads)}"
         )
     try:
-        log = fit(
-            model,
-            data,
-            config,
-            compute=Compute(
-                **{f.name: settings[f.name] for f in fields(Compute)}
-            ),
-            run_dir=out,
-            resume=arguments.resume,
-            tensorboard=settings["tensorboard"],
-        )
+        with use_threads(threads):
+            log = fit(
+                model,
+                data,
+                config,
+                compute=compute,
+                run_dir=out,
+                resume=arguments.resume,
+                tensorboard=settings["tensorboard"],
+            )
     except Stopped as stopped:
         command = shlex.join(["minidiff", "train", "--out", arguments.out])
         raise Stopped(f"{stopped}; go on with: {command} --resume") from None
     if me.first:
         _report(log[-1], settings, data, out)
+
+
+def _threads(
+    settings: dict[str, Any], model: Any, tokens: int, device: Any
+) -> int:
+    """Return the CPU threads asked for, or those that fit the model."""
+    import torch
+
+    from minidiff.training.threads import choose_threads
+
+    if settings["threads"] is not None:
+        if settings["threads"] < 1:
+            raise ValueError(
+                f"--threads: got {settings['threads']}, expected 1 or more"
+            )
+        return settings["threads"]
+    if device.type != "cpu":
+        return torch.get_num_threads()
+    return choose_threads(model, tokens)
+
+
+def _count_threads(threads: int) -> str:
+    word = "thread" if threads == 1 else "threads"
+    return f"{threads} CPU {word} (--threads changes that)"
 
 
 def _report(
@@ -168,4 +196,4 @@ def _settings(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
                 f"--{name.replace('_', '-')}: got {given[name]!r}, expected "
                 f"{saved[name]!r} as in the run to resume, or nothing"
             )
-    return saved | typed
+    return MEANS | saved | typed

@@ -17,7 +17,10 @@ WHAT = (
     *("steps", "batch_size", "lr", "precision", "device"),
 )
 # By what means: resuming takes them from the run unless given anew.
-MEANS = {f.name: f.default for f in fields(Compute)} | {"tensorboard": False}
+MEANS = {f.name: f.default for f in fields(Compute)} | {
+    "threads": None,
+    "tensorboard": False,
+}
 
 
 def add_options(train: argparse.ArgumentParser) -> None:
@@ -149,6 +152,13 @@ def add_options(train: argparse.ArgumentParser) -> None:
         "--backend",
         choices=["auto", "eager", "sdpa", "triton"],
         help="of differential attention " + _usual("backend"),
+    )
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="CPU threads (default: 1 for a small model, which more threads "
+        "make much slower beside other programs; else all that PyTorch has)",
     )
     add(
         "--tensorboard",

@@ -11,7 +11,8 @@ from tqdm import tqdm
 from minidiff.data.protocol import DataSource
 from minidiff.nn.model import DecoderLM
 from minidiff.training.config import Compute, TrainConfig
-from minidiff.training.distributed import anyone, world
+from minidiff.training.distributed import world
+from minidiff.training.reading import Reading
 from minidiff.training.run_folder import Run
 from minidiff.training.signals import Stopped, Stopping
 from minidiff.training.step import Updates
@@ -69,12 +70,23 @@ def train(
         If ``run_dir`` holds a run and ``resume`` is not set, or holds one of
         another model, data or config: names the field.
     FloatingPointError
-        If loss or gradient is not finite. The last good checkpoint stays.
+        If loss or gradient is not finite: names the step. The model is left
+        as it was before that step, and so is the last good checkpoint.
     OSError
         If the disk is full. The last good checkpoint stays.
     Stopped
         A KeyboardInterrupt: with ``run_dir``, Ctrl-C or SIGTERM lets the step
-        end and saves a checkpoint first. A second Ctrl-C breaks off.
+        end and saves a checkpoint first. A second Ctrl-C breaks off. Several
+        processes stop together, about half a second later.
+
+    Notes
+    -----
+    In one process on a CPU the log is written at every step. Elsewhere values
+    are read, checked and logged about twice a second, and at each evaluation
+    and checkpoint, so that the program does not wait for the GPU in between.
+
+    The number of threads is PyTorch's own and left as it is: it is a setting
+    of the whole process. See :mod:`minidiff.training.threads`.
     """
     compute = compute or Compute()
     if data.vocab_size != model.config.vocab_size:
@@ -107,24 +119,32 @@ def train(
     board: AbstractContextManager[Any] = nullcontext()
     if tensorboard and me.first and run_dir is not None:
         board = TensorBoard(Path(run_dir), len(records))
+    reading = Reading(len(records), waits=updates.reading_waits)
     with bar, stopping as stop, board:
         for step in range(len(records), config.steps):
-            record = updates(data, step)
+            updates.update(data, step)
             last = step + 1 == config.steps
-            if last or (step + 1) % config.eval_every == 0:
-                measured = updates.evaluate(data)
-                record["valid_loss"] = measured.loss
-                record["valid_accuracy"] = measured.accuracy
-            records.append(record)
-            _show(bar, record)
-            if run is None or stop is None:  # both, without a folder
+            evaluate = last or (step + 1) % config.eval_every == 0
+            save = last or (step + 1) % config.checkpoint_every == 0
+            asked = stop is not None and stop.asked
+            if not (evaluate or save or reading.due(step, asked)):
                 continue
-            asked = anyone(stop.asked)
-            run.log(record)
+            fresh, error = updates.read()
+            if evaluate and error is None:
+                measured = updates.evaluate(data)
+                fresh[-1]["valid_loss"] = measured.loss
+                fresh[-1]["valid_accuracy"] = measured.accuracy
+            records += fresh
+            _show(bar, fresh)
+            if run is not None:
+                run.log(fresh)
             if isinstance(board, TensorBoard):
-                board.add(record)
-            due = (step + 1) % config.checkpoint_every == 0
-            if last or due or asked:
+                for record in fresh:
+                    board.add(record)
+            if error is not None:
+                raise error
+            asked = reading.agree(step, asked)
+            if run is not None and (save or asked):
                 run.checkpoint(step + 1)
             if asked and not last:
                 raise Stopped(
@@ -134,12 +154,13 @@ def train(
     return records
 
 
-def _show(bar: tqdm, record: dict[str, Any]) -> None:
+def _show(bar: tqdm, fresh: list[dict[str, Any]]) -> None:
     """Bring the bar up to date: loss, and tokens in a second."""
-    if bar.disable:
+    if bar.disable or not fresh:
         return
+    record = fresh[-1]
     tokens = record["tokens"] / (record["step"] + 1)
     rate = (bar.format_dict["rate"] or 0) * tokens
     shown = {"loss": f"{record['loss']:.3f}", "tokens/s": f"{rate:.3g}"}
     bar.set_postfix(shown, refresh=False)
-    bar.update()
+    bar.update(len(fresh))

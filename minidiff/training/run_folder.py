@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +92,15 @@ class Run:
             self._restore_optimizer(checkpoint.optimizer)
         return self._cut_log(step)
 
-    def log(self, record: Mapping[str, Any]) -> None:
-        """Append one line; it survives a kill right after.
+    def log(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Append a line for each record; they survive a kill right after.
 
         Raises OSError, saying where to go on, if it cannot be written.
         """
         with together():
             if self._first:
-                self._append(json.dumps(record) + "\n")
+                lines = (json.dumps(record) + "\n" for record in records)
+                self._append("".join(lines))
 
     def checkpoint(self, step: int) -> None:
         """Write weights, optimiser state and settings after ``step`` steps.
@@ -126,10 +127,10 @@ class Run:
         rows = step * self._settings["config"]["batch_size"]
         return {"step": step, "rows": rows}
 
-    def _append(self, line: str) -> None:
+    def _append(self, lines: str) -> None:
         try:
             with self._log_path.open("a", encoding="utf-8") as file:
-                file.write(line)
+                file.write(lines)
         except OSError as error:
             text = f"{self._log_path}: could not be written ({error.strerror})"
             raise self._lost(text) from error

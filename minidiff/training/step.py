@@ -60,12 +60,36 @@ class Updates:
         self._loss = compiled(loss, layers) if compute.compile else loss
         # Made last: sharding puts other parameters in the model.
         self.optimizer = adamw(model, config)
+        # 1 from the first step on whose loss or gradient is not finite.
+        self._broken = torch.zeros((), device=self._device)
+        self._unread: list[tuple[dict[str, Any], Tensor]] = []
+
+    @property
+    def reading_waits(self) -> bool:
+        """Whether reading a value makes the program wait for the device.
+
+        Only the fused optimiser, which is CUDA's, can decide on the device
+        that an update is skipped. Elsewhere each step reads one value.
+        """
+        return self.optimizer.defaults["fused"]
 
     def __call__(self, data: DataSource, step: int) -> dict[str, Any]:
         """Make the update of a step, counted from 0; return its record.
 
-        Raises FloatingPointError, before the weights are changed, if loss or
-        gradient is not finite.
+        Raises FloatingPointError, and leaves the weights as they were, if
+        loss or gradient is not finite.
+        """
+        self.update(data, step)
+        records, error = self.read()
+        if error is not None:
+            raise error
+        return records[-1]
+
+    def update(self, data: DataSource, step: int) -> None:
+        """Make the update of a step, counted from 0, without waiting for it.
+
+        Where loss or gradient is not finite, this update and all later ones
+        leave the weights and the optimiser as they were.
         """
         config, size = self._config, self._world.size
         rows = self._world.rows(config.batch_size)
@@ -73,7 +97,7 @@ class Updates:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         inputs, targets = (
-            x.to(self._device)
+            self._on_device(x)
             for x in data.batch(step, config.batch_size, "train", rows)
         )
         # A mean over the targets that count, wherever they are: parts may
@@ -93,23 +117,42 @@ class Updates:
                 (part * size).backward()
             parts.append(part.detach())
         norm = clip_grad_norm_(self._model.parameters(), config.clip_norm)
+        values = torch.stack([total(torch.stack(parts).sum()), whole(norm)])
+        finite = values.isfinite().all()
+        self._broken = self._broken.maximum((~finite).to(self._broken))
+        if self.reading_waits:
+            # The kernel reads this, and leaves all as it is where it is 1.
+            # PyTorch's GradScaler hands it over in the same way.
+            setattr(self.optimizer, "found_inf", self._broken)  # noqa: B010
+            self.optimizer.step()
+        elif not self._broken:
+            self.optimizer.step()
         record = {
             "step": step,
-            "loss": total(torch.stack(parts).sum()).item(),
+            "loss": None,
             "lr": lr,
-            "grad_norm": whole(norm).item(),
+            "grad_norm": None,
             "tokens": (step + 1) * size * inputs.numel(),
         }
-        # Checked before the update, so that the weights are still good ones.
-        for name in ("loss", "grad_norm"):
-            if not math.isfinite(record[name]):
-                raise FloatingPointError(
-                    f"{name} is {record[name]} at step {step}, expected a "
-                    f"finite number: try a lower lr than {config.lr} or a "
-                    f"longer warm-up than {config.warmup_steps} steps"
-                )
-        self.optimizer.step()
-        return record
+        self._unread.append((record, values))
+
+    def read(self) -> tuple[list[dict[str, Any]], FloatingPointError | None]:
+        """Return the records of the updates since the last call.
+
+        Their values come from the device in one transfer. If a loss or a
+        gradient was not finite, only the records before it are returned, and
+        the error to raise.
+        """
+        unread, self._unread = self._unread, []
+        values = torch.stack([pair for _, pair in unread]).tolist()
+        records: list[dict[str, Any]] = []
+        for (record, _), (loss, norm) in zip(unread, values, strict=True):
+            record |= {"loss": loss, "grad_norm": norm}
+            for name in ("loss", "grad_norm"):
+                if not math.isfinite(record[name]):
+                    return records, self._error(name, record)
+            records.append(record)
+        return records, None
 
     def evaluate(self, data: DataSource) -> Evaluation:
         """Measure the model on validation batches, executed like an update."""
@@ -125,6 +168,20 @@ class Updates:
             # Forward alone leaves the outermost tensors whole.
             self._fsdp.reshard()
         return measured
+
+    def _error(self, name: str, record: dict[str, Any]) -> FloatingPointError:
+        return FloatingPointError(
+            f"{name} is {record[name]} at step {record['step']}, expected a "
+            f"finite number: try a lower lr than {self._config.lr} or a "
+            f"longer warm-up than {self._config.warmup_steps} steps"
+        )
+
+    def _on_device(self, x: Tensor) -> Tensor:
+        """Send a batch's tensor to the device; on CUDA without waiting."""
+        if self._device.type != "cuda" or x.device.type != "cpu":
+            return x.to(self._device)
+        # Only from pinned memory does a copy go on beside the program.
+        return x.pin_memory().to(self._device, non_blocking=True)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """Compute in the config's precision while it is open."""

@@ -109,6 +109,34 @@ def test_resuming_with_another_setting_is_refused(tmp_path, capsys):
     assert "--lr: got 0.1, expected 0.003" in capsys.readouterr().err
 
 
+def test_threads_are_chosen_said_and_kept(tmp_path, capsys, monkeypatch):
+    import torch
+
+    used, real = [], torch.set_num_threads
+    monkeypatch.setattr(
+        torch, "set_num_threads", lambda n: (used.append(n), real(n))
+    )
+    before = torch.get_num_threads()
+    run = tmp_path / "run"
+    train = ["train", "--data", "needles", "--out", str(run), *TINY]
+    assert main(train) == 0
+    out = capsys.readouterr().out
+    assert "1 CPU thread (--threads changes that)" in out
+    assert used == [1, before]
+    assert json.loads((run / "run.json").read_text())["threads"] == 1
+    again = ["train", "--out", str(run), "--resume", "--threads", "3"]
+    assert main(again) == 0
+    assert "3 CPU threads" in capsys.readouterr().out
+    assert used == [1, before, 3, before]
+    # A run made before there was the option.
+    card = json.loads((run / "run.json").read_text())
+    del card["settings"]["threads"]
+    (run / "run.json").write_text(json.dumps(card))
+    assert main(again[:-2]) == 0
+    assert main([*again[:-1], "0"]) == 2
+    assert "--threads: got 0, expected 1 or more" in capsys.readouterr().err
+
+
 def test_help_teaches_and_loads_nothing_heavy():
     code = (
         "import sys; from minidiff.cli import main\n"

@@ -120,26 +120,30 @@ def test_the_fused_optimiser_on_cuda_alone(monkeypatch):
     assert asked == [True]
 
 
+def fused(model, config):
+    """The optimiser of a GPU, here on a CPU."""
+    groups = adamw(model, config).param_groups
+    for group in groups:
+        group["fused"], group["foreach"] = True, False
+    return torch.optim.AdamW(groups, fused=True)
+
+
 def test_a_fused_run_resumes(monkeypatch, tmp_path):
     import minidiff.training.step
 
-    def fused(model, config):
-        optimizer = adamw(model, config)
-        return torch.optim.AdamW(optimizer.param_groups, fused=True)
-
     monkeypatch.setattr(minidiff.training.step, "adamw", fused)
     whole = train(make(), DATA, SHORT, progress=False)
-    plain_call = Updates.__call__
+    plain = Updates.update
 
     def stop(self, data, step):
         if step == 5:
             raise KeyboardInterrupt
-        return plain_call(self, data, step)
+        return plain(self, data, step)
 
-    monkeypatch.setattr(Updates, "__call__", stop)
+    monkeypatch.setattr(Updates, "update", stop)
     with pytest.raises(KeyboardInterrupt):
         train(make(), DATA, SHORT, run_dir=tmp_path, progress=False)
-    monkeypatch.setattr(Updates, "__call__", plain_call)
+    monkeypatch.setattr(Updates, "update", plain)
     options = {"run_dir": tmp_path, "resume": True, "progress": False}
     assert train(make(), DATA, SHORT, **options) == whole
 

@@ -83,17 +83,17 @@ def test_after_kill_9_the_losses_are_the_same_bit_for_bit(tmp_path):
 @pytest.fixture
 def stopped(tmp_path, monkeypatch):
     """A run that stopped at step 5: log ahead of the checkpoint of four."""
-    real = Updates.__call__
+    real = Updates.update
 
     def stop(self, data, step):
         if step == 5:
             raise KeyboardInterrupt
         return real(self, data, step)
 
-    monkeypatch.setattr(Updates, "__call__", stop)
+    monkeypatch.setattr(Updates, "update", stop)
     with pytest.raises(KeyboardInterrupt):
         train(make(), DATA, SHORT, run_dir=tmp_path, progress=False)
-    monkeypatch.setattr(Updates, "__call__", real)
+    monkeypatch.setattr(Updates, "update", real)
     return tmp_path
 
 

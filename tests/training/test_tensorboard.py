@@ -59,17 +59,17 @@ def test_every_record_is_there(tmp_path, library):
 
 
 def test_after_resuming_no_step_counts_twice(tmp_path, library, monkeypatch):
-    real = Updates.__call__
+    real = Updates.update
 
     def stop(self, data, step):
         if step == 5:
             raise KeyboardInterrupt
         return real(self, data, step) | {"loss": 99.0}
 
-    monkeypatch.setattr(Updates, "__call__", stop)
+    monkeypatch.setattr(Updates, "update", stop)
     with pytest.raises(KeyboardInterrupt):
         train(make(), DATA, SHORT, run_dir=tmp_path, **OPTIONS)
-    monkeypatch.setattr(Updates, "__call__", real)
+    monkeypatch.setattr(Updates, "update", real)
     train(make(), DATA, SHORT, run_dir=tmp_path, resume=True, **OPTIONS)
     losses = events(tmp_path)["loss/train"]
     # The checkpoint is of four steps; the fifth was logged, and is not kept.
