@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from minidiff.ops.epilogue import subtract
+from minidiff.ops.logits import masked_softmax
 from minidiff.ops.masks import blank_padding, visible
 
 
@@ -38,17 +38,10 @@ def attention_maps(
         scale = D**-0.5
     k = for_each_head(blank_padding(k, key_lengths), H)
     logits = (q * scale) @ k.transpose(-1, -2)  # (B, H, 2, T, S)
-    wide = torch.promote_types(logits.dtype, torch.float32)
     mask = visible(T, S, causal, key_lengths, q.device)
-    if mask is not None:
-        mask = mask[:, :, None] if mask.ndim == 4 else mask
-        # A row with nothing to see is softmaxed over all keys and then set
-        # to zero: an all -inf row would be NaN, in the gradient too.
-        seen = mask.any(-1, keepdim=True)
-        logits = logits.masked_fill(~mask & seen, float("-inf"))
-    A12 = logits.softmax(-1, dtype=wide)
-    if mask is not None:
-        A12 = A12.masked_fill(~mask, 0)
+    if mask is not None and mask.ndim == 4:
+        mask = mask[:, :, None]
+    A12 = masked_softmax(logits, mask)
     A1, A2 = A12.unbind(2)
     return AttentionMaps(A1, A2, subtract(A1, A2, lam))
 

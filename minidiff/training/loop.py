@@ -112,7 +112,7 @@ def train(
             record = updates(data, step)
             last = step + 1 == config.steps
             if last or (step + 1) % config.eval_every == 0:
-                measured = updates.evaluate(data)
+                measured = updates.validate(data)
                 record["valid_loss"] = measured.loss
                 record["valid_accuracy"] = measured.accuracy
             records.append(record)
