@@ -21,7 +21,7 @@ _HOME = {
     "generate": "minidiff.nn.generate",
     "sample": "minidiff.nn.generate",
     "train": "minidiff.training.loop",
-    "evaluate": "minidiff.training.validation",
+    "evaluate": "minidiff.evaluation.suite",
     "TrainConfig": "minidiff.training.config",
     "Compute": "minidiff.training.config",
     "save": "minidiff.training.checkpoint",
