@@ -30,6 +30,9 @@ sources:
 
 examples:
   minidiff tokens stdlib --tokenizer bpe --out data/stdlib
+  minidiff tokens stdlib --tokenizer book/weights/pair_tokenizer.json
+      --out data/pair
+      as the shipped models read it, to evaluate them
   minidiff tokens evidence --archives data/archives --tokenizer bpe
       --out data/evidence
   minidiff tokens hub:HuggingFaceFW/fineweb-edu --most 1000000000
@@ -62,9 +65,10 @@ def add(subparsers: Any) -> None:
     add("--out", required=True, metavar="TOKENS", help="the new folder")
     add(
         "--tokenizer",
-        choices=["byte", "bpe"],
+        metavar="byte|bpe|FILE",
         default="byte",
-        help="bpe is trained on the first texts (default: byte)",
+        help="bpe is trained on the first texts; FILE is a tokenizer.json "
+        "that was trained before (default: byte)",
     )
     add("--vocab-size", type=int, default=4096, help="of bpe (default: 4096)")
     add("--most", type=int, metavar="N", help="stop after N tokens")
@@ -102,8 +106,11 @@ def run(arguments: argparse.Namespace) -> None:
     if out.exists():
         raise ValueError(f"--out: {out} exists, expected a new folder")
     source = _source(arguments)
-    tokenizer = ByteTokenizer()
-    if arguments.tokenizer == "bpe":
+    if arguments.tokenizer == "byte":
+        tokenizer = ByteTokenizer()
+    elif arguments.tokenizer != "bpe":
+        tokenizer = BPETokenizer.load(arguments.tokenizer)
+    else:
         texts = islice(source.texts(), SAMPLE_TEXTS)
         sample = (text for side, text, *_ in texts if side == "train")
         tokenizer = BPETokenizer.train(sample, arguments.vocab_size)
@@ -143,6 +150,7 @@ def _source(arguments: argparse.Namespace) -> Source:
     if name == "stdlib":
         corpus = standard_library()
         about["packages"] = [library_entry(corpus)]
+        return Source(partial(corpus.pieces, "stdlib"), corpus.size, about)
     elif name == "evidence":
         return _evidence(arguments)
     elif name == "packages":

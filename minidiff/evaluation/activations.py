@@ -38,27 +38,30 @@ def largest_activations(
         name: [_Largest() for _ in model.blocks]
         for name in ("logits", "hidden")
     }
-    for part in tokens.split(batch_size):
-        layers = iter(found["logits"])
+    hidden = dict(zip(model.blocks, found["hidden"], strict=True))
 
-        def seen(logits: Tensor, mask: Tensor, layers: Any = layers) -> Tensor:
-            kept = mask.expand_as(logits)
-            next(layers).add(logits[kept].abs().float())
-            return logits
+    def block_done(
+        block: nn.Module, inputs: Any, output: tuple[Tensor, Any]
+    ) -> None:
+        hidden[block].add(output[0].abs().float().flatten())
 
-        def hidden(
-            block: nn.Module, inputs: Any, output: tuple[Tensor, Any]
-        ) -> None:
-            largest[block].add(output[0].abs().float().flatten())
+    hooks = [block.register_forward_hook(block_done) for block in hidden]
+    try:
+        for part in tokens.split(batch_size):
+            layers = iter(found["logits"])
 
-        largest = dict(zip(model.blocks, found["hidden"], strict=True))
-        hooks = [b.register_forward_hook(hidden) for b in model.blocks]
-        try:
+            def seen(
+                logits: Tensor, mask: Tensor, layers: Any = layers
+            ) -> Tensor:
+                kept = logits[mask.expand_as(logits)]
+                next(layers).add(kept.abs().float())
+                return logits
+
             with logits_through(seen):
                 model(part, backend="eager")
-        finally:
-            for hook in hooks:
-                hook.remove()
+    finally:
+        for hook in hooks:
+            hook.remove()
     return {
         "tokens": tokens.numel(),
         **{

@@ -156,14 +156,14 @@ def map_shape(
 
 
 def summary(heads: Tensor) -> dict[str, Any]:
-    """Return a measure (layers, heads) as JSON: all heads, mean and best.
+    """Return a measure (layers, heads) as JSON: all heads, mean and highest.
 
-    "best" is the highest, with "layer" and "head" counted from 0.
+    "layer" and "head", counted from 0, are where the highest is.
     """
     layer, head = divmod(int(heads.argmax()), heads.shape[1])
     return {
         "mean": heads.mean().item(),
-        "best": heads.max().item(),
+        "highest": heads.max().item(),
         "layer": layer,
         "head": head,
         "heads": [[round(x, 4) for x in row] for row in heads.tolist()],

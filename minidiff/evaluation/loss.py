@@ -190,9 +190,7 @@ class _Sums:
     """Sums of (tokens, nats, right) in float64, over cells of a table."""
 
     def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
-        self.sums = torch.zeros(
-            *shape, 3, dtype=torch.float64, device=device
-        )
+        self.sums = torch.zeros(*shape, 3, dtype=torch.float64, device=device)
 
     def add(self, values: Tensor, *index: Tensor) -> None:
         """Add values (N, 3) to the cells at index, (N,) for each axis."""

@@ -140,7 +140,7 @@ def _attention(attention: dict[str, Any]) -> list[str]:
         [
             f"{where}: {name.replace('_', ' ')}",
             measure["mean"],
-            measure["best"],
+            measure["highest"],
             f"{measure['layer']}.{measure['head']}",
         ]
         for where, measures in attention.items()
@@ -151,9 +151,7 @@ def _attention(attention: dict[str, Any]) -> list[str]:
 
 
 def _activations(activations: dict[str, Any]) -> list[str]:
-    lines = [
-        f"largest absolute values over {activations['tokens']:,} tokens"
-    ]
+    lines = [f"largest absolute values over {activations['tokens']:,} tokens"]
     rows, head = [], []
     for name in ("logits", "hidden"):
         part = activations[name]
