@@ -22,7 +22,7 @@ _HOME = {
     "generate": "minidiff.nn.generate",
     "sample": "minidiff.nn.generate",
     "train": "minidiff.training.loop",
-    "evaluate": "minidiff.training.validation",
+    "evaluate": "minidiff.evaluation.suite",
     "TrainConfig": "minidiff.training.config",
     "Compute": "minidiff.training.config",
     "save": "minidiff.training.checkpoint",
@@ -34,6 +34,7 @@ _HOME = {
 if TYPE_CHECKING:  # the same names for editors, which do not run this file
     from minidiff.convert.diffllama import load_diffllama as load_diffllama
     from minidiff.convert.diffllama import save_diffllama as save_diffllama
+    from minidiff.evaluation.suite import evaluate as evaluate
     from minidiff.nn.attention import MultiheadAttention as MultiheadAttention
     from minidiff.nn.attention import (
         MultiheadDiffAttention as MultiheadDiffAttention,
@@ -54,7 +55,6 @@ if TYPE_CHECKING:  # the same names for editors, which do not run this file
     from minidiff.training.config import Compute as Compute
     from minidiff.training.config import TrainConfig as TrainConfig
     from minidiff.training.loop import train as train
-    from minidiff.training.validation import evaluate as evaluate
 else:
     __all__ = sorted(_HOME)
 

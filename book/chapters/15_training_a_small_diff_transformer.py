@@ -47,11 +47,12 @@ import numpy as np
 import torch
 
 from minidiff import DecoderLM, ModelConfig, TrainConfig, check, course
-from minidiff import evaluate, generate, load, plots, train
+from minidiff import generate, load, plots, train
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.data import BPETokenizer, ByteTokenizer, NeedleTask
 from minidiff.data import TextData, standard_library
 from minidiff.training.config import learning_rate
+from minidiff.training.validation import validate
 
 plots.use_style()
 # For models this small a second thread gains little, and beside another busy
@@ -1014,7 +1015,7 @@ data = TextData(rows.flatten(), rows.flatten(), vocab_size=12, length=5)
 inputs, targets = data.batch(step=0, batch_size=3)
 assert torch.equal(inputs[:, 1:], targets[:, :-1])
 fresh = small_model("diff", 0)
-loss = evaluate(fresh, task, batches=1, batch_size=64).loss
+loss = validate(fresh, task, batches=1, batch_size=64).loss
 assert abs(loss - log(256)) < 0.1
 print("schedule, shift and starting loss are what this chapter says")
 

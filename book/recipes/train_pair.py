@@ -40,7 +40,6 @@ from minidiff import (
     DecoderLM,
     ModelConfig,
     TrainConfig,
-    evaluate,
     train,
 )
 from minidiff.data import (
@@ -58,6 +57,7 @@ from minidiff.data.token_files import is_tokens
 from minidiff.files.json import write_json
 from minidiff.files.provenance import provenance
 from minidiff.training.distributed import joined, together, world
+from minidiff.training.validation import validate
 
 ROOT = Path(__file__).resolve().parents[2]
 # Chosen when both kinds had learnt to look keys up with it. Trained again, for
@@ -171,7 +171,7 @@ def measure(model: DecoderLM, data: Mixture) -> dict[str, Any]:
     """Loss and accuracy on text and on needles, each by itself."""
     found = {}
     for name, part in (("text", data.text), ("recall", data.recall)):
-        result = evaluate(model, part, batches=8, batch_size=32)._asdict()
+        result = validate(model, part, batches=8, batch_size=32)._asdict()
         found[name] = {key: round(value, 4) for key, value in result.items()}
     chance = data.recall.needles.chance._asdict()
     found["recall"]["chance"] = {k: round(v, 4) for k, v in chance.items()}

@@ -6,7 +6,16 @@ import sys
 from collections.abc import Sequence
 
 from minidiff import __version__
-from minidiff.cli import bench, check, fetch, generate, plot, tokens, train
+from minidiff.cli import (
+    bench,
+    check,
+    evaluate,
+    fetch,
+    generate,
+    plot,
+    tokens,
+    train,
+)
 from minidiff.cli.parser import new_parser
 from minidiff.files.extras import MissingPackageError
 
@@ -22,6 +31,8 @@ _EPILOG = """examples:
   minidiff plot runs/code runs/needles
       losses side by side, in runs.png
   minidiff generate runs/code --prompt "def mean(" --temperature 0.7
+  minidiff evaluate runs/code
+      loss by position, recall, attention and outliers, as tables
   minidiff bench attention
       every way to compute attention, timed side by side
   minidiff check notebooks/*.ipynb
@@ -65,6 +76,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"minidiff {__version__}"
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (train, fetch, tokens, plot, generate, bench, check):
+    for command in (
+        train,
+        fetch,
+        tokens,
+        plot,
+        generate,
+        evaluate,
+        bench,
+        check,
+    ):
         command.add(subparsers)
     return parser

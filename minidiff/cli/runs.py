@@ -48,6 +48,30 @@ def run_data(settings: dict[str, Any], folder: Path) -> Any:
     return TextData.from_corpus(corpus, tokenizer, **sizes)
 
 
+def run_documents(settings: dict[str, Any], folder: Path) -> Any:
+    """Return a run's validation documents, and its counts of tokens.
+
+    As its own tokenizer encodes them. The run is one of text.
+    """
+    import numpy as np
+
+    from minidiff.data import encode_documents, read_held_out, token_counts
+    from minidiff.data.token_files import is_tokens
+
+    data = settings["data"]
+    if is_tokens(data):
+        return list(read_held_out(data)), token_counts(data)
+    corpus = _corpus(data)
+    tokenizer = _tokenizer(settings, corpus, folder / TOKENIZER_NAME)
+    domain = data if data == "stdlib" else Path(data).resolve().name
+    train, valid = (
+        encode_documents(side, tokenizer, domain)
+        for side in (corpus.train, corpus.valid)
+    )
+    ids = np.concatenate([document.ids for document in train])
+    return valid, np.bincount(ids, minlength=tokenizer.vocab_size)
+
+
 def say_skipped(corpus: Any) -> None:
     """Name a file that is not text, if there are any."""
     if corpus.skipped:

@@ -31,6 +31,9 @@ sources:
 
 examples:
   minidiff tokens stdlib --tokenizer bpe --out data/stdlib
+  minidiff tokens stdlib --tokenizer book/weights/pair_tokenizer.json
+      --out data/pair
+      as the shipped models read it, to evaluate them
   minidiff tokens evidence --archives data/archives --tokenizer bpe
       --out data/evidence
   minidiff tokens hub:HuggingFaceFW/fineweb-edu --most 1000000000
@@ -63,9 +66,10 @@ def add(subparsers: Any) -> None:
     add("--out", required=True, metavar="TOKENS", help="the new folder")
     add(
         "--tokenizer",
-        choices=["byte", "bpe"],
+        metavar="byte|bpe|FILE",
         default="byte",
-        help="bpe is trained on the first texts (default: %(default)s)",
+        help="bpe is trained on the first texts; FILE is a tokenizer.json "
+        "that was trained before (default: %(default)s)",
     )
     add(
         "--vocab-size",
@@ -113,8 +117,12 @@ def run(arguments: argparse.Namespace) -> None:
     if out.exists():
         raise ValueError(f"--out: {out} exists, expected a new folder")
     source = _source(arguments)
-    tokenizer: Tokenizer = ByteTokenizer()
-    if arguments.tokenizer == "bpe":
+    tokenizer: Tokenizer
+    if arguments.tokenizer == "byte":
+        tokenizer = ByteTokenizer()
+    elif arguments.tokenizer != "bpe":
+        tokenizer = BPETokenizer.load(arguments.tokenizer)
+    else:
         texts = islice(source.texts(), SAMPLE_TEXTS)
         sample = (text for side, text, *_ in texts if side == "train")
         tokenizer = BPETokenizer.train(sample, arguments.vocab_size)
@@ -155,6 +163,7 @@ def _source(arguments: argparse.Namespace) -> Source:
     if name == "stdlib":
         corpus = standard_library()
         about["packages"] = [library_entry(corpus)]
+        return Source(partial(corpus.pieces, "stdlib"), corpus.size, about)
     elif name == "evidence":
         return _evidence(arguments)
     elif name == "packages":

@@ -12,7 +12,13 @@ from minidiff.data.needles import NeedleBatch, NeedleTask
 from minidiff.data.protocol import DataSource
 from minidiff.data.text import TextData
 from minidiff.data.token_data import TokenData
-from minidiff.data.token_documents import TokenDocument, read_documents
+from minidiff.data.token_documents import (
+    TokenDocument,
+    encode_documents,
+    read_documents,
+    read_held_out,
+    token_counts,
+)
 from minidiff.data.token_files import write_tokens
 from minidiff.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 
@@ -30,8 +36,11 @@ __all__ = [
     "TokenData",
     "TokenDocument",
     "Tokenizer",
+    "encode_documents",
     "read_documents",
     "read_folder",
+    "read_held_out",
     "standard_library",
+    "token_counts",
     "write_tokens",
 ]

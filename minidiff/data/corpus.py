@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from minidiff.data.document_list import Piece
+
 VALID_FRACTION = 0.1
 """Share of files held out: about 1 MB of the library, enough to measure on."""
 
@@ -44,6 +46,12 @@ class Corpus:
         """Every text with its side, "train" or "valid"."""
         for side, documents in (("train", self.train), ("valid", self.valid)):
             yield from ((side, document.text) for document in documents)
+
+    def pieces(self, domain: str) -> Iterator[Piece]:
+        """Every document with its side, as one domain."""
+        for side, documents in (("train", self.train), ("valid", self.valid)):
+            for document in documents:
+                yield Piece(side, document.text, domain, document.path)
 
     @property
     def size(self) -> int:

@@ -4,6 +4,7 @@ Arora et al. 2023, "Zoology: Measuring and improving recall in efficient
 language models".
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minidiff.data.needles import Chance
 from minidiff.data.protocol import (
     ALL,
     IGNORE,
@@ -77,6 +79,11 @@ class MQARTask:
             )
         if self.seed < 0:
             raise ValueError(f"seed: got {self.seed}, expected 0 or more")
+
+    @property
+    def chance(self) -> Chance:
+        """Guessing among the values of the row: ln N nats, and 1/N right."""
+        return Chance(math.log(self.pairs), 1 / self.pairs)
 
     def batch(
         self,

@@ -1,15 +1,19 @@
-"""Token files read document by document, to measure each domain by itself."""
+"""Documents as tokens, to measure each one and each domain by itself."""
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidiff.data.corpus import Document
 from minidiff.data.document_list import DOCUMENTS_NAME
-from minidiff.data.token_files import open_tokens
+from minidiff.data.token_files import TOKENIZER_NAME, open_tokens
+from minidiff.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
+
+CHUNK = 2**24  # tokens that are counted at once
 
 
 class TokenDocument(NamedTuple):
@@ -68,6 +72,56 @@ def read_documents(
     for name, domain, tokens, size in rows:
         yield TokenDocument(domain, name, size, ids[first : first + tokens])
         first += tokens
+
+
+def read_held_out(
+    folder: str | os.PathLike[str],
+) -> Iterator[TokenDocument]:
+    """Go through all documents of a folder that are not for training.
+
+    Those of the validation side, and those of every domain that is held out
+    as a whole. Of a folder without a list of documents, the validation side
+    is one document.
+    """
+    folder = Path(folder)
+    card, sides = open_tokens(folder, ("valid",))
+    if (folder / DOCUMENTS_NAME).exists():
+        for side in ("valid", *card.get("held_out", {})):
+            yield from read_documents(folder, side)
+        return
+    ids = sides["valid"]
+    path = folder / TOKENIZER_NAME
+    trained = path.exists()
+    tokenizer = BPETokenizer.load(path) if trained else ByteTokenizer()
+    size = len(tokenizer.decode(ids.tolist()).encode())
+    yield TokenDocument("valid", "valid.tokens", size, ids)
+
+
+def encode_documents(
+    documents: Iterable[Document], tokenizer: Tokenizer, domain: str
+) -> list[TokenDocument]:
+    """Turn documents of a corpus into tokens, an empty line after each."""
+    documents = list(documents)
+    texts = [document.text + "\n\n" for document in documents]
+    return [
+        TokenDocument(
+            domain, document.path, len(text.encode()), np.asarray(ids)
+        )
+        for document, text, ids in zip(
+            documents, texts, tokenizer.encode_many(texts), strict=True
+        )
+    ]
+
+
+def token_counts(folder: str | os.PathLike[str]) -> np.ndarray:
+    """Count each token id in a folder's training text, (V,) int64."""
+    card, sides = open_tokens(folder, ("train",))
+    counts = np.zeros(card["vocab_size"], dtype=np.int64)
+    ids = sides["train"]
+    for start in range(0, len(ids), CHUNK):
+        part = ids[start : start + CHUNK]
+        counts += np.bincount(part, minlength=len(counts))
+    return counts
 
 
 def _row(

@@ -12,6 +12,7 @@ from minidiff.ops import AttentionMaps, attention_maps, diff_attention
 from minidiff.ops.arguments import check_key_lengths
 from minidiff.ops.eager import for_each_head
 from minidiff.ops.epilogue import finish
+from minidiff.ops.logits import masked_softmax
 from minidiff.ops.masks import blank_padding, visible
 from minidiff.ops.sdpa import softmax_attention
 from minidiff.ops.wide import wide
@@ -86,12 +87,7 @@ class MultiheadAttention(MultiheadBase):
         k = for_each_head(blank_padding(k, key_lengths), q.shape[1])
         T, S, D = q.shape[2], k.shape[2], q.shape[3]
         mask = visible(T, S, True, key_lengths, q.device)
-        assert mask is not None  # since it is causal
-        # A row that sees nothing must become zeros; all -inf would be NaN.
-        seen = mask.any(-1, keepdim=True)
-        logits = wide(q @ k.transpose(-1, -2) * D**-0.5)
-        A = logits.masked_fill(~mask & seen, float("-inf")).softmax(-1)
-        return A.masked_fill(~mask, 0)
+        return masked_softmax(wide(q @ k.transpose(-1, -2) * D**-0.5), mask)
 
 
 class MultiheadDiffAttention(MultiheadBase):

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from minidiff.ops.arguments import Arguments
 from minidiff.ops.epilogue import subtract
+from minidiff.ops.logits import masked_softmax
 from minidiff.ops.masks import blank_padding, visible
-from minidiff.ops.wide import wide_dtype
 
 
 class AttentionMaps(NamedTuple):
@@ -40,15 +40,9 @@ def attention_maps(
     k = for_each_head(blank_padding(k, key_lengths), H)
     logits = (q * scale) @ k.transpose(-1, -2)  # (B, H, 2, T, S)
     mask = visible(T, S, causal, key_lengths, q.device)
-    if mask is not None:
-        mask = mask[:, :, None] if mask.ndim == 4 else mask
-        # A row with nothing to see is softmaxed over all keys and then set
-        # to zero: an all -inf row would be NaN, in the gradient too.
-        seen = mask.any(-1, keepdim=True)
-        logits = logits.masked_fill(~mask & seen, float("-inf"))
-    A12 = logits.softmax(-1, dtype=wide_dtype(logits))
-    if mask is not None:
-        A12 = A12.masked_fill(~mask, 0)
+    if mask is not None and mask.ndim == 4:
+        mask = mask[:, :, None]
+    A12 = masked_softmax(logits, mask)
     A1, A2 = A12.unbind(2)
     return AttentionMaps(A1, A2, subtract(A1, A2, lam))
 

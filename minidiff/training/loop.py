@@ -124,14 +124,14 @@ def train(
         for step in range(len(records), config.steps):
             updates.update(data, step)
             last = step + 1 == config.steps
-            evaluate = last or (step + 1) % config.eval_every == 0
+            validate = last or (step + 1) % config.eval_every == 0
             save = last or (step + 1) % config.checkpoint_every == 0
             asked = stop is not None and stop.asked
-            if not (evaluate or save or reading.due(step, asked)):
+            if not (validate or save or reading.due(step, asked)):
                 continue
             fresh, error = updates.read()
-            if evaluate and error is None:
-                measured = updates.evaluate(data)
+            if validate and error is None:
+                measured = updates.validate(data)
                 fresh[-1]["valid_loss"] = measured.loss
                 fresh[-1]["valid_accuracy"] = measured.accuracy
             records += fresh

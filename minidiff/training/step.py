@@ -18,7 +18,7 @@ from minidiff.nn.model import DecoderLM
 from minidiff.training.compile import compiled
 from minidiff.training.config import Compute, TrainConfig, learning_rate
 from minidiff.training.distributed import total, whole, world
-from minidiff.training.validation import Evaluation, evaluate
+from minidiff.training.validation import Validation, validate
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
@@ -154,10 +154,10 @@ class Updates:
             records.append(record)
         return records, None
 
-    def evaluate(self, data: DataSource) -> Evaluation:
+    def validate(self, data: DataSource) -> Validation:
         """Measure the model on validation batches, executed like an update."""
         with self._autocast():
-            measured = evaluate(
+            measured = validate(
                 self._model,
                 data,
                 batches=self._config.eval_batches,

@@ -9,7 +9,7 @@ from minidiff.nn.model import DecoderLM
 from minidiff.training.distributed import total, world
 
 
-class Evaluation(NamedTuple):
+class Validation(NamedTuple):
     """Mean loss in nats and share of targets that were the model's first."""
 
     loss: float
@@ -17,14 +17,14 @@ class Evaluation(NamedTuple):
 
 
 @torch.no_grad()
-def evaluate(
+def validate(
     model: DecoderLM,
     data: DataSource,
     *,
     batches: int,
     batch_size: int,
     parts: int = 1,
-) -> Evaluation:
+) -> Validation:
     """Measure a model on the first validation batches: always the same.
 
     ``parts`` is how often a process's rows are divided, where they do not
@@ -55,4 +55,4 @@ def evaluate(
     # Read once, here; whole numbers up to 2^24 are exact in float32.
     totals = torch.stack(sums).cpu().double().sum(0)
     loss, right, count = total(totals).tolist()
-    return Evaluation(loss / count, right / count)
+    return Validation(loss / count, right / count)

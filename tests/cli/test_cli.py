@@ -72,6 +72,46 @@ def test_tokens_then_train_then_generate(tmp_path, texts, capsys, tokenizer):
     assert "train.tokens: got" in capsys.readouterr().err
 
 
+def test_evaluate_a_run_of_text_and_its_file(tmp_path, texts, capsys):
+    tokens, run = str(tmp_path / "tokens"), str(tmp_path / "run")
+    kept = ["--tokenizer", "bpe", "--vocab-size", "300"]
+    assert (
+        main(["train", "--data", str(texts), "--out", run, *TINY, *kept]) == 0
+    )
+    capsys.readouterr()
+    assert main(["evaluate", run, "--windows", "4"]) == 0
+    printed = capsys.readouterr().out
+    assert "bits/byte" in printed and "10, most frequent" in printed
+    kept = ["--tokenizer", f"{run}/tokenizer.json"]
+    assert main(["tokens", str(texts), "--out", tokens, *kept]) == 0
+    model, out = f"{run}/checkpoint.safetensors", tmp_path / "record.json"
+    ask = ["evaluate", model, "--tokens", tokens, "--windows", "4"]
+    assert main([*ask, "--parts", "loss", "--out", str(out)]) == 0
+    record = json.loads(out.read_text())
+    assert set(record["seconds"]) == {"causality", "loss"}
+    everything = record["loss"]["domains"]["all"]
+    assert f"{everything['nats']:.3f}" in printed
+    assert record["provenance"]["command"].startswith("minidiff evaluate ")
+    capsys.readouterr()
+    assert main(["evaluate", model]) == 2
+    assert "expected text or tasks" in capsys.readouterr().err
+    assert main(["evaluate", model, "--needles", "8"]) == 2
+    assert "--lengths: got 24, 6" in capsys.readouterr().err
+
+
+def test_evaluate_a_run_of_needles(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", "--data", "needles", "--out", run, *TINY]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", run, "--questions", "2", "--rows", "8"]) == 0
+    out = capsys.readouterr().out
+    assert "needles, N=2 R=2" in out and "bits/byte" not in out
+    ask = ["evaluate", run, "--pairs", "2", "--lengths", "8,16"]
+    assert main([*ask, "--parts", "recall"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("MQAR, 2 pairs") == 3  # two lengths, and the effective
+
+
 def test_needles_say_what_guessing_gives(tmp_path, capsys):
     run = str(tmp_path / "run")
     assert main(["train", "--data", "needles", "--out", run, *TINY]) == 0

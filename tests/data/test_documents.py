@@ -6,9 +6,14 @@ import pytest
 
 from minidiff.data import (
     ByteTokenizer,
+    Corpus,
+    Document,
     Piece,
     TokenData,
+    encode_documents,
     read_documents,
+    read_held_out,
+    token_counts,
     write_tokens,
 )
 
@@ -106,3 +111,46 @@ def test_damage_is_named(folder):
     (folder / "novel.tokens").write_bytes(b"")
     with pytest.raises(ValueError, match=r"novel\.tokens: got 0 bytes"):
         next(read_documents(folder, "novel"))
+
+
+def test_all_that_is_held_out_is_read_at_once(folder):
+    found = [(d.domain, d.path) for d in read_held_out(folder)]
+    assert found == [
+        ("speech", "1790"),
+        ("code", "a.py"),
+        ("novel", "chapter 1"),
+        ("novel", "chapter 2"),
+    ]
+
+
+def test_without_a_list_the_validation_side_is_one_document(tmp_path):
+    build(tmp_path / "t", [("train", "abba"), ("valid", "hé"), ("valid", "o")])
+    (found,) = read_held_out(tmp_path / "t")
+    assert text(found) == "hé\n\no\n\n"
+    assert (found.domain, found.size) == ("valid", 8)
+
+
+def test_tokens_are_counted_on_the_training_side(tmp_path, monkeypatch):
+    monkeypatch.setattr("minidiff.data.token_documents.CHUNK", 4)
+    build(tmp_path / "t", [("train", "abba"), ("valid", "aaa")])
+    counts = token_counts(tmp_path / "t")
+    assert len(counts) == 256 and counts.sum() == 6
+    assert [counts[ord(c)] for c in "ab\nc"] == [2, 2, 2, 0]
+
+
+def test_documents_are_encoded_as_in_a_token_file(folder):
+    documents = [Document("1790", "héllo"), Document("a.py", "def")]
+    encoded = encode_documents(documents, ByteTokenizer(), "speech")
+    for a, b in zip(encoded, read_documents(folder), strict=True):
+        assert (a.path, a.size) == (b.path, b.size)
+        assert a.ids.tolist() == b.ids.tolist()
+
+
+def test_a_corpus_as_pieces_of_one_domain():
+    corpus = Corpus(
+        train=(Document("a", "x"),), valid=(Document("b", "y"),), skipped=()
+    )
+    assert list(corpus.pieces("code")) == [
+        Piece("train", "x", "code", "a"),
+        Piece("valid", "y", "code", "b"),
+    ]

@@ -14,7 +14,7 @@ from minidiff.training.checkpoint import load_checkpoint
 from minidiff.training.config import Compute
 from minidiff.training.loop import train
 from minidiff.training.step import Updates, adamw
-from minidiff.training.validation import evaluate
+from minidiff.training.validation import validate
 
 
 class Uneven(NeedleTask):
@@ -170,8 +170,8 @@ def test_the_backend_reaches_the_attention(monkeypatch):
 
 def test_evaluating_in_parts_changes_nothing():
     sizes = {"batches": 3, "batch_size": 6}
-    whole = evaluate(make(), UNEVEN, **sizes)
-    parts = evaluate(make(), UNEVEN, **sizes, parts=3)
+    whole = validate(make(), UNEVEN, **sizes)
+    parts = validate(make(), UNEVEN, **sizes, parts=3)
     assert parts.accuracy == whole.accuracy
     assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
 

@@ -10,7 +10,7 @@ from minidiff.training.checkpoint import load
 from minidiff.training.config import TrainConfig, learning_rate
 from minidiff.training.loop import train
 from minidiff.training.step import adamw
-from minidiff.training.validation import evaluate
+from minidiff.training.validation import validate
 
 DATA = NeedleTask(needles=1, length=8, keys=4, values=4, noise=4)
 SHORT = TrainConfig(
@@ -72,7 +72,7 @@ def test_log_says_what_happened(tmp_path):
         learning_rate(i, SHORT) for i in range(6)
     ]
     assert ["valid_loss" in r for r in log] == [False, False, True] * 2
-    measured = evaluate(model, DATA, batches=2, batch_size=4)
+    measured = validate(model, DATA, batches=2, batch_size=4)
     assert log[-1]["valid_loss"] == measured.loss
     lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == log
@@ -134,8 +134,8 @@ def test_gradients_are_clipped_and_reported_before(monkeypatch):
 
 def test_evaluation_is_of_the_targets_alone():
     model = make()
-    model.loss = None  # evaluate has its own sums
-    measured = evaluate(model, DATA, batches=3, batch_size=5)
+    model.loss = None  # validate has its own sums
+    measured = validate(model, DATA, batches=3, batch_size=5)
     losses, right = [], []
     for step in range(3):
         inputs, targets = DATA.batch(step, 5, "valid")

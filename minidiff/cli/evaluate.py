@@ -1,0 +1,189 @@
+"""``minidiff evaluate``: every measure of a model, as tables and as JSON."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from minidiff.cli.parser import new_parser
+from minidiff.cli.runs import (
+    RUN_NAME,
+    read_card,
+    run_documents,
+    usable_device,
+)
+
+PARTS = ("loss", "recall", "attention", "activations", "rounding")
+
+EPILOG = """What is measured:
+  loss         nats and bits per byte, by domain, by position in the window
+               and by frequency of the token in training; on pairs of tokens
+               that came before (AR-Hit) and on all others
+  recall       questions answered right, by needles, length and depth
+  attention    weight on the answer and around it, keys that a query is
+               spread over, share of negative weight; mean and highest head
+  activations  the largest attention logits and hidden states
+  rounding     loss and recall with attention logits of 16 to 3 bits
+
+Before any of it the model must be causal: later tokens are replaced, and the
+logits before must not move.
+
+A run folder brings its own text or needles. A model in a file needs --tokens,
+--needles or --pairs. Needle ids are the last of the model's vocabulary: 64
+keys, 64 values, 128 of noise.
+
+examples:
+  minidiff evaluate runs/code
+  minidiff evaluate book/weights/pair_diff.safetensors --needles 8,2
+      about 20 seconds on two cores
+  minidiff tokens stdlib --tokenizer book/weights/pair_tokenizer.json
+      --out data/pair
+  minidiff evaluate book/weights/pair_diff.safetensors --tokens data/pair
+      --needles 6 --questions 2 --lengths 128,256,512 --out pair_diff.json
+  minidiff evaluate runs/code --parts loss --windows all --device cuda
+"""
+
+
+def add(subparsers: Any) -> None:
+    """Describe the command and its options."""
+    evaluate = new_parser(
+        subparsers.add_parser,
+        name="evaluate",
+        help="measure a model: loss, recall, attention, outliers, rounding",
+        description="Measure a model in every way this course does.",
+        epilog=EPILOG,
+    )
+    evaluate.set_defaults(run=run)
+    add = evaluate.add_argument
+    add("model", metavar="MODEL", help="a run folder, or a .safetensors file")
+    add("--tokens", metavar="FOLDER", help="token files: the held-out text")
+    add(
+        "--needles",
+        type=_numbers,
+        metavar="N,N",
+        default=(),
+        help="needles in a row; the first is measured most closely",
+    )
+    add(
+        "--questions",
+        type=_numbers,
+        metavar="N,N",
+        default=(8,),
+        help="asked in a row of needles (default: 8)",
+    )
+    add(
+        "--pairs",
+        type=_numbers,
+        metavar="N,N",
+        default=(),
+        help="of MQAR, for models trained on it",
+    )
+    add(
+        "--lengths",
+        type=_numbers,
+        metavar="N,N",
+        help="of rows of needles or pairs (default: the model's window, and "
+        "a quarter of it)",
+    )
+    add(
+        "--parts",
+        type=lambda text: text.split(","),
+        metavar="NAME,NAME",
+        default=list(PARTS),
+        help=f"what to measure (default: {','.join(PARTS)})",
+    )
+    add(
+        "--windows",
+        type=_number_or_all,
+        metavar="N|all",
+        default=16,
+        help="of text of each domain (default: 16)",
+    )
+    add(
+        "--rows",
+        type=int,
+        default=16,
+        help="of each recall task (default: 16)",
+    )
+    add("--batch-size", type=int, default=8, help="(default: 8)")
+    add("--device", default="cpu", help="such as cuda (default: cpu)")
+    add("--out", metavar="FILE", help="write the record as JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure a model and print the tables."""
+    from minidiff.data import read_held_out, token_counts
+    from minidiff.evaluation.suite import evaluate
+    from minidiff.evaluation.tables import tables
+    from minidiff.files.json import write_json
+    from minidiff.training.checkpoint import load
+
+    path = Path(arguments.model)
+    model = load(path).to(usable_device(arguments.device))
+    tasks = _tasks(arguments, model.config)
+    documents, counts = None, None
+    if arguments.tokens is not None:
+        documents = list(read_held_out(arguments.tokens))
+        counts = token_counts(arguments.tokens)
+    elif not tasks and (path / RUN_NAME).exists():
+        settings = read_card(path)["settings"]
+        if settings["data"] == "needles":
+            arguments.needles = (settings["needles"],)
+            tasks = _tasks(arguments, model.config)
+        else:
+            documents, counts = run_documents(settings, path)
+    if not tasks and documents is None:
+        raise ValueError(
+            "--tokens, --needles, --pairs: got none, expected text or tasks "
+            "to measure a model in a file"
+        )
+    record = evaluate(
+        model,
+        documents=documents,
+        counts=counts,
+        tasks=tasks,
+        parts=arguments.parts,
+        windows=arguments.windows,
+        rows=arguments.rows,
+        batch_size=arguments.batch_size,
+        command=arguments.command,
+    )
+    print(tables(record))
+    if arguments.out is not None:
+        write_json(Path(arguments.out), record)
+
+
+def _tasks(arguments: argparse.Namespace, config: Any) -> list[Any]:
+    """The tasks asked for, those of the first number of needles first."""
+    from minidiff.data.mqar import MQARTask
+    from minidiff.evaluation.recall import needle_grid
+
+    longest = config.max_length
+    lengths = arguments.lengths or (longest, max(longest // 4, 1))
+    tasks: list[Any] = needle_grid(
+        arguments.needles, arguments.questions, lengths
+    )
+    tasks += [
+        MQARTask(pairs=N, length=T, vocab_size=config.vocab_size)
+        for N in arguments.pairs
+        for T in lengths
+        if T >= 4 * N
+    ]
+    if (arguments.needles or arguments.pairs) and not tasks:
+        raise ValueError(
+            f"--lengths: got {', '.join(map(str, lengths))}, expected one "
+            "with room for the needles, questions or pairs"
+        )
+    return tasks
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(part) for part in text.split(","))
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, expected numbers from 1 on"
+        )
+    return numbers
+
+
+def _number_or_all(text: str) -> int | None:
+    return None if text == "all" else int(text)

@@ -1,0 +1,105 @@
+"""The largest attention logits and hidden states: outliers."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minidiff.nn.model import DecoderLM
+from minidiff.ops.logits import logits_through
+
+TOP = (1, 2, 3, 10, 100)
+
+
+@torch.no_grad()
+def largest_activations(
+    model: DecoderLM, tokens: Tensor, *, batch_size: int = 4
+) -> dict[str, Any]:
+    """Return the largest absolute logits and hidden states, by layer.
+
+    Logits are ``q k' / sqrt(D)`` of the keys that a query sees, of both maps
+    of a differential head; hidden states are a block's output, with what is
+    added to it (both as the authors explain Table 5, unilm issue 1666).
+
+    Parameters
+    ----------
+    model : DecoderLM
+    tokens : (B, T) integers
+
+    Returns
+    -------
+    A dict that JSON can hold: "tokens", their number, and "logits" and
+    "hidden", each with "layers", a row a layer, and "all" layers together. A
+    row is "top", the k-th largest for k of 1, 2, 3, 10 and 100, and "median",
+    a mean over batches (and layers) of medians. Where there are fewer than k,
+    the smallest.
+    """
+    found = {
+        name: [_Largest() for _ in model.blocks]
+        for name in ("logits", "hidden")
+    }
+    hidden = dict(zip(model.blocks, found["hidden"], strict=True))
+
+    def block_done(
+        block: nn.Module, inputs: Any, output: tuple[Tensor, Any]
+    ) -> None:
+        hidden[block].add(output[0].abs().float().flatten())
+
+    hooks = [block.register_forward_hook(block_done) for block in hidden]
+    try:
+        for part in tokens.split(batch_size):
+            layers = iter(found["logits"])
+
+            def seen(
+                logits: Tensor, mask: Tensor | None, layers: Any = layers
+            ) -> Tensor:
+                assert mask is not None  # models are causal
+                kept = logits[mask.expand_as(logits)]
+                next(layers).add(kept.abs().float())
+                return logits
+
+            with logits_through(seen):
+                model(part, backend="eager")
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {
+        "tokens": tokens.numel(),
+        **{
+            name: {
+                "layers": [layer.row() for layer in layers],
+                "all": _joined(layers).row(),
+            }
+            for name, layers in found.items()
+        },
+    }
+
+
+class _Largest:
+    """The largest numbers seen so far, and medians of what came."""
+
+    def __init__(self) -> None:
+        self.top = torch.empty(0)
+        self.medians: list[Tensor] = []
+
+    def add(self, values: Tensor) -> None:
+        """Take more absolute values, (N,)."""
+        both = torch.cat([self.top.to(values), values])
+        self.top = both.topk(min(TOP[-1], len(both))).values
+        self.medians.append(values.median())
+
+    def row(self) -> dict[str, Any]:
+        """Return the k-th largest, and the median."""
+        top = self.top.tolist()
+        return {
+            "top": {str(k): top[min(k, len(top)) - 1] for k in TOP},
+            "median": torch.stack(self.medians).mean().item(),
+        }
+
+
+def _joined(layers: list[_Largest]) -> _Largest:
+    joined = _Largest()
+    top = torch.cat([layer.top for layer in layers])
+    joined.top = top.topk(min(TOP[-1], len(top))).values
+    joined.medians = [m for layer in layers for m in layer.medians]
+    return joined

@@ -1,0 +1,207 @@
+"""Looking keys up from context: accuracy with chance, interval and depth."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from minidiff.data.mqar import MQARBatch, MQARTask
+from minidiff.data.needles import NeedleBatch, NeedleTask
+from minidiff.evaluation.intervals import wilson
+from minidiff.nn.model import DecoderLM
+
+DEPTHS = 5  # bins, where the paper has five depths
+
+
+class Questions(NamedTuple):
+    """Rows with questions; Q a row.
+
+    tokens : (B, T) int64
+    questions : (B, Q) positions of the asked keys
+    answers : (B, Q) positions of the values that they ask for
+    targets : (B, Q) these values, as token ids
+    """
+
+    tokens: Tensor
+    questions: Tensor
+    answers: Tensor
+    targets: Tensor
+
+
+def needle_grid(
+    needles: Iterable[int],
+    questions: Iterable[int] = (1,),
+    lengths: Iterable[int] = (64,),
+    **ids: Any,
+) -> list[NeedleTask]:
+    """Return a needle task for each N, R and length; ``ids`` as its sizes.
+
+    What does not fit is left out: more needles and questions than a row has
+    room for.
+    """
+    needles, questions, lengths = (
+        list(x) for x in (needles, questions, lengths)
+    )
+    return [
+        NeedleTask(needles=N, questions=R, length=T, **ids)
+        for N in needles
+        for R in questions
+        for T in lengths
+        if T >= 2 * N + 2 * R - 1
+    ]
+
+
+def draw_questions(
+    task: NeedleTask | MQARTask,
+    model: DecoderLM,
+    rows: int,
+    step: int = 0,
+) -> Questions:
+    """Return validation rows of a task, on the model's device.
+
+    The task's ids are the last of the model's, as in a
+    :class:`minidiff.data.Mixture`, where those of text come before.
+
+    Raises ValueError if the model has fewer ids, or a shorter window.
+    """
+    first = model.config.vocab_size - task.vocab_size
+    if first < 0:
+        raise ValueError(
+            f"task: got {task.vocab_size} token ids, expected at most the "
+            f"model's {model.config.vocab_size}"
+        )
+    if task.length > model.config.max_length:
+        raise ValueError(
+            f"task: got length {task.length}, expected at most the model's "
+            f"max_length {model.config.max_length}"
+        )
+    sample: NeedleBatch | MQARBatch
+    if isinstance(task, MQARTask):
+        sample = task.sample(step, rows, "valid")
+        questions = sample.queries
+    else:
+        sample = task.sample(step, rows, "valid")
+        questions = sample.questions.expand(rows, -1)
+    targets = sample.targets.take_along_dim(questions, 1)
+    device = next(model.parameters()).device
+    return Questions(
+        *(
+            part.to(device)
+            for part in (
+                sample.inputs + first,
+                questions,
+                sample.answers,
+                targets + first,
+            )
+        )
+    )
+
+
+@torch.no_grad()
+def recall(
+    model: DecoderLM,
+    task: NeedleTask | MQARTask,
+    *,
+    rows: int = 128,
+    batch_size: int = 32,
+    backend: str = "auto",
+) -> dict[str, Any]:
+    """Ask a model all questions of some rows, each with the answers before.
+
+    Parameters
+    ----------
+    model : DecoderLM
+    task : NeedleTask or MQARTask
+        Its seed does not matter: the validation rows are the same for all.
+    rows : int
+        Rows in all.
+    backend : str
+        Of the attention.
+
+    Returns
+    -------
+    A dict that JSON can hold: "task"; "questions", their number; "accuracy",
+    share of them whose right value is the likeliest of all tokens, with "low"
+    and "high", its Wilson interval as if they were independent; "chance", of
+    guessing among the row's values; "nats"; and of needles "by_depth", the
+    accuracy by where the answer lies, from the first fifth of the haystack to
+    the last, None where none lay.
+
+    References
+    ----------
+    Ye et al. 2025, Table 2 and Figure 5: N needles, R questions. There the
+    answer is put at five depths; here places are random, and questions are
+    sorted by the depth of their answer.
+    """
+    right, depth, nats = [], [], 0.0
+    for step, size in enumerate(_batches(rows, batch_size)):
+        asked = draw_questions(task, model, size, step)
+        logits = model(
+            asked.tokens, positions=asked.questions, backend=backend
+        ).float()
+        nats += cross_entropy(
+            logits.flatten(0, 1), asked.targets.flatten(), reduction="sum"
+        ).item()
+        right.append((logits.argmax(-1) == asked.targets).flatten())
+        haystack = asked.questions.amin(1, keepdim=True)
+        depth.append((asked.answers * DEPTHS // haystack).flatten())
+    correct = torch.cat(right)
+    share = wilson(int(correct.sum()), len(correct))
+    found = {
+        "task": task.describe(),
+        "questions": len(correct),
+        "accuracy": share.value,
+        "low": share.low,
+        "high": share.high,
+        "chance": task.chance.accuracy,
+        "nats": nats / len(correct),
+    }
+    if isinstance(task, NeedleTask):
+        bins = torch.cat(depth)
+        hits, all_of_them = (
+            torch.bincount(x, minlength=DEPTHS).tolist()
+            for x in (bins[correct], bins)
+        )
+        found["by_depth"] = [
+            hit / n if n else None
+            for hit, n in zip(hits, all_of_them, strict=True)
+        ]
+    return found
+
+
+def effective_length(
+    cells: Sequence[dict[str, Any]], share: float = 0.85
+) -> int | None:
+    """Return the longest length that keeps a share of the base accuracy.
+
+    Parameters
+    ----------
+    cells : results of :func:`recall`, which differ in the length alone
+        The shortest one is the base.
+    share : float
+        As in NoLiMa (Modarressi et al. 2025).
+
+    Returns
+    -------
+    None where the base is not better than chance, as there is then nothing
+    to keep.
+    """
+    by_length = {cell["task"]["length"]: cell for cell in cells}
+    base = by_length[min(by_length)]
+    if base["low"] <= base["chance"]:
+        return None
+    return max(
+        length
+        for length, cell in by_length.items()
+        if cell["accuracy"] >= share * base["accuracy"]
+    )
+
+
+def _batches(rows: int, batch_size: int) -> Iterable[int]:
+    """Sizes of batches that make up so many rows."""
+    if rows < 1:
+        raise ValueError(f"rows: got {rows}, expected 1 or more")
+    full, rest = divmod(rows, batch_size)
+    return [batch_size] * full + [rest] * (rest > 0)
