@@ -10,7 +10,8 @@ clipping, rate and optimiser state.
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, groupby
 from typing import NamedTuple
 
 import torch
@@ -33,12 +34,14 @@ class Curves(NamedTuple):
     loss : (steps, M) training loss in nats, before the step's update
     eval_steps : steps done at each evaluation, (E,)
     valid_loss, valid_accuracy : (E, M) on the validation rows
+    parts : (2, E, M) by name, such a loss and accuracy of each part
     """
 
     loss: Tensor
     eval_steps: list[int]
     valid_loss: Tensor
     valid_accuracy: Tensor
+    parts: dict[str, Tensor]
 
 
 def train_stacked(
@@ -47,6 +50,7 @@ def train_stacked(
     config: TrainConfig,
     rates: Sequence[float] | None = None,
     *,
+    parts: Mapping[str, DataSource] | None = None,
     backend: str = "eager",
     compile: bool = False,
     workers: int = 0,
@@ -64,6 +68,9 @@ def train_stacked(
         Shared by all; ``lr`` only where rates are not given.
     rates : M peak learning rates, optional
         The schedule's shape stays the config's.
+    parts : sources by name, optional
+        Further validation: all models are measured on each by itself, on as
+        many batches as on their own data.
     backend : str
         Of the attention. "eager" is right everywhere, and its maps are small
         where rows are short. "sdpa" is FlashAttention, on CUDA and where
@@ -85,39 +92,41 @@ def train_stacked(
     A model whose loss is not finite goes on as NaN, and the others do not
     notice: look at the curves.
     """
-    rates = _check(models, data, config, rates)
+    rates = _check(models, data, config, rates, parts or {})
     stack = _Stack(models, config, rates, backend, compile)
     unique = list({id(source): source for source in data}.values())
     number = {id(source): i for i, source in enumerate(unique)}
     of_model = torch.tensor([number[id(s)] for s in data], device=stack.device)
-    valid = [
-        _to(batch, stack.device)
-        for batch in _chunks(unique, config, "valid", config.eval_batches, 0)
-    ]
+    valid = {
+        name: (_validation(sources, config, stack.device), of_source)
+        for name, sources, of_source in (
+            ("", unique, of_model),
+            *((n, [s], of_model * 0) for n, s in (parts or {}).items()),
+        )
+    }
     losses, eval_steps, measured = [], [], []
     bar = tqdm(total=config.steps, disable=not progress, unit="step")
     step = 0
     with bar:
-        for chunk in _chunks(unique, config, "train", config.steps, workers):
-            for rows in zip(*_to(chunk, stack.device), strict=True):
-                losses.append(
-                    stack.step([x[of_model] for x in rows], step).clone()
-                )
-                step += 1
-                if step == config.steps or step % config.eval_every == 0:
-                    eval_steps.append(step)
-                    measured.append(stack.evaluate(valid, of_model))
-                    bar.set_postfix(
-                        loss=f"{measured[-1][0].nanmean().item():.3f}"
-                    )
-                bar.update()
+        groups = _groups(unique, config, "train", config.steps, workers)
+        for rows in _each_step(groups, stack.device):
+            losses.append(
+                stack.step([x[of_model] for x in rows], step).clone()
+            )
+            step += 1
+            if step == config.steps or step % config.eval_every == 0:
+                eval_steps.append(step)
+                found = {n: stack.evaluate(*v) for n, v in valid.items()}
+                measured.append(found)
+                bar.set_postfix(loss=f"{found[''][0].nanmean().item():.3f}")
+            bar.update()
     stack.write_back(models)
-    valid_loss, valid_accuracy = (
-        torch.stack([pair[i] for pair in measured]).cpu() for i in (0, 1)
-    )
-    return Curves(
-        torch.stack(losses).cpu(), eval_steps, valid_loss, valid_accuracy
-    )
+    curves = {
+        name: torch.stack([found[name] for found in measured], dim=1).cpu()
+        for name in valid
+    }
+    own = curves.pop("")
+    return Curves(torch.stack(losses).cpu(), eval_steps, *own, curves)
 
 
 def _check(
@@ -125,6 +134,7 @@ def _check(
     data: Sequence[DataSource],
     config: TrainConfig,
     rates: Sequence[float] | None,
+    parts: Mapping[str, DataSource],
 ) -> list[float]:
     if not models:
         raise ValueError("models: got none, expected one or more")
@@ -146,7 +156,22 @@ def _check(
                 f"data: source {i} has {source.vocab_size} token ids, "
                 f"expected the models' {model.config.vocab_size}"
             )
+    most = models[0].config.vocab_size
+    for name, source in parts.items():
+        if source.vocab_size > most:
+            raise ValueError(
+                f"parts: {name} has {source.vocab_size} token ids, expected "
+                f"at most the models' {most}"
+            )
     return rates
+
+
+class _Graph(NamedTuple):
+    """A step on rows of one shape: what it reads and writes, and its start."""
+
+    inputs: list[Tensor]
+    losses: Tensor
+    replay: Callable[[], None]
 
 
 class _Stack:
@@ -186,49 +211,46 @@ class _Stack:
         if compile:
             self._losses = torch.compile(self._losses, dynamic=False)
             self._adam = torch.compile(adamw_, dynamic=False)
-        self._inputs: list[Tensor] = []
-        self._replay: Callable[[], None] | None = None
+        self._graphs: dict[tuple[torch.Size, ...], _Graph] = {}
 
     def step(self, rows: list[Tensor], step: int) -> Tensor:
         """Update every model on its rows; return the losses (M,)."""
         share = learning_rate(step, self._config) / self._config.lr
         self._lr.copy_(self._rates * share)
         if self.device.type != "cuda":
-            self._inputs = rows
-            self._update()
-            return self._loss_now
-        if self._replay is None:
-            self._inputs = [x.clone() for x in rows]
-            self._capture()
-        for held, new in zip(self._inputs, rows, strict=True):
+            return self._update(rows)
+        shapes = tuple(x.shape for x in rows)
+        if shapes not in self._graphs:
+            self._graphs[shapes] = self._capture(rows)
+        inputs, losses, replay = self._graphs[shapes]
+        for held, new in zip(inputs, rows, strict=True):
             held.copy_(new)
-        self._replay()
-        return self._loss_now
+        replay()
+        return losses
 
     @torch.no_grad()
     def evaluate(
         self, batches: list[list[Tensor]], of_model: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return mean loss and accuracy of each model, (M,) twice."""
+    ) -> Tensor:
+        """Return mean loss and accuracy of each model, (2, M)."""
         M = len(self._rates)
         totals = torch.zeros(3, M, dtype=torch.float64, device=self.device)
-        for batch in batches:
-            for rows in zip(*batch, strict=True):
-                x, y, *places = (part[of_model] for part in rows)
-                logits = torch.vmap(self._logits)(self._weights, x, *places)
-                counted = y != IGNORE
-                loss = cross_entropy(
-                    logits.flatten(0, 2).float(),
-                    y.flatten(),
-                    ignore_index=IGNORE,
-                    reduction="none",
-                ).view(y.shape)
-                right = (logits.argmax(-1) == y) & counted
-                for total, part in zip(
-                    totals, (loss, right, counted), strict=True
-                ):
-                    total += part.sum((1, 2), dtype=torch.float64)
-        return totals[0] / totals[2], totals[1] / totals[2]
+        for rows in batches:
+            x, y, *places = (part[of_model] for part in rows)
+            logits = torch.vmap(self._logits)(self._weights, x, *places)
+            counted = y != IGNORE
+            loss = cross_entropy(
+                logits.flatten(0, 2).float(),
+                y.flatten(),
+                ignore_index=IGNORE,
+                reduction="none",
+            ).view(y.shape)
+            right = (logits.argmax(-1) == y) & counted
+            for total, part in zip(
+                totals, (loss, right, counted), strict=True
+            ):
+                total += part.sum((1, 2), dtype=torch.float64)
+        return totals[:2] / totals[2]
 
     @torch.no_grad()
     def write_back(self, models: Sequence[DecoderLM]) -> None:
@@ -272,11 +294,10 @@ class _Stack:
             ignore_index=IGNORE,
         )
 
-    def _update(self) -> None:
+    def _update(self, rows: list[Tensor]) -> Tensor:
         parameters = list(self._weights.values())
-        losses = self._losses(self._weights, *self._inputs)
+        losses = self._losses(self._weights, *rows)
         gradients = torch.autograd.grad(losses.sum(), parameters)
-        self._loss_now = losses.detach()
         self._adam(
             parameters,
             list(gradients),
@@ -289,24 +310,26 @@ class _Stack:
             self._config.eps,
             self._config.clip_norm,
         )
+        return losses.detach()
 
-    def _capture(self) -> None:
+    def _capture(self, rows: list[Tensor]) -> "_Graph":
         """Record one step as a CUDA graph, and leave the state as it was."""
+        inputs = [x.clone() for x in rows]
         state = [*self._weights.values(), *self._mean, *self._square]
         before = [x.detach().clone() for x in (*state, self._count)]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):  # compiles, and lets libraries set up
-                self._update()
+                self._update(inputs)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._update()
+            losses = self._update(inputs)
         with torch.no_grad():
             for x, old in zip((*state, self._count), before, strict=True):
                 x.copy_(old)
-        self._replay = graph.replay
+        return _Graph(inputs, losses, graph.replay)
 
 
 @torch.no_grad()
@@ -363,17 +386,28 @@ class _Batches(Dataset):
     def __len__(self) -> int:
         return math.ceil(self._steps / CHUNK)
 
-    def __getitem__(self, index: int) -> list[Tensor]:
-        """Inputs, targets and places of a chunk, (steps, S, B, ...) each.
+    def __getitem__(self, index: int) -> list[list[Tensor]]:
+        """A chunk: one group of steps, or several where shapes change.
 
+        Of each group inputs, targets and places, (steps, S, B, ...) each.
         Where every row has the same few targets that count, only these are
         kept, with their places; otherwise there are no places.
         """
         first = index * CHUNK
         steps = range(first, min(first + CHUNK, self._steps))
+        made = map(self._batch, steps)
+        return [
+            self._group(first, list(group))
+            for _, group in groupby(made, lambda batch: batch[0][0].shape)
+        ]
+
+    def _group(
+        self, first: int, made: list[tuple[list[Tensor], list[Tensor]]]
+    ) -> list[Tensor]:
+        """Stack the batches of steps, from ``first`` on or soon after."""
         inputs, targets = (
             torch.stack([torch.stack(of_step) for of_step in parts])
-            for parts in zip(*map(self._batch, steps), strict=True)
+            for parts in zip(*made, strict=True)
         )
         if self._counted is None:
             return [inputs, targets]
@@ -405,23 +439,33 @@ class _Batches(Dataset):
         return n if few else None
 
 
-def _chunks(
+def _groups(
     sources: list[DataSource],
     config: TrainConfig,
     split: str,
     steps: int,
     workers: int,
 ) -> Iterator[list[Tensor]]:
-    """Chunks of batches in order, made ahead by so many processes."""
-    return iter(
-        DataLoader(
-            _Batches(sources, config, split, steps),
-            batch_size=None,
-            num_workers=workers,
-            prefetch_factor=2 if workers else None,
-        )
+    """Steps' batches in order, in groups, made ahead by so many processes."""
+    chunks = DataLoader(
+        _Batches(sources, config, split, steps),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=2 if workers else None,
     )
+    return chain.from_iterable(chunks)
 
 
-def _to(batch: list[Tensor], device: torch.device) -> list[Tensor]:
-    return [x.to(device) for x in batch]
+def _each_step(
+    groups: Iterable[list[Tensor]], device: torch.device
+) -> Iterator[list[Tensor]]:
+    """Inputs, targets and places of each step, (S, B, ...) each."""
+    for group in groups:
+        yield from map(list, zip(*(x.to(device) for x in group), strict=True))
+
+
+def _validation(
+    sources: list[DataSource], config: TrainConfig, device: torch.device
+) -> list[list[Tensor]]:
+    groups = _groups(sources, config, "valid", config.eval_batches, 0)
+    return list(_each_step(groups, device))
