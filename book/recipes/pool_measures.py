@@ -15,7 +15,6 @@ from minidiff.data.tokenizers import Tokenizer
 
 TABLE_2 = ((1, 1), (2, 2), (4, 2), (6, 2))  # needles N, asked R
 ORDERS = {"random": 10, "alternating": 30}  # as many as in Figure 7
-MOST_ANSWER = 16  # tokens
 
 
 def measure(
@@ -37,7 +36,7 @@ def measure(
             order: order_spread(model, short, order, count, rows)
             for order, count in ORDERS.items()
         },
-        "facts": fact_sources(model, short, tokenizer, rows),
+        "facts": fact_sources(model, short, tokenizer, max(2, rows // 2)),
     }
 
 
@@ -99,13 +98,23 @@ def fact_sources(
     book = data.sources["facts"]
     assert isinstance(book, FactBook)
     sample = book.sample(0, rows, "valid")
-    prompts = [sample.inputs[a.row, : a.start] for a in sample.questions]
-    said = greedy(model, prompts, book.length)
     counts: dict[str, Counter[str]] = {}
-    for asked, ids in zip(sample.questions, said, strict=True):
-        text = tokenizer.decode(ids.tolist()).partition(".")[0]
-        of_kind = counts.setdefault(asked.question.kind, Counter())
-        of_kind[answer_source(asked.question, text.removeprefix(" "))] += 1
+    # Lists apart, for they are several times as long.
+    for lists in (False, True):
+        group = [
+            asked
+            for asked in sample.questions
+            if (asked.question.kind == "list") == lists
+        ]
+        prompts = [sample.inputs[a.row, : a.start] for a in group]
+        longest = max((a.stop - a.start for a in group), default=0)
+        for asked, ids in zip(
+            group, greedy(model, prompts, longest), strict=True
+        ):
+            text = tokenizer.decode(ids.tolist()).partition(".")[0]
+            of_kind = counts.setdefault(asked.question.kind, Counter())
+            source = answer_source(asked.question, text.removeprefix(" "))
+            of_kind[source] += 1
     return {
         kind: {"questions": n.total()}
         | {name: round(count / n.total(), 4) for name, count in n.items()}
@@ -126,9 +135,9 @@ def answer_source(question: Question, text: str) -> str:
 
 @torch.no_grad()
 def greedy(
-    model: DecoderLM, prompts: list[Tensor], length: int, at_once: int = 64
+    model: DecoderLM, prompts: list[Tensor], count: int, at_once: int = 64
 ) -> list[Tensor]:
-    """Continue each prompt by the likeliest tokens, (MOST_ANSWER,) each.
+    """Continue each prompt by the likeliest tokens, (count,) each.
 
     What is behind a prompt in its row is not seen by it: attention is causal.
     """
@@ -137,14 +146,13 @@ def greedy(
     for first in range(0, len(prompts), at_once):
         group = prompts[first : first + at_once]
         ends = torch.tensor([[len(p)] for p in group], device=device)
-        rows = torch.zeros(
-            len(group), length + MOST_ANSWER, dtype=torch.int64, device=device
-        )
+        size = len(group), int(ends.max()) + count
+        rows = torch.zeros(size, dtype=torch.int64, device=device)
         for row, prompt in zip(rows, group, strict=True):
             row[: len(prompt)] = prompt
-        for i in range(MOST_ANSWER):
+        for i in range(count):
             logits = model(rows, positions=ends + i - 1)
             rows.scatter_(1, ends + i, logits.argmax(-1))
-        places = ends + torch.arange(MOST_ANSWER, device=device)
+        places = ends + torch.arange(count, device=device)
         found += rows.take_along_dim(places, 1).cpu()
     return found

@@ -211,7 +211,8 @@ class Oracle(torch.nn.Module):
         logits = torch.zeros(*tokens.shape, self.vocab_size)
         for out, row in zip(logits, tokens, strict=True):
             for known in self.rows:
-                same = (row[: len(known) - 1] == known[:-1]).cumprod(0)
+                n = min(len(row), len(known) - 1)
+                same = (row[:n] == known[:n]).cumprod(0)
                 places = same.nonzero()[:, 0]
                 out[places, known[places + 1]] = 1
         return logits.take_along_dim(positions[..., None], dim=1)
