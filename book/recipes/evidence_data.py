@@ -2,9 +2,9 @@
 
 Text (Python source and English) with shares of needles, few-shot labels and
 questions to the fact book, in rows of 512 tokens; every eighth batch has rows
-of 2,048, of text and needles. Needles begin easy: 2 of them in a row, then 4,
-then 8, because lookup is all or nothing, and with 8 from the start some seeds
-never find it.
+of 2,048, of text and needles. Needles begin easy, 2 of them in a row and twice
+as many questions, then 4, then 8: lookup is all or nothing, and with 8 from
+the start some seeds never find it.
 """
 
 from dataclasses import dataclass, replace
@@ -25,16 +25,17 @@ from minidiff.data.evidence.countries import read_countries
 from minidiff.data.token_files import TOKENIZER_NAME
 from minidiff.data.tokenizers import BPETokenizer
 
-SHARES = {"needles": 0.15, "few_shot": 0.1, "facts": 0.15}  # text: 0.6
+SHARES = {"needles": 0.2, "few_shot": 0.1, "facts": 0.1}  # text: 0.6
 LONG_NEEDLES = 0.25
-STAGES = ((0, 2), (0.1, 4), (0.2, 8))  # share of the steps, needles
+# From which share of the steps on, needles, questions by those of the task.
+STAGES = ((0, 2, 2), (0.1, 4, 1.5), (0.2, 8, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
     """How large the rows of each part are."""
 
-    needles: NeedleTask  # the last stage; the others have fewer needles
+    needles: NeedleTask  # the last stage of the curriculum
     few_shot: FewShotTask
     facts: dict[str, Any]  # documents in a scene, facts in a document
     times: int  # a long row is as long as so many others
@@ -100,7 +101,14 @@ def curriculum(task: NeedleTask, steps: int) -> Curriculum:
     """Few needles first; after a fifth of the steps the task itself."""
     return Curriculum(
         [
-            (round(share * steps), replace(task, needles=needles))
-            for share, needles in STAGES
+            (
+                round(share * steps),
+                replace(
+                    task,
+                    needles=needles,
+                    questions=round(times * task.questions),
+                ),
+            )
+            for share, needles, times in STAGES
         ]
     )

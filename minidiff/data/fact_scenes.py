@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minidiff.data.countries import ATTRIBUTES, Country
+from minidiff.data.protocol import SPLITS
 
 KINDS = ("single", "several", "unanswerable", "list")
 NOT_STATED = "not stated"
@@ -100,10 +101,13 @@ class Scenes:
         ]
         invented = _invented(self._real)
         self._names = {}
-        for split, first in (("train", 0), ("valid", 1)):
+        for split in SPLITS:
             real = [c.name for c in countries if c.split == split]
-            # Every fourth invented name is for validation.
-            own = [n for i, n in enumerate(invented) if (i % 4 == 3) == first]
+            # A quarter of the invented names is for validation.
+            quarter = len(invented) // 4
+            own = (
+                invented[:quarter] if split == "valid" else invented[quarter:]
+            )
             self._names[split] = real, own
             if len(real) < documents:
                 raise ValueError(

@@ -191,11 +191,8 @@ def test_steps_are_of_all_parts_and_some_are_long(data):
 def test_needles_grow_in_number(data):
     for source in (data.short, data.long):
         stages = source.sources["needles"].task.stages
-        assert [(step, task.needles) for step, task in stages] == [
-            (0, 2),
-            (10, 4),
-            (20, 8),
-        ]
+        found = [(n, task.needles, task.questions) for n, task in stages]
+        assert found == [(0, 2, 32), (10, 4, 24), (20, 8, 16)]
     assert data.long.vocab_size == data.long.text.vocab_size + 256
 
 
