@@ -64,7 +64,7 @@ from minidiff import Compute, DecoderLM, ModelConfig, TrainConfig
 from minidiff import check, plots, train
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.data import ByteTokenizer, NeedleTask, TextData
-from minidiff.data.mixture import Mixture
+from minidiff.data.mixture import Mixture, Part
 from minidiff.data.protocol import IGNORE
 from minidiff.nn.config import count_parameters
 from minidiff.reference import headwise_norm
@@ -104,7 +104,7 @@ def new_data() -> Mixture:
     source = Path(textwrap.__file__).read_text(encoding="utf-8")
     ids = ByteTokenizer().encode(source)
     text = TextData(ids, ids, vocab_size=256, length=32)
-    return Mixture(text, NeedleTask(length=32), share=0.5)
+    return Mixture(text, needles=Part(NeedleTask(length=32), share=0.5))
 
 
 # %% [markdown]
@@ -155,7 +155,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.utils._python_dispatch import TorchDispatchMode
 from minidiff import Compute, DecoderLM, ModelConfig, TrainConfig, train
 from minidiff.data import ByteTokenizer, NeedleTask, TextData
-from minidiff.data.mixture import Mixture
+from minidiff.data.mixture import Mixture, Part
 from minidiff.data.protocol import IGNORE
 from minidiff.training.distributed import World, joined, total, world
 from minidiff.training.step import Updates

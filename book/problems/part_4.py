@@ -52,7 +52,7 @@ from minidiff import MultiheadDiffAttention, TrainConfig
 from minidiff import check, course, generate, plots, train
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.data import ByteTokenizer, NeedleTask, TextData
-from minidiff.data.mixture import Mixture
+from minidiff.data.mixture import Mixture, Part
 from minidiff.nn.layers import apply_rope, rope_angles
 from minidiff.ops.epilogue import finish
 from minidiff.training.step import Updates
@@ -251,7 +251,7 @@ passed = check.exP4_2(mean_gradient)
 source = Path(textwrap.__file__).read_text(encoding="utf-8")
 ids = coder.encode(source)
 text = TextData(ids, ids, vocab_size=256, length=32)
-data = Mixture(text, NeedleTask(length=32), share=0.5)
+data = Mixture(text, needles=Part(NeedleTask(length=32), share=0.5))
 inputs, targets = data.batch(3, 8)
 print("targets by row:", (targets != -100).sum(1).tolist())
 

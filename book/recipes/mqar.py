@@ -31,7 +31,7 @@ from minidiff import ModelConfig, TrainConfig
 from minidiff.data.mqar import MQARTask
 from minidiff.evaluation.attention import answer_attention
 from minidiff.nn.kinds import KINDS, build_kind, six_kinds
-from minidiff.training.stacked import train_stacked
+from minidiff.training.stacked.train import train_stacked
 
 WIDTHS = (64, 128)
 SIZES = ((64, 4), (128, 8))  # length, pairs

@@ -33,7 +33,7 @@ from jobs import Job, rows, run_jobs
 from minidiff import ModelConfig, TrainConfig
 from minidiff.data import TokenData
 from minidiff.nn.kinds import KINDS, build_kind, six_kinds
-from minidiff.training.stacked import train_stacked
+from minidiff.training.stacked.train import train_stacked
 
 LENGTH = 512
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)

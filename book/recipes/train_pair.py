@@ -47,6 +47,7 @@ from minidiff.data import (
     Corpus,
     Mixture,
     NeedleTask,
+    Part,
     TokenData,
     standard_library,
     write_tokens,
@@ -167,13 +168,16 @@ def ship(model: DecoderLM, path: Path) -> DecoderLM:
     return minidiff.load(path)
 
 
-def measure(model: DecoderLM, data: Mixture) -> dict[str, Any]:
+def measure(
+    model: DecoderLM, data: Mixture, needles: NeedleTask
+) -> dict[str, Any]:
     """Loss and accuracy on text and on needles, each by itself."""
     found = {}
-    for name, part in (("text", data.text), ("recall", data.recall)):
+    needle_rows = data.sources["needles"]
+    for name, part in (("text", data.text), ("recall", needle_rows)):
         result = validate(model, part, batches=8, batch_size=32)._asdict()
         found[name] = {key: round(value, 4) for key, value in result.items()}
-    chance = data.recall.needles.chance._asdict()
+    chance = needles.chance._asdict()
     found["recall"]["chance"] = {k: round(v, 4) for k, v in chance.items()}
     return found
 
@@ -181,7 +185,7 @@ def measure(model: DecoderLM, data: Mixture) -> dict[str, Any]:
 def read(data: Mixture, config: TrainConfig) -> dict[str, Any]:
     """How much text there is, and how much of it a training reads."""
     rows = [
-        (~data.is_needle(step, config.batch_size, "train")).sum().item()
+        (data.kinds(step, config.batch_size) == 0).sum().item()
         for step in range(config.steps)
     ]
     text = data.text
@@ -235,7 +239,8 @@ def run_one(
         if world().first and not is_tokens(tokens):
             build_tokens(tokens, plan.vocab, bool(quick))
     text = TokenData(tokens, length=plan.needles.length, seed=seed)
-    data = Mixture(text, replace(plan.needles, seed=seed), share=plan.share)
+    needles = replace(plan.needles, seed=seed)
+    data = Mixture(text, seed=seed, needles=Part(needles, plan.share))
     config = replace(
         plan.config,
         precision="bfloat16" if gpu else "float32",
@@ -277,7 +282,7 @@ def run_one(
         "config": asdict(config),
         "data": data.describe(),
         "text": read(data, config),
-        "shipped": measure(shipped, data),
+        "shipped": measure(shipped, data, needles),
         "first_losses": [row["loss"] for row in log[:8]],
         "curve": curve(log),
     }

@@ -1,13 +1,17 @@
 """Data: token batches that depend on nothing but a seed and a step."""
 
+from minidiff.data.by_step import Curriculum, LongRows
 from minidiff.data.corpus import (
     Corpus,
     Document,
     read_folder,
     standard_library,
 )
+from minidiff.data.countries import Country, small_table
 from minidiff.data.document_list import Piece
-from minidiff.data.mixture import Mixture
+from minidiff.data.fact_book import FactBatch, FactBook
+from minidiff.data.few_shot import FewShotBatch, FewShotTask
+from minidiff.data.mixture import Mixture, Part
 from minidiff.data.needles import NeedleBatch, NeedleTask
 from minidiff.data.protocol import DataSource
 from minidiff.data.text import TextData
@@ -26,11 +30,19 @@ __all__ = [
     "BPETokenizer",
     "ByteTokenizer",
     "Corpus",
+    "Country",
+    "Curriculum",
     "DataSource",
     "Document",
+    "FactBatch",
+    "FactBook",
+    "FewShotBatch",
+    "FewShotTask",
+    "LongRows",
     "Mixture",
     "NeedleBatch",
     "NeedleTask",
+    "Part",
     "Piece",
     "TextData",
     "TokenData",
@@ -40,6 +52,7 @@ __all__ = [
     "read_documents",
     "read_folder",
     "read_held_out",
+    "small_table",
     "standard_library",
     "token_counts",
     "write_tokens",

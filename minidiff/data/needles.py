@@ -12,6 +12,7 @@ from minidiff.data.protocol import (
     ALL,
     IGNORE,
     check_batch_size,
+    choose,
     random_numbers,
 )
 
@@ -141,17 +142,17 @@ class NeedleTask:
         tokens = random.integers(
             self.keys + self.values, self.vocab_size, (B, self.length + 1)
         )
-        keys = _choose(random, B, self.keys, N)
-        values = self.keys + _choose(random, B, self.values, N)
+        keys = choose(random, B, self.keys, N)
+        values = self.keys + choose(random, B, self.values, N)
         # Places among haystack - N, then pushed apart to make room for pairs.
-        places = np.sort(_choose(random, B, haystack - N, N)) + np.arange(N)
+        places = np.sort(choose(random, B, haystack - N, N)) + np.arange(N)
         tokens[row, places] = keys
         tokens[row, places + 1] = values
 
         if self.repeats:
             asked = random.integers(0, N, (B, Q))
         else:
-            asked = _choose(random, B, N, Q)
+            asked = choose(random, B, N, Q)
         questions = haystack + 2 * np.arange(Q)
         tokens[:, questions] = keys[row, asked]
         tokens[:, questions + 1] = values[row, asked]
@@ -169,10 +170,3 @@ class NeedleTask:
     def describe(self) -> dict[str, object]:
         """What makes this data itself: all the fields."""
         return {"kind": "needles", **asdict(self)}
-
-
-def _choose(
-    random: np.random.Generator, rows: int, total: int, count: int
-) -> np.ndarray:
-    """Different numbers below ``total`` in each row, (rows, count)."""
-    return random.random((rows, total)).argsort(axis=1)[:, :count]

@@ -63,6 +63,13 @@ def random_numbers(
     return np.random.default_rng((seed, SPLITS.index(split), step, *stream))
 
 
+def choose(
+    random: np.random.Generator, rows: int, total: int, count: int
+) -> np.ndarray:
+    """Different numbers below ``total`` in each row, (rows, count)."""
+    return random.random((rows, total)).argsort(axis=1)[:, :count]
+
+
 def check_batch_size(batch_size: int) -> None:
     """Raise ValueError for a batch without rows."""
     if batch_size < 1:

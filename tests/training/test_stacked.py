@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from minidiff import ModelConfig, TrainConfig, train
+from minidiff import ModelConfig, TrainConfig, evaluate, train
 from minidiff.data.mqar import MQARTask
 from minidiff.nn.kinds import KINDS, build_kind
-from minidiff.training.stacked import train_stacked
+from minidiff.training.stacked.train import train_stacked
 
 TASK = MQARTask(pairs=2, length=16, vocab_size=32)
 BASE = ModelConfig(
@@ -92,6 +92,49 @@ def test_batches_may_be_made_by_other_processes():
     assert torch.allclose(torch.tensor(alone), torch.tensor(stacked))
 
 
+class Ragged(EveryTarget):
+    """A source with longer and fewer rows at every third step."""
+
+    def batch(self, step, batch_size, split="train", rows=slice(None)):
+        x, y = super().batch(step, batch_size, split, rows)
+        if split == "train" and step % 3 == 1:
+            return x[::2], y[::2]
+        return x[:, :8], y[:, :8]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_rows_of_some_steps_may_have_another_length(workers):
+    config = replace(CONFIG, steps=22, eval_every=22)
+    sources = [Ragged(s) for s in (0, 1)]
+    model = build_kind(BASE, "diff", 0).double()
+    log = train(model, sources[0], config, progress=False)
+    models = [build_kind(BASE, "diff", s).double() for s in (0, 1)]
+    curves = train_stacked(
+        models, sources, config, progress=False, workers=workers
+    )
+    losses = torch.tensor([r["loss"] for r in log], dtype=torch.float64)
+    assert torch.allclose(curves.loss[:, 0], losses, rtol=0, atol=1e-9)
+    assert curves.valid_loss[0, 0] == pytest.approx(
+        log[-1]["valid_loss"], abs=1e-6
+    )
+
+
+def test_parts_are_measured_by_themselves():
+    models, sources, rates = stack("diff")
+    parts = {"own": sources[0], "other": EveryTarget(7)}
+    curves = train_stacked(
+        models, sources, CONFIG, rates, parts=parts, progress=False
+    )
+    # The validation rows are the same for every seed.
+    own = torch.stack([curves.valid_loss, curves.valid_accuracy])
+    assert torch.equal(curves.parts["own"], own)
+    assert curves.parts["other"].shape == (2, 2, 4)
+    for i, model in enumerate(models):
+        alone = evaluate(model, parts["other"], batches=2, batch_size=4)
+        got = curves.parts["other"][:, -1, i].tolist()
+        assert got == pytest.approx(alone, abs=1e-6)
+
+
 @pytest.mark.slow
 def test_a_compiled_stack_is_the_same():
     alone, stacked = alone_and_stacked(compile=True)
@@ -142,3 +185,10 @@ def test_bad_stacks_are_refused_by_name():
             train_stacked(
                 arguments[0], data, CONFIG, rates_given, progress=False
             )
+
+
+def test_a_part_with_other_ids_is_refused_by_name():
+    models, sources, rates = stack("plain")
+    more = {"more": replace(TASK, vocab_size=64)}
+    with pytest.raises(ValueError, match="parts: more has 64 token ids"):
+        train_stacked(models, sources, CONFIG, rates, parts=more)

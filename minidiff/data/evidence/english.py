@@ -84,20 +84,21 @@ def _factbook(members: dict[str, str]) -> Iterator[Document]:
     """Countries: a title, then a line a fact, indented as it is nested."""
     for name, text in members.items():
         country = json.loads(text)
-        parts = [title] if (title := _country_name(country)) else []
+        parts = [title] if (title := country_name(country)) else []
         for section, facts in country.items():
             parts.append("\n".join([section, *_facts(facts)]))
         path = name.removeprefix("package/").removesuffix(".json")
         yield Document(path, "\n\n".join(parts) + "\n")
 
 
-def _country_name(country: dict[str, Any]) -> str | None:
+def country_name(country: dict[str, Any]) -> str | None:
+    """Return what the fact book calls a country; None for an ocean."""
     names = country.get("Government", {}).get("Country name", {})
     for form in ("conventional short form", "conventional long form"):
         name = (names.get(form) or {}).get("text")
         if name and not name.startswith("none"):
             return name
-    return None  # an ocean
+    return None
 
 
 def _facts(facts: dict[str, Any], indent: str = "") -> Iterator[str]:

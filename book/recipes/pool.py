@@ -1,0 +1,323 @@
+"""The pool: 15 M parameters on the mixture, six kinds, five seeds; the pair.
+
+    python book/recipes/pool.py pilot --tokens data/evidence \
+        --archives data/archives --device cuda \
+        --out book/results/pool_pilot.json
+    python book/recipes/pool.py main --tokens data/evidence \
+        --archives data/archives --device cuda \
+        --pilot book/results/pool_pilot.json --weights runs/pool \
+        --out book/results/pool.json
+    python book/recipes/pool.py pair --tokens data/evidence_2048 \
+        --archives data/archives --device cuda --weights runs/pair \
+        --out book/results/pair.json
+
+The mixture is in evidence_data.py, the measures are in pool_measures.py. The
+pilot tries four rates on one seed that is not reported, for a sixth of the
+length. Fixed before the main run:
+
+primary metrics: loss on validation text in nats a token; accuracy with N = 6
+    needles of which R = 2 are asked; best minus worst accuracy over ten
+    random orders of the demonstrations; share of answers from another
+    document where the scene has several;
+primary contrasts: "diff" minus "plain", and "diff" minus "sum" as a control,
+    paired by seed, with a 95 % interval by Student's t over the seeds.
+
+A model needs about 130 kB a token for its activations: 4 GB for 64 rows of
+512, the same for 16 rows of 2,048, as the fused kernels keep no maps. So five
+seeds would fit on a GPU of 80 GB; two are stacked, so that a job ends within
+ten minutes, and a run that is stopped loses no more than that.
+
+``--weights`` gets each model as bfloat16, 30 MB: kinds and seeds by name.
+They are for the chapters that measure them, and too large to be committed.
+Seed 0 of "plain" and "diff" together have 60 MB: keep these if no more can be
+kept, then seed 0 of the other kinds, then seed 1.
+
+The pair is smaller: 4 M parameters, at most 8 MB each as bfloat16, so its
+text has 2,048 ids. Four seeds of both kinds are trained. Shipped is seed 0
+unless one of its models fails to look up, with an accuracy below 0.9 at the
+needles of validation: then the next seed at which both do. ``shipped`` below
+``--weights`` holds what goes to book/weights.
+"""
+
+import argparse
+import json
+import shutil
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from evidence_data import FULL, QUICK, Rows, evidence_data
+from jobs import Job, rows, run_jobs
+from pool_measures import measure
+from text import backend, best_rates
+
+import minidiff
+from minidiff import DecoderLM, ModelConfig, TrainConfig
+from minidiff.data.token_files import TOKENIZER_NAME, open_tokens
+from minidiff.data.tokenizers import BPETokenizer
+from minidiff.files.json import write_json
+from minidiff.nn.kinds import KINDS, build_kind, six_kinds
+from minidiff.training.stacked.train import train_stacked
+
+RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+STACKS, PILOT_SEED = ((0, 1), (2, 3), (4,)), 100
+CONFIG = TrainConfig(
+    steps=9_160,  # 300 million tokens, text about three and a half times
+    batch_size=64,
+    warmup_steps=300,
+    eval_every=229,
+    eval_batches=8,
+    precision="bfloat16",
+)
+PILOT = replace(CONFIG, steps=1_526, warmup_steps=76, eval_every=218)
+SIZES = {"embed_dim": 512, "num_layers": 4, "num_heads": 16}  # H = 8, D = 32
+PAIR_SIZES = SIZES | {"embed_dim": 256}  # D = 16
+PAIR_SEEDS, PAIR_RATE = (0, 1, 2, 3), 2e-3
+PAIR = replace(CONFIG, steps=8_000, eval_every=200)  # 262 million tokens
+LOOKED_UP, MOST_BYTES = 0.9, 8_000_000
+SHIPPED = {"plain": "pair_softmax", "diff": "pair_diff"}  # names in the book
+
+
+def base_config(job: Job, vocab_size: int) -> ModelConfig:
+    """Return the sizes that the kinds share."""
+    row = job_rows(job)
+    return ModelConfig(
+        vocab_size=vocab_size,
+        max_length=row.times * row.length,
+        **job["sizes"],
+    )
+
+
+def job_rows(job: Job) -> Rows:
+    """Return the rows that a job trains on."""
+    return QUICK if job["quick"] else FULL
+
+
+def train_job(
+    job: Job,
+    device: torch.device,
+    *,
+    tokens: str,
+    archives: str | None,
+    weights: Path | None,
+) -> list[dict[str, Any]]:
+    """Train, measure and save the seeds and rates of one kind."""
+    gpu = device.type == "cuda"
+    config = TrainConfig(**job["config"])
+    data = {
+        seed: evidence_data(
+            tokens, archives, job_rows(job), steps=config.steps, seed=seed
+        )
+        for seed in job["seeds"]
+    }
+    each = [(rate, seed) for rate in job["rates"] for seed in job["seeds"]]
+    parts = data[each[0][1]].short.sources
+    base = base_config(job, data[each[0][1]].vocab_size)
+    models = [
+        build_kind(base, job["kind"], seed).to(device) for _, seed in each
+    ]
+    curves = train_stacked(
+        models,
+        [data[seed] for _, seed in each],
+        config,
+        [rate for rate, _ in each],
+        parts=parts,
+        backend=backend(job["kind"], device),
+        compile=gpu,
+        workers=6 if gpu else 0,
+        progress=False,
+    )
+    tokenizer = BPETokenizer.load(f"{tokens}/{TOKENIZER_NAME}")
+    found = []
+    for i, (rate, seed) in enumerate(each):
+        loss, accuracy = curves.parts["text"][:, -1, i].tolist()
+        found.append(
+            {
+                "rate": rate,
+                "seed": seed,
+                "parameters": models[i].num_parameters(),
+                "valid_loss": round(loss, 5),  # of the text
+                "valid_accuracy": round(accuracy, 5),
+                "lookup": round(curves.parts["needles"][1, -1, i].item(), 4),
+                "steps": curves.eval_steps,
+                "parts": {
+                    name: {
+                        "loss": [round(x, 4) for x in part[0, :, i].tolist()],
+                        "accuracy": [
+                            round(x, 4) for x in part[1, :, i].tolist()
+                        ],
+                    }
+                    for name, part in curves.parts.items()
+                },
+            }
+        )
+        if job["measure"]:
+            found[-1] |= measure(
+                models[i], data[seed], tokenizer, job["measure"]
+            )
+        if weights is not None:
+            save(models[i], weight_path(weights, job["kind"], seed))
+    return found
+
+
+def weight_path(folder: Path, kind: str, seed: int) -> Path:
+    """Where a model's weights are."""
+    name = kind.replace(" + ", "_").replace(" ", "_")
+    return folder / f"{name}_seed{seed}.safetensors"
+
+
+def save(model: DecoderLM, path: Path) -> None:
+    """Write a model as bfloat16; it stays as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = DecoderLM(model.config)
+    small.load_state_dict(model.state_dict())
+    minidiff.save(small.bfloat16(), path)
+
+
+def new_job(kind: str, config: TrainConfig, **fields: Any) -> Job:
+    """A job of the pool, with some fields changed."""
+    job = {"kind": kind, "rates": list(RATES), "seeds": [PILOT_SEED]}
+    job |= {"sizes": SIZES, "config": asdict(config)}
+    return job | {"measure": 0, "quick": False} | fields
+
+
+def pilot_jobs() -> list[Job]:
+    """Every kind, four rates, one seed of its own."""
+    return [new_job(kind, PILOT) for kind in KINDS]
+
+
+def main_jobs(pilot: dict[str, Any]) -> list[Job]:
+    """Every kind at its best rate, two seeds a job; low seeds first."""
+    best = best_rates(pilot)
+    return [
+        new_job(
+            kind, CONFIG, rates=[best[kind]], seeds=list(seeds), measure=256
+        )
+        for seeds in STACKS
+        for kind in KINDS
+    ]
+
+
+def pair_jobs() -> list[Job]:
+    """Both kinds of the pair, four seeds."""
+    return [
+        new_job(
+            kind,
+            PAIR,
+            rates=[PAIR_RATE],
+            seeds=list(PAIR_SEEDS),
+            sizes=PAIR_SIZES,
+            measure=256,
+        )
+        for kind in SHIPPED
+    ]
+
+
+def shipped_seed(record: dict[str, Any]) -> int | None:
+    """Return the first seed at which both kinds look keys up."""
+    lookup = {(r["kind"], r["seed"]): r["lookup"] for r in rows(record)}
+    for seed in sorted({seed for _, seed in lookup}):
+        if all(lookup.get((k, seed), 0) >= LOOKED_UP for k in SHIPPED):
+            return seed
+    return None
+
+
+def ship(seed: int, weights: Path, tokens: str) -> None:
+    """Copy what goes to book/weights into a folder of its own."""
+    folder = weights / "shipped"
+    folder.mkdir(exist_ok=True)
+    for kind, name in SHIPPED.items():
+        path = weight_path(weights, kind, seed)
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(
+                f"{path}: got {path.stat().st_size} bytes, expected at most "
+                f"{MOST_BYTES}: use token files of fewer ids"
+            )
+        shutil.copyfile(path, folder / f"{name}.safetensors")
+    shutil.copyfile(
+        f"{tokens}/{TOKENIZER_NAME}", folder / "pair_tokenizer.json"
+    )
+    card, _ = open_tokens(tokens)
+    write_json(folder / "pair_licences.json", card["about"])
+
+
+def quick(job: Job) -> Job:
+    """Make a job that takes seconds on a CPU, only to try the recipe."""
+    steps = {"steps": 10, "warmup_steps": 1, "eval_every": 5}
+    small = {"batch_size": 2, "eval_batches": 1, "precision": "float32"}
+    sizes = {"embed_dim": 32, "num_layers": 1, "num_heads": 4}
+    return job | {
+        "sizes": sizes,
+        "quick": True,
+        "measure": min(job["measure"], 2),
+        "config": job["config"] | steps | small,
+    }
+
+
+def main() -> None:
+    """Run the pilot, the main run or the pair."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=["pilot", "main", "pair"])
+    parser.add_argument("--tokens", required=True, help="the token folder")
+    parser.add_argument("--archives", help="the archive folder")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--pilot", type=Path, help="record of the pilot")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, help="folder of the models")
+    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--quick", action="store_true", help="only try it")
+    options = parser.parse_args()
+    if options.archives is None and not options.quick:
+        parser.error("--archives: the fact book is read from there")
+    if options.what != "pilot" and options.weights is None:
+        parser.error("--weights: the models are measured later")
+    if options.what == "main" and options.pilot is None:
+        parser.error("--pilot: the main run takes its rates from a pilot")
+    if options.what == "pilot":
+        jobs = pilot_jobs()
+    elif options.what == "pair":
+        jobs = pair_jobs()
+    else:
+        jobs = main_jobs(json.loads(options.pilot.read_text(encoding="utf-8")))
+    if options.quick:
+        jobs = [quick(job) for job in jobs]
+    data = evidence_data(
+        options.tokens,
+        options.archives,
+        job_rows(jobs[0]),
+        steps=jobs[0]["config"]["steps"],
+        seed=0,
+    )
+    kinds = six_kinds(base_config(jobs[0], data.vocab_size))
+    run_jobs(
+        partial(
+            train_job,
+            tokens=options.tokens,
+            archives=options.archives,
+            weights=options.weights if options.what != "pilot" else None,
+        ),
+        jobs,
+        options.out,
+        {
+            "what": f"the mixture, {options.what}",
+            "kinds": {kind: c.to_dict() for kind, c in kinds.items()},
+            "data": data.describe(),
+        },
+        device=options.device,
+        minutes=options.minutes,
+    )
+    if options.what == "pair":
+        record = json.loads(options.out.read_text(encoding="utf-8"))
+        seed = shipped_seed(record)
+        print(f"shipped seed: {seed}")
+        if seed is not None:
+            ship(seed, options.weights, options.tokens)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Question rows: short documents about countries, and questions about them.
+
+The documents contradict the real world on purpose, so that no question can be
+answered from memory: only what the row says is right.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidiff.data.countries import ATTRIBUTES, Country
+from minidiff.data.fact_scenes import KINDS, LINE, STOP, Question, Scenes
+from minidiff.data.protocol import (
+    ALL,
+    IGNORE,
+    check_batch_size,
+    random_numbers,
+)
+from minidiff.data.tokenizers import Tokenizer
+
+_TRIES = 8  # scenes drawn for a row; a short one may fit where a long did not
+
+
+class Asked(NamedTuple):
+    """A question, and where its answer stands in a batch.
+
+    The answer is ``inputs[row, start:stop]``, the full stop included; so the
+    targets at ``start - 1`` to ``stop - 2`` are its tokens.
+    """
+
+    row: int
+    start: int
+    stop: int
+    question: Question
+
+
+class FactBatch(NamedTuple):
+    """A batch and its questions, in the order of the rows.
+
+    inputs, targets : (B, T) int64, targets -100 but at the answers' tokens
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    questions: list[Asked]
+
+
+class FactBook:
+    """Rows of documents with questions, in the text's own token ids.
+
+    A row is one scene after the other. A scene is one document, or several,
+    then questions about them until all are asked or the row is full::
+
+        The capital of Chad is Oslo.
+        The currency of Chad is yen.
+
+        Question: What is the capital of Chad?
+        Answer: Oslo.
+
+    Half of the countries are invented. The others are real, but each stated
+    value is drawn from those of the other countries. In a scene no two
+    documents state the same value of an attribute, so an answer tells which
+    document it is from. Kinds of questions:
+
+    - "single": the scene has one document;
+    - "several": it has several, and another one states the attribute too;
+    - "unanswerable": the document about the country does not state the
+      attribute, another one does: the answer is "not stated";
+    - "list": all that the document says of a country, in its order.
+
+    Only the answers' tokens are targets. What the documents state is drawn at
+    random: to predict it would teach nothing, or to expect false facts.
+
+    Parameters
+    ----------
+    countries : Country, several
+        Those of each side are asked about on that side only. Values come
+        from all of them.
+    tokenizer : Tokenizer
+    length : int
+        Tokens T in a row.
+    documents : int
+        In a scene that has several.
+    facts : int
+        Stated in each document, fewer than there are attributes.
+    kinds : names of ``KINDS``
+        Which questions are asked, to measure one kind by itself.
+    seed : int
+        The validation rows are the same for every seed.
+    """
+
+    def __init__(
+        self,
+        countries: Sequence[Country],
+        tokenizer: Tokenizer,
+        *,
+        length: int,
+        documents: int = 4,
+        facts: int = 4,
+        kinds: Sequence[str] = KINDS,
+        seed: int = 0,
+    ) -> None:
+        if documents < 2:
+            raise ValueError(f"documents: got {documents}, expected 2 or more")
+        if not 0 < facts < len(ATTRIBUTES):
+            raise ValueError(
+                f"facts: got {facts}, expected 1 to {len(ATTRIBUTES) - 1}, so "
+                "that some attributes are not stated"
+            )
+        if not kinds or set(kinds) - set(KINDS):
+            raise ValueError(
+                f"kinds: got {tuple(kinds)}, expected some of {KINDS}"
+            )
+        if seed < 0:
+            raise ValueError(f"seed: got {seed}, expected 0 or more")
+        self.vocab_size = tokenizer.vocab_size
+        self.length, self.seed = length, seed
+        self.documents, self.facts, self.kinds = documents, facts, tuple(kinds)
+        self._countries = tuple(countries)
+        self._scenes = Scenes(countries, documents, facts, self.kinds)
+        pieces = self._scenes.pieces()
+        self._ids = dict(
+            zip(pieces, tokenizer.encode_many(pieces), strict=True)
+        )
+
+    def batch(
+        self,
+        step: int,
+        batch_size: int,
+        split: str = "train",
+        rows: slice = ALL,
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of one step's rows, int64 (B, T) each.
+
+        Only these rows are made.
+        """
+        sample = self.sample(step, batch_size, split, rows)
+        return sample.inputs, sample.targets
+
+    def sample(
+        self,
+        step: int,
+        batch_size: int,
+        split: str = "train",
+        rows: slice = ALL,
+    ) -> FactBatch:
+        """Return a batch, and its questions with what a scorer must know.
+
+        Questions count the rows that are returned, from 0.
+        """
+        check_batch_size(batch_size)
+        seed = self.seed if split == "train" else 0
+        numbers = range(batch_size)[rows]
+        inputs = np.zeros((len(numbers), self.length), dtype=np.int64)
+        targets = np.full_like(inputs, IGNORE)
+        questions = []
+        for row, number in enumerate(numbers):
+            random = random_numbers(seed, split, step, number)
+            inputs[row], asked = self._row(random, split)
+            for start, stop, question in asked:
+                answer = inputs[row, start:stop]
+                targets[row, start - 1 : stop - 1] = answer
+                questions.append(Asked(row, start, stop, question))
+        return FactBatch(
+            torch.from_numpy(inputs), torch.from_numpy(targets), questions
+        )
+
+    def describe(self) -> dict[str, object]:
+        """What makes this data itself; countries and ids as a fingerprint."""
+        countries = [asdict(country) for country in self._countries]
+        what = json.dumps([countries, self._ids])
+        return {
+            "kind": "fact book",
+            "vocab_size": self.vocab_size,
+            "length": self.length,
+            "documents": self.documents,
+            "facts": self.facts,
+            "kinds": list(self.kinds),
+            "seed": self.seed,
+            "sha256": hashlib.sha256(what.encode()).hexdigest(),
+        }
+
+    def _row(
+        self, random: np.random.Generator, split: str
+    ) -> tuple[list[int], list[tuple[int, int, Question]]]:
+        """The ids of a row, and its questions with their answers' places."""
+        row: list[int] = []
+        asked: list[tuple[int, int, Question]] = []
+        for _ in range(_TRIES):
+            documents, questions = self._scenes.draw(random, split)
+            pieces = [piece for d in documents for piece in d.pieces()]
+            more = self._encode([LINE, *pieces] if row else pieces)
+            begun = False
+            for question in questions:
+                more += self._encode(question.pieces())
+                start = len(row) + len(more)
+                more += self._encode([*question.said, STOP])
+                stop = len(row) + len(more)
+                if stop >= self.length:
+                    break
+                row += [*more, *self._ids[LINE]]
+                asked.append((start, stop, question))
+                more, begun = [], True
+            if begun and more:  # the row is full
+                break
+        if not asked:
+            raise ValueError(
+                f"length: got {self.length}, expected more: no scene of "
+                f"{self.documents} documents fits with a question"
+            )
+        return row + self._ids[LINE] * (self.length - len(row)), asked
+
+    def _encode(self, pieces: list[str]) -> list[int]:
+        return [i for piece in pieces for i in self._ids[piece]]

@@ -1,0 +1,204 @@
+"""Few-shot classification whose labels are drawn anew for each row."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidiff.data.needles import Chance
+from minidiff.data.protocol import (
+    ALL,
+    IGNORE,
+    check_batch_size,
+    choose,
+    random_numbers,
+)
+
+ORDERS = ("random", "sorted", "alternating")
+_WORLD = 0  # the seed of the prototypes: the same task for every run
+_ORDER = 1  # a stream of random numbers apart from the examples' own
+
+
+class FewShotBatch(NamedTuple):
+    """A batch with where everything is; I items and C classes a row.
+
+    inputs, targets : (B, T) int64, targets -100 but where a label follows
+    places : (I,) positions whose target is a label, the same in every row;
+        the last ``questions`` of them are the questions
+    classes : (B, I) which of the row's classes each item is of, 0 to C - 1
+    labels : (B, C) the label of each of the row's classes
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    places: Tensor
+    classes: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotTask:
+    """Items of several classes, each followed by its class's label.
+
+    With 2 classes, 2 shots and 1 question a row can look like this, letters
+    for features::
+
+        a c b L7   x y y L2   c b d L7   y z x L2   b a a -> L7
+
+    A class is a prototype: a fixed set of features, which can be learned
+    once for all rows. An item is ``features`` of them, drawn with
+    replacement, each replaced by any feature with probability ``noise``.
+    Classes and labels are drawn anew for each row, so only the row's own
+    examples tell which label belongs to a class. Features come first among
+    the ids, then labels.
+
+    The demonstrations are ``shots`` of each class; the questions after them
+    are of classes drawn at random. Every label is a target. ``order_seed``
+    changes the order of the demonstrations alone: the same examples and
+    questions stand in the row.
+    """
+
+    classes: int = 6  # C, as many as the coarse classes of TREC
+    shots: int = 4  # demonstrations of each class
+    questions: int = 1  # at the end of the row
+    features: int = 3  # tokens of an item, besides its label
+    order: str = "random"  # "sorted" by class, or classes "alternating"
+    noise: float = 0.25  # one feature of four says nothing
+    prototypes: int = 64  # classes there are; several times C
+    width: int = 8  # features in a prototype
+    feature_ids: int = 128  # prototypes overlap: each id is in 4 of them
+    label_ids: int = 64  # several times C
+    seed: int = 0
+    order_seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError that names the first bad field."""
+        for name in ("classes", "shots", "questions", "features", "width"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)}, expected 1 or more"
+                )
+        for name in ("prototypes", "label_ids"):
+            if getattr(self, name) < self.classes:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)}, expected at least "
+                    f"classes = {self.classes}, as each has its own"
+                )
+        if self.feature_ids < self.width:
+            raise ValueError(
+                f"feature_ids: got {self.feature_ids}, expected at least "
+                f"width = {self.width}"
+            )
+        if self.order not in ORDERS:
+            raise ValueError(
+                f"order: got {self.order!r}, expected one of {ORDERS}"
+            )
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"noise: got {self.noise}, expected 0 to 1")
+        for name in ("seed", "order_seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)}, expected 0 or more"
+                )
+
+    @property
+    def items(self) -> int:
+        """Items in a row, I: demonstrations and questions."""
+        return self.classes * self.shots + self.questions
+
+    @property
+    def length(self) -> int:
+        """Tokens in a row, T."""
+        return self.items * (self.features + 1)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids; every id is below it."""
+        return self.feature_ids + self.label_ids
+
+    @property
+    def chance(self) -> Chance:
+        """A question answered with any label of the row: ln C, and 1/C."""
+        return Chance(math.log(self.classes), 1 / self.classes)
+
+    def batch(
+        self,
+        step: int,
+        batch_size: int,
+        split: str = "train",
+        rows: slice = ALL,
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of one step's rows, int64 (B, T) each."""
+        sample = self.sample(step, batch_size, split)
+        return sample.inputs[rows], sample.targets[rows]
+
+    def sample(
+        self, step: int, batch_size: int, split: str = "train"
+    ) -> FewShotBatch:
+        """Return a batch, its classes and its labels.
+
+        The validation rows are the same for every seed, so that runs can be
+        compared. Their classes are those of training: what is new in a row
+        is which label a class has.
+        """
+        check_batch_size(batch_size)
+        seed = self.seed if split == "train" else 0
+        random = random_numbers(seed, split, step)
+        B, C = batch_size, self.classes
+        chosen = choose(random, B, self.prototypes, C)
+        labels = self.feature_ids + choose(random, B, self.label_ids, C)
+        # Demonstration n is of class n % C; then come the questions.
+        shown = np.tile(np.arange(C * self.shots) % C, (B, 1))
+        asked = random.integers(0, C, (B, self.questions))
+        classes = np.concatenate([shown, asked], axis=1)  # (B, I)
+
+        shape = (B, self.items, self.features)
+        which = random.integers(0, self.width, shape)
+        kinds = np.take_along_axis(chosen, classes, axis=1)
+        features = self._world()[kinds[:, :, None], which]
+        replaced = random.random(shape) < self.noise
+        other = random.integers(0, self.feature_ids, shape)
+        features = np.where(replaced, other, features)
+
+        order = self._order(step, split, B)  # (B, I)
+        classes = np.take_along_axis(classes, order, axis=1)
+        features = np.take_along_axis(features, order[:, :, None], axis=1)
+        said = np.take_along_axis(labels, classes, axis=1)
+        inputs = np.concatenate([features, said[:, :, None]], axis=2)
+        inputs = inputs.reshape(B, self.length)
+        places = np.arange(self.items) * (self.features + 1)
+        places += self.features - 1
+        targets = np.full_like(inputs, IGNORE)
+        targets[:, places] = said
+        parts = inputs, targets, places, classes, labels
+        return FewShotBatch(*(torch.from_numpy(part) for part in parts))
+
+    def describe(self) -> dict[str, object]:
+        """What makes this data itself: all the fields."""
+        return {"kind": "few-shot", **asdict(self)}
+
+    def _world(self) -> np.ndarray:
+        """The features of each prototype, (prototypes, width)."""
+        random = random_numbers(_WORLD, "train", 0)
+        return choose(random, self.prototypes, self.feature_ids, self.width)
+
+    def _order(self, step: int, split: str, rows: int) -> np.ndarray:
+        """Where each place of a row takes its item from, (rows, I)."""
+        seed = self.seed if split == "train" else 0
+        random = random_numbers(seed, split, step, _ORDER, self.order_seed)
+        B, C, S = rows, self.classes, self.shots
+        if self.order == "random":
+            order = choose(random, B, C * S, C * S)
+        else:
+            rank = choose(random, B, C, C)[:, None, :]  # classes, in turn
+            turn = random.random((B, S, C)).argsort(axis=1)  # items of each
+            items = turn * C + np.arange(C)  # item s C + c is of class c
+            order = np.take_along_axis(items, rank, axis=2)
+            if self.order == "sorted":
+                order = order.swapaxes(1, 2)
+            order = order.reshape(B, C * S)
+        last = np.arange(C * S, self.items)
+        return np.concatenate([order, np.tile(last, (B, 1))], axis=1)

@@ -1,0 +1,261 @@
+"""The recipe of the pool and of the shipped pair, tried whole and tiny."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from committed import ROOT
+
+import minidiff
+from minidiff.data import BPETokenizer, NeedleTask, write_tokens
+from minidiff.nn.config import count_parameters
+from minidiff.nn.kinds import KINDS, six_kinds
+
+RECIPES = ROOT / "book" / "recipes"
+sys.path.insert(0, str(RECIPES))
+
+import evidence_data  # noqa: E402
+import jobs as recipe_jobs  # noqa: E402
+import pool  # noqa: E402
+import pool_measures  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    texts = [
+        ("train", "def f(x): return x\n" * 900),
+        ("valid", "x = 1\n" * 600),
+    ]
+    tokenizer = BPETokenizer.train((t for _, t in texts), 300)
+    folder = tmp_path_factory.mktemp("pool") / "tokens"
+    write_tokens(folder, texts, tokenizer, about={"packages": ["texts"]})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tokens):
+    return evidence_data.evidence_data(
+        tokens, None, evidence_data.QUICK, steps=100, seed=0
+    )
+
+
+def recipe(*arguments):
+    command = [sys.executable, str(RECIPES / "pool.py"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_every_kind_is_trained_measured_and_saved(tokens, tmp_path):
+    given = ["--quick", "--tokens", tokens, "--weights", tmp_path / "weights"]
+    pilot, main = tmp_path / "pilot.json", tmp_path / "main.json"
+    recipe("pilot", *given, "--out", pilot)
+    assert not (tmp_path / "weights").exists()
+    recipe("main", *given, "--out", main, "--pilot", pilot)
+    rows = recipe_jobs.rows(json.loads(main.read_text()))
+    found = {(row["kind"], row["seed"]) for row in rows}
+    assert found == {(kind, seed) for kind in KINDS for seed in range(5)}
+    saved = {path.name for path in (tmp_path / "weights").iterdir()}
+    assert saved == {pool.weight_path(tmp_path, *row).name for row in found}
+    assert len(saved) == 30
+    for row in rows:
+        assert set(row["parts"]) == {"text", "needles", "few_shot", "facts"}
+        for part in row["parts"].values():
+            assert len(part["loss"]) == len(row["steps"]) == 2
+        assert row["valid_loss"] == pytest.approx(
+            row["parts"]["text"]["loss"][-1], abs=1e-4
+        )
+        assert set(row["needles"]) == {
+            "N=1 R=1",
+            "N=2 R=2",
+            "N=4 R=2",
+            "N=6 R=2",
+        }
+        assert set(row["orders"]) == {"random", "alternating"}
+
+
+@pytest.mark.slow
+def test_the_pair_leaves_its_weights(tokens, tmp_path):
+    weights = tmp_path / "weights"
+    given = ["--quick", "--tokens", tokens, "--weights", weights]
+    out = tmp_path / "pair.json"
+    said = recipe("pair", *given, "--out", out)
+    # After ten steps nothing is looked up, so nothing is shipped.
+    assert "shipped seed: None" in said
+    assert not (weights / "shipped").exists()
+    pool.ship(2, weights, tokens)
+    shipped = sorted(p.name for p in (weights / "shipped").iterdir())
+    assert shipped == [
+        "pair_diff.safetensors",
+        "pair_licences.json",
+        "pair_softmax.safetensors",
+        "pair_tokenizer.json",
+    ]
+    model = minidiff.load(weights / "shipped" / "pair_diff.safetensors")
+    same = minidiff.load(weights / "diff_seed2.safetensors")
+    assert model.config.attention == "diff"
+    ids = torch.arange(8)[None]
+    assert torch.equal(model(ids), same(ids))
+    licences = (weights / "shipped" / "pair_licences.json").read_text()
+    assert json.loads(licences) == {"packages": ["texts"]}
+
+
+def pair_record(*lookup):
+    """A record of the pair: the accuracies of (plain, diff) by seed."""
+    return {
+        "jobs": [
+            {
+                "job": {"kind": kind},
+                "rows": [
+                    {"seed": seed, "lookup": both[i]}
+                    for seed, both in enumerate(lookup)
+                ],
+            }
+            for i, kind in enumerate(("plain", "diff"))
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("lookup", "seed"),
+    [
+        ([(1, 1), (1, 1)], 0),
+        ([(0.5, 1), (0.9, 0.9)], 1),
+        ([(1, 0.89), (0.1, 1), (1, 1)], 2),
+        ([(1, 0), (0, 1)], None),
+    ],
+)
+def test_shipped_is_the_first_seed_at_which_both_look_up(lookup, seed):
+    assert pool.shipped_seed(pair_record(*lookup)) == seed
+
+
+def test_sizes_are_what_is_said_of_them(data):
+    rows = evidence_data.FULL
+    own = rows.needles.vocab_size + rows.few_shot.vocab_size
+    assert rows.few_shot.length == rows.needles.length == rows.length == 512
+    for new_job, text, low, high in (
+        (pool.pilot_jobs()[0], 4096, 14.5e6, 15.5e6),
+        (pool.pair_jobs()[0], 2048, 3.5e6, pool.MOST_BYTES / 2 - 10_000),
+    ):
+        base = pool.base_config(new_job, text + own)
+        assert base.max_length == 2048
+        for config in six_kinds(base).values():
+            assert low < count_parameters(config) < high
+    tokens = pool.CONFIG.steps * pool.CONFIG.batch_size * rows.length
+    assert tokens == pytest.approx(300e6, rel=0.01)
+
+
+def test_the_main_run_takes_its_rates_from_the_pilot():
+    pilot = {
+        "jobs": [
+            {
+                "job": {"kind": kind},
+                "rows": [
+                    {"rate": rate, "valid_loss": abs(i - best)}
+                    for i, rate in enumerate(pool.RATES)
+                ],
+            }
+            for best, kind in enumerate(KINDS[:4])
+            for kind in (kind,)
+        ]
+    }
+    for kind in KINDS[4:]:
+        pilot["jobs"].append(pilot["jobs"][0] | {"job": {"kind": kind}})
+    jobs = pool.main_jobs(pilot)
+    assert len(jobs) == 18
+    for best, kind in enumerate(KINDS[:4]):
+        of_kind = [job for job in jobs if job["kind"] == kind]
+        assert {r for job in of_kind for r in job["rates"]} == {
+            pool.RATES[best]
+        }
+        seeds = [seed for job in of_kind for seed in job["seeds"]]
+        assert seeds == [0, 1, 2, 3, 4]
+
+
+def test_steps_are_of_all_parts_and_some_are_long(data):
+    shapes = [tuple(data.batch(i, 2)[0].shape) for i in range(3)]
+    assert shapes == [(2, 384), (2, 384), (1, 768)]
+    inputs, _ = data.batch(0, 64)
+    kinds = data.short.kinds(0, 64)
+    assert set(kinds) == {0, 1, 2, 3}
+    highest, text = inputs.max(1).values, data.short.text.vocab_size
+    assert (highest[(kinds == 0) | (kinds == 3)] < text).all()
+    assert (highest[kinds == 1] < text + 256).all()
+    assert (highest[kinds == 2] >= text + 256).all()
+    assert data.vocab_size == text + 256 + 192
+
+
+def test_needles_grow_in_number(data):
+    for source in (data.short, data.long):
+        stages = source.sources["needles"].task.stages
+        found = [(n, task.needles, task.questions) for n, task in stages]
+        assert found == [(0, 2, 32), (10, 4, 24), (20, 8, 16)]
+    assert data.long.vocab_size == data.long.text.vocab_size + 256
+
+
+class Oracle(torch.nn.Module):
+    """Stands for a model: says what follows in rows that it has seen."""
+
+    def __init__(self, rows, vocab_size):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.rows, self.vocab_size = rows, vocab_size
+
+    def forward(self, tokens, positions=None):
+        logits = torch.zeros(*tokens.shape, self.vocab_size)
+        for out, row in zip(logits, tokens, strict=True):
+            for known in self.rows:
+                n = min(len(row), len(known) - 1)
+                same = (row[:n] == known[:n]).cumprod(0)
+                places = same.nonzero()[:, 0]
+                out[places, known[places + 1]] = 1
+        return logits.take_along_dim(positions[..., None], dim=1)
+
+
+def test_right_answers_are_counted_as_right(data, tokens):
+    tokenizer = BPETokenizer.load(tokens / "tokenizer.json")
+    rows = data.short.sources["facts"].sample(0, 2, "valid").inputs
+    model = Oracle(rows, data.vocab_size)
+    found = pool_measures.fact_sources(model, data.short, tokenizer, 2)
+    assert found
+    for of_kind in found.values():
+        assert of_kind["right"] == 1
+    nothing = Oracle(rows[:0], data.vocab_size)
+    found = pool_measures.fact_sources(nothing, data.short, tokenizer, 2)
+    for of_kind in found.values():
+        assert of_kind["nowhere"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("Oslo", "right"),
+        ("Rome", "another document"),
+        ("Paris", "memory"),
+        ("not stated", "not stated"),
+        ("Osl", "nowhere"),
+    ],
+)
+def test_an_answer_has_one_source(text, source):
+    question = pool_measures.Question(
+        "several", "France", "capital", [" Oslo"], ("Rome", "Bonn"), "Paris"
+    )
+    assert pool_measures.answer_source(question, text) == source
+
+
+def test_needles_of_table_2_are_asked_once_each(data, monkeypatch):
+    asked = []
+
+    def look(model, source, *, batches, batch_size):
+        asked.append(source.task)
+        return minidiff.training.validation.Evaluation(0.0, 0.5)
+
+    monkeypatch.setattr(pool_measures, "evaluate", look)
+    assert pool_measures.needle_accuracy(None, data.short, 6, 2, 4) == 0.5
+    (task,) = asked
+    assert task == NeedleTask(
+        needles=6, questions=2, length=384, repeats=False
+    )
