@@ -15,6 +15,7 @@ from minidiff.nn.config import ModelConfig
 from minidiff.nn.layers import RMSNorm, SwiGLU, rope_angles
 from minidiff.nn.multihead import MultiheadBase
 from minidiff.ops import AttentionMaps
+from minidiff.ops.readable import is_readable
 from minidiff.ops.wide import wide
 
 
@@ -183,7 +184,7 @@ class DecoderLM(nn.Module):
             raise TypeError(
                 f"targets: got dtype {targets.dtype}, expected int64"
             )
-        if _readable(targets):
+        if is_readable(targets):
             counted = targets[targets != IGNORE]
             if counted.numel() == 0:
                 raise ValueError(
@@ -227,7 +228,7 @@ class DecoderLM(nn.Module):
                 f"tokens: got a sequence of {stop} tokens, expected at most "
                 f"max_length = {self.config.max_length}"
             )
-        if _readable(tokens):
+        if is_readable(tokens):
             self._check_range("tokens", tokens)
         return start
 
@@ -238,14 +239,3 @@ class DecoderLM(nn.Module):
                 f"{name}: got ids from {low} to {high}, expected 0 to "
                 f"{self.config.vocab_size - 1}"
             )
-
-
-def _readable(ids: Tensor) -> bool:
-    """Tell whether values can be read here.
-
-    Reading stalls a GPU and cuts a compiled graph, and a tensor inside a
-    function transform (vmap) has no single value.
-    """
-    if ids.device.type != "cpu" or torch.compiler.is_compiling():
-        return False
-    return not torch._C._functorch.is_functorch_wrapped_tensor(ids)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from minidiff.ops.readable import is_readable
+
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -166,8 +168,7 @@ def check_key_lengths(q: Tensor, k: Tensor, key_lengths: Tensor) -> None:
             f"key_lengths: got device {key_lengths.device}, expected "
             f"{q.device} as q"
         )
-    # Reading values would stall a GPU, so the range is checked on CPUs only.
-    if key_lengths.device.type == "cpu":
+    if is_readable(key_lengths):
         low, high = int(key_lengths.min()), int(key_lengths.max())
         if low < 0 or high > S:
             raise ValueError(

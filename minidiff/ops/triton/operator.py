@@ -14,6 +14,7 @@ from minidiff.ops.triton.launch import backward as launch_backward
 from minidiff.ops.triton.launch import common
 from minidiff.ops.triton.launch import decode as launch_decode
 from minidiff.ops.triton.launch import forward as launch_forward
+from minidiff.ops.triton.vmap import one_call
 
 # So few queries against a cache are memory-bound: split the keys.
 DECODE_QUERIES = 16
@@ -47,9 +48,6 @@ def triton_attention(x: Arguments) -> Tensor:
         norm_weight = norm_weight.contiguous()
     if key_lengths is not None:
         key_lengths = key_lengths.contiguous()
-    learns = torch.is_grad_enabled() and any(
-        a is not None and a.requires_grad for a in (q, k, v, lam, norm_weight)
-    )
     given = x._replace(
         q=q,
         k=k,
@@ -59,11 +57,17 @@ def triton_attention(x: Arguments) -> Tensor:
         norm_weight=norm_weight,
         key_lengths=key_lengths,
     )
-    if T <= DECODE_QUERIES and not learns:
-        out = decode(*given)
-    else:
-        out = forward(*given, learns)[0]
-    return out.to(x.q.dtype)
+    return _attend(given).to(x.q.dtype)
+
+
+def _attend(x: Arguments) -> Tensor:
+    """Call the operator that is made for these arguments."""
+    learns = torch.is_grad_enabled() and any(
+        isinstance(a, Tensor) and a.requires_grad for a in x
+    )
+    if x.q.shape[3] <= DECODE_QUERIES and not learns:
+        return decode(*x)
+    return forward(*x, learns)[0]
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
@@ -214,3 +218,18 @@ def decode(*given: Any) -> Tensor:
 @decode.register_fake
 def _(*given: Any) -> Tensor:
     return common.heads_last(Arguments(*given))
+
+
+# Autograd is outside of a map: inside, tensors do not say whether they need a
+# gradient, and nothing is kept. The rules get plain tensors, and see.
+@forward.register_vmap
+def _(info: Any, in_dims: Any, *flat: Any) -> tuple[Any, Any]:
+    x, dims = Arguments(*flat[:-1]), Arguments(*in_dims[:-1])
+    y = one_call(_attend, info.batch_size, x, dims)
+    return (y, *(y.new_empty(0) for _ in range(3))), (0, None, None, None)
+
+
+@decode.register_vmap
+def _(info: Any, in_dims: Any, *given: Any) -> tuple[Any, Any]:
+    x, dims = Arguments(*given), Arguments(*in_dims)
+    return one_call(_attend, info.batch_size, x, dims), 0
