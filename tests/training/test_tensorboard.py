@@ -59,17 +59,22 @@ def test_every_record_is_there(tmp_path, library):
 
 
 def test_after_resuming_no_step_counts_twice(tmp_path, library, monkeypatch):
-    real = Updates.update
+    update, read = Updates.update, Updates.read
 
     def stop(self, data, step):
         if step == 5:
             raise KeyboardInterrupt
-        return real(self, data, step) | {"loss": 99.0}
+        update(self, data, step)
 
-    monkeypatch.setattr(Updates, "update", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(make(), DATA, SHORT, run_dir=tmp_path, **OPTIONS)
-    monkeypatch.setattr(Updates, "update", real)
+    def read_99(self):
+        records, error = read(self)
+        return [record | {"loss": 99.0} for record in records], error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Updates, "update", stop)
+        patch.setattr(Updates, "read", read_99)
+        with pytest.raises(KeyboardInterrupt):
+            train(make(), DATA, SHORT, run_dir=tmp_path, **OPTIONS)
     train(make(), DATA, SHORT, run_dir=tmp_path, resume=True, **OPTIONS)
     losses = events(tmp_path)["loss/train"]
     # The checkpoint is of four steps; the fifth was logged, and is not kept.
