@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minidiff import DecoderLM, evaluate
+from minidiff import DecoderLM
 from minidiff.data import FactBook, LongRows, Mixture
 from minidiff.data.fact_scenes import NOT_STATED, Question
 from minidiff.data.mixture import Shifted
 from minidiff.data.tokenizers import Tokenizer
+from minidiff.training.validation import validate
 
 TABLE_2 = ((1, 1), (2, 2), (4, 2), (6, 2))  # needles N, asked R
 ORDERS = {"random": 10, "alternating": 30}  # as many as in Figure 7
@@ -23,7 +24,7 @@ def measure(
     """Return the primary measures of the pool, on so many validation rows."""
     short, long = data.short, data.long
     assert isinstance(short, Mixture) and isinstance(long, Mixture)
-    long_text = evaluate(
+    long_text = validate(
         model, long.text, batches=4, batch_size=max(1, rows // 16)
     )
     return {
@@ -52,7 +53,7 @@ def needle_accuracy(
         repeats=False,
     )
     shifted = Shifted(task, source.first)
-    return evaluate(model, shifted, batches=1, batch_size=rows).accuracy
+    return validate(model, shifted, batches=1, batch_size=rows).accuracy
 
 
 @torch.no_grad()

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from minidiff import ModelConfig, TrainConfig, evaluate, train
+from minidiff import ModelConfig, TrainConfig, train
 from minidiff.data.mqar import MQARTask
 from minidiff.nn.kinds import KINDS, build_kind
 from minidiff.training.stacked.train import train_stacked
+from minidiff.training.validation import validate
 
 TASK = MQARTask(pairs=2, length=16, vocab_size=32)
 BASE = ModelConfig(
@@ -130,7 +131,7 @@ def test_parts_are_measured_by_themselves():
     assert torch.equal(curves.parts["own"], own)
     assert curves.parts["other"].shape == (2, 2, 4)
     for i, model in enumerate(models):
-        alone = evaluate(model, parts["other"], batches=2, batch_size=4)
+        alone = validate(model, parts["other"], batches=2, batch_size=4)
         got = curves.parts["other"][:, -1, i].tolist()
         assert got == pytest.approx(alone, abs=1e-6)
 
