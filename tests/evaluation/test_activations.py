@@ -45,21 +45,22 @@ def test_logits_are_those_of_both_maps_and_of_seen_keys(kind, batch_size):
     assert found["logits"]["all"]["top"]["1"] == top
 
 
-def test_a_planted_hidden_state_is_found_once():
+def test_a_planted_hidden_state_is_found_once_a_layer():
     model = small()
     with torch.no_grad():
         for block in model.blocks:
             block.attention.out_proj.weight.zero_()
-            block.ffn.down_proj.weight.zero_()
+            block.ffn.forward = torch.ones_like  # each layer adds 1
         model.embedding.weight.fill_(0.5)
-        model.embedding.weight[7, 3] = -100
+        model.embedding.weight[7, 3] = 100
     tokens = torch.tensor([[1, 2, 7, 4]])
     found = largest_activations(model, tokens)["hidden"]
-    for layer in found["layers"]:
-        assert layer["top"]["1"] == 100 and layer["top"]["2"] == 0.5
-        assert layer["median"] == 0.5
-    assert found["all"]["top"]["2"] == 100  # once in each of two layers
-    assert found["all"]["top"]["3"] == 0.5
+    for i, layer in enumerate(found["layers"]):
+        assert layer["top"]["1"] == 101 + i
+        assert layer["top"]["2"] == layer["median"] == 1.5 + i
+    top = found["all"]["top"]
+    assert (top["1"], top["2"], top["3"]) == (102, 101, 2.5)
+    assert found["all"]["median"] == 2
 
 
 def test_hooks_are_gone_afterwards():

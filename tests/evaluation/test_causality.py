@@ -23,6 +23,21 @@ def test_a_leak_of_the_last_layer_too():
         assert_causal(leak(small(), 1), length=2)
 
 
+def test_a_leak_in_the_last_tile_only():
+    model = small()
+    attention = model.blocks[1].attention
+    honest = attention.attend
+
+    def attend(x, q, k, v, key_lengths, backend):
+        heads = honest(x, q, k, v, key_lengths, backend).clone()
+        heads[:, :, -2] += heads[:, :, -1]
+        return heads
+
+    attention.attend = attend
+    with pytest.raises(ValueError, match=r"position 30 .* from 31 on"):
+        assert_causal(model)
+
+
 def test_a_mask_that_one_backend_lacks(monkeypatch):
     def all_seen(T, S, causal, key_lengths, device):
         return torch.ones(T, S, dtype=torch.bool)

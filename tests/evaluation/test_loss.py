@@ -1,3 +1,4 @@
+from itertools import pairwise
 from math import exp, log
 
 import numpy as np
@@ -60,6 +61,11 @@ def test_each_token_counts_for_its_document_and_domain():
     assert list(domains) == ["code", "prose", "all"]
     assert domains["prose"]["nats"] == pytest.approx(right, rel=1e-3)
     assert domains["prose"]["accuracy"] == 1
+    for name, number in (("code", 63), ("prose", 31), ("all", 94)):
+        assert domains[name]["by_position"][0]["tokens"] == number
+        # No pair comes twice in a window.
+        assert domains[name]["other"]["tokens"] == number
+        assert domains[name]["repeated"] == {"tokens": 0, "nats": None}
     assert domains["code"]["accuracy"] == pytest.approx(31 / 63)
     assert domains["all"]["nats"] == pytest.approx((up + down + again) / 94)
     assert domains["code"]["low"] < domains["code"]["nats"]
@@ -91,18 +97,24 @@ def test_a_position_is_its_place_in_the_window():
 
 def test_frequency_is_that_of_the_target():
     counts = np.ones(32)
-    counts[31] = 0  # the rarest, and never predicted by "up" but once
+    counts[31] = 1000  # the last target, and never an input
     found = document_losses(successor(), [document("a", UP)], counts=counts)
     rows = found["domains"]["all"]["by_frequency"]
-    assert sum(row["tokens"] for row in rows) == 31
-    # Token 31 joins 1, 2 and 3 in the first decile; 0 is not predicted.
-    assert rows[0]["tokens"] == 3 and rows[9]["tokens"] == 3
+    assert [row["tokens"] for row in rows] == [30, *[0] * 4, 1, *[0] * 4]
 
 
 def test_repeated_pairs():
     row = torch.tensor([[7, 8, 9, 7, 8, 5, 8, 9]])
     found = repeats(row[:, :-1], row[:, 1:])
     assert found.int().tolist() == [[0, 0, 0, 1, 0, 0, 1]]
+
+
+def test_repeated_pairs_of_a_long_row():
+    row = np.random.default_rng(0).integers(0, 5, 300).tolist()
+    pairs = list(pairwise(row))
+    expected = [pair in pairs[:i] for i, pair in enumerate(pairs)]
+    row = torch.tensor([row])
+    assert repeats(row[:, :-1], row[:, 1:])[0].tolist() == expected
 
 
 def test_bins_double():
@@ -124,6 +136,7 @@ def test_some_windows_are_a_part_of_all():
     some = text_windows(documents, 8, 3)[0].tolist()
     assert len(every) == 8 + 4 and len(some) == 6
     assert all(row in every for row in some)
+    assert len({tuple(row) for row in some}) == 6
     found = document_losses(successor(128), documents, length=8, windows=3)
     a = found["documents"][0]
     assert a.tokens == 24 and a.size == 24

@@ -61,6 +61,18 @@ def test_batches_are_different_rows():
     assert not torch.equal(first.tokens, second.tokens)
 
 
+def test_all_batches_count():
+    model = lookup(40, reach=0.5)
+    found = recall(model, TASK, rows=9, batch_size=4)
+    right = 0
+    for step, rows in enumerate((4, 4, 1)):
+        asked = draw_questions(TASK, model, rows, step)
+        said = model(asked.tokens, asked.questions).argmax(-1)
+        right += int((said == asked.targets).sum())
+    assert found["questions"] == 27
+    assert found["accuracy"] == pytest.approx(right / 27)
+
+
 def test_tasks_must_fit():
     with pytest.raises(ValueError, match=r"got 40 token ids, .* model's 30"):
         recall(small(vocab_size=30), TASK)

@@ -8,6 +8,7 @@ from minidiff.evaluation.attention import (
     place_attention,
     summary,
 )
+from minidiff.ops import AttentionMaps
 
 # Four keys, questions at 3, the answer at 1; heads differ.
 ROWS = torch.tensor(
@@ -24,7 +25,9 @@ def constructed():
     A = torch.zeros(2, 3, 4, 4)
     A[..., 0] = 1
     A[:, :, 3] = 0.3 * ROWS  # the sum of a row must not matter
-    return with_map(with_map(small(), 0, A), 1, A.flip(1))
+    even = torch.full_like(A, 0.25)
+    model = with_map(small(), 0, AttentionMaps(even, even, A))
+    return with_map(model, 1, A.flip(1))
 
 
 TOKENS = torch.ones(2, 4, dtype=torch.int64)
