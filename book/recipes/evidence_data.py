@@ -28,7 +28,7 @@ from minidiff.data.tokenizers import BPETokenizer
 SHARES = {"needles": 0.2, "few_shot": 0.1, "facts": 0.1}  # text: 0.6
 LONG_NEEDLES = 0.25
 # From which share of the steps on, needles, questions by those of the task.
-STAGES = ((0, 2, 2), (0.1, 4, 1.5), (0.2, 8, 1))
+STAGES = ((0, 2, 2), (0.2, 4, 1.5), (0.35, 8, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def evidence_data(
 
 
 def curriculum(task: NeedleTask, steps: int) -> Curriculum:
-    """Few needles first; after a fifth of the steps the task itself."""
+    """Few needles first; after a third of the steps the task itself."""
     return Curriculum(
         [
             (

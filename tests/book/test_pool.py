@@ -192,7 +192,7 @@ def test_needles_grow_in_number(data):
     for source in (data.short, data.long):
         stages = source.sources["needles"].task.stages
         found = [(n, task.needles, task.questions) for n, task in stages]
-        assert found == [(0, 2, 32), (10, 4, 24), (20, 8, 16)]
+        assert found == [(0, 2, 32), (20, 4, 24), (35, 8, 16)]
     assert data.long.vocab_size == data.long.text.vocab_size + 256
 
 

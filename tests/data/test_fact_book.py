@@ -206,7 +206,8 @@ PAGE = {
 
 def test_values_are_the_first_few_plain_words_of_the_fact_book(tmp_path):
     pages = {"package/europe/tt.json": json.dumps(PAGE)}
-    few = {"Government": {**PAGE["Government"], "Capital": None}}
+    name = {"conventional short form": {"text": "Fewland"}}
+    few = {"Government": {"Country name": name}}
     pages["package/europe/ff.json"] = json.dumps(PAGE | few)
     sea = {"Geography": PAGE["Geography"]}
     pages["package/oceans/xo.json"] = json.dumps(sea)
