@@ -44,6 +44,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+# %%
 import minidiff
 from minidiff import DecoderLM, ModelConfig, check, plots
 from minidiff.check import hint, solution  # noqa: F401

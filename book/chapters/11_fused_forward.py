@@ -53,6 +53,7 @@ from minidiff.course.kernels import DEVICE, INTERPRETED  # before Triton
 import triton
 import triton.language as tl
 
+# %%
 from minidiff import check, course, diff_attention, plots
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.course.kernels.flash import softmax_step

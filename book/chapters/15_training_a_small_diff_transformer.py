@@ -54,6 +54,7 @@ from minidiff.data import TextData, standard_library
 from minidiff.training.config import learning_rate
 from minidiff.training.validation import validate
 
+# %%
 plots.use_style()
 # For models this small a second thread gains little, and beside another busy
 # program it makes training several times slower.

@@ -28,7 +28,7 @@ def as_on_cuda(monkeypatch):
     """Let an update do what it does on CUDA, and time not matter."""
     monkeypatch.setattr(step, "adamw", fused)
     # A model reads its tokens to check them, but never on a GPU.
-    monkeypatch.setattr("minidiff.nn.model._readable", lambda ids: False)
+    monkeypatch.setattr("minidiff.nn.model.is_readable", lambda ids: False)
     monkeypatch.setattr(reading, "SECONDS", 1e9)
 
 
