@@ -251,7 +251,7 @@ def test_needles_of_table_2_are_asked_once_each(data, monkeypatch):
 
     def look(model, source, *, batches, batch_size):
         asked.append(source.task)
-        return minidiff.training.validation.Evaluation(0.0, 0.5)
+        return minidiff.training.validation.Validation(0.0, 0.5)
 
     monkeypatch.setattr(pool_measures, "validate", look)
     assert pool_measures.needle_accuracy(None, data.short, 6, 2, 4) == 0.5

@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from minidiff.data.protocol import IGNORE
@@ -86,7 +88,8 @@ class Stack:
         totals = torch.zeros(3, M, dtype=torch.float64, device=self.device)
         for rows in batches:
             x, y, *places = (part[of_model] for part in rows)
-            logits = torch.vmap(self._logits)(self._weights, x, *places)
+            with self._kernels():
+                logits = torch.vmap(self._logits)(self._weights, x, *places)
             counted = y != IGNORE
             loss = cross_entropy(
                 logits.flatten(0, 2).float(),
@@ -108,6 +111,12 @@ class Stack:
             own = dict(model.named_parameters())
             for name, stacked in self._weights.items():
                 own[name].copy_(stacked[i])
+
+    def _kernels(self) -> AbstractContextManager[None]:
+        """Allow the one kernel of PyTorch's that is right under vmap."""
+        if self._backend == "sdpa" and self.device.type == "cuda":
+            return sdpa_kernel(SDPBackend.FLASH_ATTENTION)
+        return nullcontext()
 
     def _logits(
         self,
@@ -144,7 +153,8 @@ class Stack:
 
     def _update(self, rows: list[Tensor]) -> Tensor:
         parameters = list(self._weights.values())
-        losses = self._losses(self._weights, *rows)
+        with self._kernels():
+            losses = self._losses(self._weights, *rows)
         gradients = torch.autograd.grad(losses.sum(), parameters)
         self._adam(
             parameters,

@@ -63,9 +63,10 @@ def train_stacked(
         many batches as on their own data.
     backend : str
         Of the attention. "eager" is right everywhere, and its maps are small
-        where rows are short. "sdpa" is FlashAttention, on CUDA and where
-        values are as wide as keys: of PyTorch's other kernels cuDNN's gives
-        NaN gradients under vmap (torch 2.11), and one refuses it.
+        where rows are short. "triton" is for differential attention on CUDA.
+        "sdpa" is for softmax attention there, and is FlashAttention alone:
+        under vmap cuDNN's kernel gives NaN gradients and the
+        memory-efficient one refuses its own layout (torch 2.11).
     compile : bool
         Compile loss and update; on CUDA the step is one graph in any case.
     workers : int
