@@ -688,16 +688,16 @@ for kind in found:
 # ### After the power failure
 #
 # In the folder lies the checkpoint of step 10, which process 0 wrote from
-# everyone's shares: whole tensors, by the same names, whoever trained. So one
-# process can go on.
+# everyone's shares: whole tensors, by the same names, whoever trained. The log
+# is never behind it. So one process can go on.
 
 # %%
 left = (run / "log.jsonl").read_text().splitlines()
 how = {"run_dir": run, "resume": True, "progress": False}
 resumed = train(new_model(), new_data(), settings(), **how)
 folder.cleanup()
-assert len(left) == 13 and same(resumed, single)
-print("13 steps logged by two, resumed from step 10 by one: the same run")
+assert len(left) >= 10 and same(resumed, single)
+print("10 steps by two processes, resumed by one: the same run")
 
 # %% [markdown]
 # ## When the link is slower than the step
