@@ -22,10 +22,10 @@ def attention_to_diffllama(
     state : mapping
         ``MultiheadDiffAttention.state_dict()``, norm_weight included.
     num_heads, num_kv_heads : int
-        H and Hkv, differential heads: half of what DiffLlama counts.
+        H and Hkv, counted as differential heads: half of DiffLlama's numbers.
 
-    The result holds copies. Raises ValueError naming the first tensor that
-    does not fit.
+    The result has copies. Raises ValueError naming the first tensor that is
+    missing, unknown or of another shape than expected.
     """
     H, Hkv = num_heads, num_kv_heads
     own = _checked(state, _blank(state, H, Hkv))
@@ -33,7 +33,7 @@ def attention_to_diffllama(
         "q_proj.weight": _branches_out(own["q_proj.weight"], H),
         "k_proj.weight": _branches_out(own["k_proj.weight"], Hkv),
         "v_proj.weight": _swap(own["v_proj.weight"], Hkv, 2),
-        # Each head's 2D columns of W_O meet the same norm weights.
+        # The 2D columns of W_O that belong to a head get the norm's weights.
         "o_proj.weight": own["out_proj.weight"] * own["norm_weight"].repeat(H),
     } | {name: own[name] for name in LAMBDAS}
 
@@ -43,8 +43,9 @@ def attention_from_diffllama(
 ) -> dict[str, Tensor]:
     """Return the weights of one DiffLlamaAttention under our names.
 
-    The inverse of :func:`attention_to_diffllama`, with a norm_weight of
-    ones: DiffLlama has none, so what it would say is in o_proj.
+    This is the inverse of :func:`attention_to_diffllama`, except that
+    norm_weight is all ones. DiffLlama has no such weight; its effect is
+    contained in o_proj.
     """
     H, Hkv = num_heads, num_kv_heads
     blank = attention_to_diffllama(_blank(state, H, Hkv), H, Hkv)
@@ -77,7 +78,7 @@ def _branches_in(weight: Tensor, heads: int) -> Tensor:
 
 
 def _blank(state: Mapping[str, Tensor], H: int, Hkv: int) -> dict[str, Tensor]:
-    """Return our state dict for these sizes: shapes without memory."""
+    """Return our state dict for these sizes, on the meta device."""
     q = state.get("q_proj.weight")
     if q is None or q.ndim != 2:
         raise ValueError(
@@ -97,6 +98,6 @@ def _blank(state: Mapping[str, Tensor], H: int, Hkv: int) -> dict[str, Tensor]:
 def _checked(
     state: Mapping[str, Tensor], expected: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return copies of tensors whose names and shapes are as expected."""
+    """Check names and shapes of the tensors, and return copies."""
     check_tensors("state", "", dict(state), expected)
     return {name: tensor.detach().clone() for name, tensor in state.items()}

@@ -6,7 +6,7 @@ from typing import Any
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.layers import positive_int, swiglu_width
 
-# What a DiffLlamaConfig takes for a field that is not given [HF].
+# DiffLlamaConfig's default values [HF].
 DEFAULTS = {
     "vocab_size": 32000,
     "hidden_size": 2048,
@@ -20,7 +20,7 @@ DEFAULTS = {
 ROPE_THETA = 10000.0
 SIZES = [name for name, value in DEFAULTS.items() if type(value) is int]
 
-# Fields that our model has with one value only.
+# Fields for which our model supports one value only.
 FIXED = {
     "hidden_act": "silu",
     "attention_bias": False,
@@ -53,16 +53,17 @@ IGNORED = {
     "use_cache",
 }
 HEADS = {"num_key_value_heads", "head_dim"}
-ROPE = {"rope_parameters", "rope_scaling", "rope_theta"}  # the last two: 4.x
+# The last two are fields of transformers 4.
+ROPE = {"rope_parameters", "rope_scaling", "rope_theta"}
 KNOWN = DEFAULTS.keys() | FIXED.keys() | IGNORED | HEADS | ROPE
 
 
 def config_to_diffllama(config: ModelConfig) -> dict[str, Any]:
     """Return DiffLlamaConfig's fields for the same model.
 
-    No token ends a text, since our models know no such token.
+    eos_token_id is None, because our models have no end-of-text token.
 
-    Raises ValueError naming the field that DiffLlama does not have.
+    Raises ValueError naming the field whose value DiffLlama does not support.
     """
     for name, only, why in (
         ("attention", "diff", "it has V1 attention"),
@@ -110,7 +111,8 @@ def config_from_diffllama(values: Mapping[str, Any]) -> ModelConfig:
     A missing field has DiffLlama's default. Versions 4 and 5 of
     transformers write the rotary base in different places; both are read.
 
-    Raises ValueError or TypeError naming the field that ours cannot hold.
+    Raises ValueError or TypeError naming the field that our model does not
+    support.
     """
     if not isinstance(values, Mapping):
         raise TypeError(
@@ -153,7 +155,7 @@ def config_from_diffllama(values: Mapping[str, Any]) -> ModelConfig:
 
 
 def _kv_heads(given: dict[str, Any]) -> int:
-    """Return the key/value heads; all head counts and widths checked."""
+    """Check all head counts and widths; return the key/value heads."""
     E, heads = given["hidden_size"], given["num_attention_heads"]
     if heads % 2:
         raise ValueError(
@@ -181,7 +183,10 @@ def _kv_heads(given: dict[str, Any]) -> int:
 
 
 def _rope_base(values: Mapping[str, Any]) -> float:
-    """Return the rotary base, found where transformers 5 finds it."""
+    """Return the rotary base.
+
+    The fields are searched in the same order as in transformers 5.
+    """
     name = "rope_scaling" if values.get("rope_scaling") else "rope_parameters"
     rope = values.get(name) or {}
     if not isinstance(rope, Mapping):

@@ -1,17 +1,18 @@
 """Reading and writing Hugging Face's DiffLlama, without transformers.
 
-DiffLlama and our V1 model compute the same function. Their weights differ
-[HF]:
+DiffLlama and our V1 model compute the same function, but store their weights
+differently [HF]:
 
-- query, key and value heads lie in blocks, all first branches (or halves of
-  values) and then all second ones, where ours alternate;
-- channel i is rotated with i + D / 2, where ours rotates 2i with 2i + 1;
-- the head norm has no weight: ours is multiplied into the output matrix;
-- attention maps are counted, 2H, where ours counts pairs of them.
+- DiffLlama stores first all first branches of queries and keys (or halves of
+  values) and then all second ones; ours alternate;
+- DiffLlama rotates channel i with i + D / 2; ours rotates 2i with 2i + 1;
+- DiffLlama's head norm has no weight; on export ours is multiplied into the
+  output matrix;
+- DiffLlama counts attention maps, 2H; ours counts pairs of them, H.
 
-A DiffLlama computes rotary angles, lambda and the norms between layers in
-float32, so in float64 too the two agree as far as float32 goes. In bfloat16
-it rounds lambda to bfloat16, which we do not.
+DiffLlama computes rotary angles, lambda and the norms between layers in
+float32, so even in float64 the two models agree only to float32 precision. In
+bfloat16 DiffLlama rounds lambda to bfloat16; our model does not.
 """
 
 import json
@@ -47,9 +48,12 @@ WEIGHTS_NAME = "model.safetensors"
 def save_diffllama(model: DecoderLM, folder: str | os.PathLike[str]) -> None:
     """Write a folder that ``DiffLlamaForCausalLM.from_pretrained`` reads.
 
-    It holds config.json and model.safetensors, both written under another
-    name first. A folder stopped half-way has no config.json, so nothing
-    loads it.
+    It contains config.json and model.safetensors. Both are written under
+    temporary names first. If writing is interrupted, the folder still has its
+    old files or it has no config.json, so a mixture cannot be loaded.
+
+    Raises OSError if a file cannot be written, and ValueError as
+    :func:`to_diffllama` does.
     """
     folder = Path(folder)
     config, state = to_diffllama(model)
@@ -64,21 +68,22 @@ def save_diffllama(model: DecoderLM, folder: str | os.PathLike[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CONFIG_NAME
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    # The inner file, the weights, gets its name first.
+    # The inner context, that of the weights, renames its file first.
     with replacing(path) as part, replacing(folder / WEIGHTS_NAME) as weights:
         part.write_text(text, encoding="utf-8")
         write_tensors(weights, state, {"format": "pt"})
         sync(weights)
-        # Never an old config beside new weights.
+        # Removed, so that an old config never stands with new weights.
         path.unlink(missing_ok=True)
 
 
 def load_diffllama(folder: str | os.PathLike[str]) -> DecoderLM:
     """Read a folder that ``save_diffllama`` or ``save_pretrained`` wrote.
 
-    Only a single model.safetensors is read; pickled weights (.bin) never.
+    Only a single model.safetensors is read, neither shards nor pickled
+    weights (.bin).
 
-    Raises ValueError naming the file, what came and what was expected.
+    Raises ValueError naming the file, what it has and what was expected.
     """
     folder = Path(folder)
     path = folder / CONFIG_NAME

@@ -1,4 +1,4 @@
-"""Conversion of a whole model's weights and sizes to DiffLlama's and back."""
+"""Conversion of a model's weights and config to DiffLlama's and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,8 @@ from minidiff.files.tensors import check_tensors, with_prefix
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.model import DecoderLM
 
-# Names inside one layer, ours to theirs; attention has its own function.
+# Tensor names inside one layer, ours to DiffLlama's. The attention's tensors
+# are converted in attention.py.
 ATTENTION, SELF_ATTN = "attention.", "self_attn."
 PLAIN = {
     "attention_norm.weight": "input_layernorm.weight",
@@ -32,12 +33,13 @@ def to_diffllama(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return a DiffLlamaConfig's fields and DiffLlamaForCausalLM's state.
 
-    The state holds copies, in the model's dtype. Tied models have the
-    embedding as ``lm_head.weight`` too, as DiffLlama's ``state_dict`` has.
+    The state has copies in the model's dtype. If the embedding is tied, it is
+    also ``lm_head.weight``, as in DiffLlama's ``state_dict``.
 
     Raises TypeError if model is not a DecoderLM, and ValueError naming what
-    a DiffLlama does not have: another attention than "diff", no head norm, a
-    constant lam_init, weights of several dtypes.
+    DiffLlama does not support: another attention than "diff", another
+    second_map than "subtract", no head norm, a constant lam_init, or weights
+    of several dtypes.
     """
     if not isinstance(model, DecoderLM):
         raise TypeError(
@@ -61,22 +63,22 @@ def from_diffllama(
     Parameters
     ----------
     config : mapping
-        ``DiffLlamaConfig.to_dict()``, or what its config.json holds. What
-        is missing has DiffLlama's default.
+        ``DiffLlamaConfig.to_dict()``, or the contents of its config.json.
+        Missing fields have DiffLlama's defaults.
     state : mapping
-        ``DiffLlamaForCausalLM.state_dict()``, or what its file holds.
+        ``DiffLlamaForCausalLM.state_dict()``, or the tensors of its file.
 
-    The head norms get a weight of ones. The model computes in float32, or
-    float64 if that is what came, on the CPU.
+    The head norms' weights are ones. The model is on the CPU, in float32, or
+    in float64 if a tensor of the state is.
 
-    Raises ValueError or TypeError naming the field or the tensor, what came
+    Raises ValueError or TypeError naming the field or the tensor, its value
     and what was expected.
     """
     ours = config_from_diffllama(config)
     state = dict(state)
     if ours.tie_embeddings:
         _tie(state)
-    # Names and shapes come from the way out, on tensors without memory.
+    # Names and shapes are those of an exported model on the meta device.
     with torch.device("meta"):
         blank = DecoderLM(ours)
     check_tensors("state", "", state, _state_out(blank))
@@ -97,7 +99,7 @@ def from_diffllama(
 
 
 def _tie(state: dict[str, Tensor]) -> None:
-    """Give a tied state its head, which files leave out."""
+    """Add lm_head.weight to a tied state, because files omit it."""
     embedding = state.get("model.embed_tokens.weight")
     if embedding is None:
         return  # reported as missing
@@ -130,7 +132,7 @@ def _state_out(model: DecoderLM) -> dict[str, Tensor]:
 def _state_in(
     state: dict[str, Tensor], config: ModelConfig
 ) -> dict[str, Tensor]:
-    """Return DiffLlama's weights under our names; the inverse."""
+    """Return DiffLlama's weights under our names, inverting _state_out."""
     sizes = config.heads, config.kv_heads
     own = {"embedding.weight": state["model.embed_tokens.weight"]}
     for i in range(config.num_layers):

@@ -1,1 +1,1 @@
-"""Files: atomic writes, JSON, named tensors, and where a record comes from."""
+"""Files: atomic writes, JSON, named tensors, and provenance of results."""

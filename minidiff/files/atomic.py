@@ -1,7 +1,7 @@
 """Atomic writes: a file or folder appears complete, or not at all.
 
-Each is written under a temporary name beside its own, forced to the disk and
-then renamed. A process that is killed leaves what was there before.
+It is written under a temporary name in the same folder, flushed to disk and
+then renamed. If the process is killed before, the old file is still there.
 """
 
 import os
@@ -15,8 +15,8 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; rename it to ``path`` at the end.
 
-    After any exception the temporary file is removed and ``path`` is as it
-    was. Raises OSError, naming ``path``, if it cannot be written.
+    After any exception the temporary file is removed and ``path`` is
+    unchanged. Raises OSError, naming ``path``, if it cannot be written.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -35,11 +35,11 @@ def replacing(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder to fill; rename it to ``path`` at the end.
 
-    After any exception nothing of it is left. Raises OSError, naming
-    ``path``, if it cannot be written.
+    After any exception the temporary folder is removed. Raises OSError,
+    naming ``path``, if it cannot be written.
     """
     part = path.with_name(path.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(part, ignore_errors=True)  # left by a killed process
     try:
         part.mkdir(parents=True)
         yield part
@@ -53,16 +53,16 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file at ``path`` by ``text`` in UTF-8."""
+    """Write ``text`` in UTF-8 to the file ``path``, atomically."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def sync(path: Path) -> None:
-    """Force a file, or the names in a folder, from memory to the disk."""
+    """Flush a file, or the entries of a folder, to disk."""
     folder = path.is_dir()
     if folder and os.name != "posix":
-        return  # other systems do not open folders
+        return  # other systems cannot open folders
     descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -71,7 +71,7 @@ def sync(path: Path) -> None:
 
 
 def _named(path: Path, error: OSError) -> OSError:
-    """Return the error with the name that the caller knows."""
+    """Return the error with ``path`` instead of the temporary name."""
     if error.errno is None:
-        return error  # one of ours, which names its file already
+        return error  # raised by this package, with a file name
     return OSError(f"{path}: could not be written ({error.strerror})")

@@ -1,7 +1,7 @@
-"""Optional packages: a clear error where one is missing.
+"""Optional packages, with a clear error if one is missing.
 
-Each belongs to an extra of pyproject.toml, so ``pip install
-'minidiff[plot]'`` brings Matplotlib.
+Each belongs to an extra of pyproject.toml; for example ``pip install
+'minidiff[plot]'`` installs Matplotlib.
 """
 
 from importlib.util import find_spec
@@ -22,13 +22,13 @@ NOTE = {
 
 
 class MissingPackageError(ImportError):
-    """A command or function was used whose package is not installed."""
+    """Raised if a command or function needs a package not installed."""
 
 
 def need(package: str, user: str) -> None:
     """Raise MissingPackageError unless ``package`` is installed.
 
-    ``user`` is what needs it, as the person who used it wrote it:
+    ``user`` is the command or option that needs it, as it was typed:
     ``need("matplotlib", "minidiff plot")``.
     """
     if find_spec(package) is None:

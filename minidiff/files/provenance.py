@@ -1,4 +1,4 @@
-"""Origin of a recorded number: machine, versions, commit and command."""
+"""Provenance of recorded results: machine, versions, commit and command."""
 
 import platform
 import subprocess
@@ -11,11 +11,12 @@ import torch
 
 
 def provenance(device: str, command: str) -> dict[str, Any]:
-    """Describe this run, ready for JSON.
+    """Describe this run as a dict that JSON can hold.
 
-    ``device`` is a torch device's name; a GPU is given by its model's name.
-    The commit is None outside a checkout of minidiff, and ends in "+" where
-    tracked files differ from it.
+    ``device`` is the name of a torch device; for a GPU, the dict has its
+    model's name too. ``command`` is the command of the run. The commit is
+    None outside a checkout of minidiff, and ends in "+" if tracked files have
+    been changed.
     """
     name = device
     if torch.device(device).type == "cuda":
@@ -45,9 +46,10 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the package's own checkout, if it is in one.
+    """Return the commit of the package's own checkout, or None.
 
-    Not of a repository around an environment that it is installed in.
+    The package may also be installed in an environment inside another
+    repository; that repository's commit is not returned.
     """
     here = Path(__file__).resolve().parent
     git = ["git", "-C", str(here)]
@@ -57,7 +59,7 @@ def _commit() -> str | None:
                 [*git, *arguments], capture_output=True, text=True, check=True
             ).stdout.strip()
             for arguments in (
-                # Fails if it is in a repository that does not know it.
+                # Fails if the repository does not track this file.
                 ["ls-files", "--error-unmatch", __file__],
                 ["rev-parse", "HEAD"],
                 ["status", "--porcelain", "--untracked-files=no"],

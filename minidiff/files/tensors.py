@@ -1,4 +1,4 @@
-"""Named tensors: written as safetensors, and compared by name and shape."""
+"""Named tensors: writing safetensors files, and checking names and shapes."""
 
 import errno
 import os
@@ -31,7 +31,11 @@ def check_tensors(
     got: Mapping[str, Tensor],
     expected: Mapping[str, Tensor],
 ) -> None:
-    """Raise ValueError unless names and shapes of two sets agree."""
+    """Raise ValueError unless two sets of tensors agree in names and shapes.
+
+    The message names ``path`` and the first differing tensor, with ``prefix``
+    before its name.
+    """
     for name in sorted(got.keys() ^ expected.keys()):
         state = "is missing" if name in expected else "is not of this model"
         raise ValueError(

@@ -1,6 +1,6 @@
 """Multi-head attention of three kinds: softmax, differential V1 and V2.
 
-All three are causal and are called alike; see ``MultiheadBase.forward``.
+All three are causal and have the same ``forward``, ``MultiheadBase.forward``.
 """
 
 import torch
@@ -18,12 +18,12 @@ from minidiff.ops.sdpa import softmax_attention
 from minidiff.ops.wide import wide
 from minidiff.reference.lam import lambda_init
 
-# By the name of what happens to the second map: the sign of its lambda.
+# Values of second_map, each with the factor that multiplies lambda.
 SIGNS = {"subtract": 1, "add": -1, "off": 0}
 
 
 class MultiheadAttention(MultiheadBase):
-    """Softmax attention: the plain model that a DIFF model is matched to.
+    """Softmax attention, as in the plain model matched to a DIFF model.
 
     Parameters
     ----------
@@ -32,10 +32,11 @@ class MultiheadAttention(MultiheadBase):
     num_heads : int
         Query heads: twice the differential heads of the matched DIFF model.
     num_kv_heads : int, optional
-        Key/value heads, a divisor of num_heads, which is the default.
+        Key/value heads, a divisor of num_heads; num_heads by default.
     head_norm : bool
-        Normalise each head over its own D channels, with a gain: a row of
-        the paper's Table 6, to tell the norm's effect from the difference's.
+        Normalise each head over its own D channels and multiply by a learned
+        weight, as in one row of the paper's Table 6. It separates the effect
+        of the norm from that of the subtraction.
     norm_eps : float
         Added to the mean square in the head norm.
     """
@@ -63,7 +64,7 @@ class MultiheadAttention(MultiheadBase):
         key_lengths: Tensor | None,
         backend: str,
     ) -> Tensor:
-        """Return the heads (B, H, T, D)."""
+        """Return the output of the heads, (B, H, T, D)."""
         if backend not in ("auto", "eager", "sdpa"):
             raise ValueError(
                 f"backend: got {backend!r}, expected 'auto', 'eager' or 'sdpa'"
@@ -93,21 +94,22 @@ class MultiheadAttention(MultiheadBase):
 class MultiheadDiffAttention(MultiheadBase):
     """Differential attention as in the paper (V1; Ye et al. 2025, eq. 1-3).
 
-    Each head i reads queries and keys 2i and 2i + 1 of width D as its two
-    branches and values of width 2D. One lambda serves all heads and tokens of
-    the layer. Without ``head_norm`` (Table 6) the factor 1 - lam_init goes
-    too, since it stands there to undo the norm; the paper does not say.
+    Head i uses queries and keys 2i and 2i + 1 of width D as its two branches,
+    and values of width 2D. All heads and tokens of the layer share one lambda.
+    Without ``head_norm`` (Table 6) the factor 1 - lam_init is omitted too,
+    because its purpose is to rescale the norm's output; the paper does not
+    specify this case.
 
     Parameters
     ----------
     embed_dim : int
         E; D = E / (2 num_heads).
     num_heads : int
-        H, differential heads: half of the matched plain model's.
+        H, differential heads: half of the matched plain model's heads.
     num_kv_heads : int, optional
-        Differential key/value heads, a divisor of H, which is the default.
+        Differential key/value heads, a divisor of H; H by default.
     depth : int
-        Number of the layer, from 0; sets lam_init.
+        Index of the layer, from 0; determines lam_init.
     head_norm : bool
         Normalise each head over its own 2D channels.
     lam_init : float, optional
@@ -115,9 +117,10 @@ class MultiheadDiffAttention(MultiheadBase):
     norm_eps : float
         Added to the mean square in the head norm.
     second_map : "subtract", "add" or "off"
-        What happens to the second map: "add" gives lambda the opposite sign
-        and "off" sets it to 0, so that the second queries and keys, a quarter
-        of the attention's weights, do nothing. Both are controls.
+        How the second map is combined with the first. "add" and "off" are
+        controls: "add" gives lambda the opposite sign, and "off" sets it to
+        0, so that the second queries and keys, a quarter of the attention's
+        weights, have no effect.
     """
 
     def __init__(
@@ -155,7 +158,7 @@ class MultiheadDiffAttention(MultiheadBase):
         self.lam_init = lambda_init(depth) if lam_init is None else lam_init
         self.norm_eps = norm_eps
         self.lambda_q1, self.lambda_k1, self.lambda_q2, self.lambda_k2 = (
-            # The official code's start; the paper gives none.
+            # The official code's initialisation; the paper gives none.
             nn.Parameter(torch.empty(D, dtype=torch.float32).normal_(std=0.1))
             for _ in range(4)
         )
@@ -166,16 +169,16 @@ class MultiheadDiffAttention(MultiheadBase):
     def lam(self) -> Tensor:
         """Return ``exp(q1 . k1) - exp(q2 . k2) + lam_init``, eq. 2, 0-d.
 
-        float32 or wider, also under autocast and in a bfloat16 model: near
-        0.8 bfloat16 has steps of 0.004.
+        The result is float32 or wider, also under autocast and in a bfloat16
+        model, because near 0.8 adjacent bfloat16 numbers differ by 0.004.
         """
-        # Products and sums, not a matmul: autocast leaves these alone.
+        # Products and sums, because autocast would narrow a matmul.
         dot1 = (wide(self.lambda_q1) * wide(self.lambda_k1)).sum()
         dot2 = (wide(self.lambda_q2) * wide(self.lambda_k2)).sum()
         return dot1.exp() - dot2.exp() + self.lam_init
 
     def _subtracted(self) -> Tensor:
-        """Return what the second map is multiplied by before subtraction."""
+        """Return the factor of the second map in the subtraction."""
         return SIGNS[self.second_map] * self.lam()
 
     def attend(
@@ -187,7 +190,7 @@ class MultiheadDiffAttention(MultiheadBase):
         key_lengths: Tensor | None,
         backend: str,
     ) -> Tensor:
-        """Return the normalised heads (B, H, T, 2D), eq. 3."""
+        """Return the normalised output of the heads, (B, H, T, 2D), eq. 3."""
         return diff_attention(
             q,
             k,
@@ -212,9 +215,10 @@ class MultiheadDiffAttention(MultiheadBase):
 class MultiheadDiffAttentionV2(MultiheadBase):
     """Differential attention V2 (Microsoft, January 2026).
 
-    Queries 2i and 2i + 1 of head i share one key and one value head, all of
-    width D; lambda is ``sigmoid(x W_lambda)`` for each token and head. There
-    is no head norm and no lam_init, and W_O maps H D to E.
+    Head i has queries 2i and 2i + 1, which share one key head and one value
+    head, all of width D. Lambda is ``sigmoid(x W_lambda)``, one number for
+    each token and head. There is no head norm and no lam_init, and W_O maps
+    H D channels to E.
 
     Parameters
     ----------
@@ -223,7 +227,7 @@ class MultiheadDiffAttentionV2(MultiheadBase):
     num_heads : int
         H, differential heads: half of the query heads.
     num_kv_heads : int, optional
-        Key/value heads of width D, a divisor of H, which is the default.
+        Key/value heads of width D, a divisor of H; H by default.
     """
 
     def __init__(
@@ -239,7 +243,8 @@ class MultiheadDiffAttentionV2(MultiheadBase):
     def lam(self, x: Tensor) -> Tensor:
         """Return lambda (B, H, T) in (0, 1) for x (B, T, E).
 
-        float32 or wider, also under autocast and in a bfloat16 model.
+        The result is float32 or wider, also under autocast and in a bfloat16
+        model.
         """
         with torch.autocast(x.device.type, enabled=False):
             weight = wide(self.lambda_proj.weight)
@@ -255,7 +260,7 @@ class MultiheadDiffAttentionV2(MultiheadBase):
         key_lengths: Tensor | None,
         backend: str,
     ) -> Tensor:
-        """Return the heads (B, H, T, D)."""
+        """Return the output of the heads, (B, H, T, D)."""
         lam = self.lam(x)
         return diff_attention(
             q, k, v, lam, key_lengths=key_lengths, backend=backend

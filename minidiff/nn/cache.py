@@ -5,10 +5,11 @@ from torch import Tensor
 
 
 class KVCache:
-    """Keys and values of the tokens so far, in memory set aside at once.
+    """Keys and values of the tokens so far, in preallocated tensors.
 
-    Each attention module makes its own with ``new_cache``: only it knows its
-    shapes. A cache serves inference; to start again, make a new one.
+    Create it with the attention module's ``new_cache``, which knows the
+    shapes. A cache is for inference only and cannot be cleared: for another
+    sequence, make a new one.
 
     Parameters
     ----------
@@ -16,7 +17,7 @@ class KVCache:
         Tokens are on axis -2.
     v_shape : (B, Hkv, capacity, Dv)
     dtype, device
-        Those of the keys and values to come.
+        Those of the keys and values that will be appended.
     """
 
     def __init__(
@@ -39,17 +40,20 @@ class KVCache:
 
     @property
     def capacity(self) -> int:
-        """Tokens the cache can hold."""
+        """Number of tokens the cache can hold."""
         return self._k.shape[-2]
 
     @property
     def numbers_per_token(self) -> int:
-        """Numbers held for one token of one sequence in this layer."""
+        """Number of entries stored for one token of one sequence."""
         total = self._k.numel() + self._v.numel()
         return total // (self._k.shape[0] * self.capacity)
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store T more tokens; return views of all keys and values so far.
+        """Append T tokens; return views of all keys and values so far.
+
+        k is (B, Hkv, P, T, D), or (B, Hkv, T, D) for softmax; v is (B, Hkv,
+        T, Dv). The views have ``length`` tokens instead of T.
 
         Raises ValueError when the cache is full, when a shape, dtype or
         device differs from the cache's, or when gradients are being recorded.
@@ -85,7 +89,7 @@ def _check_fits(name: str, x: Tensor, held: Tensor) -> None:
             f"{name}: got {x.dtype} on {x.device}, but the cache holds "
             f"{held.dtype} on {held.device}; make it with that dtype"
         )
-    # Writing in place would corrupt what backward has saved.
+    # Writing in place would change tensors that autograd has saved.
     if x.requires_grad and torch.is_grad_enabled():
         raise ValueError(
             f"{name}: got a tensor that records gradients, but a cache is "

@@ -1,4 +1,4 @@
-"""The sizes of a model, checked by name, and its parameter count."""
+"""Model configuration with checks of each field, and parameter count."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -13,31 +13,32 @@ SECOND_MAPS = ("subtract", "add", "off")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Sizes of a decoder; a matched pair differs in ``attention`` alone.
+    """Configuration of a decoder.
 
-    Heads are counted as in the plain model: "diff" and "diff_v2" pair them
-    up, so they have H = num_heads / 2 differential heads of the same D.
+    Two matched models differ in ``attention`` only. Heads are counted as in
+    the softmax model: "diff" and "diff_v2" combine them in pairs, so they
+    have H = num_heads / 2 differential heads with the same D.
     """
 
     vocab_size: int = 256  # bytes, which need no trained tokenizer
     embed_dim: int = 256  # E; trains on a laptop
     num_layers: int = 4  # enough for lambda_init to climb from 0.2 to 0.56
     num_heads: int = 8  # D = 32; fewer pairs than the 8 the authors advise
-    # As many as query heads. "diff" halves this count with the heads, while
-    # "diff_v2" takes it as its own and by default has one a pair.
+    # None: as many as query heads. "diff" halves this number, like num_heads.
+    # "diff_v2" does not halve it; with None it has one for each pair.
     num_kv_heads: int | None = None
-    attention: str = "diff"  # what this package is about
+    attention: str = "diff"  # this package's subject
     ffn_dim: int | None = None  # 8/3 E, as in the paper
     max_length: int = 256  # longest sequence; a laptop's training window
-    rope_base: float = 10000.0  # customary; the paper gives no short base
+    rope_base: float = 10000.0  # customary; paper has none for short texts
     norm_eps: float = 1e-5  # that of the official head norm
     tie_embeddings: bool = True  # the paper's sizes count one embedding
-    # Headwise RMSNorm of the attention's output: None is as published, with
-    # it for "diff" and without for "softmax". The others are Table 6's rows.
+    # Headwise RMSNorm of the attention's output. None is the published choice:
+    # on for "diff", off for "softmax". Other choices are rows of Table 6.
     head_norm: bool | None = None
-    lam_init: float | None = None  # "diff" only; None is the schedule
-    # "diff" only. "add" and "off" (lambda = 0) are controls: they tell what
-    # the subtraction does from what the rest of the module does.
+    lam_init: float | None = None  # "diff" only; None: lambda_init(depth)
+    # "diff" only. "add" and "off" (lambda = 0) are controls: they separate the
+    # effect of the subtraction from that of the rest of the module.
     second_map: str = "subtract"
 
     def __post_init__(self) -> None:
@@ -145,13 +146,13 @@ class ModelConfig:
 
     @property
     def heads(self) -> int:
-        """Heads of the attention module: H differential, or all plain."""
+        """Heads of the attention module: H = num_heads / 2 if differential."""
         paired = self.attention != "softmax"
         return self.num_heads // 2 if paired else self.num_heads
 
     @property
     def kv_heads(self) -> int:
-        """Key/value heads of the attention module."""
+        """Key/value heads of the attention module, counted like `heads`."""
         if self.num_kv_heads is None:
             return self.heads
         paired = self.attention == "diff"
@@ -177,13 +178,13 @@ class ModelConfig:
 def count_parameters(config: ModelConfig) -> int:
     """Return the number of parameters of ``DecoderLM(config)``.
 
-    By formula, so a 13B model costs nothing to count. With Hkv plain
-    key/value heads the attention of one layer has
+    The number is computed by formula, without building the model. With
+    Hkv = num_kv_heads key/value heads, the attention of one layer has
 
-    - "softmax": 2 E^2 + 2 E Hkv D, and with a head norm + D;
-    - "diff": the same + 4D (lambda) + 2D (head norm);
-    - "diff_v2": 3/2 E^2 + 2 E Hkv D + E H, with Hkv its own count: half of
-      W_O is saved, and W_lambda costs E H.
+    - "softmax": 2 E^2 + 2 E Hkv D, and with a head norm D more;
+    - "diff": 2 E^2 + 2 E Hkv D + 4D (lambda) + 2D (head norm);
+    - "diff_v2": 3/2 E^2 + 2 E Hkv D + E H: W_O has only half the size, and
+      W_lambda adds E H. If num_kv_heads is None, Hkv is H here.
     """
     E, D = config.embed_dim, config.head_dim
     query, out = E * E, E * E

@@ -1,4 +1,4 @@
-"""Generation: sample tokens at a temperature, with top-p and a cache."""
+"""Text generation: sampling with temperature, top-p and a cache."""
 
 import torch
 from torch import Tensor
@@ -17,35 +17,36 @@ def generate(
     seed: int | torch.Generator | None = None,
     cache: bool = True,
 ) -> Tensor:
-    """Continue each row of tokens by ``max_new_tokens`` sampled ones.
+    """Append ``max_new_tokens`` sampled tokens to each row of tokens.
 
     Parameters
     ----------
     tokens : (B, T) integers
-        Prompts of one length, T >= 1.
+        Prompts, all of the same length T >= 1.
     max_new_tokens : int
-        The result must fit in the model: ``T + max_new_tokens`` is at most
-        ``max_length``. Nothing is dropped from a prompt in silence.
+        ``T + max_new_tokens`` must not exceed the model's ``max_length``;
+        prompts are never truncated.
     temperature : float
-        Divides the logits: below 1 surer, above 1 wilder; 0 takes the
-        likeliest token each time.
+        Divides the logits. Below 1 the distribution is sharper, above 1
+        flatter; 0 always takes the most likely token.
     top_p : float
-        Sample among the fewest likeliest tokens whose probabilities reach
-        this sum (Holtzman et al. 2020); 1 keeps all.
+        Sample from the smallest set of most likely tokens whose probabilities
+        sum to at least this (Holtzman et al. 2020); 1 keeps all tokens.
     seed : int or torch.Generator (on the CPU), optional
-        Makes the result repeatable. None takes PyTorch's global state.
+        Makes the result reproducible. None uses PyTorch's global generator.
     cache : bool
-        Keep keys and values instead of computing them again for each token:
-        same result up to rounding, in less time.
+        Store keys and values instead of recomputing them for each token. The
+        result is the same up to rounding and takes less time.
 
     Returns
     -------
-    (B, T + max_new_tokens) int64: the prompt and what follows.
+    (B, T + max_new_tokens) int64: the prompts with the new tokens appended.
 
     Raises
     ------
     ValueError
-        Naming the argument, what came and what was expected.
+        The message names the argument, the value received and the value
+        expected.
     """
     _check(model, tokens, max_new_tokens, temperature, top_p)
     if isinstance(seed, int):
@@ -70,10 +71,10 @@ def sample(
     top_p: float,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Draw one token a row: logits (B, V) to ids (B,)."""
+    """Sample one token id for each row: logits (B, V), result (B,)."""
     if temperature == 0:
         return logits.argmax(-1)
-    # On the CPU, so that a seed means the same on every device.
+    # On the CPU, so that a seed gives the same draws on every device.
     probabilities = (logits.float().cpu() / temperature).softmax(-1)
     if top_p < 1:
         probabilities = keep_top_p(probabilities, top_p)
@@ -82,12 +83,13 @@ def sample(
 
 
 def keep_top_p(probabilities: Tensor, top_p: float) -> Tensor:
-    """Zero all but the smallest set whose mass reaches ``top_p``: (B, V).
+    """Set to 0 all but the smallest set whose sum reaches ``top_p``.
 
-    The rows are not normalised again. The likeliest token always stays.
+    probabilities and the result are (B, V). The result is not normalised
+    again. The most likely token is always kept.
     """
     ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
-    # A token is in the set if those before it have not reached top_p yet.
+    # A token is kept if the sum of all more likely tokens is below top_p.
     before = ordered.cumsum(-1) - ordered
     kept = torch.where(before < top_p, ordered, 0.0)
     return torch.zeros_like(probabilities).scatter(-1, order, kept)

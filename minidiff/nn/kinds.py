@@ -23,15 +23,15 @@ def six_kinds(base: ModelConfig) -> dict[str, ModelConfig]:
 
     - "plain": 2H softmax heads of width D, the paper's matched Transformer;
     - "wide": H softmax heads of width 2D (Table 6 of the paper, row 2);
-    - "wide + norm": those with the headwise norm and its gain (row 3);
+    - "wide + norm": "wide" with the headwise norm and its weight (row 3);
     - "first map": "diff" with lambda = 0. Its second queries and keys, a
-      quarter of the attention's weights, are idle;
+      quarter of the attention's weights, have no effect;
     - "sum": "diff" with the second map added instead of subtracted;
     - "diff": H differential heads (V1).
 
-    A layer of "wide + norm" has 2D parameters more than one of "plain", the
-    gain; "diff", "sum" and "first map" have 4D more again, the lambda
-    vectors.
+    A layer of "wide + norm" has 2D parameters more than a layer of "plain":
+    the norm's weight. A layer of "diff", "sum" or "first map" has another 4D:
+    the lambda vectors.
     """
     plain = replace(base, attention="softmax")
     wide = replace(plain, num_heads=base.num_heads // 2)
@@ -47,11 +47,11 @@ def six_kinds(base: ModelConfig) -> dict[str, ModelConfig]:
 
 
 def build_kind(base: ModelConfig, kind: str, seed: int) -> DecoderLM:
-    """Build one kind with the initial weights that all kinds of a seed share.
+    """Build a model of one kind; all kinds share the seed's initial weights.
 
-    Weights whose names and shapes agree with the plain model's start at the
-    plain model's values; the lambda vectors are drawn after them. Raises
-    ValueError for an unknown kind.
+    Every weight whose name and shape also occur in the plain model gets the
+    plain model's initial value. The other weights, such as the lambda
+    vectors, are drawn after those. Raises ValueError for an unknown kind.
     """
     configs = six_kinds(base)
     if kind not in configs:

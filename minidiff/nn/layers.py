@@ -1,4 +1,4 @@
-"""Layers of every decoder: RMSNorm, rotary positions, SwiGLU."""
+"""Layers that all decoders use: RMSNorm, rotary positions and SwiGLU."""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,10 @@ __all__ = [
 
 
 def positive_int(name: str, value: object) -> int:
-    """Return value, or raise an error that names the argument."""
+    """Return value if it is an int >= 1; else raise an error with ``name``.
+
+    Raises TypeError for another type and ValueError for an int below 1.
+    """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(
             f"{name}: got {type(value).__name__}, expected an int >= 1"
@@ -31,7 +34,7 @@ def rope_angles(
 ) -> tuple[Tensor, Tensor]:
     """Return cos and sin of the rotary angles, each (length, dim / 2).
 
-    Position t turns channel pair i by ``t * base**(-2 i / dim)`` radians
+    Position t rotates channel pair i by ``t * base**(-2 i / dim)`` radians
     (Su et al. 2021). The tables have torch's default dtype.
     """
     positive_int("length", length)
@@ -39,7 +42,8 @@ def rope_angles(
         raise ValueError(f"dim: got {dim}, expected an even number")
     if not base > 0:
         raise ValueError(f"base: got {base}, expected a number > 0")
-    # In float32 an angle of some thousand radians is off in the fourth digit.
+    # In float64, because a float32 angle of a few thousand radians has an
+    # error in its fourth decimal place.
     i = torch.arange(dim // 2, dtype=torch.float64)
     t = torch.arange(length, dtype=torch.float64)
     angles = t[:, None] * base ** (-2 * i / dim)
@@ -50,9 +54,9 @@ def rope_angles(
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate x (..., T, D) by the angles of its T positions.
 
-    cos and sin are (T, D / 2). Pair i is channels 2i and 2i + 1: the
-    interleaved form of the official code, where others rotate channel i
-    with i + D / 2. The result has x's dtype.
+    cos and sin are (T, D / 2). Pair i consists of channels 2i and 2i + 1,
+    the interleaved convention of the official code; other libraries pair
+    channel i with channel i + D / 2. The result has x's dtype.
     """
     T, D = x.shape[-2:]
     for name, table in (("cos", cos), ("sin", sin)):
@@ -66,14 +70,16 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     turned = torch.stack(
         (even * cos - odd * sin, even * sin + odd * cos), dim=-1
     )  # (..., T, D / 2, 2)
-    # Tables of float32 would widen a bfloat16 x, which v would not follow.
+    # float32 tables promote a bfloat16 x to float32, but q and k must keep the
+    # dtype of v.
     return turned.flatten(-2).to(x.dtype)
 
 
 def swiglu_width(embed_dim: int) -> int:
     """Return 8/3 of embed_dim, rounded up to a multiple of 8.
 
-    Three matrices of this width hold as much as two of width 4 embed_dim.
+    Three matrices of this width have as many parameters as two matrices of
+    width 4 embed_dim.
     """
     return 8 * -(-positive_int("embed_dim", embed_dim) // 3)
 

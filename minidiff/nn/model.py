@@ -1,4 +1,4 @@
-"""The decoder: one language model, its attention chosen by name."""
+"""The decoder: a language model whose attention is chosen by name."""
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from minidiff.ops.wide import wide
 
 
 def build_attention(config: ModelConfig, depth: int) -> MultiheadBase:
-    """Return the attention of layer ``depth`` (from 0)."""
+    """Build the attention module of layer ``depth``, counted from 0."""
     sizes = (config.embed_dim, config.heads, config.kv_heads)
     if config.attention == "softmax":
         return MultiheadAttention(
@@ -41,7 +41,7 @@ def build_attention(config: ModelConfig, depth: int) -> MultiheadBase:
 class Block(nn.Module):
     """One layer: ``y = x + Attention(Norm(x))``, ``y + SwiGLU(Norm(y))``.
 
-    Ye et al. 2025, section 2.1 (pre-norm). x is (B, T, E) in and out.
+    Ye et al. 2025, section 2.1 (pre-norm). Input and output are (B, T, E).
     """
 
     def __init__(self, config: ModelConfig, depth: int) -> None:
@@ -60,7 +60,7 @@ class Block(nn.Module):
         return_maps: bool = False,
         backend: str = "auto",
     ) -> tuple[Tensor, AttentionMaps | Tensor | None]:
-        """Return (B, T, E) and the maps, None where not asked for."""
+        """Return (B, T, E) and the maps, or None without return_maps."""
         out = self.attention(
             self.attention_norm(x),
             rope=rope,
@@ -76,11 +76,11 @@ class Block(nn.Module):
 class DecoderLM(nn.Module):
     """A decoder-only language model: embedding, blocks, norm, logits.
 
-    Matrices start as N(0, 0.02^2), a common choice; the paper does not
-    state its own.
+    Matrices are initialised from N(0, 0.02^2), a common choice; the paper
+    does not state its initialisation.
     """
 
-    cos: Tensor  # (max_length, D / 2), with sin the angles of RoPE
+    cos: Tensor  # (max_length, D / 2); cos and sin of RoPE's angles
     sin: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
@@ -91,7 +91,7 @@ class DecoderLM(nn.Module):
             Block(config, depth) for depth in range(config.num_layers)
         )
         self.norm = RMSNorm(config.embed_dim, eps=config.norm_eps)
-        # Tied: the embedding is read again, and a checkpoint holds it once.
+        # If tied, the embedding is also the head, and is saved only once.
         self.head = (
             None
             if config.tie_embeddings
@@ -107,7 +107,7 @@ class DecoderLM(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
 
     def num_parameters(self) -> int:
-        """Return the number of parameters, shared ones once."""
+        """Return the number of parameters; tied ones count once."""
         return sum(p.numel() for p in self.parameters())
 
     def new_cache(
@@ -117,7 +117,11 @@ class DecoderLM(nn.Module):
         *,
         dtype: torch.dtype | None = None,
     ) -> list[KVCache]:
-        """Make an empty cache, one part a layer; capacity: max_length."""
+        """Make an empty cache, a list with one KVCache for each layer.
+
+        ``capacity`` is in tokens; by default the model's max_length. ``dtype``
+        is the weights' own by default.
+        """
         if capacity is None:
             capacity = self.config.max_length
         parts = []
@@ -142,16 +146,17 @@ class DecoderLM(nn.Module):
         ----------
         tokens : (B, T) integers
         cache : list of KVCache, optional
-            From ``new_cache``: tokens continue what it holds, and join it.
+            From ``new_cache``. ``tokens`` continue the cached tokens and are
+            added to the cache.
         return_maps : bool
-            Return also a list with the attention maps of each layer:
+            Also return a list with the attention maps of each layer:
             AttentionMaps, or one tensor for "softmax"; each (B, heads, T, S).
         backend : str
-            Of the attention, as in :func:`minidiff.diff_attention`.
+            Backend of the attention, as in :func:`minidiff.diff_attention`.
         positions : (B, Q) int64, optional
-            Only the logits at these places of tokens are wanted: the result
-            is (B, Q, vocab_size). It saves most of the work where few of the
-            targets count and the vocabulary is large.
+            Compute the logits at these positions only; the result is then
+            (B, Q, vocab_size). This saves most of the work if few targets
+            count and the vocabulary is large.
         """
         start = self._check(tokens, cache)
         stop = start + tokens.shape[1]
@@ -173,7 +178,9 @@ class DecoderLM(nn.Module):
     ) -> Tensor:
         """Return the mean cross-entropy in nats, 0-d, float32 or wider.
 
-        tokens and targets are (B, T); targets of -100 do not count.
+        tokens and targets are (B, T), targets int64; targets equal to -100
+        are ignored. Raises ValueError or TypeError for other shapes or
+        dtypes and, on a CPU, for invalid ids or if no target counts.
         """
         if targets.shape != tokens.shape:
             raise ValueError(
@@ -200,7 +207,7 @@ class DecoderLM(nn.Module):
         )
 
     def _check(self, tokens: Tensor, cache: list[KVCache] | None) -> int:
-        """Return the position of the first token, all arguments checked."""
+        """Check the arguments; return the position of the first token."""
         if not isinstance(tokens, Tensor):
             raise TypeError(
                 f"tokens: got {type(tokens).__name__}, expected a tensor"

@@ -1,4 +1,4 @@
-"""Base of all multi-head attention: projections, positions and the cache."""
+"""Base class of multi-head attention: projections, positions and cache."""
 
 from math import prod
 
@@ -11,10 +11,11 @@ from minidiff.ops import AttentionMaps
 
 
 class MultiheadBase(nn.Module):
-    """What the three kinds share: projections, positions and the cache.
+    """Base class of the three kinds: projections, positions and the cache.
 
-    A kind adds ``attend`` and ``maps``. The shapes are those of one token,
-    heads first and width last.
+    A subclass implements ``attend`` and ``maps``. q_shape, k_shape and
+    v_shape are the shapes of one token's queries, keys and values: heads
+    first, width last.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class MultiheadBase(nn.Module):
         self.q_proj = nn.Linear(embed_dim, prod(q_shape), bias=False)
         self.k_proj = nn.Linear(embed_dim, prod(k_shape), bias=False)
         self.v_proj = nn.Linear(embed_dim, prod(v_shape), bias=False)
-        # A query head gives an output as wide as a value head.
+        # The output of a query head is as wide as a value head.
         out_width = q_shape[0] * v_shape[-1]
         self.out_proj = nn.Linear(out_width, embed_dim, bias=False)
 
@@ -41,9 +42,10 @@ class MultiheadBase(nn.Module):
         *,
         dtype: torch.dtype | None = None,
     ) -> KVCache:
-        """Make an empty cache; dtype and device are the weights' own.
+        """Make an empty cache with the dtype and device of the weights.
 
-        Give dtype where autocast computes in another one.
+        ``capacity`` is in tokens. Pass ``dtype`` if autocast computes in
+        another dtype than the weights'.
         """
         positive_int("batch_size", batch_size)
         positive_int("capacity", capacity)
@@ -68,7 +70,7 @@ class MultiheadBase(nn.Module):
         key_lengths: Tensor | None,
         backend: str,
     ) -> Tensor:
-        """Return the heads (B, H, T, width)."""
+        """Return the output of the heads, (B, H, T, width)."""
         raise NotImplementedError
 
     def maps(
@@ -93,13 +95,17 @@ class MultiheadBase(nn.Module):
         ----------
         x : (B, T, E)
         rope : (cos, sin), each (T, D / 2), optional
-            Angles of x's own T positions; without them order is not seen.
+            Rotary angles of x's T positions. Without them the attention does
+            not know the order of the tokens.
         cache : KVCache, optional
-            From ``new_cache``: x continues what it holds, and joins it.
+            From ``new_cache``. x continues the cached tokens and is added to
+            the cache.
         key_lengths : (B,) integers, optional
-            Keys from this position on are padding, counted with the cache.
+            Keys from this position on are padding. Positions include those
+            of the cached tokens.
         return_maps : bool
-            AttentionMaps of (B, H, T, S), or one such tensor for softmax.
+            Also return the maps: AttentionMaps of three tensors (B, H, T, S),
+            or one such tensor for softmax.
         backend : str
             As in :func:`minidiff.diff_attention`.
         """
@@ -135,7 +141,12 @@ class MultiheadBase(nn.Module):
 def head_sizes(
     embed_dim: int, num_heads: int, num_kv_heads: int | None, maps: int
 ) -> tuple[int, int]:
-    """Return D and Hkv of heads with one or two maps each, checked."""
+    """Return D and Hkv; ``maps`` is the number of maps of a head, 1 or 2.
+
+    Raises TypeError or ValueError if a size is not a positive int, embed_dim
+    is not a multiple of maps * num_heads, or num_kv_heads does not divide
+    num_heads.
+    """
     positive_int("embed_dim", embed_dim)
     positive_int("num_heads", num_heads)
     if embed_dim % (maps * num_heads):

@@ -1,4 +1,4 @@
-"""Arguments of the operator, as one bundle, each checked by name."""
+"""The operator's arguments as one named tuple, and their checks."""
 
 from math import isfinite
 from numbers import Real
@@ -13,10 +13,11 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class Arguments(NamedTuple):
-    """The arguments of :func:`minidiff.diff_attention`, which travel together.
+    """All arguments of :func:`minidiff.diff_attention` except the backend.
 
-    A new one is added to that function, here, and to ``SCHEMA`` in
-    triton/operator.py; backends and launchers take them all as one.
+    Backends and launchers take this tuple instead of the single arguments.
+    A new argument must be added to that function, to this class, and to
+    ``SCHEMA`` in triton/operator.py.
     """
 
     q: Tensor

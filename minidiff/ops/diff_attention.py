@@ -1,4 +1,4 @@
-"""The public operator: arguments checked once, then a backend computes."""
+"""The public operator: check the arguments, then call a backend."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,8 @@ from minidiff.ops.sdpa import sdpa_attention
 
 
 def _flex(x: Arguments) -> Tensor:
-    # Imported when asked for: it loads a part of PyTorch nobody else needs.
+    # Imported on first use: it loads a part of PyTorch that no other backend
+    # needs.
     from minidiff.ops.flex import flex_backend
 
     return flex_backend(x)
@@ -42,44 +43,48 @@ def diff_attention(
 ) -> Tensor:
     """Differential attention: ``(softmax(q1 k1') - lam softmax(q2 k2')) v``.
 
-    Ye et al. 2025, eq. 1, and with ``norm_scale`` the headwise norm of eq. 3.
-    Gradients flow to q, k, v, lam and norm_weight.
+    This is Ye et al. 2025, eq. 1; with ``norm_scale`` the headwise norm of
+    eq. 3 follows. Gradients flow to q, k, v, lam and norm_weight.
 
     Parameters
     ----------
     q : (B, H, 2, T, D)
         Queries. The axis of length 2 holds the two branches of each head.
     k : (B, Hkv, P, S, D)
-        Keys: P = 2 gives each branch its own (V1), P = 1 shares them (V2).
+        Keys. With P = 2 each branch has its own keys (V1); with P = 1 both
+        branches share them (V2).
     v : (B, Hkv, S, Dv)
         Values, read by both branches. Dv = 2D in V1 and D in V2. H must be a
         multiple of Hkv: query *pairs* share a key/value head (GQA).
     lam : number, 0-d tensor, or (B or 1, H or 1, T or 1)
-        Weight of the second map, any sign. 1-d and 2-d tensors are refused,
-        since (H,) would silently broadcast over T.
+        Weight of the second map, of any sign. 1-d and 2-d tensors raise an
+        error, because a tensor (H,) would silently broadcast over T.
     causal : bool
-        Query t sees keys 0 to t + S - T: aligned to the end; needs T <= S.
+        Query t sees keys 0 to t + S - T, so that the last query sees all S
+        keys. Needs T <= S.
     scale : float, optional
         Multiplies the logits; 1 / sqrt(D) if not given.
     norm_weight : (Dv,), optional
         Weight of the headwise RMSNorm; needs ``norm_scale``.
     norm_scale : float, optional
         If given, the result is ``norm_scale * RMSNorm(o) * norm_weight``,
-        each head and token normalised by itself over Dv.
+        where each head of each token is normalised separately over Dv.
     eps : float
         Added to the mean square in the norm.
     key_lengths : (B,) integers, optional
-        Keys from this position on are padding: hidden, whatever they hold. A
-        query that sees no key at all gets zeros.
+        Keys from this position on are padding. They are masked and their
+        values, even NaN, have no effect. A query that sees no key gets zeros.
     backend : "auto", "eager", "sdpa", "flex" or "triton"
-        "eager" writes both maps out; "sdpa" is two calls of PyTorch's fused
-        attention; "flex" is two calls of FlexAttention, forward only on a
-        CPU, and elsewhere with D and Dv from 16 on; "triton" is our own fused
-        kernels, for CUDA, D of 16, 32, 64, 96 or 128 and Dv of D or 2D (on a
-        CPU they run in Triton's interpreter, for inspection); "auto" is
-        "triton" for 16-bit numbers on an NVIDIA GPU of compute capability
-        8.0 or more, if the kernels support D and Dv and TRITON_INTERPRET is
-        not set, and "sdpa" otherwise.
+        - "eager" stores both attention maps.
+        - "sdpa" makes two calls of PyTorch's fused attention.
+        - "flex" makes two calls of FlexAttention. On a CPU it has no backward
+          pass; on a GPU it needs D and Dv of at least 16.
+        - "triton" runs this package's fused kernels. They need CUDA, D of 16,
+          32, 64, 96 or 128, and Dv of D or 2D. On a CPU they run in Triton's
+          interpreter, for inspection.
+        - "auto" chooses "triton" for 16-bit numbers on an NVIDIA GPU of
+          compute capability 8.0 or more, if the kernels support D and Dv and
+          TRITON_INTERPRET is not set, and "sdpa" otherwise.
 
     Returns
     -------
@@ -89,7 +94,8 @@ def diff_attention(
     Raises
     ------
     ValueError, TypeError
-        Naming the argument, what came and what was expected.
+        The message names the argument, the value received and the value
+        expected.
     """
     x = Arguments(
         q, k, v, lam, causal, scale, norm_weight, norm_scale, eps, key_lengths
@@ -105,7 +111,7 @@ def diff_attention(
         x = x._replace(scale=q.shape[-1] ** -0.5)
     if backend == "auto":
         backend = choose(q, v)
-    if backend == "triton":  # nothing imports Triton until it is asked for
+    if backend == "triton":  # Triton is imported only when it is used
         need("triton", 'backend="triton"')
         from minidiff.ops.triton.operator import triton_attention
 

@@ -1,4 +1,4 @@
-"""Choice of the backend that ``backend="auto"`` means for given inputs."""
+"""Selection of a backend for ``backend="auto"``."""
 
 import os
 from importlib.util import find_spec
@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-# Widths D of a branch that the fused kernels have.
+# Branch widths D that the fused kernels support.
 WIDTHS = (16, 32, 64, 96, 128)
 # Interpreter mode is for inspection and is never chosen automatically.
 TRITON = (
@@ -17,10 +17,11 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 def choose(q: Tensor, v: Tensor) -> str:
-    """Return "triton" where the fused kernels were measured, else "sdpa".
+    """Return "triton" for inputs the fused kernels are tuned for, or "sdpa".
 
-    That is: on an NVIDIA GPU of compute capability 8.0 or more, for 16-bit
-    numbers (given so, or made so by autocast) of the kernels' widths.
+    They are tuned for 16-bit numbers on an NVIDIA GPU of compute capability
+    8.0 or more, and for D in ``WIDTHS`` with Dv of D or 2D. Under autocast
+    the dtype is autocast's. Shapes as in :func:`minidiff.diff_attention`.
     """
     if not (TRITON and q.is_cuda and torch.version.cuda):
         return "sdpa"

@@ -1,4 +1,4 @@
-"""The plain backend: both maps written out, one product with the values."""
+"""The eager backend: compute both maps in full, then multiply by v."""
 
 from typing import NamedTuple
 
@@ -30,8 +30,8 @@ def attention_maps(
     """Return ``A1``, ``A2`` and ``A = A1 - lam A2`` (Ye et al. 2025, eq. 1).
 
     Shapes as in :func:`minidiff.diff_attention`. The softmax runs in float32
-    or wider whatever the inputs are. Rows of A sum to 1 - lam; entries may
-    be negative.
+    or wider for every input dtype. Rows of A sum to 1 - lam, and entries of A
+    may be negative.
     """
     H, T, D = q.shape[1], q.shape[3], q.shape[4]
     S = k.shape[3]
@@ -62,8 +62,9 @@ def eager_attention(x: Arguments) -> Tensor:
 
 
 def for_each_head(x: Tensor, H: int) -> Tensor:
-    """Repeat the key heads of x (B, Hkv, ...) for H heads, if they are fewer.
+    """Repeat the key/value heads of x (B, Hkv, ...): return (B, H, ...).
 
-    repeat_interleave by one would copy a whole cache for nothing.
+    If Hkv = H, x itself is returned: repeat_interleave(1) would copy all of
+    it without need.
     """
     return x if x.shape[1] == H else x.repeat_interleave(H // x.shape[1], 1)

@@ -1,4 +1,4 @@
-"""Epilogue of the torch backends: the subtraction, the norm, the layout."""
+"""Epilogue of the PyTorch backends: subtraction, norm and memory layout."""
 
 import torch
 from torch import Tensor
@@ -22,10 +22,10 @@ def finish(
     norm_scale: float | None,
     eps: float,
 ) -> Tensor:
-    """Normalise each head and token of out (B, H, T, Dv), if asked to.
+    """Apply the headwise norm to out (B, H, T, Dv) unless norm_scale is None.
 
     Ye et al. 2025, eq. 3: ``norm_scale * RMSNorm(out) * norm_weight``.
-    Returns ``dtype``, with memory ordered (B, T, H, Dv).
+    Return (B, H, T, Dv) in ``dtype``, laid out in memory as (B, T, H, Dv).
     """
     if norm_scale is not None:
         mean_square = out.square().mean(-1, keepdim=True)

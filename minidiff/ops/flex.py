@@ -1,4 +1,4 @@
-"""FlexAttention: PyTorch writes a kernel for the mask we describe."""
+"""The flex backend: PyTorch generates a kernel for our mask function."""
 
 import warnings
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from minidiff.ops.masks import blank_padding
 def flex_backend(x: Arguments) -> Tensor:
     """Return ``A1 v - lam A2 v`` (B, H, T, Dv) in float32 or wider.
 
-    One call for each branch. On a GPU it is compiled, which takes seconds
-    where shapes of a new kind come, and no map is kept. On a CPU it is
-    forward only, and runs PyTorch's plain form, which does write each map
-    out.
+    FlexAttention is called once for each branch. On a GPU it is compiled,
+    which takes seconds whenever the shapes require a new compilation, and no
+    attention map is stored. On a CPU it has no backward pass and runs
+    PyTorch's uncompiled version, which does store each map.
 
     Raises ValueError or TypeError for inputs FlexAttention does not support:
-    on a CPU gradients, elsewhere D or Dv below 16 and float64.
+    gradients on a CPU; D or Dv below 16, or float64, on other devices.
     """
     q, k, v = x.q, x.k, x.v
     T, S = q.shape[3], k.shape[3]
@@ -62,12 +62,12 @@ def _without_gradients(*inputs: Tensor) -> tuple[Tensor, ...]:
             "gradient; FlexAttention is forward only there, expected "
             "torch.no_grad() or backend='sdpa'"
         )
-    # Under no_grad it refuses a parameter all the same.
+    # FlexAttention rejects a parameter even under no_grad, so detach it.
     return tuple(x.detach() for x in inputs)
 
 
 def _check_compiled(q: Tensor, v: Tensor) -> None:
-    """Say in our words what its compiler says in pages."""
+    """Replace the compiler's long error messages by short ones."""
     D, Dv = q.shape[-1], v.shape[-1]
     if min(D, Dv) < 16:
         raise ValueError(
@@ -83,14 +83,14 @@ def _check_compiled(q: Tensor, v: Tensor) -> None:
 
 @cache
 def _flex(device: str) -> Callable[..., Tensor]:
-    """The function to call: compiled where PyTorch has a fused kernel."""
+    """Return flex_attention: compiled on a GPU, uncompiled on a CPU."""
     if device != "cpu":
         return torch.compile(flex_attention)
 
     def plain(*args: Any, **options: Any) -> Tensor:
         with warnings.catch_warnings():
-            # It warns that it is not compiled, which is our choice here:
-            # on a CPU that takes half a minute and a C++ compiler.
+            # It warns that it is not compiled. That is deliberate: compiling
+            # it for a CPU takes half a minute and needs a C++ compiler.
             warnings.filterwarnings("ignore", ".*without torch.compile")
             return flex_attention(*args, **options)
 
@@ -99,13 +99,16 @@ def _flex(device: str) -> Callable[..., Tensor]:
 
 @lru_cache(maxsize=16)
 def _causal_mask(T: int, S: int, device: torch.device) -> BlockMask:
-    """Query t sees keys up to t + S - T; kept, since it is slow to build."""
+    """Return the mask where query t sees keys 0 to t + S - T.
+
+    The mask is cached, because it is slow to build.
+    """
 
     def seen(b: Tensor, h: Tensor, t: Tensor, s: Tensor) -> Tensor:
         return s <= t + (S - T)
 
-    # Made in inference mode and kept, it would break the next training step:
-    # what a backward pass needs may not come from there.
+    # The mask is cached. If it were created in inference mode, a later
+    # training step would fail: autograd cannot save inference tensors.
     with torch.inference_mode(False):
         return create_block_mask(seen, None, None, T, S, device=device)
 
@@ -113,7 +116,10 @@ def _causal_mask(T: int, S: int, device: torch.device) -> BlockMask:
 def _padded_mask(
     T: int, S: int, causal: bool, key_lengths: Tensor
 ) -> BlockMask:
-    """The same, and no key at or after a row's length."""
+    """Return the mask that also hides keys s >= key_lengths[b].
+
+    The causal condition, as in `_causal_mask`, applies only if ``causal``.
+    """
 
     def seen(b: Tensor, h: Tensor, t: Tensor, s: Tensor) -> Tensor:
         inside = s < key_lengths[b]

@@ -1,6 +1,7 @@
-"""The softmax of the eager backend, and a place to see or change its logits.
+"""Masked softmax of the eager backend, with a hook for the logits.
 
-Only the eager backend writes the logits out; fused kernels never hold them.
+The hook can read or change the logits. It works with the eager backend only,
+because fused kernels never store the logits.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,16 +16,17 @@ _change: Callable[[Tensor, Tensor | None], Tensor] | None = None
 def masked_softmax(logits: Tensor, mask: Tensor | None) -> Tensor:
     """Return the softmax over the visible keys, in float32 or wider.
 
-    logits are (..., T, S) and mask is True where a query sees a key; hidden
-    keys get 0, and so does every key of a query that sees none.
+    logits are (..., T, S); mask broadcasts to them and is True where a query
+    sees a key. Hidden keys get weight 0. If a query sees no key, all its
+    weights are 0.
     """
     wide = torch.promote_types(logits.dtype, torch.float32)
     if _change is not None:
         logits = _change(logits, mask)
     if mask is None:
         return logits.softmax(-1, dtype=wide)
-    # A row with nothing to see is softmaxed over all keys and then set to
-    # zero: an all -inf row would be NaN, in the gradient too.
+    # A row without visible keys is computed over all keys and then set to
+    # zero. The softmax of a row of -inf would be NaN, and so its gradient.
     seen = mask.any(-1, keepdim=True)
     logits = logits.masked_fill(~mask & seen, float("-inf"))
     return logits.softmax(-1, dtype=wide).masked_fill(~mask, 0)
@@ -34,21 +36,21 @@ def masked_softmax(logits: Tensor, mask: Tensor | None) -> Tensor:
 def logits_through(
     change: Callable[[Tensor, Tensor | None], Tensor],
 ) -> Iterator[None]:
-    """Let every eager attention inside the block pass its logits through.
+    """Apply ``change`` to the logits of every eager attention in the block.
 
     Parameters
     ----------
     change : callable
-        Takes the scaled logits ``q k' scale`` before masking, (B, H, T, S),
-        or (B, H, 2, T, S) of a differential head, and the mask that
-        broadcasts to them or None; returns the logits to go on with. It is
-        called once a layer, in the order of the layers.
+        Takes two arguments: the scaled logits ``q k' scale`` before masking,
+        (B, H, T, S), or (B, H, 2, T, S) for differential attention; and the
+        mask, which broadcasts to them, or None. Returns the logits to use.
+        It is called once for each layer, in the order of the layers.
 
     Raises
     ------
     RuntimeError
-        At the end of the block, if nothing came: the attention ran on another
-        backend.
+        At the end of the block, if ``change`` was never called because the
+        attention ran on another backend.
     """
     global _change
     called = False

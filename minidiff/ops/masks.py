@@ -1,4 +1,4 @@
-"""Masks: which keys a query sees, and padding that must not be read."""
+"""Attention masks, and zeros in place of padded keys and values."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ def visible(
     key_lengths: Tensor | None,
     device: torch.device,
 ) -> Tensor | None:
-    """Build the mask: True where a query sees a key; None if all are seen.
+    """Return a mask, True where a query sees a key, or None if it sees all.
 
-    Returns (T, S), or (B, 1, T, S) with key lengths. The causal edge is
+    The mask is (T, S), or (B, 1, T, S) with key lengths. The causal mask is
     aligned to the end: the last query sees all S keys.
     """
     if not causal and key_lengths is None:
@@ -28,10 +28,10 @@ def visible(
 
 
 def blank_padding(x: Tensor, key_lengths: Tensor | None) -> Tensor:
-    """Put zeros where x (B, ..., S, D) is padding.
+    """Return x (B, ..., S, D) with zeros at the padded positions.
 
-    A weight of zero does not hide a NaN (0 * NaN is NaN), so what padding
-    holds must be overwritten, not only masked.
+    Masking alone is not enough: a NaN in the padding stays NaN when it is
+    multiplied by a weight of zero, so the padding is overwritten.
     """
     if key_lengths is None:
         return x

@@ -1,14 +1,14 @@
-"""Whether the values of a tensor can be looked at, to check them."""
+"""A test for tensors whose values can be read at no cost."""
 
 import torch
 from torch import Tensor
 
 
 def is_readable(x: Tensor) -> bool:
-    """Tell whether reading x's values is possible and costs nothing.
+    """Tell whether x's values can be read, and at no cost.
 
-    Reading stalls a GPU and cuts a compiled graph, and a tensor inside a
-    function transform (vmap) has no single value.
+    Reading values makes the program wait for the GPU and breaks a compiled
+    graph; inside a function transform (vmap) a tensor has no single value.
     """
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return False

@@ -1,4 +1,4 @@
-"""The fused backend for torch alone: one SDPA call for each branch."""
+"""The sdpa backend: one call of PyTorch's SDPA for each branch."""
 
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
@@ -17,19 +17,21 @@ def softmax_attention(
     scale: float | None = None,
     key_lengths: Tensor | None = None,
 ) -> Tensor:
-    """Return ``softmax(q k' scale) v`` (B, H, T, Dv), ordinary attention.
+    """Return softmax attention ``softmax(q k' scale) v`` (B, H, T, Dv).
 
-    q (B, H, T, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv). The causal edge is
-    aligned to the end, and a query that sees no key gets zeros.
+    q (B, H, T, D), k (B, Hkv, S, D), v (B, Hkv, S, Dv). The causal mask is
+    aligned to the end: query t sees keys 0 to t + S - T. A query that sees no
+    key gets zeros.
     """
     T, S = q.shape[2], k.shape[2]
-    # SDPA's own is_causal aligns the edge to the start: right for T = S only.
+    # SDPA's is_causal aligns the mask to the start, which is correct only
+    # if T = S.
     square = causal and T == S and key_lengths is None
     mask = None if square else visible(T, S, causal, key_lengths, q.device)
     if mask is not None and key_lengths is not None:
-        # Only a row without any key sees nothing. It attends to everything
-        # here, so that no backend softmaxes an empty row; its values have
-        # been blanked, so it gets zeros all the same.
+        # A query without visible keys is allowed to see all keys, because an
+        # SDPA kernel may return NaN for an empty row. All values of its batch
+        # entry have been set to zero, so its output is still zero.
         mask = mask | ~mask.any(-1, keepdim=True)
     return sdpa(
         q,
@@ -45,8 +47,8 @@ def softmax_attention(
 def sdpa_attention(x: Arguments) -> Tensor:
     """Return ``A1 v - lam A2 v`` (B, H, T, Dv) in float32 or wider.
 
-    No map is kept, so memory grows with T, not T squared, wherever PyTorch
-    has a fused kernel for the shapes.
+    Where PyTorch has a fused kernel for the shapes, no map is stored, so
+    memory grows linearly with T instead of quadratically.
     """
     out1, out2 = (
         softmax_attention(

@@ -1,7 +1,8 @@
-"""The truth: differential attention in NumPy, float64, no PyTorch.
+"""Reference implementation: differential attention in NumPy and float64.
 
-Each idea stands twice, as loops that mirror the formula and as arrays; the
-tests hold the two equal, and everything faster equal to these.
+The definitions are implemented twice, once as loops that follow the formulas
+and once with arrays. Tests check that both agree, and compare every faster
+implementation with them.
 """
 
 from minidiff.reference.attention import attention_map

@@ -1,4 +1,4 @@
-"""One ordinary attention map: scaled dot products, softmaxed."""
+"""Softmax attention map: the softmax of scaled dot products."""
 
 import numpy as np
 

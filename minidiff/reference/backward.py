@@ -10,7 +10,10 @@ from minidiff.reference.softmax import softmax_backward
 
 
 class Gradients(NamedTuple):
-    """One gradient for each input, shaped like it; None without a norm."""
+    """Gradients of the inputs, each shaped like its input.
+
+    norm_weight's gradient is None if no norm_weight was given.
+    """
 
     q: np.ndarray
     k: np.ndarray
@@ -35,9 +38,10 @@ def diff_attention_backward(
 ) -> Gradients:
     """Return the gradients of ``sum(dout * out)``, float64.
 
-    dout (B, H, T, Dv); the rest as in the forward. With A = A1 - lam A2 and
-    o = A v: dv = A' do, dA = do v', dA1 = dA, dA2 = -lam dA, and lam's own
-    gradient is -sum(dA * A2), summed over whatever lam was broadcast over.
+    dout is (B, H, T, Dv); the other arguments are those of `diff_attention`.
+    With A = A1 - lam A2 and o = A v: dv = A' do, dA = do v', dA1 = dA and
+    dA2 = -lam dA. The gradient of lam is -sum(dA * A2), where the sum runs
+    over the keys and all axes along which lam was broadcast.
     """
     A1, A2, v_all = maps_and_values(q, k, v, causal, scale, key_lengths)
     rows = weight_rows(lam)
@@ -70,13 +74,16 @@ def diff_attention_backward(
 
 
 def _sum_groups(x: np.ndarray, heads: int) -> np.ndarray:
-    """Add up the query heads of each of ``heads`` key/value heads."""
+    """Sum over the query heads that share each key/value head.
+
+    x is (B, H, ...), the result (B, heads, ...).
+    """
     B, H = x.shape[:2]
     return x.reshape(B, heads, H // heads, *x.shape[2:]).sum(2)
 
 
 def _sum_to(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Undo broadcasting: add x up over every axis where shape has 1."""
+    """Sum x over every axis along which ``shape`` was broadcast."""
     if shape == ():
         return x.sum()
     axes = tuple(i for i, n in enumerate(shape) if n == 1)

@@ -55,9 +55,9 @@ def diff_attention(
 ) -> np.ndarray:
     """Differential attention of all heads, (B, H, T, Dv), in float64.
 
-    The contract of :func:`minidiff.diff_attention` on arrays: q (B, H, 2, T,
-    D), k (B, Hkv, P, S, D), v (B, Hkv, S, Dv), lam a number or (B or 1, H or
-    1, T or 1). Nothing is checked here; the operator does that.
+    The arguments are those of :func:`minidiff.diff_attention` as arrays:
+    q (B, H, 2, T, D), k (B, Hkv, P, S, D), v (B, Hkv, S, Dv), lam a number or
+    (B or 1, H or 1, T or 1). They are not checked here, only in the operator.
     """
     A1, A2, v = maps_and_values(q, k, v, causal, scale, key_lengths)
     out = (A1 - weight_rows(lam) * A2) @ v  # (B, H, T, Dv)
@@ -75,10 +75,10 @@ def maps_and_values(
     scale: float | None,
     key_lengths: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return A1, A2 (B, H, T, S) and v (B, H, S, Dv), groups written out.
+    """Return A1, A2 (B, H, T, S) and v (B, H, S, Dv), repeated for H heads.
 
-    Query heads share keys and values in *pairs*: head h reads key/value head
-    h // (H / Hkv), branch i its branch i (or the only one, if P is 1).
+    Head h, with both its branches, uses key/value head h // (H / Hkv). Branch
+    i uses branch i of the keys, or the only one if P is 1.
     """
     q, k, v = (np.asarray(x, dtype=np.float64) for x in (q, k, v))
     (B, H, _, T, D), S = q.shape, k.shape[3]
@@ -93,7 +93,8 @@ def maps_and_values(
         inside = np.arange(S) < np.asarray(key_lengths)[:, None]
         mask = mask & inside[:, None, :]
     mask = mask[:, None, None]  # (B, 1, 1, T, S)
-    # A row that sees no key is softmaxed as zeros, then set to zero.
+    # For a query that sees no key, take the softmax of zeros, which is finite,
+    # and set the row to zero afterwards.
     logits = np.where(mask, logits, -np.inf)
     logits = np.where(mask.any(-1, keepdims=True), logits, 0)
     A = np.where(mask, softmax(logits), 0)
@@ -101,6 +102,6 @@ def maps_and_values(
 
 
 def weight_rows(lam: float | np.ndarray) -> np.ndarray:
-    """Shape lam so that it multiplies the rows of a map (B, H, T, S)."""
+    """Reshape lam so that it broadcasts over the keys of (B, H, T, S)."""
     lam = np.asarray(lam, dtype=np.float64)
     return lam[..., None] if lam.ndim else lam

@@ -1,4 +1,4 @@
-"""Gradients by finite differences: slow, and the judge of all others."""
+"""Gradients by finite differences, to check other gradients against."""
 
 from collections.abc import Callable
 
@@ -10,8 +10,9 @@ def numerical_gradient(
 ) -> np.ndarray:
     """Return df/dx, shaped like x, by central differences.
 
-    ``(f(x + h) - f(x - h)) / 2h`` for each entry in turn; x is not changed.
-    The error is about step^2 from the formula and 1e-16 / step from rounding.
+    For each entry in turn it is ``(f(x + h) - f(x - h)) / 2h`` with h = step;
+    x itself is not changed. The error is about step^2 from the formula plus
+    1e-16 / step from rounding.
     """
     x = np.array(x, dtype=np.float64)
     grad = np.zeros_like(x)

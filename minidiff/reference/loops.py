@@ -1,4 +1,4 @@
-"""The definitions as loops: slow, and hard to get wrong."""
+"""The definitions as plain loops: slow, but easy to verify by reading."""
 
 from math import exp, sqrt
 

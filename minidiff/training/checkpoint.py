@@ -1,4 +1,4 @@
-"""Checkpoints: weights, and how to rebuild their model, in one file."""
+"""Checkpoints: weights, model configuration and training state in a file."""
 
 import json
 import os
@@ -22,7 +22,7 @@ PREVIOUS_NAME = "checkpoint.previous.safetensors"
 
 
 class Checkpoint(NamedTuple):
-    """What a file holds; optimizer and train are empty if not saved."""
+    """Contents of a file; optimizer and train are empty if not saved."""
 
     config: ModelConfig
     model: dict[str, Tensor]
@@ -31,17 +31,20 @@ class Checkpoint(NamedTuple):
 
 
 def save(model: DecoderLM, path: str | os.PathLike[str]) -> None:
-    """Write a model, and what is needed to build it again, to one file."""
+    """Write a model's weights and configuration to one file.
+
+    Raises OSError if the file cannot be written.
+    """
     save_checkpoint(path, model)
 
 
 def load(path: str | os.PathLike[str]) -> DecoderLM:
     """Read a model from a file that ``save`` or ``train`` wrote.
 
-    ``path`` may also be the folder of a run. Weights are computed with in
-    float32, whatever they are stored in.
+    ``path`` may also be the folder of a run. The model's weights are float32,
+    even if the file has another dtype.
 
-    Raises ValueError naming the file, what came and what was expected.
+    Raises ValueError naming the file, what it has and what was expected.
     """
     path = checkpoint_path(path)
     checkpoint = load_checkpoint(path)
@@ -58,13 +61,14 @@ def save_checkpoint(
 ) -> None:
     """Write weights and, for resuming, optimiser tensors and train state.
 
-    The file appears complete or not at all. In a run folder the file before
-    it is kept, as ``checkpoint.previous.safetensors``.
+    The file is replaced atomically. In a run folder the previous checkpoint
+    is kept as ``checkpoint.previous.safetensors``.
 
-    Of several processes every one must call it, and the first writes: the
-    file does not depend on how many they were.
+    With several processes all must call this function, and the first one
+    writes. The file does not depend on the number of processes.
 
-    Raises OSError, with every file as it was, where it cannot be written.
+    Raises OSError if the file cannot be written; all files are then as
+    before.
     """
     path, first = Path(path), world().first
     tensors = {f"model.{name}": p for name, p in _weights(model).items()}
@@ -83,15 +87,15 @@ def save_checkpoint(
         write_tensors(part, tensors, metadata)
         sync(part)
         if path.name == FILE_NAME and path.exists():
-            # Killed after this line: checkpoint_path finds the one before.
+            # If killed after this, checkpoint_path finds the previous file.
             os.replace(path, path.with_name(PREVIOUS_NAME))
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint file onto the CPU.
 
-    Raises ValueError naming the file if it is missing, cut short, of another
-    program or of another version.
+    Raises ValueError naming the file if it is missing, truncated, or from
+    another program or another version of the format.
     """
     path = checkpoint_path(path)
     try:
@@ -136,10 +140,10 @@ def restore_weights(
 
 
 def checkpoint_path(path: str | os.PathLike[str]) -> Path:
-    """Return the checkpoint in a run folder, or the file itself.
+    """Return the checkpoint file of a run folder, or ``path`` if a file.
 
-    Where a kill left the one before alone, that one. Raises ValueError if
-    there is no such file.
+    If a killed run left only the previous checkpoint in its folder, return
+    that one. Raises ValueError if there is no such file.
     """
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
@@ -155,7 +159,8 @@ def checkpoint_path(path: str | os.PathLike[str]) -> Path:
 
 
 def _weights(model: DecoderLM) -> dict[str, Tensor]:
-    # named_parameters gives a shared tensor once, so tied weights are too.
+    # named_parameters yields a shared tensor once, so tied weights are
+    # saved once.
     return dict(model.named_parameters())
 
 

@@ -1,4 +1,4 @@
-"""torch.compile for the loss of a model, also beside other compiled models."""
+"""torch.compile for a model's loss, also with several models in a program."""
 
 from collections.abc import Callable
 from types import FunctionType
@@ -9,11 +9,14 @@ from torch import Tensor, nn
 
 
 def compiled(loss: nn.Module, layers: int) -> Callable[..., Tensor]:
-    """Compile the loss of a model with so many layers."""
-    from torch._dynamo import config  # seconds, so only when asked for
+    """Compile the loss of a model with ``layers`` layers.
 
-    # FSDP cuts at each block, and no two blocks have the same lam_init: a
-    # graph each, and none that takes it as a variable.
+    The result is called with inputs and targets (B, T), and returns the loss.
+    """
+    from torch._dynamo import config  # importing it takes seconds
+
+    # FSDP breaks the graph at each block, and each block has its own lam_init.
+    # So allow one graph for each block, with lam_init as a constant.
     config.recompile_limit = max(config.recompile_limit, layers + 8)
     config.specialize_float = True
 
@@ -24,12 +27,12 @@ def compiled(loss: nn.Module, layers: int) -> Callable[..., Tensor]:
 
 
 def own_code(f: Any) -> Callable[..., Tensor]:
-    """Copy f with a code object of its own.
+    """Return a copy of f with a code object of its own.
 
-    torch.compile keeps what it made with the code object, only so many for
-    each, and gives it to whoever fits: a second model would get the graph of
-    the first, with the attention kernel that was allowed then, and functions
-    that are compiled often would use them up.
+    torch.compile caches its graphs by code object, up to a limit for each.
+    With a shared code object a second model could get the graph of the first,
+    with the attention kernel that was selected for that, and functions that
+    are compiled often would reach the limit.
     """
     return FunctionType(
         f.__code__.replace(),

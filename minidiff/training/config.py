@@ -1,4 +1,4 @@
-"""Settings of a training, and options that only affect how it is executed."""
+"""Training configuration, execution options and learning-rate schedule."""
 
 import math
 from dataclasses import dataclass
@@ -9,22 +9,25 @@ PARALLEL = ("ddp", "fsdp")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How to train; the model's seed and the data's are set before."""
+    """Training configuration.
 
-    steps: int = 800  # the needle race ends within this many
-    batch_size: int = 32  # a step of a small model stays near 30 ms
+    It has no seeds: the model and the data have their own.
+    """
+
+    steps: int = 800  # enough for the needle task
+    batch_size: int = 32  # a step of a small model takes about 30 ms
     lr: float = 3e-3  # the best of a sweep at E = 64; less for wider models
     warmup_steps: int = 50  # Adam's averages need some steps to settle
-    final_lr_fraction: float = 0.1  # small last steps, yet still learning
+    final_lr_fraction: float = 0.1  # late steps are small, but not zero
     weight_decay: float = 0.1  # the paper's (Table 9); matrices only
     betas: tuple[float, float] = (0.9, 0.95)  # the paper's (Table 9)
     eps: float = 1e-8  # PyTorch's own
     clip_norm: float = 1.0  # customary; the paper does not state its own
     # "bfloat16" is autocast: weights, their gradients and sums stay float32.
-    precision: str = "float32"  # bfloat16 pays on a GPU alone
+    precision: str = "float32"  # bfloat16 is faster only on a GPU
     eval_every: int = 100  # a curve of eight points in 800 steps
-    eval_batches: int = 8  # 256 windows: under a tenth of the time
-    checkpoint_every: int = 100  # seconds of work lost at most
+    eval_batches: int = 8  # 256 sequences: under a tenth of the time
+    checkpoint_every: int = 100  # a kill loses seconds of work at most
 
     def __post_init__(self) -> None:
         """Raise a ValueError that names the first bad field."""
@@ -54,14 +57,15 @@ class TrainConfig:
 class Compute:
     """Execution options: they affect speed, memory and rounding only.
 
-    A run may be resumed with other options than it was begun with.
+    A run may be resumed with other options than those it was started with.
     """
 
-    # A process's rows are computed in so many parts, their gradients summed.
-    accumulate: int = 1  # more where the rows do not fit in memory at once
-    compile: bool = False  # minutes that pay only in a long run
-    # With several processes: "ddp" keeps all weights in each, "fsdp" a share.
-    parallel: str = "ddp"  # while a model and its optimiser fit on one GPU
+    # Gradient accumulation: the number of micro-batches of a process's rows.
+    accumulate: int = 1  # increase if the rows do not fit in memory
+    compile: bool = False  # takes minutes, so only for long runs
+    # With several processes: "ddp" keeps all weights in each process, "fsdp"
+    # shards them.
+    parallel: str = "ddp"  # if model and optimiser fit on one GPU
     backend: str = "auto"  # of differential attention; see diff_attention
 
     def __post_init__(self) -> None:
@@ -71,9 +75,9 @@ class Compute:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Return the rate of a step, counted from 0.
+    """Return the learning rate of a step, counted from 0.
 
-    Rises linearly to ``lr`` over the warm-up, then falls linearly to
+    It rises linearly to ``lr`` over the warm-up, then falls linearly to
     ``final_lr_fraction * lr`` at the last step.
     """
     if step < config.warmup_steps:

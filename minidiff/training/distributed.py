@@ -1,7 +1,7 @@
-"""Processes that train one model together, and tensors sharded over them.
+"""Communication of the processes that train one model, and sharded tensors.
 
-torchrun starts the processes, one a device, and sets each one's number in the
-environment. Without it there is one process, and nothing here communicates.
+torchrun starts the processes, one for each device, and sets their ranks in
+the environment. Without torchrun there is one process and no communication.
 """
 
 import os
@@ -15,47 +15,48 @@ from torch import Tensor
 
 
 class World(NamedTuple):
-    """This process's number, from 0, and how many there are."""
+    """The rank of this process, from 0, and the number of processes."""
 
     rank: int
     size: int
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes and shows."""
+        """Whether this process is the one that writes files and prints."""
         return self.rank == 0
 
     def rows(self, batch_size: int) -> slice:
-        """This process's share of a batch's rows."""
+        """Return the rows of a batch that this process computes."""
         count = batch_size // self.size
         return slice(self.rank * count, (self.rank + 1) * count)
 
 
 def world() -> World:
-    """Return who this process is now."""
+    """Return the rank of this process and the number of processes."""
     if dist.is_available() and dist.is_initialized():
         return World(dist.get_rank(), dist.get_world_size())
     return World(0, 1)
 
 
 def total(x: Tensor) -> Tensor:
-    """Sum over all processes, in place; every one of them must call it."""
+    """Sum x over all processes, in place; every process must call it."""
     if world().size > 1:
         dist.all_reduce(x)
     return x
 
 
 def anyone(flag: bool) -> bool:
-    """Whether it is so in any process; every one of them must ask."""
+    """Tell whether flag is set in any process; all must call this."""
     return bool(total(torch.tensor(int(flag))))
 
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Let an error of one process end all of them, when this closes.
+    """Raise an error in every process if one process has one in the block.
 
-    Otherwise the others would wait for it until they are killed. Inside, an
-    error may come only after the last exchange with others.
+    Without this, the other processes would wait for the failed one forever.
+    Inside the block, an error may occur only after the last communication.
+    Covers OSError and ValueError; the other processes raise OSError.
     """
     error = None
     try:
@@ -73,7 +74,8 @@ def together() -> Iterator[None]:
 def joined(device: torch.device) -> Iterator[torch.device]:
     """Join the processes that torchrun started; yield this one's device.
 
-    Tensors on CUDA devices travel through NCCL, others through gloo.
+    Tensors on CUDA devices are communicated through NCCL, others through
+    gloo. Without torchrun, yield ``device`` unchanged.
     """
     if "LOCAL_RANK" not in os.environ:
         yield device
@@ -90,17 +92,17 @@ def joined(device: torch.device) -> Iterator[torch.device]:
 
 
 def whole(x: Tensor) -> Tensor:
-    """Return x with all its entries; every process must call it.
+    """Gather all shards of x; every process must call it.
 
-    A tensor that is not shared out is returned as it is.
+    A tensor that is not sharded is returned unchanged.
     """
     return x.full_tensor() if hasattr(x, "full_tensor") else x
 
 
 def like(x: Tensor, parameter: Tensor) -> Tensor:
-    """Return a copy of x, whole, as the parameter is: device, dtype, share.
+    """Copy x to the device, dtype and sharding of a parameter.
 
-    Every process must call it with the same x.
+    x is not sharded. Every process must call this with the same x.
     """
     x = x.to(parameter.device, parameter.dtype, copy=True)
     if not hasattr(parameter, "full_tensor"):
@@ -114,6 +116,9 @@ def like(x: Tensor, parameter: Tensor) -> Tensor:
 
 
 def on_first(x: Tensor, first: bool) -> Tensor:
-    """Return x whole on the CPU of the first process, empty on the others."""
+    """Gather x on the CPU of the first process.
+
+    The other processes return an empty tensor; all must call this.
+    """
     x = whole(x.detach())
     return x.cpu() if first else torch.empty(0)

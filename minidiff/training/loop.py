@@ -1,4 +1,4 @@
-"""Training: one loop for a laptop, for a GPU and for many."""
+"""The training loop, for a CPU, one GPU or several GPUs."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -30,33 +30,35 @@ def train(
     progress: bool = True,
     tensorboard: bool = False,
 ) -> list[dict[str, Any]]:
-    """Train a model in place and return the log, one record a step.
+    """Train a model in place and return the log, one record for each step.
 
-    Started by torchrun and inside
-    :func:`minidiff.training.distributed.joined`, all processes train one
-    model together: each takes its share of every batch, and the losses are
-    those of one process up to rounding.
+    To train on several GPUs, start the program with torchrun and call this
+    inside :func:`minidiff.training.distributed.joined`. Each process then
+    computes its share of every batch, and the losses equal those of a single
+    process up to rounding.
 
     Parameters
     ----------
     model : DecoderLM
-        On the device where it is to be trained.
+        Already on the device where it is to be trained.
     data : DataSource
-        Gives the batch of each step by its number.
+        Returns the batch of each step, given the step's number.
     config : TrainConfig
+        Steps, batch size, optimiser settings and intervals.
     compute : Compute, optional
         Execution options: accumulation, compiler, sharding and backend.
     run_dir : path, optional
-        Folder for ``log.jsonl`` and ``checkpoint.safetensors``; made if
+        Folder for ``log.jsonl`` and ``checkpoint.safetensors``; created if
         missing. Without it nothing is written.
     resume : bool
-        Go on where the run in ``run_dir`` stopped, however it stopped. The
-        losses are those of a run that never stopped, bit for bit on a CPU
-        with the same number of threads and processes.
+        Continue the run in ``run_dir`` from its last checkpoint, even if the
+        run was killed. The losses equal those of an uninterrupted run; they
+        are bitwise equal on a CPU with the same number of threads and
+        processes.
     progress : bool
-        Show a bar with loss, tokens in a second and the time left.
+        Show a progress bar with loss, tokens per second and remaining time.
     tensorboard : bool
-        Write the log for TensorBoard too, into ``run_dir``.
+        Also write the log in TensorBoard's format, into ``run_dir``.
 
     Returns
     -------
@@ -67,26 +69,29 @@ def train(
     Raises
     ------
     ValueError
-        If ``run_dir`` holds a run and ``resume`` is not set, or holds one of
-        another model, data or config: names the field.
+        If ``run_dir`` has a run already and ``resume`` is not set, or if the
+        run to resume has another model, data or config; names the field.
     FloatingPointError
-        If loss or gradient is not finite: names the step. The model is left
-        as it was before that step, and so is the last good checkpoint.
+        If the loss or the gradient is not finite; names the step. The model
+        and the last good checkpoint are as they were before that step.
     OSError
-        If the disk is full. The last good checkpoint stays.
+        If a file cannot be written, for example because the disk is full. The
+        last good checkpoint is kept.
     Stopped
-        A KeyboardInterrupt: with ``run_dir``, Ctrl-C or SIGTERM lets the step
-        end and saves a checkpoint first. A second Ctrl-C breaks off. Several
-        processes stop together, about half a second later.
+        On Ctrl-C or SIGTERM, if ``run_dir`` is given: the current step is
+        finished and a checkpoint saved first. A second Ctrl-C interrupts at
+        once. Several processes stop after the same step, about half a second
+        later. Stopped is a KeyboardInterrupt.
 
     Notes
     -----
-    In one process on a CPU the log is written at every step. Elsewhere values
-    are read, checked and logged about twice a second, and at each evaluation
-    and checkpoint, so that the program does not wait for the GPU in between.
+    In a single process on a CPU the log is written at every step. Otherwise
+    values are read, checked and logged about twice a second and at each
+    evaluation and checkpoint, so that the program does not wait for the GPU
+    at every step.
 
-    The number of threads is PyTorch's own and left as it is: it is a setting
-    of the whole process. See :mod:`minidiff.training.threads`.
+    This function does not change PyTorch's number of threads, because that
+    applies to the whole process. See :mod:`minidiff.training.threads`.
     """
     compute = compute or Compute()
     if data.vocab_size != model.config.vocab_size:
@@ -114,7 +119,7 @@ def train(
         disable=not (progress and me.first),
         unit="step",
     )
-    # Without a folder nothing can be saved, so nothing should wait.
+    # Without a folder nothing can be saved, so signals interrupt at once.
     stopping = nullcontext() if run is None else Stopping(patient=me.size > 1)
     board: AbstractContextManager[Any] = nullcontext()
     if tensorboard and me.first and run_dir is not None:
@@ -155,7 +160,7 @@ def train(
 
 
 def _show(bar: tqdm, fresh: list[dict[str, Any]]) -> None:
-    """Bring the bar up to date: loss, and tokens in a second."""
+    """Update the progress bar: steps, loss and tokens per second."""
     if bar.disable or not fresh:
         return
     record = fresh[-1]

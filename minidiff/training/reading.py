@@ -1,8 +1,8 @@
-"""When the training loop reads the values that its steps measured.
+"""Schedule of the steps after which the loop reads losses and signals.
 
-Reading a value makes the program wait for a GPU, and several processes must
-agree on the step after which they stop. So both happen about twice a second,
-not at every step.
+Reading a value makes the program wait for the GPU, and several processes must
+communicate to stop after the same step. Both therefore happen about twice a
+second instead of at every step.
 """
 
 import time
@@ -11,14 +11,15 @@ import torch
 
 from minidiff.training.distributed import total, world
 
-SECONDS = 0.5  # between two readings: a bar still moves, a signal is heard
-MOST = 100  # steps between two readings, however fast they are
+SECONDS = 0.5  # between two readings; short enough for bar and signals
+MOST = 100  # maximum number of steps between two readings
 
 
 class Reading:
-    """Says after which steps to read; the same ones in every process.
+    """Schedule of the steps after which to read, equal in all processes.
 
-    Where reading costs nothing, in one process on a CPU, that is every step.
+    A single process on a CPU reads after every step, because that is free.
+    ``waits`` tells whether reading waits for the device.
     """
 
     def __init__(self, step: int, *, waits: bool) -> None:
@@ -28,26 +29,27 @@ class Reading:
         self._time = time.monotonic()
 
     def due(self, step: int, stop_asked: bool) -> bool:
-        """Whether to read after this step.
+        """Tell whether to read after this step.
 
-        One process reads as soon as it is asked to stop. Several cannot: the
-        others do not know of it before the next reading.
+        A single process also reads as soon as it is asked to stop. One of
+        several cannot, because the others do not know of the request before
+        the next reading.
         """
         alone = self._world.size == 1
         return step >= self._next or (alone and stop_asked)
 
     def agree(self, step: int, stop_asked: bool) -> bool:
-        """Whether any process is asked to stop; they also set the next step.
+        """Tell whether any process is asked to stop; plan the next reading.
 
-        Every process must call it, after the same step.
+        Every process must call this after the same step.
         """
         now = time.monotonic()
-        # Some clocks stand still for milliseconds.
+        # Some clocks advance only every few milliseconds: avoid zero.
         done, seconds = step - self._last, max(now - self._time, 1e-3)
         ahead = 1
         if not self._every_step:
             ahead = min(max(int(done * SECONDS / seconds), 1), MOST)
-        # Clocks differ, so the first process's counts for all of them.
+        # Clocks differ between processes, so all use the first one's plan.
         shared = torch.tensor([stop_asked, ahead if self._world.first else 0])
         asked, ahead = total(shared).tolist()
         self._last, self._next, self._time = step, step + ahead, now

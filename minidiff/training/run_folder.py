@@ -1,4 +1,4 @@
-"""Run folder of a training: its log, its checkpoint, and resuming."""
+"""Run folder: log and checkpoints of a training run, and resuming it."""
 
 import json
 import os
@@ -26,15 +26,15 @@ LOG_NAME = "log.jsonl"
 
 
 class Run:
-    """Writes a run's folder so that it can be killed at any moment.
+    """Writer and reader of a run's folder; a run may be killed at any time.
 
-    Every step's line is in the log before a checkpoint counts that step as
-    done, and a checkpoint appears whole or not at all. So the log is never
-    behind the checkpoint; resuming cuts off what it is ahead. The checkpoint
-    before the last is kept too, for the day a disk damages one.
+    Each step is logged before a checkpoint includes it, and checkpoints are
+    written atomically. So the log always has at least the checkpoint's steps,
+    and resuming deletes the lines of later steps. The previous checkpoint is
+    kept as well, in case the last one gets damaged on disk.
 
-    Of several processes each has a Run and calls what the others call. The
-    first writes; all of them read, from a folder that they share.
+    With several processes each creates a Run and makes the same calls. The
+    first process writes; all processes read from the same folder.
     """
 
     def __init__(
@@ -47,23 +47,31 @@ class Run:
         self._folder, self._model = folder, model
         self._first = world().first
         self._optimizer = optimizer
-        # As JSON gives it back (tuples become lists), to compare like things.
+        # Converted like the saved ones (tuples become lists), to compare them.
         self._settings = json.loads(json.dumps(settings))
         self._checkpoint_path = folder / FILE_NAME
         self._log_path = folder / LOG_NAME
         self._saved = 0  # steps in the last good checkpoint
 
     def begin(self) -> list[dict[str, Any]]:
-        """Start a new run; refuse a folder that holds one."""
+        """Start a new run; return an empty log.
+
+        Raises ValueError if the folder already has a run.
+        """
         with together():
             if self._first:
                 self._make_folder()
-        # From the first step on there is a good checkpoint to fall back to.
+        # So that a run killed in its first steps can be resumed too.
         self.checkpoint(0)
         return []
 
     def resume(self) -> list[dict[str, Any]]:
-        """Go back to the last checkpoint and return the log up to it."""
+        """Restore the last checkpoint and return the log up to its step.
+
+        In a folder without checkpoint and log, start a new run. Raises
+        ValueError if the folder is missing, the run's settings differ from
+        the given ones, or a file is damaged.
+        """
         if not self._folder.is_dir():
             raise ValueError(
                 f"run_dir: got {self._folder}, expected the folder of a run "
@@ -73,7 +81,7 @@ class Run:
         previous = path.with_name(PREVIOUS_NAME)
         with together():
             if self._first and not path.exists() and previous.exists():
-                # Killed between two renames: the last is the good one.
+                # The run was killed between two renames: restore the name.
                 os.replace(previous, path)
         if not path.exists():
             return self._resume_before_checkpoint()
@@ -93,9 +101,10 @@ class Run:
         return self._cut_log(step)
 
     def log(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Append a line for each record; they survive a kill right after.
+        """Append a line for each record to the log file.
 
-        Raises OSError, saying where to go on, if it cannot be written.
+        The lines are kept if the process is killed afterwards. Raises
+        OSError, naming the checkpoint to resume from, if writing fails.
         """
         with together():
             if self._first:
@@ -105,7 +114,8 @@ class Run:
     def checkpoint(self, step: int) -> None:
         """Write weights, optimiser state and settings after ``step`` steps.
 
-        Raises OSError, saying where to go on, if it cannot be written.
+        Raises OSError, naming the checkpoint to resume from, if writing
+        fails.
         """
         with together():
             if self._first and self._log_path.exists():
@@ -123,7 +133,7 @@ class Run:
         self._saved = step
 
     def _place(self, step: int) -> dict[str, int]:
-        """Where a run is: steps done, and rows of the data's stream read."""
+        """Return the steps done and the rows of the data stream read."""
         rows = step * self._settings["config"]["batch_size"]
         return {"step": step, "rows": rows}
 
@@ -142,7 +152,11 @@ class Run:
         )
 
     def _load(self) -> Checkpoint:
-        """Read the checkpoint; where it is damaged, say what is left."""
+        """Read the checkpoint.
+
+        If it is damaged, the ValueError names the previous one if that is
+        good.
+        """
         path = self._checkpoint_path
         try:
             return load_checkpoint(path)
@@ -158,7 +172,7 @@ class Run:
             ) from error
 
     def _resume_before_checkpoint(self) -> list[dict[str, Any]]:
-        # Killed while the folder was being made: nothing is lost yet.
+        # The run was killed before its first checkpoint: start again.
         if self._log_path.exists():
             raise ValueError(
                 f"run_dir: {self._folder} has a log but no "
@@ -195,14 +209,17 @@ class Run:
         for name, parameter in self._model.named_parameters():
             counter = tensors[f"{name}.step"].clone()
             self._optimizer.state[parameter] = {
-                # The one kernel that updates all reads it on the device.
+                # The fused update kernel reads the counter on the device.
                 "step": counter.to(parameter.device) if fused else counter,
                 "exp_avg": like(tensors[f"{name}.exp_avg"], parameter),
                 "exp_avg_sq": like(tensors[f"{name}.exp_avg_sq"], parameter),
             }
 
     def _cut_log(self, steps: int) -> list[dict[str, Any]]:
-        """Drop what was logged after the checkpoint, a torn line too."""
+        """Delete lines logged after the checkpoint; return the others.
+
+        An incomplete last line is among those that are deleted.
+        """
         lines = []
         if self._log_path.exists():
             text = self._log_path.read_text(encoding="utf-8")
@@ -226,7 +243,7 @@ class Run:
 def _compare(
     path: Path, name: str, saved: Mapping[str, Any], given: Mapping[str, Any]
 ) -> None:
-    """Raise ValueError naming the first setting that is not the run's."""
+    """Raise ValueError naming the first setting that differs, if any."""
     for key in sorted(saved.keys() | given.keys()):
         if saved.get(key) != given.get(key):
             raise ValueError(

@@ -9,16 +9,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
-    """A run that was asked to stop, and saved what it had."""
+    """Raised when a run was stopped by a signal and saved a checkpoint."""
 
 
 class Stopping:
-    """Notes a signal instead of breaking off: ``with Stopping() as stop``.
+    """Record a signal instead of interrupting: ``with Stopping() as stop``.
 
-    ``stop.asked`` says whether one came. A second Ctrl-C breaks off at once,
-    unless ``patient``: several processes get the same signal more than once.
-    Python allows handlers in the main thread only; elsewhere nothing is
-    noted.
+    ``stop.asked`` tells whether SIGINT or SIGTERM was received. A second
+    signal raises KeyboardInterrupt at once unless ``patient`` is set, as it
+    must be with several processes, which may receive the same signal more
+    than once. Python allows signal handlers in the main thread only; in other
+    threads signals are not recorded.
     """
 
     def __init__(self, *, patient: bool = False) -> None:
@@ -27,7 +28,7 @@ class Stopping:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        """Take the signals over."""
+        """Install the signal handlers."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 self._before[number] = signal.signal(number, self._note)
@@ -39,7 +40,7 @@ class Stopping:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

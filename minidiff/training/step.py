@@ -1,7 +1,7 @@
-"""One training step: a batch's gradient over parts and processes, an update.
+"""One training step: gradient of a batch, clipping and AdamW update.
 
-The same mathematics on one CPU thread and on many GPUs; what differs is the
-order in which sums are taken.
+The gradient is summed over micro-batches and processes. On one CPU thread and
+on many GPUs the mathematics is the same; only the order of summation differs.
 """
 
 import math
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Updates:
-    """Updates a model in place, one call a step.
+    """Update a model in place, one call for each step.
 
-    With several processes each has the same model and config; "fsdp" leaves
-    it a share of each of the model's tensors. Raises ValueError if the batch
-    cannot be shared out.
+    With several processes each passes the same model and config; with "fsdp"
+    each keeps only its shard of the model's tensors. Raises ValueError if the
+    batch size is not a multiple of processes times micro-batches.
     """
 
     def __init__(
@@ -52,15 +52,15 @@ class Updates:
         if several and compute.parallel == "fsdp":
             self._fsdp = shard(model)
         elif several:
-            # The buffers are constants, RoPE's angles: nothing to send.
+            # The buffers are constant (RoPE's angles): no need to send them.
             loss = self._ddp = DistributedDataParallel(
                 loss, broadcast_buffers=False
             )
         layers = len(model.blocks)
         self._loss = compiled(loss, layers) if compute.compile else loss
-        # Made last: sharding puts other parameters in the model.
+        # Created last, because sharding replaces the model's parameters.
         self.optimizer = adamw(model, config)
-        # 1 from the first step on whose loss or gradient is not finite.
+        # Becomes 1, and stays 1, when a loss or gradient is not finite.
         self._broken = torch.zeros((), device=self._device)
         self._unread: list[tuple[dict[str, Any], Tensor]] = []
 
@@ -68,16 +68,17 @@ class Updates:
     def reading_waits(self) -> bool:
         """Whether reading a value makes the program wait for the device.
 
-        Only the fused optimiser, which is CUDA's, can decide on the device
-        that an update is skipped. Elsewhere each step reads one value.
+        It does on CUDA. There the fused optimiser decides on the device
+        whether to skip an update, so a step needs to read nothing. Elsewhere
+        each step reads one value anyway.
         """
         return self.optimizer.defaults["fused"]
 
     def __call__(self, data: DataSource, step: int) -> dict[str, Any]:
-        """Make the update of a step, counted from 0; return its record.
+        """Do the update of a step, counted from 0, and return its record.
 
-        Raises FloatingPointError, and leaves the weights as they were, if
-        loss or gradient is not finite.
+        Raises FloatingPointError and does not change the weights if the loss
+        or the gradient is not finite.
         """
         self.update(data, step)
         records, error = self.read()
@@ -86,10 +87,10 @@ class Updates:
         return records[-1]
 
     def update(self, data: DataSource, step: int) -> None:
-        """Make the update of a step, counted from 0, without waiting for it.
+        """Start the update of a step, counted from 0, without waiting for it.
 
-        Where loss or gradient is not finite, this update and all later ones
-        leave the weights and the optimiser as they were.
+        If the loss or the gradient is not finite, this update and all later
+        ones do not change the weights and the optimiser.
         """
         config, size = self._config, self._world.size
         rows = self._world.rows(config.batch_size)
@@ -100,8 +101,8 @@ class Updates:
             self._on_device(x)
             for x in data.batch(step, config.batch_size, "train", rows)
         )
-        # A mean over the targets that count, wherever they are: parts may
-        # have different numbers of them.
+        # The loss is the mean over all targets that count, in all processes
+        # and micro-batches. These may have different numbers of such targets.
         everywhere = total((targets != IGNORE).sum())
         parts: list[Tensor] = []
         self.optimizer.zero_grad()
@@ -113,7 +114,8 @@ class Updates:
             with self._gradients_summed(last=i + 1 == n):
                 with self._autocast():
                     part = self._loss(x, y) * share
-                # DDP and FSDP take the mean of the processes' gradients.
+                # DDP and FSDP average the gradients over processes, but the
+                # sum is needed.
                 (part * size).backward()
             parts.append(part.detach())
         norm = clip_grad_norm_(self._model.parameters(), config.clip_norm)
@@ -121,8 +123,8 @@ class Updates:
         finite = values.isfinite().all()
         self._broken = self._broken.maximum((~finite).to(self._broken))
         if self.reading_waits:
-            # The kernel reads this, and leaves all as it is where it is 1.
-            # PyTorch's GradScaler hands it over in the same way.
+            # If this is 1, the fused kernel changes nothing. PyTorch's
+            # GradScaler passes it to the optimiser in the same way.
             setattr(self.optimizer, "found_inf", self._broken)  # noqa: B010
             self.optimizer.step()
         elif not self._broken:
@@ -139,9 +141,9 @@ class Updates:
     def read(self) -> tuple[list[dict[str, Any]], FloatingPointError | None]:
         """Return the records of the updates since the last call.
 
-        Their values come from the device in one transfer. If a loss or a
-        gradient was not finite, only the records before it are returned, and
-        the error to raise.
+        Their values are copied from the device in one transfer. If a loss or
+        a gradient was not finite, return only the records before that step,
+        and the error to raise.
         """
         unread, self._unread = self._unread, []
         values = torch.stack([pair for _, pair in unread]).tolist()
@@ -165,7 +167,8 @@ class Updates:
                 parts=self._compute.accumulate,
             )
         if self._fsdp is not None:
-            # Forward alone leaves the outermost tensors whole.
+            # Without a backward pass FSDP leaves the outermost tensors
+            # gathered.
             self._fsdp.reshard()
         return measured
 
@@ -177,14 +180,14 @@ class Updates:
         )
 
     def _on_device(self, x: Tensor) -> Tensor:
-        """Send a batch's tensor to the device; on CUDA without waiting."""
+        """Copy a tensor to the device; to CUDA asynchronously."""
         if self._device.type != "cuda" or x.device.type != "cpu":
             return x.to(self._device)
-        # Only from pinned memory does a copy go on beside the program.
+        # Only copies from pinned memory are asynchronous.
         return x.pin_memory().to(self._device, non_blocking=True)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        """Compute in the config's precision while it is open."""
+        """Return the autocast context of the config's precision."""
         return torch.autocast(
             self._device.type,
             dtype=torch.bfloat16,
@@ -201,22 +204,22 @@ class Updates:
 
 
 class Loss(nn.Module):
-    """A model's loss as the module that DDP and torch.compile want."""
+    """A model's loss as a module, as DDP and torch.compile require."""
 
     def __init__(self, model: DecoderLM, backend: str) -> None:
         super().__init__()
         self.model = model
-        # A plain model's attention is PyTorch's own.
+        # The option chooses a backend of differential attention only.
         plain = model.config.attention == "softmax"
         self._backend = "auto" if plain else backend
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss, 0-d, of (B, T) inputs and targets."""
+        """Return the mean loss in nats, 0-d; inputs and targets are (B, T)."""
         return self.model.loss(inputs, targets, backend=self._backend)
 
 
 def shard(model: DecoderLM) -> "FSDPModule":
-    """Leave each process a share of every tensor, block by block (FSDP2)."""
+    """Shard every tensor of the model over all processes, with FSDP2."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -228,9 +231,9 @@ def shard(model: DecoderLM) -> "FSDPModule":
 
 
 def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Return the optimiser; on CUDA one kernel updates all weights."""
-    # Decay pulls towards zero: right for matrices, wrong for norm weights,
-    # whose neutral value is 1, and for the lambda vectors.
+    """Return the AdamW optimiser, fused into one kernel on CUDA."""
+    # Weight decay pulls towards zero. That suits matrices, but neither norm
+    # weights, whose neutral value is 1, nor the lambda vectors.
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     groups = [

@@ -1,4 +1,4 @@
-"""Log of a training in the format of TensorBoard."""
+"""Training log in TensorBoard's format."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,15 +23,17 @@ def need_library() -> None:
 
 
 class TensorBoard:
-    """Writes records as scalars into a run's folder, from ``step`` on.
+    """Writer of records as scalars into a run's folder, from ``step`` on.
 
-    What an earlier part of the run had written of later steps counts no more.
+    When a run is resumed, TensorBoard ignores what was written for ``step``
+    and later steps before.
     """
 
     def __init__(self, run_dir: Path, step: int) -> None:
         from tensorboardX import SummaryWriter
 
-        # Files are named by the second: a suffix keeps two of one apart.
+        # File names contain the time in seconds; the suffix distinguishes two
+        # files of the same second.
         self._writer = SummaryWriter(
             str(run_dir / FOLDER),
             purge_step=step or None,
@@ -39,7 +41,7 @@ class TensorBoard:
         )
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Write what a record measured."""
+        """Write a record's measurements, those named in TAGS."""
         for key, tag in TAGS.items():
             if key in record:
                 self._writer.add_scalar(tag, record[key], record["step"])
@@ -54,5 +56,5 @@ class TensorBoard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Write what is left."""
+        """Write pending records and close the file."""
         self._writer.close()

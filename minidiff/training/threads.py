@@ -1,9 +1,9 @@
-"""How many CPU threads a training should use.
+"""Choice of the number of CPU threads for training.
 
-PyTorch divides each operation among all cores, and at its end the threads
-wait for the slowest. In a small model an operation takes microseconds. Then a
-second thread saves little, and beside another busy process it costs much: the
-operation waits until the operating system lets the last thread run.
+PyTorch divides each operation among all cores, and the operation ends when
+the slowest thread is done. In a small model an operation takes microseconds,
+so a second thread saves little. If another process is busy, it can cost much:
+the operation waits until the operating system schedules the last thread.
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,11 @@ import torch
 
 from minidiff.nn.model import DecoderLM
 
-# Parameters times tokens of a step; about a fifth of a second on one core. On
-# two free cores two threads were at most 1.9 times as fast as one. On two
-# cores shared with others they were 2 to 11 times slower. So below this, where
-# a training takes a minute or two, one thread risks less than it can lose.
+# Threshold for parameters times tokens of a step; a step of this size takes
+# about a fifth of a second on one core. On two free cores, two threads were at
+# most 1.9 times as fast as one; on two cores shared with other processes, they
+# were 2 to 11 times slower. Below the threshold a training run takes a minute
+# or two, so one thread is the safer choice.
 SMALL = 2e9
 
 
@@ -24,8 +25,8 @@ def choose_threads(model: DecoderLM, tokens: int) -> int:
     """Return 1 for a small model, else as many threads as PyTorch has now.
 
     ``tokens`` is the number of tokens that a process computes at once in a
-    step. The environment variable OMP_NUM_THREADS is respected: PyTorch then
-    has that many.
+    step. For a larger model the environment variable OMP_NUM_THREADS is
+    respected, because PyTorch takes its number of threads from it.
     """
     if model.num_parameters() * tokens < SMALL:
         return 1
@@ -34,10 +35,11 @@ def choose_threads(model: DecoderLM, tokens: int) -> int:
 
 @contextmanager
 def use_threads(number: int) -> Iterator[None]:
-    """Compute with so many threads inside; the old number is restored.
+    """Set the number of threads inside the block, then restore the old one.
 
-    The number belongs to the whole process, so :func:`minidiff.train` does
-    not set it: ``with use_threads(1): train(...)``.
+    The number applies to the whole process, so :func:`minidiff.train` does
+    not set it. Use ``with use_threads(1): train(...)``. Raises ValueError if
+    ``number`` is below 1.
     """
     if number < 1:
         raise ValueError(f"threads: got {number}, expected 1 or more")

@@ -1,4 +1,4 @@
-"""Validation: loss and accuracy on rows that the model is not trained on."""
+"""Validation: loss and accuracy on rows that are not used for training."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from minidiff.training.distributed import total, world
 
 
 class Validation(NamedTuple):
-    """Mean loss in nats and share of targets that were the model's first."""
+    """Mean loss in nats and share of targets that were the top prediction."""
 
     loss: float
     accuracy: float
@@ -25,10 +25,11 @@ def validate(
     batch_size: int,
     parts: int = 1,
 ) -> Validation:
-    """Measure a model on the first validation batches: always the same.
+    """Measure a model on the first ``batches`` validation batches.
 
-    ``parts`` is how often a process's rows are divided, where they do not
-    fit in memory at once. Of several processes every one must call it.
+    These are the same in every call. ``parts`` is the number of parts into
+    which a process's rows are divided if they do not fit in memory at once.
+    With several processes all must call this function.
     """
     sums: list[torch.Tensor] = []
     rows = world().rows(batch_size)
@@ -48,11 +49,11 @@ def validate(
                 reduction="sum",
             )
             counted = (targets != IGNORE).sum()
-            # No target that does not count is an id.
+            # An ignored target never equals a token id.
             right = (logits.argmax(-1) == targets).sum()
             sums.append(torch.stack([loss, right, counted]))
     model.train(training)
-    # Read once, here; whole numbers up to 2^24 are exact in float32.
+    # Read from the device once. Counts up to 2^24 are exact in float32.
     totals = torch.stack(sums).cpu().double().sum(0)
     loss, right, count = total(totals).tolist()
     return Validation(loss / count, right / count)

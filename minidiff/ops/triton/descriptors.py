@@ -1,4 +1,4 @@
-"""Tensors as the copy engine of a GPU (TMA) reads them: block by block."""
+"""Tensor descriptors for the GPU's copy engine (TMA), and their layout."""
 
 from typing import Any
 
@@ -11,7 +11,11 @@ BYTES = 16
 
 
 def fits(x: Tensor) -> bool:
-    """Whether the engine can walk x: rows in one piece, steps of 16 bytes."""
+    """Tell whether the strides of x meet the requirements of TMA.
+
+    The last axis must be contiguous, and the strides of all other axes longer
+    than 1 must be positive multiples of 16 bytes.
+    """
     step = BYTES // x.element_size()
     return x.stride(-1) == 1 and all(
         stride > 0 and stride % step == 0
@@ -21,9 +25,9 @@ def fits(x: Tensor) -> bool:
 
 
 def readable(x: Tensor) -> Tensor:
-    """Return x, or a copy that the engine can read.
+    """Return x, or a copy of it if TMA cannot read x.
 
-    A copy is made in the forward pass, and again in the backward.
+    Forward and backward pass each make a copy of their own.
     """
     if not fits(x):
         return x.clone(memory_format=torch.contiguous_format)
@@ -31,7 +35,10 @@ def readable(x: Tensor) -> Tensor:
 
 
 def gradient_like(x: Tensor) -> Tensor:
-    """Make an empty tensor for the gradient of x, laid out as x is."""
+    """Make an empty tensor for the gradient of x.
+
+    It has the strides of x if TMA supports these, and is contiguous otherwise.
+    """
     if fits(x):
         return torch.empty_like(x)
     return torch.empty_like(x, memory_format=torch.contiguous_format)
@@ -40,10 +47,11 @@ def gradient_like(x: Tensor) -> Tensor:
 def block_of(
     x: Tensor, tma: bool, *block: int
 ) -> TensorDescriptor | tuple[Any, ...]:
-    """Make the argument of a kernel from which blocks of x are moved.
+    """Make the kernel argument that describes how to load blocks of x.
 
-    A descriptor for TMA; else what tiles.py lists. Blocks lie on the last
-    axes; along those before, one entry is moved at a time.
+    With ``tma`` it is a tensor descriptor, otherwise the tuple of pointer,
+    sizes and strides that kernels/tiles.py documents. ``block`` is the block's
+    size along the last axes of x; along all axes before, a block has size 1.
     """
     if not tma:
         matrix = x.shape[-2:] if len(block) == 2 else x.shape[-1:]
@@ -54,9 +62,10 @@ def block_of(
 
 
 def steps(x: Tensor) -> list[int]:
-    """Strides of x as a descriptor takes them.
+    """Return the strides of x in the form that a descriptor accepts.
 
-    The stride of an axis of length 1 is never used, but it is checked.
+    The stride of an axis of length 1 is never used, but the descriptor checks
+    its alignment, so it is replaced by 16 bytes.
     """
     step = BYTES // x.element_size()
     outer = zip(x.shape[:-1], x.stride()[:-1], strict=True)
@@ -64,7 +73,10 @@ def steps(x: Tensor) -> list[int]:
 
 
 def rows(*sizes: int, device: torch.device) -> Tensor:
-    """Make an empty float32 tensor of one number a row, readable by TMA."""
+    """Make an empty float32 tensor (*sizes) with one number for each row.
+
+    Its last axis is padded in memory so that TMA can read it.
+    """
     *outer, T = sizes
     padded = -(-T // 4) * 4
     x = torch.empty(*outer, padded, device=device, dtype=torch.float32)
@@ -72,5 +84,5 @@ def rows(*sizes: int, device: torch.device) -> Tensor:
 
 
 def readable_rows(x: Tensor) -> Tensor:
-    """Return x (..., T), or a copy of it as `rows` makes them."""
+    """Return x (..., T), or a copy made by `rows` if TMA cannot read x."""
     return x if fits(x) else rows(*x.shape, device=x.device).copy_(x)

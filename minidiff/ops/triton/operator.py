@@ -1,4 +1,4 @@
-"""The kernels as PyTorch operators: traced, compiled, differentiated."""
+"""PyTorch operators for the kernels, with autograd and torch.compile."""
 
 from typing import Any
 
@@ -16,9 +16,10 @@ from minidiff.ops.triton.launch import decode as launch_decode
 from minidiff.ops.triton.launch import forward as launch_forward
 from minidiff.ops.triton.vmap import one_call
 
-# So few queries against a cache are memory-bound: split the keys.
+# Up to this many queries use the decode kernels, which split the keys: with
+# so few queries the call is limited by memory bandwidth.
 DECODE_QUERIES = 16
-# The fields of Arguments, flat and in their order, as PyTorch wants them.
+# The fields of Arguments, in their order, in PyTorch's schema language.
 SCHEMA = (
     "Tensor q, Tensor k, Tensor v, Tensor lam, bool causal, float scale, "
     "Tensor? norm_weight, float? norm_scale, float eps, Tensor? key_lengths"
@@ -26,7 +27,7 @@ SCHEMA = (
 
 
 def triton_attention(x: Arguments) -> Tensor:
-    """Return the whole of :func:`minidiff.diff_attention`, norm included.
+    """Return the result of :func:`minidiff.diff_attention`, with the norm.
 
     Raises ValueError or TypeError for inputs the kernels do not support.
     """
@@ -39,12 +40,13 @@ def triton_attention(x: Arguments) -> Tensor:
     B, H, _, T, _ = q.shape
     if not isinstance(lam, Tensor):
         lam = torch.full((), lam, device=q.device, dtype=torch.float32)
-    # Its gradient comes back for each row; expand's own backward sums it.
+    # The kernels return one gradient of lam for each row; the backward of
+    # expand sums these to lam's own shape.
     lam = lam.to(q.device).expand(B, H, T)
-    if scale <= 0:  # the running maximum is taken before the scale
+    if scale <= 0:  # the kernels take the maximum before scaling
         q, scale = (-q, -scale) if scale else (0 * q, 1.0)
     norm_weight, key_lengths = x.norm_weight, x.key_lengths
-    if norm_weight is not None:  # kernels step by 1 through both
+    if norm_weight is not None:  # kernels assume stride 1
         norm_weight = norm_weight.contiguous()
     if key_lengths is not None:
         key_lengths = key_lengths.contiguous()
@@ -61,7 +63,7 @@ def triton_attention(x: Arguments) -> Tensor:
 
 
 def _attend(x: Arguments) -> Tensor:
-    """Call the operator that is made for these arguments."""
+    """Call `decode` for few queries without gradients, else `forward`."""
     learns = torch.is_grad_enabled() and any(
         isinstance(a, Tensor) and a.requires_grad for a in x
     )
@@ -172,7 +174,7 @@ def _save(
     *given, _ = inputs
     y, o, o2, lse = output
     o = y if Arguments(*given).norm_scale is None else o
-    # Tensors are kept apart from the rest, each in its place.
+    # Tensors must be saved separately; None marks their places in the rest.
     tensors = [a if isinstance(a, Tensor) else None for a in given]
     ctx.rest = [None if isinstance(a, Tensor) else a for a in given]
     ctx.set_materialize_grads(False)
@@ -220,8 +222,9 @@ def _(*given: Any) -> Tensor:
     return common.heads_last(Arguments(*given))
 
 
-# Autograd is outside of a map: inside, tensors do not say whether they need a
-# gradient, and nothing is kept. The rules get plain tensors, and see.
+# Under vmap, autograd works outside the mapped function. Inside it, tensors do
+# not show whether they require a gradient, and nothing is saved for backward.
+# These rules receive unwrapped tensors, so `_attend` sees requires_grad.
 @forward.register_vmap
 def _(info: Any, in_dims: Any, *flat: Any) -> tuple[Any, Any]:
     x, dims = Arguments(*flat[:-1]), Arguments(*in_dims[:-1])

@@ -1,4 +1,4 @@
-"""Block shapes: looked up in a table, never tuned while a program runs."""
+"""Block shapes of the kernels, from a table made ahead of time."""
 
 import json
 from dataclasses import dataclass
@@ -11,13 +11,15 @@ TABLE = Path(__file__).with_name("shapes.json")
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """How a kernel cuts its work.
+    """Block sizes and launch options of a kernel.
 
-    BT queries by BS keys at a time, so many warps, so many blocks on their
-    way at once. ``together``: the forward kernel's two branches in step.
-    ``tma``: blocks are moved by the copy engine that Hopper brought.
-    ``roles``: warps have roles, as in hopper/keys.py; two groups of so many
-    warps each, with BS keys (or BT queries) of their own.
+    BT, BS : queries and keys in one tile
+    warps : warps of a program
+    stages : blocks that are loaded ahead, the depth of the software pipeline
+    together : the forward kernel computes both branches in the same loop
+    tma : blocks are moved by TMA, the copy engine of Hopper and later GPUs
+    roles : warps are specialised, as in hopper/keys.py; there are two consumer
+        groups of ``warps`` warps, each with its own BS keys (or BT queries)
     """
 
     BT: int
@@ -29,7 +31,7 @@ class Shape:
     roles: bool = False
 
     def blocks(self) -> dict[str, int]:
-        """As the arguments of a kernel."""
+        """Return the arguments that every kernel takes."""
         return {
             "BT": self.BT,
             "BS": self.BS,
@@ -40,12 +42,15 @@ class Shape:
 
 @lru_cache
 def table(path: Path = TABLE) -> list[dict[str, Any]]:
-    """The rows of the table, each a case and its shape."""
+    """Return the rows of the table; each has a "case" and its "shape"."""
     return json.loads(path.read_text(encoding="utf-8"))["rows"]
 
 
 def fits_roles(row: dict[str, Any], D: int, DV: int, roles: bool) -> bool:
-    """Whether a row has no roles, or may have them at these very widths."""
+    """Tell whether a row may be used as far as its ``roles`` are concerned.
+
+    A row with roles needs ``roles`` to be allowed and exactly these widths.
+    """
     if not row["shape"] or not row["shape"].get("roles"):
         return True
     return roles and (row["case"]["D"], row["case"]["DV"]) == (D, DV)
@@ -63,15 +68,22 @@ def choose(
     capability: int,
     roles: bool = True,
 ) -> Shape | None:
-    """Find the shape of a kernel: the first row of the table that fits.
+    """Return the shape of a kernel from the first matching row of the table.
 
-    A row fits if it names the kernel, the number of bits of an entry, at
-    least these widths, P where it names one, at most this capability, at
-    least this many keys. "below" ends a range of capabilities: what follows
-    the data-centre cards of 9.x and 10.x has less shared memory again.
-    Rows with roles are for the widths they name only, and where ``roles``.
-    None if there is none: "values" has a shape only where "keys" leaves the
-    values to a kernel of their own.
+    A row matches if
+
+    - its kernel and its number of bits of an entry are the same;
+    - its D and DV are at least the given widths;
+    - its P, if it names one, is the same;
+    - its capability is at most the given one, and its "below", if it has one,
+      is above it (consumer GPUs after the data-centre cards of 9.x and 10.x
+      have less shared memory again);
+    - its length, if it has one, is at least the given number of keys;
+    - it has no roles, or ``roles`` is set and its widths are exactly these.
+
+    Return None if no row matches or the row has no shape. "values" has a
+    shape only where dv is computed by a kernel of its own instead of by
+    "keys".
     """
     for row in table():
         case = row["case"]

@@ -1,8 +1,8 @@
-"""How ``torch.vmap`` maps the operators: what is mapped joins the batch.
+"""Rules for ``torch.vmap``: merge the mapped axis into the batch axis.
 
-The kernels have a batch axis already, so M mapped calls of B rows are one
-call of M B rows. Only the norm's weight belongs to no row: where it is mapped
-too, the norm is computed after the kernel.
+The kernels have a batch axis already, so M mapped calls with batch size B
+become one call with batch size M B. Only the norm's weight has no batch axis:
+if it is mapped too, the norm is computed after the kernel.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def one_call(
 ) -> Tensor:
     """Return the results (M, B, H, T, Dv) of M mapped calls of ``attend``.
 
-    dims holds the mapped axis of each argument, None where it has none.
+    dims has the mapped axis of each argument, None if it is not mapped.
     """
     rows: dict[str, Any] = {
         name: _fold(getattr(x, name), getattr(dims, name), M) for name in ROWS
@@ -41,7 +41,7 @@ def one_call(
 
 
 def _fold(x: Tensor | None, dim: int | None, M: int) -> Tensor | None:
-    """Put x's mapped axis, or M copies, into its first axis: (M B, ...)."""
+    """Merge x's mapped axis, or M copies of x, into axis 0: (M B, ...)."""
     if x is None:
         return None
     mapped = x.expand(M, *x.shape) if dim is None else x.movedim(dim, 0)

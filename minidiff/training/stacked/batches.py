@@ -1,4 +1,4 @@
-"""Batches of several sources, made in chunks ahead of the steps."""
+"""Batches of several data sources, prepared ahead of the steps in chunks."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -32,11 +32,12 @@ class _Batches(Dataset[list[list[Tensor]]]):
         return math.ceil(self._steps / CHUNK)
 
     def __getitem__(self, index: int) -> list[list[Tensor]]:
-        """A chunk: one group of steps, or several where shapes change.
+        """Return a chunk: one group of steps, or several if shapes change.
 
-        Of each group inputs, targets and places, (steps, S, B, ...) each.
-        Where every row has the same few targets that count, only these are
-        kept, with their places; otherwise there are no places.
+        A group has inputs, targets and places, each (steps, S, B, ...). If
+        every row has the same small number of targets that count, only these
+        are kept, and places has their positions; otherwise there are no
+        places.
         """
         first = index * CHUNK
         steps = range(first, min(first + CHUNK, self._steps))
@@ -49,7 +50,10 @@ class _Batches(Dataset[list[list[Tensor]]]):
     def _group(
         self, first: int, made: list[tuple[list[Tensor], list[Tensor]]]
     ) -> list[Tensor]:
-        """Stack the batches of steps, from ``first`` on or soon after."""
+        """Stack the batches of consecutive steps of one shape.
+
+        ``first`` is the first step of their chunk, for the error message.
+        """
         inputs, targets = (
             torch.stack([torch.stack(of_step) for of_step in parts])
             for parts in zip(*made, strict=True)
@@ -75,7 +79,7 @@ class _Batches(Dataset[list[list[Tensor]]]):
         return [x for x, _ in pairs], [y for _, y in pairs]
 
     def _count_targets(self) -> int | None:
-        """How many targets a row has, None if that is many or varies."""
+        """Return the targets a row has that count, None if many or varying."""
         _, targets = self._batch(0)
         rows = torch.cat(targets)
         counts = (rows != IGNORE).sum(1)
@@ -91,7 +95,11 @@ def step_groups(
     steps: int,
     workers: int,
 ) -> Iterator[list[Tensor]]:
-    """Steps' batches in order, in groups, made ahead by so many processes."""
+    """Yield the batches of all steps in order, in groups of equal shape.
+
+    ``workers`` is the number of processes that prepare them ahead; with 0
+    they are made in this process.
+    """
     chunks = DataLoader(
         _Batches(sources, config, split, steps),
         batch_size=None,
@@ -104,7 +112,7 @@ def step_groups(
 def each_step(
     groups: Iterable[list[Tensor]], device: torch.device
 ) -> Iterator[list[Tensor]]:
-    """Inputs, targets and places of each step, (S, B, ...) each."""
+    """Yield inputs, targets and places of each step, each (S, B, ...)."""
     for group in groups:
         yield from map(list, zip(*(x.to(device) for x in group), strict=True))
 
@@ -112,6 +120,6 @@ def each_step(
 def validation(
     sources: list[DataSource], config: TrainConfig, device: torch.device
 ) -> list[list[Tensor]]:
-    """Return the validation steps, on the device."""
+    """Return the validation batches of all sources, on the device."""
     groups = step_groups(sources, config, "valid", config.eval_batches, 0)
     return list(each_step(groups, device))

@@ -1,4 +1,4 @@
-"""Stacked weights, their optimiser, and one step of both."""
+"""Stacked weights of several models, with their optimiser and update step."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -18,7 +18,10 @@ from minidiff.training.config import TrainConfig, learning_rate
 
 
 class _Graph(NamedTuple):
-    """A step on rows of one shape: what it reads and writes, and its start."""
+    """A captured step for rows of one shape.
+
+    ``replay`` runs it on ``inputs`` and writes ``losses`` (M,).
+    """
 
     inputs: list[Tensor]
     losses: Tensor
@@ -26,7 +29,10 @@ class _Graph(NamedTuple):
 
 
 class Stack:
-    """The stacked weights, their optimiser, and one step of both."""
+    """Stacked weights of M models, with their optimiser and update step.
+
+    ``rates`` are the M peak learning rates.
+    """
 
     def __init__(
         self,
@@ -40,7 +46,7 @@ class Stack:
         self._config = config
         self._backend = backend
         weights, _ = stack_module_state(list(models))
-        # RoPE's tables are the same for all: left as they are, not mapped.
+        # RoPE's tables are the same for all models, so they are not stacked.
         self._buffers = dict(models[0].named_buffers())
         self._weights = {
             name: w.detach().requires_grad_() for name, w in weights.items()
@@ -49,11 +55,12 @@ class Stack:
         parameters = list(self._weights.values())
         self._mean = [torch.zeros_like(p) for p in parameters]
         self._square = [torch.zeros_like(p) for p in parameters]
-        # As in training alone: matrices decay, norm weights and lambdas not.
+        # As in single training, weight decay applies to matrices, but not to
+        # norm weights and lambda vectors.
         self._decay = [
             config.weight_decay if p.ndim > 2 else 0.0 for p in parameters
         ]
-        # In float64, as Python's own numbers are where a model trains alone.
+        # In float64, like the Python floats of single training.
         self._rates = torch.tensor(rates, dtype=torch.float64).to(self.device)
         self._lr = torch.zeros_like(self._rates)
         self._count = torch.zeros_like(self._rates[0])
@@ -65,7 +72,11 @@ class Stack:
         self._graphs: dict[tuple[torch.Size, ...], _Graph] = {}
 
     def step(self, rows: list[Tensor], step: int) -> Tensor:
-        """Update every model on its rows; return the losses (M,)."""
+        """Update every model on its rows; return the losses (M,).
+
+        rows has inputs, targets and, if few targets count, their positions,
+        each (M, B, ...). Steps are counted from 0.
+        """
         share = learning_rate(step, self._config) / self._config.lr
         self._lr.copy_(self._rates * share)
         if self.device.type != "cuda":
@@ -83,7 +94,10 @@ class Stack:
     def evaluate(
         self, batches: list[list[Tensor]], of_model: Tensor
     ) -> Tensor:
-        """Return mean loss and accuracy of each model, (2, M)."""
+        """Return mean loss (nats) and accuracy of each model, (2, M).
+
+        ``of_model`` (M,) has the index of each model's source in a batch.
+        """
         M = len(self._rates)
         totals = torch.zeros(3, M, dtype=torch.float64, device=self.device)
         for rows in batches:
@@ -106,7 +120,7 @@ class Stack:
 
     @torch.no_grad()
     def write_back(self, models: Sequence[DecoderLM]) -> None:
-        """Give each model its trained weights."""
+        """Copy the trained weights into the models."""
         for i, model in enumerate(models):
             own = dict(model.named_parameters())
             for name, stacked in self._weights.items():
@@ -143,7 +157,7 @@ class Stack:
         targets: Tensor,
         places: Tensor | None = None,
     ) -> Tensor:
-        """One model's mean loss over the targets that count, 0-d."""
+        """Return one model's mean loss over the targets that count, 0-d."""
         logits = self._logits(weights, tokens, places)
         return cross_entropy(
             wide(logits).flatten(0, 1),
@@ -171,14 +185,14 @@ class Stack:
         return losses.detach()
 
     def _capture(self, rows: list[Tensor]) -> "_Graph":
-        """Record one step as a CUDA graph, and leave the state as it was."""
+        """Capture one step as a CUDA graph without changing the state."""
         inputs = [x.clone() for x in rows]
         state = [*self._weights.values(), *self._mean, *self._square]
         before = [x.detach().clone() for x in (*state, self._count)]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            for _ in range(3):  # compiles, and lets libraries set up
+            for _ in range(3):  # warm-up: compile, initialise libraries
                 self._update(inputs)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
@@ -203,9 +217,10 @@ def adamw_step(
     eps: float,
     clip_norm: float,
 ) -> None:
-    """Clip each model's gradient by its norm, then AdamW, all in place.
+    """Clip each model's gradient to clip_norm and apply AdamW, in place.
 
-    Tensors are (M, ...), lr is (M,) and count 0-d: the updates so far.
+    All tensors are (M, ...) except lr, which is (M,), and count, the number
+    of updates so far, which is 0-d. mean and square are AdamW's moments.
     Loshchilov and Hutter 2019, with PyTorch's order of operations.
     """
     squares = (g.flatten(1).square().sum(1) for g in gradients)

@@ -1,4 +1,4 @@
-"""The loop over the steps of a stack of models."""
+"""Training loop of a stack of models."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -19,12 +19,14 @@ from minidiff.training.stacked.stack import Stack
 
 
 class Curves(NamedTuple):
-    """What M models did, step by step; NaN where a model was not finite.
+    """Training and validation curves of M models.
+
+    A value is NaN where the model was not finite.
 
     loss : (steps, M) training loss in nats, before the step's update
-    eval_steps : steps done at each evaluation, (E,)
+    eval_steps : number of steps done at each of the E evaluations
     valid_loss, valid_accuracy : (E, M) on the validation rows
-    parts : (2, E, M) by name, such a loss and accuracy of each part
+    parts : by name, (2, E, M) loss and accuracy on further validation sources
     """
 
     loss: Tensor
@@ -46,21 +48,21 @@ def train_stacked(
     workers: int = 0,
     progress: bool = True,
 ) -> Curves:
-    """Train models side by side, in place; each as ``train`` would alone.
+    """Train M models at once, in place, each as ``train`` would train it.
 
     Parameters
     ----------
     models : M models of one configuration, on one device
     data : M sources
-        That of each model; models with the same object see the same rows,
-        which are then made once.
+        One for each model. Models with the same source object get the same
+        rows, which are then made only once.
     config : TrainConfig
-        Shared by all; ``lr`` only where rates are not given.
+        Used for all models; its ``lr`` only if ``rates`` are not given.
     rates : M peak learning rates, optional
-        The schedule's shape stays the config's.
+        The rest of the schedule is the config's.
     parts : sources by name, optional
-        Further validation: all models are measured on each by itself, on as
-        many batches as on their own data.
+        Further validation sources. All models are measured on each of them
+        separately, on as many batches as on their own data.
     backend : str
         Of the attention. "eager" is right everywhere, and its maps are small
         where rows are short. "triton" is for differential attention on CUDA.
@@ -68,20 +70,25 @@ def train_stacked(
         under vmap cuDNN's kernel gives NaN gradients and the
         memory-efficient one refuses its own layout (torch 2.11).
     compile : bool
-        Compile loss and update; on CUDA the step is one graph in any case.
+        Compile the loss and the update. On CUDA the step is one CUDA graph
+        with or without this.
     workers : int
-        Processes that make batches ahead of the step; 0 makes them in line.
+        Number of processes that prepare batches ahead; with 0 they are made
+        in this process.
+    progress : bool
+        Show a progress bar.
 
     Raises
     ------
     ValueError
-        If the numbers of models, sources and rates differ, a source has other
-        ids than the models, or the models are of several configurations.
+        If the numbers of models, sources and rates differ, a source has
+        another vocabulary size than the models, or the models differ in their
+        configuration.
 
     Notes
     -----
-    A model whose loss is not finite goes on as NaN, and the others do not
-    notice: look at the curves.
+    A model whose loss is not finite continues with NaN weights, without an
+    error and without effect on the other models: check the curves.
     """
     rates = _check(models, data, config, rates, parts or {})
     stack = Stack(models, config, rates, backend, compile)

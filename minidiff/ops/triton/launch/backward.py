@@ -36,10 +36,12 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of q, k, v, lam (B, H, T) and norm_weight.
 
-    The last is empty where there is no weight. x, o, o2 and lse as in
-    :func:`minidiff.ops.triton.launch.forward.forward`, but o is y where there
-    is no norm. ``shapes`` by kernel: either
-    "keys" computes dk and dv in one walk, or "values" does dv in a second.
+    dy is (B, H, T, Dv). The gradient of norm_weight is empty if there is no
+    weight. x, o, o2 and lse are those of
+    :func:`minidiff.ops.triton.launch.forward.forward`, except that without a
+    norm o is y. ``shapes`` has the shape of each kernel by name. If it has
+    "values", a second pass over the tiles computes dv; otherwise "keys"
+    computes both dk and dv.
     """
     shapes = shapes or {
         name: shape
@@ -66,11 +68,11 @@ def backward(
 
 
 def way_of(shape: Shape) -> ModuleType:
-    """Choose who launches: what runs everywhere, or for Hopper alone."""
+    """Return the module whose launchers run this shape: plain or hopper."""
     if not shape.roles:
         return launch_plain
     from minidiff.ops.triton.launch import (
-        hopper as launch_hopper,  # Gluon: not in every Triton
+        hopper as launch_hopper,  # needs Gluon
     )
 
     return launch_hopper
@@ -79,12 +81,18 @@ def way_of(shape: Shape) -> ModuleType:
 def prepare(
     dy: Tensor, x: Arguments, o: Tensor, o2: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return dO, (D1, D2) as (B, H, 2, T), lam for each row, and dw."""
+    """Run the first kernel: return do, delta, lam_rows and dweight.
+
+    do is (B, H, T, Dv), the gradient of o, the output before the norm; delta
+    is (B, H, 2, T), the row sums delta_1 and delta_2; lam_rows is lam as
+    (B, H, T), readable by TMA; dweight is (Dv,), the gradient of norm_weight,
+    or empty if there is none.
+    """
     B, H, T, dv = o.shape
     BT = 32
     blocks = triton.cdiv(T, BT)
     do = torch.empty_like(o2)
-    assert o.stride() == o2.stride() == do.stride()  # one set is handed on
+    assert o.stride() == o2.stride() == do.stride()  # one set of strides
     delta = rows(B, H, 2, T, device=o.device)
     given_lam, lam_rows = lam_of(x), rows(B, H, T, device=o.device)
     flags = norm_flags(x)
@@ -111,6 +119,6 @@ def prepare(
             **flags,
             BT=BT,
         )
-    # Summed in a fixed order, so that a run repeats bit for bit.
+    # Summed in a fixed order, so that the result is bitwise reproducible.
     dweight = delta.new_empty(0) if parts is None else parts.sum(0)
     return do, delta, lam_rows, dweight

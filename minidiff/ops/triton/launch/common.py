@@ -1,4 +1,4 @@
-"""Device, widths, flags and block shapes, as all launchers need them."""
+"""Helpers of all launchers: device, widths, flags and block shapes."""
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -14,24 +14,33 @@ from minidiff.ops.arguments import Arguments
 from minidiff.ops.triton.interpreter import INTERPRETED
 from minidiff.ops.triton.tuning import Shape, choose
 
-# Gluon is experimental: a Triton without it takes kernels/backward.py.
+# Gluon is experimental; without it, kernels/backward.py is used instead.
 ROLES = not INTERPRETED and find_spec("triton.experimental.gluon") is not None
 LOG2_E = log2(e)
 
 
 def on(x: Tensor) -> AbstractContextManager[None]:
-    """Triton launches on the current GPU: make it the one x lies on."""
+    """Make x's GPU the current one, because Triton launches on that.
+
+    On a CPU this does nothing.
+    """
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
-@lru_cache  # asked several times a launch, and a launch is short
+@lru_cache  # called several times in a launch, which must be fast
 def padded_width(width: int) -> int:
-    """Blocks are powers of two wide; what lies beyond is read as zeros."""
+    """Return the width of a block: the next power of two.
+
+    Kernels read zeros beyond the tensor's own width.
+    """
     return triton.next_power_of_2(width)
 
 
 def capability(device: torch.device) -> int:
-    """Return 90 for compute capability 9.0; a CPU plays a Hopper GPU."""
+    """Return ten times the compute capability, 90 for 9.0.
+
+    A CPU, where kernels are interpreted, counts as a Hopper GPU.
+    """
     if device.type != "cuda":
         return 90
     major, minor = torch.cuda.get_device_capability(device)
@@ -53,13 +62,13 @@ def shape_for(kernel: str, x: Arguments) -> Shape | None:
 
 
 def heads_last(x: Arguments) -> Tensor:
-    """Make an empty (B, H, T, Dv), in memory (B, T, H, Dv)."""
+    """Make an empty (B, H, T, Dv), laid out in memory as (B, T, H, Dv)."""
     B, H, _, T, _ = x.q.shape
     return x.q.new_empty(B, T, H, x.v.shape[-1]).transpose(1, 2)
 
 
 def map_flags(x: Arguments) -> dict[str, int | bool]:
-    """Return what kernels that compute the maps are compiled for."""
+    """Return the compile-time arguments of kernels that compute the maps."""
     return {
         "D": padded_width(x.q.shape[-1]),
         "DV": padded_width(x.v.shape[-1]),
@@ -70,7 +79,7 @@ def map_flags(x: Arguments) -> dict[str, int | bool]:
 
 
 def norm_flags(x: Arguments) -> dict[str, int | bool]:
-    """Return what kernels that compute the norm are compiled for."""
+    """Return the compile-time arguments of kernels that compute the norm."""
     return {
         "DV": padded_width(x.v.shape[-1]),
         "NORM": x.norm_scale is not None,
@@ -79,27 +88,28 @@ def norm_flags(x: Arguments) -> dict[str, int | bool]:
 
 
 def norm_numbers(x: Arguments) -> tuple[float, float]:
-    """Return norm_scale, or any number where there is no norm, and eps."""
+    """Return norm_scale, or 1.0 (unused) if there is no norm, and eps."""
     return 1.0 if x.norm_scale is None else x.norm_scale, x.eps
 
 
 def lam_of(x: Arguments) -> Tensor:
-    """Return lambda as the operator hands it on, (B, H, T)."""
+    """Return lambda, which the operator has expanded to (B, H, T)."""
     assert isinstance(x.lam, Tensor)
     return x.lam
 
 
 def scales(x: Arguments) -> tuple[float, float]:
-    """Return the scale of the logits in base 2, and as it is."""
+    """Return the scale of the logits times log2(e), and the scale itself."""
     assert x.scale is not None  # diff_attention has filled it in
     return x.scale * LOG2_E, x.scale
 
 
 class Given(NamedTuple):
-    """What the keys and queries kernels of the backward pass read.
+    """Inputs of the keys and queries kernels of the backward pass.
 
-    x has lam for each row, (B, H, T); do is (B, H, T, Dv), lse and delta are
-    (B, H, 2, T).
+    x has the operator's arguments with lam as (B, H, T). do is (B, H, T, Dv),
+    the gradient of the output before the norm. lse (base 2) and delta, the
+    row sums delta_1 and delta_2, are (B, H, 2, T).
     """
 
     x: Arguments
@@ -108,7 +118,10 @@ class Given(NamedTuple):
     delta: Tensor
 
     def numbers(self) -> tuple[int, int, int, float, float]:
-        """Return G, T, S, the scale in base 2, and the scale."""
+        """Return G, T, S, the scale times log2(e), and the scale.
+
+        G is the number of query heads that share a key/value head.
+        """
         x = self.x
         groups = x.q.shape[1] // x.k.shape[1]
         T, S = x.q.shape[3], x.k.shape[3]

@@ -1,4 +1,4 @@
-"""Launcher of the two kernels of decoding."""
+"""Launcher of the two decode kernels."""
 
 import torch
 import triton
@@ -22,25 +22,26 @@ from minidiff.ops.triton.tuning import Shape
 def decode(
     x: Arguments, splits: int | None = None, shape: Shape | None = None
 ) -> Tensor:
-    """Return y (B, H, T, Dv) for a few queries; nothing for a backward pass.
+    """Return y (B, H, T, Dv) for a few queries, without a backward pass.
 
-    lam is (B, H, T), and scale a number. ``splits`` is how many parts of the
-    keys run side by side; by default as many as keep the GPU busy.
+    lam is (B, H, T), and scale a number. ``splits`` is the number of parts
+    into which the keys are divided, which run in parallel; by default as many
+    as keep the GPU busy.
     """
     q, k, v = x.q, x.k, x.v
     B, H, _, T, D = q.shape
     Hkv, _, S = k.shape[1:4]
     dv = v.shape[-1]
     shape = shape or shape_for("decode", x)
-    assert shape is not None  # the table has a row for all that is let in
+    assert shape is not None  # the table covers all checked inputs
     row_blocks = triton.cdiv(H // Hkv * T, shape.BT)
     if splits is None:
         splits = busy(B * Hkv * row_blocks, S, q.device)
-    # Whole blocks of keys in each split, and no split without a key.
+    # Each split has whole blocks of keys, and at least one key.
     split = triton.cdiv(triton.cdiv(S, splits), shape.BS) * shape.BS
     splits = triton.cdiv(S, split)
     lam, y = lam_of(x), heads_last(x)
-    # One place for each row, branch and split.
+    # One partial result for each row, branch and split.
     tops, sums = q.new_empty(2, B, H, T, 2, splits, dtype=torch.float32)
     parts = q.new_empty(B, H, T, 2, splits, dv, dtype=torch.float32)
     with on(q):
@@ -87,13 +88,15 @@ def decode(
 
 
 def busy(programs: int, S: int, device: torch.device) -> int:
-    """How many splits of the keys keep a GPU busy to the end.
+    """Return the number of splits of the S keys that keeps a GPU busy.
 
-    Two programs run side by side on a multiprocessor, and a bit more than one
-    round of them costs two. So: one full round; or, where that would leave a
-    tenth of it empty, about four. None is shorter than 256 keys, since each
-    costs two rows of float32, written and read again; and there are at most
-    64, which one program puts together.
+    ``programs`` is the number of programs without splitting. A multiprocessor
+    runs two programs at once, so the GPU runs programs in rounds, and a
+    slightly overfull round takes as long as two. The splits therefore fill
+    one round; if that would leave a tenth of it empty, about four rounds. A
+    split has at least 256 keys, because each split writes and reads back two
+    rows of float32. There are at most 64 splits, because one program combines
+    them all.
     """
     processors = 132
     if device.type == "cuda":

@@ -23,18 +23,19 @@ from minidiff.ops.triton.tuning import Shape
 def forward(
     x: Arguments, keep: bool, shape: Shape | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return y, and if kept o, o2 and log-sums: what backward needs.
+    """Return y and, if ``keep``, o, o2 and lse for the backward pass.
 
     Shapes as in :func:`minidiff.diff_attention`; lam is (B, H, T), and scale
-    a number. o and o2 are (B, H, T, Dv), the log-sums (B, H, 2, T), base 2;
-    what is not kept is empty, and so is o where there is no norm, for it is
-    y.
+    a number. y, o (the result before the norm) and o2 (that of the second
+    branch) are (B, H, T, Dv); lse, the base-2 log-sums of the softmax, is
+    (B, H, 2, T). Without ``keep`` the last three are empty. Without a norm o
+    is empty too, because it would equal y.
     """
     flags = map_flags(x) | norm_flags(x)
     B, H, _, T, _ = x.q.shape
     Hkv, _, S = x.k.shape[1:4]
     shape = shape or shape_for("forward", x)
-    assert shape is not None  # the table has a row for all that is let in
+    assert shape is not None  # the table covers all checked inputs
     q, k, v = readable(x.q), readable(x.k), readable(x.v)
     lam, y = lam_of(x), heads_last(x)
     o = heads_last(x) if keep and flags["NORM"] else None
@@ -70,7 +71,8 @@ def forward(
             TMA=shape.tma,
             **shape.blocks(),
         )
-    # Not None: an operator returns tensors, and no tensor twice.
+    # Empty tensors instead of None: an operator must return tensors, and must
+    # not return the same one twice.
     return (
         y,
         q.new_empty(0) if o is None else o,

@@ -1,4 +1,4 @@
-"""Launcher of the Hopper kernels, whose warps have roles."""
+"""Launchers of the Hopper kernels, which have specialised warps."""
 
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,10 @@ from minidiff.ops.triton.tuning import Shape
 def keys(
     given: Given, dk: Tensor, dv: Tensor, shape: Shape, made: dict[str, bool]
 ) -> None:
-    """Write dk and dv; ``made`` says which: KEYS, VALUES or both."""
+    """Write dk (B, Hkv, P, S, D) and dv (B, Hkv, S, Dv).
+
+    ``made`` has the flags KEYS and VALUES: which of the two to write.
+    """
     B, Hkv, P, S, _ = dk.shape
     flags = map_flags(given.x)
     keys_kernel[(B * Hkv, triton.cdiv(S, 2 * shape.BS))](
@@ -35,7 +38,7 @@ def keys(
 
 
 def queries(given: Given, dq: Tensor, shape: Shape) -> None:
-    """Write dq."""
+    """Write dq (B, H, 2, T, D)."""
     B, H, _, T, _ = dq.shape
     flags = map_flags(given.x)
     queries_kernel[(B * H, triton.cdiv(T, 2 * shape.BT))](
@@ -50,7 +53,10 @@ def queries(given: Given, dq: Tensor, shape: Shape) -> None:
 
 
 def read(given: Given, shape: Shape) -> list[Any]:
-    """What both kernels read, block by block, both branches at once."""
+    """Return descriptors of the tensors that both kernels read.
+
+    A block of a tensor with a branch axis has both branches.
+    """
     x = given.x
     flags = map_flags(x)
     return [
@@ -65,7 +71,10 @@ def read(given: Given, shape: Shape) -> list[Any]:
 
 
 def blocks(shape: Shape) -> dict[str, int]:
-    """How both kernels cut their work; warps are those of one consumer."""
+    """Return the block sizes and options that both kernels take.
+
+    num_warps is the number of warps in one consumer group.
+    """
     return {
         "BT": shape.BT,
         "BS": shape.BS,
@@ -75,7 +84,10 @@ def blocks(shape: Shape) -> dict[str, int]:
 
 
 def block_of(x: Tensor, *block: int) -> TensorDescriptor:
-    """Make a descriptor of x, which also says how a block is laid out."""
+    """Make a TMA descriptor of x with the layout of a block.
+
+    ``block`` is the size along the last axes; along all others it is 1.
+    """
     ones = [1] * (x.ndim - len(block))
     layout = layout_of(8 * x.element_size(), x.ndim)
     return TensorDescriptor(
@@ -83,9 +95,12 @@ def block_of(x: Tensor, *block: int) -> TensorDescriptor:
     )
 
 
-@lru_cache  # asked for each tensor of each launch, and few differ
+@lru_cache  # called for each tensor of each launch, with few distinct values
 def layout_of(bits: int, rank: int) -> gl.NVMMASharedLayout:
-    """In shared memory: swizzled for products, or plain rows."""
+    """Return the shared-memory layout of a block.
+
+    16-bit blocks are swizzled, as matrix products need; others are plain rows.
+    """
     return gl.NVMMASharedLayout(
         swizzle_byte_width=128 if bits == 16 else 0,
         element_bitwidth=bits,

@@ -1,4 +1,4 @@
-"""Launcher of kernels/backward.py's kernels, which run on every GPU."""
+"""Launchers of the kernels in kernels/backward.py, for every GPU."""
 
 from typing import Any
 
@@ -14,7 +14,10 @@ from minidiff.ops.triton.tuning import Shape
 def keys(
     given: Given, dk: Tensor, dv: Tensor, shape: Shape, made: dict[str, bool]
 ) -> None:
-    """Write dk and dv; ``made`` says which: KEYS, VALUES or both."""
+    """Write dk (B, Hkv, P, S, D) and dv (B, Hkv, S, Dv).
+
+    ``made`` has the flags KEYS and VALUES: which of the two to write.
+    """
     B, Hkv, _, S, _ = dk.shape
     flags = map_flags(given.x)
     keys_kernel[(B * Hkv, triton.cdiv(S, shape.BS))](
@@ -32,7 +35,7 @@ def keys(
 
 
 def queries(given: Given, dq: Tensor, shape: Shape) -> None:
-    """Write dq."""
+    """Write dq (B, H, 2, T, D)."""
     B, H, _, T, _ = dq.shape
     flags = map_flags(given.x)
     queries_kernel[(B * H, triton.cdiv(T, shape.BT))](
@@ -48,7 +51,7 @@ def queries(given: Given, dq: Tensor, shape: Shape) -> None:
 
 
 def read(given: Given, shape: Shape) -> list[Any]:
-    """What both kernels read, block by block."""
+    """Return the block arguments of the tensors that both kernels read."""
     x = given.x
     flags = map_flags(x)
     return [
