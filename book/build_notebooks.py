@@ -7,8 +7,8 @@ book/chapters/NN_name.py becomes notebooks/NN_name.ipynb, executed.
 book/problems/part_N.py becomes exercises/part_N.ipynb (stubs, executed) and
 exercises/solutions/part_N.ipynb (stubs filled in, executed).
 
-A notebook that holds somebody's work is never overwritten unless FORCE=1,
-and a notebook whose cells fail is not written at all.
+A notebook that was changed by a reader is not overwritten unless FORCE=1 is
+set, and a notebook whose cells fail is not written at all.
 """
 
 import argparse
@@ -33,18 +33,19 @@ class Job:
 
     script: Path
     target: Path
-    solved: bool = False  # solutions are filled in before it runs
+    solved: bool = False  # fill in the solutions before it runs
 
     @property
     def name(self) -> str:
-        """The key of its recorded run time."""
+        """Return the key of its recorded run time."""
         return ("solutions/" if self.solved else "") + self.script.stem
 
 
 def jobs(root: Path, names: list[str] | None = None) -> list[Job]:
-    """What to build; `names` are whole names or their beginnings ("03").
+    """Return the notebooks to build, for all scripts or those in `names`.
 
-    Raises ValueError for a name that fits no script.
+    Names can be abbreviated to their beginnings ("03"). Raises ValueError for
+    a name that matches no script.
     """
     found = [
         Job(script=s, target=root / "notebooks" / f"{s.stem}.ipynb")
@@ -72,7 +73,7 @@ def _fits(job: Job, name: str) -> bool:
 
 
 def draft(job: Job) -> NotebookNode:
-    """The notebook of `job` before it is executed."""
+    """Return the notebook of `job` before execution."""
     nb = source.read(job.script)
     if job.solved:
         from minidiff.check import solution_source
@@ -84,7 +85,7 @@ def draft(job: Job) -> NotebookNode:
 
 
 def build(job: Job, root: Path) -> tuple[NotebookNode, float, int]:
-    """Execute one notebook: the notebook, its seconds and its threads."""
+    """Execute one notebook; return it with its seconds and its threads."""
     nb = draft(job)
     threads = execute.threads(nb, job.script.stem)
     folder = root / "notebooks"
@@ -98,7 +99,7 @@ def build_all(
     force: bool = False,
     say: Callable[[str], None] = print,
 ) -> int:
-    """Build `todo`; the number of notebooks that failed."""
+    """Build the jobs in `todo`; return the number of notebooks that failed."""
     ledger = guard.Ledger(root)
     if not force:
         kept = [job for job in todo if not ledger.may_write(job.target)]
@@ -114,7 +115,8 @@ def build_all(
     times = root / "book" / "results" / "timings.json"
     timings = card.load(times)
     failed = 0
-    # Two threads: alone, and first. Nothing else may disturb a training.
+    # Notebooks with two threads train models. Run them first, one at a time,
+    # so that nothing else slows them down.
     alone = [j for j in todo if execute.threads(draft(j), j.script.stem) > 1]
     paired = [j for j in todo if j not in alone]
     for group, workers in ((alone, 1), (paired, 2)):
@@ -143,7 +145,7 @@ def build_all(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,8 +1,8 @@
 """Build the website: python book/build_site.py [OUTPUT_FOLDER].
 
-The site is written to OUTPUT_FOLDER/_build/html (book/_build/html when none
-is named) from the committed, executed notebooks. No network is used, and a
-warning is an error.
+The site is built from the committed, executed notebooks and written to
+OUTPUT_FOLDER/_build/html (book/_build/html if no folder is given). The build
+does not use a network and treats warnings as errors.
 """
 
 import subprocess
@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def command(output: Path) -> list[str]:
-    """The jupyter-book command, to be run in the repository's root.
+    """Return the jupyter-book command, to be run in the repository's root.
 
-    --all, because a page that is not rebuilt does not repeat its warnings:
-    a second build would pass where the first one failed.
+    It needs --all, because warnings of a page appear only when the page is
+    built: otherwise a second build would pass after the first one failed.
     """
     tool = Path(sys.executable).with_name("jupyter-book")
     return [
@@ -28,7 +28,7 @@ def command(output: Path) -> list[str]:
 
 
 def main() -> int:
-    """Build; the exit status of jupyter-book."""
+    """Build the site; return the exit status of jupyter-book."""
     output = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "book")
     status = subprocess.run(command(output.resolve()), cwd=ROOT).returncode
     if status == 0:

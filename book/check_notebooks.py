@@ -1,8 +1,8 @@
-"""Refuse notebooks that are not what their sources in book/ make.
+"""Reject notebooks that differ from their sources in book/.
 
     python book/check_notebooks.py notebooks/03_differential_attention.ipynb
 
-Nothing is executed: cells, tags and metadata are compared, outputs are not.
+Cells, tags and metadata are compared, but not outputs, as nothing is executed.
 pre-commit calls this with the notebooks of a commit.
 """
 
@@ -17,7 +17,7 @@ from nbformat.reader import NotJSONError
 
 
 def expected(job: Job) -> NotebookNode:
-    """What the sources make of a notebook, before it is executed."""
+    """Return the notebook made from the sources, before execution."""
     nb = draft(job)
     timings = card.load(ROOT / "book" / "results" / "timings.json")
     if job.name in timings:
@@ -26,7 +26,7 @@ def expected(job: Job) -> NotebookNode:
 
 
 def problem(nb: NotebookNode, job: Job) -> str | None:
-    """Say where a notebook differs from what its source makes, or None."""
+    """Describe where a notebook differs from its source, or return None."""
     want, script = expected(job), job.script.name
     if len(nb.cells) != len(want.cells):
         return f"{len(nb.cells)} cells, {script} makes {len(want.cells)}"
@@ -41,7 +41,7 @@ def problem(nb: NotebookNode, job: Job) -> str | None:
 
 
 def main(paths: list[str]) -> int:
-    """Check the notebooks at ``paths``; 1 if one is refused, else 0."""
+    """Check the notebooks at ``paths``; return 1 if one fails, else 0."""
     known = {job.target: job for job in jobs(ROOT)}
     refused = 0
     for path in paths:

@@ -1,7 +1,7 @@
 """minidiff: differential attention, from NumPy loops to a trained model.
 
-Importing this package is cheap: each name below loads its module when it is
-first used, so the NumPy parts work where PyTorch is not installed.
+Importing this package is cheap: the module behind each name below is loaded
+when the name is first used. So the NumPy parts work without PyTorch.
 """
 
 from importlib import import_module
@@ -31,7 +31,7 @@ _HOME = {
     "save_diffllama": "minidiff.convert.diffllama",
 }
 
-if TYPE_CHECKING:  # the same names for editors, which do not run this file
+if TYPE_CHECKING:  # the same names for editors and type checkers
     from minidiff.convert.diffllama import load_diffllama as load_diffllama
     from minidiff.convert.diffllama import save_diffllama as save_diffllama
     from minidiff.evaluation.suite import evaluate as evaluate
@@ -59,7 +59,7 @@ else:
     __all__ = sorted(_HOME)
 
     def __getattr__(name: str) -> object:
-        """Load the home module of a public name on first use (PEP 562)."""
+        """Load the module of a public name on first use (PEP 562)."""
         if name not in _HOME:
             raise AttributeError(
                 f"module 'minidiff' has no attribute {name!r}"

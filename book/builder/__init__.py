@@ -1,1 +1,1 @@
-"""What turns book/ into notebooks: see book/build_notebooks.py."""
+"""Builder that turns book/ into notebooks; see book/build_notebooks.py."""

@@ -1,9 +1,9 @@
-"""The card at the top of a chapter: minutes to read, to run, on what.
+"""Card at the top of a chapter: minutes to read, to solve and to run.
 
-Nothing on it is typed. Reading time comes from the source by the formula of
-`reading_minutes`, time to solve from the labels of the exercises ("*Easy, 5
-minutes.*"); run time is measured when the chapter is executed, kept coarse so
-that it stays the same from build to build.
+Nothing on it is written by hand. The reading time is computed from the source
+by `reading_minutes`, and the time to solve is the sum of the labels of the
+exercises ("*Easy, 5 minutes.*"). The run time is measured when the chapter is
+executed, and rounded coarsely so that it rarely changes between builds.
 """
 
 import json
@@ -17,13 +17,13 @@ from builder.guard import replace
 
 PLACEHOLDER = "{card}"
 
-# Prose that is thought about is read at about 130 words a minute; a line of
-# code takes about 6 seconds.
+# Careful reading of technical prose: about 130 words a minute. A line of code
+# takes about 6 seconds.
 WORDS_PER_MINUTE = 130
 SECONDS_PER_CODE_LINE = 6
 LABEL = re.compile(r"\*(?:Easy|Medium|Hard), (\d+) minutes\b")
 
-# Upper edges in seconds. Coarse on purpose.
+# Upper edges of the buckets in seconds, coarse on purpose.
 BUCKETS = {
     10: "under 10 seconds",
     30: "under 30 seconds",
@@ -38,7 +38,7 @@ BUCKETS = {
 
 
 def reading_minutes(nb: NotebookNode) -> int:
-    """Minutes to read the prose and the code, a multiple of five."""
+    """Return the minutes to read prose and code, a multiple of five."""
     words = lines = 0
     for cell in nb.cells:
         if cell.cell_type == "markdown":
@@ -50,7 +50,7 @@ def reading_minutes(nb: NotebookNode) -> int:
 
 
 def solving_minutes(nb: NotebookNode) -> int:
-    """The sum of what the exercises' labels say; 0 if all are filled in."""
+    """Return the sum of the exercises' labels; 0 if all are filled in."""
     if not any("# your code" in cell.source for cell in nb.cells):
         return 0
     return sum(
@@ -62,11 +62,11 @@ def solving_minutes(nb: NotebookNode) -> int:
 
 
 def bucket(seconds: float, before: int | None = None) -> int:
-    """The upper edge of the bucket that `seconds` falls into.
+    """Return the upper edge of the bucket that `seconds` falls into.
 
-    A recorded bucket `before` is kept while the time lies between 0.7 times
-    its lower edge and its upper edge, because two runs on one machine can
-    differ by a third and the committed card should not flicker.
+    The recorded bucket `before` is kept if the time is between 0.7 times its
+    lower edge and its upper edge: two runs on one machine can differ by a
+    third, and the committed card should not change with each build.
     """
     edges = sorted(BUCKETS)
     if before in BUCKETS:
@@ -84,7 +84,7 @@ def bucket(seconds: float, before: int | None = None) -> int:
 
 
 def text(nb: NotebookNode, timing: dict[str, int]) -> str:
-    """The line that replaces the placeholder.
+    """Return the line that replaces the placeholder.
 
     `timing` has "under" (a key of `BUCKETS`, in seconds) and "threads".
     """
@@ -108,14 +108,14 @@ def fill(nb: NotebookNode, timing: dict[str, int]) -> None:
 
 
 def load(path: Path) -> dict[str, dict[str, int]]:
-    """The recorded timings: {chapter: {"under": s, "threads": n}}."""
+    """Read the recorded timings: {chapter: {"under": s, "threads": n}}."""
     if not path.exists():
         return {}
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def save(path: Path, timings: dict[str, dict[str, int]]) -> None:
-    """Write the timings, sorted, whole or not at all."""
+    """Write the timings, sorted; the file appears complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     dump = json.dumps(timings, indent=1, sort_keys=True) + "\n"
     replace(path, dump.encode())

@@ -1,4 +1,4 @@
-"""Run a notebook the way every build and every test runs it."""
+"""Execution of a notebook, the same in every build and every test."""
 
 import atexit
 import functools
@@ -16,18 +16,18 @@ TWO_THREADS = "two-threads"  # tag on a chapter's first cell
 
 
 def threads(nb: NotebookNode, name: str) -> int:
-    """How many threads chapter `name` gets: 15 and tagged ones get two."""
+    """Return the threads for chapter `name`: two for 15 and tagged ones."""
     first = nb.cells[0].metadata.get("tags", [])
     return 2 if name.startswith("15_") or TWO_THREADS in first else 1
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The kernel's environment variables: no reader's settings leak in.
+    """Return the kernel's environment variables, free of user settings.
 
-    No GPU is visible, so that a machine with one writes the same outputs,
-    tqdm and Hugging Face draw no bars, since their timings differ from run to
-    run and a bar may be a widget, and figures with sliders stand still, since
-    a page has no kernel to redraw them.
+    No GPU is visible, so that all machines write the same outputs. Progress
+    bars of tqdm and Hugging Face are off, because their timings differ
+    between runs and a bar can be a widget. Figures with sliders are static,
+    because a web page has no kernel to redraw them.
     """
     env = {k: v for k, v in os.environ.items() if k not in _LEAKS}
     for name in ("OMP", "MKL", "OPENBLAS"):
@@ -48,10 +48,10 @@ def environment(threads: int) -> dict[str, str]:
 
 @functools.cache
 def _ipython_folder() -> str:
-    """An empty profile of our own.
+    """Return a new, empty folder for IPython's profile.
 
-    Not a fixed name in the shared temporary folder: IPython runs the start-up
-    files it finds, and anybody could have put some there.
+    It has no fixed name in the shared temporary folder, because IPython runs
+    the start-up files of its profile, and other users could put some there.
     """
     folder = tempfile.mkdtemp(prefix="minidiff-ipython-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -62,13 +62,13 @@ _LEAKS = {"MATPLOTLIBRC", "PYTHONSTARTUP", "PYTHONHASHSEED", "PYTHONPATH"}
 
 
 def run(nb: NotebookNode, cwd: Path, threads: int) -> float:
-    """Execute in place, clean the outputs, return the seconds it took.
+    """Execute in place and clean the outputs; return the run time in seconds.
 
-    Raises nbclient's CellExecutionError when a cell fails that is not
-    tagged raises-exception.
+    Raises nbclient's CellExecutionError if a cell fails that is not tagged
+    raises-exception.
     """
     env = environment(threads)
-    # JUPYTER_PREFER_ENV_PATH matters in this process: it picks the kernel.
+    # This variable must be set in this process, which chooses the kernel.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     client = nbclient.NotebookClient(
         nb,
@@ -87,7 +87,7 @@ def run(nb: NotebookNode, cwd: Path, threads: int) -> float:
 
 
 def clean(nb: NotebookNode) -> None:
-    """Drop what may differ from run to run: stderr and run metadata."""
+    """Remove outputs that differ between runs: stderr and run metadata."""
     nb.metadata.pop("widgets", None)
     nb.metadata["language_info"] = NotebookNode(name="python")
     for cell in nb.cells:

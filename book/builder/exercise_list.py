@@ -1,4 +1,4 @@
-"""The table of all exercises in book/exercises.md, made from the checks."""
+"""Table of all exercises in book/exercises.md, made from the checks."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ BEGIN, END = "% exercises:begin", "% exercises:end"
 
 
 def table(root: Path) -> str:
-    """One row for each exercise: chapters first, then problem sets."""
+    """Return a table with a row per exercise, chapters before problem sets."""
     rows = ["| exercise | subject | where |", "|---|---|---|"]
     chapters = sorted((root / "book" / "chapters").glob("[0-9]*.py"))
     problems = sorted((root / "book" / "problems").glob("part_*.py"))
@@ -28,9 +28,9 @@ def table(root: Path) -> str:
 
 
 def updated(root: Path) -> str:
-    """The page's text with the table as it should be.
+    """Return the page's text with an up-to-date table.
 
-    Raises ValueError if the page lost the lines that the table lies between.
+    Raises ValueError if the page lacks the lines that enclose the table.
     """
     text = (root / "book" / "exercises.md").read_text(encoding="utf-8")
     head, begin, rest = text.partition(BEGIN)

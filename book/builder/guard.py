@@ -1,4 +1,4 @@
-"""Never over a reader's work: may this notebook be overwritten?"""
+"""Protection of readers' work: decide if a notebook may be overwritten."""
 
 import hashlib
 import json
@@ -9,15 +9,15 @@ from minidiff.files.atomic import replacing
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex."""
+    """Return the SHA-256 of a file's bytes, as hex."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def changed_in_git(root: Path, path: Path) -> bool:
-    """Whether git calls `path` modified; True where git cannot tell.
+    """Tell whether `path` is modified by git; True if git cannot tell.
 
-    A file that git does not know yet is not modified: there is nothing in
-    the history that a reader could have started from.
+    A file that git does not track counts as not modified, because there is
+    no committed version that a reader could have changed.
     """
     try:
         done = subprocess.run(
@@ -33,10 +33,11 @@ def changed_in_git(root: Path, path: Path) -> bool:
 
 
 class Ledger:
-    """Remembers what the builder itself wrote.
+    """Record of the files that the builder itself wrote.
 
-    Without it an author could not build twice before committing: git calls
-    the first build's notebook modified, though nobody worked in it.
+    Without it an author could not build twice before committing: git reports
+    the notebook of the first build as modified, although no reader changed
+    it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -48,22 +49,22 @@ class Ledger:
             self.digests = json.loads(text)
 
     def key(self, path: Path) -> str:
-        """The path from the root, the same on every system."""
+        """Return the path relative to the root, with ``/`` on every system."""
         return path.relative_to(self.root).as_posix()
 
     def ours(self, path: Path) -> bool:
-        """Whether `path` is, byte for byte, what the builder wrote last."""
+        """Tell whether `path` is identical to what the builder wrote last."""
         known = self.digests.get(self.key(path))
         return path.exists() and known == digest(path)
 
     def may_write(self, path: Path) -> bool:
-        """Whether nobody's work is lost when `path` is overwritten."""
+        """Tell whether `path` can be overwritten without losing changes."""
         if not path.exists() or self.ours(path):
             return True
         return not changed_in_git(self.root, path)
 
     def write(self, path: Path, text: str) -> bool:
-        """Write `text` if it is new, remember it; whether it was new."""
+        """Write `text` if it differs and record it; return if it differed."""
         data = text.encode("utf-8")
         new = not path.exists() or path.read_bytes() != data
         if new:

@@ -1,4 +1,4 @@
-"""From a percent script in book/ to a notebook without outputs."""
+"""Conversion of a percent script in book/ to a notebook without outputs."""
 
 import copy
 import hashlib
@@ -20,12 +20,12 @@ def read(path: Path) -> NotebookNode:
 
 
 def from_text(text: str, where: str = "<text>") -> NotebookNode:
-    """Like `read`, from a string; `where` stands in error messages."""
+    """Like `read`, from a string; `where` is its name in error messages."""
     nb = jupytext.reads(text, fmt="py:percent")
     if not nb.cells:
         raise ValueError(f"{where}: expected `# %%` cells, found none")
     nb.nbformat, nb.nbformat_minor = 4, 5
-    # No versions: a rebuild elsewhere must not differ in its metadata.
+    # Leave out versions, so that builds on other machines do not differ.
     nb.metadata = NotebookNode(
         kernelspec=NotebookNode(
             display_name="Python 3", language="python", name="python3"
@@ -49,21 +49,24 @@ def give_ids(nb: NotebookNode) -> None:
 
 
 def sign_ids(nb: NotebookNode, page: str) -> None:
-    """Put the page's name before its ids: a website reads many pages.
+    """Prefix the cell ids with the page's name, to be unique on a website.
 
-    Jupyter Book 2 takes an id that stands on two pages for a broken label.
+    Jupyter Book 2 reports an id that occurs on two pages as a broken label.
     """
     for cell in nb.cells:
         cell.id = f"{page.replace('/', '-')}-{cell.id}"
 
 
 def tags(cell: NotebookNode) -> list[str]:
-    """The cell's tags; an empty list where it has none."""
+    """Return the cell's tags; an empty list if it has none."""
     return list(cell.metadata.get("tags", []))
 
 
 def tagged(cell: NotebookNode, prefix: str) -> str | None:
-    """What follows `prefix` in the cell's tags: "stub:" gives "3.2"."""
+    """Return the rest of the tag that starts with `prefix`, or None.
+
+    For the prefix "stub:" and the tag "stub:3.2" this is "3.2".
+    """
     for tag in tags(cell):
         if tag.startswith(prefix):
             return tag.removeprefix(prefix)
@@ -75,8 +78,8 @@ def fill(
 ) -> tuple[NotebookNode, list[str]]:
     """Put `solution(id)` into every stub cell.
 
-    Returns the filled copy and the ids of the exercises, in order. Ids of
-    cells are given anew, since they follow the source.
+    Returns the filled copy and the ids of the exercises, in order. The cells
+    get new ids, because ids are hashes of the source.
     """
     nb = copy.deepcopy(nb)
     done = []
@@ -90,9 +93,9 @@ def fill(
 
 
 def as_solutions(nb: NotebookNode) -> None:
-    """Make a filled problem set a page of its own, in place.
+    """Turn a filled problem set into a page of solutions, in place.
 
-    Its title says what it is, and its links start one folder deeper.
+    This changes its title, and its links, as it is one folder deeper.
     """
     for cell in nb.cells:
         if cell.cell_type == "markdown":

@@ -1,10 +1,11 @@
-"""The mixture that the pool and the shipped pair are trained on.
+"""Data mixture on which the pool and the shipped pair are trained.
 
-Text (Python source and English) with shares of needles, few-shot labels and
-questions to the fact book, in rows of 512 tokens; every eighth batch has rows
-of 2,048, of text and needles. Needles begin easy, 2 of them in a row and twice
-as many questions, then 4, then 8: lookup is all or nothing, and with 8 from
-the start some seeds never find it.
+Rows of 512 tokens are text (Python source and English) or one of three tasks:
+needles, few-shot labels, and questions about the fact book. Every eighth
+batch has rows of 2,048 tokens, of text and needles only. The needle task
+begins easy, with 2 needles in a row and twice as many questions; then it has
+4 needles, then 8. A model either learns to look keys up or it does not, and
+with 8 needles from the start some seeds never learn it.
 """
 
 from dataclasses import dataclass, replace
@@ -33,13 +34,13 @@ STAGES = ((0, 2, 2), (0.2, 4, 1.5), (0.35, 8, 1))
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """How large the rows of each part are."""
+    """Sizes of the rows of each part."""
 
     needles: NeedleTask  # the last stage of the curriculum
     few_shot: FewShotTask
     facts: dict[str, Any]  # documents in a scene, facts in a document
-    times: int  # a long row is as long as so many others
-    every: int  # steps, one of which is long
+    times: int  # length of a long row over that of a short one
+    every: int  # one step in so many has long rows
 
     @property
     def length(self) -> int:
@@ -47,7 +48,7 @@ class Rows:
         return self.needles.length
 
 
-# Many questions: else the few answers weigh next to nothing beside text.
+# Many questions, or the answers would contribute almost nothing to the loss.
 FULL = Rows(
     needles=NeedleTask(needles=8, questions=96, length=512),
     few_shot=FewShotTask(classes=8, shots=15, questions=8),
@@ -67,9 +68,10 @@ QUICK = Rows(
 def evidence_data(
     tokens: str, archives: str | None, rows: Rows, *, steps: int, seed: int
 ) -> LongRows:
-    """Build the mixture of one seed, for a training of so many steps.
+    """Build the mixture of one seed, for a training of ``steps`` steps.
 
-    Countries are the fact book's in ``archives``, or the small table's.
+    ``tokens`` is a folder of token files. Countries come from the fact book
+    in the folder ``archives``, or from the small table if it is None.
     """
     text = TokenData(tokens, length=rows.length, seed=seed)
     tokenizer = BPETokenizer.load(f"{tokens}/{TOKENIZER_NAME}")

@@ -1,8 +1,8 @@
-"""Run a recipe's jobs, one process for each GPU, and keep what they find.
+"""Runner of a recipe's jobs: a process for each GPU, results in a record.
 
-A recipe is a list of jobs and a function that does one. Rows go to the record
-as jobs end, in a file that is whole at any moment; a recipe that was stopped
-goes on with the jobs that are not in it.
+A recipe is a list of jobs and a function that does one job. The rows of each
+job are added to the record when it ends, in a file that is complete at any
+moment. A recipe that was stopped resumes with the jobs that are not in it.
 """
 
 import json
@@ -32,28 +32,28 @@ def run_jobs(
     device: str,
     minutes: float,
 ) -> None:
-    """Do the jobs that ``out`` does not hold yet; write it after each.
+    """Do the jobs that are not in ``out`` yet; write it after each job.
 
     Parameters
     ----------
     do : function
-        Gets a job and a device, returns its rows. It must be importable, for
-        other processes call it.
+        Takes a job and a device, returns the job's rows. It must be
+        importable, because other processes call it.
     jobs : list of dicts that JSON can hold
     out : path of the record
-    about : what the record says of all rows
+    about : entries of the record that apply to all rows
     device : "cpu" or "cuda"
-        With "cuda" every GPU there is works, each on a job at a time.
+        With "cuda" all GPUs are used, each for one job at a time.
     minutes : number
-        No job begins that long after the start; the record lists what was
-        not run.
+        No job begins later than this after the start; the record lists the
+        jobs that were not run.
 
     Raises
     ------
     ValueError
-        If ``out`` is the record of something else.
+        If ``out`` is the record of another recipe or other settings.
     """
-    jobs = json.loads(json.dumps(jobs))  # as a record gives them back
+    jobs = json.loads(json.dumps(jobs))  # the form that a saved record has
     record = _open(out, about, device)
     done = [e["job"] for e in record["jobs"] if "error" not in e]
     left = [job for job in jobs if job not in done]
@@ -110,7 +110,7 @@ def _open(out: Path, about: dict[str, Any], device: str) -> dict[str, Any]:
         }
     record = json.loads(out.read_text(encoding="utf-8"))
     for name, value in about.items():
-        # As JSON gives it back: tuples become lists.
+        # Compare in the form of JSON, where tuples become lists.
         if record.get(name) != json.loads(json.dumps(value)):
             raise ValueError(
                 f"--out: {out} has {name} = {record.get(name)!r}, expected "
@@ -140,7 +140,7 @@ def _work(
         start = time.monotonic()
         try:
             found = do(job, place)
-        except Exception as error:  # one job's fault is not the others'
+        except Exception as error:  # other jobs can still run
             traceback.print_exc()
             answers.put({"job": job, "rows": [], "error": repr(error)})
             continue

@@ -1,21 +1,22 @@
-"""Multi-query associative recall for the six kinds: how many seeds solve it.
+"""Train the six kinds on multi-query associative recall, over many seeds.
 
     python book/recipes/mqar.py pilot --device cuda --out runs/mqar_pilot.json
     python book/recipes/mqar.py main --device cuda \
         --pilot runs/mqar_pilot.json --out book/results/mqar.json
 
-The pilot tries five rates on two seeds that are not reported. The main run
-trains eight seeds at the pilot's best rate of each kind and setting and at
-the rates beside it, 24 models in one stack. Fixed before it was run:
+The pilot tries five learning rates on two seeds that are not reported. For
+each kind and setting, the main run trains eight seeds at the pilot's best rate
+and at the two neighbouring rates, 24 models in one stack. Fixed before the
+main run:
 
 primary metric: the share of seeds whose accuracy at the queries reaches 0.99
-    by the last step, at the best rate by the pilot;
+    by the last step, at the best rate of the pilot;
 primary contrast: "diff" against "wide + norm", Fisher's exact test.
 
-Rows and tasks are Zoology's (arXiv 2312.04927); blocks, rotary positions and
-training are ours. Its models have one head of the model's width, as "wide"
-has here; so "plain" has two heads of half of it, and "diff" one differential
-head of two such maps.
+Rows and tasks are those of Zoology (arXiv 2312.04927); blocks, rotary
+positions and training are ours. Zoology's models have one head of the model's
+width, as "wide" has here. So "plain" has two heads of half that width, and
+"diff" has one differential head of two such maps.
 """
 
 import argparse
@@ -54,9 +55,9 @@ def base_config(width: int, length: int) -> ModelConfig:
     return ModelConfig(
         vocab_size=MQARTask().vocab_size,
         embed_dim=width,
-        num_layers=2,  # one layer cannot do it
+        num_layers=2,  # one layer cannot solve the task
         num_heads=2,
-        max_length=2 * length,  # so that longer rows can be asked
+        max_length=2 * length,  # to evaluate on longer rows
     )
 
 
@@ -109,7 +110,7 @@ def train_job(job: Job, device: torch.device) -> list[dict[str, Any]]:
 
 @torch.no_grad()
 def measure(model: torch.nn.Module, task: MQARTask) -> dict[str, Any]:
-    """What a trained model does on rows it was not trained on."""
+    """Measure a trained model on validation rows."""
     found: dict[str, Any] = {}
     for name, harder in (
         ("more_pairs", replace(task, pairs=2 * task.pairs)),
@@ -132,7 +133,7 @@ def measure(model: torch.nn.Module, task: MQARTask) -> dict[str, Any]:
 
 
 def accuracy(model: torch.nn.Module, task: MQARTask) -> float:
-    """Share of queries of 512 validation rows that are answered right."""
+    """Return the share of right answers at queries of 512 validation rows."""
     device = next(model.parameters()).device
     sample = task.sample(0, 512, "valid")
     tokens, queries = sample.inputs.to(device), sample.queries.to(device)
@@ -142,7 +143,7 @@ def accuracy(model: torch.nn.Module, task: MQARTask) -> float:
 
 
 def pilot_jobs() -> list[Job]:
-    """Every kind and setting, five rates, two seeds of their own."""
+    """Return a job for each kind and setting: five rates, two pilot seeds."""
     return [
         {
             "kind": kind,
@@ -152,7 +153,7 @@ def pilot_jobs() -> list[Job]:
             "rates": list(RATES),
             "seeds": list(PILOT_SEEDS),
             "measure": False,
-            "compile": False,  # a minute, which 2,500 steps do not pay back
+            "compile": False,  # takes a minute, more than 2,500 steps save
             "config": asdict(PILOT),
         }
         for width in WIDTHS
@@ -164,8 +165,8 @@ def pilot_jobs() -> list[Job]:
 def best_rates(pilot: dict[str, Any]) -> dict[tuple[str, int, int], float]:
     """Return the pilot's best rate of each (kind, length, width).
 
-    By accuracy averaged over the evaluations and seeds, which is higher the
-    earlier a model solves the task.
+    The best rate has the highest accuracy averaged over all evaluations and
+    seeds, so models that solve the task earlier score higher.
     """
     scores: dict[tuple[str, int, int], dict[float, list[float]]] = {}
     for row in rows(pilot):
@@ -181,7 +182,7 @@ def best_rates(pilot: dict[str, Any]) -> dict[tuple[str, int, int], float]:
 
 
 def main_jobs(pilot: dict[str, Any]) -> list[Job]:
-    """Every kind and setting, its best rate and those beside it."""
+    """Return a job for each kind and setting: the best rate and neighbours."""
     best = best_rates(pilot)
     jobs = []
     for job in pilot_jobs():

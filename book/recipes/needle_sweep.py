@@ -1,10 +1,10 @@
-"""Train both kinds on needle recall at several learning rates; record all.
+"""Train both kinds on needle recall at several learning rates.
 
     python book/recipes/needle_sweep.py
 
-Writes book/results/needle_sweep.json: every run's last training losses and
-validation loss, with the machine and versions. Uses all CPU cores, one run
-on each; about 12 minutes on two.
+Writes book/results/needle_sweep.json: the last training losses and the
+validation loss of every run, with the machine and versions. Uses all CPU
+cores, one for each run; takes about 12 minutes on two cores.
 """
 
 import os
@@ -29,7 +29,7 @@ STEPS = 400
 
 
 def run(job: tuple[str, float, int]) -> dict[str, object]:
-    """Train one model as chapter 15 does; return what came out."""
+    """Train one model as chapter 15 does; return its losses."""
     kind, lr, seed = job
     torch.set_num_threads(1)
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The pool: 15 M parameters on the mixture, six kinds, five seeds; the pair.
+"""Train the pool (15 M parameters, six kinds, five seeds) and the pair.
 
     python book/recipes/pool.py pilot --tokens data/evidence \
         --archives data/archives --device cuda \
@@ -12,31 +12,33 @@
         --out book/results/pair.json
 
 The mixture is in evidence_data.py, the measures are in pool_measures.py. The
-pilot tries four rates on one seed that is not reported, for a sixth of the
-length. Fixed before the main run:
+pilot tries four learning rates on one seed that is not reported, for a sixth
+of the steps. Fixed before the main run:
 
-primary metrics: loss on validation text in nats a token; accuracy with N = 6
-    needles of which R = 2 are asked; best minus worst accuracy over ten
+primary metrics: loss on validation text in nats per token; accuracy with
+    N = 6 needles of which R = 2 are asked; best minus worst accuracy over ten
     random orders of the demonstrations; share of answers from another
-    document where the scene has several;
+    document in scenes of several documents;
 primary contrasts: "diff" minus "plain", and "diff" minus "sum" as a control,
     paired by seed, with a 95 % interval by Student's t over the seeds.
 
-A model needs about 130 kB a token for its activations: 4 GB for 64 rows of
-512, the same for 16 rows of 2,048, as the fused kernels keep no maps. So five
-seeds would fit on a GPU of 80 GB; two are stacked, so that a job ends within
-ten minutes, and a run that is stopped loses no more than that.
+A model needs about 130 kB of activations per token: 4 GB for 64 rows of 512
+tokens and the same for 16 rows of 2,048, because the fused kernels do not
+store attention maps. So five seeds would fit on a GPU of 80 GB. Only two are
+stacked, so that a job takes at most ten minutes and a run that is stopped
+loses no more than that.
 
-``--weights`` gets each model as bfloat16, 30 MB: kinds and seeds by name.
-They are for the chapters that measure them, and too large to be committed.
-Seed 0 of "plain" and "diff" together have 60 MB: keep these if no more can be
-kept, then seed 0 of the other kinds, then seed 1.
+Each model is saved to the folder ``--weights`` as bfloat16, 30 MB, in a file
+named by kind and seed. The chapters that measure the models need these files,
+which are too large to commit. If you cannot keep all, keep seed 0 of "plain"
+and "diff" (60 MB together), then seed 0 of the other kinds, then seed 1.
 
-The pair is smaller: 4 M parameters, at most 8 MB each as bfloat16, so its
-text has 2,048 ids. Four seeds of both kinds are trained. Shipped is seed 0
-unless one of its models fails to look up, with an accuracy below 0.9 at the
-needles of validation: then the next seed at which both do. ``shipped`` below
-``--weights`` holds what goes to book/weights.
+The models of the pair are smaller: 4 M parameters, at most 8 MB each as
+bfloat16, so the vocabulary of their text has only 2,048 ids. Four seeds of
+both kinds are trained. The shipped seed is the first one, from 0, at which
+both models look keys up, with an accuracy of at least 0.9 at the needles of
+the validation rows. The folder ``shipped`` in ``--weights`` holds the files
+that go to book/weights.
 """
 
 import argparse
@@ -64,7 +66,7 @@ from minidiff.training.stacked.train import train_stacked
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 STACKS, PILOT_SEED = ((0, 1), (2, 3), (4,)), 100
 CONFIG = TrainConfig(
-    steps=9_160,  # 300 million tokens, text about three and a half times
+    steps=9_160,  # 300 million tokens, about 3.5 epochs of the text
     batch_size=64,
     warmup_steps=300,
     eval_every=229,
@@ -81,7 +83,7 @@ SHIPPED = {"plain": "pair_softmax", "diff": "pair_diff"}  # names in the book
 
 
 def base_config(job: Job, vocab_size: int) -> ModelConfig:
-    """Return the sizes that the kinds share."""
+    """Return the configuration that all kinds share."""
     row = job_rows(job)
     return ModelConfig(
         vocab_size=vocab_size,
@@ -138,7 +140,7 @@ def train_job(
                 "rate": rate,
                 "seed": seed,
                 "parameters": models[i].num_parameters(),
-                "valid_loss": round(loss, 5),  # of the text
+                "valid_loss": round(loss, 5),  # on the text
                 "valid_accuracy": round(accuracy, 5),
                 "lookup": round(curves.parts["needles"][1, -1, i].item(), 4),
                 "steps": curves.eval_steps,
@@ -163,13 +165,13 @@ def train_job(
 
 
 def weight_path(folder: Path, kind: str, seed: int) -> Path:
-    """Where a model's weights are."""
+    """Return the path of a model's weights."""
     name = kind.replace(" + ", "_").replace(" ", "_")
     return folder / f"{name}_seed{seed}.safetensors"
 
 
 def save(model: DecoderLM, path: Path) -> None:
-    """Write a model as bfloat16; it stays as it is."""
+    """Write a model as bfloat16; the model itself is not changed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     small = DecoderLM(model.config)
     small.load_state_dict(model.state_dict())
@@ -177,19 +179,19 @@ def save(model: DecoderLM, path: Path) -> None:
 
 
 def new_job(kind: str, config: TrainConfig, **fields: Any) -> Job:
-    """A job of the pool, with some fields changed."""
+    """Make a job of the pool, with some fields changed."""
     job = {"kind": kind, "rates": list(RATES), "seeds": [PILOT_SEED]}
     job |= {"sizes": SIZES, "config": asdict(config)}
     return job | {"measure": 0, "quick": False} | fields
 
 
 def pilot_jobs() -> list[Job]:
-    """Every kind, four rates, one seed of its own."""
+    """Return a job for each kind: four rates, one seed for the pilot only."""
     return [new_job(kind, PILOT) for kind in KINDS]
 
 
 def main_jobs(pilot: dict[str, Any]) -> list[Job]:
-    """Every kind at its best rate, two seeds a job; low seeds first."""
+    """Return jobs for each kind's best rate, two seeds each, in order."""
     best = best_rates(pilot)
     return [
         new_job(
@@ -201,7 +203,7 @@ def main_jobs(pilot: dict[str, Any]) -> list[Job]:
 
 
 def pair_jobs() -> list[Job]:
-    """Both kinds of the pair, four seeds."""
+    """Return the jobs of the pair: both kinds, four seeds."""
     return [
         new_job(
             kind,
@@ -216,7 +218,7 @@ def pair_jobs() -> list[Job]:
 
 
 def shipped_seed(record: dict[str, Any]) -> int | None:
-    """Return the first seed at which both kinds look keys up."""
+    """Return the first seed at which both kinds look keys up, or None."""
     lookup = {(r["kind"], r["seed"]): r["lookup"] for r in rows(record)}
     for seed in sorted({seed for _, seed in lookup}):
         if all(lookup.get((k, seed), 0) >= LOOKED_UP for k in SHIPPED):
@@ -225,7 +227,7 @@ def shipped_seed(record: dict[str, Any]) -> int | None:
 
 
 def ship(seed: int, weights: Path, tokens: str) -> None:
-    """Copy what goes to book/weights into a folder of its own."""
+    """Copy the files for book/weights into a folder of their own."""
     folder = weights / "shipped"
     folder.mkdir(exist_ok=True)
     for kind, name in SHIPPED.items():
@@ -244,7 +246,7 @@ def ship(seed: int, weights: Path, tokens: str) -> None:
 
 
 def quick(job: Job) -> Job:
-    """Make a job that takes seconds on a CPU, only to try the recipe."""
+    """Shrink a job to seconds on a CPU, only to test the recipe."""
     steps = {"steps": 10, "warmup_steps": 1, "eval_every": 5}
     small = {"batch_size": 2, "eval_batches": 1, "precision": "float32"}
     sizes = {"embed_dim": 32, "num_layers": 1, "num_heads": 4}

@@ -1,4 +1,4 @@
-"""What a model of the mixture is measured on after its training."""
+"""Measures of a model that was trained on the mixture."""
 
 from collections import Counter
 from dataclasses import replace
@@ -15,13 +15,13 @@ from minidiff.data.tokenizers import Tokenizer
 from minidiff.training.validation import validate
 
 TABLE_2 = ((1, 1), (2, 2), (4, 2), (6, 2))  # needles N, asked R
-ORDERS = {"random": 10, "alternating": 30}  # as many as in Figure 7
+ORDERS = {"random": 10, "alternating": 30}  # number of orders, as in Figure 7
 
 
 def measure(
     model: DecoderLM, data: LongRows, tokenizer: Tokenizer, rows: int
 ) -> dict[str, Any]:
-    """Return the primary measures of the pool, on so many validation rows."""
+    """Return the primary measures of the pool, on ``rows`` validation rows."""
     short, long = data.short, data.long
     assert isinstance(short, Mixture) and isinstance(long, Mixture)
     long_text = validate(
@@ -44,7 +44,7 @@ def measure(
 def needle_accuracy(
     model: DecoderLM, data: Mixture, needles: int, asked: int, rows: int
 ) -> float:
-    """Share of questions answered right, each needle asked at most once."""
+    """Return the share of right answers; no needle is asked twice."""
     source = data.sources["needles"]
     task = replace(
         source.task.stages[-1][1],
@@ -60,10 +60,10 @@ def needle_accuracy(
 def order_spread(
     model: DecoderLM, data: Mixture, order: str, count: int, rows: int
 ) -> dict[str, float]:
-    """Accuracy at the questions over orders of the same demonstrations.
+    """Measure accuracy over several orders of the same demonstrations.
 
-    Best and worst are of whole orders; ``changed`` is the share of questions
-    whose answer is not the same in all of them.
+    "best" and "worst" are accuracies of a single order over all questions;
+    "changed" is the share of questions whose answer depends on the order.
     """
     source = data.sources["few_shot"]
     device = next(model.parameters()).device
@@ -91,16 +91,17 @@ def order_spread(
 def fact_sources(
     model: DecoderLM, data: Mixture, tokenizer: Tokenizer, rows: int
 ) -> dict[str, dict[str, float]]:
-    """Where answers to the fact book's questions come from, by their kind.
+    """Return where answers to questions about the fact book come from.
 
-    Of each kind the shares of answers that are right, from another document,
-    from the real world, "not stated" where it is, and none of these.
+    For each kind of question, returns the shares of answers that are right,
+    from another document, from the real world, "not stated" although it is
+    stated, and none of these.
     """
     book = data.sources["facts"]
     assert isinstance(book, FactBook)
     sample = book.sample(0, rows, "valid")
     counts: dict[str, Counter[str]] = {}
-    # Lists apart, for they are several times as long.
+    # Generate lists separately, because they are several times as long.
     for lists in (False, True):
         group = [
             asked
@@ -138,9 +139,10 @@ def answer_source(question: Question, text: str) -> str:
 def greedy(
     model: DecoderLM, prompts: list[Tensor], count: int, at_once: int = 64
 ) -> list[Tensor]:
-    """Continue each prompt by the likeliest tokens, (count,) each.
+    """Continue each prompt by the most likely tokens, (count,) each.
 
-    What is behind a prompt in its row is not seen by it: attention is causal.
+    Prompts are padded to one length. Because attention is causal, padding
+    after a prompt does not affect it.
     """
     device = next(model.parameters()).device
     found = []

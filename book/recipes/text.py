@@ -1,4 +1,4 @@
-"""Language modelling at 8 M parameters: the six kinds, eight seeds.
+"""Train the six kinds on text at 8 M parameters, with eight seeds each.
 
     python book/recipes/text.py pilot --tokens data/evidence --device cuda \
         --out book/results/text_pilot.json
@@ -6,17 +6,17 @@
         --pilot book/results/text_pilot.json --out book/results/text.json
 
 The token files come from `minidiff tokens evidence`. The pilot tries four
-rates on one seed that is not reported, for a quarter of the length. The main
-run trains eight seeds of each kind at its best rate, stacked. All kinds of a
-seed see the same rows in the same order and share initial weights where
-shapes agree. Fixed before it was run:
+learning rates on one seed that is not reported, for a quarter of the steps.
+The main run trains eight seeds of each kind at its best rate, stacked. For
+each seed, all kinds see the same rows in the same order and have the same
+initial weights where shapes agree. Fixed before the main run:
 
-primary metric: loss on the validation windows in nats a token, after the last
-    step;
+primary metric: loss on the validation windows in nats per token, after the
+    last step;
 primary contrasts: "diff" minus "plain", and "diff" minus "sum", paired by
     seed, with a 95 % interval by Student's t over the seeds.
 
-Training is long enough to pass the point where the curves cross: the
+Training is long enough to pass the point where the loss curves cross. The
 validation loss is recorded 40 times.
 """
 
@@ -54,14 +54,14 @@ QUICK_SIZES = {"embed_dim": 32, "num_layers": 1, "num_heads": 4}
 
 
 def base_config(job: Job, vocab_size: int) -> ModelConfig:
-    """Return the sizes that the six kinds share."""
+    """Return the configuration that the six kinds share."""
     return ModelConfig(
         vocab_size=vocab_size, max_length=job["length"], **job["sizes"]
     )
 
 
 def backend(kind: str, device: torch.device) -> str:
-    """Choose the attention: fused on a GPU, written out elsewhere."""
+    """Choose the attention's backend: fused on a GPU, eager elsewhere."""
     if device.type != "cuda":
         return "eager"
     return "sdpa" if kind in ("plain", "wide", "wide + norm") else "triton"
@@ -70,7 +70,7 @@ def backend(kind: str, device: torch.device) -> str:
 def train_job(
     job: Job, device: torch.device, *, tokens: str
 ) -> list[dict[str, Any]]:
-    """Train all seeds and rates of one kind; a row for each."""
+    """Train all seeds and rates of one kind; return a row for each."""
     sources = {
         seed: TokenData(tokens, length=job["length"], seed=seed)
         for seed in job["seeds"]
@@ -109,7 +109,7 @@ def train_job(
 
 
 def pilot_jobs() -> list[Job]:
-    """Every kind, four rates, one seed of its own."""
+    """Return a job for each kind: four rates, one seed for the pilot only."""
     return [
         {
             "kind": kind,
@@ -124,7 +124,7 @@ def pilot_jobs() -> list[Job]:
 
 
 def best_rates(pilot: dict[str, Any]) -> dict[str, float]:
-    """Return the rate of the lowest validation loss of each kind."""
+    """Return each kind's learning rate with the lowest validation loss."""
     best: dict[str, dict[str, Any]] = {}
     for row in rows(pilot):
         before = best.get(row["kind"])
@@ -134,7 +134,7 @@ def best_rates(pilot: dict[str, Any]) -> dict[str, float]:
 
 
 def main_jobs(pilot: dict[str, Any]) -> list[Job]:
-    """Every kind at its best rate, eight seeds."""
+    """Return a job for each kind: its best rate, eight seeds."""
     best = best_rates(pilot)
     return [
         job
@@ -148,7 +148,7 @@ def main_jobs(pilot: dict[str, Any]) -> list[Job]:
 
 
 def quick(job: Job) -> Job:
-    """Make a job that takes seconds on a CPU, only to try the recipe."""
+    """Shrink a job to seconds on a CPU, only to test the recipe."""
     steps = {"steps": 4, "warmup_steps": 1, "eval_every": 2}
     small = {"batch_size": 2, "eval_batches": 1, "precision": "float32"}
     return job | {

@@ -3,23 +3,23 @@
     python book/recipes/train_pair.py softmax --device cuda
     python book/recipes/train_pair.py diff --device cuda
 
-Both models of a pair are equal in width, depth, data, steps and seed, and
-differ by 6 head widths a layer. They read the Python source of the standard
-library and of installed packages whose licence is permissive; a quarter of
-the rows are needle tasks with token ids of their own. The first of the two
-commands builds the token files, runs/pair_cuda/tokens, and the second one
-reads the same: carry that folder along to train on another machine.
+Both models of a pair have the same width, depth, data, steps and seed; their
+parameters differ by 6 head widths per layer. They are trained on the Python
+source of the standard library and of installed packages with a permissive
+licence; a quarter of the rows are needle tasks with their own token ids. The
+first of the two commands builds the token files in runs/pair_cuda/tokens, and
+the second one uses them. To train on another machine, copy that folder.
 
-Leaves in book/: weights/pair_KIND.safetensors (bfloat16), the tokenizer
+Writes to book/: weights/pair_KIND.safetensors (bfloat16), the tokenizer
 weights/pair_tokenizer.json, weights/pair_licences.json with every package that
-was read, and results/train_pair_KIND_seed1.json. With --seed N the same is
-trained from another seed. On a CPU, without --device, it is a smaller pair,
-which two cores train in an hour, one thread for each model. Of these only
-the records are kept, train_pair_KIND_seedN.json and
-train_pair_KIND_cpu_seedN.json. A run that was stopped goes on when the
-command is given again. The records *_before.json are of the same commands,
-given before on another machine of the same kind, and put together from what
-those runs logged and printed.
+was read, and results/train_pair_KIND_seed1.json. With --seed N the same models
+are trained from another seed. On a CPU, without --device, the pair is smaller:
+two cores train it in an hour, with one thread for each model. In these two
+cases only the records are kept, train_pair_KIND_seedN.json and
+train_pair_KIND_cpu_seedN.json. To resume a run that was stopped, give the
+command again. The records *_before.json come from an earlier run of the same
+commands on another machine of the same kind; they were assembled from its logs
+and printed output.
 """
 
 import argparse
@@ -61,17 +61,18 @@ from minidiff.training.distributed import joined, together, world
 from minidiff.training.validation import validate
 
 ROOT = Path(__file__).resolve().parents[2]
-# Chosen when both kinds had learnt to look keys up with it. Trained again, for
-# these weights, only the plain one did: on a GPU a seed does not fix a run.
+# Chosen because both kinds had learnt to look keys up with it. When they were
+# trained again, for these weights, only the plain one did: on a GPU, runs with
+# the same seed differ.
 SHIPPED_SEED = 1
 MOST_BYTES = 8_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How large everything is."""
+    """Sizes of the models, the data and the training."""
 
-    vocab: int  # of the text; a small model should not be mostly embedding
+    vocab: int  # of the text; small, or the model is mostly embedding
     model: dict[str, int]
     needles: NeedleTask
     share: float
@@ -83,11 +84,11 @@ GPU = Plan(
     model={
         "embed_dim": 256,
         "num_layers": 4,
-        # 8 differential heads: as few as the authors advise.
+        # 8 differential heads, the fewest that the authors advise.
         "num_heads": 16,
         "max_length": 512,
     },
-    # Many questions: else the few answers weigh next to nothing beside text.
+    # Many questions, or the answers would add almost nothing to the loss.
     needles=NeedleTask(needles=8, questions=96, length=512),
     share=0.25,
     config=TrainConfig(
@@ -136,7 +137,7 @@ QUICK = Plan(
 
 
 def corpus(quick: bool) -> tuple[Corpus, list[dict[str, Any]]]:
-    """Everything that is read, and the list of whose it is."""
+    """Read all text; return it with the list of its packages."""
     library = standard_library()
     if quick:
         library = replace(
@@ -158,7 +159,7 @@ def build_tokens(folder: Path, vocab: int, quick: bool) -> None:
 
 
 def ship(model: DecoderLM, path: Path) -> DecoderLM:
-    """Write a model's weights as bfloat16; return it as it is read again."""
+    """Write a model's weights as bfloat16; return the model read back."""
     path.parent.mkdir(parents=True, exist_ok=True)
     small = DecoderLM(model.config)
     small.load_state_dict(model.state_dict())
@@ -171,7 +172,7 @@ def ship(model: DecoderLM, path: Path) -> DecoderLM:
 def measure(
     model: DecoderLM, data: Mixture, needles: NeedleTask
 ) -> dict[str, Any]:
-    """Loss and accuracy on text and on needles, each by itself."""
+    """Measure loss and accuracy on text and on needles separately."""
     found = {}
     needle_rows = data.sources["needles"]
     for name, part in (("text", data.text), ("recall", needle_rows)):
@@ -183,13 +184,13 @@ def measure(
 
 
 def read(data: Mixture, config: TrainConfig) -> dict[str, Any]:
-    """How much text there is, and how much of it a training reads."""
+    """Return the size of the text, and how much of it the training reads."""
     rows = [
         (data.kinds(step, config.batch_size) == 0).sum().item()
         for step in range(config.steps)
     ]
     text = data.text
-    passed = config.steps * config.batch_size  # with those needles replaced
+    passed = config.steps * config.batch_size  # replaced rows too
     return {
         "train_tokens": text.size("train"),
         "valid_tokens": text.size("valid"),
@@ -199,7 +200,7 @@ def read(data: Mixture, config: TrainConfig) -> dict[str, Any]:
 
 
 def curve(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A hundred points of the training loss, each a mean of what it ends."""
+    """Return a hundred points of the training loss, means over their part."""
     rows = []
     for part in np.array_split(np.arange(len(log)), min(100, len(log))):
         last = log[part[-1]]
@@ -211,7 +212,7 @@ def curve(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Train one model; the first process writes what is shipped."""
+    """Train one model; the first process writes the shipped files."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

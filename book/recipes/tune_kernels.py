@@ -1,11 +1,12 @@
-"""Time every block shape that compiles and is right; write the table.
+"""Time all block shapes that compile and are correct; write the table.
 
     python book/recipes/tune_kernels.py
 
-Needs a GPU; minutes. Each candidate is held to float64 first, in a process of
-its own kind, so that one that crashes or hangs spoils nothing. Writes what
-was measured to book/results/tuning.json and the fastest shapes of this card
-to minidiff/ops/triton/shapes.json, in place of the rows of its generation.
+Needs a GPU and takes minutes. Each candidate is first checked against float64,
+in a separate process, so that one that crashes or hangs does not stop the
+others. Writes the measurements to book/results/tuning.json and the fastest
+shapes for this GPU to minidiff/ops/triton/shapes.json, where they replace the
+rows for GPUs of its generation.
 """
 
 import json
@@ -44,16 +45,16 @@ OUT = ROOT / "book" / "results" / "tuning.json"
 TOKENS, HIDDEN = 16384, 2048
 SIZES = [(64, 2), (128, 2), (64, 1), (128, 1)]  # D, P
 LENGTHS = [1024, 4096, 16384]
-CACHES = [(1, 16384), (8, 16384)]  # batch, keys: what decode is tuned on
+CACHES = [(1, 16384), (8, 16384)]  # batch, keys: sizes to tune decode on
 ROUNDS = 10
-SMALL = 256  # tokens on which a candidate is compiled and judged
-TOLERATED = 4  # registers in memory: next to nothing, and versions differ
+SMALL = 256  # tokens on which a candidate is compiled and checked
+TOLERATED = 4  # spilled registers: negligible, and versions differ
 PATIENCE = 120  # seconds for one candidate, compilation included
 KERNELS = ("forward", "keys", "values", "queries", "decode")
 
 
 class Job(NamedTuple):
-    """One candidate. ``apart``: dv in a kernel of its own, not with dk."""
+    """One candidate; ``apart`` means dk and dv in separate kernels."""
 
     kernel: str
     D: int
@@ -82,7 +83,7 @@ TILES = {  # BT, BS, warps
 }  # fmt: skip
 
 
-ROLES = {  # BT, BS, stages, of kernels whose warps have roles
+ROLES = {  # BT, BS, stages of warp-specialised kernels
     ("keys", 64): [(32, 64, 3), (64, 64, 2), (64, 64, 3)],
     # Three stages at D = 128 are no faster, and spill with Triton 3.7.1.
     ("keys", 128): [(32, 64, 2), (64, 64, 2)],
@@ -93,7 +94,7 @@ ROLES = {  # BT, BS, stages, of kernels whose warps have roles
 
 
 def candidates(kernel: str, D: int, P: int) -> Iterator[Job]:
-    """What is worth a try on Hopper."""
+    """Yield the candidates to try on Hopper."""
     wide = D * P > 128
     if kernel != "values" or wide:
         for BT, BS, stages in ROLES.get((kernel, D), []):
@@ -110,7 +111,8 @@ def candidates(kernel: str, D: int, P: int) -> Iterator[Job]:
             BT=BT, BS=BS, warps=warps, stages=stages, tma=kernel != "decode"
         )
         job = Job(kernel, D, P, shape)
-        # Values of 2D at D = 128 need half the registers: dk and dv apart.
+        # Values of width 2D at D = 128 need half of all registers, so dk and
+        # dv are computed in separate kernels.
         if kernel != "values" or wide:
             yield job._replace(apart=wide and kernel in ("keys", "values"))
         if kernel == "forward":
@@ -120,7 +122,7 @@ def candidates(kernel: str, D: int, P: int) -> Iterator[Job]:
 
 
 def draw(D: int, P: int, T: int, B: int) -> dict[str, Any]:
-    """Inputs as projections leave them; V2 has no norm."""
+    """Draw inputs with the strides of projections' outputs; V2: no norm."""
     H, dv = HIDDEN // (2 * D), D * P
     g = torch.Generator("cuda").manual_seed(0)
 
@@ -139,12 +141,12 @@ def draw(D: int, P: int, T: int, B: int) -> dict[str, Any]:
 
 
 def last_query(x: dict[str, Any]) -> dict[str, Any]:
-    """The step of decoding that ends the same sequence."""
+    """Return the inputs of the decoding step of the last token."""
     return {**x, "q": x["q"][:, :, :, -1:], "lam": x["lam"][..., -1:]}
 
 
 def pass_with(x: dict[str, Any], job: Job) -> Callable[[], Any]:
-    """Return what runs a whole pass with the job's kernel in its shape."""
+    """Return a call that runs the pass with the job's block shape."""
     norm = None if x["norm_weight"] is None else 0.8
     given = Arguments(**x, scale=x["q"].shape[-1] ** -0.5, norm_scale=norm)
     if job.kernel == "decode":
@@ -166,7 +168,7 @@ def pass_with(x: dict[str, Any], job: Job) -> Callable[[], Any]:
 
 
 def judge(job: Job) -> str | None:
-    """Compile one candidate on few tokens; what is wrong with it, if any."""
+    """Compile and check one candidate; return what is wrong, or None."""
     try:
         return _judge(job)
     except Exception as error:
@@ -174,11 +176,11 @@ def judge(job: Job) -> str | None:
 
 
 def spilled() -> int:
-    """Registers kept in memory, over all kernels compiled so far."""
+    """Return the number of spilled registers of all kernels compiled yet."""
     kernels = [forward_kernel, decode_kernel, keys_kernel, queries_kernel]
     kernels += [hopper_keys.keys_kernel, hopper_queries.queries_kernel]
     return sum(
-        getattr(compiled, "n_spills", 0)  # not set where it did not load
+        getattr(compiled, "n_spills", 0)  # not set if loading failed
         for kernel in kernels
         for caches in kernel.device_caches.values()
         for compiled in caches[0].values()
@@ -214,7 +216,7 @@ def _judge(job: Job) -> str | None:
 
 
 def judge_all(jobs: Sequence[Job]) -> list[str | None]:
-    """Judge side by side; again alone what fell with a broken process."""
+    """Check in parallel; repeat alone the jobs of a process that died."""
     reasons = _judge_in(jobs, min(14, os.cpu_count() or 1), None)
     again = [i for i, why in enumerate(reasons) if why and "CUDA" in why]
     alone = _judge_in([jobs[i] for i in again], 4, 1)
@@ -234,14 +236,14 @@ def _judge_in(
     for result in results:
         try:
             reasons.append(result.result(timeout=PATIENCE))
-        except Exception as error:  # a dead process, or too slow
+        except Exception as error:  # the process died or timed out
             reasons.append(f"CUDA process: {error!r}"[:200])
     pool.shutdown(wait=False, cancel_futures=True)
     return reasons
 
 
 def main() -> None:
-    """Compile side by side, time one by one, write the table."""
+    """Compile in parallel, time one by one, write the table."""
     jobs = [
         job
         for D, P in SIZES
@@ -276,7 +278,7 @@ def main() -> None:
 
 
 def row(job: Job) -> dict[str, Any]:
-    """One candidate as it is written down."""
+    """Return a candidate as a row of the record."""
     return {
         "kernel": job.kernel,
         "D": job.D,
@@ -294,7 +296,7 @@ def timed(
     x: dict[str, Any],
     where: dict[str, int],
 ) -> list[dict[str, Any]]:
-    """Rows of all candidates for one kernel on one set of inputs."""
+    """Time all candidates of one kernel on one set of inputs; return rows."""
     some = [j for j in good if (j.kernel, j.D, j.P) == (kernel, D, P)]
     if not some:
         return []
@@ -315,10 +317,10 @@ def timed(
 
 
 def write_table(record: dict[str, Any]) -> None:
-    """Put the fastest shapes before the rows that need no tuning.
+    """Write the fastest shapes before the rows that are not tuned.
 
-    Those stay: they serve widths that were not timed, and a Triton that has
-    no Gluon.
+    The latter are kept for widths that were not timed and for versions of
+    Triton without Gluon.
     """
     card = capability(torch.device("cuda")) // 10 * 10
     best: dict[tuple, dict] = {}
@@ -345,7 +347,7 @@ def write_table(record: dict[str, Any]) -> None:
         for r in old
         if not r["case"].get("tuned") or r["case"]["capability"] != card
     ]
-    # The first row that is wide enough is taken: the narrow ones go first.
+    # The first row that is wide enough is used, so sort by width.
     rows = sorted(
         [*new, *kept], key=lambda r: (r["case"]["D"], r["case"]["DV"])
     )

@@ -1,1 +1,1 @@
-"""Benchmarks: several ways to compute one thing, timed in one run."""
+"""Benchmarks: several implementations of one function, timed in one run."""

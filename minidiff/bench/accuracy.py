@@ -13,10 +13,10 @@ TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 
 
 def prefix(x: Tensor) -> Tensor:
-    """The first batch row's first tokens of an input or output, in float64.
+    """Return the first tokens of the first batch row, in float64.
 
-    A causal prefix needs nothing of what follows, so 256 tokens judge the
-    function at any length.
+    ``x`` is an input or the output. In causal attention a prefix does not
+    depend on later tokens, so 256 tokens are enough to check any length.
     """
     if x.ndim < 3:  # lambda of a layer, weight of the norm
         return x.double()
@@ -24,10 +24,11 @@ def prefix(x: Tensor) -> Tensor:
 
 
 def ends(x: Tensor) -> Tensor:
-    """The first and the last batch row, whole, in float64.
+    """Return the first and the last batch row, in full, in float64.
 
-    A query against a cache needs all keys; and where a cache has more entries
-    than a 32-bit number counts, it is the last row that would go wrong.
+    A query against a cache needs all keys, so rows cannot be cut. The last
+    row is included because it is the one that goes wrong if an index into a
+    large cache overflows 32 bits.
     """
     if x.ndim < 3:
         return x.double()
@@ -40,9 +41,10 @@ def relative_error(
     dtype: torch.dtype,
     part: Callable[[Tensor], Tensor] = prefix,
 ) -> float:
-    """Relative L2 error against float64, of a part of inputs and output.
+    """Return a peer's relative L2 error against float64.
 
-    Raises ArithmeticError for a peer that is wrong.
+    ``part`` selects the part of the inputs and of the output that is
+    compared. Raises ArithmeticError if the peer's result is wrong.
     """
     with torch.no_grad():
         got = part(peer.attend(*given))
@@ -57,7 +59,7 @@ def relative_error(
 
 
 def exact(kind: str, given: Sequence[Tensor]) -> Tensor:
-    """What every peer of a kind computes, by the eager operator.
+    """Compute the expected result of a kind with the eager operator.
 
     ``given`` is as :mod:`minidiff.bench.inputs` draws it; returns (B, heads,
     T, width).

@@ -15,8 +15,8 @@ from minidiff.bench.record import Run
 from minidiff.bench.refusals import attempt, forward
 from minidiff.bench.report import Column, Row, add_times
 
-# What every differential peer is judged by, whatever it really spends: units
-# of T x S x D multiply-adds forward, and forward with backward.
+# Work credited to every differential peer, whatever it really executes, in
+# units of T x S x D multiply-adds: forward alone, and forward with backward.
 UNITS = (6, 16)
 
 COLUMNS = (
@@ -31,9 +31,10 @@ COLUMNS = (
 def shapes(
     tokens: int, hidden: int, widths: Sequence[int], lengths: Sequence[int]
 ) -> list[Shape]:
-    """Every width at every length, with ``tokens`` and ``hidden`` kept.
+    """Return a shape for every width at every length.
 
-    Raises ValueError, naming it, for a size that does not divide.
+    All shapes have ``tokens`` tokens in a batch and a layer of ``hidden``
+    channels. Raises ValueError, naming the size, if one does not divide.
     """
     check_parts("length", lengths, "tokens", tokens)
     check_parts("width", widths, "hidden", hidden, times=2)
@@ -47,9 +48,9 @@ def shapes(
 def run(shapes: Sequence[Shape], how: Run) -> dict[str, Any]:
     """Time every peer at every shape; return the record.
 
-    A peer that cannot run a shape has "forward_error" or "train_error" in
-    place of its times. Raises ArithmeticError for a peer that computes
-    something else.
+    If a peer cannot run a shape, its row has "forward_error" or
+    "train_error" instead of times. Raises ArithmeticError if a peer's result
+    is wrong.
     """
     return how.record(
         shapes,
@@ -63,14 +64,14 @@ def run(shapes: Sequence[Shape], how: Run) -> dict[str, Any]:
 def measure(
     shape: Shape, device: torch.device, dtype: torch.dtype, rounds: int
 ) -> list[Row]:
-    """One row a peer: milliseconds, ratio to plain, memory, error.
+    """Return a row for each peer: milliseconds, ratio to plain, MiB, error.
 
-    Raises ArithmeticError for a peer that computes something else.
+    Raises ArithmeticError if a peer's result is wrong.
     """
     rows: list[Row] = []
     forwards: dict[str, Callable[[], object]] = {}
     trains: dict[str, Callable[[], object]] = {}
-    drawn: dict[str, Inputs] = {}  # by kind: peers of a kind share them
+    drawn: dict[str, Inputs] = {}  # by kind, shared by its peers
     for peer in peers(shape, device):
         row = {"peer": peer.name, "kind": peer.kind, **shape._asdict()}
         rows.append(row)
@@ -106,7 +107,7 @@ def _train(
 
 
 def _peak(call: Callable[[], object], device: torch.device) -> int | None:
-    """Run once; MiB allocated at the height of it, beyond what was there."""
+    """Run once; return the peak memory in MiB, beyond what was in use."""
     if device.type != "cuda":
         call()
         return None
@@ -120,7 +121,7 @@ def _peak(call: Callable[[], object], device: torch.device) -> int | None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows of one shape as text, fastest training first, ratios first."""
+    """Format the rows of one shape, fastest training first."""
     shape = Shape(*(rows[0][n] for n in Shape._fields))
     title = (
         f"B = {shape.B}, H = {shape.H} pairs, T = {shape.T}, D = {shape.D}; "

@@ -1,7 +1,7 @@
 """Compiler reports of our kernels, for ``minidiff bench compile``; no GPU.
 
 Registers, spills and shared memory decide much of a kernel's speed, and the
-compiler tells them on any machine. Time it does not tell.
+compiler reports them on any machine. It does not report the time.
 """
 
 import os
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from minidiff.ops.triton.tuning import Shape
 
-# Bytes of shared memory one program may have (CUDA C++ Programming Guide,
-# technical specifications per compute capability).
+# Most bytes of shared memory that one program can use, by compute capability
+# (CUDA C++ Programming Guide, technical specifications).
 SHARED_LIMIT = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024}
 KERNELS = ("forward", "keys", "values", "queries", "decode")
 
@@ -35,14 +35,14 @@ class Build(NamedTuple):
 
     @property
     def DV(self) -> int:
-        """Width of the values: 2D in V1 (P = 2), D in V2 (P = 1)."""
+        """Return the values' width: 2D in V1 (P = 2), D in V2 (P = 1)."""
         return self.D * self.P
 
 
 def builds(
     capabilities: Sequence[int] = tuple(SHARED_LIMIT),
 ) -> Iterator[Build]:
-    """Every kernel at D 64 and 128, V1 and V2, that the table has."""
+    """Yield every kernel of the table at D = 64 and 128, for V1 and V2."""
     from minidiff.ops.triton.tuning import choose
 
     for capability in capabilities:
@@ -57,14 +57,14 @@ def builds(
 def compile_one(build: Build) -> dict[str, Any]:
     """Compile; return registers, stack and shared bytes, and instructions.
 
-    ``stack`` above 0 means registers spilled to memory. ``wgmma`` counts the
-    tensor-core instructions of Hopper, ``waits`` how often they are waited
-    for: as many waits as instructions means that nothing overlaps. ``mma``
-    are those of older cards, ``copies`` the loads that run on their own
-    while the program computes.
+    ``stack`` above 0 means that registers were spilled to memory. ``wgmma``
+    counts Hopper's tensor-core instructions and ``waits`` the instructions
+    that wait for them: if there are as many waits as ``wgmma``, nothing
+    overlaps. ``mma`` counts the tensor-core instructions of older GPUs,
+    ``copies`` the asynchronous loads, which run while the program computes.
 
-    Raises RuntimeError where Triton's interpreter is on: it replaces the
-    compiler.
+    Raises RuntimeError if Triton's interpreter is on, because it replaces
+    the compiler.
     """
     if os.environ.get("TRITON_INTERPRET") == "1":
         raise RuntimeError(
@@ -112,7 +112,7 @@ def compile_one(build: Build) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as text."""
+    """Format the rows as text."""
     lines = [
         f"{'kernel':8s} {'D':>4s} {'P':>2s} {'sm':>3s} {'BT x BS':>9s} "
         f"{'warps':>5s} {'regs':>5s} {'stack':>5s} {'KiB':>5s} "
@@ -143,7 +143,7 @@ def _case(build: Build) -> dict[str, Any]:
 
 
 def _tool(name: str, option: str, cubin: bytes) -> str:
-    """Run one of the tools that Triton brings along."""
+    """Run one of the tools that come with Triton; return its output."""
     import triton
 
     tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
@@ -160,7 +160,7 @@ def _tool(name: str, option: str, cubin: bytes) -> str:
 
 
 def _call(build: Build, shape: "Shape") -> Call:
-    """The kernel, its arguments' types, and its constants."""
+    """Return the kernel, the types of its arguments, and its constants."""
     from minidiff.ops.triton.kernels import backward, decode, forward
     from minidiff.ops.triton.tuning import choose
 
@@ -218,7 +218,7 @@ def _call(build: Build, shape: "Shape") -> Call:
 
 
 def _call_with_roles(build: Build, shape: "Shape") -> Call:
-    """As _call, for the kernels in Gluon."""
+    """Do the same as _call for the kernels in Gluon."""
     from minidiff.ops.triton.hopper import keys as hopper_keys
     from minidiff.ops.triton.hopper import queries as hopper_queries
     from minidiff.ops.triton.launch.hopper import layout_of
@@ -250,7 +250,7 @@ def _call_with_roles(build: Build, shape: "Shape") -> Call:
 
 
 def _language(kernel: Any) -> type:
-    """The compiler's front end: Triton's, or Gluon's."""
+    """Return the compiler's front end: Triton's or Gluon's."""
     if kernel.is_gluon():
         from triton.experimental.gluon._runtime import GluonASTSource
 
@@ -263,9 +263,10 @@ def _language(kernel: Any) -> type:
 def _describe(
     kernel: Any, types: dict[str, Any], constants: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[Any, Any], dict[Any, Any]]:
-    """What the compiler wants to know of each argument.
+    """Describe each argument as the compiler expects it.
 
-    As in a real call: pointers and strides divisible by 16, last stride 1.
+    As in a real call, pointers and strides are divisible by 16 and the last
+    stride is 1.
     """
     floats = {"c", "scale", "norm_scale", "eps"}
     signature: dict[str, Any] = {}
@@ -285,7 +286,7 @@ def _describe(
         elif isinstance(types[name], tuple):
             kind = list(types[name])
             aligned += [(i, j) for j in (0, *range(2, len(kind)))]
-            if kind[0] == "*bf16":  # rows of numbers have no last stride
+            if kind[0] == "*bf16":  # float32 arguments have no last stride
                 aligned.pop()
                 kind[-1] = "constexpr"
                 values[i, len(kind) - 1] = 1

@@ -1,6 +1,7 @@
 """Benchmark of decoding: one new token against a cache, side by side.
 
-Python launches while the GPU clears its cache, so no CUDA graph is needed.
+Python launches the kernels while the GPU is still clearing its cache. So the
+launch is not part of the measured time, and no CUDA graph is needed.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,9 +43,9 @@ def steps(
     lengths: Sequence[int],
     batches: Sequence[int],
 ) -> list[Step]:
-    """Every width at every length of the cache in every batch.
+    """Return a step for every width, length of the cache and batch size.
 
-    Raises ValueError, naming it, for a size that does not fit.
+    Raises ValueError, naming the size, if one does not fit.
     """
     check_sizes("length", lengths)
     check_sizes("batch", batches)
@@ -60,9 +61,9 @@ def steps(
 def run(steps: Sequence[Step], how: Run) -> dict[str, Any]:
     """Time every peer at every step; return the record.
 
-    A peer that cannot run a step, or finds no memory for it, has
-    "decode_error" in place of its time. Raises ArithmeticError for a peer
-    that computes something else.
+    If a peer cannot run a step, or runs out of memory, its row has
+    "decode_error" instead of a time. Raises ArithmeticError if a peer's
+    result is wrong.
     """
     return how.record(
         steps,
@@ -77,14 +78,15 @@ def run(steps: Sequence[Step], how: Run) -> dict[str, Any]:
 def measure(
     step: Step, device: torch.device, dtype: torch.dtype, rounds: int
 ) -> list[Row]:
-    """One row a peer: milliseconds, ratio to plain, GB/s, error.
+    """Return a row for each peer: milliseconds, ratio to plain, GB/s, error.
 
-    GB/s is the cache of its kind, read once, over the time, whatever a peer
-    really reads. Raises ArithmeticError for a peer that computes something
-    else.
+    GB/s is the size of the cache divided by the time, as if the peer read
+    the cache exactly once. Raises ArithmeticError if a peer's result is
+    wrong.
     """
     rows, calls = [], {}
-    # All at once, as they will be timed: what memory is left is the same.
+    # Draw all inputs before any run, as for the timing, so that the same
+    # amount of memory is left.
     drawn = {
         kind: attempt(partial(cached, kind, step, device, dtype))
         for kind in KINDS
@@ -93,7 +95,7 @@ def measure(
     for peer in peers(device):
         form, kernel = peer.name.split("/")
         if kernel == "math" and form in ran:
-            continue  # PyTorch's own fallback, when no kernel would
+            continue  # use PyTorch's own fallback only if no kernel ran
         row = {"peer": peer.name, "kind": peer.kind, **step._asdict()}
         rows.append(row)
         given, said = drawn[peer.kind]
@@ -125,13 +127,13 @@ def _judged(
     device: torch.device,
     dtype: torch.dtype,
 ) -> float:
-    """Run once the way it will be timed, then see how wrong it is."""
+    """Run once as in the timing, then return the relative error."""
     alternate({peer.name: call}, device, 1)
     return relative_error(peer, given, dtype, ends)
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows of one step as text, fastest first, ratios first."""
+    """Format the rows of one step as text, fastest first."""
     step = Step(*(rows[0][n] for n in Step._fields))
     title = (
         f"B = {step.B}, H = {step.H} pairs, S = {step.S} keys, D = {step.D}; "

@@ -1,9 +1,10 @@
 """Implementations of decoding to time: one query against a cache.
 
-They are those of `minidiff.bench.peers`, and two tricks for a single query. As
-matrix products its map is one row, so writing it out costs nothing. And V2's
-branches, which share keys, may stand as two queries of one head ("packed"):
-a kernel then reads no key twice, whether or not it knows of groups.
+These are the ones of `minidiff.bench.peers` and two more that pay off for a
+single query only. "matmul" uses plain matrix products: the attention map is
+one row, so storing it costs almost nothing. "packed" passes V2's two branches,
+which share keys, as two queries of one head: then a kernel reads each key
+once, even if it does not support grouped heads.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,9 +32,9 @@ from minidiff.bench.peers import (
 
 
 def peers(device: torch.device) -> Iterator[Peer]:
-    """Every contender on one device, whatever the sizes.
+    """Yield every peer for a device, for all sizes.
 
-    Of the calls of SDPA, PyTorch's own fallback, "math", comes last.
+    PyTorch's own fallback for SDPA, "math", comes after its kernels.
     """
     gpu = device.type == "cuda"
     kernels = KERNELS | {"math": SDPBackend.MATH} if gpu else {"sdpa": None}
@@ -71,7 +72,7 @@ def peers(device: torch.device) -> Iterator[Peer]:
 
 
 def matmul(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Every query sees every key, by plain products.
+    """Compute attention without a mask by plain matrix products.
 
     q (B, H, T, D), k (B, H, S, D), v (B, H, S, Dv) -> (B, H, T, Dv)
     """
@@ -79,10 +80,11 @@ def matmul(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def packed(attend: variants.Attend) -> Callable[..., Tensor]:
-    """V2's step with the branches as two queries of one head.
+    """Return V2's step with the branches as two queries of one head.
 
-    The form takes q (B, H, 2, 1, D), k (B, H, S, D) and v (B, H, S, Dv), a key
-    head for each pair. ``attend`` must hide nothing.
+    The returned function takes q (B, H, 2, 1, D), k (B, H, S, D) and
+    v (B, H, S, Dv), with one key head for each pair. ``attend`` must not
+    mask any key.
     """
 
     def form(

@@ -13,7 +13,8 @@ CACHE_SEED = 1
 class Shape(NamedTuple):
     """One setting: B rows of T tokens, H differential heads, branch width D.
 
-    The plain models of equal size have 2H heads of width D, or H of 2D.
+    Plain layers of equal size have 2H heads of width D or H heads of width
+    2D.
     """
 
     B: int
@@ -25,7 +26,7 @@ class Shape(NamedTuple):
 class Step(NamedTuple):
     """One decoding step: B rows, each one query against S keys in a cache.
 
-    H and D as in :class:`Shape`.
+    H and D mean the same as in :class:`Shape`.
     """
 
     B: int
@@ -46,7 +47,8 @@ def check_parts(
 ) -> None:
     """Raise ValueError unless ``total`` is a multiple of every size.
 
-    ``times`` of a size count together: a head has two branches.
+    Each size is multiplied by ``times`` first, for example by 2 because a
+    differential head has two branches.
     """
     check_sizes(name, sizes)
     for size in sizes:
@@ -60,11 +62,13 @@ def check_parts(
 def inputs(
     kind: str, shape: Shape, device: torch.device, dtype: torch.dtype
 ) -> Inputs:
-    """Draw the inputs of one kind, strided as projections leave them.
+    """Draw the inputs of one kind, with the strides of projections' outputs.
 
-    plain, base: q, k, v. diff: q, k, v, lam and the norm's weight, with the
-    shapes of :func:`minidiff.diff_attention`. v2: q, k, v and lam's logits as
-    in :func:`minidiff.bench.variants.v2`, 2D wide. All want gradients.
+    "plain" and "base" take q, k, v. "diff" takes q, k, v, lam and the norm's
+    weight, with the shapes of :func:`minidiff.diff_attention`. "v2" takes q,
+    k, v and the logits of lam, with the shapes of
+    :func:`minidiff.bench.variants.v2` and heads of width 2D. All tensors
+    require gradients.
     """
     B, H, T, D = shape
     g = torch.Generator(device).manual_seed(0)
@@ -95,15 +99,15 @@ def cached(
 ) -> Inputs:
     """Draw one token's inputs of one kind, and the cache that it reads.
 
-    As in :func:`inputs` with T = 1, but k and v have S on axis -2, and lie in
-    memory as the modules' caches hold them, a head's tokens side by side.
-    Nothing wants gradients.
+    Shapes are as in :func:`inputs` with T = 1, but k and v have S on axis
+    -2. They have the memory layout of the modules' caches: the tokens of a
+    head are contiguous. No tensor requires gradients.
     """
     B, H, S, D = step
     q, k, v, *rest = (
         x.detach() for x in inputs(kind, Shape(B, H, 1, D), device, dtype)
     )
-    # Not the seed of the queries: the keys would repeat them.
+    # Use another seed than for the queries, or the keys would repeat them.
     g = torch.Generator(device).manual_seed(CACHE_SEED)
     k, v = (
         torch.randn(

@@ -10,14 +10,14 @@ from torch.utils._pytree import tree_leaves
 
 
 class Meter(TorchDispatchMode):
-    """Bytes of the tensors that operations make while it is open.
+    """Count the bytes of the tensors that operations make inside the block.
 
-    ``with Meter() as meter: f(x)``, then ``meter.peak`` is the most that was
-    alive at one time, ``meter.largest`` the largest single tensor, and
-    ``meter.moved`` what operations read and wrote, each input and output
-    once, in place too. Tensors made before do not count towards peak and
-    largest. Works on the device "meta" too. What a kernel uses inside itself
-    is not seen.
+    After ``with Meter() as meter: f(x)``, ``meter.peak`` is the largest
+    number of bytes alive at one time and ``meter.largest`` the largest single
+    tensor; tensors made before the block do not count. ``meter.moved`` is the
+    number of bytes read and written, each input and output of an operation
+    counted once, including those changed in place. The device "meta" works
+    too. Memory that a kernel uses internally is not counted.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Meter(TorchDispatchMode):
             for x in results
             if _in_place(func) and x.untyped_storage()._cdata in old
         ]
-        if made or written:  # a view makes nothing and moves nothing
+        if made or written:  # a view allocates and moves no memory
             self.moved += sum(x.nbytes for x in (*inputs, *written))
         for storage in made.values():
             size = storage.nbytes()
@@ -57,7 +57,7 @@ class Meter(TorchDispatchMode):
 
 
 def _in_place(func: Any) -> bool:
-    """Whether an operation writes into its inputs, not only their shapes."""
+    """Tell whether an operation changes its inputs' data, not just shapes."""
     return func._schema.is_mutable and torch.Tag.inplace_view not in func.tags
 
 

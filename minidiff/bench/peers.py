@@ -1,10 +1,9 @@
-"""Implementations to time: every one that PyTorch alone offers, and ours.
+"""Implementations of attention to time: PyTorch's own, and our kernels.
 
-The pieces serve a single decoding step as well: see decode_peers.
-
-Each peer gets inputs as a layer's projections would give them, and returns
-what the output projection takes: for the differential ones that includes the
-subtraction and the headwise norm.
+Each peer takes the outputs of a layer's input projections and returns the
+input of its output projection. So the differential peers include the
+subtraction and the headwise norm. decode_peers.py uses the same functions for
+a single decoding step.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -38,11 +37,11 @@ KERNELS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """One contender.
+    """One implementation to time.
 
-    ``kind`` says what it computes: "plain" (2H heads of width D: the paper's
-    match), "base" (H heads of width 2D), "diff" or "v2". ``attend`` maps the
-    inputs of that kind to (B, heads, T, width).
+    ``kind`` says what it computes: "plain" (2H heads of width D, the model
+    that the paper compares with), "base" (H heads of width 2D), "diff" or
+    "v2". ``attend`` maps the inputs of that kind to (B, heads, T, width).
     """
 
     name: str
@@ -51,10 +50,11 @@ class Peer:
 
 
 def peers(shape: Shape, device: torch.device) -> Iterator[Peer]:
-    """Every contender for one shape on one device.
+    """Yield every peer for one shape on one device.
 
-    On a GPU each SDPA peer is held to one of PyTorch's kernels; FlexAttention
-    and whatever follows the attention (subtraction, norm) are compiled.
+    On a GPU each SDPA peer is restricted to one of PyTorch's kernels;
+    FlexAttention and the operations after the attention (subtraction, norm)
+    are compiled.
     """
     gpu = device.type == "cuda"
     yield from sdpa_peers(KERNELS if gpu else {"sdpa": None}, gpu)
@@ -86,7 +86,7 @@ def peers(shape: Shape, device: torch.device) -> Iterator[Peer]:
 def sdpa_peers(
     kernels: Mapping[str, SDPBackend | None], gpu: bool
 ) -> Iterator[Peer]:
-    """Every form that is calls of SDPA, held to each of the kernels."""
+    """Yield each variant made of SDPA calls, once for each kernel."""
     for kernel_name, kernel in kernels.items():
         for name, kind, attend in (
             ("plain", "plain", plain),
@@ -104,19 +104,19 @@ def sdpa_peers(
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal softmax attention: what the differential one is held against."""
+    """Causal softmax attention, the baseline of the comparison."""
     return variants.causal(q, k, v)
 
 
 def normed(
     o1: Tensor, o2: Tensor, lam: Tensor, weight: Tensor | None = None
 ) -> Tensor:
-    """V1's end: the subtraction, and the headwise norm as in layer 0."""
+    """Apply V1's last step: the subtraction, and layer 0's headwise norm."""
     return finish(subtract(o1, o2, lam), o1.dtype, weight, 0.8, 1e-5)
 
 
 def gated(o1: Tensor, o2: Tensor, logits: Tensor) -> Tensor:
-    """V2's end: lambda is a sigmoid, and there is no norm."""
+    """Apply V2's last step: subtract with lambda a sigmoid, without a norm."""
     lam = wide(logits)[..., 0].sigmoid()
     return finish(subtract(o1, o2, lam), o1.dtype, None, None, 0.0)
 
@@ -145,16 +145,17 @@ OURS = (
 def naive(
     q: Tensor, k: Tensor, v: Tensor, lam: Tensor, weight: Tensor
 ) -> Tensor:
-    """Both maps written out, then the norm."""
+    """Compute V1 with both maps in memory, norm included."""
     return finish(variants.naive(q, k, v, lam), q.dtype, weight, 0.8, 1e-5)
 
 
 def joined(
     form: Callable[..., Tensor], end: Callable[..., Tensor], gpu: bool
 ) -> Callable[..., Tensor]:
-    """Give a form its end; PyTorch's attention itself is never compiled.
+    """Combine a variant of attention with its last step, ``end``.
 
-    Inside a compiled function it would choose its kernel by itself.
+    On a GPU only the last step is compiled: in a compiled function PyTorch
+    would choose the attention kernel by itself.
     """
     if gpu:
         end = compiled(end)
@@ -171,14 +172,14 @@ def joined(
 
 
 def compiled(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Compile f for the sizes that come, apart from all others."""
+    """Compile f for the sizes it is called with, separately from others."""
     return torch.compile(own_code(f), dynamic=False)
 
 
 def held_to(
     kernel: SDPBackend | None, attend: Callable[..., Tensor]
 ) -> Callable[..., Tensor]:
-    """Allow one SDPA kernel and no other."""
+    """Restrict ``attend`` to one SDPA kernel."""
     if kernel is None:
         return attend
 
@@ -192,9 +193,10 @@ def held_to(
 def padded(
     q: Tensor, k: Tensor, v: Tensor, lam: Tensor, join: variants.Join
 ) -> Tensor:
-    """Two calls with queries and keys padded by zeros to the values' width.
+    """Make two calls, with q and k zero-padded to the values' width.
 
-    For kernels that take one width only; it costs 8 units for 6.
+    For kernels that need equal widths; it costs 8 units of T x S x D
+    multiply-adds instead of 6.
     """
     D = q.shape[-1]
     wide = (0, v.shape[-1] - D)
@@ -212,7 +214,7 @@ def padded(
 
 
 def flex(mask: BlockMask | None = None) -> variants.Attend:
-    """One FlexAttention call; without a mask every key is seen."""
+    """Return a FlexAttention call; without a mask it attends to all keys."""
 
     def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return flex_attention(q, k, v, block_mask=mask)
@@ -221,5 +223,5 @@ def flex(mask: BlockMask | None = None) -> variants.Attend:
 
 
 def two_flex(mask: BlockMask | None = None) -> Callable[..., Tensor]:
-    """Two FlexAttention calls, one for each branch."""
+    """Return a variant with a FlexAttention call for each branch."""
     return partial(variants.two_calls, attend=flex(mask))

@@ -1,4 +1,4 @@
-"""Records of benchmarks: measure every setting and write what came out."""
+"""Records of benchmarks: measure every setting and write the results."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -17,10 +17,10 @@ Setting = TypeVar("Setting")
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """How a benchmark runs, whatever it measures.
+    """Options common to all benchmarks.
 
-    ``command`` and all else is kept in the record, which goes to the file
-    ``out``. Raises ValueError for rounds below 1.
+    The record, which includes ``command``, is written to the file ``out`` if
+    one is given. Raises ValueError for rounds below 1.
     """
 
     device: torch.device
@@ -47,9 +47,10 @@ class Run:
     ) -> dict[str, Any]:
         """Measure every setting; return the record.
 
-        It is written after each, so that what was measured is kept if the
-        run is stopped. ``measure`` gets setting, device, dtype and rounds;
-        ``more`` joins what the record says of all settings.
+        The record is written after each setting, so that a run that is
+        stopped keeps its results. ``measure`` is called with setting,
+        device, dtype and rounds; ``more`` holds further entries of the
+        record that apply to all settings.
         """
         gpu = self.device.type == "cuda"
         record: dict[str, Any] = {
@@ -65,7 +66,7 @@ class Run:
             "rows": [],
         }
         for setting in settings:
-            # Events, memory counts and masks belong to the current GPU.
+            # Events, memory counts and masks use the current GPU.
             with torch.cuda.device(self.device) if gpu else nullcontext():
                 rows = measure(setting, self.device, self.dtype, self.rounds)
             record["rows"] += rows

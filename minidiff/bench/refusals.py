@@ -15,15 +15,15 @@ Result = TypeVar("Result")
 def attempt(
     call: Callable[[], Result],
 ) -> tuple[Result, None] | tuple[None, str]:
-    """Return what the call returns, or the first line of its refusal.
+    """Return the call's result, or the first line of its error message.
 
-    Any error is a refusal: PyTorch's, a full memory's, ours, and those of
-    Triton's compiler, which have no class in common. But what raises an
-    ArithmeticError is wrong, and nobody should time it.
+    Every error counts as a refusal: those of PyTorch, out of memory, our own
+    and those of Triton's compiler have no common class. Only ArithmeticError
+    is passed on: it means that the result is wrong and must not be timed.
     """
     try:
         with warnings.catch_warnings():
-            # A kernel that refuses warns before it raises.
+            # PyTorch's kernels warn before they raise; the error is enough.
             warnings.simplefilter("ignore")
             return call(), None
     except ArithmeticError:
@@ -36,7 +36,7 @@ def attempt(
 def forward(
     attend: Callable[..., Tensor], given: Inputs
 ) -> Callable[[], Tensor]:
-    """Make the call that is timed where nothing is learnt."""
+    """Return the forward pass as a call without gradients, to be timed."""
 
     def call() -> Tensor:
         with torch.no_grad():

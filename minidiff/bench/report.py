@@ -1,4 +1,4 @@
-"""Report of a benchmark: one row an implementation, and the printed table."""
+"""Report of a benchmark: a row for each implementation, printed as a table."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -27,10 +27,10 @@ def add_times(
     device: torch.device,
     rounds: int,
 ) -> None:
-    """Time the functions, by peer, and write what they took into the rows.
+    """Time the functions, named by peer, and write the times into the rows.
 
-    "{name}_ms" is the median, "{name}_ratio" that over the fastest plain's,
-    None where no plain ran.
+    "{name}_ms" is the median in milliseconds, "{name}_ratio" the median
+    divided by that of the fastest plain peer, or None if no plain peer ran.
     """
     times = alternate(functions, device, rounds)
     plain = min(
@@ -47,9 +47,9 @@ def add_times(
 def table(
     title: str, rows: Sequence[Row], columns: Sequence[Column], by: str
 ) -> str:
-    """Rows of one setting as text, the smallest ``by`` first.
+    """Format the rows of one setting as text, the smallest ``by`` first.
 
-    A peer that could not run shows what it said.
+    If a peer could not run, its row shows the error message.
     """
     headings = (f"{c.heading:>{c.width}s}" for c in columns)
     lines = [title, " ".join([f"{'peer':20s}", *headings])]

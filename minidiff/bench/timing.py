@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-# Far more than any L2 cache holds, so that no run finds its inputs there; and
-# clearing it takes longer than Python needs to launch the kernels that follow.
+# Far larger than any L2 cache, so that no run finds its inputs there. Clearing
+# it also takes longer than Python needs to launch the kernels that follow.
 FLUSH_BYTES = 2**32
 
 
@@ -18,9 +18,9 @@ def alternate(
 ) -> dict[str, float]:
     """Return the median milliseconds of each function.
 
-    All are called once to warm up, then once each in every round. So what
-    changes slowly (clocks, other programs) touches all of them, and ratios
-    hold where single times do not.
+    All are called once to warm up, then once each in every round. So slow
+    changes (clocks, other programs) affect all of them alike, and the ratios
+    are more reliable than the single times.
     """
     for function in functions.values():
         function()

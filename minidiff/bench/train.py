@@ -25,8 +25,8 @@ COLUMNS = (
     Column("tokens_per_s", "tokens/s", 10, 0),
     Column("train_peak_mib", "MiB", 8, 0),
 )
-# Relative difference to float32 that a right model's first update stays in:
-# bfloat16 has steps of 0.8 %.
+# Largest relative difference to float32 allowed in the first update; bfloat16
+# numbers are 0.8 % apart.
 TOLERANCE = {"loss": 0.01, "grad_norm": 0.05}
 
 
@@ -39,9 +39,10 @@ def sizes(
     widths: Sequence[int],
     lengths: Sequence[int],
 ) -> list[Size]:
-    """Every width of a head at every length, with ``tokens`` kept.
+    """Return a size for every head width at every length.
 
-    Raises ValueError, naming it, for a size that does not divide.
+    All have ``tokens`` tokens in a batch. Raises ValueError, naming the
+    size, if one does not divide.
     """
     check_sizes("layers", [layers])
     check_sizes("vocab-size", [vocab_size])
@@ -57,9 +58,8 @@ def sizes(
 def run(sizes: Sequence[Size], how: Run) -> dict[str, Any]:
     """Time every peer at every size; return the record.
 
-    A peer that cannot run has "train_error" in place of its time. Raises
-    ValueError for float16, and ArithmeticError for a peer that computes
-    something else.
+    If a peer cannot run, its row has "train_error" instead of a time. Raises
+    ValueError for float16, and ArithmeticError if a peer's result is wrong.
     """
     if how.dtype == torch.float16:
         raise ValueError(
@@ -79,10 +79,10 @@ def run(sizes: Sequence[Size], how: Run) -> dict[str, Any]:
 def measure(
     size: Size, device: torch.device, dtype: torch.dtype, rounds: int
 ) -> list[Row]:
-    """One row a peer: milliseconds, tokens a second, ratio, memory.
+    """Return a row for each peer: milliseconds, tokens/s, ratio, MiB.
 
-    Raises ArithmeticError for a peer whose first update is not that of a
-    model of its kind in float32.
+    Raises ArithmeticError if a peer's first update differs from that of the
+    same model in float32.
     """
     precision = str(dtype).removeprefix("torch.")
     gpu = device.type == "cuda"
@@ -122,7 +122,10 @@ def _start(
     compute: Compute,
     data: Rows,
 ) -> tuple[Callable[[], object], DecoderLM, dict[str, Any]]:
-    """Build a model; return its update, itself, and its first record."""
+    """Build a model; return its update function, the model and a record.
+
+    The record is that of the first update.
+    """
     torch.manual_seed(0)
     model = DecoderLM(
         ModelConfig(
@@ -134,7 +137,7 @@ def _start(
             max_length=size.T,
         )
     ).to(device)
-    # So low a rate that random tokens stay what they are.
+    # The rate is so low that the model hardly changes.
     config = TrainConfig(
         steps=1,
         batch_size=size.B,
@@ -148,7 +151,8 @@ def _start(
         with peer.held():
             return updates(data, 0)
 
-    # What this cache keeps does not tell PyTorch's attention kernels apart.
+    # The keys of this cache do not include the chosen attention kernel, so a
+    # compiled graph could be reused with the wrong one.
     with functorch.patch(enable_autograd_cache=False):
         first = call()
     if peer.operator is not None:
@@ -159,7 +163,7 @@ def _start(
 def _reference(
     attention: str, size: Size, device: torch.device
 ) -> dict[str, Any]:
-    """The first update of such a model in float32, row by row."""
+    """Return the first update's record of the model in float32."""
     peer = Peer(name="reference", attention=attention)
     compute = Compute(accumulate=size.B)
     data = Rows(size, device)
@@ -179,8 +183,9 @@ def _judge(peer: Peer, got: dict[str, Any], want: dict[str, Any]) -> None:
 def check_operator(name: str, call: Callable[[], object]) -> None:
     """Raise RuntimeError unless a call runs an operator of this name.
 
-    ``name`` may be a part of it. A kernel that PyTorch was held to when it
-    compiled may still not be the one that runs.
+    ``name`` may be a part of the operator's name. This is needed because a
+    compiled model can run another kernel than the one that PyTorch was
+    restricted to while compiling.
     """
     with profile(activities=[ProfilerActivity.CPU]) as watched:
         call()
@@ -192,7 +197,7 @@ def check_operator(name: str, call: Callable[[], object]) -> None:
 
 
 def _peak(call: Callable[[], object], before: int) -> int:
-    """MiB allocated at the height of an update, beyond ``before``."""
+    """Return the peak memory of an update in MiB, beyond ``before``."""
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     call()
@@ -201,7 +206,7 @@ def _peak(call: Callable[[], object], before: int) -> int:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows of one size as text, fastest first."""
+    """Format the rows of one size as text, fastest first."""
     size = Size(*(rows[0][n] for n in Size._fields))
     millions = max(row.get("parameters", 0) for row in rows) / 1e6
     title = (

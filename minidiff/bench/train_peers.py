@@ -1,4 +1,4 @@
-"""Models whose training is timed: one size each, on random rows."""
+"""Models whose training is timed, and their data: random tokens."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +13,11 @@ from minidiff.data.protocol import ALL
 
 
 class Size(NamedTuple):
-    """One setting: B rows of T tokens; E, L and plain heads of a model."""
+    """One setting: B rows of T tokens; a model's width, layers and heads.
+
+    E is the width and L the number of layers; heads are those of the plain
+    model.
+    """
 
     B: int
     T: int
@@ -25,9 +29,9 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """One contender: a kind of attention, and who computes it.
+    """One kind of attention with one implementation of it.
 
-    ``operator`` is part of the name of one that must have run, if given.
+    ``operator``, if given, is part of the name of an operator that must run.
     """
 
     name: str
@@ -37,14 +41,14 @@ class Peer:
     backend: str = "auto"
 
     def held(self) -> AbstractContextManager[Any]:
-        """Allow PyTorch this attention kernel alone while it is open."""
+        """Restrict PyTorch to this attention kernel inside the block."""
         return (
             nullcontext() if self.kernel is None else sdpa_kernel(self.kernel)
         )
 
 
 def peers(device: torch.device) -> Iterator[Peer]:
-    """Who is timed on a device; the plain ones first."""
+    """Return the models to time on a device; the plain ones first."""
     if device.type != "cuda":
         for name, kind in (
             ("plain", "softmax"),
@@ -76,7 +80,7 @@ def peers(device: torch.device) -> Iterator[Peer]:
 
 
 class Rows:
-    """Data that is one batch of random tokens, already on the device."""
+    """Data source of one batch of random tokens, already on the device."""
 
     def __init__(self, size: Size, device: torch.device) -> None:
         self.vocab_size = size.vocab_size
@@ -97,5 +101,5 @@ class Rows:
         return self._batch
 
     def describe(self) -> dict[str, object]:
-        """What makes this data itself."""
+        """Describe this data as JSON values; equal for equal data."""
         return {"kind": "random"}

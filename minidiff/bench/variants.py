@@ -1,15 +1,18 @@
-"""Variants of one formula, which chapter 06 counts and times.
+"""Five ways to compute differential attention, compared in chapter 06.
 
 All compute ``o = A1 v - lam A2 v`` (Ye et al. 2025, eq. 1), causal, without
-the headwise norm, for as many queries as keys and a key head for each query
+the headwise norm, with as many queries as keys and a key head for each query
 head:
 
     q, k (B, H, 2, T, D), v (B, H, T, Dv), lam a number -> o (B, H, T, Dv)
 
-Or for one query, the last, which sees every key: q (B, H, 2, 1, D) against a
-cache, whose length then stands for T in k and v. They check nothing and are
-for comparing. Use `minidiff.diff_attention`. ``join`` makes one output of the
-branches' two; the benchmark hands in a compiled one that normalises too.
+They also take a single query, the last one, which sees every key:
+q (B, H, 2, 1, D) with k and v from a cache, so that T in their shapes is the
+length of the cache. ``join`` combines the outputs of the two branches; the
+benchmark passes a compiled one that includes the norm.
+
+These functions are for comparison and do not check their inputs. Use
+`minidiff.diff_attention` otherwise.
 """
 
 from collections.abc import Callable
@@ -24,11 +27,12 @@ Join = Callable[..., Tensor]
 
 
 def causal(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
-    """PyTorch's attention, causal: a whole row, or its last query.
+    """Call PyTorch's causal attention, for all queries or the last one.
 
     q (B, H, T or 1, D), k (B, H, T, D), v (B, H, T, Dv) -> (B, H, T or 1, Dv)
     """
-    # is_causal counts from the first key: one query would see that key alone.
+    # is_causal aligns the first query with the first key, so a single query
+    # would see that key only.
     return sdpa(q, k, v, is_causal=q.shape[-2] > 1, **options)
 
 
@@ -38,7 +42,7 @@ def subtract(o1: Tensor, o2: Tensor, lam: float | Tensor) -> Tensor:
 
 
 def naive(q: Tensor, k: Tensor, v: Tensor, lam: float | Tensor) -> Tensor:
-    """Both maps written out, subtracted, one product with the values."""
+    """Subtract the two full maps, then multiply with the values once."""
     T, D = q.shape[-2:]
     hidden = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
     logits = q @ k.mT / D**0.5  # (B, H, 2, T, T)
@@ -54,7 +58,7 @@ def two_calls(
     join: Join = subtract,
     attend: Attend = causal,
 ) -> Tensor:
-    """One fused call for each branch; the values are wider than the keys."""
+    """Make a fused call for each branch, with values wider than the keys."""
     o1 = attend(q[:, :, 0], k[:, :, 0], v)
     o2 = attend(q[:, :, 1], k[:, :, 1], v)
     return join(o1, o2, lam)
@@ -63,7 +67,7 @@ def two_calls(
 def four_calls(
     q: Tensor, k: Tensor, v: Tensor, lam: float, join: Join = subtract
 ) -> Tensor:
-    """One fused call for each branch and each half of the values."""
+    """Make a fused call for each branch and each half of the values."""
     halves = v.chunk(2, -1)  # each (B, H, T, Dv / 2)
     o1, o2 = (
         torch.cat(
@@ -78,10 +82,10 @@ def four_calls(
 def stacked(
     q: Tensor, k: Tensor, v: Tensor, lam: float, join: Join = subtract
 ) -> Tensor:
-    """Branches as heads: 2H heads in one call for each half of the values.
+    """Make a fused call of 2H heads for each half of the values.
 
-    The way of Hugging Face's DiffLlama 5.x: first all heads of branch 1,
-    then all of branch 2.
+    The branches are heads, first all of branch 1 and then all of branch 2,
+    as in the DiffLlama of Hugging Face Transformers 5.x.
     """
     q, k = (x.transpose(1, 2).flatten(1, 2) for x in (q, k))  # (B, 2H, T, D)
     halves = [w.repeat(1, 2, 1, 1) for w in v.chunk(2, -1)]
@@ -97,11 +101,11 @@ def v2(
     lam: float | Tensor,
     join: Join = subtract,
 ) -> Tensor:
-    """DIFF V2: both branches read the same keys, so one call does.
+    """Compute DIFF V2 in one call, as both branches use the same keys.
 
-    Here k is (B, Hkv, T, D) and v (B, Hkv, T, Dv), without an axis of pairs;
-    lam is a number or (B, H, T, 1). The call has 2H query heads, neighbours
-    being branches.
+    Here k is (B, Hkv, T, D) and v (B, Hkv, T, Dv), without a branch axis;
+    lam is a number or (B, H, T, 1). The call has 2H query heads; heads 2h
+    and 2h + 1 are the branches of pair h.
     """
     heads = q.flatten(1, 2)  # (B, 2H, T, D)
     out = causal(heads, k, v, enable_gqa=True)

@@ -1,9 +1,10 @@
 """Checks for the exercises of the course.
 
-``check.ex03_2(my_function)`` tries an answer to exercise 3.2 and says what is
-wrong with it; ``hint("3.2", 1)`` to ``hint("3.2", 3)`` help in three steps;
-``solution("3.2")`` shows one way to do it. The exercises of problem set 1
-are P1.1, P1.2 and so on, and ``check.exP1_2(my_function)`` tries an answer.
+``check.ex03_2(my_function)`` tests an answer to exercise 3.2 and says what is
+wrong with it; ``hint("3.2", 1)`` to ``hint("3.2", 3)`` give three hints, each
+more detailed than the last; ``solution("3.2")`` prints a solution. The
+exercises of problem set 1 are P1.1, P1.2 and so on; ``check.exP1_2`` tests an
+answer to P1.2.
 
 A *set* of exercises is a chapter, "03", or a problem set, "P1".
 """
@@ -20,13 +21,13 @@ from minidiff.check.compare import source_of
 from minidiff.check.core import Exercise, Result
 from minidiff.check.core import check as _check
 
-# The file of an exercise begins "Exercise 3.2: one differential head."
+# The docstring of an exercise's file: "Exercise 3.2: one differential head."
 _FIRST_LINE = re.compile(r'"""(?:Exercise|Problem) (P?\d+\.\d+): ([^"]+)')
 _results: dict[str, Result] = {}
 
 
 def __getattr__(name: str) -> Callable[..., Result]:
-    """Give ``ex03_2``: the check of exercise 3.2."""
+    """Return the check of an exercise by its name: ``ex03_2`` for 3.2."""
     match = re.fullmatch(r"ex(\d\d|P\d)_(\d+)", name)
     if not match:
         raise AttributeError(f"module 'minidiff.check' has no {name!r}")
@@ -56,8 +57,8 @@ def __dir__() -> list[str]:
 def subjects() -> dict[str, str]:
     """Return the subject of every exercise, chapters before problem sets.
 
-    ``subjects()["3.2"]`` is "one differential head." It reads the first lines
-    of the exercises' files, and imports none of them.
+    ``subjects()["3.2"]`` is "one differential head." The function reads the
+    first lines of the exercises' files and does not import them.
     """
     found = {}
     for path in Path(__file__).parent.glob("ex*/*.py"):
@@ -88,7 +89,7 @@ def set_of(exercise_id: str) -> str:
 
 
 def hint(exercise_id: str, level: int) -> None:
-    """Print hint 1, 2 or 3 of an exercise: each says more than the last."""
+    """Print hint 1, 2 or 3 of an exercise; each tells more than the last."""
     hints = _find(exercise_id).hints
     if level not in range(1, len(hints) + 1):
         raise ValueError(f"level: got {level!r}, expected 1 to {len(hints)}")
@@ -111,7 +112,7 @@ def report() -> None:
 
 
 def _known(exercise_id: str) -> None:
-    """Raise TypeError or ValueError unless there is such an exercise."""
+    """Raise TypeError or ValueError if there is no such exercise."""
     if not isinstance(exercise_id, str):
         raise TypeError(
             f"exercise_id: got {exercise_id!r}, expected text in quotes, "

@@ -1,4 +1,4 @@
-"""What an answer gave, as arrays, and whether two outcomes agree."""
+"""Comparison of outcomes: answers as arrays, and whether two agree."""
 
 import inspect
 from typing import Any
@@ -14,16 +14,17 @@ def as_array(x: Any) -> np.ndarray:
 
 
 def arrays_in(x: Any) -> list[np.ndarray]:
-    """All arrays and tensors in x, in lists and tuples too, in order."""
+    """Return the arrays and tensors in x in order, also in nested lists."""
     if isinstance(x, list | tuple):
         return [a for part in x for a in arrays_in(part)]
     return [as_array(x)] if hasattr(x, "shape") else []
 
 
 def same(a: Any, b: Any, tolerance: float = 0.0) -> bool:
-    """Whether two outcomes agree; None, no outcome, agrees with none.
+    """Tell whether two outcomes agree.
 
-    Two errors agree if of one type and, where they have one, with one key.
+    None means no outcome and agrees with nothing. Two exceptions agree if
+    they have the same type and, where they have a ``key``, the same key.
     """
     if a is None or b is None:
         return False
@@ -38,7 +39,7 @@ def same(a: Any, b: Any, tolerance: float = 0.0) -> bool:
 
 
 def unlike(a: float, b: float) -> tuple[str, str]:
-    """Two numbers as text, with as many digits as tell them apart."""
+    """Format two numbers with enough digits to tell them apart."""
     short = f"{a:.6g}", f"{b:.6g}"
     return short if short[0] != short[1] else (f"{a:.12g}", f"{b:.12g}")
 
@@ -46,7 +47,8 @@ def unlike(a: float, b: float) -> tuple[str, str]:
 def source_of(answer: Any) -> str:
     """Return the source text of a function, or of a Triton kernel.
 
-    A kernel's begins with its decorator, as a function's does;
-    ``inspect.getsource`` does not know the object that ``triton.jit`` makes.
+    The source starts with the decorator in both cases.
+    ``inspect.getsource`` does not support the object that ``triton.jit``
+    returns.
     """
     return inspect.getsource(getattr(answer, "fn", answer))

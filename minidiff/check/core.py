@@ -1,4 +1,4 @@
-"""How one exercise is checked: run it, compare it, name the mistake."""
+"""Check of one exercise: run the answer, compare it, name the mistake."""
 
 import copy
 import io
@@ -14,7 +14,7 @@ from minidiff.check.compare import arrays_in, as_array, same, unlike
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One thing to try: arguments, and what to call them when they fail."""
+    """One test case: its arguments, and its name in messages."""
 
     name: str
     args: tuple[Any, ...]
@@ -22,9 +22,9 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """A wrong answer people write, and what to tell them about it.
+    """A common wrong answer, and the message for it.
 
-    ``also`` holds further forms of it, whose outcomes differ.
+    ``also`` holds variants of the same mistake with other outcomes.
     """
 
     key: str
@@ -34,7 +34,7 @@ class Mistake:
 
 
 def call(answer: Callable[..., Any], *args: Any) -> Any:
-    """Run an answer that is a function: the usual way."""
+    """Run an answer that is a function; the default of ``Exercise.run``."""
     return answer(*args)
 
 
@@ -42,9 +42,9 @@ def call(answer: Callable[..., Any], *args: Any) -> Any:
 class Exercise:
     """An exercise: its cases, its solution, its known wrong answers.
 
-    ``run(answer, *case.args)`` turns an answer into what is compared: an
-    array, a number, or a tuple of them. ``solution`` starts with the same
-    lines as the stub in the chapter.
+    ``run(answer, *case.args)`` returns the outcome to compare: an array, a
+    number, or a tuple of them. ``solution`` starts with the same lines as
+    the stub in the chapter.
     """
 
     id: str
@@ -58,7 +58,7 @@ class Exercise:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a check found; true in an ``if`` when the answer passed."""
+    """Result of a check; it counts as true if the answer passed."""
 
     id: str
     status: str  # "passed", "failed" or "not attempted"
@@ -69,17 +69,17 @@ class Result:
         return self.status == "passed"
 
     def _ipython_display_(self) -> None:
-        """Show nothing: the check has printed its text already."""
+        """Display nothing, because the check has already printed its text."""
 
 
 class ArgumentChangedError(Exception):
-    """An answer wrote into what it was given."""
+    """Raised if an answer changed one of its arguments."""
 
 
 def check(exercise: Exercise, answer: Callable[..., Any]) -> Result:
-    """Try ``answer`` on every case of the exercise.
+    """Test ``answer`` on every case of the exercise.
 
-    Never raises for what the answer does: an exception in it is a result.
+    An exception in the answer is not raised: it becomes a failed result.
     """
     if not callable(answer):
         kind = type(answer).__name__
@@ -106,7 +106,7 @@ def check(exercise: Exercise, answer: Callable[..., Any]) -> Result:
 
 
 def _none(exercise: Exercise, case: Case, printed: str, first: bool) -> Result:
-    """What to say of an answer that returned nothing for a case."""
+    """Return the result for an answer that returned None for a case."""
     if printed or not first:
         got = "None; is a `return` missing?"
         if printed:
@@ -126,7 +126,7 @@ def _none(exercise: Exercise, case: Case, printed: str, first: bool) -> Result:
 def _outcome(
     exercise: Exercise, answer: Callable[..., Any], args: tuple[Any, ...]
 ) -> Any:
-    """What the answer gives: a list of arrays, an exception, or None."""
+    """Return the answer's outcome: a list of arrays, an exception or None."""
     given = copy.deepcopy(args)
     try:
         with np.errstate(all="ignore"):
@@ -178,11 +178,11 @@ def _first_problem(exercise: Exercise, outcomes: list[Any]) -> str | None:
 
 
 def _diagnose(exercise: Exercise, outcomes: list[Any]) -> Mistake | None:
-    """Find the known mistake that gives these very outcomes."""
+    """Find the known mistake that has exactly these outcomes."""
     cases = exercise.cases()
     for mistake in exercise.mistakes:
         for wrong in (mistake.wrong, *mistake.also):
-            # Stops at the first case that differs: kernels take their time.
+            # Stop at the first case that differs, as kernels are slow.
             if all(
                 same(
                     _outcome(exercise, wrong, case.args),

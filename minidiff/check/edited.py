@@ -1,6 +1,6 @@
-"""A wrong kernel, made from the right one by changing a few words.
+"""Wrong kernels, made from the right one by replacing text in its source.
 
-Triton reads a kernel's source, so a variant needs one of its own.
+Triton compiles a kernel from its source, so each variant needs its own.
 """
 
 import linecache
@@ -13,9 +13,9 @@ _number = count()
 
 
 def edited(kernel: Any, *changes: tuple[str, str]) -> Any:
-    """Return another kernel whose source differs by these replacements.
+    """Return a new kernel, its source changed by these (old, new) pairs.
 
-    Raises ValueError if a text to be replaced is not there.
+    Raises ValueError if an old text is not in the source.
     """
     text = source_of(kernel)
     for old, new in changes:
@@ -24,7 +24,7 @@ def edited(kernel: Any, *changes: tuple[str, str]) -> Any:
         text = text.replace(old, new)
     name = kernel.fn.__name__
     file = f"<{name}, edited {next(_number)}>"
-    # With this entry inspect finds the source, although there is no file.
+    # This entry lets ``inspect`` find the source, although no file exists.
     linecache.cache[file] = len(text), None, text.splitlines(True), file
     names = dict(kernel.fn.__globals__)
     exec(compile(text, file, "exec"), names)

@@ -1,4 +1,4 @@
-"""What the checks of kernels share: how an answer is launched and watched."""
+"""Launch of kernels in checks, with every memory access verified."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -18,7 +18,7 @@ from triton.runtime import JITFunction, KernelInterface
 
 
 class TouchError(Exception):
-    """A kernel touches what it should not; ``key`` says what, and how."""
+    """A kernel makes a wrong memory access; ``key`` says what and how."""
 
     def __init__(self, text: str, *key: str) -> None:
         super().__init__(text)
@@ -26,19 +26,19 @@ class TouchError(Exception):
 
 
 class ReadsOutsideError(TouchError):
-    """A kernel reads beyond the ends of a tensor."""
+    """A kernel reads outside a tensor."""
 
 
 class WritesOutsideError(TouchError):
-    """A kernel writes beyond the ends of a tensor, or into an input."""
+    """A kernel writes outside a tensor, or into an input."""
 
 
 class RaceError(TouchError):
-    """Two programs touch one element of an output, and one writes it."""
+    """Two programs access one element of an output, and one writes it."""
 
 
 class NothingWrittenError(Exception):
-    """A kernel reads, and never writes."""
+    """A kernel reads but never writes."""
 
 
 def launch(
@@ -51,22 +51,23 @@ def launch(
 ) -> tuple[np.ndarray, ...] | None:
     """Launch an answer, and return what it wrote into ``out``, in float64.
 
-    ``args`` are all its arguments in order; the tensors of ``out`` are among
-    them, ``poisoned`` ones, or zeros where the kernel adds up atomically.
-    ``meta`` are the constexpr arguments. Returns None if the kernel touches
-    nothing at all: a stub.
+    ``args`` are all its arguments in order, including the tensors of
+    ``out``: ``poisoned`` ones, or zeros if the kernel adds atomically.
+    ``meta`` are the constexpr arguments. Returns None if the kernel accesses
+    no memory at all, as a stub.
 
-    In the interpreter every touch is looked at before it happens, so that a
-    wrong answer cannot crash the notebook: an element outside of its tensor,
-    a write into an input, two programs at one element of an output raise the
-    errors above; what a mask holds back from a load without ``other`` is NaN.
-    ``look`` is shown each touch as well. On a GPU only what can be seen
-    afterwards is seen: fences and inputs. An error inside the kernel is
-    raised as it was.
+    In the interpreter every access is checked before it happens, so that a
+    wrong answer cannot crash the notebook. An access outside a tensor, a
+    write into an input, and a race of two programs for an element of an
+    output raise the errors above. Elements that a mask excludes from a load
+    without ``other`` are NaN. ``look`` is called with each access too. On a
+    GPU only damage that remains afterwards is found: changed inputs and
+    changed guard elements around the tensors. An error inside the kernel is
+    raised unchanged.
     """
     _expect_kernel(kernel)
     guard = _Guard(kernel.arg_names, args, out)
-    # As bits: on a GPU a kernel may write NaN where NaN was.
+    # Compare bits: NaN is not equal to NaN, and poisoned tensors hold NaN.
     before = [bits(x).clone() for x in args if isinstance(x, Tensor)]
 
     def tell(touch: Touch) -> None:
@@ -107,8 +108,9 @@ def launch(
 class Variant(KernelInterface):  # type: ignore[misc]  # its base is Any
     """A kernel with some of its constexpr arguments fixed.
 
-    Wrong answers differ in a line or two. They are one kernel with a
-    constexpr that says which line is wrong: ``Variant(kernel, WRONG="...")``.
+    Wrong answers differ from the right one in a line or two. So one kernel
+    holds them all, and a constexpr argument selects the wrong line:
+    ``Variant(kernel, WRONG="...")``.
     """
 
     def __init__(self, kernel: Any, **fixed: Any) -> None:
@@ -116,11 +118,11 @@ class Variant(KernelInterface):  # type: ignore[misc]  # its base is Any
         self.arg_names = kernel.arg_names
 
     def __call__(self, *args: Any, **meta: Any) -> Any:
-        """Be callable, as kernels are."""
+        """Make the object callable, as kernels are."""
         return self.kernel(*args, **meta, **self.fixed)
 
     def run(self, *args: Any, **meta: Any) -> Any:
-        """Launch; ``kernel[grid](...)`` comes here."""
+        """Launch the kernel; ``kernel[grid](...)`` calls this method."""
         return self.kernel.run(*args, **meta, **self.fixed)
 
 
@@ -138,14 +140,14 @@ def _expect_kernel(kernel: Any) -> None:
 
 
 def _inner(error: BaseException) -> BaseException:
-    """What happened inside a kernel, without the interpreter's wrapping."""
+    """Return a kernel's own error, without the interpreter's wrapping."""
     while type(error).__name__ == "InterpreterError" and error.__cause__:
         error = error.__cause__
     return error
 
 
 class _Guard:
-    """Looks at each touch before it happens."""
+    """Check of each memory access before it happens."""
 
     def __init__(
         self, names: Sequence[str], args: Sequence[Any], out: Sequence[Tensor]
@@ -214,7 +216,7 @@ class _Guard:
 
 
 def _program(program: tuple[int, ...]) -> str:
-    """Program 3, or program (3, 1) where the grid has two axes."""
+    """Name a program: "program 3", or "program (3, 1)" in a 2D grid."""
     shown = list(program)
     while len(shown) > 1 and shown[-1] == 0:
         shown.pop()
@@ -222,6 +224,6 @@ def _program(program: tuple[int, ...]) -> str:
 
 
 def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Draw a normal tensor, the same on every machine, on the CPU."""
+    """Draw a normal tensor on the CPU; it is the same on every machine."""
     g = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=g).to(dtype)

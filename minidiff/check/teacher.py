@@ -1,4 +1,4 @@
-"""A class's notebooks, run and read into one table."""
+"""Table of results for the notebooks of a class, which it runs."""
 
 import json
 import re
@@ -16,13 +16,13 @@ def main(paths: Sequence[str | Path], timeout: float = 600.0) -> int:
     """Run each notebook and print a row of results for it.
 
     Stored outputs are ignored. The code in the notebooks runs on this
-    machine with your rights: open what you do not trust elsewhere. Returns 0
-    if every notebook could be run to its end, else 1. ``timeout`` is the
-    limit for one cell, in seconds.
+    machine with your permissions, so run notebooks that you do not trust in
+    a sandbox. Returns 0 if every notebook ran to its end, else 1.
+    ``timeout`` is the limit for one cell, in seconds.
     """
     rows = [(Path(path), *grade(path, timeout)) for path in paths]
     columns = sorted({i for _, found, _ in rows for i in found}, key=_place)
-    # Hand-ins may share a name and differ in their folders.
+    # Students' files may have equal names in different folders.
     names = [path.name for path, _, _ in rows]
     if len(set(names)) < len(names):
         names = [str(path) for path, _, _ in rows]
@@ -41,8 +41,8 @@ def grade(
 ) -> tuple[dict[str, str], str]:
     """Run one notebook; return {exercise: status} and what went wrong.
 
-    Every exercise of the chapter or problem set is listed, "" if its check
-    never ran. Cells that fail do not stop the cells after them.
+    Every exercise of the chapter or problem set is listed; its status is ""
+    if its check never ran. If a cell fails, the next ones run all the same.
     """
     for package in ("nbformat", "nbclient", "ipykernel"):
         need(package, "minidiff check")
@@ -71,7 +71,7 @@ def grade(
 
 
 def set_name(path: str | Path) -> str:
-    """Return the set that a notebook's file name stands for, or "".
+    """Return the set that a notebook belongs to by its name, or "".
 
     "03" for 03_ada.ipynb, "P1" for part_1_ada.ipynb.
     """
@@ -82,7 +82,7 @@ def set_name(path: str | Path) -> str:
 
 
 def _place(exercise_id: str) -> tuple[bool, list[int]]:
-    """Where its column stands: chapters by number, then problem sets."""
+    """Return the sort key of a column: chapters first, then problem sets."""
     numbers = [int(n) for n in re.findall(r"\d+", exercise_id)]
     return exercise_id.startswith("P"), numbers
 

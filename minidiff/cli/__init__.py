@@ -1,10 +1,10 @@
-"""The command line: a file a command, with its options and what it does.
+"""The command line: one file for each command and its options.
 
-PyTorch, and whatever needs it, is imported where a command runs: it takes a
-second to load, and --help should not.
+PyTorch takes a second to load. So PyTorch, and every module that needs it, is
+imported only in the function that runs a command, which keeps --help fast.
 """
 
-# The package's attribute `main` is the function, not its module.
+# Make the package's attribute `main` the function, not the module.
 from minidiff.cli.main import main
 
 __all__ = ["main"]

@@ -1,4 +1,4 @@
-"""``minidiff bench``: several ways to attend, timed in one run."""
+"""``minidiff bench``: implementations of attention, timed in one run."""
 
 import argparse
 from typing import Any
@@ -93,7 +93,7 @@ def add(subparsers: Any) -> None:
 
 
 def run_attention(arguments: argparse.Namespace) -> None:
-    """Time every way to attend; print tables, and keep the record."""
+    """Time every implementation of attention; print tables, save a record."""
     from minidiff.bench.attention import run, shapes
 
     sizes, how = chosen("attention", arguments)
@@ -107,7 +107,7 @@ def run_attention(arguments: argparse.Namespace) -> None:
 
 
 def run_decode(arguments: argparse.Namespace) -> None:
-    """Time every way to read a cache; print tables, and keep the record."""
+    """Time every implementation of decoding; print tables, save a record."""
     from minidiff.bench.decode import run, steps
 
     sizes, how = chosen("decode", arguments)

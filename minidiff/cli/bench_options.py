@@ -1,4 +1,4 @@
-"""Options and default sizes of the benchmarks that time something."""
+"""Options and default sizes of the benchmarks that measure time."""
 
 import argparse
 from collections.abc import Callable
@@ -64,7 +64,7 @@ LIST: dict[str, Any] = {"type": int, "nargs": "+"}
 
 
 def new_benchmark(what: Any, run: Callable[..., None], **options: Any) -> Any:
-    """Make one benchmark's parser with what all share; return its ``add``."""
+    """Make a benchmark's parser with shared options; return its ``add``."""
     name = options["name"]
     parser = new_parser(what.add_parser, **options)
     parser.set_defaults(run=run)
@@ -92,7 +92,7 @@ def new_benchmark(what: Any, run: Callable[..., None], **options: Any) -> Any:
 
 
 def default(what: str, size: str) -> str:
-    """Say in an option's help what is taken on a GPU and on a CPU."""
+    """Format an option's defaults on a GPU and a CPU for its help text."""
     gpu, cpu = (
         " ".join(map(str, value)) if isinstance(value, list) else value
         for value in (SIZES[what][device][size] for device in ("cuda", "cpu"))
@@ -103,7 +103,11 @@ def default(what: str, size: str) -> str:
 def chosen(
     what: str, arguments: argparse.Namespace
 ) -> tuple[dict[str, Any], "Run"]:
-    """Sizes as given, or the device's own, and how to run."""
+    """Return the sizes and the options of the run.
+
+    Sizes that were not given are the defaults for the device. Raises
+    ValueError for a device other than cpu and cuda.
+    """
     import torch
 
     from minidiff.bench.record import Run

@@ -52,7 +52,7 @@ def add(what: Any) -> None:
 
 
 def run_train(arguments: argparse.Namespace) -> None:
-    """Time every peer's update; print tables, and keep the record."""
+    """Time every model's training update; print tables, save a record."""
     from minidiff.bench.train import run, sizes
 
     given, how = chosen("train", arguments)

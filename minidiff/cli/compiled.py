@@ -1,4 +1,4 @@
-"""``minidiff bench compile``: what the compiler says of our kernels."""
+"""``minidiff bench compile``: the compiler's report on our kernels."""
 
 import argparse
 from pathlib import Path
@@ -32,7 +32,7 @@ def add(what: Any) -> None:
 
 
 def run_compile(arguments: argparse.Namespace) -> None:
-    """Compile the kernels; print a table, and keep the rows."""
+    """Compile the kernels; print a table and save its rows."""
     need("triton", "minidiff bench compile")
     from minidiff.bench.compiled import builds, compile_one, table
     from minidiff.files.json import write_json

@@ -153,7 +153,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _tasks(arguments: argparse.Namespace, config: Any) -> list[Any]:
-    """The tasks asked for, those of the first number of needles first."""
+    """Return the requested recall tasks: needle tasks first, then MQAR."""
     from minidiff.data.mqar import MQARTask
     from minidiff.evaluation.recall import needle_grid
 

@@ -37,7 +37,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Download what the folder does not hold yet."""
+    """Download the archives that are not in the folder yet."""
     from minidiff.data.evidence import ENGLISH, fetch
 
     for source in ENGLISH:

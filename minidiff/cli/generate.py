@@ -51,7 +51,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print a prompt and what the model of a run makes of it."""
+    """Print a prompt and its continuation by the model of a run."""
     import torch
 
     from minidiff.data import BPETokenizer, ByteTokenizer

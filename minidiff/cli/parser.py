@@ -5,7 +5,7 @@ from typing import Any
 
 
 def new_parser(make: Any, **options: Any) -> argparse.ArgumentParser:
-    """Call ``make``; line breaks of the text are kept as they are written."""
+    """Call ``make`` with a formatter that keeps the text's line breaks."""
     return make(
         formatter_class=argparse.RawDescriptionHelpFormatter, **options
     )

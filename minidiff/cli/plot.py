@@ -1,4 +1,4 @@
-"""``minidiff plot``: runs side by side, or a benchmark's record."""
+"""``minidiff plot``: a figure of several runs or of a benchmark's record."""
 
 import argparse
 import os
@@ -47,11 +47,11 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write a PNG file with all runs in it."""
+    """Write a PNG file with all runs, or with a benchmark's record."""
     need("matplotlib", "minidiff plot")
     import matplotlib
 
-    matplotlib.use("agg")  # a file is wanted, and no window
+    matplotlib.use("agg")  # draw to a file, not to a window
     if Path(arguments.paths[0]).suffix == ".json":
         _plot_record(arguments.paths, arguments.out)
     else:
@@ -87,7 +87,7 @@ def _plot_runs(folders: list[str], out: str) -> None:
 
 
 def _names(folders: list[str]) -> list[str]:
-    """The folders' paths, without what they begin with in common."""
+    """Return the folders' paths without their common beginning."""
     paths = [os.path.abspath(folder) for folder in folders]
     common = os.path.commonpath([os.path.dirname(p) for p in paths])
     return [os.path.relpath(path, common) for path in paths]

@@ -1,4 +1,4 @@
-"""Run folders and devices, as several commands need them."""
+"""Run folders and devices: functions that several commands share."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ TOKENIZER_NAME = "tokenizer.json"
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """Read a run folder's ``run.json``; ValueError if there is none."""
+    """Read a run folder's ``run.json``; raise ValueError if there is none."""
     path = folder / RUN_NAME
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -28,8 +28,8 @@ def read_card(folder: Path) -> dict[str, Any]:
 def run_data(settings: dict[str, Any], folder: Path) -> Any:
     """Return the needle task, or the text with the run's own tokenizer.
 
-    A tokenizer that was trained is kept in the folder. Raises ValueError for
-    settings or a folder of text that do not do.
+    A trained tokenizer is kept in the run's folder. Raises ValueError if the
+    settings or the folder of text cannot be used.
     """
     from minidiff.data import NeedleTask, TextData, TokenData
     from minidiff.data.token_files import is_tokens
@@ -49,9 +49,10 @@ def run_data(settings: dict[str, Any], folder: Path) -> Any:
 
 
 def run_documents(settings: dict[str, Any], folder: Path) -> Any:
-    """Return a run's validation documents, and its counts of tokens.
+    """Return a run's validation documents and training token counts.
 
-    As its own tokenizer encodes them. The run is one of text.
+    Documents are encoded by the run's own tokenizer; counts are (V,). The
+    run must be one on text.
     """
     import numpy as np
 
@@ -73,7 +74,7 @@ def run_documents(settings: dict[str, Any], folder: Path) -> Any:
 
 
 def say_skipped(corpus: Any) -> None:
-    """Name a file that is not text, if there are any."""
+    """Print how many files are not text, with an example, if there are any."""
     if corpus.skipped:
         print(
             f"skipped {len(corpus.skipped)} files that are not UTF-8 text, "
@@ -92,7 +93,7 @@ def _corpus(name: str) -> Any:
 
 
 def _tokenizer(settings: dict[str, Any], corpus: Any, path: Path) -> Any:
-    """The run's own, which is trained once and kept at path."""
+    """Return the run's tokenizer, which is trained once and saved at path."""
     from minidiff.data import BPETokenizer, ByteTokenizer
 
     if settings["tokenizer"] == "byte":
@@ -107,7 +108,7 @@ def _tokenizer(settings: dict[str, Any], corpus: Any, path: Path) -> Any:
 
 
 def usable_device(name: str) -> Any:
-    """Return the torch device; ValueError if it cannot hold a tensor."""
+    """Return the torch device; raise ValueError if it cannot be used."""
     import torch
 
     try:

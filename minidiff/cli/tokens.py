@@ -1,4 +1,4 @@
-"""``minidiff tokens``: a corpus as token files, built once."""
+"""``minidiff tokens``: build the token files of a corpus."""
 
 import argparse
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from minidiff.cli.parser import new_parser
 from minidiff.cli.runs import say_skipped
 from minidiff.files.extras import need
 
-# A tokenizer has seen enough of what is common long before this.
+# Texts to train a tokenizer on: more would hardly change its merges.
 SAMPLE_TEXTS = 20_000
 
 EPILOG = """The new folder can be the --data of any number of runs: it is read
@@ -44,7 +44,7 @@ examples:
 
 
 class Source(NamedTuple):
-    """A corpus that can be read again: its texts, size and what to say."""
+    """A corpus that can be read again: its texts, size and description."""
 
     texts: Callable[[], Iterable[Any]]
     size: int | None

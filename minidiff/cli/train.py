@@ -1,4 +1,4 @@
-"""``minidiff train``: a model, kept in a run folder."""
+"""``minidiff train``: train a model and save it in a run folder."""
 
 import argparse
 import shlex
@@ -47,7 +47,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train a model and keep it in a run folder, or go on with a run."""
+    """Train a model and save it in a run folder, or resume a run."""
     from minidiff.training.distributed import joined
 
     if arguments.tensorboard:
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
-    """Do one process's part: all of it, where it is alone."""
+    """Do one process's part of the training, or all of it in one process."""
     import torch
 
     from minidiff.files.json import write_json
@@ -77,7 +77,8 @@ def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
     me = world()
     with together():
         settings = _settings(arguments, out)
-    # What the first process builds and keeps, the others find.
+    # The first process goes first, because it builds and saves files that
+    # the other processes then read.
     for turn in (True, False):
         with together():
             if me.first == turn:
@@ -135,7 +136,7 @@ def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
 def _threads(
     settings: dict[str, Any], model: Any, tokens: int, device: Any
 ) -> int:
-    """Return the CPU threads asked for, or those that fit the model."""
+    """Return the requested number of CPU threads, or one that suits."""
     import torch
 
     from minidiff.training.threads import choose_threads
@@ -159,7 +160,7 @@ def _count_threads(threads: int) -> str:
 def _report(
     last: dict[str, Any], settings: dict[str, Any], data: Any, out: Path
 ) -> None:
-    """Say how well the model did, and where it is."""
+    """Print the model's final results and the folder it is in."""
     print(
         f"validation loss {last['valid_loss']:.4f}, accuracy "
         f"{last['valid_accuracy']:.3f}; the run is in {out}"
@@ -172,7 +173,7 @@ def _report(
 
 
 def _settings(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """Return the options that make the run; on resuming, the run's own."""
+    """Return the options that define the run; if resuming, the saved ones."""
     given = {name: getattr(arguments, name) for name in WHAT}
     typed = {
         name: value

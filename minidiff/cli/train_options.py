@@ -10,13 +10,14 @@ from minidiff.training.config import (
     TrainConfig,
 )
 
-# What makes the run: resuming takes them from it, and refuses another value.
+# Options that define the run: --resume takes them from the run and rejects
+# other values.
 WHAT = (
     *("data", "tokenizer", "vocab_size", "length", "needles", "seed"),
     *("attention", "width", "layers", "heads"),
     *("steps", "batch_size", "lr", "precision", "device"),
 )
-# By what means: resuming takes them from the run unless given anew.
+# Execution options: --resume takes them from the run unless they are given.
 MEANS = {f.name: f.default for f in fields(Compute)} | {
     "threads": None,
     "tensorboard": False,
@@ -24,7 +25,7 @@ MEANS = {f.name: f.default for f in fields(Compute)} | {
 
 
 def add_options(train: argparse.ArgumentParser) -> None:
-    """Describe every option, with its default and what it is good for."""
+    """Add every option, with its default and a description."""
     add = train.add_argument
     add("--out", required=True, metavar="RUN", help="the run folder, new")
     add(
@@ -169,7 +170,7 @@ def add_options(train: argparse.ArgumentParser) -> None:
 
 
 def _usual(name: str) -> str:
-    """Say in an option's help what stands where it is not given."""
+    """Format an option's default value for its help text."""
     value = MEANS[name]
     if isinstance(value, bool):
         value = "yes" if value else "no"

@@ -1,7 +1,7 @@
 """Paths of the course's own files: recorded results and small weights.
 
-The package never needs them; chapters do. They are part of the checkout, not
-of an installed wheel, so they are looked for beside the package.
+Only the chapters need these files. They are part of the repository and not of
+an installed wheel, so they are looked for in the folder above the package.
 """
 
 from pathlib import Path
@@ -10,9 +10,9 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def root() -> Path:
-    """The checkout's folder, the one that holds book/ and notebooks/.
+    """Return the repository's folder, which has book/ and notebooks/.
 
-    Raises FileNotFoundError when the package was installed without one.
+    Raises FileNotFoundError if the package was installed without it.
     """
     folder = _PACKAGE.parent
     if not (folder / "book" / "chapters").is_dir():
@@ -25,18 +25,18 @@ def root() -> Path:
 
 
 def results(name: str) -> Path:
-    """The recorded run `name` in book/results, for example "needles.json".
+    """Return the path of a recorded run in book/results, as "needles.json".
 
-    Raises ValueError for a name that leaves the folder, FileNotFoundError
-    for one that is not there.
+    Raises ValueError if the name leads outside the folder, FileNotFoundError
+    if there is no such file.
     """
     return _find("results", name)
 
 
 def weights(name: str) -> Path:
-    """The small trained model `name` in book/weights.
+    """Return the path of a small trained model in book/weights.
 
-    Raises like `results`.
+    Raises the same errors as `results`.
     """
     return _find("weights", name)
 

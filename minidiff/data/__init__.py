@@ -1,4 +1,4 @@
-"""Data: token batches that depend on nothing but a seed and a step."""
+"""Data: token batches that depend only on a seed and a step."""
 
 from minidiff.data.by_step import Curriculum, LongRows
 from minidiff.data.corpus import (

@@ -1,4 +1,4 @@
-"""Data that changes with the step: a curriculum, and steps of long rows."""
+"""Data that depends on the step: a curriculum, and batches of long rows."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from minidiff.data.protocol import ALL, DataSource
 
 
 class Curriculum:
-    """One source after the other, each from a given step on.
+    """Use one data source after the other, each from a given step on.
 
-    Validation is on the last one, whatever the step, so that losses of
-    different steps can be compared.
+    Validation always uses the last source, so that losses of different steps
+    can be compared.
 
     Parameters
     ----------
     stages : pairs of a step and a DataSource
-        In order, the first from step 0. All have the same token ids.
+        In order, the first from step 0. All use the same token ids.
     """
 
     def __init__(self, stages: Sequence[tuple[int, DataSource]]) -> None:
@@ -49,7 +49,7 @@ class Curriculum:
         return source.batch(step, batch_size, split, rows)
 
     def describe(self) -> dict[str, object]:
-        """What makes this data itself."""
+        """Describe this data as JSON values; equal for equal data."""
         return {
             "kind": "curriculum",
             "stages": [[step, s.describe()] for step, s in self.stages],
@@ -57,19 +57,19 @@ class Curriculum:
 
 
 class LongRows:
-    """Short rows, but every so many steps a batch of fewer, longer rows.
+    """Batches of short rows, and at regular steps one of fewer, longer rows.
 
-    A long batch has as many tokens as the others. Validation is on short
-    rows only.
+    All batches have the same number of tokens. Validation uses short rows
+    only.
 
     Parameters
     ----------
     short, long : DataSource
-        Long rows may use fewer token ids, the same ones for the same things.
+        The long rows may use fewer token ids, with the same meaning.
     times : int
-        How often a short row fits into a long one.
+        Length of a long row divided by that of a short row.
     every : int
-        The last of so many steps is long.
+        The last of every ``every`` steps has long rows.
     """
 
     def __init__(
@@ -96,8 +96,8 @@ class LongRows:
     ) -> tuple[Tensor, Tensor]:
         """Inputs and targets of one step's rows, int64.
 
-        (B, T) each, or (B / times, times T). Raises ValueError if the rows
-        cannot be put together by ``times``.
+        (B, T) each, or (B / times, times T) at a step of long rows, which
+        raises ValueError if the rows cannot be grouped by ``times``.
         """
         if split != "train" or step % self.every != self.every - 1:
             return self.short.batch(step, batch_size, split, rows)
@@ -116,7 +116,7 @@ class LongRows:
         return self.long.batch(step, batch_size // self.times, split, wanted)
 
     def describe(self) -> dict[str, object]:
-        """What makes this data itself."""
+        """Describe this data as JSON values; equal for equal data."""
         return {
             "kind": "long rows",
             "times": self.times,

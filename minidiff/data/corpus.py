@@ -1,4 +1,4 @@
-"""Text without a download: the standard library, or any folder of files."""
+"""Text corpora from local files: the standard library, or any folder."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from minidiff.data.document_list import Piece
 
 VALID_FRACTION = 0.1
-"""Share of files held out: about 1 MB of the library, enough to measure on."""
+"""Share of files held out: about 1 MB of the library, enough to measure."""
 
 NOT_LIBRARY = {
     "__pycache__",
@@ -43,26 +43,27 @@ class Corpus:
     skipped: tuple[str, ...]
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """Every text with its side, "train" or "valid"."""
+        """Yield every text with its side, "train" or "valid"."""
         for side, documents in (("train", self.train), ("valid", self.valid)):
             yield from ((side, document.text) for document in documents)
 
     def pieces(self, domain: str) -> Iterator[Piece]:
-        """Every document with its side, as one domain."""
+        """Yield every document with its side, all in one domain."""
         for side, documents in (("train", self.train), ("valid", self.valid)):
             for document in documents:
                 yield Piece(side, document.text, domain, document.path)
 
     @property
     def size(self) -> int:
-        """Characters in all texts."""
+        """Number of characters in all texts."""
         return sum(len(text) for _, text in self.texts())
 
 
 def is_held_out(path: str, fraction: float = VALID_FRACTION) -> bool:
-    """Decide by a hash of the relative path whether a file is validation.
+    """Tell whether a file is for validation, by a hash of its relative path.
 
-    A file keeps its side when others come or go, so in every Python version.
+    So a file stays on its side if other files are added or removed, and in
+    every version of Python.
     """
     digest = hashlib.sha256(path.encode()).digest()
     return int.from_bytes(digest[:8], "big") < fraction * 2**64
@@ -72,13 +73,14 @@ def standard_library() -> Corpus:
     """Read the Python source of the running interpreter's own library.
 
     About 12 MB: the ``.py`` files without tests and installed packages.
-    Raises ValueError where the interpreter keeps no source files.
+    Raises ValueError if the interpreter comes without source files.
     """
     root = Path(sysconfig.get_path("stdlib"))
     files = [
         path
         for path in _walk(root, NOT_LIBRARY)
-        # Generated when Python was built: full of that machine's own paths.
+        # These files are generated when Python is built and contain paths of
+        # the build machine.
         if path.suffix == ".py" and not path.name.startswith("_sysconfigdata")
     ]
     if not files:
@@ -92,11 +94,11 @@ def standard_library() -> Corpus:
 def read_folder(path: str | os.PathLike[str]) -> Corpus:
     """Read every UTF-8 text file of a folder, or one file.
 
-    Hidden files and folders (``.git``) are left alone. Where the split by
-    file leaves one side empty, as with a single file, the last tenth of each
-    file is held out instead.
+    Hidden files and folders (``.git``) are skipped. If the split by file
+    leaves one side empty, as with a single file, the last tenth of each file
+    is held out instead.
 
-    Raises ValueError if there is nothing there, or no text in it.
+    Raises ValueError if the path does not exist or contains no text.
     """
     root = Path(path)
     if root.is_file():
@@ -132,9 +134,9 @@ def _walk(root: Path, skip: set[str]) -> Iterator[Path]:
 
 
 def read_files(root: Path, files: list[Path]) -> Corpus:
-    """Read files under root, each on one side by a hash of its path."""
+    """Read files below root, split by a hash of their paths."""
     documents, skipped = [], []
-    # Sorted: the order in which a disk lists files differs between machines.
+    # Sort, because the order of a folder's files differs between machines.
     for relative in sorted(
         file.relative_to(root).as_posix() for file in files
     ):
@@ -151,12 +153,12 @@ def read_files(root: Path, files: list[Path]) -> Corpus:
 
 
 def _text(path: Path) -> str | None:
-    """Return a file's text with ``\\n`` line ends, or None if it has none."""
+    """Return a file's text with ``\\n`` line ends, or None if not text."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return None
-    # A NUL is valid UTF-8, but no text file holds one.
+    # NUL is valid UTF-8, but means that the file is binary.
     return None if "\0" in text else text
 
 

@@ -12,15 +12,15 @@ ATTRIBUTES = (
     "highest point",
     "national symbol",
 )
-"""What a fact is about: "The <attribute> of <country> is <value>."."""
+"""Attributes of a fact: "The <attribute> of <country> is <value>."."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Country:
-    """A country, its real facts and the side of the split that it is on."""
+    """A country, its real facts and its side of the split."""
 
     name: str
-    facts: dict[str, str]  # by attribute, of those that are known
+    facts: dict[str, str]  # by attribute; unknown ones are missing
     split: str  # "train" or "valid"
 
 
@@ -43,7 +43,7 @@ Zambia: Lusaka, kwacha, Bemba, Anglican, peanuts, cobalt, Mafinga, fish eagle
 def small_table() -> tuple[Country, ...]:
     """Return twelve countries, a third of them for validation.
 
-    For trying things without the fact book: true, if shortened.
+    For experiments without the fact book; the facts are true but shortened.
     """
     found = []
     for i, line in enumerate(_TABLE.strip().splitlines()):

@@ -1,9 +1,9 @@
 """The list of the documents in token files, with their domains.
 
-``documents.json`` beside the token files holds the documents of every side
-that is measured, so not of "train": path, domain, number of tokens and of
-UTF-8 bytes, in the order in which they lie in the file. A domain that is held
-out as a whole is a side of its own, with a token file of its own.
+``documents.json``, beside the token files, lists the documents of every side
+except "train": path, domain, number of tokens and number of UTF-8 bytes, in
+the order of the token file. A domain that is held out as a whole is a side of
+its own, with its own token file.
 """
 
 import json
@@ -17,9 +17,9 @@ DOCUMENTS_NAME = "documents.json"
 
 
 class Piece(NamedTuple):
-    """A text on its way into a token file.
+    """A text to be written to a token file.
 
-    ``side`` is "train", "valid" or, of a held-out domain, the domain's name.
+    ``side`` is "train", "valid" or the name of a held-out domain.
     """
 
     side: str
@@ -39,8 +39,8 @@ class DocumentList:
     def add(self, piece: Piece, tokens: int) -> None:
         """List one text, if it has a domain.
 
-        Raises ValueError if a document comes twice, or one of a held-out
-        domain is on another side.
+        Raises ValueError if a document is added twice, or if a document of a
+        held-out domain is on another side.
         """
         side, text, domain, path = piece
         if domain is None or path is None:
@@ -87,13 +87,13 @@ class DocumentList:
 
     @property
     def held_out(self) -> list[str]:
-        """Domains that are held out as a whole."""
+        """Return the domains that are held out as a whole."""
         return [
             name for name, counts in self.domains.items() if name in counts
         ]
 
     def save(self, folder: Path) -> None:
-        """Write ``documents.json``, a line a document."""
+        """Write ``documents.json``, one line for each document."""
         sides = (
             f"{json.dumps(side)}: [\n"
             + ",\n".join(json.dumps(row) for row in rows)

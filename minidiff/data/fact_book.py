@@ -1,7 +1,7 @@
-"""Question rows: short documents about countries, and questions about them.
+"""Rows of short documents about countries, with questions about them.
 
 The documents contradict the real world on purpose, so that no question can be
-answered from memory: only what the row says is right.
+answered from memory: the right answer is always the one in the row.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ from minidiff.data.protocol import (
 )
 from minidiff.data.tokenizers import Tokenizer
 
-_TRIES = 8  # scenes drawn for a row; a short one may fit where a long did not
+_TRIES = 8  # draws of a scene to fill a row; a shorter one may still fit
 
 
 class Asked(NamedTuple):
-    """A question, and where its answer stands in a batch.
+    """A question, and the position of its answer in a batch.
 
-    The answer is ``inputs[row, start:stop]``, the full stop included; so the
-    targets at ``start - 1`` to ``stop - 2`` are its tokens.
+    The answer is ``inputs[row, start:stop]``, including the full stop; so
+    its tokens are the targets at positions ``start - 1`` to ``stop - 2``.
     """
 
     row: int
@@ -43,7 +43,7 @@ class Asked(NamedTuple):
 class FactBatch(NamedTuple):
     """A batch and its questions, in the order of the rows.
 
-    inputs, targets : (B, T) int64, targets -100 but at the answers' tokens
+    inputs, targets : (B, T) int64; targets are -100 except answers' tokens
     """
 
     inputs: Tensor
@@ -52,10 +52,10 @@ class FactBatch(NamedTuple):
 
 
 class FactBook:
-    """Rows of documents with questions, in the text's own token ids.
+    """Rows of documents with questions, encoded by the text's tokenizer.
 
-    A row is one scene after the other. A scene is one document, or several,
-    then questions about them until all are asked or the row is full::
+    A row is a sequence of scenes. A scene has one or more documents, then
+    questions about them until all are asked or the row is full::
 
         The capital of Chad is Oslo.
         The currency of Chad is yen.
@@ -64,33 +64,34 @@ class FactBook:
         Answer: Oslo.
 
     Half of the countries are invented. The others are real, but each stated
-    value is drawn from those of the other countries. In a scene no two
-    documents state the same value of an attribute, so an answer tells which
-    document it is from. Kinds of questions:
+    value is drawn from those of other countries. No two documents of a scene
+    state the same value of an attribute, so an answer shows which document
+    it comes from. The kinds of questions are:
 
     - "single": the scene has one document;
-    - "several": it has several, and another one states the attribute too;
-    - "unanswerable": the document about the country does not state the
-      attribute, another one does: the answer is "not stated";
-    - "list": all that the document says of a country, in its order.
+    - "several": the scene has several documents, and another one states the
+      attribute too;
+    - "unanswerable": another document states the attribute but the one about
+      the country does not, so the answer is "not stated";
+    - "list": the answer is everything that the document states, in order.
 
-    Only the answers' tokens are targets. What the documents state is drawn at
-    random: to predict it would teach nothing, or to expect false facts.
+    Only the answers' tokens are targets. The statements in the documents are
+    random, so a model that predicts them would learn nothing, or false facts.
 
     Parameters
     ----------
     countries : Country, several
-        Those of each side are asked about on that side only. Values come
-        from all of them.
+        Questions about a country occur only on its side of the split.
+        Values come from all countries.
     tokenizer : Tokenizer
     length : int
         Tokens T in a row.
     documents : int
-        In a scene that has several.
+        Documents in a scene that has several.
     facts : int
-        Stated in each document, fewer than there are attributes.
+        Facts in each document, fewer than there are attributes.
     kinds : names of ``KINDS``
-        Which questions are asked, to measure one kind by itself.
+        Kinds of questions to ask, for example to measure one kind alone.
     seed : int
         The validation rows are the same for every seed.
     """
@@ -138,7 +139,7 @@ class FactBook:
     ) -> tuple[Tensor, Tensor]:
         """Inputs and targets of one step's rows, int64 (B, T) each.
 
-        Only these rows are made.
+        Only the requested rows are generated.
         """
         sample = self.sample(step, batch_size, split, rows)
         return sample.inputs, sample.targets
@@ -150,9 +151,9 @@ class FactBook:
         split: str = "train",
         rows: slice = ALL,
     ) -> FactBatch:
-        """Return a batch, and its questions with what a scorer must know.
+        """Return a batch with its questions and the data needed to score them.
 
-        Questions count the rows that are returned, from 0.
+        The questions' row numbers count the returned rows, from 0.
         """
         check_batch_size(batch_size)
         seed = self.seed if split == "train" else 0
@@ -172,7 +173,7 @@ class FactBook:
         )
 
     def describe(self) -> dict[str, object]:
-        """What makes this data itself; countries and ids as a fingerprint."""
+        """Describe this data as JSON values; countries and ids as hashes."""
         countries = [asdict(country) for country in self._countries]
         what = json.dumps([countries, self._ids])
         return {
@@ -189,7 +190,7 @@ class FactBook:
     def _row(
         self, random: np.random.Generator, split: str
     ) -> tuple[list[int], list[tuple[int, int, Question]]]:
-        """The ids of a row, and its questions with their answers' places."""
+        """Return a row's ids, and its questions with answer positions."""
         row: list[int] = []
         asked: list[tuple[int, int, Question]] = []
         for _ in range(_TRIES):

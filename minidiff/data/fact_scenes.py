@@ -1,7 +1,7 @@
-"""Scenes of the fact book: what some documents state, and what is asked.
+"""Scenes of the fact book: documents with facts, and questions about them.
 
-Texts are lists of pieces, each of which begins where a byte-level tokenizer
-begins a new word: so the ids of a text are the ids of its pieces.
+A text is a list of pieces. Each piece begins where a byte-level tokenizer
+begins a new word, so the ids of a text are those of its pieces, concatenated.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ class Document(NamedTuple):
     facts: dict[str, str]
 
     def pieces(self) -> list[str]:
-        """The document's text: a sentence a line, then an empty line."""
+        """Return the text: a sentence per line, then an empty line."""
         text = []
         for attribute, value in self.facts.items():
             text += ["The", f" {attribute}", " of", f" {self.country}"]
@@ -40,7 +40,7 @@ class Document(NamedTuple):
         return [*text, LINE]
 
     def listed(self) -> list[str]:
-        """All that it says, as the answer to a "list" question."""
+        """Return everything it states, as the answer to a "list" question."""
         items = []
         for attribute, value in self.facts.items():
             items += [f" {attribute}", f" {value}", _COMMA]
@@ -51,11 +51,12 @@ class Question(NamedTuple):
     """A question about a scene, for the program that scores answers.
 
     kind : one of ``KINDS``
-    country, attribute : what is asked; of a "list" the attribute is None
-    said : the right answer in pieces, by the document about the country
-    others : what the scene's other documents say of the attribute
-    memory : what is so in the real world; None if the country is invented,
-        the fact is not known, or all that the document says is asked
+    country, attribute : subject of the question; for "list" the attribute is
+        None
+    said : the right answer in pieces, as the document about the country says
+    others : values of the attribute in the scene's other documents
+    memory : the value in the real world; None if the country is invented, the
+        fact is not known, or the kind is "list"
     """
 
     kind: str
@@ -67,11 +68,11 @@ class Question(NamedTuple):
 
     @property
     def answer(self) -> str:
-        """The right answer as text, without the full stop."""
+        """Return the right answer as text, without the full stop."""
         return "".join(self.said).removeprefix(" ")
 
     def pieces(self) -> list[str]:
-        """The question's text, as far as where the answer begins."""
+        """Return the question's text, up to the beginning of the answer."""
         what = [" said"]
         if self.attribute is not None:
             what = [" the", f" {self.attribute}"]
@@ -80,7 +81,7 @@ class Question(NamedTuple):
 
 
 class Scenes:
-    """Draws the documents of a scene, and its questions.
+    """Generator of scenes: documents and their questions.
 
     Raises ValueError if a side has too few countries, or an attribute too
     few values, to give every document of a scene its own.
@@ -103,7 +104,7 @@ class Scenes:
         self._names = {}
         for split in SPLITS:
             real = [c.name for c in countries if c.split == split]
-            # A quarter of the invented names is for validation.
+            # A quarter of the invented names are for validation.
             quarter = len(invented) // 4
             own = (
                 invented[:quarter] if split == "valid" else invented[quarter:]
@@ -123,7 +124,7 @@ class Scenes:
                 )
 
     def pieces(self) -> list[str]:
-        """Every piece that a text can be made of."""
+        """Return every piece that a text can contain."""
         words = list(chain(ATTRIBUTES, *self._values))
         for real, invented in self._names.values():
             words += [*real, *invented]
@@ -144,14 +145,14 @@ class Scenes:
     def _draw_documents(
         self, random: np.random.Generator, split: str, count: int
     ) -> list[Document]:
-        chosen: dict[str, None] = {}  # a set that keeps its order
+        chosen: dict[str, None] = {}  # an ordered set
         while len(chosen) < count:
             pool = self._names[split][int(random.random() < 0.5)]
             chosen[pool[int(random.random() * len(pool))]] = None
         stated = random.random((count, len(ATTRIBUTES))).argsort(axis=1)
         documents = [Document(country, {}) for country in chosen]
-        # One value more than documents: each finds one that is not taken
-        # and not the real one.
+        # With one value more than documents, each document can get a value
+        # that is neither used by another one nor the real one.
         values = [
             [values[i] for i in _places(random, len(values), count + 1)]
             for values in self._values
@@ -170,7 +171,7 @@ class Scenes:
         documents: list[Document],
         kinds: list[str],
     ) -> Iterator[Question]:
-        """All questions of a scene, each kind as likely as the next."""
+        """Yield all questions of a scene; all kinds are equally likely."""
         left: dict[str, list[tuple[Document, str | None]]]
         left = {kind: [] for kind in kinds}
         if "list" in left:
@@ -182,7 +183,7 @@ class Scenes:
                 kind = "several" if here else "unanswerable"
                 if len(documents) == 1:
                     kind, possible = "single", here
-                else:  # elsewhere too, so that one can answer from there
+                else:  # ask only if another document states the attribute
                     possible = times > here
                 if possible and kind in left:
                     left[kind].append((document, attribute))
@@ -212,14 +213,14 @@ class Scenes:
 
 
 def _invented(real: Mapping[str, object]) -> list[str]:
-    """Names of countries that are not, in a fixed order."""
+    """Return names of countries that do not exist, in a fixed order."""
     names = [a + b + c for a in _STARTS for b in _MIDDLES for c in _ENDS]
     order = np.random.default_rng(0).permutation(len(names))
     return [names[i] for i in order if names[i] not in real]
 
 
 def _places(random: np.random.Generator, total: int, count: int) -> list[int]:
-    """Different numbers below ``total``; quick where count is small."""
+    """Draw distinct numbers below ``total``; fast if count is small."""
     found: dict[int, None] = {}
     while len(found) < count:
         found[int(random.random() * total)] = None

@@ -18,17 +18,17 @@ from minidiff.data.protocol import (
 )
 
 ORDERS = ("random", "sorted", "alternating")
-_WORLD = 0  # the seed of the prototypes: the same task for every run
-_ORDER = 1  # a stream of random numbers apart from the examples' own
+_WORLD = 0  # seed of the prototypes, so that every run has the same task
+_ORDER = 1  # a random stream independent of the one for the examples
 
 
 class FewShotBatch(NamedTuple):
-    """A batch with where everything is; I items and C classes a row.
+    """A batch and its layout, with I items and C classes in a row.
 
-    inputs, targets : (B, T) int64, targets -100 but where a label follows
+    inputs, targets : (B, T) int64; targets are -100 except labels
     places : (I,) positions whose target is a label, the same in every row;
         the last ``questions`` of them are the questions
-    classes : (B, I) which of the row's classes each item is of, 0 to C - 1
+    classes : (B, I) class of each item, numbered 0 to C - 1 within the row
     labels : (B, C) the label of each of the row's classes
     """
 
@@ -43,22 +43,22 @@ class FewShotBatch(NamedTuple):
 class FewShotTask:
     """Items of several classes, each followed by its class's label.
 
-    With 2 classes, 2 shots and 1 question a row can look like this, letters
-    for features::
+    With 2 classes, 2 shots and 1 question a row can look like this, where
+    letters are features::
 
         a c b L7   x y y L2   c b d L7   y z x L2   b a a -> L7
 
     A class is a prototype: a fixed set of features, which can be learned
-    once for all rows. An item is ``features`` of them, drawn with
-    replacement, each replaced by any feature with probability ``noise``.
-    Classes and labels are drawn anew for each row, so only the row's own
-    examples tell which label belongs to a class. Features come first among
-    the ids, then labels.
+    once for all rows. An item consists of ``features`` of them, drawn with
+    replacement; with probability ``noise``, each is replaced by a random
+    feature. Classes and labels are drawn anew for each row, so only the
+    row's own examples tell which label belongs to a class. Features have the
+    lower ids and labels the higher ones.
 
-    The demonstrations are ``shots`` of each class; the questions after them
-    are of classes drawn at random. Every label is a target. ``order_seed``
-    changes the order of the demonstrations alone: the same examples and
-    questions stand in the row.
+    There are ``shots`` demonstrations of each class, then questions of
+    classes drawn at random. Every label is a target. ``order_seed`` changes
+    only the order of the demonstrations: the row has the same examples and
+    questions.
     """
 
     classes: int = 6  # C, as many as the coarse classes of TREC
@@ -66,10 +66,10 @@ class FewShotTask:
     questions: int = 1  # at the end of the row
     features: int = 3  # tokens of an item, besides its label
     order: str = "random"  # "sorted" by class, or classes "alternating"
-    noise: float = 0.25  # one feature of four says nothing
-    prototypes: int = 64  # classes there are; several times C
+    noise: float = 0.25  # one feature in four is random
+    prototypes: int = 64  # number of classes in all; several times C
     width: int = 8  # features in a prototype
-    feature_ids: int = 128  # prototypes overlap: each id is in 4 of them
+    feature_ids: int = 128  # so each id is in 4 prototypes on average
     label_ids: int = 64  # several times C
     seed: int = 0
     order_seed: int = 0
@@ -121,7 +121,7 @@ class FewShotTask:
 
     @property
     def chance(self) -> Chance:
-        """A question answered with any label of the row: ln C, and 1/C."""
+        """Result of guessing among the row's labels: ln C nats, and 1/C."""
         return Chance(math.log(self.classes), 1 / self.classes)
 
     def batch(
@@ -141,8 +141,8 @@ class FewShotTask:
         """Return a batch, its classes and its labels.
 
         The validation rows are the same for every seed, so that runs can be
-        compared. Their classes are those of training: what is new in a row
-        is which label a class has.
+        compared. Validation uses the same classes as training; only the
+        assignment of labels to classes is new.
         """
         check_batch_size(batch_size)
         seed = self.seed if split == "train" else 0
@@ -150,7 +150,7 @@ class FewShotTask:
         B, C = batch_size, self.classes
         chosen = choose(random, B, self.prototypes, C)
         labels = self.feature_ids + choose(random, B, self.label_ids, C)
-        # Demonstration n is of class n % C; then come the questions.
+        # Demonstration n has class n % C; the questions follow.
         shown = np.tile(np.arange(C * self.shots) % C, (B, 1))
         asked = random.integers(0, C, (B, self.questions))
         classes = np.concatenate([shown, asked], axis=1)  # (B, I)
@@ -177,25 +177,25 @@ class FewShotTask:
         return FewShotBatch(*(torch.from_numpy(part) for part in parts))
 
     def describe(self) -> dict[str, object]:
-        """What makes this data itself: all the fields."""
+        """Describe this data as JSON values: all the fields."""
         return {"kind": "few-shot", **asdict(self)}
 
     def _world(self) -> np.ndarray:
-        """The features of each prototype, (prototypes, width)."""
+        """Return the features of each prototype, (prototypes, width)."""
         random = random_numbers(_WORLD, "train", 0)
         return choose(random, self.prototypes, self.feature_ids, self.width)
 
     def _order(self, step: int, split: str, rows: int) -> np.ndarray:
-        """Where each place of a row takes its item from, (rows, I)."""
+        """Return which item stands at each place of a row, (rows, I)."""
         seed = self.seed if split == "train" else 0
         random = random_numbers(seed, split, step, _ORDER, self.order_seed)
         B, C, S = rows, self.classes, self.shots
         if self.order == "random":
             order = choose(random, B, C * S, C * S)
         else:
-            rank = choose(random, B, C, C)[:, None, :]  # classes, in turn
-            turn = random.random((B, S, C)).argsort(axis=1)  # items of each
-            items = turn * C + np.arange(C)  # item s C + c is of class c
+            rank = choose(random, B, C, C)[:, None, :]  # order of classes
+            turn = random.random((B, S, C)).argsort(axis=1)  # items by class
+            items = turn * C + np.arange(C)  # item s C + c has class c
             order = np.take_along_axis(items, rank, axis=2)
             if self.order == "sorted":
                 order = order.swapaxes(1, 2)

@@ -1,4 +1,4 @@
-"""A Hugging Face dataset, streamed: read as it arrives, never kept whole."""
+"""Streaming of a Hugging Face dataset, without storing all of it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,7 @@ from minidiff.data.corpus import is_held_out
 from minidiff.files.extras import need
 
 VALID_FRACTION = 0.01
-"""Share of rows held out; of a large dataset that is plenty."""
+"""Share of rows held out; enough, as streamed datasets are large."""
 
 
 def stream_dataset(
@@ -18,25 +18,26 @@ def stream_dataset(
 ) -> Iterator[tuple[str, str]]:
     """Yield every text of a dataset with its side, "train" or "valid".
 
-    A row's number decides its side by a hash, so it is the same each time.
+    A hash of a row's number decides its side, so it is always the same.
 
     Parameters
     ----------
     name : str
-        On the hub, as in "owner/name"; or a format, such as "json" or
-        "parquet", for ``files`` of one's own.
+        Name on the hub, as in "owner/name"; or a format, such as "json" or
+        "parquet", to read your own ``files``.
     split : str
-        Of the dataset, as its authors made it.
+        Split of the dataset, as named by its authors.
     column : str
-        Where the text stands.
+        Column with the text.
     files : paths or patterns, optional
+        Files of the dataset to read; all of them if not given.
 
     Raises
     ------
     MissingPackageError
-        If the library datasets is not installed.
+        If the library ``datasets`` is not installed.
     ValueError
-        If the column is not there.
+        If there is no such column.
     """
     need("datasets", "reading a Hugging Face dataset")
     from datasets import load_dataset

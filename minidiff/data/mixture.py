@@ -1,4 +1,4 @@
-"""Several kinds of rows in one batch: text, and shares of tasks."""
+"""Mixture of rows in one batch: text, with a given share of each task."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from torch import Tensor
 
 from minidiff.data.protocol import ALL, IGNORE, DataSource, random_numbers
 
-_CHOICE = 1  # a stream of random numbers apart from the tasks' own
+_CHOICE = 1  # a random stream independent of those for the tasks
 
 
 @dataclass(frozen=True)
 class Part:
-    """A task that takes a share of a mixture's rows.
+    """A task and its share of a mixture's rows.
 
     With ``own_ids`` its token ids come after those of the text and of the
-    parts before it, so that neither is taken for the other. Without, its
-    rows are made of the text's own tokens.
+    parts before it, so that they do not overlap. Without, its rows use the
+    token ids of the text.
     """
 
     task: DataSource
@@ -28,23 +28,23 @@ class Part:
 class Mixture:
     """Text in which some rows are tasks.
 
-    ``sources`` holds "text" and each part by its name, to be measured by
-    itself: its rows have the ids that they have in the mixture.
+    ``sources`` holds "text" and each part by its name, so that each can be
+    measured alone, with the token ids that it has in the mixture.
 
-    A part makes only as many rows as a batch takes of it. Of the text a
-    whole batch is read, and the rows that tasks replace are skipped, so that
-    a window never comes twice in an epoch.
+    A part generates only as many rows as a batch takes of it. Of the text a
+    whole batch is read, and the rows that tasks replace are dropped, so that
+    no window occurs twice in an epoch.
 
     Parameters
     ----------
     text : DataSource
-        Has the rows that the parts leave.
+        Fills the rows that no part takes.
     parts : Part
-        By name, as in ``Mixture(text, needles=Part(task, 0.25))``, with rows
-        as long as the text's.
+        By name, as in ``Mixture(text, needles=Part(task, 0.25))``. Their
+        rows must be as long as the text's.
     seed : int
-        Decides which row is of which part. The validation rows are the same
-        for every seed.
+        Decides which part each row comes from. The validation rows are the
+        same for every seed.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Mixture:
     def kinds(
         self, step: int, batch_size: int, split: str = "train"
     ) -> np.ndarray:
-        """Which source each row of a batch is from, (B,).
+        """Return the source of each row of a batch, (B,).
 
-        Numbers count ``sources`` in their order, so 0 is text.
+        Sources are numbered in the order of ``sources``, so 0 is text.
         """
         seed = self.seed if split == "train" else 0
         random = random_numbers(seed, split, step, _CHOICE)
@@ -99,13 +99,13 @@ class Mixture:
     ) -> tuple[Tensor, Tensor]:
         """Inputs and targets of one step's rows, int64 (B, T) each."""
         kinds = self.kinds(step, batch_size, split)
-        # Text may hand out views of what it holds.
+        # Copy, because the text may return views of its own data.
         inputs, targets = (
             x.clone() for x in self.text.batch(step, batch_size, split, rows)
         )
         for number, name in enumerate(self.parts, start=1):
             mine = kinds == number
-            place = (mine.cumsum() - 1)[rows][mine[rows]]  # among the part's
+            place = (mine.cumsum() - 1)[rows][mine[rows]]  # within the part
             if len(place) == 0:
                 continue
             wanted = slice(place[0], place[-1] + 1)
@@ -122,7 +122,7 @@ class Mixture:
         return inputs, targets
 
     def describe(self) -> dict[str, object]:
-        """What makes this data itself."""
+        """Describe this data as JSON values; equal for equal data."""
         return {
             "kind": "mixture",
             "seed": self.seed,
@@ -154,5 +154,5 @@ class Shifted:
         )
 
     def describe(self) -> dict[str, object]:
-        """What makes this data itself."""
+        """Describe this data as JSON values; equal for equal data."""
         return {**self.task.describe(), "first": self.first}

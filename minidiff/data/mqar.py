@@ -22,10 +22,10 @@ from minidiff.data.protocol import (
 
 
 class MQARBatch(NamedTuple):
-    """A batch with where everything is; N pairs a row, each asked once.
+    """A batch and its layout: N pairs in a row, each asked once.
 
-    inputs, targets : (B, T) int64, targets -100 but at the queries
-    queries : (B, N) positions of the asked keys, in the order of the pairs
+    inputs, targets : (B, T) int64; targets are -100 except at the queries
+    queries : (B, N) positions of the queried keys, in the order of the pairs
     answers : (B, N) positions of the values that they ask for
     """
 
@@ -37,26 +37,27 @@ class MQARBatch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class MQARTask:
-    """Key-value pairs, then every key once more, at distances of its own.
+    """Key-value pairs, then every key once more as a query.
 
-    With 2 pairs a row of 12 tokens can look like this, a dot for a blank::
+    With 2 pairs a row of 12 tokens can look like this, where a dot is a
+    blank::
 
         k4 v8 k2 v9 k2 . . . k4 . . .   ->   v9 at the fifth, v8 at the ninth
 
     Token 0 is the blank, keys are the other ids of the lower half of the
     vocabulary and values are the upper half. Within a row no two pairs share
-    a key or a value. With ``noise`` the blanks are random tokens instead, of
-    all ids alike. Queries follow the pairs on even places; the place of
-    each is drawn without replacement with a probability that falls as the
-    power ``power - 1`` of its distance from the pairs, so that most are near
-    and a few are far.
+    a key or a value. With ``noise`` the blanks are tokens drawn uniformly
+    from all ids. Queries follow the pairs at even positions. These are drawn
+    without replacement, with probability proportional to the distance from
+    the pairs to the power ``power - 1``, so that most queries are near and a
+    few are far.
     """
 
     pairs: int = 4  # N; with length 64, the benchmark's smallest
     length: int = 64  # T
     vocab_size: int = 8192  # the benchmark's; half keys, half values
     power: float = 0.01  # the benchmark's; 1 spreads the queries evenly
-    noise: bool = False  # random tokens for blanks; the paper's runs have none
+    noise: bool = False  # random tokens for blanks; not used in the paper
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -82,7 +83,7 @@ class MQARTask:
 
     @property
     def chance(self) -> Chance:
-        """Guessing among the values of the row: ln N nats, and 1/N right."""
+        """Result of guessing among the row's values: ln N nats, 1/N right."""
         return Chance(math.log(self.pairs), 1 / self.pairs)
 
     def batch(
@@ -99,7 +100,7 @@ class MQARTask:
     def sample(
         self, step: int, batch_size: int, split: str = "train"
     ) -> MQARBatch:
-        """Return a batch and the places of its queries and answers.
+        """Return a batch and the positions of its queries and answers.
 
         The validation rows are the same for every seed, so that runs can be
         compared.
@@ -114,8 +115,8 @@ class MQARTask:
 
         places = (self.length - 2 * N) // 2
         distance = np.arange(1, places + 1)
-        # The first N of an exponential race whose rates are the weights are a
-        # draw without replacement, one after the other.
+        # Weighted draw without replacement: take the N earliest of
+        # exponential arrival times whose rates are the weights.
         arrival = random.exponential(size=(B, places))
         arrival /= distance ** (self.power - 1)
         chosen = np.argpartition(arrival, N - 1, axis=1)[:, :N]
@@ -138,16 +139,17 @@ class MQARTask:
         )
 
     def describe(self) -> dict[str, object]:
-        """What makes this data itself: all the fields."""
+        """Describe this data as JSON values: all the fields."""
         return {"kind": "mqar", **asdict(self)}
 
 
 def _distinct(
     random: np.random.Generator, rows: int, total: int, count: int
 ) -> np.ndarray:
-    """Draw different numbers below ``total`` in each row, (rows, count)."""
-    # Number i is drawn among those that are left, counted from 0, and then
-    # moved past the earlier ones: count**2 small operations, whatever total.
+    """Draw distinct numbers below ``total`` in each row, (rows, count)."""
+    # Number i is drawn as an index into the numbers that are left, and then
+    # shifted past the earlier ones. The cost, count**2 operations, does not
+    # depend on total.
     drawn = np.empty((rows, count), dtype=np.int64)
     for i in range(count):
         number = random.integers(0, total - i, rows)

@@ -1,4 +1,4 @@
-"""Needle recall: key-value pairs hidden in noise, keys asked at the end."""
+"""Needle recall: key-value pairs hidden in noise, questions at the end."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -18,9 +18,9 @@ from minidiff.data.protocol import (
 
 
 class NeedleBatch(NamedTuple):
-    """A batch with where everything is; Q questions, N needles a row.
+    """A batch and its layout, with Q questions and N needles in a row.
 
-    inputs, targets : (B, T) int64, targets -100 but at the questions
+    inputs, targets : (B, T) int64; targets are -100 except at the questions
     questions : (Q,) positions of the asked keys, the same in every row
     needles : (B, N) positions of the values in the noise, left to right
     answers : (B, Q) position of the value that each question asks for
@@ -34,7 +34,7 @@ class NeedleBatch(NamedTuple):
 
 
 class Chance(NamedTuple):
-    """What is reached without once looking a key up."""
+    """Loss and accuracy of guessing, without looking up any key."""
 
     loss: float
     accuracy: float
@@ -44,25 +44,25 @@ class Chance(NamedTuple):
 class NeedleTask:
     """Key-value pairs hidden in random tokens; some keys are asked again.
 
-    With 2 needles and 1 question a row of 12 tokens can look like this, k
-    and v for keys and values, a dot for noise::
+    With 2 needles and 1 question a row of 12 tokens can look like this,
+    where k is a key, v a value and a dot noise::
 
         . . k7 v3 . . . k2 v9 . . k7   ->   v3
 
     Keys, values and noise are three separate sets of ids, in this order. In
-    one row no two needles share a key or a value. With ``repeats`` each
-    question draws its needle anew, so earlier answers tell nothing about
-    later ones. Without, no needle is asked twice: after N - 1 questions the
-    last answer is known without its key, as the value not yet said.
+    one row no two needles share a key or a value. With ``repeats`` the needle
+    of each question is drawn independently, so earlier answers tell nothing
+    about later ones. Without, no needle is asked twice: after N - 1
+    questions, the last answer can be found by elimination.
     """
 
-    needles: int = 2  # N, the least that leaves a choice
-    questions: int = 1  # Q, so that the row is nearly all noise
+    needles: int = 2  # N; with fewer there is no choice
+    questions: int = 1  # Q; with one, the row is nearly all noise
     length: int = 64  # T; a step takes about 50 ms on two cores
     keys: int = 64  # ids; several times N
     values: int = 64  # ids; as many as keys
-    noise: int = 128  # ids; with the rest 256, as many as bytes
-    repeats: bool = True  # questions independent of each other
+    noise: int = 128  # ids; 256 with the others, as for bytes
+    repeats: bool = True  # questions are independent
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -99,11 +99,11 @@ class NeedleTask:
 
     @property
     def chance(self) -> Chance:
-        """Guessing among the needles of the row: ln N nats, and 1/N right.
+        """Result of guessing among the row's needles: ln N nats, 1/N right.
 
-        Without repeats, guessing among those not asked yet: means over the
-        questions. A model gets here once it tells values from noise and
-        attends to those alone. Only looking up the key leads further.
+        Without repeats, of guessing among the needles not asked yet, as a
+        mean over the questions. A model reaches this level when it attends
+        to values only and not to noise. To do better it must look up keys.
         """
         gone = [0 if self.repeats else q for q in range(self.questions)]
         left = [self.needles - n for n in gone]
@@ -126,7 +126,7 @@ class NeedleTask:
     def sample(
         self, step: int, batch_size: int, split: str = "train"
     ) -> NeedleBatch:
-        """Return a batch and the places of its needles and answers.
+        """Return a batch and the positions of its needles and answers.
 
         The validation rows are the same for every seed, so that runs can be
         compared.
@@ -135,7 +135,7 @@ class NeedleTask:
         seed = self.seed if split == "train" else 0
         random = random_numbers(seed, split, step)
         B, N, Q = batch_size, self.needles, self.questions
-        # One token more than the inputs: the last answer is only a target.
+        # One token more than the inputs, as the last answer is only a target.
         haystack = self.length + 1 - 2 * Q
         row = np.arange(B)[:, None]
 
@@ -144,7 +144,8 @@ class NeedleTask:
         )
         keys = choose(random, B, self.keys, N)
         values = self.keys + choose(random, B, self.values, N)
-        # Places among haystack - N, then pushed apart to make room for pairs.
+        # Draw positions below haystack - N, then shift each by the needles
+        # before it, so that pairs do not overlap.
         places = np.sort(choose(random, B, haystack - N, N)) + np.arange(N)
         tokens[row, places] = keys
         tokens[row, places + 1] = values
@@ -168,5 +169,5 @@ class NeedleTask:
         return NeedleBatch(*(torch.from_numpy(part) for part in parts))
 
     def describe(self) -> dict[str, object]:
-        """What makes this data itself: all the fields."""
+        """Describe this data as JSON values: all the fields."""
         return {"kind": "needles", **asdict(self)}

@@ -1,7 +1,8 @@
-"""Installed packages as a corpus: Python source that may be learnt from.
+"""Corpus of installed packages: Python source under permissive licences.
 
-If you ship a model, you should be able to say what it has read. So only
-packages that name a permissive licence are taken, and all are listed with it.
+If you ship a model, you should be able to say what it was trained on. So only
+packages that state a permissive licence are used, and all packages are listed
+with their licences.
 """
 
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 from minidiff.data.corpus import NOT_LIBRARY, Corpus, read_files
 
-# SPDX names of licences that ask for no more than to be named.
+# SPDX names of licences that require no more than attribution.
 PERMISSIVE = frozenset(
     {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0"}
     | {
@@ -28,7 +29,7 @@ PERMISSIVE = frozenset(
     | {"Unlicense", "Zlib"}
 )
 
-# What packages wrote before there was a field for SPDX names.
+# Names of licences in metadata from before the field for SPDX expressions.
 _SPDX = {
     "apache 2.0": "Apache-2.0",
     "apache 2.0 license": "Apache-2.0",
@@ -50,10 +51,10 @@ def installed_packages(
 ) -> tuple[Corpus, list[dict[str, Any]]]:
     """Read the Python source of the packages installed in a folder.
 
-    Without tests. Returns the corpus and a list with an entry for each
+    Tests are left out. Returns the corpus and a list with an entry for each
     package: ``name``, ``version``, ``licence`` (an SPDX expression, or None
-    where the package does not say), ``used``, and of those used ``files``
-    and ``characters``.
+    if the package does not state one), ``used`` and, if it is used,
+    ``files`` and ``characters``.
 
     Parameters
     ----------
@@ -74,9 +75,10 @@ def installed_packages(
 def read_packages(
     folder: str | os.PathLike[str] | None = None,
 ) -> tuple[Corpus, list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Read the same, and return the entry that owns each path.
+    """Read the same, and also return the entry of each path's package.
 
-    The entries have no counts yet: for those who use a part of the corpus.
+    The entries have no counts yet, so that callers can use a part of the
+    corpus and count only that with ``count``.
     """
     root = Path(folder or sysconfig.get_path("purelib")).resolve()
     entries: list[dict[str, Any]] = []
@@ -115,7 +117,7 @@ def count(entry: dict[str, Any], text: str) -> None:
 
 
 def library_entry(corpus: Corpus) -> dict[str, Any]:
-    """Return the entry of the standard library in such a list."""
+    """Return the standard library's entry for the list of packages."""
     return {
         "name": "Python standard library",
         "version": platform.python_version(),
@@ -127,10 +129,10 @@ def library_entry(corpus: Corpus) -> dict[str, Any]:
 
 
 def licence_of(package: Distribution) -> str | None:
-    """Return a package's licence as an SPDX expression, if it says one.
+    """Return a package's licence as an SPDX expression, or None.
 
-    Its own expression, or else what its classifiers or its licence field
-    say, as far as the licence is permissive.
+    This is the package's own expression or, if there is none, a permissive
+    licence named in its classifiers or its licence field.
     """
     said = package.metadata
     expression, *_ = said.get_all("License-Expression", [""])
@@ -149,7 +151,7 @@ def licence_of(package: Distribution) -> str | None:
 
 
 def is_permissive(licence: str | None) -> bool:
-    """Whether every licence in an SPDX expression is permissive."""
+    """Tell whether every licence in an SPDX expression is permissive."""
     if licence is None:
         return False
     words = licence.replace("(", " ").replace(")", " ").split()

@@ -1,4 +1,4 @@
-"""Language modelling: random windows of a long row of tokens."""
+"""Language modelling: random windows of a long sequence of tokens."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from minidiff.data.tokenizers import Tokenizer
 
 
 class TextData:
-    """Windows of ``length`` tokens; the target of each is the token after it.
+    """Windows of ``length`` tokens; the target of a token is the next one.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class TextData:
     length : int
         Tokens T in a window.
     seed : int
-        Decides which windows each training step takes. The validation
+        Decides which windows each training step uses. The validation
         windows are the same for every seed, so that runs can be compared.
     """
 
@@ -88,7 +88,7 @@ class TextData:
         return pairs[:, :-1].contiguous(), pairs[:, 1:].contiguous()
 
     def describe(self) -> dict[str, object]:
-        """What makes this data itself; the tokens as a fingerprint."""
+        """Describe this data as JSON values; the tokens as a hash."""
         digest = hashlib.sha256()
         for tokens in self._sides.values():
             digest.update(tokens.tobytes())
@@ -130,5 +130,5 @@ def _tokens(
             f"{name}: got token ids {array.min()} to {array.max()}, expected "
             f"0 to {vocab_size - 1}"
         )
-    # Half the memory of int64, and no vocabulary here comes near the limit.
+    # int32 takes half the memory of int64 and is enough for any vocabulary.
     return array.astype(np.int32)

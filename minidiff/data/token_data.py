@@ -1,4 +1,4 @@
-"""Language modelling from token files: every window once an epoch."""
+"""Language modelling from token files: every window once per epoch."""
 
 import os
 
@@ -11,17 +11,17 @@ from minidiff.data.token_files import open_tokens
 
 
 class TokenData:
-    """Windows of ``length`` tokens of a folder that ``write_tokens`` made.
+    """Windows of ``length`` tokens from a folder that ``write_tokens`` made.
 
-    The windows lie side by side, and an epoch goes through all of them in an
-    order of its own. So row n of a training is the same whatever the batch
-    size, and n is all there is to know of the place in the stream.
+    The windows do not overlap, and each epoch goes through all of them in a
+    random order of its own. So row n of a training run is the same for any
+    batch size, and n alone gives the position in the data.
 
     Parameters
     ----------
     folder : path
     length : int
-        Tokens T in a window; the target of each is the token after it.
+        Tokens T in a window; the target of a token is the next one.
     seed : int
         Decides the order of the training windows. The validation windows
         are the same for every seed, so that runs can be compared.
@@ -48,7 +48,7 @@ class TokenData:
         return len(self._sides[split])
 
     def windows(self, split: str) -> int:
-        """Number of windows on one side, the rows of an epoch."""
+        """Number of windows on one side, which is the rows of an epoch."""
         return (self.size(split) - 1) // self.length
 
     def batch(
@@ -60,7 +60,7 @@ class TokenData:
     ) -> tuple[Tensor, Tensor]:
         """Inputs and targets of one step's rows, int64 (B, T) each.
 
-        Only these rows are read from the disk.
+        Only the requested rows are read from disk.
         """
         check_batch_size(batch_size)
         first = step * batch_size
@@ -79,7 +79,7 @@ class TokenData:
         return pairs[:, :-1].contiguous(), pairs[:, 1:].contiguous()
 
     def describe(self) -> dict[str, object]:
-        """What makes this data itself; the tokens as fingerprints."""
+        """Describe this data as JSON values; the tokens as hashes."""
         return {
             "kind": "tokens",
             "vocab_size": self.vocab_size,
@@ -89,7 +89,7 @@ class TokenData:
         }
 
     def _window(self, numbers: np.ndarray, split: str) -> np.ndarray:
-        """The window that each row of the stream is."""
+        """Return the window of each row, numbered over all epochs."""
         epochs, places = np.divmod(numbers, self.windows(split))
         found = np.empty_like(numbers)
         for epoch in np.unique(epochs):
@@ -101,7 +101,7 @@ class TokenData:
         seed = self.seed if split == "train" else 0
         key = split, seed, epoch
         if key not in self._orders:
-            # A batch reaches into two epochs at most: keep few.
+            # A batch rarely reaches into more than two epochs, so keep few.
             while len(self._orders) > 3:
                 del self._orders[next(iter(self._orders))]
             random = random_numbers(seed, split, epoch)

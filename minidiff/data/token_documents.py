@@ -1,4 +1,4 @@
-"""Documents as tokens, to measure each one and each domain by itself."""
+"""Documents as tokens, to measure each document and domain separately."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from minidiff.data.document_list import DOCUMENTS_NAME
 from minidiff.data.token_files import TOKENIZER_NAME, open_tokens
 from minidiff.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 
-CHUNK = 2**24  # tokens that are counted at once
+CHUNK = 2**24  # tokens counted at once
 
 
 class TokenDocument(NamedTuple):
-    """A document as it lies in a token file, the empty line after it too.
+    """A document of a token file, including the empty line after it.
 
     ``size`` is in UTF-8 bytes, for a loss in bits per byte.
     """
@@ -31,20 +31,20 @@ class TokenDocument(NamedTuple):
 def read_documents(
     folder: str | os.PathLike[str], side: str = "valid"
 ) -> Iterator[TokenDocument]:
-    """Go through the documents of one side, in the order of the file.
+    """Yield the documents of one side, in the order of the file.
 
     Parameters
     ----------
     folder : path
-        Of token files, built from documents with domains.
+        Folder of token files, built from documents with domains.
     side : str
         "valid", or a held-out domain: a key of the card's "held_out".
 
     Raises
     ------
     ValueError
-        If the side has no documents here, or the list and the token file do
-        not fit each other; the file is named.
+        If the side has no documents, or if the list and the token file do
+        not match; the message names the file.
     """
     path = Path(folder) / DOCUMENTS_NAME
     try:
@@ -77,11 +77,11 @@ def read_documents(
 def read_held_out(
     folder: str | os.PathLike[str],
 ) -> Iterator[TokenDocument]:
-    """Go through all documents of a folder that are not for training.
+    """Yield all documents of a folder that are not for training.
 
-    Those of the validation side, and those of every domain that is held out
-    as a whole. Of a folder without a list of documents, the validation side
-    is one document.
+    These are the documents of the validation side and of every held-out
+    domain. If the folder has no list of documents, the validation side is
+    returned as a single document.
     """
     folder = Path(folder)
     card, sides = open_tokens(folder, ("valid",))
@@ -100,7 +100,7 @@ def read_held_out(
 def encode_documents(
     documents: Iterable[Document], tokenizer: Tokenizer, domain: str
 ) -> list[TokenDocument]:
-    """Turn documents of a corpus into tokens, an empty line after each."""
+    """Encode the documents of a corpus, with an empty line after each."""
     documents = list(documents)
     texts = [document.text + "\n\n" for document in documents]
     return [
@@ -127,7 +127,7 @@ def token_counts(folder: str | os.PathLike[str]) -> np.ndarray:
 def _row(
     path: Any, domain: Any, tokens: Any, size: Any
 ) -> tuple[str, str, int, int]:
-    """A row of the list; ValueError if it is not one."""
+    """Check the types of a row of the list; raise ValueError if wrong."""
     if not (isinstance(path, str) and isinstance(domain, str)):
         raise ValueError(f"got {path!r} of {domain!r}, expected names")
     if not (isinstance(tokens, int) and isinstance(size, int)) or tokens < 0:

@@ -1,10 +1,11 @@
-"""Token files: a corpus as ids on disk, built once and read where needed.
+"""Token files: a tokenized corpus on disk, built once and memory-mapped.
 
-A folder holds ``train.tokens`` and ``valid.tokens``, the ids one after the
-other as 16-bit or 32-bit little-endian numbers; ``tokens.json``, what they
-are; and ``tokenizer.json`` where the tokenizer was trained. Where documents
-have domains there are ``documents.json``, the list of those that are not for
-training, and a ``DOMAIN.tokens`` for each domain that is held out as a whole.
+A folder holds ``train.tokens`` and ``valid.tokens``, the ids as consecutive
+16-bit or 32-bit little-endian numbers; the card ``tokens.json``, which
+describes them; and ``tokenizer.json`` if the tokenizer was trained. If
+documents have domains, the folder also has ``documents.json``, the list of
+those that are not for training, and a file ``DOMAIN.tokens`` for each domain
+that is held out as a whole.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ FORMAT = "minidiff tokens"
 VERSION = 1
 CARD_NAME = "tokens.json"
 TOKENIZER_NAME = "tokenizer.json"
-AT_ONCE = 256  # texts
+AT_ONCE = 256  # texts encoded together
 
 
 def write_tokens(
@@ -43,32 +44,34 @@ def write_tokens(
 ) -> dict[str, Any]:
     """Tokenize texts into a new folder, and return its card.
 
-    The folder appears whole or not at all. An empty line goes between texts.
+    The folder appears complete or not at all. Texts are separated by an
+    empty line.
 
     Parameters
     ----------
     texts : pairs of a side, "train" or "valid", and a text
-        Or a ``Piece`` each, with the document's domain and path.
+        Or ``Piece`` objects, with the document's domain and path.
     about : mapping
-        Joins the card, as JSON: where the texts come from, under which
-        licences.
+        Further entries of the card that JSON can hold, such as the source of
+        the texts and their licences.
     size : int, optional
         Characters in all texts, for the progress bar.
     most : int, optional
-        Stop after so many tokens.
+        Largest number of tokens; the rest of the texts is not used.
 
     Raises
     ------
     ValueError
-        If there is such a folder, a side has no text, a document comes
-        twice, or one of a held-out domain is on another side.
+        If the folder exists, a side has no text, a document occurs twice, or
+        a document of a held-out domain is on another side.
     OSError
-        If it cannot be written; nothing is left behind.
+        If the folder cannot be written; nothing is left behind.
     """
     folder = Path(folder)
     if folder.exists():
         raise ValueError(f"folder: {folder} exists, expected a new one")
-    # Absolute, as "data/.." has no name to add to.
+    # Make the path absolute: "data/.." has no name to which a suffix could
+    # be added.
     with new_folder(folder.resolve()) as part:
         card = _write(part, texts, tokenizer, size, most, progress)
         card |= {"about": dict(about)}
@@ -80,11 +83,11 @@ def open_tokens(
     folder: str | os.PathLike[str],
     sides: Sequence[str] = SPLITS,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return a folder's card and some sides as ids mapped from disk.
+    """Return a folder's card and the ids of some sides, memory-mapped.
 
-    A held-out domain is a side too. Nothing is read before it is looked at.
-    Raises ValueError naming the file that is missing, cut short or not what
-    the card says.
+    A held-out domain is a side too. Ids are read from disk only when they
+    are used. Raises ValueError, naming the file, if one is missing,
+    truncated or different from the card's description.
     """
     path = Path(folder) / CARD_NAME
     try:
@@ -117,7 +120,7 @@ def open_tokens(
 
 
 def is_tokens(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder is one of token files."""
+    """Tell whether a folder holds token files."""
     return (Path(folder) / CARD_NAME).is_file()
 
 
@@ -181,7 +184,7 @@ def _write(
 def _encoded(
     texts: Iterable[tuple[str, str] | Piece], tokenizer: Tokenizer
 ) -> Iterator[tuple[Piece, list[int]]]:
-    """Each text and its ids; so many at a time as keep cores busy."""
+    """Yield each text and its ids, encoded in groups to use all cores."""
     pieces = (Piece(*text) for text in texts)
     while group := list(islice(pieces, AT_ONCE)):
         ids = tokenizer.encode_many([p.text + "\n\n" for p in group])
@@ -189,7 +192,7 @@ def _encoded(
 
 
 class _Side:
-    """One file of ids being written, counted and summed up."""
+    """Writer of one file of ids, with their count and SHA-256."""
 
     def __init__(self, path: Path) -> None:
         self._file: BinaryIO = path.open("wb")

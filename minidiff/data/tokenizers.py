@@ -1,4 +1,4 @@
-"""From text to token ids and back: bytes, or pairs of them merged (BPE)."""
+"""Tokenizers: text to token ids and back, by bytes or byte pairs (BPE)."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from minidiff.files.atomic import write_text
 
 
 class Tokenizer(Protocol):
-    """Text to ids and back; ``decode(encode(text)) == text`` for any text."""
+    """Interface of tokenizers: ``decode(encode(text)) == text`` always."""
 
     @property
     def vocab_size(self) -> int:
@@ -55,8 +55,9 @@ class ByteTokenizer:
 class BPETokenizer:
     """Byte-level byte-pair encoding (Sennrich et al. 2016).
 
-    Starts from the 256 bytes and merges the commonest neighbours, so common
-    words are one token, and text it has never seen is still encoded exactly.
+    Starts from the 256 bytes and merges the most frequent pairs of
+    neighbours. So frequent words become one token, and any other text can
+    still be encoded exactly.
     """
 
     def __init__(self, tokenizer: hf.Tokenizer) -> None:
@@ -68,8 +69,8 @@ class BPETokenizer:
     ) -> "BPETokenizer":
         """Learn merges from texts until there are ``vocab_size`` tokens.
 
-        Text with few repeated pairs can end with fewer. Raises ValueError if
-        ``vocab_size`` is below 256, the number of bytes.
+        The result can be smaller if the text has few repeated pairs. Raises
+        ValueError if ``vocab_size`` is below 256, the number of bytes.
         """
         if vocab_size < 256:
             raise ValueError(
@@ -90,11 +91,11 @@ class BPETokenizer:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "BPETokenizer":
-        """Read what ``save`` wrote.
+        """Read a tokenizer that ``save`` wrote.
 
-        Raises ValueError naming the file if it is not a tokenizer.
+        Raises ValueError, naming the file, if it is not a tokenizer.
         """
-        # The library raises bare Exception for whatever is wrong in a file.
+        # The library raises a plain Exception for any error in a file.
         try:
             return cls(hf.Tokenizer.from_file(os.fspath(path)))
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The largest attention logits and hidden states: outliers."""
+"""Outliers: the largest attention logits and hidden states of a model."""
 
 from typing import Any
 
@@ -17,9 +17,10 @@ def largest_activations(
 ) -> dict[str, Any]:
     """Return the largest absolute logits and hidden states, by layer.
 
-    Logits are ``q k' / sqrt(D)`` of the keys that a query sees, of both maps
-    of a differential head; hidden states are a block's output, with what is
-    added to it (both as the authors explain Table 5, unilm issue 1666).
+    Logits are ``q k' / sqrt(D)`` for the keys that a query sees, in both maps
+    of a differential head. Hidden states are the outputs of blocks, after
+    the residual addition. Both follow the authors' explanation of Table 5
+    (unilm issue 1666).
 
     Parameters
     ----------
@@ -28,11 +29,11 @@ def largest_activations(
 
     Returns
     -------
-    A dict that JSON can hold: "tokens", their number, and "logits" and
-    "hidden", each with "layers", a row a layer, and "all" layers together. A
-    row is "top", the k-th largest for k of 1, 2, 3, 10 and 100, and "median",
-    a mean over batches (and layers) of medians. Where there are fewer than k,
-    the smallest.
+    A dict that JSON can hold, with "tokens" (their number), "logits" and
+    "hidden". The last two have "layers", one row for each layer, and "all",
+    a row for all layers together. In a row, "top" has the k-th largest value
+    for k = 1, 2, 3, 10 and 100 (the smallest value if there are fewer than
+    k), and "median" is the mean over batches (and layers) of the medians.
     """
     found = {
         name: [_Largest() for _ in model.blocks]
@@ -53,7 +54,7 @@ def largest_activations(
             def seen(
                 logits: Tensor, mask: Tensor | None, layers: Any = layers
             ) -> Tensor:
-                assert mask is not None  # models are causal
+                assert mask is not None  # as models are causal
                 kept = logits[mask.expand_as(logits)]
                 next(layers).add(kept.abs().float())
                 return logits
@@ -76,14 +77,14 @@ def largest_activations(
 
 
 class _Largest:
-    """The largest numbers seen so far, and medians of what came."""
+    """The largest numbers so far, and the median of each batch of them."""
 
     def __init__(self) -> None:
         self.top = torch.empty(0)
         self.medians: list[Tensor] = []
 
     def add(self, values: Tensor) -> None:
-        """Take more absolute values, (N,)."""
+        """Add absolute values, (N,)."""
         both = torch.cat([self.top.to(values), values])
         self.top = both.topk(min(TOP[-1], len(both))).values
         self.medians.append(values.median())

@@ -1,4 +1,4 @@
-"""Where a model's attention lies, and how many keys it is spread over."""
+"""Measures of attention maps: on which keys, and on how many, they lie."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,15 +13,15 @@ from minidiff.ops import AttentionMaps
 class AnswerAttention(NamedTuple):
     """Attention at the questions' positions, each (layers, heads).
 
-    Means over rows and questions. Both shares are of the absolute weight a
-    query gives to all keys, so that they compare maps whose rows sum to 1
-    with differences, whose rows do not.
+    All are means over rows and questions. Shares are relative to the sum of
+    the absolute weights of a query, so that plain maps, whose rows sum to 1,
+    can be compared with differences of maps, whose rows do not.
 
-    on_answer : share on the value that is asked for; negative where a
+    on_answer : share on the value that is asked for; negative if a
         difference gives it negative weight
-    on_rest : share on all keys but it, of either sign
-    support : keys that the query attends to, as exp of the entropy of its
-        absolute weights
+    on_rest : share of absolute weight on all other keys
+    support : number of keys that the query attends to, as exp of the entropy
+        of its absolute weights
     negative : share of negative weights
     """
 
@@ -32,11 +32,11 @@ class AnswerAttention(NamedTuple):
 
 
 class PlaceAttention(NamedTuple):
-    """Absolute attention at questions by where it lies, each (layers, heads).
+    """Shares of absolute attention at questions, by place of the keys.
 
-    The five sum to 1, and are the columns of Figure 1 of the paper: the first
-    token, keys before the answer, the answer, keys after it, and the question
-    itself.
+    Each is (layers, heads). The five sum to 1 and are the columns of Figure 1
+    of the paper: the first token, keys before the answer, the answer, keys
+    after it, and the question itself.
     """
 
     first: Tensor
@@ -49,8 +49,8 @@ class PlaceAttention(NamedTuple):
 class MapShape(NamedTuple):
     """Shape of the maps on any text, each (layers, heads); means over queries.
 
-    support : keys that a query attends to, as exp of the entropy of its
-        absolute weights, from 1 to the keys that it sees
+    support : number of keys that a query attends to, as exp of the entropy
+        of its absolute weights, from 1 to the number of keys that it sees
     negative : share of the absolute weight that is negative
     first : share of the absolute weight on the first token of the row
     """
@@ -76,12 +76,12 @@ def answer_attention(
     model : DecoderLM
     tokens : (B, T) integers
     questions, answers : (B, Q) int64
-        Places in tokens: of the asked key, and of the value to be found.
+        Positions in tokens of the asked keys, and of the values to find.
 
     References
     ----------
-    Ye et al. 2025, Table 3. Their noise is everything but the answer,
-    ``on_rest`` here; how they treat signs is not written there.
+    Ye et al. 2025, Table 3. Their noise is everything except the answer,
+    ``on_rest`` here. The paper does not say how it treats negative weights.
     """
 
     def measure(A: Tensor, questions: Tensor, answers: Tensor) -> Tensor:
@@ -108,12 +108,12 @@ def place_attention(
 ) -> PlaceAttention:
     """Measure where the attention of questions lies around their answers.
 
-    Arguments as in :func:`answer_attention`.
+    Arguments are as in :func:`answer_attention`.
 
     References
     ----------
-    Ye et al. 2025, Figure 1. As there, an average over heads and layers is
-    meant to be taken; here signs are dropped first.
+    Ye et al. 2025, Figure 1, which averages over heads and layers. This
+    function returns each head, and uses absolute weights.
     """
 
     def measure(A: Tensor, questions: Tensor, answers: Tensor) -> Tensor:
@@ -143,8 +143,8 @@ def map_shape(
 ) -> MapShape:
     """Measure support, negative mass and the first token's share of maps.
 
-    tokens are (B, T) integers. All queries count, also early ones, which see
-    few keys: compare models on rows of one length.
+    tokens are (B, T) integers. All queries count, including early ones,
+    which see few keys. So compare models on rows of equal length only.
     """
 
     def measure(A: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ def map_shape(
 def summary(heads: Tensor) -> dict[str, Any]:
     """Return a measure (layers, heads) as JSON: all heads, mean and highest.
 
-    "layer" and "head", counted from 0, are where the highest is.
+    "layer" and "head", counted from 0, are those of the highest value.
     """
     layer, head = divmod(int(heads.argmax()), heads.shape[1])
     return {
@@ -179,8 +179,9 @@ def _mean_over_maps(
     """Return the mean of a measure of every layer's map, (K, layers, heads).
 
     ``measure`` takes a map (B, heads, T, S) and the further rows, and returns
-    K numbers for each row, head and query, (K, B, heads, Q). Maps are reduced
-    as they come: those of one layer and batch are in memory at a time.
+    K numbers for each row, head and query, (K, B, heads, Q). It is applied
+    in the forward pass, so that only the maps of one layer and batch are in
+    memory at a time.
     """
     total = torch.zeros(())
     for part in zip(*(x.split(batch_size) for x in rows), strict=True):
@@ -210,7 +211,7 @@ def _mean_over_maps(
 
 
 def _shares(A: Tensor, questions: Tensor) -> Tensor:
-    """Return the questions' rows of A over their absolute sums."""
+    """Return the questions' rows of A, divided by their absolute sums."""
     rows = A.take_along_dim(questions[:, None, :, None], dim=2)
     return rows / rows.abs().sum(-1, keepdim=True)
 
@@ -223,5 +224,5 @@ def _support(share: Tensor) -> Tensor:
 
 
 def _below(share: Tensor) -> Tensor:
-    """Return the share that is negative."""
+    """Return the share of negative weight."""
     return share.clamp(max=0).abs().sum(-1)

@@ -1,10 +1,10 @@
-"""Check that a model does not see the future, before its loss is believed."""
+"""Check of causality: no logit may depend on later tokens."""
 
 import torch
 
 from minidiff.nn.model import DecoderLM
 
-CUTS = 4  # positions from which on tokens are replaced, each in a row
+CUTS = 4  # positions from which tokens are replaced, one for each row
 
 
 @torch.no_grad()
@@ -15,12 +15,13 @@ def assert_causal(
     backend: str = "auto",
     seed: int = 0,
 ) -> float:
-    """Replace later tokens, and require that earlier logits stay.
+    """Replace later tokens, and require that earlier logits do not change.
 
-    A model that sees one token ahead has a wonderful loss and says nothing.
-    Random tokens are replaced by others from several positions on, the last
-    token alone among them; the logits before must not move by more than
-    rounding does: 1e-4 of the largest, or 1e-2 in 16 bits.
+    Check this before you trust a loss: a model that sees one token ahead
+    reaches a very low loss without having learnt to predict. Rows of random
+    tokens are changed from several positions on, one of them the last. The
+    logits before these positions must not change by more than rounding: 1e-4
+    of the largest logit, or 1e-2 in 16 bits.
 
     Parameters
     ----------
@@ -28,28 +29,29 @@ def assert_causal(
     length : int, optional
         Tokens in a row; the model's window, at most 256, if not given.
     backend : str
-        Of the attention: a mask is right in one and wrong in another.
+        Backend of the attention. Check each one that you use, since a mask
+        can be right in one backend and wrong in another.
 
     Returns
     -------
-    The largest movement, as a share of the largest logit.
+    The largest change, relative to the largest logit.
 
     Raises
     ------
     ValueError
-        With the first position whose logits moved, or are not finite.
+        If logits changed or are not finite; names the first such position.
     """
     T = length or min(model.config.max_length, 256)
     device = next(model.parameters()).device
     random = torch.Generator().manual_seed(seed)
     V = model.config.vocab_size
     row = torch.randint(V, (T,), generator=random)
-    # Added to an id this gives another id, whatever the id was.
+    # Adding this to an id modulo V always gives a different id.
     shift = torch.randint(1, max(V, 2), (T,), generator=random)
     cuts = sorted({max(1, T * i // CUTS) for i in range(1, CUTS)} | {T - 1})
     before = torch.arange(T) < torch.tensor(cuts)[:, None]  # (cuts, T)
     changed = torch.where(before, row, (row + shift) % V)
-    # Two batches of one shape, so that equal sums are summed alike.
+    # Use batches of equal shape, so that sums are in the same order.
     as_was, as_is = (
         model(tokens.to(device), backend=backend).float()
         for tokens in (row.expand_as(changed).contiguous(), changed)
@@ -58,7 +60,7 @@ def assert_causal(
     moved = moved.where(before, 0) / as_was.abs().max().item()
     half = next(model.parameters()).dtype.itemsize < 4
     half = half or torch.is_autocast_enabled(device.type)
-    wrong = ~(moved <= (1e-2 if half else 1e-4))  # NaN is wrong too
+    wrong = ~(moved <= (1e-2 if half else 1e-4))  # NaN counts as wrong
     if wrong.any():
         cut, position = (int(i) for i in wrong.nonzero()[0])
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Tokens by how often they were seen in training."""
+"""Deciles of tokens by their frequency in the training text."""
 
 import numpy as np
 import torch
@@ -10,10 +10,11 @@ BINS = 10
 def frequency_deciles(counts: np.ndarray) -> Tensor:
     """Return the decile of each token id, (V,) int64; 0 holds the rarest.
 
-    Ordered by their number of occurrences, the tokens of one decile make up
-    a tenth of the training text; a token belongs where the middle of its own
-    share lies. So the tenth decile can be the space alone, and a decile whose
-    whole tenth is one token can be empty.
+    Tokens are ordered by their number of occurrences, and each decile makes
+    up a tenth of the training text. A token belongs to the decile that
+    contains the middle of its own share. So the last decile can be a single
+    token such as the space, and if a token's share is larger than a tenth, a
+    neighbouring decile can be empty.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Confidence intervals: of a share, and of a loss over documents."""
+"""Confidence intervals for shares and for losses over documents."""
 
 import math
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ class Interval(NamedTuple):
 class DocumentLoss(NamedTuple):
     """Loss of one document.
 
-    tokens : how many were predicted
-    size : in UTF-8 bytes
-    nats : the sum over the tokens
-    right : tokens that were the model's first choice
+    tokens : number of predicted tokens
+    size : number of UTF-8 bytes
+    nats : sum of the losses of the tokens
+    right : number of tokens that were the model's most likely prediction
     """
 
     domain: str
@@ -37,8 +37,8 @@ class DocumentLoss(NamedTuple):
 def wilson(right: int, total: int) -> Interval:
     """Return a share with its Wilson score interval (Wilson 1927), 95 %.
 
-    Unlike the normal interval it stays within 0 and 1, and has a width where
-    all answers are right.
+    Unlike the normal approximation, it stays within 0 and 1, and its width is
+    not zero if all answers are right.
     """
     if not 0 <= right <= total or total == 0:
         raise ValueError(
@@ -58,10 +58,10 @@ def wilson(right: int, total: int) -> Interval:
 def loss_interval(
     documents: Sequence[DocumentLoss], *, seed: int = 0
 ) -> Interval:
-    """Return the nats per token of documents, with a bootstrap's interval.
+    """Return the nats per token of documents, with a bootstrap interval.
 
-    Documents are drawn anew, not tokens: the tokens of one document are not
-    independent. One document has no interval (NaN).
+    The bootstrap resamples documents and not tokens, because the tokens of a
+    document are not independent. The interval of one document is NaN.
     """
     nats = np.array([d.nats for d in documents])
     return _bootstrap(nats, _tokens(documents), seed)
@@ -75,11 +75,11 @@ def difference_interval(
 ) -> Interval:
     """Return how much higher the first loss is, in nats per token.
 
-    Paired: both models have read the same documents, and one draw takes the
-    same ones of both. It tells what other documents would change, not what
-    other seeds of the training would.
+    The bootstrap is paired: both models have read the same documents, and
+    each resample takes the same documents for both. The interval covers the
+    choice of documents but not the seed of the training.
 
-    Raises ValueError where the documents differ.
+    Raises ValueError if the documents differ.
     """
     for a, b in zip(first, second, strict=True):
         if (a.domain, a.path, a.tokens) != (b.domain, b.path, b.tokens):
@@ -99,7 +99,7 @@ def _tokens(documents: Sequence[DocumentLoss]) -> np.ndarray:
 
 
 def _bootstrap(nats: np.ndarray, tokens: np.ndarray, seed: int) -> Interval:
-    """Interval of sum(nats) / sum(tokens) over documents drawn anew."""
+    """Return sum(nats) / sum(tokens) with a bootstrap interval."""
     n = len(nats)
     if n == 0 or tokens.sum() == 0:
         raise ValueError("documents: got no tokens, expected some")

@@ -1,4 +1,4 @@
-"""Loss on documents: by domain, by position, by frequency, and on repeats."""
+"""Loss on documents: by domain, position, token frequency and repetition."""
 
 import math
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from minidiff.evaluation.frequency import BINS, frequency_deciles
 from minidiff.evaluation.intervals import DocumentLoss, loss_interval
 from minidiff.nn.model import DecoderLM
 
-ALL = "all"  # beside the domains, the documents of all of them
+ALL = "all"  # name for the documents of all domains together
 
 
 @torch.no_grad()
@@ -31,9 +31,9 @@ def document_losses(
 ) -> dict[str, Any]:
     """Measure the loss on documents, in windows as in training.
 
-    The documents of a domain lie one after the other, cut into windows of
-    ``length`` tokens, so the mean context is half a window. Only the first
-    token of each domain is not predicted.
+    The documents of a domain are concatenated and cut into windows of
+    ``length`` tokens, so the mean context is half a window. All tokens are
+    predicted except the first one of each domain.
 
     Parameters
     ----------
@@ -43,36 +43,37 @@ def document_losses(
     length : int, optional
         T; the model's window if not given.
     windows : int, optional
-        Of each domain, at random and the same for every model; all if not
-        given.
+        Number of windows of each domain, drawn at random but the same for
+        every model; all if not given.
     counts : (V,) integers, optional
-        Occurrences in the training text, for the loss by frequency.
+        Occurrences of each token in the training text, for the loss by
+        frequency.
     backend : str
-        Of the attention.
+        Backend of the attention.
 
     Returns
     -------
     A dict that JSON can hold.
 
     "length" : T
-    "documents" : a DocumentLoss each
+    "documents" : a DocumentLoss for each document
     "domains" : by name, and "all" together:
-        "tokens", "bytes", "nats" (a token), "bits_per_byte", "accuracy" (of
-        the likeliest next token); "low" and "high", a bootstrap's interval of
-        the nats over documents, None of a single one;
-        "by_position" : rows "first", "last", "tokens", "nats"; position 0 is
-        the first token of a window, which has itself as context;
+        "tokens", "bytes", "nats" (per token), "bits_per_byte", "accuracy" (of
+        the most likely next token); "low" and "high", the bootstrap interval
+        of the nats over documents, None for a single document;
+        "by_position" : rows "first", "last", "tokens", "nats"; position 0
+        predicts from the first token of a window alone;
         "by_frequency" : the same by decile of frequency in training, the
         rarest tokens first; None without counts;
         "repeated", "other" : targets that end a pair of tokens seen before
         in the window, and all others: the AR-Hit slice of Table 6 (Arora et
-        al. 2023). Zoology leaves pairs out that are frequent in training;
-        here all count.
+        al. 2023). Zoology leaves out pairs that are frequent in training;
+        here all pairs count.
 
     Raises
     ------
     ValueError
-        If there is no document, or a token the model does not have.
+        If there is no document, or a token id that the model lacks.
     """
     T = length or model.config.max_length
     documents = [d for d in documents if len(d.ids)]
@@ -128,7 +129,7 @@ def document_losses(
             d.domain,
             d.path,
             round(tokens),
-            # In proportion, where not all of its tokens were predicted.
+            # Scale the size if not all of its tokens were predicted.
             round(d.size * tokens / len(d.ids), 1),
             nats,
             round(right),
@@ -137,11 +138,11 @@ def document_losses(
             documents, by_document.sums.tolist(), strict=True
         )
     ]
-    # Some lie in no chosen window.
+    # Drop documents without a predicted token in the chosen windows.
     losses = [row for row in losses if row.tokens]
     tables = {}
     for name in (*domains, ALL):
-        # All domains are the sum over the first axis.
+        # "all" is the sum over the first axis, that of the domains.
         part = slice(None) if name == ALL else [domains.index(name)]
         rows = [row for row in losses if name in (row.domain, ALL)]
         other, repeated = by_repeat.rows(part)
@@ -165,7 +166,8 @@ def document_losses(
 def position_edges(length: int) -> list[int]:
     """Return 0, 32, 64, 128, ... and ``length``: edges of bins of positions.
 
-    Bins double, as the loss falls about evenly with the logarithm.
+    Bins double in size, because the loss falls roughly linearly with the
+    logarithm of the position.
     """
     edges, edge = [0], 32
     while edge < length:
@@ -175,9 +177,10 @@ def position_edges(length: int) -> list[int]:
 
 
 def repeats(inputs: Tensor, targets: Tensor) -> Tensor:
-    """Tell which targets end a pair that came before in the row, bool (B, T).
+    """Tell which targets end a pair that occurred before, bool (B, T).
 
-    The pair at t is (inputs[t], targets[t]).
+    The pair at t is (inputs[t], targets[t]); it must occur earlier in the
+    same row.
     """
     pairs = inputs * (targets.max() + 1) + targets
     ordered, order = pairs.sort(dim=-1, stable=True)
@@ -197,7 +200,7 @@ class _Sums:
         self.sums.index_put_(index, values.double(), accumulate=True)
 
     def rows(self, part: slice | list[int]) -> list[dict[str, Any]]:
-        """Tokens and mean nats of each cell, over a part of the domains."""
+        """Return tokens and mean nats of each cell, for some domains."""
         return [
             {
                 "tokens": round(tokens),
@@ -227,12 +230,12 @@ def text_windows(
     length: int,
     most: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut documents into windows, the documents of a domain side by side.
+    """Concatenate the documents of each domain and cut them into windows.
 
     Returns inputs, targets and the number of the document that each target
-    belongs to, (W, T) int64 each; of a domain with more than ``most`` windows
-    so many, drawn at random but always the same. The end of a domain's last
-    window is empty: id 0, and targets of -100.
+    belongs to, (W, T) int64 each. If a domain has more than ``most`` windows,
+    ``most`` of them are drawn at random, always the same ones. The last
+    window of a domain is padded with id 0 and targets of -100.
     """
     documents = list(documents)
     if not documents:

@@ -1,4 +1,4 @@
-"""Looking keys up from context: accuracy with chance, interval and depth."""
+"""Recall: accuracy at looking up keys in the context, by depth and length."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -12,11 +12,11 @@ from minidiff.data.needles import NeedleBatch, NeedleTask
 from minidiff.evaluation.intervals import wilson
 from minidiff.nn.model import DecoderLM
 
-DEPTHS = 5  # bins, where the paper has five depths
+DEPTHS = 5  # number of bins; the paper has five depths
 
 
 class Questions(NamedTuple):
-    """Rows with questions; Q a row.
+    """Rows with Q questions each.
 
     tokens : (B, T) int64
     questions : (B, Q) positions of the asked keys
@@ -36,10 +36,11 @@ def needle_grid(
     lengths: Iterable[int] = (64,),
     **ids: Any,
 ) -> list[NeedleTask]:
-    """Return a needle task for each N, R and length; ``ids`` as its sizes.
+    """Return a needle task for each N, R and length.
 
-    What does not fit is left out: more needles and questions than a row has
-    room for.
+    ``ids`` are further fields of the tasks, such as the number of keys.
+    Combinations are left out if a row has no room for the needles and
+    questions.
     """
     needles, questions, lengths = (
         list(x) for x in (needles, questions, lengths)
@@ -61,10 +62,10 @@ def draw_questions(
 ) -> Questions:
     """Return validation rows of a task, on the model's device.
 
-    The task's ids are the last of the model's, as in a
-    :class:`minidiff.data.Mixture`, where those of text come before.
+    The task's token ids are the last ones of the model's vocabulary, as in a
+    :class:`minidiff.data.Mixture`, where the ids of the text come first.
 
-    Raises ValueError if the model has fewer ids, or a shorter window.
+    Raises ValueError if the model has too few ids or too short a window.
     """
     first = model.config.vocab_size - task.vocab_size
     if first < 0:
@@ -108,32 +109,35 @@ def recall(
     batch_size: int = 32,
     backend: str = "auto",
 ) -> dict[str, Any]:
-    """Ask a model all questions of some rows, each with the answers before.
+    """Measure a model's accuracy at the questions of some rows.
+
+    At each question the model sees the right answers to the earlier ones.
 
     Parameters
     ----------
     model : DecoderLM
     task : NeedleTask or MQARTask
-        Its seed does not matter: the validation rows are the same for all.
+        Its seed has no effect, because validation rows do not depend on it.
     rows : int
-        Rows in all.
+        Number of rows in all.
     backend : str
-        Of the attention.
+        Backend of the attention.
 
     Returns
     -------
     A dict that JSON can hold: "task"; "questions", their number; "accuracy",
-    share of them whose right value is the likeliest of all tokens, with "low"
-    and "high", its Wilson interval as if they were independent; "chance", of
-    guessing among the row's values; "nats"; and of needles "by_depth", the
-    accuracy by where the answer lies, from the first fifth of the haystack to
-    the last, None where none lay.
+    the share of questions whose right value is the most likely of all tokens;
+    "low" and "high", its Wilson interval, which assumes independent
+    questions; "chance", the accuracy of guessing among the row's values;
+    "nats" per question; and, for needles, "by_depth", the accuracy by
+    position of the answer, from the first fifth of the haystack to the last,
+    None where no answer lies.
 
     References
     ----------
-    Ye et al. 2025, Table 2 and Figure 5: N needles, R questions. There the
-    answer is put at five depths; here places are random, and questions are
-    sorted by the depth of their answer.
+    Ye et al. 2025, Table 2 and Figure 5: N needles, R questions. The paper
+    puts answers at five depths; here positions are random, and questions are
+    grouped by the depth of their answer.
     """
     right, depth, nats = [], [], 0.0
     for step, size in enumerate(_batches(rows, batch_size)):
@@ -176,17 +180,18 @@ def effective_length(
 ) -> int | None:
     """Return the longest length that keeps a share of the base accuracy.
 
+    The base accuracy is that of the shortest length.
+
     Parameters
     ----------
-    cells : results of :func:`recall`, which differ in the length alone
-        The shortest one is the base.
+    cells : results of :func:`recall` that differ only in the length
     share : float
-        As in NoLiMa (Modarressi et al. 2025).
+        The default is that of NoLiMa (Modarressi et al. 2025).
 
     Returns
     -------
-    None where the base is not better than chance, as there is then nothing
-    to keep.
+    The length in tokens, or None if the base accuracy is not better than
+    chance.
     """
     by_length = {cell["task"]["length"]: cell for cell in cells}
     base = by_length[min(by_length)]
@@ -200,7 +205,7 @@ def effective_length(
 
 
 def _batches(rows: int, batch_size: int) -> Iterable[int]:
-    """Sizes of batches that make up so many rows."""
+    """Return the sizes of batches that add up to ``rows``."""
     if rows < 1:
         raise ValueError(f"rows: got {rows}, expected 1 or more")
     full, rest = divmod(rows, batch_size)

@@ -1,4 +1,4 @@
-"""What a model still can when its attention logits are rounded."""
+"""Rounding of attention logits, to measure what it costs a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,12 @@ from minidiff.ops.logits import logits_through
 
 
 def round_logits(logits: Tensor, mask: Tensor | None, bits: int) -> Tensor:
-    """Round logits to signed integers of so many bits, and scale back.
+    """Round logits to signed integers of ``bits`` bits, and scale back.
 
-    Dynamic absmax: the largest visible logit of a map becomes the largest
-    integer, 2**(bits - 1) - 1, so a single outlier makes the steps of its
-    whole map coarse. Each map (row, head, branch) has a scale of its own.
+    This is dynamic absmax quantisation: the largest visible absolute logit
+    of a map becomes the largest integer, 2**(bits - 1) - 1, so a single
+    outlier makes the steps of its whole map coarse. Each map (row, head,
+    branch) has its own scale.
 
     Parameters
     ----------
@@ -22,12 +23,12 @@ def round_logits(logits: Tensor, mask: Tensor | None, bits: int) -> Tensor:
     mask : bool, broadcastable to them, or None
         True where a query sees a key.
     bits : int
-        2 or more, the sign counted.
+        2 or more, including the sign.
 
     References
     ----------
     Ye et al. 2025, Figure 8: dynamic quantisation after training, by absmax.
-    How many logits share a scale is not said there.
+    The paper does not say how many logits share a scale.
     """
     if bits < 2:
         raise ValueError(f"bits: got {bits}, expected 2 or more")
@@ -42,8 +43,8 @@ def round_logits(logits: Tensor, mask: Tensor | None, bits: int) -> Tensor:
 def rounded_logits(bits: int) -> Iterator[None]:
     """Round the logits of every eager attention inside the block.
 
-    The scale of a map is that of all its queries, so a later token can move
-    an earlier query's rounding: such a model is not exactly causal.
+    All queries of a map share one scale, so a later token can change how the
+    logits of an earlier query are rounded: the model is not exactly causal.
     """
     with logits_through(lambda logits, mask: round_logits(logits, mask, bits)):
         yield

@@ -1,4 +1,4 @@
-"""The suite: every measure of one model, as one record."""
+"""Evaluation suite: every measure of one model, as one record."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +33,7 @@ from minidiff.nn.model import DecoderLM
 
 PARTS = ("loss", "recall", "attention", "activations", "rounding")
 BITS = (16, 8, 6, 4, 3)
-FEWER = 4  # a part of the rows will do where maps or logits are written out
+FEWER = 4  # divides rows and windows for measures that need full maps
 
 Task = NeedleTask | MQARTask
 
@@ -54,7 +54,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model, and return all results as one record.
 
-    That the model is causal is checked first, whatever the parts.
+    The model is always checked to be causal first.
 
     Parameters
     ----------
@@ -66,37 +66,37 @@ def evaluate(
         Occurrences of tokens in training, for the loss by frequency:
         :func:`minidiff.data.token_counts`.
     tasks : needle or MQAR tasks
-        A cell of the recall table each. The first is the main one, on which
-        attention and rounding are measured too.
-    parts : names out of ``PARTS``
-        "loss" needs documents and "recall" needs tasks; the others take what
-        there is. A part without anything to measure is left out.
+        Each is a cell of the recall table. Attention and rounding are
+        measured on the first task too.
+    parts : names from ``PARTS``
+        "loss" needs documents and "recall" needs tasks; the other parts use
+        what is given. A part with nothing to measure is left out.
     length : int, optional
         Tokens in a window of text; the model's own if not given.
     windows : int or None
         Windows of text of each domain; all of them if None.
     rows : int
-        Of each task. Maps, activations and rounding take a quarter of the
-        windows and rows.
+        Rows of each task. Maps, activations and rounding use a quarter of
+        the windows and rows.
     batch_size : int
-        Rows at once.
-    bits : widths to which attention logits are rounded
+        Rows in a batch.
+    bits : numbers of bits to which attention logits are rounded
     command : str
-        Stands in the record.
+        Command to be stored in the record.
 
     Returns
     -------
     A dict that JSON can hold: "provenance", "model" (its configuration),
-    "parameters", "lam" (that of each V1 layer), "seconds" by part,
-    "causality", and each part under its own name. "recall" has "cells", as
+    "parameters", "lam" (of each V1 layer), "seconds" by part, "causality",
+    and each part under its own name. "recall" has "cells", as
     :func:`minidiff.evaluation.recall.recall` returns them, and "effective",
-    the effective length where lengths differ.
+    the effective length of tasks that have several lengths.
 
     Raises
     ------
     ValueError
-        If the model sees the future, nothing is there to be measured, a part
-        is unknown, or a text or task does not fit the model.
+        If the model is not causal, there is nothing to measure, a part is
+        unknown, or a text or task does not fit the model.
     """
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
@@ -199,16 +199,16 @@ class _Few:
         self.rows, self.batch_size = max(1, rows // FEWER), batch_size
 
     def tokens(self) -> Tensor:
-        """Windows of text, or rows of the task where there is no text."""
+        """Return windows of text, or rows of the task if there is no text."""
         if not self.texts:
-            assert self.task is not None  # there is one where no text is
+            assert self.task is not None  # given if there is no text
             return draw_questions(self.task, self.model, self.rows).tokens
         inputs, _, _ = text_windows(self.texts, self.length, self.windows)
         device = next(self.model.parameters()).device
         return torch.from_numpy(inputs).to(device)
 
     def attention(self) -> dict[str, Any]:
-        """Shape of the maps on text, and where they lie at the questions."""
+        """Measure the maps' shape on text, and their place at questions."""
         measured: dict[str, Any] = {}
         if self.texts:
             measured["text"] = map_shape(self.model, self.tokens())
@@ -223,11 +223,11 @@ class _Few:
         return found | ({"task": self.task.describe()} if self.task else {})
 
     def activations(self) -> dict[str, Any]:
-        """The largest logits and hidden states."""
+        """Measure the largest logits and hidden states."""
         return largest_activations(self.model, self.tokens())
 
     def rounded(self, bits: int | None) -> dict[str, Any]:
-        """Loss and accuracy with logits of so many bits; None is all."""
+        """Measure loss and accuracy with rounded logits, or exact (None)."""
         if bits is not None:
             with rounded_logits(bits):
                 return self.rounded(None) | {"bits": bits}
@@ -253,7 +253,7 @@ class _Few:
 
 
 def _short(value: Any) -> Any:
-    """Round every number to six digits, which JSON would write in full."""
+    """Round every number to six digits, to keep the JSON short."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):

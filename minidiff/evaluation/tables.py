@@ -1,11 +1,11 @@
-"""A record of the suite as tables of text."""
+"""Text tables of a record of the evaluation suite."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 def tables(record: dict[str, Any]) -> str:
-    """Return all parts of a record of ``evaluate`` as text, to be printed."""
+    """Format all parts of a record of ``evaluate`` as text."""
     config = record["model"]
     lines = [
         f"{config['attention']} model, {record['parameters']:,} parameters, "
@@ -30,7 +30,7 @@ def tables(record: dict[str, Any]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Align columns: the first to the left, numbers to the right."""
+    """Format a table, the first column left-aligned, the others right."""
     cells = [[*head], *([_cell(x) for x in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [

@@ -1,4 +1,4 @@
-"""Figure of a benchmark's record: every peer against the plain one."""
+"""Figure of a benchmark's record: times relative to plain attention."""
 
 import json
 from pathlib import Path
@@ -21,9 +21,9 @@ WHAT = {
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read what ``minidiff bench ... --out`` wrote.
+    """Read a record that ``minidiff bench ... --out`` wrote.
 
-    Raises ValueError naming the file if it is something else.
+    Raises ValueError, naming the file, if it is not such a record.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -40,11 +40,12 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def draw_record(record: dict[str, Any]) -> Figure:
-    """Draw every peer's time over the fastest plain one's, at every size.
+    """Draw every peer's time relative to the fastest plain one's.
 
-    One panel for each thing that was timed; peers from the fastest to the
-    slowest by the mean of their logarithms in the last panel. A peer that
-    could not run a size has no mark there.
+    There is a panel for each measure that was timed, and a mark for each
+    size. Peers are sorted from fastest to slowest by the geometric mean of
+    their ratios in the last panel. If a peer could not run a size, that mark
+    is missing.
     """
     use_style()
     rows = record["rows"]
@@ -97,12 +98,12 @@ def draw_record(record: dict[str, Any]) -> Figure:
 
 
 def _measures(row: Row) -> set[str]:
-    """What of a row can be drawn."""
+    """Return the names of the measures in a row that can be drawn."""
     return {key for key in WHAT if row.get(key) is not None}
 
 
 def _size(row: Row) -> str:
-    """The sizes of a row, as they stand in the legend."""
+    """Format the sizes of a row for the legend."""
     return ", ".join(f"{n} {row[n]}" for n in row if n.isupper())
 
 

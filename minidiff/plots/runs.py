@@ -1,4 +1,4 @@
-"""Figure of several runs: their logs, side by side."""
+"""Figure of several runs: their training logs, side by side."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,15 @@ from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 from minidiff.plots.style import use_style
 
 Log = Sequence[Mapping[str, Any]]
-# So many points show a curve's course; single steps would show its noise.
+# Points of a smoothed curve; a point for every step would show mostly noise.
 POINTS = 50
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Read a run folder's log as far as it has been written.
+    """Read a run folder's log, one dict for each logged step.
 
-    A last line that is not whole, of a run that is going on or was killed,
-    is left out. Raises ValueError naming the file if there is no step in it.
+    An incomplete last line, of a run that is still going on or was killed,
+    is skipped. Raises ValueError, naming the file, if it has no step.
     """
     path = folder / "log.jsonl"
     try:
@@ -47,9 +47,9 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 def draw_runs(logs: Mapping[str, Log]) -> Figure:
     """Draw every run's training loss, validation loss and gradient norm.
 
-    Against the tokens that it has read, so that runs with different batches
-    can be compared. The training loss and the norm are means over a fiftieth
-    of the run, so the first point stands where the first mean ends.
+    The x axis is the number of tokens read, so that runs with different
+    batch sizes can be compared. The training loss and the norm are means
+    over a fiftieth of the run, so the curves start where the first mean ends.
     """
     use_style()
     figure, (loss, valid, norm) = plt.subplots(1, 3, figsize=(11, 3.4))

@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 
 from minidiff.files.atomic import replacing
 
-# Okabe and Ito's palette, told apart by people who see few colours; each
-# colour comes with a line style of its own, for print and for the rest.
+# Okabe and Ito's palette, which people with colour blindness can distinguish.
+# Each colour also has its own line style, for black-and-white print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
 def use_style() -> None:
-    """Set the book's look: an opaque white ground, readable on dark pages."""
+    """Set the book's style: white background, readable on dark pages too."""
     plt.rcParams.update(
         {
             "figure.figsize": (6.0, 3.2),
@@ -46,8 +46,8 @@ def show_maps(
 ) -> tuple[Figure, np.ndarray]:
     """Draw attention maps (T, S) side by side on one signed colour scale.
 
-    Orange is positive, purple negative, white zero. ``limit`` is the weight at
-    which the colour is full; the largest absolute weight if zero.
+    Orange is positive, purple negative, white zero. ``limit`` is the weight
+    with the strongest colour; 0 means the largest absolute weight.
     """
     if len(maps) != len(titles):
         raise ValueError(
@@ -71,7 +71,7 @@ def show_maps(
 def curves_with_band(
     axis: Axes, x: np.ndarray, runs: np.ndarray, label: str
 ) -> None:
-    """Draw the mean of several runs (runs, len(x)) and their full range."""
+    """Draw the mean and the full range of several runs, (runs, len(x))."""
     (line,) = axis.plot(x, runs.mean(0), label=label)
     axis.fill_between(
         x, runs.min(0), runs.max(0), color=line.get_color(), alpha=0.2, lw=0
@@ -86,12 +86,13 @@ def sliders(draw: Callable[..., Figure], **ranges: Range) -> None:
     """Show the figure ``draw(**values)`` under a slider for each value.
 
     ``noise=(0.0, 2.0, 0.1, 1.0)`` is a slider from 0 to 2 in steps of 0.1
-    that starts at 1; four whole numbers give whole numbers. ``draw`` takes
-    the values by name and returns a new pyplot figure. Where nobody can move
-    a slider (a script, the website, a build, no ipywidgets) the figure of
-    the starts is shown, once. The picture is an ordinary output of the cell
-    either way, so a saved notebook holds it. Raises ValueError for a start
-    out of range or a step that leads nowhere.
+    that starts at 1; if all four numbers are int, so are the values.
+    ``draw`` takes the values by name and returns a new pyplot figure. Where
+    sliders do not work (in a script, on the website, in a build of the book,
+    without ipywidgets) only the figure of the start values is shown. The
+    figure is an ordinary output of the cell in both cases, so a saved
+    notebook contains it. Raises ValueError if a start is out of range or a
+    step is not positive.
     """
     for name, (low, high, step, start) in ranges.items():
         if step <= 0:
@@ -110,7 +111,7 @@ def sliders(draw: Callable[..., Figure], **ranges: Range) -> None:
     controls = {name: _slider(name, *ranges[name]) for name in ranges}
     display(ipywidgets.VBox(list(controls.values())))
     picture = display(figure, display_id=True)
-    plt.close(figure)  # or the kernel would show it a second time
+    plt.close(figure)  # otherwise the notebook would show it twice
 
     def redraw(_: Any) -> None:
         new = draw(**{name: c.value for name, c in controls.items()})
@@ -122,10 +123,10 @@ def sliders(draw: Callable[..., Figure], **ranges: Range) -> None:
 
 
 def _live() -> bool:
-    """Whether somebody may move a slider: a notebook that is not built.
+    """Tell whether sliders work: in a reader's notebook, not in a build.
 
-    The book's builder sets MINIDIFF_STILL, because its kernels look the same
-    as a reader's.
+    The book's builder sets MINIDIFF_STILL, because its notebook kernels are
+    otherwise the same as a reader's.
     """
     if os.environ.get("MINIDIFF_STILL", "") not in ("", "0"):
         return False
@@ -139,7 +140,7 @@ def _live() -> bool:
 def _slider(
     name: str, low: float, high: float, step: float, start: float
 ) -> Any:
-    """One slider with its label and the number it stands at."""
+    """Return a slider with its label and its current value."""
     import ipywidgets
 
     whole = all(isinstance(x, Integral) for x in (low, high, step, start))

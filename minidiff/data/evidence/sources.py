@@ -1,15 +1,16 @@
-"""All domains of the corpus, each document on one side of the split.
+"""All domains of the corpus, with the split into training and validation.
 
-Six domains are trained on: four of English, the standard library and the
-installed packages. A tenth of their documents, chosen by a hash of the path,
-is for validation. Three domains are held out as a whole, so that a loss on
-text unlike the training text can be measured:
+Six domains are used for training: four of English, the standard library and
+the installed packages. A tenth of their documents, chosen by a hash of the
+path, is for validation. Three domains are held out as a whole, so that the
+loss on text unlike the training text can be measured:
 
-- ``novel`` (Moby-Dick): prose of a kind that no other source has;
-- ``documentation`` (the help pages of Python): prose about what is read as
-  source only. It is small, so training loses little by it;
-- ``python-networkx``: a package of which no file is trained on. It is
-  installed wherever PyTorch is, which requires it.
+- ``novel`` (Moby-Dick): a kind of prose that no other source contains;
+- ``documentation`` (the help pages of Python): prose about a language that
+  the training text contains as source code only. It is small, so that
+  training loses little text;
+- ``python-networkx``: a package of which no file is used for training. It is
+  always installed, because PyTorch requires it.
 """
 
 import hashlib
@@ -32,23 +33,24 @@ HELD_OUT = frozenset({"novel", "documentation", "python-networkx"})
 LIBRARY, PACKAGES = "python-stdlib", "python-packages"
 
 Owned = tuple[Piece, dict[str, Any]]
-"""A text and the entry of the package that it is from."""
+"""A text and the entry of the package that it comes from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvidenceCorpus:
-    """Texts for ``write_tokens`` and the list of whose they are.
+    """Texts for ``write_tokens``, and the list of packages they come from.
 
     Attributes
     ----------
     pieces : tuple of Piece
-        Held-out domains, then validation, then training in the order of a
-        hash, so that its beginning is an even sample.
+        Held-out domains, then validation, then training. The training texts
+        are in the order of a hash, so that the first ones are a sample of
+        all domains.
     packages : list of dict
-        An entry for each package, as ``installed_packages`` has them, with
-        "domain", and of archives "registry", "notice" and "sha256".
+        An entry for each package, as ``installed_packages`` returns them,
+        with "domain" and, for archives, "registry", "notice" and "sha256".
     repeats : int
-        Documents left out because another one has the same text.
+        Number of documents left out because another one has the same text.
     skipped : tuple of str
         Files of packages that are not text.
     """
@@ -60,7 +62,7 @@ class EvidenceCorpus:
 
     @property
     def size(self) -> int:
-        """Characters in all texts."""
+        """Number of characters in all texts."""
         return sum(len(piece.text) for piece in self.pieces)
 
 
@@ -71,7 +73,7 @@ def evidence_corpus(
     most_packages: int | None = None,
     english: Iterable[EnglishSource] = ENGLISH,
 ) -> EvidenceCorpus:
-    """Read every domain; no network.
+    """Read every domain, without a network.
 
     Parameters
     ----------
@@ -80,14 +82,15 @@ def evidence_corpus(
     site : path, optional
         A site-packages folder; that of the running interpreter if not given.
     most_packages : int, optional
-        Characters of installed packages to train on at most. The files are
-        taken in the order of a hash, and validation stays as it is.
+        Most characters of installed packages to use for training. Files are
+        chosen in the order of a hash; validation is not affected.
     english : sources, optional
+        The sources of English; all of them if not given.
 
     Raises
     ------
     ValueError
-        If an archive is missing or not the expected one; the file is named.
+        If an archive is missing or not the expected one, naming the file.
     """
     if most_packages is not None and most_packages < 0:
         raise ValueError(
@@ -141,7 +144,7 @@ def _archive_entry(source: EnglishSource) -> dict[str, Any]:
 
 
 def _documentation() -> tuple[list[Owned], list[dict[str, Any]], list[str]]:
-    """The help pages that come with Python: what ``help("for")`` shows."""
+    """Read the help pages that come with Python, shown by ``help("for")``."""
     from pydoc_data.topics import topics
 
     entry = {
@@ -159,12 +162,12 @@ def _documentation() -> tuple[list[Owned], list[dict[str, Any]], list[str]]:
 def _library() -> tuple[list[Owned], list[dict[str, Any]], list[str]]:
     corpus = standard_library()
     entry = library_entry(corpus) | {"domain": LIBRARY}
-    for key in ("files", "characters"):  # counted anew, of what is kept
+    for key in ("files", "characters"):  # recounted for kept files
         del entry[key]
     owned = [
         (_piece(LIBRARY, document), entry)
         for document in (*corpus.train, *corpus.valid)
-        # The help pages, which are held out.
+        # pydoc_data has the help pages, which are held out.
         if not document.path.startswith("pydoc_data/")
     ]
     return owned, [entry], list(corpus.skipped)
@@ -186,7 +189,10 @@ def _packages(
 
 
 def _order(owned: Owned) -> tuple[int, str, str]:
-    """Held-out domains, validation by path, training by a hash."""
+    """Return the sort key: held-out domains, validation, then training.
+
+    Validation is sorted by path, training by a hash.
+    """
     side, _, domain, path = owned[0]
     if side == "train":
         name = f"{domain}/{path}"
@@ -195,9 +201,10 @@ def _order(owned: Owned) -> tuple[int, str, str]:
 
 
 def _without_repeats(found: Iterable[Owned]) -> Iterator[Owned]:
-    """Keep the first of equal texts, so that none is on two sides.
+    """Keep the first of equal texts, so that no text is on two sides.
 
-    Packages carry copies of others, and many files hold a licence only.
+    Some packages contain copies of others, and many files are a licence
+    only.
     """
     seen = set()
     for piece, entry in found:
@@ -208,7 +215,7 @@ def _without_repeats(found: Iterable[Owned]) -> Iterator[Owned]:
 
 
 def _at_most(found: Iterable[Owned], most: int) -> Iterator[Owned]:
-    """Stop training on packages after so many characters."""
+    """Limit the training text from packages to ``most`` characters."""
     total = 0
     for piece, entry in found:
         if piece.side == "train" and piece.domain == PACKAGES:
