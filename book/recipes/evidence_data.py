@@ -28,7 +28,8 @@ from minidiff.data.tokenizers import BPETokenizer
 
 SHARES = {"needles": 0.2, "few_shot": 0.1, "facts": 0.1}  # text: 0.6
 LONG_NEEDLES = 0.25
-# From which share of the steps on, needles, questions by those of the task.
+# Each stage: the share of the steps at which it begins, the needles in a row,
+# and the factor on the task's number of questions.
 STAGES = ((0, 2, 2), (0.2, 4, 1.5), (0.35, 8, 1))
 
 
@@ -100,7 +101,7 @@ def evidence_data(
 
 
 def curriculum(task: NeedleTask, steps: int) -> Curriculum:
-    """Few needles first; after a third of the steps the task itself."""
+    """Make needle tasks of rising difficulty; ``task`` itself is the last."""
     return Curriculum(
         [
             (
