@@ -72,6 +72,21 @@ def test_each_model_trains_as_it_would_alone(kind):
     assert len({round(x, 9) for x in curves.loss[-1].tolist()}) == 4
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_of_32_bits_train_alike_up_to_rounding(precision):
+    config = replace(CONFIG, precision=precision)
+    models = [build_kind(BASE, "diff", s) for s in (0, 1)]
+    sources = [EveryTarget(s) for s in (0, 1)]
+    curves = train_stacked(models, sources, config, progress=False)
+    log = train(
+        build_kind(BASE, "diff", 0), sources[0], config, progress=False
+    )
+    assert models[0].embedding.weight.dtype == torch.float32
+    assert curves.loss[:, 0].tolist() == pytest.approx(
+        [r["loss"] for r in log], rel=1e-5 if precision == "float32" else 1e-2
+    )
+
+
 def alone_and_stacked(config=CONFIG, **options):
     """Losses of one model trained alone, and stacked with another."""
     sources = [EveryTarget(s) for s in (0, 1)]

@@ -223,9 +223,8 @@ def adamw_step(
     of updates so far, which is 0-d. mean and square are AdamW's moments.
     Loshchilov and Hutter 2019, with PyTorch's order of operations.
     """
-    squares = (g.flatten(1).square().sum(1) for g in gradients)
-    norm = sum(squares, start=torch.zeros_like(lr)).sqrt()
-    clip = (clip_norm / (norm + 1e-6)).clamp(max=1.0)
+    squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients])
+    clip = (clip_norm / (squares.sum(0).sqrt() + 1e-6)).clamp(max=1.0)
     count += 1
     correct1, correct2 = (1 - beta**count for beta in betas)
     for p, g, m, s, weight_decay in zip(

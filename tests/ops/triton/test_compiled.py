@@ -18,7 +18,7 @@ def test_every_shipped_kernel_compiles_without_a_spill(capability, tmp_path):
     # In a process of its own: the interpreter takes the compiler's place.
     env = {n: v for n, v in os.environ.items() if n != "TRITON_INTERPRET"}
     env["TRITON_CACHE_DIR"] = str(tmp_path / "cache")
-    command = [sys.executable, "-m", "minidiff.cli", "bench", "compile"]
+    command = [sys.executable, "-m", "minidiff", "bench", "compile"]
     command += ["--capability", str(capability), "--out", str(out)]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
