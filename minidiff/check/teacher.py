@@ -17,7 +17,7 @@ def main(paths: Sequence[str | Path], timeout: float = 600.0) -> int:
 
     Stored outputs are ignored. The code in the notebooks runs on this
     machine with your permissions, so run notebooks that you do not trust in
-    a sandbox. Returns 0 if every notebook ran to its end, else 1.
+    isolation. Returns 0 if every notebook ran to its end, else 1.
     ``timeout`` is the limit for one cell, in seconds.
     """
     rows = [(Path(path), *grade(path, timeout)) for path in paths]
