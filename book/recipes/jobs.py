@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import torch
@@ -75,7 +76,13 @@ def run_jobs(
         process.start()
     running = workers
     while running:
-        answer = answers.get()
+        try:
+            answer = answers.get(timeout=2)
+        except Empty:
+            # A process that was killed says nothing; its job was not run.
+            if any(process.is_alive() for process in processes):
+                continue
+            break
         if answer is None:
             running -= 1
             continue

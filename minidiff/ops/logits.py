@@ -7,8 +7,9 @@ because fused kernels never store the logits.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor
+
+from minidiff.ops.wide import wide_dtype
 
 _change: Callable[[Tensor, Tensor | None], Tensor] | None = None
 
@@ -20,16 +21,15 @@ def masked_softmax(logits: Tensor, mask: Tensor | None) -> Tensor:
     sees a key. Hidden keys get weight 0. If a query sees no key, all its
     weights are 0.
     """
-    wide = torch.promote_types(logits.dtype, torch.float32)
     if _change is not None:
         logits = _change(logits, mask)
     if mask is None:
-        return logits.softmax(-1, dtype=wide)
+        return logits.softmax(-1, dtype=wide_dtype(logits))
     # A row without visible keys is computed over all keys and then set to
     # zero. The softmax of a row of -inf would be NaN, and so its gradient.
     seen = mask.any(-1, keepdim=True)
     logits = logits.masked_fill(~mask & seen, float("-inf"))
-    return logits.softmax(-1, dtype=wide).masked_fill(~mask, 0)
+    return logits.softmax(-1, dtype=wide_dtype(logits)).masked_fill(~mask, 0)
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Recipes: jobs that resume, and recordings that can be tried on a CPU."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 from committed import ROOT
@@ -17,6 +19,9 @@ import jobs as recipe_jobs  # noqa: E402
 
 def double(job, device):
     """A job's function, which other processes import from here."""
+    if job["n"] == 5:
+        time.sleep(1)  # the answer before is sent by a thread
+        os._exit(1)  # as the system ends a process that takes its memory
     if job["n"] == 3:
         raise ValueError("three is refused")
     return [{"twice": 2 * job["n"]}]
@@ -51,6 +56,13 @@ def test_a_recipe_goes_on_where_it_stopped(tmp_path, capfd):
     second = run(out, [1, 2, 4])
     assert [e["job"]["n"] for e in second["jobs"]] == [1, 2, 4]
     assert second["not_run"] == []
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_recipe(tmp_path):
+    record = run(tmp_path / "record.json", [1, 5, 2])
+    assert [r["twice"] for r in recipe_jobs.rows(record)] == [2]
+    assert record["not_run"] == [{"n": 5}, {"n": 2}]
 
 
 @pytest.mark.slow
