@@ -238,7 +238,8 @@ plt.show()
 # | ready | [15. Training a small DIFF Transformer](15_training_a_small_diff_transformer.ipynb) | train one beside a plain one |
 # | ready | [16. Generation with a cache](16_generation_with_a_cache.ipynb) | what a new token reads, and how it is drawn |
 # | ready | [17. Many GPUs](17_many_gpus.ipynb) | two processes, one model, every byte counted |
-# | planned | 18 to 27 | evidence, the frontier |
+# | ready | [18. Language modelling](18_language_modelling.ipynb) | is the loss lower, and how sure is that |
+# | planned | 19 to 27 | more evidence, the frontier |
 #
 # Two routes, once all is there: *ideas* (1 to 5, 7, 14 to 16, 18 to 24) and
 # *kernels* (3 to 6, 9 to 13). Today: 1 to 8 in order, then 14, or 9 for
