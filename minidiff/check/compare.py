@@ -13,7 +13,6 @@ _SCALARS = {t for t in np.sctypeDict.values() if issubclass(t, np.number)} | {
 }
 _CLASSES = {"b": "boolean", "i": "integer", "u": "integer", "f": "real"}
 _WORDS = {
-    "": "nothing",
     "boolean": "booleans",
     "integer": "integers",
     "real": "real numbers",
@@ -60,7 +59,9 @@ def as_array(x: Any) -> np.ndarray:
 
 
 def _numpy(x: Any) -> Any:
-    """Return a tensor as an array, also in the dtypes that NumPy lacks."""
+    """Return tensors as arrays, also in the dtypes that NumPy lacks."""
+    if isinstance(x, list | tuple):
+        return [_numpy(part) for part in x]
     if not hasattr(x, "detach"):
         return x
     x = x.detach().cpu().resolve_conj().resolve_neg()
@@ -74,11 +75,13 @@ def part_of(x: Any) -> Part:
     what the subclass adds, and a text would be read as the number in it.
     """
     kind = kind_of(x)
+    if kind in ("text", "bytes"):
+        return Part(kind=kind, value=x)
     if kind not in ("number", "array", "tensor", "list"):
         return Part(kind=kind)
-    value = np.asarray(_numpy(x))
     if kind == "list" and not all(_plain(y) for y in _leaves(x)):
         return Part(kind="list of other things than numbers")
+    value = np.asarray(_numpy(x))
     numbers = class_of(value, x)
     if not numbers:
         return Part(kind=f"{kind} of dtype {value.dtype}")
@@ -96,7 +99,7 @@ def kind_of(x: Any) -> str:
         return "number"
     if kind is np.ndarray:
         return "array" if x.ndim else "number"
-    if kind in (str, np.str_):
+    if kind is str:
         return "text"
     torch = sys.modules.get("torch")
     if torch and kind in (torch.Tensor, torch.nn.Parameter):
@@ -177,9 +180,16 @@ def problem(got: Part, want: Part, tolerance: float) -> Problem | None:
     """
     if got.kind != want.kind:
         return _other(_named(got.kind), _named(want.kind))
+    if want.value is None:
+        raise TypeError(f"a solution returned {_named(want.kind)}")
+    if not want.numbers:
+        x, y = repr(got.value), repr(want.value)
+        text = f"  expected  {y:.200}\n  got       {x:.200}"
+        return None if x == y else Problem(text=text, explained=False)
     # Integers are real numbers too; the reverse is not true.
     widened = (got.numbers, want.numbers) == ("integer", "real")
-    if got.numbers != want.numbers and not widened:
+    some = got.value.size and want.value.size
+    if some and got.numbers != want.numbers and not widened:
         return _other(_WORDS[got.numbers], _WORDS[want.numbers])
     if got.shape != want.shape:
         return _other(f"shape {got.shape}", f"{want.shape}")
@@ -243,7 +253,7 @@ def _same_part(x: Any, y: Any, tolerance: float) -> bool:
     x, y = (np.asarray(_numpy(z)) for z in (x, y))
     if x.shape != y.shape:
         return False
-    if x.dtype == object or y.dtype == object:
+    if not all(z.dtype.kind in "biufc" for z in (x, y)):
         return bool((x == y).all())
     x, y = (z.astype(np.complex128) for z in (x, y))
     return np.allclose(x, y, rtol=tolerance, atol=tolerance, equal_nan=True)

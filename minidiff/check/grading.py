@@ -13,6 +13,8 @@ import os
 import secrets
 import tempfile
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL
@@ -94,7 +96,7 @@ def run(
         with tempfile.TemporaryDirectory(
             prefix="minidiff-check-", ignore_cleanup_errors=True
         ) as folder:
-            fatal = asyncio.run(
+            fatal = _wait_for(
                 _attempt(grade, cells, skipped, folder, cell_seconds, end)
             )
         if fatal is None:
@@ -102,6 +104,15 @@ def run(
         skipped.add(fatal)
         if len(skipped) > _RESTARTS:
             return
+
+
+def _wait_for(attempt: Coroutine[Any, Any, int | None]) -> int | None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(attempt)
+    with ThreadPoolExecutor(1) as pool:  # called from a notebook
+        return pool.submit(asyncio.run, attempt).result()
 
 
 async def _attempt(

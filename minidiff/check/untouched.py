@@ -13,12 +13,16 @@ from typing import Any
 
 _MODULES = (
     "builtins",
+    "copy",
     "math",
     "numpy",
     "numpy.fft",
     "numpy.linalg",
     "numpy.random",
+    "os",
     "random",
+    "signal",
+    "time",
     "torch",
     "torch.autograd",
     "torch.linalg",
@@ -38,9 +42,9 @@ _OF_PYTORCH = {
 _GONE = object()
 _MINE = __name__.partition(".")[0]
 
-# {place: {name: (value, the code of a Python function)}}
+# {place: (module or class, {name: (value, the code of a Python function)})}
 _Names = dict[str, tuple[Any, Any]]
-_known: dict[str, _Names] = {}
+_known: dict[str, tuple[Any, _Names]] = {}
 
 
 def changed() -> list[str]:
@@ -67,10 +71,10 @@ def restore() -> list[str]:
 
 def _changes() -> Iterator[tuple[str, str, Any, tuple[Any, Any]]]:
     for place, owner in _places().items():
-        if place not in _known:
-            _known[place] = dict(_names(place, owner))
+        if place not in _known or _known[place][0] is not owner:
+            _known[place] = owner, dict(_names(place, owner))
         now = vars(owner)
-        for name, (value, code) in _known[place].items():
+        for name, (value, code) in _known[place][1].items():
             if (
                 now.get(name, _GONE) is not value
                 or getattr(value, "__code__", None) is not code

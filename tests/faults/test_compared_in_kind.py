@@ -1,5 +1,8 @@
 """Answers of another kind than the solution's do not pass by their values."""
 
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 from types import FunctionType
 
 import numpy as np
@@ -7,8 +10,9 @@ import pytest
 import torch
 
 from minidiff import check
+from minidiff.check.core import Case
 from minidiff.check.core import check as run
-from tests.check.test_checks import EXERCISES, INTERPRETED, SETS, name
+from tests.check.test_checks import EX, EXERCISES, INTERPRETED, SETS, name
 
 
 def as_numpy(x):
@@ -105,3 +109,100 @@ def test_another_kind_does_not_pass(exercise, kind):
     assert result.status == "failed"
     if "raised" not in result.text and kind != "nearly whole":
         assert "no mistake we know" not in result.text, result.text
+
+
+def exercise(solution, *args, **other):
+    """An exercise of one case, without known mistakes."""
+    case = Case(name="one", args=args)
+    return replace(
+        EX, cases=lambda: [case], solution=solution, mistakes=(), **other
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        (1.5, "1.5", "got       text, expected a number"),
+        (1.5, b"1.5", "got       a bytes, expected a number"),
+        (1.5, [1.5], "got       a list, expected a number"),
+        (1.5, None, ""),
+        (1.5, Fraction(3, 2), "a Fraction, expected a number"),
+        (1.5, Decimal("1.5"), "a Decimal, expected a number"),
+        (1.5, np.array([1.5]), "an array, expected a number"),
+        (1.5, np.ma.masked, "a MaskedConstant, expected a number"),
+        (2, 2.0, "got       real numbers, expected integers"),
+        (2, True + 1j, "got       complex numbers, expected integers"),
+        (True, 1, "got       integers, expected booleans"),
+        (1, True, "got       booleans, expected integers"),
+        (10**30, 10**30 + 1, f"got       {10**30 + 1}"),
+        (2**53, 2**53 + 1, f"got       {2**53 + 1}"),
+        ([1, 2], (1, 2), "got       2 results, expected 1"),
+        ([1, 2], np.array([1, 2]), "an array, expected a list"),
+        ([1, 2], [], "got       shape (0,), expected (2,)"),
+        ([1, 2], [1, "2"], "list of other things than numbers"),
+        (np.ones(2), (np.ones(2),), "returned  tuple"),
+        (np.ones(2), torch.ones(2).double(), "a tensor, expected an array"),
+        (torch.ones(2), np.ones(2, "f4"), "an array, expected a tensor"),
+        (torch.ones(2), torch.ones(2).to_sparse(), "without plain values"),
+        (torch.ones(2), torch.ones(2, device="meta"), "without plain values"),
+        (np.ones(2), np.array([1, np.nan]), "not finite 1 of 2 numbers"),
+        (np.ones(2), np.array([1, np.inf]), "not finite 1 of 2 numbers"),
+        ("a", "b", "got       'b'"),
+        (b"a", b"a\0", r"got       b'a\x00'"),
+        ("a", b"a", "a bytes, expected text"),
+    ],
+)
+def test_what_an_answer_of_another_kind_is_told(right, wrong, says):
+    result = run(exercise(lambda: right), lambda: wrong)
+    assert not result
+    assert says in result.text
+
+
+@pytest.mark.parametrize(
+    ("right", "other"),
+    [
+        (1.5, np.float32(1.5)),
+        (1.5, torch.tensor(1.5)),
+        (1.5, np.array(1.5)),
+        (2.0, 2),
+        (2, np.int32(2)),
+        (np.ones(2), np.ones(2, int)),
+        (10**30, 10**30),
+        ("a", "a"),
+        ([], []),
+        ([torch.ones(2)], [torch.ones(2, requires_grad=True)]),
+        (torch.ones(2), torch.nn.Parameter(torch.ones(2))),
+        (np.array([np.inf, -np.inf]), np.array([np.inf, -np.inf])),
+    ],
+)
+def test_what_is_the_same_in_kind(right, other):
+    assert run(exercise(lambda: right), lambda: other)
+
+
+def test_results_as_a_list_are_told_from_several():
+    result = run(exercise(lambda: (1.0, 2.0)), lambda: [1.0, 2.0])
+    assert "got       a list, expected 2 results" in result.text
+
+
+@pytest.mark.parametrize(
+    ("given", "spoil"),
+    [
+        ([1, 2], lambda x: x.append(3)),
+        ([1, 2], lambda x: x.append(x)),
+        ({"a": np.ones(2)}, lambda x: x["a"].fill(0)),
+        ({"a": 1}, lambda x: x.clear()),
+        ([np.ones(2)], lambda x: x.__setitem__(0, np.ones(3))),
+        ([[1], [2]], lambda x: x[1].pop()),
+        (torch.ones(2), lambda x: x.zero_()),
+        (np.array([np.nan]), lambda x: x.fill(0)),
+    ],
+)
+def test_a_changed_argument_is_told(given, spoil):
+    def answer(x):
+        spoil(x)
+        return 1.0
+
+    result = run(exercise(lambda x: 1.0, given), answer)
+    assert "your function changed an argument" in result.text
+    assert "no mistake we know" not in result.text
+    assert run(exercise(lambda x: 1.0, given), lambda x: 1.0)
