@@ -309,7 +309,7 @@ RIGHT = {
     "7.2": steps,
     "7.3": by_loops,
     "7.4": count,
-    "7.5": flat(),
+    "7.5": Flat,
 }
 
 WRONG = {

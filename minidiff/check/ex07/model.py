@@ -1,6 +1,7 @@
 """Exercise 7.5: the whole model as a class."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ def _run(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = answer(config)
-        shapes = DecoderLM(config).state_dict()
+    shapes = _expected(config)
     with torch.no_grad():
         if model(tokens) is None:
             return None
@@ -54,6 +55,13 @@ def _run(
         other = tokens.clone()
         other[:, -1] = (other[:, -1] + 1) % config.vocab_size
         return (model(other) - out)[:, :-1].abs().amax(-1)
+
+
+@cache
+def _expected(config: ModelConfig) -> dict[str, Tensor]:
+    """Return the weights that the model must have, by name."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return DecoderLM(config).state_dict()
 
 
 def _check_names(model: nn.Module, shapes: dict[str, Tensor]) -> None:
@@ -86,9 +94,14 @@ def _start(model: nn.Module) -> Tensor:
         kind = "lambda" if "lambda" in name else kind
         parts.setdefault(kind, []).append(p.detach().flatten())
     flat = {kind: torch.cat(found) for kind, found in parts.items()}
-    sizes = [flat[kind].std() for kind in ("embedding", "matrix")]
-    sizes += [flat["norm"].mean(), flat["lambda"].std().round(decimals=1)]
-    return torch.stack(sizes).round(decimals=2)
+    # Coarse, so that two ways to draw the same weights agree.
+    spreads = [
+        float(f"{flat[kind].std():.1g}") for kind in ("embedding", "matrix")
+    ]
+    norm = flat["norm"].mean().round(decimals=2)
+    return torch.tensor(
+        [*spreads, norm, flat["lambda"].std().round(decimals=1)]
+    )
 
 
 def _draw(shapes: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -114,25 +127,29 @@ def _cases() -> list[Case]:
         rope_base=50.0,
         norm_eps=0.1,
     )
-    wide = ModelConfig(num_layers=2, num_heads=4, tie_embeddings=False)
+    wide = ModelConfig(
+        embed_dim=128, num_layers=2, num_heads=4, tie_embeddings=False
+    )
     kinds = (("differential", diff), ("plain", plain), ("own head", untied))
     generator = torch.Generator().manual_seed(5)
     rows = torch.randint(11, (2, 7), generator=generator)
     cases = [
         Case(
-            name=f"parameters of {', '.join(_PARTS)}: {name}",
+            name="number of parameters in embedding, attention, SwiGLU, "
+            f"norms and head: {name}",
             args=("count", config, rows),
         )
         for name, config in kinds
     ]
     cases += [
         Case(
-            name="at the start: spread of the embedding, of the matrices, "
-            "mean of the norms' weights, spread of lambda's vectors",
+            name="before training: standard deviation of the embedding and "
+            "of the matrices, mean of the norms' weights, standard deviation "
+            "of lambda's vectors",
             args=("start", wide, rows),
         ),
         Case(
-            name="a row of one token: logits, differential",
+            name="logits of a row of one token, differential",
             args=("logits", diff, rows[:, :1]),
         ),
         Case(
