@@ -23,8 +23,7 @@
 # - put a layer together from norms, attention and SwiGLU;
 # - compute cross-entropy and perplexity, and predict them for a new model;
 # - count a model to the last parameter, and check a paper's table;
-# - write the whole model as one class, and test its weights, its logits and
-#   that it never looks ahead;
+# - write the whole model as one class, and test it;
 # - predict how large attention's output is before training.
 #
 # ## Prerequisites
@@ -69,13 +68,13 @@ one = torch.stack([dog, bites, man, stop])  # (T, E)
 other = torch.stack([man, bites, dog, stop])
 
 
-def gap_at_the_stop(rope: tuple[Tensor, Tensor] | None = None) -> float:
+def gap_at_the_stop(rope: tuple[Tensor, Tensor] | None = None) -> str:
     out = layer(torch.stack([one, other]), rope=rope)[:, -1]
-    return (out[0] - out[1]).abs().max().item()
+    gap = (out[0] - out[1]).abs().max()
+    return "< 1e-12" if gap < 1e-12 else f"{gap:.2f}"
 
 
-assert gap_at_the_stop() < 1e-12
-print("the outputs differ by < 1e-12")
+print("the outputs differ by", gap_at_the_stop())
 
 # %% [markdown]
 # They are equal. Attention is a weighted sum over keys, and a sum has no
@@ -84,7 +83,7 @@ print("the outputs differ by < 1e-12")
 #
 # ## The plan
 #
-# The layer must learn where its tokens stand, and a language model needs much
+# The layer must be told where its tokens stand, and a language model needs much
 # besides attention. This is the whole of it.
 
 # %% mystnb={"image": {"alt": "Two rows. Above, the model as a chain: tokens, embedding, block 0, block 1 and so on, norm, head, logits. Below, one block: a straight line runs from x on the left to x' on the right. A branch leaves the line, goes through a norm and through attention, and is added back to the line. A second branch after it does the same with a norm and SwiGLU."}}
@@ -154,9 +153,8 @@ for distance in (0, 2, 5, 12):
 
 # %% [markdown]
 # Distance 12 looks like distance 0, because the arrow has gone once around. A
-# clock has the same problem and solves it with several hands. We cut the $D$
-# channels into $D / 2$ pairs, and turn pair $i$ at a speed of its own, in
-# radians a token:
+# clock solves this with several hands. We cut the $D$ channels into $D / 2$
+# pairs, and turn pair $i$ at a speed of its own, in radians a token:
 #
 # $$
 # \theta_i = b^{-2i/D}, \qquad i = 0, \ldots, D/2 - 1
@@ -243,17 +241,19 @@ for names in ("qk", "q", "qkv"):
             parts[name] = rotate(parts[name], a.cos(), a.sin())
         outputs.append(diff_attention(**parts, lam=0.8))
     moved = (outputs[0] - outputs[1]).abs().max()
-    assert (moved < 1e-12) == (names == "qk")
-    print(f"turning {names:3s}:", "< 1e-12" if names == "qk" else "changes")
+    change = "< 1e-12" if moved < 1e-12 else f"{moved:.2f}"
+    print(f"turning {names:3s}: the output changes by {change}")
 
 # %% [markdown]
-# Both fail. And the two sentences of the cold open?
+# Only turning queries and keys passes. And the two sentences of the cold open?
+# Now the layer gets angles for its four positions.
 
 # %%
-assert gap_at_the_stop(rope_angles(4, 4)) > 0.01
-print("with positions, the layer can tell who bites")
+print("with positions they differ by", gap_at_the_stop(rope_angles(4, 4)))
 
 # %% [markdown]
+# The layer can tell who bites.
+#
 # ## One block
 #
 # Attention moves information between tokens. The other part of a block works
@@ -284,14 +284,7 @@ print("F for E = 64:", gate.shape[-1])
 # numbers are divided by their root mean square, then multiplied by $E$ learned
 # weights (chapter 3). So a part sees the direction of a vector, not its
 # length.
-
-# %%
-x, norm = torch.randn(64), nn.RMSNorm(64)
-assert torch.allclose(norm(x), x / x.square().mean().sqrt(), atol=1e-5)
-assert torch.allclose(norm(x), norm(1000 * x), atol=1e-5)
-print("norm(x) and norm(1000 x) differ by < 1e-4")
-
-# %% [markdown]
+#
 # What a part gives back is *added* to what came in. In the picture the vectors
 # run along the straight line from the first block to the last. This line is
 # called the *residual stream*. Parts read from it and add to it, and no norm
@@ -487,8 +480,8 @@ check.ex07_4(parameters)
 
 # %% [markdown]
 # Now the paper's models, in billions, with $V = 100{,}288$ and $F = \frac83 E$
-# [P]. The last row is its main model, by the text about 2.8 [P, sec. 3.1]. A
-# block has about $12 E^2$ parameters: estimate one row before you look.
+# [P]. The last row is its main model, by the text about 2.8 [P, sec. 3.1].
+# Estimate one row before you look.
 
 # %%
 print("said  width layers heads  D  counted  without embedding")
@@ -551,10 +544,10 @@ check.ex07_5(Transformer)
 # %% [markdown]
 # ## Test it
 #
-# That a model runs does not make it right. Three tests: are its parameters
-# those of `minidiff`'s model, name by name? Are the logits the same with the
-# same weights? Does a position see later tokens? For the tests the weights are
-# drawn ten times as large as at the start, so that every part matters.
+# That a model runs does not make it right. Three tests: do its weights fit into
+# `minidiff`'s model, name by name? Are the logits the same then? Does a
+# position see later tokens? For this the weights are drawn ten times as large
+# as at the start, so that every part matters.
 
 # %%
 Transformer = check.mine("7.5")
@@ -599,8 +592,7 @@ for name, value in {
     "second_map": "add",
 }.items():
     moved = gap(replace(config, **{name: value}))
-    assert moved > 0.01
-    print(f"{name:10s} {value!s:5s} loads; logits differ by {moved:.1g}")
+    print(f"{name:10s} {value!s:5s} logits differ by {moved:.1g}")
 
 # %% [markdown]
 # None is refused. The weights fit, and the model is another one. Names and
@@ -641,9 +633,8 @@ for V in (100, 1000, 10_000):
 #
 # In a differential layer the headwise norm stands between steps 2 and 3. It
 # gives every head the size 1, whatever the mean has left, and the factor
-# $1 - \lambda_{\text{init}}$ makes it 0.8 in block 0. Then step 3 follows.
-# Predict: what does the differential layer add, and how does that depend on
-# $t$?
+# $1 - \lambda_{\text{init}}$ makes it 0.8 in block 0. Predict: what does the
+# differential layer add, and how does that depend on $t$?
 
 # %%
 sizes = {}  # kind: size of the attention's output at each position
@@ -698,17 +689,14 @@ with torch.no_grad():
 print(bytes(text[0].tolist()))
 
 # %% [markdown]
-# Noise, as the loss said: an even guess among 256 bytes. Nothing in the class
-# has to change for it to write words. Only the numbers in it do. Chapter 14
-# writes the loop that changes them, and chapter 15 runs it on your model and
-# on its plain twin.
+# Noise, as the loss said: an even guess among 256 bytes. For words nothing in
+# the class has to change, only the numbers in it. In chapter 14 you write the
+# loop that changes them. In chapter 15 you run it on this model and on its
+# plain twin.
 #
 # ## A check of this chapter
 
 # %%
-a, tables = angles(torch.arange(100), 32), rope_angles(100, 32)
-ours = torch.stack((a.cos(), a.sin())).float()
-assert torch.allclose(ours, torch.stack(tables))
 both = [Transformer(replace(config, attention=k)) for k in ("softmax", "diff")]
 plain, diff = (sum(p.numel() for p in m.parameters()) for m in both)
 assert plain == count_parameters(replace(config, attention="softmax"))
@@ -717,14 +705,12 @@ theirs = [MultiheadDiffAttention(64, 2, depth=1), DiffAttention(config, 1)]
 theirs[1].load_state_dict(theirs[0].state_dict())
 x = torch.randn(2, 10, 64)
 assert torch.allclose(*(m(x, rope=rope) for m in theirs), atol=1e-5)
-print("angles, attention, sizes and logits are those of minidiff")
+print("attention, sizes and logits are those of minidiff")
 
 # %% [markdown]
 # ## Common mistakes
 #
 # - **Rotating values**, or queries alone.
-# - **Mixing the two pairings** when loading weights.
-# - **A norm on the stream**, not in front of a part.
 # - **No norm after the last block.** All shapes fit without it.
 # - **Every block as block 0.** Then all have the same $\lambda_{\text{init}}$.
 # - **PyTorch's own start of the embedding**, with standard deviation 1. With a
@@ -740,7 +726,7 @@ print("angles, attention, sizes and logits are those of minidiff")
 # - A block is attention and SwiGLU, each reading through a norm and adding to
 #   the stream.
 # - The loss starts at $\ln V$, and perplexity is its exponential.
-# - The two kinds differ by $6D$ parameters a layer.
+# - The two kinds differ by $6D$ parameters a block.
 # - A whole model is a page of code. Weights that fit do not make it right:
 #   compare logits.
 # - Before training, differential attention adds more to the stream than plain
