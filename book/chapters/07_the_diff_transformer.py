@@ -83,8 +83,8 @@ print("the outputs differ by", gap_at_the_stop())
 #
 # ## The plan
 #
-# The layer must be told where its tokens stand, and a language model needs much
-# besides attention. This is the whole of it.
+# The layer must be told where its tokens stand. And a model needs more than
+# attention:
 
 # %% mystnb={"image": {"alt": "Two rows. Above, the model as a chain: tokens, embedding, block 0, block 1 and so on, norm, head, logits. Below, one block: a straight line runs from x on the left to x' on the right. A branch leaves the line, goes through a norm and through attention, and is added back to the line. A second branch after it does the same with a norm and SwiGLU."}}
 diagrams.show_model()
@@ -96,11 +96,10 @@ plt.show()
 # end every position gives $V$ numbers, one for each token that might come
 # next: the *logits*. The lower row shows what happens inside one block.
 #
-# You have written parts of this already, and in this chapter you write the
-# others. From here on the course uses *your* functions. When a check passes,
-# your answer is kept as a small Python file in the folder `answers`.
-# `check.mine` loads it, and takes the course's solution where there is no
-# answer of yours. It says which of the two it took.
+# You have written parts of this already. From here on the course uses *your*
+# functions. When a check passes, your answer is kept as a small Python file in
+# the folder `answers`. `check.mine` loads it, or takes the course's solution
+# if you have no answer yet, and says which.
 
 # %%
 LearnedLambda = check.mine("5.1")
@@ -245,8 +244,8 @@ for names in ("qk", "q", "qkv"):
     print(f"turning {names:3s}: the output changes by {change}")
 
 # %% [markdown]
-# Only turning queries and keys passes. And the two sentences of the cold open?
-# Now the layer gets angles for its four positions.
+# Only turning queries and keys passes. And the sentences of the cold open? Now
+# the layer gets angles for its four positions.
 
 # %%
 print("with positions they differ by", gap_at_the_stop(rope_angles(4, 4)))
@@ -500,16 +499,18 @@ for said, E, L, H in (
     assert (abs(n / 1e9 - said) < 0.1) == (E != 3072)
 
 # %% [markdown]
-# The five sizes of Table 10 agree. The main model's do not: they [P, Table 9]
-# give 3.48 billion, 3.17 without the embedding. Text and table cannot both be
-# right, and we do not know which is.
+# The first five rows, Table 10 of the paper, agree. The main model does not:
+# with the sizes of Table 9 it has 3.48 billion parameters, or 3.17 without the
+# embedding [P]. The paper's text and its table cannot both be right, and we do
+# not know which is.
 #
 # ## The whole model
 #
-# All parts are there now. One decision is left: how the weights start. `minidiff` draws the embedding and all
-# matrices as normal numbers with standard deviation 0.02, a common choice. The
-# paper does not say what it does. Norms keep their start at 1, and lambda's
-# vectors the 0.1 of exercise 5.1, which is the official code's [U].
+# All parts are there now. One decision is left: how the weights start.
+# `minidiff` draws the embedding and all matrices as normal numbers with
+# standard deviation 0.02, a common choice. The paper does not state its own.
+# The weights of norms stay at 1, and lambda's vectors keep the standard
+# deviation 0.1 of exercise 5.1, which is the official code's [U].
 #
 # ### Exercise 7.5: your model
 #
@@ -544,8 +545,8 @@ check.ex07_5(Transformer)
 # %% [markdown]
 # ## Test it
 #
-# That a model runs does not make it right. Three tests: do its weights fit into
-# `minidiff`'s model, name by name? Are the logits the same then? Does a
+# That a model runs does not make it right. Three tests: do its weights fit
+# into `minidiff`'s model, name by name? Are the logits the same then? Does a
 # position see later tokens? For this the weights are drawn ten times as large
 # as at the start, so that every part matters.
 
