@@ -137,8 +137,9 @@ check.ex00_1(subtract)
 
 # %% [markdown]
 # Did the check say *passed*? Then you have written the heart of the
-# Differential Transformer (Ye et al., 2025). How many letters will be right
-# now? Guess, then look:
+# Differential Transformer (Ye et al., 2025), and it is kept in a file: later
+# chapters build on your own functions. How many letters will be right now?
+# Guess, then look:
 
 # %%
 difference = first - 0.9 * second
@@ -227,7 +228,7 @@ plt.show()
 # | ready | [4. The gradients by hand](04_gradients_by_hand.ipynb) | every derivative, judged by finite differences |
 # | ready | [5. The multi-head module](05_multihead_module.ipynb) | the same in PyTorch, with many heads |
 # | ready | [6. Five ways to compute it](06_five_ways_to_compute_it.ipynb) | what each costs, counted and measured |
-# | ready | [7. The DIFF Transformer](07_the_diff_transformer.ipynb) | the whole model, and a first race |
+# | ready | [7. The DIFF Transformer](07_the_diff_transformer.ipynb) | the whole model, a class of your own |
 # | ready | [8. Pitfalls](08_pitfalls.ipynb) | what published versions get wrong |
 # | ready | [9. First kernels](09_first_kernels.ipynb) | add, softmax and multiply in Triton |
 # | ready | [10. Flash attention forward](10_flash_attention_forward.ipynb) | attention that never holds its map |

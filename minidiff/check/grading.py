@@ -25,7 +25,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete, DeadKernelError
 from nbformat.v4 import new_code_cell, new_notebook
 
-from minidiff.check import subjects
+from minidiff.check import kept, subjects
 
 SECONDS = 1800.0  # for a whole notebook
 OUTPUT = 10_000_000  # characters of output of one cell
@@ -179,6 +179,8 @@ class _Client(NotebookClient):
             IPYTHONDIR=str(Path(folder, ".ipython")),
             JUPYTER_PREFER_ENV_PATH="1",
         )
+        # Neither store students' answers nor read the teacher's own.
+        env[kept.VARIABLE] = ""
         km = self.create_kernel_manager()
         # Without folders to look in, the kernel is this Python's own: not
         # one of the same name that the user installed for another Python.
