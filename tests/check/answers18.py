@@ -30,7 +30,11 @@ def sums(d):
     return found
 
 
-def flips(d, better=lambda s, seen: abs(s) >= abs(seen), scale=1):
+def as_far(s, seen):
+    return abs(s) > abs(seen) or math.isclose(abs(s), abs(seen))
+
+
+def flips(d, better=as_far, scale=1):
     found = sums(d)
     return scale * sum(better(s, sum(d)) for s in found) / len(found)
 
@@ -44,7 +48,9 @@ def each(a, b, t, one=interval):
 
 
 def one_interval(a, b, t):
-    half = interval(a.mean(axis=1), b.mean(axis=1), t)[1]
+    d = (a - b).ravel()
+    error = math.sqrt(sum((x - d.mean()) ** 2 for x in d) / (len(d) - 1))
+    half = t * error / math.sqrt(len(a))
     means = (a - b).mean(axis=0)
     return np.array([(m > half) * 1 - (m < -half) * 1 for m in means])
 
@@ -78,23 +84,14 @@ def prolonged(tokens, losses, goal):
 
 
 RIGHT = {
-    "18.1": lambda nats, tokens, size: (
-        math.log2(math.exp(nats)) * tokens / size
-    ),
-    "18.2": interval,
-    "18.3": flips,
-    "18.4": each,
-    "18.5": walk,
+    "18.1": interval,
+    "18.2": flips,
+    "18.3": each,
+    "18.4": walk,
 }
 
 WRONG = {
     "18.1": {
-        "still nats": lambda n, k, b: n / (b / k),
-        "times ln 2": lambda n, k, b: math.log(2) * n * k / b,
-        "bits per token": lambda n, k, b: math.log2(math.exp(n)),
-        "ratio upside down": lambda n, k, b: math.log2(math.exp(n)) * (b / k),
-    },
-    "18.2": {
         "pairs ignored": unpaired,
         "divides by n": lambda a, b, t: interval(a, b, t, ddof=0),
         "root of n - 1": lambda a, b, t: interval(
@@ -109,30 +106,54 @@ WRONG = {
             ends(a, b, t)[1] - ends(a, b, t)[0],
         ),
         "low and high": ends,
+        "t forgotten": lambda a, b, t: interval(a, b, 1),
+        "variance": lambda a, b, t: (
+            interval(a, b, t)[0],
+            t * float(np.var(a - b, ddof=1)) / len(a) ** 0.5,
+        ),
+        "absolute differences": lambda a, b, t: interval(
+            np.maximum(a, b), np.minimum(a, b), t
+        ),
         "second minus first": lambda a, b, t: interval(a, b, t, sign=-1),
     },
-    "18.3": {
+    "18.2": {
         "one side": lambda d: flips(
             d, lambda s, seen: s * math.copysign(1, seen) >= abs(seen)
         ),
         "only more extreme": lambda d: flips(
             d, lambda s, seen: abs(s) > abs(seen)
         ),
+        "the data not counted": lambda d: (
+            (flips(d) * 2 ** len(d) - 1) / 2 ** len(d)
+        ),
         "the others": lambda d: 1 - flips(d),
         "count, not share": lambda d: flips(d, scale=2 ** len(d)),
         "sizes ignored": lambda d: flips(np.sign(d).tolist()),
     },
-    "18.4": {
+    "18.3": {
         "sign of the mean": lambda a, b, t: each(a, b, 0),
         "signs exchanged": lambda a, b, t: -each(a, b, t),
         "interval of one run": lambda a, b, t: each(a, b, t * len(a) ** 0.5),
         "pairs ignored": lambda a, b, t: each(a, b, t, unpaired),
+        "divides by n": lambda a, b, t: each(
+            a, b, t, lambda x, y, t: interval(x, y, t, ddof=0)
+        ),
+        "root of n - 1": lambda a, b, t: each(
+            a, b, t * math.sqrt(len(a) / (len(a) - 1))
+        ),
+        "t forgotten": lambda a, b, t: each(a, b, 1.0),
         "one interval for all": one_interval,
     },
-    "18.5": {
+    "18.4": {
         "point after": lambda k, x, g: walk(k, x, g, share=lambda p: 1),
         "point before": lambda k, x, g: walk(k, x, g, share=lambda p: 0),
         "last crossing": from_the_end,
+        "only touched": lambda k, x, g: walk(k, x, g - 1e-15),
+        "judged by the last loss": lambda k, x, g: (
+            walk(k, x, g) if x[-1] <= g else math.inf
+        ),
+        "never becomes the start": lambda k, x, g: walk(k, x, g, never=k[0]),
+        "index, not tokens": lambda k, x, g: walk(range(len(k)), x, g),
         "never becomes the end": lambda k, x, g: walk(k, x, g, never=k[-1]),
         "line prolonged": prolonged,
         "np.interp on a falling curve": lambda k, x, g: float(

@@ -1,9 +1,8 @@
-"""Exercise 18.4: what one would have concluded at each moment."""
+"""Exercise 18.3: what one would have concluded at each moment."""
 
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.ex18.paired import paired_interval
 
 
 def conclusions(first: np.ndarray, second: np.ndarray, t: float) -> np.ndarray:
@@ -20,12 +19,16 @@ def conclusions(first: np.ndarray, second: np.ndarray, t: float) -> np.ndarray:
 
 
 def _cases() -> list[Case]:
+    # Each moment's mean is this many half-widths from 0, on either side.
+    far = np.array([2.5, 1.3, 1.1, 1.05, 0.95, 0.9, 0.5, 0.2])
+    far = np.append(far, -far)
     cases = []
-    for n, P, t in ((4, 9, 3.182), (8, 12, 2.365)):
-        rng = np.random.default_rng(P)
+    for n, P, t in ((4, 16, 3.182), (8, 16, 2.365)):
+        rng = np.random.default_rng(n)
         falling = np.linspace(4, 2, P) + 0.3 * rng.normal(size=(n, 1))
-        # The difference changes its sign once, and its spread is not small.
-        gap = np.linspace(0.4, -0.4, P) + 0.15 * rng.normal(size=(n, P))
+        gap = rng.normal(size=(n, P))
+        gap = (gap - gap.mean(0)) / gap.std(0, ddof=1)
+        gap = 0.1 * (gap + far * t / np.sqrt(n))
         cases.append(
             Case(
                 name=f"{n} seeds, {P} moments",
@@ -48,7 +51,7 @@ def _half(d: np.ndarray, t: float, n: float) -> np.ndarray:
 
 
 EXERCISE = Exercise(
-    id="18.4",
+    id="18.3",
     cases=_cases,
     solution=conclusions,
     mistakes=(
@@ -81,20 +84,43 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            key="divides by n",
+            diagnosis="Your standard deviation divides by n, numpy's default. "
+            "It must divide by n - 1: ddof=1.",
+            wrong=lambda a, b, t: _each(
+                a, b, t * (a - b).std(0) / np.sqrt(len(a))
+            ),
+        ),
+        Mistake(
+            key="root of n - 1",
+            diagnosis="You divide by sqrt(n - 1). The n - 1 belongs in the "
+            "standard deviation; the mean of n values scatters less by "
+            "sqrt(n).",
+            wrong=lambda a, b, t: _each(
+                a, b, _half(a - b, t, np.sqrt(len(a) - 1))
+            ),
+        ),
+        Mistake(
+            key="t forgotten",
+            diagnosis="Your interval is too narrow: it is one standard error. "
+            "Multiply it by t.",
+            wrong=lambda a, b, t: _each(
+                a, b, _half(a - b, 1, np.sqrt(len(a)))
+            ),
+        ),
+        Mistake(
             key="one interval for all",
-            diagnosis="You use one interval for all moments. Compute mean "
-            "and interval at each moment, over axis 0.",
+            diagnosis="You take one standard deviation of all numbers. Give "
+            "the axis of the seeds: each moment has its own mean and spread.",
             wrong=lambda a, b, t: _each(
                 a,
                 b,
-                np.full(
-                    a.shape[1], paired_interval(a.mean(1), b.mean(1), t)[1]
-                ),
+                np.full(a.shape[1], t * (a - b).std(ddof=1) / np.sqrt(len(a))),
             ),
         ),
     ),
     hints=(
-        "It is exercise 18.2 at each moment: which axis holds the seeds?",
+        "It is exercise 18.1 at each moment: which axis holds the seeds?",
         "mean = d.mean(0) and half = t * d.std(0, ddof=1) / sqrt(n), both "
         "(P,). The interval excludes 0 where abs(mean) > half.",
         "np.where(abs(mean) > half, np.sign(mean), 0).astype(int).",

@@ -1,4 +1,4 @@
-"""Exercise 18.3: the sign-flip test, with no table of Student's t."""
+"""Exercise 18.2: the sign-flip test, with no table of Student's t."""
 
 from collections.abc import Callable
 from itertools import product
@@ -9,20 +9,19 @@ from minidiff.check.core import Case, Exercise, Mistake
 
 
 def sign_flip_share(differences: np.ndarray) -> float:
-    """Return the share of sign patterns at least as one-sided as the data.
+    """Return the share of sign patterns as far from zero as the data.
 
     differences (n,). If the kind made no difference, each difference could
     as well have had the other sign. Of all 2^n choices of signs, count those
     whose sum is at least as far from 0, on either side, as the sum of the
-    differences as they are. That choice itself counts too. Allow 1e-12 for
-    rounding.
+    differences as they are. That choice itself counts too.
     """
     observed = abs(differences.sum())
     sums = [
         abs((differences * signs).sum())
         for signs in product((1, -1), repeat=len(differences))
     ]
-    return float(np.mean([s >= observed - 1e-12 for s in sums]))
+    return float(np.mean([s >= observed for s in sums]))
 
 
 def _cases() -> list[Case]:
@@ -51,7 +50,7 @@ def _share(
 
 
 EXERCISE = Exercise(
-    id="18.3",
+    id="18.2",
     cases=_cases,
     solution=sign_flip_share,
     mistakes=(
@@ -71,6 +70,18 @@ EXERCISE = Exercise(
             diagnosis="You leave out the patterns that are exactly as "
             "one-sided as the data, the data among them. Count >=, not >.",
             wrong=_share(lambda sums, seen: abs(sums) > abs(seen)),
+        ),
+        Mistake(
+            key="the data not counted",
+            diagnosis="The signs as they are count too: they are one of the "
+            "2^n choices. Without them the share can be 0, which no finite "
+            "data can show.",
+            wrong=lambda d: sign_flip_share(d) - 2.0 ** -len(d),
+            also=(
+                lambda d: (
+                    (sign_flip_share(d) * 2 ** len(d) - 1) / (2 ** len(d) - 1)
+                ),
+            ),
         ),
         Mistake(
             key="the others",
@@ -96,7 +107,7 @@ EXERCISE = Exercise(
         "itertools.product((1, -1), repeat=n) gives every choice of n signs.",
         "For each choice compute abs((differences * signs).sum()). Compare it "
         "with the value for all signs +1.",
-        "np.mean([abs((d * s).sum()) >= abs(d.sum()) - 1e-12 for s in "
+        "np.mean([abs((d * s).sum()) >= abs(d.sum()) for s in "
         "product((1, -1), repeat=len(d))]).",
     ),
 )

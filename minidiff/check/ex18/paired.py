@@ -1,4 +1,4 @@
-"""Exercise 18.2: a mean difference between paired runs, and its interval."""
+"""Exercise 18.1: a mean difference between paired runs, and its interval."""
 
 import numpy as np
 
@@ -29,12 +29,14 @@ def _cases() -> list[Case]:
     return cases
 
 
-def _spread(d: np.ndarray, t: float, ddof: int, n: float) -> tuple:
+def _spread(
+    d: np.ndarray, t: float, ddof: int, n: float
+) -> tuple[float, float]:
     return d.mean(), t * d.std(ddof=ddof) / n
 
 
 EXERCISE = Exercise(
-    id="18.2",
+    id="18.1",
     cases=_cases,
     solution=paired_interval,
     mistakes=(
@@ -93,6 +95,26 @@ EXERCISE = Exercise(
                 (a - b).mean() - paired_interval(a, b, t)[1],
                 (a - b).mean() + paired_interval(a, b, t)[1],
             ),
+        ),
+        Mistake(
+            key="t forgotten",
+            diagnosis="That is the standard error. Multiply it by t.",
+            wrong=lambda a, b, t: _spread(a - b, 1, 1, np.sqrt(len(a))),
+        ),
+        Mistake(
+            key="variance",
+            diagnosis="You use the variance of the differences. The standard "
+            "deviation is its root.",
+            wrong=lambda a, b, t: (
+                (a - b).mean(),
+                t * (a - b).var(ddof=1) / np.sqrt(len(a)),
+            ),
+        ),
+        Mistake(
+            key="absolute differences",
+            diagnosis="You drop the signs of the differences. A pair that "
+            "goes the other way must count against the rest.",
+            wrong=lambda a, b, t: _spread(abs(a - b), t, 1, np.sqrt(len(a))),
         ),
         Mistake(
             key="second minus first",

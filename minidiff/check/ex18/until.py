@@ -1,4 +1,4 @@
-"""Exercise 18.5: tokens until a loss is reached."""
+"""Exercise 18.4: tokens until a loss is reached."""
 
 import numpy as np
 
@@ -27,8 +27,14 @@ def _cases() -> list[Case]:
     tokens = np.array([10.0, 20.0, 40.0, 50.0, 70.0])
     falling = np.array([4.0, 3.0, 2.5, 2.0, 1.0])
     bumpy = np.array([4.0, 2.4, 3.0, 2.0, 1.5])
+    rising = np.array([4.0, 3.0, 1.0, 2.0, 3.0])
+    many = np.arange(1.0, 9.0)
+    long = np.array([3.74, 3.52, 3.46, 3.31, 1.78, 2.46, 1.97, 1.31])
     return [
-        Case(name=name, args=(tokens, losses, goal))
+        Case(
+            name=name,
+            args=(many if losses is long else tokens, losses, goal),
+        )
         for name, losses, goal in (
             ("a falling curve, goal 2.75", falling, 2.75),
             ("a falling curve, goal 1.3", falling, 1.3),
@@ -36,6 +42,9 @@ def _cases() -> list[Case]:
             ("a goal equal to a measurement", falling, 2.5),
             ("a goal that the first loss meets", falling, 4.5),
             ("a goal that is never reached", falling, 0.5),
+            ("a curve that ends above the goal", rising, 2.5),
+            ("a goal that is only touched", rising, 1.0),
+            ("a long curve with bumps", long, 2.1),
         )
     ]
 
@@ -81,6 +90,35 @@ def _extrapolated(
     return float(tokens[i - 1] + part * (tokens[i] - tokens[i - 1]))
 
 
+def _strict(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
+    return tokens_until(tokens, losses, float(np.nextafter(goal, -np.inf)))
+
+
+def _last_must_reach(
+    tokens: np.ndarray, losses: np.ndarray, goal: float
+) -> float:
+    if losses[-1] > goal:
+        return float("inf")
+    return tokens_until(tokens, losses, goal)
+
+
+def _not_asked(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
+    reached = losses <= goal
+    if not reached.any():
+        return float(tokens[0])
+    return tokens_until(tokens, losses, goal)
+
+
+def _guarded(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
+    if not (losses <= goal).any():
+        return float("inf")
+    return _reversed(tokens, losses, goal)
+
+
+def _index(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
+    return tokens_until(np.arange(len(tokens)) * 1.0, losses, goal)
+
+
 def _interp(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
     return float(np.interp(goal, losses, tokens))
 
@@ -101,7 +139,7 @@ def _backwards(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
 
 
 EXERCISE = Exercise(
-    id="18.5",
+    id="18.4",
     cases=_cases,
     solution=tokens_until,
     mistakes=(
@@ -122,6 +160,31 @@ EXERCISE = Exercise(
             diagnosis="Where the curve rises again, you return a later "
             "crossing. The first one is asked for.",
             wrong=_last_crossing,
+        ),
+        Mistake(
+            key="only touched",
+            diagnosis="You miss a goal that the curve touches and does not "
+            "pass: at or below the goal counts, so use <=.",
+            wrong=_strict,
+        ),
+        Mistake(
+            key="judged by the last loss",
+            diagnosis="You return infinity because the last loss is above "
+            "the goal. The curve may have reached it before.",
+            wrong=_last_must_reach,
+        ),
+        Mistake(
+            key="never becomes the start",
+            diagnosis="argmax of an array without True is 0, so a goal that "
+            "is never reached gives the first number of tokens. Test "
+            "reached.any() before.",
+            wrong=_not_asked,
+        ),
+        Mistake(
+            key="index, not tokens",
+            diagnosis="That is a place in the array. Return the number of "
+            "tokens there.",
+            wrong=_index,
         ),
         Mistake(
             key="never becomes the end",
@@ -148,6 +211,7 @@ EXERCISE = Exercise(
             "at every step; and np.interp answers with an end of the curve "
             "where the goal is outside it.",
             wrong=_reversed,
+            also=(_guarded,),
         ),
         Mistake(
             key="line run backwards",
