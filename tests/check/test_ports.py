@@ -33,9 +33,11 @@ def test_a_wrong_port_is_wrong_and_looks_right(kind):
 
 @EACH_WRONG
 def test_a_slip_changes_one_place_of_the_right_port(kind):
-    for right, wrong in ports.WRONG[kind].changes:
+    for right, _ in ports.WRONG[kind].changes:
         assert source_of(ports.Port).count(right) == 1
-        assert wrong not in source_of(ports.Port)
+    for right, wrong in ports.changed_lines(kind):
+        assert right != wrong
+        assert right in map(str.strip, source_of(ports.Port).splitlines())
 
 
 def test_halves_is_a_right_layer_for_queries_in_another_order():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import group_norm, layer_norm, mse_loss  # noqa: F401
 
+from minidiff.check.compare import source_of
 from minidiff.check.edited import edited
 from minidiff.reference.lam import lambda_init
 
@@ -89,7 +90,7 @@ def _wrong(name: str, met: str, *changes: tuple[str, str]) -> type[Port]:
 
 SqrtTwoD = _wrong(
     "SqrtTwoD",
-    "the Elixir package Edifice, in part; jwliao1209, the reverse",
+    "as other wrong scales: Edifice (D / 2), jwliao1209 (multiplied)",
     (
         "scores = q @ keys.mT / q.shape[-1] ** 0.5",
         "scores = q @ keys.mT / (2 * q.shape[-1]) ** 0.5",
@@ -97,7 +98,7 @@ SqrtTwoD = _wrong(
 )
 BeforeSoftmax = _wrong(
     "BeforeSoftmax",
-    "asked in microsoft/unilm, issue 1637",
+    "as a question in microsoft/unilm, issue 1637",
     (
         "A1, A2 = causal_softmax(scores).unbind(2)",
         "scores1, scores2 = scores.unbind(2)",
@@ -109,7 +110,7 @@ BeforeSoftmax = _wrong(
 )
 SingleKeys = _wrong(
     "SingleKeys",
-    "microsoft/unilm, the naive file",
+    "in the naive file of microsoft/unilm",
     (
         "keys = self.share(k)",
         "keys = self.share(k.flatten(1, 2)).unflatten(1, (-1, 2))",
@@ -117,12 +118,12 @@ SingleKeys = _wrong(
 )
 LayerFromOne = _wrong(
     "LayerFromOne",
-    "no port we know; often asked",
+    "as a frequent question, in no port we know",
     ("lambda_init(depth)", "lambda_init(depth + 1)"),
 )
 NoConstant = _wrong(
     "NoConstant",
-    "kyegomez/DifferentialTransformer, issue 5",
+    "in kyegomez/DifferentialTransformer, issue 5",
     (
         "return dot1.exp() - dot2.exp() + self.lam_init",
         "return dot1.exp() - dot2.exp()",
@@ -130,17 +131,17 @@ NoConstant = _wrong(
 )
 PerHead = _wrong(
     "PerHead",
-    "nanowell, and a public lesson",
+    "in nanowell/Differential-Transformer-PyTorch and a lesson",
     ("0.1 * torch.randn(D)", "0.1 * torch.randn(H, 1, 1, D)"),
 )
 OneNorm = _wrong(
     "OneNorm",
-    "no port we know",
+    "in no port we know",
     ("o.square().mean(3, keepdim=True)", "o.square().mean((1, 3), True)"),
 )
 TorchGroupNorm = _wrong(
     "TorchGroupNorm",
-    "jwliao1209/Differential-FT-Transformer, an option",
+    "as an option in jwliao1209/Differential-FT-Transformer",
     (
         "size = (o.square().mean(3, keepdim=True) + 1e-5).sqrt()",
         "columns = group_norm(o.mT.flatten(1, 2), o.shape[1])",
@@ -149,7 +150,7 @@ TorchGroupNorm = _wrong(
 )
 LateNorm = _wrong(
     "LateNorm",
-    "kyegomez/DifferentialTransformer",
+    "in kyegomez/DifferentialTransformer",
     (
         "self.norm(self.map(q, k) @ self.share(v))",
         "self.map(q, k) @ self.share(v)",
@@ -162,27 +163,38 @@ LateNorm = _wrong(
 )
 TwiceHalved = _wrong(
     "TwiceHalved",
-    "a comment in karpathy/nanoGPT, issue 567",
+    "in a comment in karpathy/nanoGPT, issue 567",
     ("D = E // (2 * H)", "D = E // (4 * H)"),
 )
 HeadsKept = _wrong(
     "HeadsKept",
-    "some vision models in timm, and a public lesson",
+    "in some vision models of timm, and in a public lesson",
     ("D = E // (2 * H)", "H, Hkv, D = 2 * H, 2 * Hkv, E // (4 * H)"),
 )
 NarrowValues = _wrong(
     "NarrowValues",
-    "a public lesson",
+    "in a public lesson",
     ("Dv = 2 * D", "Dv = D"),
 )
 Halves = _wrong(
     "Halves",
-    "found in a public replication by its author",
+    "in a public replication, whose author found it",
     (
         "unflatten(-1, self.q_shape).movedim(1, -2)",
         "unflatten(-1, (2, *self.q_shape[::2])).permute(0, 3, 2, 1, 4)",
     ),
 )
+
+
+def changed_lines(kind: type[Port]) -> list[tuple[str, str]]:
+    """Return the lines of `Port` that a wrong port changes: (right, wrong)."""
+    lines = [line.strip() for line in source_of(Port).splitlines()]
+    return [
+        (line, line.replace(right, wrong))
+        for right, wrong in WRONG[kind].changes
+        for line in lines
+        if right in line
+    ]
 
 
 def build(
