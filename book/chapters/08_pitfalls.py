@@ -46,12 +46,13 @@ from torch.nn.functional import layer_norm
 
 # %%
 from minidiff import DecoderLM, ModelConfig, MultiheadAttention
-from minidiff import MultiheadDiffAttention, TrainConfig
-from minidiff import check, diff_attention, plots, train
+from minidiff import MultiheadDiffAttention
+from minidiff import check, diff_attention, plots
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.check.ex08 import ports
 from minidiff.check.ex08.ports import build, causal_softmax
 from minidiff.convert.attention import attention_to_diffllama
+from minidiff.course import attention_diagrams
 from minidiff.data import ByteTokenizer, TextData
 from minidiff.nn.layers import rope_angles
 from minidiff.ops.sdpa import softmax_attention  # noqa: F401
@@ -173,29 +174,18 @@ class Port(nn.Module):
 # The next figure follows one call of this layer from left to right, and says
 # which wrong port changes what. The names appear again in the sections below.
 
-# %%
-STATIONS = {
-    "sizes\nH, D, Dv": (0, 2, "TwiceHalved\nHeadsKept\nNarrowValues"),
-    "q, k, v\nfrom x": (1, 2, "Halves"),
-    "keys shared\nby heads": (2, 2, "SingleKeys"),
-    "scores,\nsoftmax": (3, 2, "SqrtTwoD"),
-    "A1 - λ A2": (4, 2, "BeforeSoftmax"),
-    "times v,\nnorm, output": (5, 2, "OneNorm\nTorchGroupNorm\nLateNorm"),
-    "λ": (4, 0.75, "LayerFromOne\nNoConstant\nPerHead"),
-}
-
 # %% mystnb={"image": {"alt": "Six boxes in a row, joined by arrows: sizes; queries, keys and values from x; keys shared by heads; scores and softmax; A1 minus lambda A2; times v, norm and output. A seventh box, lambda, points up at the subtraction. Under each box stand the names of the wrong ports that change it."}}
-figure, axis = plt.subplots(figsize=(8, 2.7))
-box = {"boxstyle": "round", "facecolor": "#DCE9F5", "edgecolor": "#0072B2"}
-style, line = {"ha": "center", "fontsize": 8.5}, {"arrowstyle": "->"}
-for name, (i, y, wrong) in STATIONS.items():
-    axis.text(i, y, name, va="center", bbox=box, **style)
-    axis.text(i, y - 0.4, wrong, va="top", color="#A63D00", **style)
-    if i > 0 and y == 2:
-        axis.annotate("", (i - 0.4, y), (i - 0.6, y), arrowprops=line)
-axis.annotate("", (4, 1.45), (4, 0.98), arrowprops=line)
-axis.set(xlim=(-0.5, 5.6), ylim=(-0.5, 2.4))
-axis.axis("off")
+attention_diagrams.show_stations(
+    {
+        "sizes": "TwiceHalved\nHeadsKept\nNarrowValues",
+        "q, k, v": "Halves",
+        "shared keys": "SingleKeys",
+        "scores": "SqrtTwoD",
+        "subtraction": "BeforeSoftmax",
+        "lambda": "LayerFromOne\nNoConstant\nPerHead",
+        "output": "OneNorm\nTorchGroupNorm\nLateNorm",
+    }
+)
 plt.show()
 
 # %% [markdown]
@@ -222,8 +212,8 @@ show(ports.SqrtTwoD, ports.BeforeSoftmax)
 #
 # `SqrtTwoD` divides the scores by the wrong number. The queries and keys of one
 # branch are $D$ wide, so their scores are divided by $\sqrt D$. ($2D$ is the
-# width of the values.) `BeforeSoftmax` subtracts the scores and takes one softmax, where two
-# softmaxes are taken and then subtracted.
+# width of the values.) `BeforeSoftmax` subtracts scores and takes one softmax of
+# the difference, instead of subtracting two softmaxes.
 #
 # ### Exercise 8.1: write the first property
 #
@@ -449,8 +439,9 @@ def is_causal(layer: Callable[[Tensor], Tensor], x: Tensor) -> bool:
 check.ex08_3(is_causal)
 
 # %% [markdown]
-# `causal` below is the same test for ports. Later tokens get noise, another
-# number for each channel; why not simply add 1, you see in a later section.
+# `causal` below is the same test for ports. It adds noise to the later tokens,
+# another number for each channel. The section on tests that cannot fail shows
+# why adding 1 is not enough.
 #
 # `loud` comes from what the norm is for: a loud head must not drown the
 # others. Make one value head 100 times louder. No output may change, except
@@ -479,9 +470,9 @@ def loud(kind: type, H: int = 4, Hkv: int = 2) -> bool:
 verdict([ports.Port, *normed], causal, loud)
 
 # %% [markdown]
-# In a language model `TorchGroupNorm` is a leak: what the model shall predict
-# lies in the tokens it averages over. In the repository where we met it the
-# layer reads tables and has no causal mask, so that nothing leaks there.
+# In a language model `TorchGroupNorm` is a leak: the tokens that the model must
+# predict are among those it averages over. In the repository where we met it,
+# the layer reads tables and has no causal mask, so nothing leaks there.
 #
 # ## The sizes
 #
@@ -532,9 +523,9 @@ assert all(test(ports.Port) for test in tests) and unseen == ["Halves"]
 assert alone == {test.__name__ for test in tests} - {"rows"}
 
 # %% [markdown]
-# Nearly always one. Without any of six tests some wrong port would get
-# through; only `rows` could be spared here. And one port gets past all seven:
-# `Halves`, to which we come below.
+# Nearly always exactly one. If you leave out any of six tests, some wrong port
+# gets through; only `rows` could be spared here. And one port gets past all
+# seven: `Halves`. A later section comes to it.
 #
 # Would a real training have told? The paper tried two related changes, at 1.4
 # billion parameters. Without the norm of the heads the loss was 3.122, with it
@@ -545,10 +536,9 @@ assert alone == {test.__name__ for test in tests} - {"rows"}
 #
 # ## The control that fails: tests that cannot fail
 #
-# Below are the same tests of ports that they found, at other sizes. The last
-# line is a layer that averages over all tokens after a LayerNorm, and the
-# probe adds 1 to all channels of the later tokens. All six say that all is
-# well. Why?
+# Below, the same tests meet wrong ports that they found before, at other sizes.
+# In the last case a layer averages over all tokens after a LayerNorm, and the
+# probe adds 1 to all channels of the last token. All six tests pass. Why?
 
 
 # %%
@@ -578,11 +568,12 @@ print("causal, adding noise", probe(torch.randn(64)))
 assert all(escapes.values())
 
 # %% [markdown]
-# With $\lambda = 0$ the right row sum is 1 for both. With $H_{kv} = H$ nothing
-# is shared. One token has no future. One head is all heads. One value head,
-# made louder, makes all heads louder alike. And a LayerNorm subtracts the mean
-# of a token, so that adding 1 to all its channels changes nothing at all;
-# noise is seen. (Multiplying a token by a number would be divided out again.)
+# With $\lambda = 0$ the rows of a right map sum to 1 too. With $H_{kv} = H$ no
+# keys are shared. One token has no future. One head is all heads. One value
+# head, made louder, makes all heads louder alike. And a LayerNorm subtracts the
+# mean of each token, so it undoes adding 1 to all channels; it does not undo
+# noise. (It divides by the size of the token as well, so multiplying a token by
+# a number is no better.)
 #
 # So a test is half the work. The other half is a wrong layer that it finds:
 # break the code and see the test fail.
@@ -608,10 +599,7 @@ STEPS = 80
 text = "".join(Path(m.__file__).read_text("utf-8") for m in MODULES)
 ids = torch.tensor(ByteTokenizer().encode(text))
 cut = len(ids) * 9 // 10
-data = TextData(ids[:cut], ids[cut:], vocab_size=256, length=32)
-settings = TrainConfig(
-    steps=STEPS, batch_size=16, warmup_steps=STEPS // 4, eval_batches=4
-)
+data = TextData(ids[:cut], ids[cut:], vocab_size=256, length=64)
 
 
 # %%
@@ -619,10 +607,16 @@ def short_run(kind: str, std: float, seed: int) -> tuple[float, float]:
     """The first training loss, and the validation loss after STEPS steps."""
     torch.manual_seed(seed)
     sizes = {"embed_dim": 64, "num_layers": 2, "num_heads": 8}
-    model = DecoderLM(ModelConfig(**sizes, max_length=32, attention=kind))
+    model = DecoderLM(ModelConfig(**sizes, max_length=64, attention=kind))
     nn.init.normal_(model.embedding.weight, std=std)
-    log = train(model, data, settings, progress=False)
-    return log[0]["loss"], log[-1]["valid_loss"]
+    optimizer = torch.optim.AdamW(model.parameters())
+    first = model.loss(*data.batch(0, 8)).item()
+    for step in range(STEPS):
+        optimizer.param_groups[0]["lr"] = min(3e-3, 1.5e-4 * (step + 1))
+        optimizer.zero_grad()
+        model.loss(*data.batch(step, 8)).backward()
+        optimizer.step()
+    return first, model.loss(*data.batch(0, 64, "valid")).item()
 
 
 # %% tags=["nbval-ignore-output"]
