@@ -57,9 +57,7 @@ from torch.nn import functional as F
 import minidiff
 from minidiff import DecoderLM, ModelConfig, check, course, generate, load
 from minidiff import plots
-from minidiff.check import hint, solution  # noqa: F401
-from minidiff.check.ex16 import stream as solved
-from minidiff.check.ex16 import top_p
+from minidiff.check import ex16, hint, solution  # noqa: F401
 from minidiff.course import attention_diagrams
 from minidiff.data import BPETokenizer, ByteTokenizer
 from minidiff.nn.config import count_parameters
@@ -176,7 +174,8 @@ def bytes_per_token(kind: str, L: int, Hkv: int, D: int, size: int) -> int:
 
 
 # %% tags=["check:16.1"]
-check.ex16_1(bytes_per_token)
+passed = check.ex16_1(bytes_per_token)
+count_bytes = bytes_per_token if passed else ex16.sizes.bytes_per_token
 
 # %% [markdown]
 # Now measure. Three untrained models of two layers and width 64: 4 plain heads,
@@ -207,14 +206,15 @@ for kind, heads in (("softmax", 4), ("diff", 2), ("diff_v2", 2)):
 #
 # At a real size: the 3B model of the paper has 28 layers, 12 differential
 # heads and $D = 128$ [P, Table 9]. Take numbers of two bytes and a text of
-# 65,536 tokens.
+# 65,536 tokens. (The next cell counts with your function, if it passed, and
+# with that of `minidiff` if not. So do later cells.)
 
 # %%
 sizes = {"vocab_size": 100_288, "embed_dim": 3072, "num_layers": 28}
 weights, token = {}, {}
-for kind, width in (("softmax", 2), ("diff", 4), ("diff_v2", 2)):
+for kind in ("softmax", "diff", "diff_v2"):
     c = ModelConfig(**sizes, num_heads=24, attention=kind)
-    token[kind] = 2 * c.num_layers * c.kv_heads * width * c.head_dim
+    token[kind] = count_bytes(kind, 28, c.kv_heads, c.head_dim, 2)
     weights[kind] = 2 * count_parameters(c)
     GB = token[kind] * 65_536 / 1e9
     print(f"{kind:8s} {token[kind]:6d} a token, 65,536 tokens {GB:.1f} GB")
@@ -244,8 +244,8 @@ print("A1 - A2 / 2", A1 - A2 / 2, " output", (A1 - A2 / 2) @ values)
 #
 # ### Exercise 16.2: one more token
 #
-# *Medium, 10 minutes.* The same for any cache and any width. For any width the
-# scores are divided by $\sqrt D$.
+# *Medium, 10 minutes.* Now for any cache and any width. Remember that scores are
+# divided by $\sqrt D$.
 
 
 # %% tags=["stub:16.2"]
@@ -417,7 +417,7 @@ for mistake in list(losses)[2:]:
     assert losses[mistake] > losses["read at once"] + 0.05
 
 # %% [markdown]
-# The cache costs nothing. Both mistakes cost something, and nothing crashes.
+# The cache changes nothing. Both mistakes cost something, and nothing crashes.
 #
 # ## What a step costs
 #
@@ -484,8 +484,9 @@ for name, kind, reads in (
     print(f"{name:26s} cache = weights at {even:6.0f} tokens")
 
 # %% [markdown]
-# The texts of a batch share the weights and not the caches. With 32 texts at a time, divide these
-# lengths by 32. For long texts and many users the cache is what a step costs.
+# The texts of a batch share the weights, but each has a cache of its own. With 32
+# texts at a time, divide these lengths by 32. For long texts and many users the
+# cache is what a step costs.
 #
 # ## From logits to a token
 #
@@ -499,8 +500,8 @@ for u in (0.1, 0.6, 0.8):
     print(f"u = {u}: token", np.searchsorted(np.cumsum(p), u, side="right"))
 
 # %% [markdown]
-# So all the chance is in the numbers, and a *seed* fixes those. Two dials change
-# the probabilities before the draw.
+# So all the chance is in the numbers, and a *seed* fixes those. Two settings
+# change the probabilities before the draw.
 #
 # - The *temperature* divides the logits: below 1 likely tokens get likelier,
 #   above 1 they get less likely.
@@ -528,13 +529,13 @@ def keep_top_p(p: np.ndarray, top_p: float) -> np.ndarray:
 
 # %% tags=["check:16.3"]
 passed = check.ex16_3(keep_top_p)
-keep = keep_top_p if passed else top_p.keep_top_p  # yours, or minidiff's
+keep = keep_top_p if passed else ex16.top_p.keep_top_p
 
 # %% [markdown]
-# How many tokens does it keep along a piece of code? Where do you expect one,
-# where many?
+# How many tokens does it keep at each place of a docstring? Where do you expect
+# one, where many?
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Bars on a logarithmic axis: how many tokens top-p 0.9 keeps at each of 26 positions of a piece of code, the token that really came written below each bar. One bar is at one, where the pieces of the word tokens are completed; most lie between ten and two hundred, and the highest stand where a new word begins."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Bars on a logarithmic axis: how many tokens top-p 0.9 keeps at each of 26 positions of a docstring, the token that really came written below each bar. One bar is at one, where the pieces of the word tokens are completed; most lie between ten and two hundred, and the highest stand where a new word begins."}}
 P = shipped(code[:, :-1])[0, 8:34].softmax(-1).numpy()
 count = [np.count_nonzero(keep(p.astype(float), 0.9)) for p in P]
 names = [words.decode([int(i)]) for i in code[0, 9:35]]
@@ -550,7 +551,7 @@ plt.show()
 # (A dot is a space.) A fixed number of tokens, which is called top-$k$, would be
 # too many where the model is sure and too few where it is not.
 #
-# Now read what the two dials do. One prompt, one seed, three temperatures: on
+# Now read what the two settings do. One prompt, one seed, three temperatures: on
 # the left all tokens may be drawn, on the right those of top-p 0.9.
 
 
@@ -570,9 +571,9 @@ def columns(texts: list[str], width: int = 38) -> None:
 new = min(48, model.config.max_length - prompt.shape[1])
 
 
-def sampled(**dials: float) -> str:
+def sampled(**settings: float) -> str:
     """The prompt and what the model writes after it."""
-    row = generate(model, prompt, max_new_tokens=new, seed=5, **dials)
+    row = generate(model, prompt, max_new_tokens=new, seed=5, **settings)
     return coder.decode(row[0].tolist())
 
 
@@ -647,7 +648,7 @@ def stream(
 
 # %% tags=["check:16.4"]
 passed = check.ex16_4(stream)
-my_stream = stream if passed else solved.stream  # yours, or minidiff's
+my_stream = stream if passed else ex16.stream.stream
 
 # %% [markdown]
 # One trap is left. A token may end in the middle of a character: in UTF-8 an é
