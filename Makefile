@@ -29,8 +29,10 @@ help:
 	@echo
 	@echo 'PYTHON=/path/to/python3.12 chooses the Python that $(VENV) is made with (3.11, 3.12 or 3.13).'
 
+# JUPYTER_PREFER_ENV_PATH: this environment's kernel, whoever owns it, and not
+# one of the same name that the user installed long ago.
 lab: $(VENV)/.course
-	$(PY) -m jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" \
+	JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
 
 test: $(VENV)/.test

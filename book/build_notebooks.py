@@ -7,8 +7,9 @@ book/chapters/NN_name.py becomes notebooks/NN_name.ipynb, executed.
 book/problems/part_N.py becomes exercises/part_N.ipynb (stubs, executed) and
 exercises/solutions/part_N.ipynb (stubs filled in, executed).
 
-A notebook that was changed by a reader is not overwritten unless FORCE=1 is
-set, and a notebook whose cells fail is not written at all.
+A notebook is overwritten only if it is as this program wrote it last or as the
+last commit holds it, unless FORCE=1 is set. One that is saved during the build
+is left alone in any case. A notebook whose cells fail is not written at all.
 """
 
 import argparse
@@ -101,11 +102,13 @@ def build_all(
 ) -> int:
     """Build the jobs in `todo`; return the number of notebooks that failed."""
     ledger = guard.Ledger(root)
+    for job in todo:
+        ledger.look(job.target)
     if not force:
         kept = [job for job in todo if not ledger.may_write(job.target)]
         for job in kept:
             where = job.target.relative_to(root)
-            say(f"{where}: changed since the last commit")
+            say(f"{where}: neither as built nor as in the last commit")
         if kept:
             say(
                 "Nothing was built, so that no work is lost. Commit or copy "
@@ -137,7 +140,12 @@ def build_all(
                 }
                 timings[job.name] = timing
                 card.fill(nb, timing)
-                new = ledger.write(job.target, nbformat.writes(nb) + "\n")
+                try:
+                    new = ledger.write(job.target, nbformat.writes(nb) + "\n")
+                except guard.SavedMeanwhileError:
+                    failed += 1
+                    say(f"{where}: not written, it was saved meanwhile")
+                    continue
                 change = "written" if new else "unchanged"
                 say(f"{where}: {change} ({seconds:.1f} s)")
     card.save(times, timings)
@@ -152,13 +160,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="*", help="chapters or parts")
     names = parser.parse_args(arguments).names
+    force = os.environ.get("FORCE", "") not in ("", "0")
     try:
         todo = jobs(ROOT, names)
+        exercise_list.update(ROOT)
+        return 1 if build_all(todo, ROOT, force) else 0
     except ValueError as error:
         parser.error(str(error))
-    exercise_list.update(ROOT)
-    force = os.environ.get("FORCE", "") not in ("", "0")
-    return 1 if build_all(todo, ROOT, force) else 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,17 @@ import nbformat
 from build_notebooks import ROOT, Job, draft, jobs
 from builder import card
 from nbformat import NotebookNode
-from nbformat.reader import NotJSONError
+from nbformat.validator import ValidationError
+
+# Raised for text that is no JSON, and for JSON of another shape.
+_NO_NOTEBOOK = (
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValidationError,
+    ValueError,
+)
 
 
 def expected(job: Job) -> NotebookNode:
@@ -33,11 +43,23 @@ def problem(nb: NotebookNode, job: Job) -> str | None:
     pairs = zip(nb.cells, want.cells, strict=True)
     for number, (got, made) in enumerate(pairs, 1):
         for part in ("cell_type", "source", "metadata", "id"):
-            if got[part] != made[part]:
+            if got.get(part) != made[part]:
                 return f"cell {number}: {part} is not what {script} makes"
     if nb.metadata != want.metadata:
         return f"metadata is not what {script} makes"
     return None
+
+
+def _read(path: str) -> tuple[NotebookNode, str | None]:
+    """Return a notebook, and why it cannot be read."""
+    try:
+        nb = nbformat.read(path, as_version=4)
+        shaped = all(cell.source is not None for cell in nb.cells)
+        return nb, None if shaped else "not a notebook"
+    except OSError as error:
+        return NotebookNode(), f"not readable ({error.strerror})"
+    except _NO_NOTEBOOK:
+        return NotebookNode(), "not a notebook"
 
 
 def main(paths: list[str]) -> int:
@@ -46,13 +68,11 @@ def main(paths: list[str]) -> int:
     refused = 0
     for path in paths:
         job = known.get(Path(path).resolve())
-        try:
-            if job is None:
-                wrong = "no source in book/ makes it"
-            else:
-                wrong = problem(nbformat.read(path, as_version=4), job)
-        except NotJSONError:
-            wrong = "not a notebook"
+        if job is None:
+            wrong: str | None = "no source in book/ makes it"
+        else:
+            nb, wrong = _read(path)
+            wrong = wrong or problem(nb, job)
         if wrong:
             refused = 1
             print(f"{path}: {wrong}")

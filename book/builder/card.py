@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from builder.guard import replace
+from builder.guard import read_object, replace
 
 PLACEHOLDER = "{card}"
 
@@ -108,10 +108,18 @@ def fill(nb: NotebookNode, timing: dict[str, int]) -> None:
 
 
 def load(path: Path) -> dict[str, dict[str, int]]:
-    """Read the recorded timings: {chapter: {"under": s, "threads": n}}."""
-    if not path.exists():
-        return {}
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read the recorded timings: {chapter: {"under": s, "threads": n}}.
+
+    Raises ValueError, naming the file, if it holds anything else.
+    """
+    advice = "restore it with git, or delete it and build every notebook"
+    found = read_object(path, advice)
+    for name, timing in found.items():
+        keys = {"under", "threads"}
+        right = isinstance(timing, dict) and timing.keys() == keys
+        if not right or not all(type(x) is int for x in timing.values()):
+            raise ValueError(f"{path}: {name}: got {timing!r}; {advice}")
+    return found
 
 
 def save(path: Path, timings: dict[str, dict[str, int]]) -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import nbclient
+from jupyter_client.kernelspec import KernelSpecManager
 from nbformat import NotebookNode
 
 CELL_TIMEOUT = 900  # seconds; chapter 15 trains for minutes in one cell
@@ -87,6 +88,10 @@ def run(nb: NotebookNode, cwd: Path, threads: int, answers: str = "") -> float:
         record_timing=False,
         store_widget_state=False,
         coalesce_streams=True,
+    )
+    # The kernel of this Python, not one of the same name from a user's folder.
+    client.create_kernel_manager().kernel_spec_manager = KernelSpecManager(
+        kernel_dirs=[]
     )
     start = time.monotonic()
     client.execute(env=env)

@@ -137,8 +137,9 @@ check.ex00_1(subtract)
 
 # %% [markdown]
 # Did the check say *passed*? Then you have written the heart of the
-# Differential Transformer (Ye et al., 2025). How many letters will be right
-# now? Guess, then look:
+# Differential Transformer (Ye et al., 2025), and it is kept in a file: later
+# chapters build on your own functions. How many letters will be right now?
+# Guess, then look:
 
 # %%
 difference = first - 0.9 * second
@@ -227,7 +228,7 @@ plt.show()
 # | ready | [4. The gradients by hand](04_gradients_by_hand.ipynb) | every derivative, judged by finite differences |
 # | ready | [5. The multi-head module](05_multihead_module.ipynb) | the same in PyTorch, with many heads |
 # | ready | [6. Five ways to compute it](06_five_ways_to_compute_it.ipynb) | what each costs, counted and measured |
-# | ready | [7. The DIFF Transformer](07_the_diff_transformer.ipynb) | the whole model, and a first race |
+# | ready | [7. The DIFF Transformer](07_the_diff_transformer.ipynb) | the whole model, a class of your own |
 # | ready | [8. Pitfalls](08_pitfalls.ipynb) | what published versions get wrong |
 # | ready | [9. First kernels](09_first_kernels.ipynb) | add, softmax and multiply in Triton |
 # | ready | [10. Flash attention forward](10_flash_attention_forward.ipynb) | attention that never holds its map |
@@ -238,7 +239,8 @@ plt.show()
 # | ready | [15. Training a small DIFF Transformer](15_training_a_small_diff_transformer.ipynb) | train one beside a plain one |
 # | ready | [16. Generation with a cache](16_generation_with_a_cache.ipynb) | what a new token reads, and how it is drawn |
 # | ready | [17. Many GPUs](17_many_gpus.ipynb) | two processes, one model, every byte counted |
-# | planned | 18 to 27 | evidence, the frontier |
+# | ready | [18. Language modelling](18_language_modelling.ipynb) | is the loss lower, and how sure is that |
+# | planned | 19 to 27 | more evidence, the frontier |
 #
 # Two routes, once all is there: *ideas* (1 to 5, 7, 14 to 16, 18 to 24) and
 # *kernels* (3 to 6, 9 to 13). Today: 1 to 8 in order, then 14, or 9 for

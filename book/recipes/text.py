@@ -60,6 +60,15 @@ def base_config(job: Job, vocab_size: int) -> ModelConfig:
     )
 
 
+def corpus(card: dict[str, Any]) -> dict[str, Any]:
+    """Return a token folder's card without the command that built it.
+
+    The command names paths, and a run may go on with files built elsewhere.
+    """
+    about = {k: v for k, v in card["about"].items() if k != "command"}
+    return card | {"about": about}
+
+
 def backend(kind: str, device: torch.device) -> str:
     """Choose the attention's backend: fused on a GPU, eager elsewhere."""
     if device.type != "cuda":
@@ -134,16 +143,23 @@ def best_rates(pilot: dict[str, Any]) -> dict[str, float]:
 
 
 def main_jobs(pilot: dict[str, Any]) -> list[Job]:
-    """Return a job for each kind: its best rate, eight seeds."""
+    """Return two jobs of four seeds for each kind, at its best rate.
+
+    Two GPUs share a kind. The kinds of the primary contrasts come first.
+    """
     best = best_rates(pilot)
+    jobs = {job["kind"]: job for job in pilot_jobs()}
+    first = ["diff", "plain", "sum"]
+    order = first + [kind for kind in jobs if kind not in first]
     return [
-        job
+        jobs[kind]
         | {
-            "rates": [best[job["kind"]]],
-            "seeds": list(SEEDS),
+            "rates": [best[kind]],
+            "seeds": list(seeds),
             "config": asdict(CONFIG),
         }
-        for job in pilot_jobs()
+        for kind in order
+        for seeds in (SEEDS[:4], SEEDS[4:])
     ]
 
 
@@ -190,7 +206,7 @@ def main() -> None:
         {
             "what": f"language modelling, {options.what}",
             "kinds": {kind: c.to_dict() for kind, c in kinds.items()},
-            "data": data.card,
+            "data": corpus(data.card),
         },
         device=options.device,
         minutes=options.minutes,

@@ -1,15 +1,16 @@
 """Check of one exercise: run the answer, compare it, name the mistake."""
 
-import copy
-import io
+import time
 from collections.abc import Callable
-from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from minidiff.check.compare import arrays_in, as_array, same, unlike
+from minidiff.check import boundary, untouched
+from minidiff.check.boundary import Raised
+from minidiff.check.compare import Problem, problem, same, unexpected
+from minidiff.check.outcome import ArgumentChangedError as ArgumentChangedError
+from minidiff.check.outcome import Outcome, outcome_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,37 +73,77 @@ class Result:
         """Display nothing, because the check has already printed its text."""
 
 
-class ArgumentChangedError(Exception):
-    """Raised if an answer changed one of its arguments."""
-
-
 def check(exercise: Exercise, answer: Callable[..., Any]) -> Result:
     """Test ``answer`` on every case of the exercise.
 
-    An exception in the answer is not raised: it becomes a failed result.
+    Nothing that the answer raises is raised here: it becomes a failed result.
+    The answer has ``boundary.SECONDS`` for all cases together.
     """
     if not callable(answer):
         kind = type(answer).__name__
         return _failed(
-            exercise, f"  got       {kind}, expected the function itself"
+            exercise,
+            Problem(text=f"  got       {kind}, expected the function itself"),
         )
-    outcomes = []
-    for case in exercise.cases():
-        with redirect_stdout(io.StringIO()) as printed:
-            outcomes.append(_outcome(exercise, answer, case.args))
-        print(printed.getvalue(), end="")
-        if outcomes[-1] is None:
-            first = len(outcomes) == 1
-            return _none(exercise, case, printed.getvalue(), first)
-    problem = _first_problem(exercise, outcomes)
-    if problem is None:
+    if names := untouched.changed():
+        return _failed(exercise, _replaced(names, "something in this session"))
+    before = untouched.settings()
+    try:
+        outcomes, ended = _outcomes(exercise, answer)
+    finally:
+        names = untouched.restore() + untouched.reset(before)
+    if names:
+        return _failed(exercise, _replaced(names, "your function"))
+    if ended is not None:
+        return ended
+    found = _first_problem(exercise, outcomes)
+    if found is None:
         count = len(outcomes)
         return Result(
             id=exercise.id,
             status="passed",
             text=f"{exercise.id} passed: {count} cases.",
         )
-    return _failed(exercise, problem, _diagnose(exercise, outcomes))
+    case, wrong = found
+    return _failed(exercise, wrong, case, _diagnose(exercise, outcomes))
+
+
+def _outcomes(
+    exercise: Exercise, answer: Callable[..., Any]
+) -> tuple[list[Any], Result | None]:
+    """Run the answer on each case; a Result if one case ends the check."""
+    outcomes: list[Any] = []
+    end = time.monotonic() + boundary.SECONDS
+    for case in exercise.cases():
+        outcome, printed = boundary.run(
+            partial(_outcome, exercise, answer, case.args),
+            end - time.monotonic(),
+        )
+        if outcome is None:
+            first = not outcomes
+            return outcomes, _none(exercise, case, printed, first)
+        outcomes.append(outcome)
+        if isinstance(outcome, Raised) and outcome.ends_check:
+            return outcomes, _failed(exercise, _raised(outcome), case)
+    return outcomes, None
+
+
+def _replaced(names: list[str], who: str) -> Problem:
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return Problem(
+        text=f"  changed   {shown}\n"
+        f"  by        {who}; the checks need the original"
+        + ("" if who == "your function" else ": restart the kernel")
+    )
+
+
+def _raised(outcome: Raised) -> Problem:
+    if isinstance(outcome.error, boundary.StoppedError):
+        return Problem(
+            text=f"  stopped   {outcome.text}: does a loop never end?"
+        )
+    name = type(outcome.error).__name__
+    return Problem(text=f"  raised    {name}: {outcome.text}")
 
 
 def _none(exercise: Exercise, case: Case, printed: str, first: bool) -> Result:
@@ -114,7 +155,7 @@ def _none(exercise: Exercise, case: Case, printed: str, first: bool) -> Result:
                 f"None; it printed {printed.strip()[:40]!r}, and should "
                 "return it"
             )
-        return _failed(exercise, f"  tried     {case.name}\n  got       {got}")
+        return _failed(exercise, Problem(text=f"  got       {got}"), case)
     return Result(
         id=exercise.id,
         status="not attempted",
@@ -125,55 +166,37 @@ def _none(exercise: Exercise, case: Case, printed: str, first: bool) -> Result:
 
 def _outcome(
     exercise: Exercise, answer: Callable[..., Any], args: tuple[Any, ...]
-) -> Any:
-    """Return the answer's outcome: a list of arrays, an exception or None."""
-    given = copy.deepcopy(args)
-    try:
-        with np.errstate(all="ignore"):
-            out = exercise.run(answer, *given)
-        if out is None:
-            return None
-        parts = out if isinstance(out, tuple) else (out,)
-        arrays = [as_array(part) for part in parts]
-    except Exception as error:
-        return error
-    if not same(arrays_in(given), arrays_in(args)):
-        return ArgumentChangedError("your function changed an argument")
-    return arrays
+) -> Outcome | None:
+    return outcome_of(exercise.run, answer, args)
 
 
-def _first_problem(exercise: Exercise, outcomes: list[Any]) -> str | None:
+def _first_problem(
+    exercise: Exercise, outcomes: list[Any]
+) -> tuple[Case, Problem] | None:
     """Describe the first case that is wrong, or None if all are right."""
     for case, got in zip(exercise.cases(), outcomes, strict=True):
-        tried = f"  tried     {case.name}\n"
-        if isinstance(got, Exception):
-            if isinstance(got, ArgumentChangedError):
-                return f"{tried}  got       {got}; work on a copy"
-            return f"{tried}  raised    {type(got).__name__}: {got}"
+        if isinstance(got, Raised):
+            if isinstance(got.error, ArgumentChangedError):
+                text = f"  got       {got.text}; work on a copy"
+                return case, Problem(text=text)
+            return case, _raised(got)
         want = _outcome(exercise, exercise.solution, case.args)
-        if len(got) != len(want):
-            s = "" if len(got) == 1 else "s"
-            return (
-                f"{tried}  got       {len(got)} result{s}, "
-                f"expected {len(want)}"
-            )
-        for n, (x, y) in enumerate(zip(got, want, strict=True), 1):
-            if len(want) > 1:
-                tried = f"  tried     {case.name}\n  result    number {n}\n"
-            if x.shape != y.shape:
-                return (
-                    f"{tried}  got       shape {x.shape}, expected {y.shape}"
-                )
-            close = np.isclose(
-                x, y, rtol=exercise.tolerance, atol=exercise.tolerance
-            )
-            if not close.all():
-                i = tuple(int(n) for n in np.argwhere(~close)[0])
-                index = f"  index     {list(i)}\n" if i else ""
-                expected, came = unlike(y[i], x[i])
-                return (
-                    f"{tried}{index}  expected  {expected}\n  got       {came}"
-                )
+        assert want is not None
+        count = len(want.parts)
+        if len(got.parts) != count:
+            s = "" if len(got.parts) == 1 else "s"
+            came = "a list" if got.listed else f"{len(got.parts)} result{s}"
+            text = f"  got       {came}, expected {count}"
+            return case, Problem(text=text + (" results" * got.listed))
+        other = unexpected(got.returned, want.returned)
+        for n, (x, y) in enumerate(zip(got.parts, want.parts, strict=True), 1):
+            found = problem(x, y, exercise.tolerance)
+            if found and (found.explained or not other):
+                which = f"  result    number {n}\n" if count > 1 else ""
+                return case, replace(found, text=which + found.text)
+        if other:
+            text = f"  returned  {', '.join(other)}; expected "
+            return case, Problem(text=text + ", ".join(sorted(want.returned)))
     return None
 
 
@@ -184,28 +207,45 @@ def _diagnose(exercise: Exercise, outcomes: list[Any]) -> Mistake | None:
         for wrong in (mistake.wrong, *mistake.also):
             # Stop at the first case that differs, as kernels are slow.
             if all(
-                same(
-                    _outcome(exercise, wrong, case.args),
-                    ours,
-                    max(exercise.tolerance, 1e-9),
+                _agree(
+                    exercise, partial(_outcome, exercise, wrong, c.args), ours
                 )
-                for case, ours in zip(cases, outcomes, strict=True)
+                for c, ours in zip(cases, outcomes, strict=True)
             ):
                 return mistake
     return None
 
 
+def _agree(
+    exercise: Exercise, call: Callable[[], Outcome | None], ours: Any
+) -> bool:
+    try:
+        theirs = call()
+    except Exception as error:
+        return isinstance(ours, Raised) and same(error, ours.error)
+    if theirs is None or isinstance(ours, Raised):
+        return False
+    return same(theirs.parts, ours.parts, max(exercise.tolerance, 1e-9))
+
+
 def _failed(
-    exercise: Exercise, problem: str, mistake: Mistake | None = None
+    exercise: Exercise,
+    problem: Problem,
+    case: Case | None = None,
+    mistake: Mistake | None = None,
 ) -> Result:
-    if mistake is None:
-        advice = "  diagnosis none: no mistake we know gives this"
-    else:
-        advice = f"  diagnosis {mistake.diagnosis}"
+    lines = [f"{exercise.id} is not right yet"]
+    if case is not None:
+        lines.append(f"  tried     {case.name}")
+    lines.append(problem.text)
+    if mistake is not None:
+        lines.append(f"  diagnosis {mistake.diagnosis}")
+    elif not problem.explained:
+        lines.append("  diagnosis none: no mistake we know gives this")
+    lines.append(f'  more help hint("{exercise.id}", 1)')
     return Result(
         id=exercise.id,
         status="failed",
-        text=f"{exercise.id} is not right yet\n{problem}\n{advice}\n"
-        f'  more help hint("{exercise.id}", 1)',
+        text="\n".join(lines),
         mistake=None if mistake is None else mistake.key,
     )

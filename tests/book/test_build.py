@@ -124,16 +124,17 @@ def test_an_author_may_build_twice_before_committing(course, quick):
         assert greeting in target(course).read_text()
 
 
-def test_git_modified_is_not_ours(course):
+def test_only_what_the_last_commit_holds_is_committed(course):
     path = target(course)
     path.parent.mkdir()
     path.write_text("one")
-    assert not guard.changed_in_git(course, path)
+    assert not guard.committed(course, path)
     git(course, "add", "-A")
+    assert not guard.committed(course, path)
     git(course, "commit", "-qm", "one")
-    assert not guard.changed_in_git(course, path)
+    assert guard.committed(course, path)
     path.write_text("two")
-    assert guard.changed_in_git(course, path)
+    assert not guard.committed(course, path)
 
 
 def test_names_of_chapters(course):

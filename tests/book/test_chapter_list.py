@@ -80,7 +80,8 @@ def test_how_to_read():
 
 def test_the_parts_of_the_first_page():
     text = page("book/intro.md")
-    rows = re.findall(r"^\| (.+) \| (\[.*\]) \| \|$", text, re.M)
+    # A part has a cell for what is ready and one for what is planned.
+    rows = re.findall(r"^\| (.+) \| (\[.*\]) \| [^|]*\|$", text, re.M)
     chapters = [
         (name, re.findall(r"\[(\d\d) (.+?)\]\[c\1\]", cell))
         for name, cell in rows
@@ -91,7 +92,7 @@ def test_the_parts_of_the_first_page():
     ]
     # Chapter 00 is a part of its own there.
     assert [name for name, _ in chapters][1:] == [c for c, _ in wanted][1:]
-    ranges = re.findall(r"^\| V.* \| \| (\d+) to (\d+) \|$", text, re.M)
+    ranges = re.findall(r"^\| V.* \| (\d+) to (\d+) \|$", text, re.M)
     assert ranges[0][0] == str(len(CHAPTERS)) and ranges[-1][1] == str(LAST)
 
 

@@ -120,7 +120,23 @@ def test_mqar_takes_its_rates_from_the_pilot():
         assert high / middle == pytest.approx(10**0.5, rel=1e-2)
         assert middle / low == pytest.approx(10**0.5, rel=1e-2)
         assert not set(job["seeds"]) & set(mqar.PILOT_SEEDS)
-    recorded = json.loads((ROOT / "book/results/mqar.json").read_text())
-    done = [e["job"] for e in recorded["jobs"]]
-    left = [job for job in json.loads(json.dumps(jobs)) if job not in done]
-    assert left == recorded["not_run"]
+    assert_resumable("mqar.json", jobs)
+
+
+def test_the_text_record_can_be_resumed():
+    import text
+
+    pilot = json.loads((ROOT / "book/results/text_pilot.json").read_text())
+    jobs = text.main_jobs(pilot)
+    assert {seed for job in jobs for seed in job["seeds"]} == set(text.SEEDS)
+    assert not set(text.SEEDS) & set(text.PILOT_SEEDS)
+    assert_resumable("text.json", jobs)
+
+
+def assert_resumable(name, jobs):
+    """Check that a record's jobs are among ``jobs``, and the rest not run."""
+    recorded = json.loads((ROOT / "book/results" / name).read_text())
+    jobs = json.loads(json.dumps(jobs))  # the form that a record has
+    done = [entry["job"] for entry in recorded["jobs"]]
+    assert all(job in jobs for job in done)
+    assert [job for job in jobs if job not in done] == recorded["not_run"]

@@ -149,11 +149,167 @@ def more(extra):
     )
 
 
+class Flat(torch.nn.Module):
+    """The model of 7.5 without a module for any part, one line a step.
+
+    ``wrong`` holds what to do otherwise.
+    """
+
+    def __init__(self, config, **wrong):
+        super().__init__()
+        self.c, self.wrong = config, wrong
+        E, D, F = config.embed_dim, config.head_dim, config.ffn_dim
+        F = F or -(-E // 3) * 8
+        shapes = {"embedding.weight": (config.vocab_size, E)}
+        for i in range(config.num_layers):
+            b = f"blocks.{i}."
+            shapes |= {b + f"attention.{x}_proj.weight": (E, E) for x in "qkv"}
+            shapes[b + "attention.out_proj.weight"] = E, E
+            shapes |= {b + f"ffn.{x}_proj.weight": (F, E) for x in UP}
+            shapes[b + "ffn.down_proj.weight"] = E, F
+            shapes |= {b + f"{x}_norm.weight": (E,) for x in PARTS}
+            if config.attention == "diff":
+                shapes |= {b + f"attention.lambda_{x}": (D,) for x in VECTORS}
+                shapes[b + "attention.norm_weight"] = (2 * D,)
+        shapes["norm.weight"] = (E,)
+        if wrong.get("own_head", not config.tie_embeddings):
+            shapes["head.weight"] = config.vocab_size, E
+        if wrong.get("bias") and "head.weight" in shapes:
+            shapes["head.bias"] = (config.vocab_size,)
+        for name, shape in shapes.items():
+            if not wrong.get("blocks_lost") or "blocks" not in name:
+                self.put(name, self.start(name, torch.empty(shape)))
+        for name in wrong.get("tables", ()):
+            self.register_buffer(name, torch.zeros(3))
+
+    def start(self, name, p):
+        mean = float("norm" in name)
+        size = 0.1 if "lambda" in name else 0.02 * (1 - mean)
+        for part, other in self.wrong.get("sizes", {}).items():
+            if part in name:
+                mean, size = 0.0, other(p)
+        return mean + size * torch.randn(p.shape)
+
+    def put(self, name, value):
+        *path, last = name.split(".")
+        at = self
+        for part in path:
+            if part not in at._modules:
+                at.add_module(part, torch.nn.Module())
+            at = at._modules[part]
+        at.register_parameter(last, torch.nn.Parameter(value))
+
+    def heads(self, i, x, w):
+        c, wrong = self.c, self.wrong
+        (B, T, _), D = x.shape, c.head_dim
+        q, k, v = (x @ w(f"attention.{n}_proj.weight").T for n in "qkv")
+        q, k = (y.reshape(B, T, -1, D).swapaxes(1, 2) for y in (q, k))
+        base = wrong.get("base", c.rope_base)
+        a = torch.outer(
+            torch.arange(T).double(), base ** (-torch.arange(0, D, 2) / D)
+        )
+        a = (a * wrong.get("turn", 1)).to(x)
+        q, k = (turn(y, a.cos(), a.sin()) for y in (q, k))
+        logits = q @ k.swapaxes(-1, -2) / math.sqrt(D)
+        future = torch.ones(T, T).triu(1).bool()
+        if not (wrong.get("sees") and c.attention == "diff"):
+            logits = logits.masked_fill(future, -math.inf)
+        A = torch.softmax(logits, -1)
+        if c.attention != "diff":
+            v = v.reshape(B, T, -1, D).swapaxes(1, 2)
+            return (A @ v).swapaxes(1, 2).reshape(x.shape)
+        v = v.reshape(B, T, -1, 2 * D).swapaxes(1, 2)
+        if wrong.get("turn_values"):
+            parts = v[..., :D], v[..., D:]
+            v = torch.cat([turn(y, a.cos(), a.sin()) for y in parts], -1)
+        start = 0.8 - 0.6 * math.exp(-0.3 * wrong.get("layer", int)(i))
+        vectors = [w(f"attention.lambda_{n}") for n in VECTORS]
+        lam = start + math.e ** vectors[0].dot(vectors[1])
+        lam = lam - math.e ** vectors[2].dot(vectors[3])
+        o = (A[:, ::2] - lam * A[:, 1::2]) @ v
+        o = self.rms(o, w("attention.norm_weight"), c.norm_eps) * (1 - start)
+        return o.swapaxes(1, 2).reshape(x.shape)
+
+    @staticmethod
+    def rms(x, weight, eps):
+        return x * weight * torch.rsqrt((x * x).mean(-1, True) + eps)
+
+    def forward(self, tokens):
+        c, wrong = self.c, self.wrong
+        x = self.get_parameter("embedding.weight")[tokens]
+        x = x * wrong.get("loud", lambda E: 1)(c.embed_dim)
+        for i in range(c.num_layers):
+
+            def w(name, i=i):
+                if wrong.get("blocks_lost"):
+                    return self.lost[name]
+                return self.get_parameter(f"blocks.{i}.{name}")
+
+            def attention(x, i=i, w=w):
+                return self.heads(i, x, w) @ w("attention.out_proj.weight").T
+
+            def ffn(x, w=w):
+                gate, up = (x @ w(f"ffn.{n}_proj.weight").T for n in UP)
+                gate = gate * torch.sigmoid(gate)
+                return gate * up @ w("ffn.down_proj.weight").T
+
+            norms = [
+                lambda x, n=n, w=w: self.rms(
+                    x, w(n + "_norm.weight"), c.norm_eps
+                )
+                for n in PARTS
+            ]
+            order = wrong.get("order", steps)
+            x = order(x, norms[0], attention, norms[1], ffn)
+        if wrong.get("last_norm", True):
+            eps = wrong.get("eps", c.norm_eps)
+            x = self.rms(x, self.get_parameter("norm.weight"), eps)
+        head = wrong.get("own_head", not c.tie_embeddings)
+        name = "head.weight" if head else "embedding.weight"
+        z = torch.einsum("bte,ve->btv", x, self.get_parameter(name))
+        return wrong.get("out", lambda z: z)(z)
+
+
+UP, PARTS = ("gate", "up"), ("attention", "ffn")
+VECTORS = ("q1", "k1", "q2", "k2")
+
+
+def flat(**wrong):
+    return lambda config: Flat(config, **wrong)
+
+
+def ordinary(p):
+    """The spread of what PyTorch draws: uniform for matrices."""
+    return (3 * p.shape[1]) ** -0.5
+
+
+class Lost(Flat):
+    """Blocks whose parameters no module holds."""
+
+    def __init__(self, config):
+        super().__init__(config, blocks_lost=True)
+        self.lost = {
+            n.removeprefix("blocks.0."): p.detach()
+            for n, p in Flat(config).named_parameters()
+        }
+
+
+class Shared(Flat):
+    """Every number of a block stands for the same parameters."""
+
+    def __init__(self, config):
+        super().__init__(config, layer=lambda i: 0)
+        for name in list(self._modules["blocks"]._modules):
+            one = self._modules["blocks"]._modules["0"]
+            self._modules["blocks"]._modules[name] = one
+
+
 RIGHT = {
     "7.1": turn,
     "7.2": steps,
     "7.3": by_loops,
     "7.4": count,
+    "7.5": Flat,
 }
 
 WRONG = {
@@ -273,6 +429,11 @@ WRONG = {
                 d * L * sum(6 * D for _ in range(1, E // D // 2))
             )
         ),
+        "lambdas per head": more(
+            lambda V, E, L, D, F, d: (
+                d * L * sum(4 * D for _ in range(D, E // 2, D))
+            )
+        ),
         "lambda vectors only": without("head norm"),
         "norm weight D wide": more(lambda V, E, L, D, F, d: -d * L * D),
         "extra once": more(lambda V, E, L, D, F, d: -d * (L - 1) * 6 * D),
@@ -285,5 +446,45 @@ WRONG = {
             lambda V, E, L, D, F, d: d * L * (E - 2 * D)
         ),
         "head norm only": without("lambda"),
+    },
+    "7.5": {
+        "nothing added": flat(order=chain),
+        "norm after": flat(order=post),
+        "no last norm": flat(last_norm=False),
+        "every layer is layer 0": flat(layer=lambda i: 0),
+        "layers counted from one": flat(layer=lambda i: 1 + i),
+        "not causal": flat(sees=True),
+        "values turned": flat(turn_values=True),
+        "no positions": flat(turn=0),
+        "base ignored": flat(base=1e4),
+        "eps ignored": flat(eps=torch.finfo(torch.float64).eps),
+        "tied model has a head": flat(own_head=True),
+        "always tied": flat(own_head=False),
+        "head with a bias": flat(bias=True),
+        "embedding at PyTorch's scale": flat(
+            sizes={"embedding": lambda p: 1.0}
+        ),
+        "PyTorch's own start": flat(
+            sizes={
+                "embedding": lambda p: 1.0,
+                "proj": ordinary,
+                "head": ordinary,
+            }
+        ),
+        "matrices at PyTorch's scale": flat(
+            sizes={"proj": ordinary, "head": ordinary}
+        ),
+        "norms drawn too": flat(
+            sizes={"norm": lambda p: 0.02, "lambda": lambda p: 0.02}
+        ),
+        "one block many times": Shared,
+        "blocks in a list": Lost,
+        "tables saved": flat(tables=("cos", "sin")),
+        "always differential": lambda config: Flat(
+            type(config)(**{**vars(config), "attention": "diff"})
+        ),
+        "embedding multiplied": flat(loud=math.sqrt),
+        "probabilities": flat(out=lambda z: z.softmax(dim=2)),
+        "last position only": flat(out=lambda z: z[:, z.shape[1] - 1]),
     },
 }

@@ -127,7 +127,7 @@ def shared(BT, BS, Dv, warps, together, *, accs=None, blocks=1, threads=32):
     numbers = blocks * BT * BS
     for _ in range((1 + together) if accs is None else accs):
         numbers += BT * Dv
-    return numbers / warps / threads
+    return int(numbers / warps / threads)
 
 
 @triton.jit

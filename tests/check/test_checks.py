@@ -116,7 +116,9 @@ def test_what_a_failure_says():
         (lambda a, b, lam: 1 / 0, "raised    ZeroDivisionError"),
         (lambda a, b, lam: a[0], "shape"),
         (lambda a, b, lam: (a, b), "got       2 results, expected 1"),
-        (lambda a, b, lam: "text", "raised    ValueError"),
+        (lambda a, b, lam: "text", "got       text, expected an array"),
+        (lambda a, b, lam: a.tolist(), "got       a list, expected an array"),
+        (lambda a, b, lam: a.astype("f4"), "dtype float32, expected float64"),
         (
             lambda a, b, lam: a.fill(0) or a,
             "got       your function changed an argument",

@@ -77,17 +77,6 @@ def test_notebooks_of_one_name_are_told_apart(tmp_path, capsys):
         assert line.startswith(str(path))
 
 
-@pytest.mark.parametrize(
-    ("tags", "says"),
-    [([], "a cell raised KeyError"), (["raises-exception"], "")],
-)
-def test_a_cell_that_is_meant_to_fail_is_no_problem(tags, says):
-    out = nbformat.v4.new_output("error", ename="KeyError", evalue="")
-    cell = nbformat.v4.new_code_cell("{}[0]", outputs=[out])
-    cell.metadata["tags"] = tags
-    assert teacher._first_error([cell]) == says
-
-
 def test_a_file_that_is_no_notebook(tmp_path):
     path = tmp_path / "03_eve.ipynb"
     path.write_text("{")

@@ -206,3 +206,16 @@ def test_check_prints_a_table(tmp_path, capsys):
     (tmp_path / "03_no.ipynb").write_text("{")
     assert main(["check", str(tmp_path / "03_no.ipynb")]) == 1
     assert "not readable" in capsys.readouterr().out
+
+
+def test_check_says_what_is_protected(capsys):
+    with pytest.raises(SystemExit):
+        main(["check", "--help"])
+    out = capsys.readouterr().out
+    assert "What is protected" in out and "What is not" in out
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_check_needs_a_time_limit(seconds, capsys):
+    assert main(["check", "x.ipynb", "--timeout", seconds]) == 2
+    assert "--timeout: got" in capsys.readouterr().err

@@ -122,6 +122,14 @@ EXERCISE = Exercise(
             wrong=_count(extra=lambda E, D, L: 6 * D * (E // (2 * D))),
         ),
         Mistake(
+            key="lambdas per head",
+            diagnosis="You count four lambda vectors for each head. One "
+            "lambda serves all heads of a layer, so a layer has four: 4D "
+            "numbers.",
+            wrong=_count(extra=lambda E, D, L: 4 * D * (E // (2 * D)) + 2 * D),
+            also=(_count(extra=lambda E, D, L: 4 * E + 2 * D),),
+        ),
+        Mistake(
             key="lambda vectors only",
             diagnosis="You count four lambda vectors. The headwise norm has "
             "a weight as well, 2D wide.",

@@ -1,0 +1,102 @@
+"""Exercise 18.3: the sign-flip test, with no table of Student's t."""
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+
+from minidiff.check.core import Case, Exercise, Mistake
+
+
+def sign_flip_share(differences: np.ndarray) -> float:
+    """Return the share of sign patterns at least as one-sided as the data.
+
+    differences (n,). If the kind made no difference, each difference could
+    as well have had the other sign. Of all 2^n choices of signs, count those
+    whose sum is at least as far from 0, on either side, as the sum of the
+    differences as they are. That choice itself counts too. Allow 1e-12 for
+    rounding.
+    """
+    observed = abs(differences.sum())
+    sums = [
+        abs((differences * signs).sum())
+        for signs in product((1, -1), repeat=len(differences))
+    ]
+    return float(np.mean([s >= observed - 1e-12 for s in sums]))
+
+
+def _cases() -> list[Case]:
+    # Values whose sums are exact in binary, so that rounding decides nothing.
+    return [
+        Case(name=f"differences {values}", args=(np.array(values) / 8,))
+        for values in (
+            [-3, -1, 2, -4],
+            [5, 1],
+            [-2, -2, -3, -1, 4],
+            [1, 2, 3, 4, 6, 7],
+        )
+    ]
+
+
+def _share(
+    count: Callable[[np.ndarray, float], np.ndarray],
+) -> Callable[[np.ndarray], float]:
+    """Return a test that counts the sums (2^n,) in another way."""
+
+    def answer(differences: np.ndarray) -> float:
+        signs = np.array(list(product((1, -1), repeat=len(differences))))
+        return float(count(signs @ differences, differences.sum()).mean())
+
+    return answer
+
+
+EXERCISE = Exercise(
+    id="18.3",
+    cases=_cases,
+    solution=sign_flip_share,
+    mistakes=(
+        Mistake(
+            key="one side",
+            diagnosis="You count one side only. A difference as large in the "
+            "other direction would have surprised as much: compare absolute "
+            "values.",
+            wrong=_share(lambda sums, seen: np.sign(seen) * sums >= abs(seen)),
+            also=(
+                _share(lambda sums, seen: sums >= seen),
+                _share(lambda sums, seen: sums <= seen),
+            ),
+        ),
+        Mistake(
+            key="only more extreme",
+            diagnosis="You leave out the patterns that are exactly as "
+            "one-sided as the data, the data among them. Count >=, not >.",
+            wrong=_share(lambda sums, seen: abs(sums) > abs(seen)),
+        ),
+        Mistake(
+            key="the others",
+            diagnosis="That is the share of the less one-sided patterns. "
+            "Return 1 minus it.",
+            wrong=_share(lambda sums, seen: abs(sums) < abs(seen)),
+        ),
+        Mistake(
+            key="count, not share",
+            diagnosis="That is a count. Divide it by the 2^n patterns.",
+            wrong=lambda d: sign_flip_share(d) * 2 ** len(d),
+        ),
+        Mistake(
+            key="sizes ignored",
+            diagnosis="You count signs alone. The sign-flip test keeps the "
+            "size of each difference and changes only its sign.",
+            wrong=lambda d: _share(lambda sums, seen: abs(sums) >= abs(seen))(
+                np.sign(d)
+            ),
+        ),
+    ),
+    hints=(
+        "itertools.product((1, -1), repeat=n) gives every choice of n signs.",
+        "For each choice compute abs((differences * signs).sum()). Compare it "
+        "with the value for all signs +1.",
+        "np.mean([abs((d * s).sum()) >= abs(d.sum()) - 1e-12 for s in "
+        "product((1, -1), repeat=len(d))]).",
+    ),
+)

@@ -1,0 +1,168 @@
+"""Exercise 18.5: tokens until a loss is reached."""
+
+import numpy as np
+
+from minidiff.check.core import Case, Exercise, Mistake
+
+
+def tokens_until(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
+    """Return after how many tokens the loss first reaches the goal.
+
+    tokens (P,) increasing, losses (P,) measured there; the losses fall, but
+    not at every step. Between two measurements the loss is taken as a
+    straight line. If the first loss is at or below the goal, return the
+    first entry of tokens; if the goal is never reached, infinity.
+    """
+    reached = losses <= goal
+    if not reached.any():
+        return float("inf")
+    i = int(reached.argmax())
+    if i == 0:
+        return float(tokens[0])
+    part = (losses[i - 1] - goal) / (losses[i - 1] - losses[i])
+    return float(tokens[i - 1] + part * (tokens[i] - tokens[i - 1]))
+
+
+def _cases() -> list[Case]:
+    tokens = np.array([10.0, 20.0, 40.0, 50.0, 70.0])
+    falling = np.array([4.0, 3.0, 2.5, 2.0, 1.0])
+    bumpy = np.array([4.0, 2.4, 3.0, 2.0, 1.5])
+    return [
+        Case(name=name, args=(tokens, losses, goal))
+        for name, losses, goal in (
+            ("a falling curve, goal 2.75", falling, 2.75),
+            ("a falling curve, goal 1.3", falling, 1.3),
+            ("a curve with a bump, goal 2.6", bumpy, 2.6),
+            ("a goal equal to a measurement", falling, 2.5),
+            ("a goal that the first loss meets", falling, 4.5),
+            ("a goal that is never reached", falling, 0.5),
+        )
+    ]
+
+
+def _measured(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
+    reached = losses <= goal
+    return float(tokens[reached.argmax()]) if reached.any() else float("inf")
+
+
+def _point_before(
+    tokens: np.ndarray, losses: np.ndarray, goal: float
+) -> float:
+    reached = losses <= goal
+    if not reached.any():
+        return float("inf")
+    return float(tokens[max(int(reached.argmax()) - 1, 0)])
+
+
+def _last_crossing(
+    tokens: np.ndarray, losses: np.ndarray, goal: float
+) -> float:
+    above = np.flatnonzero(losses > goal)
+    if not len(above):
+        return float(tokens[0])
+    if above[-1] == len(losses) - 1:
+        return float("inf")
+    i = int(above[-1]) + 1
+    part = (losses[i - 1] - goal) / (losses[i - 1] - losses[i])
+    return float(tokens[i - 1] + part * (tokens[i] - tokens[i - 1]))
+
+
+def _at_the_end(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
+    return float(min(tokens_until(tokens, losses, goal), tokens[-1]))
+
+
+def _extrapolated(
+    tokens: np.ndarray, losses: np.ndarray, goal: float
+) -> float:
+    reached = losses <= goal
+    i = int(reached.argmax()) if reached.any() else len(losses) - 1
+    i = max(i, 1)
+    part = (losses[i - 1] - goal) / (losses[i - 1] - losses[i])
+    return float(tokens[i - 1] + part * (tokens[i] - tokens[i - 1]))
+
+
+def _interp(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
+    return float(np.interp(goal, losses, tokens))
+
+
+def _reversed(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
+    return float(np.interp(goal, losses[::-1], tokens[::-1]))
+
+
+def _backwards(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
+    reached = losses <= goal
+    if not reached.any():
+        return float("inf")
+    i = int(reached.argmax())
+    if i == 0:
+        return float(tokens[0])
+    part = (goal - losses[i]) / (losses[i - 1] - losses[i])
+    return float(tokens[i - 1] + part * (tokens[i] - tokens[i - 1]))
+
+
+EXERCISE = Exercise(
+    id="18.5",
+    cases=_cases,
+    solution=tokens_until,
+    mistakes=(
+        Mistake(
+            key="point after",
+            diagnosis="You return the first measurement at or below the "
+            "goal. The loss crossed the goal before it: interpolate.",
+            wrong=_measured,
+        ),
+        Mistake(
+            key="point before",
+            diagnosis="You return the last measurement above the goal. "
+            "Interpolate between it and the next one.",
+            wrong=_point_before,
+        ),
+        Mistake(
+            key="last crossing",
+            diagnosis="Where the curve rises again, you return a later "
+            "crossing. The first one is asked for.",
+            wrong=_last_crossing,
+        ),
+        Mistake(
+            key="never becomes the end",
+            diagnosis="A goal that is never reached gives the last number of "
+            "tokens: it looks like success at the last moment. Return "
+            "infinity.",
+            wrong=_at_the_end,
+        ),
+        Mistake(
+            key="line prolonged",
+            diagnosis="You prolong a line beyond the measurements, where the "
+            "goal lies outside them. Treat both ends as the docstring says.",
+            wrong=_extrapolated,
+        ),
+        Mistake(
+            key="np.interp on a falling curve",
+            diagnosis="np.interp needs x values that increase. Losses fall, "
+            "and then its result means nothing.",
+            wrong=_interp,
+        ),
+        Mistake(
+            key="np.interp on a reversed curve",
+            diagnosis="Reversed, the losses increase only if the curve falls "
+            "at every step; and np.interp answers with an end of the curve "
+            "where the goal is outside it.",
+            wrong=_reversed,
+        ),
+        Mistake(
+            key="line run backwards",
+            diagnosis="Your share of the way is counted from the wrong end. "
+            "It is 0 where the loss is that of the earlier point.",
+            wrong=_backwards,
+        ),
+    ),
+    hints=(
+        "First find the first measurement at or below the goal. Then look at "
+        "the straight line that leads to it.",
+        "reached = losses <= goal; i = reached.argmax() is the first True, "
+        "and also 0 if there is none: test reached.any() before.",
+        "part = (losses[i-1] - goal) / (losses[i-1] - losses[i]); then "
+        "tokens[i-1] + part * (tokens[i] - tokens[i-1]). i = 0 and 'never' "
+        "are cases of their own.",
+    ),
+)

@@ -1,0 +1,148 @@
+"""Chapter 18: right and wrong answers written another way than ours."""
+
+import math
+
+import numpy as np
+
+
+def interval(a, b, t, ddof=1, divide=math.sqrt, sign=1):
+    d = [sign * (x - y) for x, y in zip(a, b, strict=True)]
+    mean = sum(d) / len(d)
+    var = sum((x - mean) ** 2 for x in d) / (len(d) - ddof)
+    return mean, t * math.sqrt(var) / divide(len(d))
+
+
+def unpaired(a, b, t):
+    error = math.hypot(np.std(a, ddof=1), np.std(b, ddof=1)) / len(a) ** 0.5
+    return float(np.mean(a) - np.mean(b)), t * error
+
+
+def ends(a, b, t):
+    mean, half = interval(a, b, t)
+    return mean - half, mean + half
+
+
+def sums(d):
+    """All signed sums of d, one element after the other."""
+    found = [0.0]
+    for x in d:
+        found = [s + sign * x for s in found for sign in (1, -1)]
+    return found
+
+
+def flips(d, better=lambda s, seen: abs(s) >= abs(seen), scale=1):
+    found = sums(d)
+    return scale * sum(better(s, sum(d)) for s in found) / len(found)
+
+
+def each(a, b, t, one=interval):
+    out = []
+    for i in range(a.shape[1]):
+        mean, half = one(a[:, i], b[:, i], t)
+        out.append(-1 if mean + half < 0 else int(mean - half > 0))
+    return np.array(out)
+
+
+def one_interval(a, b, t):
+    half = interval(a.mean(axis=1), b.mean(axis=1), t)[1]
+    means = (a - b).mean(axis=0)
+    return np.array([(m > half) * 1 - (m < -half) * 1 for m in means])
+
+
+def walk(tokens, losses, goal, never=math.inf, share=lambda p: p):
+    if losses[0] <= goal:
+        return tokens[0]
+    for i in range(1, len(tokens)):
+        if losses[i] <= goal:
+            fall = losses[i - 1] - losses[i]
+            p = share((losses[i - 1] - goal) / fall)
+            return (1 - p) * tokens[i - 1] + p * tokens[i]
+    return never
+
+
+def from_the_end(tokens, losses, goal):
+    for i in range(len(tokens) - 1, 0, -1):
+        if losses[i] > goal:
+            return math.inf
+        if losses[i - 1] > goal:
+            p = (losses[i - 1] - goal) / (losses[i - 1] - losses[i])
+            return tokens[i - 1] + p * (tokens[i] - tokens[i - 1])
+    return tokens[0]
+
+
+def prolonged(tokens, losses, goal):
+    i = next((i for i, x in enumerate(losses) if x <= goal), len(losses) - 1)
+    i = i or 1
+    slope = (tokens[i] - tokens[i - 1]) / (losses[i] - losses[i - 1])
+    return tokens[i - 1] + slope * (goal - losses[i - 1])
+
+
+RIGHT = {
+    "18.1": lambda nats, tokens, size: (
+        math.log2(math.exp(nats)) * tokens / size
+    ),
+    "18.2": interval,
+    "18.3": flips,
+    "18.4": each,
+    "18.5": walk,
+}
+
+WRONG = {
+    "18.1": {
+        "still nats": lambda n, k, b: n / (b / k),
+        "times ln 2": lambda n, k, b: math.log(2) * n * k / b,
+        "bits per token": lambda n, k, b: math.log2(math.exp(n)),
+        "ratio upside down": lambda n, k, b: math.log2(math.exp(n)) * (b / k),
+    },
+    "18.2": {
+        "pairs ignored": unpaired,
+        "divides by n": lambda a, b, t: interval(a, b, t, ddof=0),
+        "root of n - 1": lambda a, b, t: interval(
+            a, b, t, divide=lambda n: math.sqrt(n - 1)
+        ),
+        "spread of one run": lambda a, b, t: interval(
+            a, b, t, divide=lambda n: 1
+        ),
+        "divided by n": lambda a, b, t: interval(a, b, t, divide=lambda n: n),
+        "full width": lambda a, b, t: (
+            interval(a, b, t)[0],
+            ends(a, b, t)[1] - ends(a, b, t)[0],
+        ),
+        "low and high": ends,
+        "second minus first": lambda a, b, t: interval(a, b, t, sign=-1),
+    },
+    "18.3": {
+        "one side": lambda d: flips(
+            d, lambda s, seen: s * math.copysign(1, seen) >= abs(seen)
+        ),
+        "only more extreme": lambda d: flips(
+            d, lambda s, seen: abs(s) > abs(seen)
+        ),
+        "the others": lambda d: 1 - flips(d),
+        "count, not share": lambda d: flips(d, scale=2 ** len(d)),
+        "sizes ignored": lambda d: flips(np.sign(d).tolist()),
+    },
+    "18.4": {
+        "sign of the mean": lambda a, b, t: each(a, b, 0),
+        "signs exchanged": lambda a, b, t: -each(a, b, t),
+        "interval of one run": lambda a, b, t: each(a, b, t * len(a) ** 0.5),
+        "pairs ignored": lambda a, b, t: each(a, b, t, unpaired),
+        "one interval for all": one_interval,
+    },
+    "18.5": {
+        "point after": lambda k, x, g: walk(k, x, g, share=lambda p: 1),
+        "point before": lambda k, x, g: walk(k, x, g, share=lambda p: 0),
+        "last crossing": from_the_end,
+        "never becomes the end": lambda k, x, g: walk(k, x, g, never=k[-1]),
+        "line prolonged": prolonged,
+        "np.interp on a falling curve": lambda k, x, g: float(
+            np.interp(np.array([g]), x, k)[0]
+        ),
+        "np.interp on a reversed curve": lambda k, x, g: float(
+            np.interp([g], np.flip(x), np.flip(k))[0]
+        ),
+        "line run backwards": lambda k, x, g: walk(
+            k, x, g, share=lambda p: 1 - p
+        ),
+    },
+}
