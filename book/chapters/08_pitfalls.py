@@ -9,9 +9,10 @@
 # %% [markdown]
 # # 8. Pitfalls: what published ports get wrong
 #
-# By the end of this chapter you will have shown that ten wrong versions of
-# differential attention pass the tests that a port is usually given, and that
-# seven properties find them all without knowing the right output.
+# By the end of this chapter you will have shown that thirteen wrong versions
+# of differential attention pass the tests that a new implementation usually
+# gets, that seven short tests find twelve of them without a second
+# implementation to compare with, and that the thirteenth needs one.
 #
 # {card}
 #
@@ -19,65 +20,79 @@
 #
 # After this chapter you can
 #
-# - write a property: a test that needs no right output;
-# - say at which sizes such a test cannot fail;
+# - write a test that holds for every right layer, whatever its weights;
+# - say on which inputs and sizes such a test cannot fail;
 # - repair a port that splits pairs of keys;
-# - move weights between two conventions and show that nothing was lost.
+# - move weights between two conventions, and show that nothing was lost.
 #
 # ## Prerequisites
 #
 # | you need | for | where |
 # |---|---|---|
 # | the multi-head module | it is what is ported | chapter 5 |
-# | rotary positions | the last section | chapter 7 |
+# | rotary positions, the whole model | the last two sections | chapter 7 |
 
 # %%
+import argparse
+import random
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm
+from torch.nn.functional import layer_norm
 
-from minidiff import MultiheadAttention, MultiheadDiffAttention
+# %%
+from minidiff import DecoderLM, ModelConfig, MultiheadAttention
+from minidiff import MultiheadDiffAttention
 from minidiff import check, diff_attention, plots
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.check.ex08 import ports
 from minidiff.check.ex08.ports import build, causal_softmax
+from minidiff.convert.attention import attention_to_diffllama
+from minidiff.course import attention_diagrams
+from minidiff.data import ByteTokenizer, TextData
+from minidiff.nn.layers import rope_angles
 from minidiff.ops.sdpa import softmax_attention  # noqa: F401
+from minidiff.reference import lambda_init
 
 plots.use_style()
+MODULES = argparse, random, textwrap  # a little text for a later section
 
 # %% [markdown]
-# ## A cold open: eleven layers, one of them right
+# ## A cold open: fourteen layers, one of them right
 #
-# A *port* is a method written anew in another code base. Below are eleven
-# ports of chapter 5's layer, 4 heads on 2 pairs of keys, each with a letter.
-# Ten are wrong by a few lines. `build` gives all the same random matrices
-# where shapes agree.
+# A *port* is a method written again for another code base. Below are fourteen
+# ports of the layer of chapter 5, with 4 heads that share 2 pairs of keys.
+# Each has a letter. Thirteen of them are wrong by a line or two. `build`
+# gives all of them the same random matrices, as far as shapes agree.
 #
-# Three usual tests. Has the output the right shape? Is every number finite?
-# Does the layer learn? Its task is to hand on the vector of the token before;
-# the loss must fall by a third in 30 steps. Predict how many ports fail.
+# A new port usually gets three tests. Does the output have the right shape?
+# Is every number finite? Does the layer learn? Here it must learn to copy the
+# vector of the token before, and its loss must fall by a third in 30 steps.
+# How many of the fourteen will fail one of the three? Write down a guess.
 
 # %%
 x, before = ports.task()  # each (8, 7, 64)
-drawn = torch.randperm(11, generator=torch.Generator().manual_seed(8))
+drawn = torch.randperm(14, generator=torch.Generator().manual_seed(8))
 kinds = [(ports.Port, *ports.WRONG)[i] for i in drawn]
-letters = dict(zip(kinds, "ABCDEFGHIJK", strict=True))
-print("  shape finite learns loss")
-for kind, letter in letters.items():
+letter = dict(zip(kinds, "ABCDEFGHIJKLMN", strict=True))
+loss = {}
+print("  shape finite learns, last loss")
+for kind in kinds:
     y, losses = build(kind)(x), ports.train(build(kind))
-    learns = losses[-1] < losses[0] * 2 / 3
+    loss[kind], learns = losses[-1], losses[-1] < losses[0] * 2 / 3
     passed = y.shape == x.shape, bool(y.isfinite().all()), learns
-    print(letter, *(f" {p!s:5}" for p in passed), f"{losses[-1]:.2f}")
+    print(letter[kind], *(f" {p!s:5}" for p in passed), f"{losses[-1]:.2f}")
     assert all(passed)
 
 # %% [markdown]
-# None. Now the test that a first port's author cannot run: against the right
-# layer. The *relative error* is the size of the difference over that of the
-# right output. Unrelated outputs of equal size would give $\sqrt 2$, about
-# 1.41.
+# None fails. Now the test that the author of a first port cannot run: compare
+# the output with that of a right layer with the same weights. The *relative
+# error* is the size of the difference, divided by the size of the right
+# output. Two unrelated outputs of equal size would give $\sqrt 2$, about 1.41.
 
 
 # %%
@@ -86,63 +101,125 @@ def error(kind: type) -> float:
     return ((build(kind)(x) - want).norm() / want.norm()).item()
 
 
-for kind, letter in letters.items():
-    print(letter, "< 1e-12" if error(kind) < 1e-12 else f"{error(kind):.2f}")
+right = loss[ports.Port]
+for kind in kinds:
+    size = "< 1e-12" if error(kind) < 1e-12 else f"{error(kind):.2f}"
+    print(letter[kind], "error", size)
     assert (error(kind) < 0.05) == (kind is ports.Port)
+better = sorted(letter[kind] for kind in kinds if loss[kind] < right)
+print("wrong, with a lower loss than the right one:", " ".join(better))
 
 # %% [markdown]
-# Only E is right. The others compute something else and learn all the same,
-# G even better: gradients fit the weights to whatever layer is there.
+# Only G is right. The others compute something else and learn all the same,
+# and six of them end with a lower loss than the right layer: gradients fit the
+# weights to whatever layer is there. (This is one toy task and one seed. It
+# does not say that the wrong layers are better.)
 #
-# What helps without a right output? The mathematics says things that hold for
-# any right layer, whatever its weights. Such a statement, turned into a test,
-# is a *property*. Write it before the port.
+# So what can you test without a right output? Two kinds of statement help:
 #
-# Here is the right port, in short steps. Each wrong one overrides a step; the
-# repair is to delete the override.
+# - A *property* holds for every right layer, whatever its weights.
+# - A *case by hand* is so small that a pencil gives the right answer.
+#
+# Neither needs a second implementation. Write them before you write the port.
+#
+# ## The right port
+#
+# Here is the right port. Each wrong port changes one or two of its lines.
 
 
 # %% tags=["same:minidiff.check.ex08.ports.Port"]
-class Port(MultiheadDiffAttention):
-    def attend(
-        self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, *options: object
-    ) -> Tensor:
-        return self.norm(self.map(q, k) @ self.share(v))
+class Port(nn.Module):
+    def __init__(self, E: int, H: int, Hkv: int, *, depth: int) -> None:
+        super().__init__()
+        D = E // (2 * H)
+        Dv = 2 * D
+        self.q_shape, self.k_shape = (H, 2, D), (Hkv, 2, D)
+        self.v_shape = (Hkv, Dv)
+        self.lam_init = lambda_init(depth)
+        four = (nn.Parameter(0.1 * torch.randn(D)) for _ in range(4))
+        self.lambda_q1, self.lambda_k1, self.lambda_q2, self.lambda_k2 = four
+        self.norm_weight = nn.Parameter(torch.ones(Dv))
+        self.q_proj = nn.Linear(E, H * 2 * D, bias=False)
+        self.k_proj = nn.Linear(E, Hkv * 2 * D, bias=False)
+        self.v_proj = nn.Linear(E, Hkv * Dv, bias=False)
+        self.out_proj = nn.Linear(H * Dv, E, bias=False)
+
+    def lam(self) -> Tensor:
+        dot1 = (self.lambda_q1 * self.lambda_k1).sum(-1)
+        dot2 = (self.lambda_q2 * self.lambda_k2).sum(-1)
+        return dot1.exp() - dot2.exp() + self.lam_init
 
     def share(self, k: Tensor) -> Tensor:
-        # q_shape is (H, 2, D) and k is (B, Hkv, 2, T, D)
-        return k.repeat_interleave(self.q_shape[0] // k.shape[1], 1)
-
-    def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        return q @ self.share(k).mT / q.shape[-1] ** 0.5
+        return k.repeat_interleave(self.q_shape[0] // self.k_shape[0], 1)
 
     def map(self, q: Tensor, k: Tensor) -> Tensor:
-        A1, A2 = causal_softmax(self.scores(q, k)).unbind(2)
+        keys = self.share(k)
+        scores = q @ keys.mT / q.shape[-1] ** 0.5
+        A1, A2 = causal_softmax(scores).unbind(2)
         return A1 - self.lam() * A2
 
     def norm(self, o: Tensor) -> Tensor:
-        y = rms_norm(o, o.shape[-1:], self.norm_weight, self.norm_eps)
-        return (1 - self.lam_init) * y
+        size = (o.square().mean(3, keepdim=True) + 1e-5).sqrt()
+        return (1 - self.lam_init) * o / size * self.norm_weight
 
+    def forward(self, x: Tensor) -> Tensor:
+        q = self.q_proj(x).unflatten(-1, self.q_shape).movedim(1, -2)
+        k = self.k_proj(x).unflatten(-1, self.k_shape).movedim(1, -2)
+        v = self.v_proj(x).unflatten(-1, self.v_shape).movedim(1, -2)
+        heads = self.norm(self.map(q, k) @ self.share(v))
+        return self.out_proj(heads.transpose(1, 2).flatten(2))
+
+
+# %% [markdown]
+# The next figure follows one call of this layer from left to right, and says
+# which wrong port changes what. The names appear again in the sections below.
+
+# %% mystnb={"image": {"alt": "Six boxes in a row, joined by arrows: sizes; queries, keys and values from x; keys shared by heads; scores and softmax; A1 minus lambda A2; times v, norm and output. A seventh box, lambda, points up at the subtraction. Under each box stand the names of the wrong ports that change it."}}
+attention_diagrams.show_stations(
+    {
+        "sizes": "TwiceHalved\nHeadsKept\nNarrowValues",
+        "q, k, v": "Halves",
+        "shared keys": "SingleKeys",
+        "scores": "SqrtTwoD",
+        "subtraction": "BeforeSoftmax",
+        "lambda": "LayerFromOne\nNoConstant\nPerHead",
+        "output": "OneNorm\nTorchGroupNorm\nLateNorm",
+    }
+)
+plt.show()
+
+# %% [markdown]
+# The next function prints the lines that a wrong port changes, each with the
+# right line above it, and what the change costs: the relative error, and the
+# loss after 30 steps beside that of the right port.
+
+
+# %%
+def show(*kinds: type) -> None:
+    for kind in kinds:
+        print(f"{kind.__name__}. Met {ports.WRONG[kind].met}")
+        for good, bad in ports.changed_lines(kind):
+            print("    right ", good)
+            print("    wrong ", bad)
+        print(f"    costs  error {error(kind):.2f}, ", end="")
+        print(f"loss {loss[kind]:.2f} instead of {right:.2f}")
+
+
+show(ports.SqrtTwoD, ports.BeforeSoftmax)
 
 # %% [markdown]
 # ## Before the values: the map
 #
-# Two wrong maps. `SqrtTwoD` divides the scores by `(2 * D) ** 0.5`; right is
-# `D ** 0.5`. `BeforeSoftmax` overrides `map`, where `A1 - lam * A2` is right:
-
-
-# %% tags=["same:minidiff.check.ex08.ports.BeforeSoftmax"]
-class BeforeSoftmax(Port):
-    def map(self, q: Tensor, k: Tensor) -> Tensor:
-        s1, s2 = self.scores(q, k).unbind(2)
-        return causal_softmax(s1 - self.lam() * s2)
-
-
-# %% [markdown]
+# `SqrtTwoD` divides the scores by the wrong number. The queries and keys of one
+# branch are $D$ wide, so their scores are divided by $\sqrt D$. ($2D$ is the
+# width of the values.) `BeforeSoftmax` subtracts scores and takes one softmax of
+# the difference, instead of subtracting two softmaxes.
+#
 # ### Exercise 8.1: write the first property
 #
-# *Easy, 5 minutes.* The check hands your function right maps and wrong ones.
+# *Easy, 5 minutes.* Each softmax has rows that sum to 1. So each row of
+# $A_1 - \lambda A_2$ sums to $1 - \lambda$. The check hands your function
+# right maps and wrong ones.
 
 
 # %% tags=["stub:8.1"]
@@ -158,10 +235,11 @@ def rows_sum_to(A: Tensor, lam: float) -> bool:
 check.ex08_1(rows_sum_to)
 
 # %% [markdown]
-# Two properties. `rows` puts random queries and keys in. `by_hand` is a case
-# for pencil and paper: $D = 16$, queries and key 0 all ones, key 1 all zeros.
-# The scores are $16 / \sqrt{16} = 4$ and 0. So in both maps, and in their
-# difference, the two weights have the ratio $e^4$.
+# The first two tests. `rows` is the property, with random queries and keys.
+# `by_hand` is a case for pencil and paper. Take $D = 16$, a query and a key 0
+# of ones, and a key 1 of zeros. The two scores are $16 / \sqrt{16} = 4$ and 0.
+# So in both maps, and in their difference too, the weight of key 0 is $e^4$
+# times the weight of key 1.
 
 
 # %%
@@ -181,31 +259,30 @@ def by_hand(kind: type) -> bool:
 
 
 # %% [markdown]
-# Which property fails for which port?
+# Which test finds which port? Decide for both ports before you run the cell.
 
 
 # %%
-def verdict(kinds: list[type], *properties: Callable[[type], bool]) -> None:
+def verdict(kinds: list[type], *tests: Callable[[type], bool]) -> None:
     for kind in kinds:
-        found = {p.__name__: p(kind) for p in properties}
-        print(f"{kind.__name__:15s}", found)  # True: the property holds
+        found = {test.__name__: test(kind) for test in tests}
+        print(f"{kind.__name__:15s}", found)  # False: the test found it
 
 
-verdict([Port, ports.SqrtTwoD, BeforeSoftmax], rows, by_hand)
+verdict([ports.Port, ports.SqrtTwoD, ports.BeforeSoftmax], rows, by_hand)
 
 # %% [markdown]
-# A wrong scale leaves the sums alone. One softmax over subtracted scores has
-# rows that sum to 1, and no negative weight: it cannot cancel. Its score by
-# hand is $4 - 4\lambda$, so the other property sees it too. Whether the
-# official code subtracts on the wrong side is asked in unilm, issue 1637. It
-# does not. A scale bug the other way, scores *divided* by $D^{-1/2}$, was in
-# `jwliao1209/Differential-FT-Transformer`.
+# `rows` does not see a wrong scale, because the rows of a softmax sum to 1 at
+# any scale. It does see the single softmax, whose rows sum to 1. `by_hand`
+# sees both: the wrong scale makes the exponent smaller, and the single softmax
+# has a score of $4 - 4\lambda$.
 #
-# ### Two official files that disagree
+# ## Two official files that disagree
 #
-# Under grouped queries the authors' naive file and their flash files part [U]
-# (chapter 5). Both keep the branches in one flat axis of heads: rows $2i$ and
-# $2i + 1$ belong to head $i$. The naive way, in our words:
+# When several heads share keys (grouped queries), the authors' naive file and
+# their flash files give different results [U] (chapter 5). Both files store the
+# branches on one flat axis of heads: rows $2i$ and $2i + 1$ belong to head
+# $i$. This is the naive file, in our words:
 
 
 # %%
@@ -217,13 +294,15 @@ def naive(q: Tensor, k: Tensor, v: Tensor, lam: float) -> Tensor:
 
 
 # %% [markdown]
-# The flash files take the branches apart *first*, and call ordinary attention
-# on each.
+# It repeats *single* keys. With $n = 2$ the keys 0, 1, 2, 3 become 0, 0, 1, 1,
+# 2, 2, 3, 3, so both queries of head 0 meet key 0: the pair is split. The
+# flash files take the branches apart first, and then call ordinary attention
+# once for each branch.
 #
 # ### Exercise 8.2: repair it
 #
-# *Medium, 10 minutes.* `softmax_attention(q, k, v)` is ordinary causal
-# attention. Where there are fewer key heads than query heads, neighbouring
+# *Medium, 10 minutes.* Use `softmax_attention(q, k, v)`, which is ordinary
+# causal attention. If it gets fewer key heads than query heads, neighbouring
 # query heads share one.
 
 
@@ -241,7 +320,8 @@ def two_calls(q: Tensor, k: Tensor, v: Tensor, lam: float) -> Tensor:
 check.ex08_2(two_calls)
 
 # %% [markdown]
-# How far apart are the two? `diff_attention` pairs as the flash files do.
+# How far apart are the two files? `diff_attention` pairs keys as the flash
+# files do. The cell prints the size of the difference over that of the output.
 
 # %%
 torch.manual_seed(4)
@@ -255,9 +335,10 @@ for Hkv in (4, 2, 1):
     assert gap < 1e-5 if Hkv == 4 else gap > 0.5
 
 # %% [markdown]
-# Without groups they agree, with groups they do not. `SingleKeys` is `naive`
-# as a port. Which property sees it? With $\lambda = 0$ the second branch must
-# not matter. So set it to zero, wipe out the second keys, and look.
+# Without sharing they agree, with sharing they do not. `SingleKeys` is the
+# naive way as a port. Its test is a property: with $\lambda = 0$ the second
+# branch must not matter. So set $\lambda$ to 0, set the second keys of each
+# pair to 0, and see whether the output stays.
 
 
 # %%
@@ -269,22 +350,20 @@ def silent(kind: type, Hkv: int = 2) -> bool:
     return torch.allclose(port(x), y)
 
 
-verdict([Port, ports.SingleKeys], silent)
+show(ports.SingleKeys)
+verdict([ports.Port, ports.SingleKeys], silent)
 
 # %% [markdown]
 # ## Lambda
 #
-# | port | its line | right |
-# |---|---|---|
-# | `LayerFromOne` | `lambda_init(depth + 1)` | `lambda_init(depth)`, from 0 |
-# | `NoConstant` | `dot1.exp() - dot2.exp()` | `... + self.lam_init` |
-# | `PerHead` | vectors `(H, D)`, $H$ lambdas | vectors `(D,)`, one lambda |
-#
-# In `kyegomez/DifferentialTransformer` lambda was a number passed in, and the
-# constant was missing (its issue 5). A lambda for each head was in
-# `nanowell/Differential-Transformer-PyTorch`.
-#
-# The property: with four zero vectors, lambda in the first layer is
+# The constant $\lambda_{\text{init}}$ follows a schedule that starts at layer
+# 0, and $\lambda$ is one number for all heads of a layer (chapter 3).
+
+# %%
+show(ports.LayerFromOne, ports.NoConstant, ports.PerHead)
+
+# %% [markdown]
+# A case by hand: if the four vectors are zero, $\lambda$ in layer 0 is
 # $e^0 - e^0 + \lambda_{\text{init}} = 1/5$. Which of the three gets past it?
 
 
@@ -297,30 +376,33 @@ def start(kind: type) -> bool:
     return bool((port.lam() - 1 / 5).abs().max() < 1e-6)
 
 
-verdict([Port, ports.LayerFromOne, ports.NoConstant, ports.PerHead], start)
+three = [ports.LayerFromOne, ports.NoConstant, ports.PerHead]
+verdict([ports.Port, *three], start)
 
 # %% [markdown]
-# `PerHead`: with zero vectors all its heads agree. Counting will find it. It
-# is a deviation more than a bug: V2 has a lambda for each head and token, but
-# a bounded one (chapter 5).
+# `PerHead` gets past: with zero vectors all its heads agree. A later test, which
+# counts parameters, will find it. It is a deviation more than a bug: V2 has
+# a lambda for each head and token, kept between 0 and 1 (chapter 5).
 #
 # ## After the values: the norm
 #
-# | port | its line | right |
-# |---|---|---|
-# | `OneNorm` | size from `o.square().mean((1, 3))` | `.mean(3)` |
-# | `TorchGroupNorm` | `group_norm(columns, H)` | `rms_norm(o, (2 * D,))` |
-# | `LateNorm` | `layer_norm(out_proj(heads))` | `out_proj(norm(heads))` |
-#
-# The heads `o` are `(B, H, T, 2D)`. The paper's figure says GroupNorm, and
-# PyTorch has a function of that name. It takes columns `(B, H * 2D, T)`, and
-# subtracts a mean besides. Predict: on the numbers of which heads and tokens
-# does the result of head 1 at token 3 depend?
+# The heads `o` have shape `(B, H, T, 2D)`. Each head is normalised at each
+# token, over its own $2D$ channels. The figure of the paper calls this
+# GroupNorm, and PyTorch has a function of that name that does something else.
+
+# %%
+normed = [ports.OneNorm, ports.TorchGroupNorm, ports.LateNorm]
+show(*normed)
+
+# %% [markdown]
+# On which heads and tokens of `o` does the normalised head 1 depend at token
+# 3? Gradients tell: where they are zero, it does not depend. Predict the dark
+# squares of the first two wrong ports before you run the cell.
 
 # %% mystnb={"image": {"alt": "Three grids of 4 heads by 7 tokens, a white dot at head 1, token 3. Port: only that square is dark. OneNorm: the whole column of token 3 is dark. TorchGroupNorm: the whole row of head 1 is dark, later tokens too."}}
 figure, axes = plt.subplots(1, 3, figsize=(7, 1.9), sharey=True)
-normed = Port, ports.OneNorm, ports.TorchGroupNorm
-for axis, kind, dark in zip(axes, normed, (1, 4, 7), strict=True):
+drawn = ports.Port, ports.OneNorm, ports.TorchGroupNorm
+for axis, kind, dark in zip(axes, drawn, (1, 4, 7), strict=True):
     o = torch.randn(1, 4, 7, 16).double().requires_grad_()
     build(kind).norm(o)[0, 1, 3].sum().backward()
     reach = o.grad[0].abs().amax(-1) > 0  # (H, T)
@@ -333,13 +415,15 @@ axes[0].set(ylabel="head", yticks=range(4))
 plt.show()
 
 # %% [markdown]
-# Dark is where the gradient is not zero. `OneNorm` averages over the heads
-# too, `TorchGroupNorm` over the tokens, later ones among them. Two properties
-# will see it. You write the first.
+# `OneNorm` averages over the heads too. `TorchGroupNorm` averages over the
+# tokens, so each token depends on later ones. Two properties find this. You
+# write the first.
 #
 # ### Exercise 8.3: does a layer look ahead?
 #
-# *Medium, 10 minutes.* Some layers of the check peek in one place only.
+# *Medium, 10 minutes.* Change later tokens, and see whether earlier outputs
+# move. Some layers of the check look ahead in one place only, and some do not
+# notice every change of a token.
 
 
 # %% tags=["stub:8.3"]
@@ -355,16 +439,21 @@ def is_causal(layer: Callable[[Tensor], Tensor], x: Tensor) -> bool:
 check.ex08_3(is_causal)
 
 # %% [markdown]
-# The second comes from what the norm is for: a loud head must not drown the
-# others. Make one value head 100 times louder, and no output may change, save
-# for the small number under the norm's root.
+# `causal` below is the same test for ports. It adds noise to the later tokens,
+# another number for each channel. The section on tests that cannot fail shows
+# why adding 1 is not enough.
+#
+# `loud` comes from what the norm is for: a loud head must not drown the
+# others. Make one value head 100 times louder. No output may change, except
+# for the effect of the small number under the root of the norm.
 
 
 # %%
 def causal(kind: type, T: int = 7) -> bool:
     port, tokens = build(kind), x[:, :T]
     for t in range(1, T):
-        changed = tokens + (torch.arange(T) >= t)[:, None]
+        changed = tokens.clone()
+        changed[:, t:] += torch.randn_like(changed[:, t:])
         if not torch.allclose(port(changed)[:, :t], port(tokens)[:, :t]):
             return False
     return True
@@ -378,20 +467,29 @@ def loud(kind: type, H: int = 4, Hkv: int = 2) -> bool:
 
 
 # %%
-verdict([*normed, ports.LateNorm], causal, loud)
+verdict([ports.Port, *normed], causal, loud)
 
 # %% [markdown]
-# In a language model `TorchGroupNorm` leaks: the answers lie in the future.
-# `jwliao1209/Differential-FT-Transformer` offered it, off by default, in a
-# model for tables; without a causal mask nothing leaks there. A LayerNorm
-# after the output matrix was in `kyegomez/DifferentialTransformer`.
+# In a language model `TorchGroupNorm` is a leak: the tokens that the model must
+# predict are among those it averages over. In the repository where we met it,
+# the layer reads tables and has no causal mask, so nothing leaks there.
 #
 # ## The sizes
 #
-# `TwiceHalved` halves heads *and* width: `D = E // H // 4`, where
-# `E // H // 2` is right. A comment in `karpathy/nanoGPT`, issue 567, traces a
-# worse loss to it. The property counts: as many parameters as the matched
-# plain layer, and $6D$ more, where $D$ is the width of the *plain* heads.
+# A differential layer has *half as many heads* as the plain layer it is
+# compared with. The width $D$ of a query or key stays, and values are $2D$
+# wide. Then the matrices have as many parameters as in the plain layer, and
+# $6D$ numbers are added: four vectors for lambda and the weight of the norm.
+
+# %%
+sized = [ports.TwiceHalved, ports.HeadsKept, ports.NarrowValues]
+show(*sized)
+
+# %% [markdown]
+# The first halves heads *and* width. The second keeps the heads and halves
+# their width. The third gives the values the width of a key, which also halves
+# the cache of values. A public lesson teaches the last two and a lambda for
+# each head. The test counts, with $D$ the width of the *plain* heads.
 
 
 # %%
@@ -401,126 +499,207 @@ def size(kind: type, H: int = 4, Hkv: int = 2) -> bool:
     return own == plain + 6 * 8
 
 
-verdict([Port, ports.PerHead, ports.TwiceHalved], size)
-assert not size(Port, H=8, Hkv=4)
+verdict([ports.Port, *sized, ports.PerHead], size)
 
 # %% [markdown]
-# The assert is one more layer: all heads kept, each half as wide. Its
-# matrices have the right count, its $6D$ has not. Some vision models in
-# `timm` are built so. For language models with $D = 128$ an author of the
-# paper advises against it (unilm, issue 1663).
+# `HeadsKept` fits the toy task better than the right port, and some vision
+# models are built so. For language models with $D = 128$ an author of the paper
+# advises against it (`microsoft/unilm`, issue 1663).
 #
-# ## Ten ports, seven properties
+# ## Thirteen ports, seven tests
 #
-# How many of the seven fail for one wrong port, do you expect? The last
-# column says where a slip was met, as code or thread stood when we read it.
+# How many of the seven tests find one wrong port, do you expect?
 
 # %%
-properties = (size, rows, by_hand, silent, start, causal, loud)
-alone = set()
-print("  port            error  caught by       met in")
-for kind, where in ports.WRONG.items():
-    caught = [p.__name__ for p in properties if not p(kind)]
+tests = (size, rows, by_hand, silent, start, causal, loud)
+alone, unseen = set(), []
+for kind in ports.WRONG:
+    caught = [test.__name__ for test in tests if not test(kind)]
     alone |= set(caught) if len(caught) == 1 else set()
-    name = f"{kind.__name__:15s} {error(kind):5.2f}  {', '.join(caught):14s}"
-    print(letters[kind], name, where)
-assert all(holds(Port) for holds in properties)
-assert alone == {p.__name__ for p in properties} - {"rows"}
+    unseen += [] if caught else [kind.__name__]
+    print(f"{letter[kind]} {kind.__name__:15s}", ", ".join(caught) or "-")
+print("needed, as some port is found by this test alone:", *sorted(alone))
+assert all(test(ports.Port) for test in tests) and unseen == ["Halves"]
+assert alone == {test.__name__ for test in tests} - {"rows"}
 
 # %% [markdown]
-# Nearly always one. Without any of six, some port would get through; only
-# `rows` could be spared here.
+# Nearly always exactly one. If you leave out any of six tests, some wrong port
+# gets through; only `rows` could be spared here. And one port gets past all
+# seven: `Halves`. A later section comes to it.
 #
-# Would training have told? The paper tried two related changes, at 1.4
-# billion parameters. Without the headwise norm the loss was 3.122, with it
-# 3.062, plain 3.087 [P, Table 6]: that costs more than the method gains.
-# Constants 0.8 or 0.5 in place of the schedule gave 3.065 and 3.066
-# [P, Table 6], so a schedule late by one layer would hardly show. For the
-# others we know of no such comparison.
+# Would a real training have told? The paper tried two related changes, at 1.4
+# billion parameters. Without the norm of the heads the loss was 3.122, with it
+# 3.062, and 3.087 for the plain model [P, Table 6]: leaving out the norm costs
+# more than the method gains. Constants of 0.8 or 0.5 instead of the schedule
+# gave 3.065 and 3.066 [P, Table 6], so a schedule that is late by one layer
+# would hardly show. For the other changes we know of no such comparison.
 #
-# ## The control that fails: tests that cannot
+# ## The control that fails: tests that cannot fail
 #
-# The same properties against ports that they caught, at other sizes. All
-# hold. Why?
+# Below, the same tests meet wrong ports that they found before, at other sizes.
+# In the last case a layer averages over all tokens after a LayerNorm, and the
+# probe adds 1 to all channels of the last token. All six tests pass. Why?
+
+
+# %%
+def leak(x: Tensor) -> Tensor:
+    """Looks ahead: every token gets the mean of all normalised tokens."""
+    return x + layer_norm(x, x.shape[2:]).square().mean(1, keepdim=True).sin()
+
+
+def probe(change: Tensor) -> bool:
+    """Whether the first outputs of leak stay when the last token changes."""
+    other = torch.cat([x[:, :-1], x[:, -1:] + change], 1)
+    return torch.allclose(leak(other)[:, :-1], leak(x)[:, :-1])
+
 
 # %%
 escapes = {
-    "rows, lambda = 0": rows(BeforeSoftmax, lam=0.0),
+    "rows, lambda = 0": rows(ports.BeforeSoftmax, lam=0.0),
     "silent, Hkv = H": silent(ports.SingleKeys, Hkv=4),
     "causal, one token": causal(ports.TorchGroupNorm, T=1),
     "loud, one head": loud(ports.OneNorm, H=1, Hkv=1),
     "loud, one key head": loud(ports.OneNorm, Hkv=1),
+    "causal, adding 1": probe(torch.ones(64)),
 }
 for name, holds in escapes.items():
     print(f"{name:20s}", holds)
+print("causal, adding noise", probe(torch.randn(64)))
 assert all(escapes.values())
 
 # %% [markdown]
-# With $\lambda = 0$ a row should sum to 1. With $H_{kv} = H$ nothing is
-# shared. One token has no future. One head is all heads. And one value head,
-# made louder, makes all heads louder alike. So a property is half a test. The
-# other half is a case in which it can fail: break the code and see it.
+# With $\lambda = 0$ the rows of a right map sum to 1 too. With $H_{kv} = H$ no
+# keys are shared. One token has no future. One head is all heads. One value
+# head, made louder, makes all heads louder alike. And a LayerNorm subtracts the
+# mean of each token, so it undoes adding 1 to all channels; it does not undo
+# noise. (It divides by the size of the token as well, so multiplying a token by
+# a number is no better.)
 #
-# ## A second port to agree with
+# So a test is half the work. The other half is a wrong layer that it finds:
+# break the code and see the test fail.
+
+# %% [markdown]
+# ## A pitfall outside the layer: the scale of the embedding
 #
-# The strongest test is a right port by other people. Hugging Face's
-# `transformers` has one, `DiffLlama` [HF]. It shares keys as the flash files
-# do and counts layers from 0. Its conventions differ in four places:
+# Every line of a layer can be right and a comparison still go wrong. PyTorch
+# draws an embedding with standard deviation 1. Other choices are $1/\sqrt E$,
+# which is 1/8 for $E = 64$, and 0.02, which `minidiff` uses. In these models
+# the embedding is also the output matrix, so its scale sets the size of the
+# first logits.
+#
+# Train a plain and a differential model of equal size for 80 steps on a little
+# text, at each of the three scales, with three seeds each. Predict: does the
+# scale decide which of the two is ahead?
+
+# %% tags=["parameters"] quick={"STEPS": 4}
+STEPS = 80
+
+
+# %%
+text = "".join(Path(m.__file__).read_text("utf-8") for m in MODULES)
+ids = torch.tensor(ByteTokenizer().encode(text))
+cut = len(ids) * 9 // 10
+data = TextData(ids[:cut], ids[cut:], vocab_size=256, length=64)
+
+
+# %%
+def short_run(kind: str, std: float, seed: int) -> tuple[float, float]:
+    """The first training loss, and the validation loss after STEPS steps."""
+    torch.manual_seed(seed)
+    sizes = {"embed_dim": 64, "num_layers": 2, "num_heads": 8}
+    model = DecoderLM(ModelConfig(**sizes, max_length=64, attention=kind))
+    nn.init.normal_(model.embedding.weight, std=std)
+    optimizer = torch.optim.AdamW(model.parameters())
+    first = model.loss(*data.batch(0, 8)).item()
+    for step in range(STEPS):
+        optimizer.param_groups[0]["lr"] = min(3e-3, 1.5e-4 * (step + 1))
+        optimizer.zero_grad()
+        model.loss(*data.batch(step, 8)).backward()
+        optimizer.step()
+    return first, model.loss(*data.batch(0, 64, "valid")).item()
+
+
+# %% tags=["nbval-ignore-output"]
+lead = {}
+for std in (0.02, 1 / 8, 1.0):
+    lead[std], first = [], []
+    for seed in range(3):
+        plain, diff = (short_run(k, std, seed) for k in ("softmax", "diff"))
+        first.append((plain[0] + diff[0]) / 2)
+        lead[std].append(plain[1] - diff[1])
+    gaps = ", ".join(f"{gap:+.2f}" for gap in lead[std])
+    print(f"std {std:.3f}: first loss {sum(first) / 3:4.1f} nats,", end=" ")
+    print(f"plain minus differential {gaps}")
+
+# %% tags=["needs-training"]
+assert sum(lead[0.02]) < 0 < min(sum(lead[1 / 8]), sum(lead[1.0]))
+
+# %% [markdown]
+# A positive number means that the differential model has the lower loss. When
+# this page was made, the plain model was ahead with every seed at 0.02, and the
+# differential model with every seed at 1/8 and on average at 1. At 1 the first
+# loss is several times $\ln 256$, the loss of a guess among 256 bytes.
+# Nothing else was changed. So who leads in a short comparison of two kinds of
+# attention can depend on a line that has nothing to do with attention. State
+# the scale of the embedding, and try more than one. These runs are short: 80
+# steps say nothing about the end of a long training.
+#
+# ## The thirteenth port needs a second implementation
+#
+# `Halves` reads the rows of the query matrix as branch 1 of all heads, then
+# branch 2. The right port reads them head by head.
+
+# %%
+show(ports.Halves)
+
+# %% [markdown]
+# No property can find it. With the rows of its matrix in another order it *is*
+# a right layer, and a property holds whatever the weights are. The port goes
+# wrong only with weights that were trained elsewhere, and they fit, because
+# every shape is right. So the strongest test is a right port by other people,
+# with the same weights.
+#
+# Hugging Face's `transformers` has one, `DiffLlama` [HF]. It shares keys as the
+# flash files do, and counts layers from 0. Its conventions differ from ours in
+# four places:
 #
 # | | `minidiff` | `DiffLlama` [HF] |
 # |---|---|---|
-# | queries, keys | pairs side by side | all first branches, then all second |
-# | value head $j$ | one head, $2D$ wide | heads $j$ and $H_{kv} + j$, $D$ wide |
+# | queries, keys | head by head, with both branches | branch 1 of all heads, then branch 2 |
 # | rotary pairs | channels $2i$, $2i + 1$ | channels $i$, $i + D/2$ |
-# | headwise norm | with a weight | without |
+# | value head $j$ | one head, $2D$ wide | heads $j$ and $H_{kv} + j$, $D$ wide |
+# | norm of the heads | with a weight $g$ | without a weight |
 #
-# Take the third line. RoPE turns pairs of channels, and a dot product does
-# not mind the order of channels if queries and keys have the same. So move
-# the rows of both matrices.
+# The last line is the shortest. After the norm comes only the matrix $W$ of
+# the output, so $W$ can take the weight over: multiply the columns of each head
+# by $g$, `W * g.repeat(H)`. The first two lines are yours.
 #
 # ### Exercise 8.4: rows in another order
 #
-# *Easy, 5 minutes.*
+# *Hard, 20 minutes.* RoPE turns two channels together. A dot product does not
+# depend on the order of the channels, as long as queries and keys have the
+# same order. So it is enough to move rows of the matrices.
 
 
 # %% tags=["stub:8.4"]
-def half_order(weight: Tensor, D: int) -> Tensor:
-    """Return the rows of weight (n * D, E) in the order of DiffLlama.
+def their_rows(weight: Tensor, D: int) -> Tensor:
+    """Return the rows of a query matrix in the order of DiffLlama.
 
-    Each block of D rows is one branch of a head. Rows 2i and 2i + 1 of a
-    block go to places i and i + D / 2 of the same block.
+    weight (H * 2 * D, E): head after head; in each head the D rows of branch
+    1, then the D rows of branch 2. Rows 2i and 2i + 1 of a branch are turned
+    together by RoPE. The result has the same shape: branch 1 of all heads,
+    then branch 2 of all heads. In each branch row 2i goes to place i, and
+    row 2i + 1 to place i + D / 2.
     """
     # your code
 
 
 # %% tags=["check:8.4"]
-check.ex08_4(half_order)
+check.ex08_4(their_rows)
 
 # %% [markdown]
-# The fourth line. After the norm come only a number and a matrix, so the
-# matrix can take the weight $g$ over.
-#
-# ### Exercise 8.5: fold the weight
-#
-# *Easy, 5 minutes.*
-
-
-# %% tags=["stub:8.5"]
-def fold_norm(W: Tensor, g: Tensor) -> Tensor:
-    """Return W (E, H * 2D) with the norm's weight g (2D,) moved into it.
-
-    m (T, H * 2D) holds heads side by side. Until now each head is multiplied
-    by g, then all by W.T. With the result W2, m @ W2.T must give the same.
-    """
-    # your code
-
-
-# %% tags=["check:8.5"]
-check.ex08_5(fold_norm)
-
-# %% [markdown]
-# `minidiff.convert` does all four, both ways. The next cells need
-# `transformers`: `pip install "minidiff[hf]"`. Nothing is downloaded.
+# `minidiff.convert` makes all four changes, in both directions. The next cells
+# need `transformers`: `pip install "minidiff[hf]"`. Nothing is downloaded.
 
 # %%
 try:
@@ -530,9 +709,6 @@ except ImportError:
 print("transformers is", "here" if hf else "missing: the next cells skip it")
 
 # %%
-from minidiff.convert.attention import attention_to_diffllama
-from minidiff.nn.layers import rope_angles
-
 ours = build(MultiheadDiffAttention)
 nn.init.normal_(ours.norm_weight)  # ones would hide the fourth line
 state = ours.state_dict()
@@ -556,15 +732,18 @@ for name, weights in trials.items() if hf else ():
     assert (gap < 1e-6) == (weights is mapped)
 
 # %% [markdown]
-# Equal to rounding: `DiffLlama` adds up lambda's products in float32 even in
-# a float64 model [HF]. With one matrix unmapped every shape still fits.
+# With all four changes the two implementations agree up to rounding.
+# (`DiffLlama` adds up the products of lambda in float32 even in a float64
+# model [HF].) With one matrix left as it is, every shape still fits, and the
+# output is wrong.
 #
 # `minidiff.save_diffllama` writes a whole model for `transformers` to open, and
 # `minidiff.load_diffllama` reads one.
 #
 # ## A check of this chapter
 #
-# The port written here against the module, values and gradients.
+# The port of this chapter against the module of `minidiff`, values and
+# gradients, and your rows of the query matrix against those of the converter.
 
 # %%
 for H, Hkv, depth in ((4, 4, 0), (4, 2, 3), (4, 1, 1), (1, 1, 7)):
@@ -576,21 +755,31 @@ for H, Hkv, depth in ((4, 4, 0), (4, 2, 3), (4, 1, 1), (1, 1, 7)):
     for a, b in zip(*found, strict=True):
         assert torch.allclose(a, b, rtol=0, atol=1e-10)
     print(f"H = {H}, Hkv = {Hkv}: this chapter and minidiff are equal")
+moved = their_rows(state["q_proj.weight"], 8)
+assert moved is None or torch.equal(moved, mapped["q_proj.weight"])
 
 # %% [markdown]
 # ## Common mistakes
 #
-# - **Testing shapes, and trusting a falling loss.** Ten wrong layers passed.
-# - **Testing where it cannot fail:** $H_{kv} = H$, one token, one head,
-#   $\lambda = 0$, a norm's weight of ones.
-# - **Loading weights because they fit.** Shapes know no order.
+# - **Testing shapes, and trusting a loss that falls.** Thirteen wrong layers
+#   passed.
+# - **A test that cannot fail.** Sharing with $H_{kv} = H$, one token, one head,
+#   $\lambda = 0$, a norm's weight of ones, the same number added to all
+#   channels.
+# - **Loading weights because they fit.** A shape does not know the order of
+#   its rows.
+# - **Comparing at one scale of the embedding.** It can decide who leads.
 #
 # ## Summary
 #
-# - A property holds for every right layer, whatever its weights. Seven of
-#   them find all ten wrong ports.
-# - Grouped queries: branches apart first, share after that.
-# - Torch's GroupNorm averages over tokens too, and so looks ahead.
+# - A property holds for every right layer, whatever its weights. In a case by
+#   hand a pencil gives the right answer. Seven such tests find twelve of the
+#   thirteen wrong ports.
+# - A wrong order of rows is found only with weights from elsewhere.
+# - Under grouped queries take the branches apart first, then share keys.
+# - PyTorch's GroupNorm averages over tokens too, and so looks ahead.
+# - A differential layer has half as many heads as the plain one. The width of
+#   queries and keys stays, and so does the size of the cache.
 # - With four conventions mapped, `minidiff` and `DiffLlama` are one function.
 #
 # ## Further reading
@@ -598,7 +787,7 @@ for H, Hkv, depth in ((4, 4, 0), (4, 2, 3), (4, 1, 1), (1, 1, 7)):
 # - `microsoft/unilm`, folder `Diff-Transformer`: both forms side by side. [U]
 # - `Jaykef/ai-algorithms`, issue 1: an author of the paper lists three usual
 #   mistakes; that code has been repaired since.
-# - `huggingface/transformers`, pull request 34083: where naive and flash were
-#   seen to differ. [HF]
+# - `huggingface/transformers`, pull request 34083: where the difference between
+#   the naive and the flash file was noticed. [HF]
 # - Claessen and Hughes, *QuickCheck*, ICFP 2000: where testing by properties
 #   comes from.

@@ -76,6 +76,11 @@ def swapped(i, H, Hkv):
     return 2 * i + 1, 2 * g + 1, 2 * i, 2 * g, g
 
 
+def keys_swapped(i, H, Hkv):
+    g = i * Hkv // H
+    return 2 * i, 2 * g + 1, 2 * i + 1, 2 * g, g
+
+
 def with_source(source):
     return lambda q, k, v, lam: looped(q, k, v, lam, source)
 
@@ -93,7 +98,7 @@ def each_token_alone(layer, x, skipped=0):
 def after(layer, x, first, look):
     other = torch.stack(
         [
-            x[:, t] * (t < first) - 1.0 * (t >= first)
+            x[:, t] if t < first else torch.randn(x[:, t].shape).double()
             for t in range(x.shape[1])
         ],
         1,
@@ -121,72 +126,63 @@ def next_to_it(layer, x):
     return all(answers)
 
 
+def same_everywhere(layer, x, change):
+    """Each output alone, the tokens after it changed in one way."""
+    for t in range(x.shape[1] - 1):
+        parts = [x[:, : t + 1], change(x[:, t + 1 :])]
+        gap = (layer(torch.cat(parts, 1)) - layer(x))[:, t]
+        if gap.abs().max() > 1e-9:
+            return False
+    return True
+
+
 def only_first_changed(layer, x):
-    other = torch.cat([x[:, :1] * 3 - 2, x[:, 1:]], 1)
+    other = torch.cat([x[:, :1].sin() - 2, x[:, 1:]], 1)
     same = (layer(other) - layer(x)).abs().amax((0, 2)) < 1e-9
     return bool(same[1:].all())
 
 
 def move(W, D, place):
+    """Row by row: ``place`` says where row c of branch b of head h goes."""
+    H = len(W) // (2 * D)
     out = torch.empty_like(W)
-    for row in range(len(W)):
-        out[place(row, D, len(W))] = W[row]
+    for h in range(H):
+        for b in range(2):
+            for c in range(D):
+                out[place(h, b, c, H, D)] = W[(2 * h + b) * D + c]
     return out
 
 
-def to_half(row, D, n):
-    block, c = divmod(row, D)
-    return block * D + c // 2 + (c % 2) * (D // 2)
+def half(c, D):
+    return c // 2 + (c % 2) * (D // 2)
 
 
-def back(row, D, n):
-    block, c = divmod(row, D)
-    return block * D + (2 * c if c < D // 2 else 2 * (c - D // 2) + 1)
+def theirs(h, b, c, H, D):
+    return (b * H + h) * D + half(c, D)
 
 
-def odd_first(row, D, n):
-    block, c = divmod(row, D)
-    return block * D + c // 2 + (1 - c % 2) * (D // 2)
-
-
-def in_d_blocks(row, D, n):
-    d, j = divmod(row, n // D)
-    return (d // 2 + (d % 2) * (D // 2)) * (n // D) + j
-
-
-def overwritten(W, D):
-    out = torch.empty_like(W)
-    for row in range(len(W)):
-        block, c = divmod(row, D)
-        source = 2 * c if c < D // 2 else 2 * (c - D // 2) + 1
-        if c >= D // 2 > source:
-            source *= 2
-        out[row] = W[block * D + source]
-    return out
+def back(W, D):
+    """Row by row: fetch, where ``move`` sends."""
+    H = len(W) // (2 * D)
+    rows = [
+        W[theirs(h, b, c, H, D)]
+        for h in range(H)
+        for b in range(2)
+        for c in range(D)
+    ]
+    return torch.stack(rows)
 
 
 def moved_inside(W, D):
-    for block in W.split(D):
-        block.copy_(torch.cat([block[0::2], block[1::2]]))
+    W.copy_(move(W, D, theirs))
     return W
-
-
-def scaled(W, g, factor):
-    E, n = W.shape
-    return torch.stack(
-        [
-            torch.stack([W[i, j] * factor(i, j, g, n) for j in range(n)])
-            for i in range(E)
-        ]
-    )
 
 
 RIGHT = {
     "8.1": every_row,
     "8.2": with_source(pairs),
     "8.3": each_token_alone,
-    "8.4": lambda W, D: move(W, D, to_half),
-    "8.5": lambda W, g: scaled(W, g, lambda i, j, g, n: g[j % len(g)]),
+    "8.4": lambda W, D: move(W, D, theirs),
 }
 
 WRONG = {
@@ -199,6 +195,12 @@ WRONG = {
         "on average": lambda A, lam: torch.isclose(
             A.sum() / A[..., 0].numel(), torch.tensor(1 - lam)
         ),
+        "mean over the rows": lambda A, lam: all(
+            abs(head.sum().item() / head.shape[0] - (1 - lam)) < 1e-6
+            for head in A.flatten(0, 1)
+        ),
+        "first head only": lambda A, lam: every_row(A[:, :1], lam),
+        "first sequence only": lambda A, lam: every_row(A[:1], lam),
         "first row only": first_rows,
         "tensor against number": lambda A, lam: torch.isclose(
             A.sum(3), 1 - lam
@@ -224,6 +226,7 @@ WRONG = {
         "groups tiled": with_source(tiled),
         "first keys twice": with_source(first_twice),
         "branches swapped": with_source(swapped),
+        "key branches swapped": with_source(keys_swapped),
         "first queries twice": with_source(first_queries_twice),
         "added": lambda q, k, v, lam: looped(q, k, v, -lam, pairs),
         "first branch only": lambda q, k, v, lam: looped(q, k, v, 0, pairs),
@@ -234,6 +237,15 @@ WRONG = {
         "lam dropped": lambda q, k, v, lam: looped(q, k, v, 1.0, pairs),
     },
     "8.3": {
+        "same number added": lambda layer, x: same_everywhere(
+            layer, x, lambda later: later - 0.7
+        ),
+        "multiplied": lambda layer, x: same_everywhere(
+            layer, x, lambda later: later / 3
+        ),
+        "tokens reordered": lambda layer, x: same_everywhere(
+            layer, x, lambda later: later[:, list(range(later.shape[1]))[::-1]]
+        ),
         "last token only": lambda layer, x: after(
             layer, x, x.shape[1] - 1, slice(None, -1)
         ),
@@ -256,45 +268,47 @@ WRONG = {
         "backwards": lambda layer, x: not each_token_alone(layer, x),
     },
     "8.4": {
-        "the way back": lambda W, D: move(W, D, back),
-        "blocks mixed": lambda W, D: move(
-            W, D, lambda row, D, n: row // 2 + (row % 2) * (n // 2)
+        "branches left": lambda W, D: move(
+            W, D, lambda h, b, c, H, D: (2 * h + b) * D + half(c, D)
         ),
-        "odd rows first": lambda W, D: move(W, D, odd_first),
+        "rotary left": lambda W, D: move(
+            W, D, lambda h, b, c, H, D: (b * H + h) * D + c
+        ),
+        "the way back": back,
+        "cut in halves": lambda W, D: torch.cat(
+            [
+                torch.cat([part[0::2], part[1::2]])
+                for h in range(len(W) // (2 * D))
+                for part in (
+                    W[h * D : (h + 1) * D],
+                    W[len(W) // 2 + h * D : len(W) // 2 + (h + 1) * D],
+                )
+            ]
+        ),
+        "odd rows first": lambda W, D: move(
+            W,
+            D,
+            lambda h, b, c, H, D: (b * H + h) * D + (half(c, D) + D // 2) % D,
+        ),
+        "second branch first": lambda W, D: move(
+            W, D, lambda h, b, c, H, D: theirs(h, 1 - b, c, H, D)
+        ),
+        "every second row": lambda W, D: torch.stack(
+            [*W[0::2].unbind(0), *W[1::2].unbind(0)]
+        ),
+        "rotary over the head": lambda W, D: torch.cat(
+            [
+                torch.cat([W[i : i + 2 * D : 2], W[i + 1 : i + 2 * D : 2]])
+                for i in range(0, len(W), 2 * D)
+            ]
+        ),
         "columns moved": lambda W, D: W[
             :, [*range(0, W.shape[1], 2), *range(1, W.shape[1], 2)]
         ],
-        "cut the wrong way": lambda W, D: move(W, D, in_d_blocks),
-        "overwritten": overwritten,
         "weight changed": moved_inside,
-        "stacked": lambda W, D: move(W, D, to_half).reshape(
-            2 * len(W) // D, D // 2, -1
+        "axes kept": lambda W, D: move(W, D, theirs).view(
+            2, -1, 2, D // 2, W.shape[1]
         ),
         "left as it was": lambda W, D: W + 0,
-        "blocks kept apart": lambda W, D: move(W, D, to_half).view(
-            -1, D, W.shape[1]
-        ),
-    },
-    "8.5": {
-        "interleaved": lambda W, g: scaled(
-            W, g, lambda i, j, g, n: g[j * len(g) // n]
-        ),
-        "rows": lambda W, g: torch.einsum("i,ij->ij", g, W),
-        "not repeated": lambda W, g: torch.einsum("ij,j->ij", W, g),
-        "first head only": lambda W, g: scaled(
-            W, g, lambda i, j, g, n: g[j] if j < len(g) else 1
-        ),
-        "divided": lambda W, g: scaled(
-            W, g, lambda i, j, g, n: 1 / g[j % len(g)]
-        ),
-        "heads kept apart": lambda W, g: torch.stack(
-            [part * g for part in W.split(len(g), 1)], 1
-        ),
-        "W changed": lambda W, g: W.copy_(
-            scaled(W, g, lambda i, j, g, n: g[j % len(g)])
-        ),
-        "transposed": lambda W, g: (
-            scaled(W, g, lambda i, j, g, n: g[j % len(g)]).mT
-        ),
     },
 }

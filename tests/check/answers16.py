@@ -1,8 +1,10 @@
 """Chapter 16: right and wrong answers written another way than ours."""
 
 import math
+from itertools import chain
 
 import numpy as np
+import torch
 
 
 def weights(scores):
@@ -104,53 +106,6 @@ def count(change=lambda kind, parts: parts):
 
 def when(kind, change):
     return lambda k, parts: change(parts) if k == kind else parts
-
-
-def walk(p, u):
-    for token, share in enumerate(p):
-        if u < share:
-            return token
-        u -= share
-    return len(p) - 1
-
-
-def walk_le(p, u):
-    for token, share in enumerate(p):
-        if u <= share:
-            return token
-        u -= share
-    return len(p) - 1
-
-
-def first_above(p, u):
-    for token, share in enumerate(p):
-        if share > u:
-            return token
-    return 0
-
-
-def after(p, u):
-    """Asks before it adds: one token too far."""
-    total = 0.0
-    for token, share in enumerate(p):
-        if total > u:
-            return token
-        total += share
-    return len(p)
-
-
-def by_likelihood(p, u):
-    order = sorted(range(len(p)), key=lambda i: -p[i])
-    return order[walk([p[i] for i in order], u)]
-
-
-def nearest(p, u):
-    ends = [sum(p[: i + 1]) for i in range(len(p))]
-    return min(range(len(p)), key=lambda i: abs(ends[i] - u))
-
-
-def by_rank(p, u):
-    return walk(sorted(p, reverse=True), u)
 
 
 def nucleus(p, top_p):
@@ -260,15 +215,50 @@ def exponentials(p, top_p):
     return out
 
 
+def logits_at(model, tokens, cache=None, at=-1):
+    return model(torch.as_tensor(tokens)[None], cache=cache)[0, at].numpy()
+
+
+def two_phases(model, prompt, pick, numbers, **slip):
+    """Prefill, then decode; ``slip`` says what goes wrong."""
+    cache = model.new_cache(batch_size=1, capacity=40)
+    logits = logits_at(model, prompt, cache, slip.get("at", -1))
+    last = len(numbers) - 1
+    for i in range(len(numbers)):
+        token = pick(logits, numbers[i * slip.get("step", 1)])
+        if "late" not in slip:
+            yield token
+        if i < last or "all" in slip or "late" in slip:
+            if "fresh" in slip:
+                cache = model.new_cache(1)
+            fed = prompt[-1] if "stuck" in slip else token
+            logits = logits_at(model, [fed], cache)
+        if "late" in slip:
+            yield token
+
+
+def with_slip(**slip):
+    return lambda *args: two_phases(*args, **slip)
+
+
+def again(model, prompt, pick, numbers, cached=False):
+    cache = model.new_cache(1) if cached else None
+    text = torch.tensor(prompt)
+    for u in iter(numbers):
+        token = pick(logits_at(model, text, cache), u)
+        text = torch.cat([text, torch.tensor([token])])
+        yield token
+
+
 RIGHT = {
-    "16.1": loops,
-    "16.2": count(),
-    "16.3": walk,
-    "16.4": lambda p, top_p: spread(p, nucleus(p, top_p)),
+    "16.2": loops,
+    "16.1": count(),
+    "16.3": lambda p, top_p: spread(p, nucleus(p, top_p)),
+    "16.4": two_phases,
 }
 
 WRONG = {
-    "16.1": {
+    "16.2": {
         "not itself": lambda *args: loops(*args, own=False),
         "cache not grown": lambda q, k, v, K, V, lam: (
             loops(q, k, v, K, V, lam)[0],
@@ -300,14 +290,14 @@ WRONG = {
         ),
         "output only": lambda *args: loops(*args)[0],
     },
-    "16.2": {
+    "16.1": {
         "V1 as plain": count(when("diff", lambda parts: parts[:2])),
         "V1 3D": count(when("diff", lambda parts: parts[1:])),
         "V1 a value a branch": count(
             when("diff", lambda parts: [*parts, "left", "right"])
         ),
         "V2 as V1": count(when("diff_v2", lambda parts: parts * 2)),
-        "V2 two keys": count(when("diff_v2", lambda parts: ["k2", *parts])),
+        "V2 3D": count(when("diff_v2", lambda parts: [*parts, "right"])),
         "kinds mixed up": lambda kind, *rest: count()(
             {"diff": "diff_v2", "diff_v2": "diff"}.get(kind, kind), *rest
         ),
@@ -322,23 +312,6 @@ WRONG = {
         "bits": lambda *args: count()(*args[:-1], 8 * args[-1]),
     },
     "16.3": {
-        "right end": walk_le,
-        "likeliest": lambda p, u: list(p).index(max(p)),
-        "even pieces": lambda p, u: math.floor(len(p) * u),
-        "not added up": first_above,
-        "one too early": lambda p, u: (
-            sum(1 for i in range(1, len(p) + 1) if sum(p[:i]) <= u) - 1
-        ),
-        "one too late": after,
-        "sorted": by_rank,
-        "other order": by_likelihood,
-        "nearest border": nearest,
-        "probability": lambda p, u: float(p[walk(p, u)]),
-        "from the other end": lambda p, u: (
-            len(p) - 1 - walk(list(reversed(p)), u)
-        ),
-    },
-    "16.4": {
         "stops short": drops_the_last,
         "stops short, keeps one": drops_but_one,
         "goes on at the edge": over_the_edge,
@@ -360,5 +333,17 @@ WRONG = {
         "kept alone": alone,
         "even": lambda p, top_p: spread(p, nucleus(p, top_p), weight=1.0),
         "softmax again": exponentials,
+    },
+    "16.4": {
+        "no cache": again,
+        "whole row into the cache": lambda *args: again(*args, cached=True),
+        "new cache each step": with_slip(fresh=True),
+        "first logits": with_slip(at=0),
+        "prompt fed again": with_slip(stuck=True),
+        "last token read": with_slip(all=True),
+        "read before it is yielded": with_slip(late=True),
+        "all at once": lambda *args: tuple(two_phases(*args)),
+        "prompt yielded too": lambda *args: chain(args[1], two_phases(*args)),
+        "one number": with_slip(step=0),
     },
 }

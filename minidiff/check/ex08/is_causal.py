@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import layer_norm, rms_norm
 
 from minidiff.check.core import Case, Exercise, Mistake
 
@@ -16,7 +17,7 @@ def is_causal(layer: Callable[[Tensor], Tensor], x: Tensor) -> bool:
     before = layer(x)
     for t in range(1, x.shape[1]):
         changed = x.clone()
-        changed[:, t:] += 1
+        changed[:, t:] += torch.randn_like(changed[:, t:])
         if not torch.allclose(layer(changed)[:, :t], before[:, :t]):
             return False
     return True
@@ -39,7 +40,7 @@ def _everything(x: Tensor) -> Tensor:
     return x + (x + x.square() / 5).mean(1, keepdim=True)
 
 
-def _backwards(x: Tensor) -> Tensor:
+def _only_later(x: Tensor) -> Tensor:
     """Not causal: the mean of all tokens to come."""
     return _running(x.flip(1)).flip(1)
 
@@ -70,6 +71,20 @@ def _last_but_one_sees_last(x: Tensor) -> Tensor:
     return torch.cat([y[:, :-2], peek, y[:, -1:]], 1)
 
 
+def _mean_after_layer_norm(x: Tensor) -> Tensor:
+    """Not causal: the mean of all tokens, each of them normalised first.
+
+    Adding one number to all channels of a token, or multiplying them all by
+    one number, changes nothing.
+    """
+    return x + layer_norm(x, x.shape[2:]).square().mean(1, keepdim=True).sin()
+
+
+def _mean_after_rms_norm(x: Tensor) -> Tensor:
+    """Not causal either: here only multiplying changes nothing."""
+    return x + rms_norm(x, x.shape[2:]).exp().mean(1, keepdim=True)
+
+
 def _third_sees_fourth(x: Tensor) -> Tensor:
     """Not causal: the third token sees the fourth, and nothing else."""
     y = _running(x)
@@ -85,7 +100,7 @@ def _cases() -> list[Case]:
         ("a running mean: expected True", _running, 6),
         ("a single token: expected True", _running, 1),
         ("a mean over all tokens: expected False", _everything, 6),
-        ("only later tokens are seen: expected False", _backwards, 4),
+        ("only later tokens are seen: expected False", _only_later, 4),
         ("each token sees the next: expected False", _next, 5),
         ("the first token sees the last: expected False", _first_sees_last, 5),
         (
@@ -103,6 +118,16 @@ def _cases() -> list[Case]:
             _third_sees_fourth,
             6,
         ),
+        (
+            "a LayerNorm, then a mean over all tokens: expected False",
+            _mean_after_layer_norm,
+            5,
+        ),
+        (
+            "an RMSNorm, then a mean over all tokens: expected False",
+            _mean_after_rms_norm,
+            5,
+        ),
     ]
     cases = []
     for seed, (name, layer, T) in enumerate(kinds):
@@ -112,22 +137,103 @@ def _cases() -> list[Case]:
     return cases
 
 
+Layer = Callable[[Tensor], Tensor]
+Change = Callable[[Tensor], Tensor]
+
+
+def _noise(x: Tensor) -> Tensor:
+    return x + torch.randn_like(x)
+
+
+def _shift(x: Tensor) -> Tensor:
+    return x + 1
+
+
+def _double(x: Tensor) -> Tensor:
+    return x * 2
+
+
 def _poke(
-    layer: Callable[[Tensor], Tensor], x: Tensor, at: slice, keep: slice
+    layer: Layer, x: Tensor, at: slice, keep: slice, change: Change
 ) -> bool:
     """Whether outputs `keep` stay when the tokens `at` are changed."""
     changed = x.clone()
-    changed[:, at] += 1
+    changed[:, at] = change(changed[:, at])
     return torch.allclose(layer(changed)[:, keep], layer(x)[:, keep])
 
 
-def _in_place(layer: Callable[[Tensor], Tensor], x: Tensor) -> bool:
+def _everywhere(layer: Layer, x: Tensor, change: Change) -> bool:
+    """The right answer but for the change."""
+    return all(
+        _poke(layer, x, slice(t, None), slice(t), change)
+        for t in range(1, x.shape[1])
+    )
+
+
+def _last_only(layer: Layer, x: Tensor, change: Change) -> bool:
+    return _poke(layer, x, slice(-1, None), slice(-1), change)
+
+
+def _all_outputs(layer: Layer, x: Tensor, change: Change) -> bool:
+    return _poke(layer, x, slice(-1, None), slice(None), change)
+
+
+def _later_outputs(layer: Layer, x: Tensor, change: Change) -> bool:
+    return _poke(layer, x, slice(1), slice(1, None), change)
+
+
+def _one_place(layer: Layer, x: Tensor, change: Change) -> bool:
+    half = x.shape[1] // 2
+    return _poke(layer, x, slice(half, None), slice(half), change)
+
+
+def _first_output(layer: Layer, x: Tensor, change: Change) -> bool:
+    return _poke(layer, x, slice(1, None), slice(1), change)
+
+
+def _last_left_out(layer: Layer, x: Tensor, change: Change) -> bool:
+    return all(
+        _poke(layer, x, slice(t, None), slice(t), change)
+        for t in range(1, x.shape[1] - 1)
+    )
+
+
+def _neighbour(layer: Layer, x: Tensor, change: Change) -> bool:
+    return all(
+        _poke(layer, x, slice(t, t + 1), slice(t - 1, t), change)
+        for t in range(1, x.shape[1])
+    )
+
+
+def _in_place(layer: Layer, x: Tensor, change: Change) -> bool:
     before = layer(x)
     for t in range(1, x.shape[1]):
-        x[:, t:] += 1
+        x[:, t:] = change(x[:, t:])
         if not torch.allclose(layer(x)[:, :t], before[:, :t]):
             return False
     return True
+
+
+def _backwards(layer: Layer, x: Tensor, change: Change) -> bool:
+    return not _everywhere(layer, x, change)
+
+
+def _with(
+    wrong: Callable[[Layer, Tensor, Change], bool], change: Change
+) -> Callable[[Layer, Tensor], bool]:
+    return lambda layer, x: wrong(layer, x, change)
+
+
+def _mistake(
+    key: str, wrong: Callable[[Layer, Tensor, Change], bool], diagnosis: str
+) -> Mistake:
+    """A mistake, and the same one made with a weaker change than noise."""
+    return Mistake(
+        key=key,
+        diagnosis=diagnosis,
+        wrong=_with(wrong, _noise),
+        also=(_with(wrong, _shift), _with(wrong, _double)),
+    )
 
 
 EXERCISE = Exercise(
@@ -136,74 +242,74 @@ EXERCISE = Exercise(
     solution=is_causal,
     mistakes=(
         Mistake(
-            key="last token only",
-            diagnosis="You change the last token only. A first token that "
-            "looks at the second one goes unseen: change each in turn.",
-            wrong=lambda layer, x: _poke(
-                layer, x, slice(-1, None), slice(None, -1)
-            ),
+            key="same number added",
+            diagnosis="You add the same number to all channels of a token. A "
+            "LayerNorm at the start of a layer subtracts it again, so that "
+            "what follows may look ahead unseen. Add noise, another number "
+            "for each channel.",
+            wrong=_with(_everywhere, _shift),
         ),
         Mistake(
-            key="all outputs compared",
-            diagnosis="You compare all outputs. The changed token's own "
-            "output, and those after it, may change: compare the earlier "
-            "ones.",
-            wrong=lambda layer, x: _poke(
-                layer, x, slice(-1, None), slice(None)
-            ),
+            key="multiplied",
+            diagnosis="You multiply a token by a number. A norm at the start "
+            "of a layer divides it out again, so that what follows may look "
+            "ahead unseen. Add noise, another number for each channel.",
+            wrong=_with(_everywhere, _double),
         ),
         Mistake(
-            key="later outputs compared",
-            diagnosis="You change an early token and look at later outputs. "
-            "Those should change. Change a later token and look at earlier "
-            "outputs.",
-            wrong=lambda layer, x: _poke(
-                layer, x, slice(0, 1), slice(1, None)
-            ),
+            key="tokens reordered",
+            diagnosis="You put the later tokens in another order. A mean "
+            "over them stays the same, and a single last token has no other "
+            "order. Give them new values.",
+            wrong=_with(_everywhere, lambda x: x.flip(1)),
         ),
-        Mistake(
-            key="one place only",
-            diagnosis="You cut the sequence in one place, in the middle. "
-            "Only looks across that cut are seen: try every place.",
-            wrong=lambda layer, x: _poke(
-                layer,
-                x,
-                slice(x.shape[1] // 2, None),
-                slice(None, x.shape[1] // 2),
-            ),
+        _mistake(
+            "last token only",
+            _last_only,
+            "You change the last token only. A first token that looks at the "
+            "second one goes unseen: change each in turn.",
         ),
-        Mistake(
-            key="first output only",
-            diagnosis="You compare the first token's output only, as when "
-            "the loop returns in its first round. Others may look ahead too.",
-            wrong=lambda layer, x: _poke(
-                layer, x, slice(1, None), slice(0, 1)
-            ),
+        _mistake(
+            "all outputs compared",
+            _all_outputs,
+            "You compare all outputs. The changed token's own output, and "
+            "those after it, may change: compare the earlier ones.",
         ),
-        Mistake(
-            key="last token left out",
-            diagnosis="The last token is never changed alone, so nobody "
-            "sees who looks at it. range(1, T) runs up to T - 1.",
-            wrong=lambda layer, x: all(
-                _poke(layer, x, slice(t, None), slice(0, t))
-                for t in range(1, x.shape[1] - 1)
-            ),
+        _mistake(
+            "later outputs compared",
+            _later_outputs,
+            "You change an early token and look at later outputs. Those "
+            "should change. Change a later token and look at earlier outputs.",
         ),
-        Mistake(
-            key="neighbour only",
-            diagnosis="You compare only the output right before the changed "
-            "token. A token may look further ahead: compare all outputs "
-            "before it.",
-            wrong=lambda layer, x: all(
-                _poke(layer, x, slice(t, t + 1), slice(t - 1, t))
-                for t in range(1, x.shape[1])
-            ),
+        _mistake(
+            "one place only",
+            _one_place,
+            "You cut the sequence in one place, in the middle. Only looks "
+            "across that cut are seen: try every place.",
         ),
-        Mistake(
-            key="x changed",
-            diagnosis="You change x itself, so what you compare with is "
-            "lost, and the caller's data too. Change a copy: x.clone().",
-            wrong=_in_place,
+        _mistake(
+            "first output only",
+            _first_output,
+            "You compare the first token's output only, as when the loop "
+            "returns in its first round. Others may look ahead too.",
+        ),
+        _mistake(
+            "last token left out",
+            _last_left_out,
+            "The last token is never changed alone, so a token that looks at "
+            "it is not found. range(1, T) runs up to T - 1.",
+        ),
+        _mistake(
+            "neighbour only",
+            _neighbour,
+            "You compare only the output right before the changed token. A "
+            "token may look further ahead: compare all outputs before it.",
+        ),
+        _mistake(
+            "x changed",
+            _in_place,
+            "You change x itself, so what you compare with is lost, and the "
+            "caller's data too. Change a copy: x.clone().",
         ),
         Mistake(
             key="the change is lost",
@@ -212,19 +318,20 @@ EXERCISE = Exercise(
             "axis 0. Tokens are axis 1.)",
             wrong=lambda layer, x: True,
         ),
-        Mistake(
-            key="backwards",
-            diagnosis="Your answers are the wrong way round: True where a "
-            "layer looks ahead.",
-            wrong=lambda layer, x: not is_causal(layer, x),
+        _mistake(
+            "backwards",
+            _backwards,
+            "Your answers are the wrong way round: True where a layer looks "
+            "ahead.",
         ),
     ),
     hints=(
         "A layer that looks ahead betrays itself: change the future, and "
         "the past changes.",
-        "For each t: copy x, change tokens t and later in the copy, and "
+        "For each t: copy x, add noise to tokens t and later in the copy, and "
         "compare the outputs before t.",
-        "changed = x.clone(); changed[:, t:] += 1; compare "
-        "layer(changed)[:, :t] with layer(x)[:, :t], for t from 1 to T - 1.",
+        "changed = x.clone(); changed[:, t:] += torch.randn_like(x[:, t:]); "
+        "compare layer(changed)[:, :t] with layer(x)[:, :t], for t from 1 to "
+        "T - 1.",
     ),
 )

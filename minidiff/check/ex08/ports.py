@@ -1,16 +1,18 @@
-"""Differential attention in one right port and ten wrong ones.
+"""Differential attention in one right port and thirteen wrong ones.
 
-Each wrong one changes as little as it can, as real ports do. Chapter 08 finds
-out which is which; where each was met is told there.
+Each wrong port is the right one with one or two lines changed. Chapter 08
+prints the lines, finds out which port is which, and says where each was met.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import group_norm, layer_norm, mse_loss, rms_norm
+from torch.nn.functional import group_norm, layer_norm, mse_loss  # noqa: F401
 
-from minidiff.nn.attention import MultiheadDiffAttention
+from minidiff.check.compare import source_of
+from minidiff.check.edited import edited
+from minidiff.reference.lam import lambda_init
 
 
 def causal_softmax(scores: Tensor) -> Tensor:
@@ -19,165 +21,195 @@ def causal_softmax(scores: Tensor) -> Tensor:
     return scores.masked_fill(hidden, -torch.inf).softmax(-1)
 
 
-class Port(MultiheadDiffAttention):
-    """Right: attention in the steps that a port can get wrong."""
+class Port(nn.Module):
+    """Right: the layer of chapter 5, in lines that a port can get wrong."""
 
-    def attend(
-        self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, *options: object
-    ) -> Tensor:
-        """Return the normalised heads (B, H, T, 2D); no option is used."""
-        return self.norm(self.map(q, k) @ self.share(v))
+    def __init__(self, E: int, H: int, Hkv: int, *, depth: int) -> None:
+        super().__init__()
+        D = E // (2 * H)
+        Dv = 2 * D
+        self.q_shape, self.k_shape = (H, 2, D), (Hkv, 2, D)
+        self.v_shape = (Hkv, Dv)
+        self.lam_init = lambda_init(depth)
+        four = (nn.Parameter(0.1 * torch.randn(D)) for _ in range(4))
+        self.lambda_q1, self.lambda_k1, self.lambda_q2, self.lambda_k2 = four
+        self.norm_weight = nn.Parameter(torch.ones(Dv))
+        self.q_proj = nn.Linear(E, H * 2 * D, bias=False)
+        self.k_proj = nn.Linear(E, Hkv * 2 * D, bias=False)
+        self.v_proj = nn.Linear(E, Hkv * Dv, bias=False)
+        self.out_proj = nn.Linear(H * Dv, E, bias=False)
+
+    def lam(self) -> Tensor:
+        """Return lambda, one number for the layer."""
+        dot1 = (self.lambda_q1 * self.lambda_k1).sum(-1)
+        dot2 = (self.lambda_q2 * self.lambda_k2).sum(-1)
+        return dot1.exp() - dot2.exp() + self.lam_init
 
     def share(self, k: Tensor) -> Tensor:
-        """Repeat keys or values (B, Hkv, ...) for all H heads."""
-        return k.repeat_interleave(self.q_shape[0] // k.shape[1], 1)
-
-    def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        """Return the scaled scores of both branches (B, H, 2, T, T)."""
-        return q @ self.share(k).mT / q.shape[-1] ** 0.5
+        """Repeat keys or values (B, Hkv, ...) for the heads that share."""
+        return k.repeat_interleave(self.q_shape[0] // self.k_shape[0], 1)
 
     def map(self, q: Tensor, k: Tensor) -> Tensor:
-        """Return ``A1 - lam A2`` (B, H, T, T)."""
-        A1, A2 = causal_softmax(self.scores(q, k)).unbind(2)
+        """Return A1 - lam A2 (B, H, T, T)."""
+        keys = self.share(k)
+        scores = q @ keys.mT / q.shape[-1] ** 0.5
+        A1, A2 = causal_softmax(scores).unbind(2)
         return A1 - self.lam() * A2
 
     def norm(self, o: Tensor) -> Tensor:
         """Normalise each head and token of o (B, H, T, 2D)."""
-        y = rms_norm(o, o.shape[-1:], self.norm_weight, self.norm_eps)
-        return (1 - self.lam_init) * y
-
-
-class SqrtTwoD(Port):
-    """Scores divided by the root of 2D."""
-
-    def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        """Return the scores (B, H, 2, T, T)."""
-        return super().scores(q, k) / 2**0.5
-
-
-class BeforeSoftmax(Port):
-    """Scores subtracted, one softmax."""
-
-    def map(self, q: Tensor, k: Tensor) -> Tensor:
-        """Return a softmax map (B, H, T, T)."""
-        s1, s2 = self.scores(q, k).unbind(2)
-        return causal_softmax(s1 - self.lam() * s2)
-
-
-class SingleKeys(Port):
-    """Single key heads repeated, where pairs should be."""
-
-    def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        """Return the scores (B, H, 2, T, T)."""
-        flat = k.flatten(1, 2).repeat_interleave(q.shape[1] // k.shape[1], 1)
-        return super().scores(q, flat.unflatten(1, (-1, 2)))
-
-
-class LayerFromOne(Port):
-    """The schedule of lambda_init, one layer late."""
-
-    def __init__(self, *sizes: int, depth: int) -> None:
-        super().__init__(*sizes, depth=depth + 1)
-
-
-class NoConstant(Port):
-    """Lambda without lambda_init."""
-
-    def lam(self) -> Tensor:
-        """Return the difference of the exponentials, 0-d."""
-        return super().lam() - self.lam_init
-
-
-class PerHead(Port):
-    """A lambda of its own for each head."""
-
-    def __init__(self, *sizes: int, depth: int) -> None:
-        super().__init__(*sizes, depth=depth)
-        H, _, D = self.q_shape
-        for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"):
-            setattr(self, name, nn.Parameter(0.1 * torch.randn(H, D)))
-
-    def lam(self) -> Tensor:
-        """Return lambda (H, 1, 1)."""
-        dot1 = (self.lambda_q1 * self.lambda_k1).sum(-1)
-        dot2 = (self.lambda_q2 * self.lambda_k2).sum(-1)
-        return (dot1.exp() - dot2.exp() + self.lam_init)[:, None, None]
-
-
-class TorchGroupNorm(Port):
-    """``group_norm`` with a group for each head."""
-
-    def norm(self, o: Tensor) -> Tensor:
-        """Normalise each head over its channels and all tokens."""
-        columns = o.mT.flatten(1, 2)  # (B, H * 2D, T), as group_norm wants
-        assert self.norm_weight is not None
-        weight = self.norm_weight.repeat(o.shape[1])
-        y = group_norm(columns, o.shape[1], weight)
-        return (1 - self.lam_init) * y.unflatten(1, (o.shape[1], -1)).mT
-
-
-class OneNorm(Port):
-    """One RMSNorm over all heads of a token."""
-
-    def norm(self, o: Tensor) -> Tensor:
-        """Divide all heads of a token by one number."""
-        assert self.norm_weight is not None
-        size = (o.square().mean((1, 3), keepdim=True) + 1e-5).sqrt()
+        size = (o.square().mean(3, keepdim=True) + 1e-5).sqrt()
         return (1 - self.lam_init) * o / size * self.norm_weight
 
-
-class LateNorm(Port):
-    """No norm of the heads; LayerNorm after the output matrix."""
-
-    def norm(self, o: Tensor) -> Tensor:
-        """Leave the heads alone."""
-        return o
-
-    def forward(self, x: Tensor, **options: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Return (B, T, E)."""
-        out = super().forward(x, **options)
-        assert isinstance(out, Tensor)
-        return layer_norm(out, x.shape[-1:])
+        q = self.q_proj(x).unflatten(-1, self.q_shape).movedim(1, -2)
+        k = self.k_proj(x).unflatten(-1, self.k_shape).movedim(1, -2)
+        v = self.v_proj(x).unflatten(-1, self.v_shape).movedim(1, -2)
+        heads = self.norm(self.map(q, k) @ self.share(v))
+        return self.out_proj(heads.transpose(1, 2).flatten(2))
 
 
-class TwiceHalved(Port):
-    """Half of the heads, and each half as wide."""
+class Slip(NamedTuple):
+    """What a wrong port changes, and where it was met when we read it."""
 
-    def __init__(self, E: int, H: int, Hkv: int, *, depth: int) -> None:
-        super().__init__(E // 2, H, Hkv, depth=depth)
-        self.embed_dim = E
-        for name in ("q_proj", "k_proj", "v_proj"):
-            columns = getattr(self, name).out_features
-            setattr(self, name, nn.Linear(E, columns, bias=False))
-        self.out_proj = nn.Linear(E // 2, E, bias=False)
+    changes: tuple[tuple[str, str], ...]  # (right lines, wrong lines)
+    met: str
 
 
-# Each wrong port and where it was met, as code or thread stood when read.
-WRONG = {
-    SqrtTwoD: "no port we know; the reverse: jwliao1209",
-    BeforeSoftmax: "asked: microsoft/unilm, issue 1637",
-    SingleKeys: "microsoft/unilm, the naive file",
-    LayerFromOne: "no port we know; often asked",
-    NoConstant: "kyegomez, issue 5",
-    PerHead: "nanowell",
-    TorchGroupNorm: "jwliao1209, as an option",
-    OneNorm: "no port we know",
-    LateNorm: "kyegomez",
-    TwiceHalved: "a comment in karpathy/nanoGPT, issue 567",
-}
+WRONG: dict[type[Port], Slip] = {}
+
+
+def _wrong(name: str, met: str, *changes: tuple[str, str]) -> type[Port]:
+    """Make the port with these (right, wrong) lines and add it to WRONG."""
+    kind: type[Port] = edited(Port, *changes)
+    kind.__name__ = kind.__qualname__ = name
+    WRONG[kind] = Slip(changes, met)
+    return kind
+
+
+SqrtTwoD = _wrong(
+    "SqrtTwoD",
+    "as other wrong scales: Edifice (D / 2), jwliao1209 (multiplied)",
+    (
+        "scores = q @ keys.mT / q.shape[-1] ** 0.5",
+        "scores = q @ keys.mT / (2 * q.shape[-1]) ** 0.5",
+    ),
+)
+BeforeSoftmax = _wrong(
+    "BeforeSoftmax",
+    "as a question in microsoft/unilm, issue 1637",
+    (
+        "A1, A2 = causal_softmax(scores).unbind(2)",
+        "scores1, scores2 = scores.unbind(2)",
+    ),
+    (
+        "return A1 - self.lam() * A2",
+        "return causal_softmax(scores1 - self.lam() * scores2)",
+    ),
+)
+SingleKeys = _wrong(
+    "SingleKeys",
+    "in the naive file of microsoft/unilm",
+    (
+        "keys = self.share(k)",
+        "keys = self.share(k.flatten(1, 2)).unflatten(1, (-1, 2))",
+    ),
+)
+LayerFromOne = _wrong(
+    "LayerFromOne",
+    "as a frequent question, in no port we know",
+    ("lambda_init(depth)", "lambda_init(depth + 1)"),
+)
+NoConstant = _wrong(
+    "NoConstant",
+    "in kyegomez/DifferentialTransformer, issue 5",
+    (
+        "return dot1.exp() - dot2.exp() + self.lam_init",
+        "return dot1.exp() - dot2.exp()",
+    ),
+)
+PerHead = _wrong(
+    "PerHead",
+    "in nanowell/Differential-Transformer-PyTorch and a lesson",
+    ("0.1 * torch.randn(D)", "0.1 * torch.randn(H, 1, 1, D)"),
+)
+OneNorm = _wrong(
+    "OneNorm",
+    "in no port we know",
+    ("o.square().mean(3, keepdim=True)", "o.square().mean((1, 3), True)"),
+)
+TorchGroupNorm = _wrong(
+    "TorchGroupNorm",
+    "as an option in jwliao1209/Differential-FT-Transformer",
+    (
+        "size = (o.square().mean(3, keepdim=True) + 1e-5).sqrt()",
+        "columns = group_norm(o.mT.flatten(1, 2), o.shape[1])",
+    ),
+    ("o / size", "columns.view_as(o.mT).mT"),
+)
+LateNorm = _wrong(
+    "LateNorm",
+    "in kyegomez/DifferentialTransformer",
+    (
+        "self.norm(self.map(q, k) @ self.share(v))",
+        "self.map(q, k) @ self.share(v)",
+    ),
+    (
+        "self.out_proj(heads.transpose(1, 2).flatten(2))",
+        "layer_norm(self.out_proj(heads.transpose(1, 2).flatten(2)), "
+        "x.shape[2:])",
+    ),
+)
+TwiceHalved = _wrong(
+    "TwiceHalved",
+    "in a comment in karpathy/nanoGPT, issue 567",
+    ("D = E // (2 * H)", "D = E // (4 * H)"),
+)
+HeadsKept = _wrong(
+    "HeadsKept",
+    "in some vision models of timm, and in a public lesson",
+    ("D = E // (2 * H)", "H, Hkv, D = 2 * H, 2 * Hkv, E // (4 * H)"),
+)
+NarrowValues = _wrong(
+    "NarrowValues",
+    "in a public lesson",
+    ("Dv = 2 * D", "Dv = D"),
+)
+Halves = _wrong(
+    "Halves",
+    "in a public replication, whose author found it",
+    (
+        "unflatten(-1, self.q_shape).movedim(1, -2)",
+        "unflatten(-1, (2, *self.q_shape[::2])).permute(0, 3, 2, 1, 4)",
+    ),
+)
+
+
+def changed_lines(kind: type[Port]) -> list[tuple[str, str]]:
+    """Return the lines of `Port` that a wrong port changes: (right, wrong)."""
+    lines = [line.strip() for line in source_of(Port).splitlines()]
+    return [
+        (line, line.replace(right, wrong))
+        for right, wrong in WRONG[kind].changes
+        for line in lines
+        if right in line
+    ]
 
 
 def build(
     kind: type[nn.Module], H: int = 4, Hkv: int = 2, depth: int = 3
 ) -> nn.Module:
     """Make a port of width 64 in float64, always with the same weights."""
-    torch.manual_seed(0)
     port = kind(64, H, Hkv, depth=depth).double()
-    torch.manual_seed(1)  # the same matrices, whatever was drawn before
+    torch.manual_seed(1)
     for module in port.modules():
         if isinstance(module, nn.Linear):
             # Queries and keys of a size at which the maps are not flat.
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
+    for name, vector in port.named_parameters():
+        if name.startswith("lambda_"):
+            nn.init.normal_(vector, std=0.1)
     return port
 
 

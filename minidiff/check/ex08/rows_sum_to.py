@@ -26,6 +26,11 @@ def _cases() -> list[Case]:
     uneven = _maps(3, 0.5)
     uneven[:, :, 0] += 0.02
     uneven[:, :, 1] -= 0.02
+    heads = _maps(10, 0.5)
+    heads[:, 0] += 0.02
+    heads[:, 1] -= 0.02
+    third = _maps(11, 0.5)
+    third[0, 2, 1, 0] += 0.1
     near = _maps(4, 0.5)
     near[0, 0, 2, 0] -= 1e-3
     columns = _maps(5, 0.25).mT.contiguous()
@@ -36,6 +41,8 @@ def _cases() -> list[Case]:
         ("a softmax map, lam = 0.5: expected False", _maps(6, 0.0), 0.5),
         ("A1 - A2, lam = 0.5: expected False", _maps(9, 1.0), 0.5),
         ("rows right only on average: expected False", uneven, 0.5),
+        ("one head too large, one too small: expected False", heads, 0.5),
+        ("a row of the third head is off: expected False", third, 0.5),
         ("one row off by 0.001: expected False", near, 0.5),
         ("columns sum to 1 - lam: expected False", columns, 0.25),
         ("rows sum to lam: expected False", _maps(7, 0.8), 0.2),
@@ -86,6 +93,31 @@ EXERCISE = Exercise(
             wrong=lambda A, lam: _gap(A, lam).mean().abs() < 1e-6,
         ),
         Mistake(
+            key="mean over the rows",
+            diagnosis="You take the mean over the rows of each map. A row "
+            "too large and a row too small in one map then pass together: "
+            "test each row.",
+            wrong=lambda A, lam: _gap(A, lam).mean(-1).abs().max() < 1e-6,
+            also=(
+                lambda A, lam: torch.allclose(
+                    A.mean(2).sum(-1), torch.full(A.shape[:2], 1 - lam)
+                ),
+            ),
+        ),
+        Mistake(
+            key="first head only",
+            diagnosis="You look at the first head only. All heads must be "
+            "right, in all sequences of the batch.",
+            wrong=lambda A, lam: _gap(A, lam)[:, 0].abs().max() < 1e-6,
+            also=(lambda A, lam: _gap(A, lam)[0, 0].abs().max() < 1e-6,),
+        ),
+        Mistake(
+            key="first sequence only",
+            diagnosis="You look at the first sequence of the batch only. "
+            "All must be right.",
+            wrong=lambda A, lam: _gap(A, lam)[0].abs().max() < 1e-6,
+        ),
+        Mistake(
             key="first row only",
             diagnosis="You look at the first row of each map. All T rows "
             "must be right.",
@@ -105,9 +137,10 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="exactly",
-            diagnosis="Right maps fail. Sums of rounded numbers are off in "
-            "the last digit, so not ==: allow 1e-6 in float32. And sum each "
-            "row by itself, over the last axis.",
+            diagnosis="Right maps fail. Either you compare with ==, and sums "
+            "of rounded numbers are off in the last digit: allow 1e-6. Or "
+            "what you compare is not the sum of each row over the last axis, "
+            "but a mean, say, or the sum over another axis.",
             wrong=lambda A, lam: (_gap(A, lam) == 0).all(),
         ),
         Mistake(

@@ -124,6 +124,13 @@ EXERCISE = Exercise(
             wrong=lambda q, k, v, lam: two_calls(_swap(q), _swap(k), v, lam),
         ),
         Mistake(
+            key="key branches swapped",
+            diagnosis="The first queries meet the second keys of a pair, and "
+            "the second queries the first ones. Branch 1 of the queries "
+            "belongs to branch 1 of the keys: q[:, 0::2] with k[:, 0::2].",
+            wrong=lambda q, k, v, lam: two_calls(q, _swap(k), v, lam),
+        ),
+        Mistake(
             key="first queries twice",
             diagnosis="Both branches use the first queries of a head. "
             "Branch 2 has queries of its own: q[:, 1::2].",

@@ -1,10 +1,10 @@
 """Chapter 16: generation with a cache."""
 
-from minidiff.check.ex16 import draw, sizes, step, top_p
+from minidiff.check.ex16 import sizes, step, stream, top_p
 
 EXERCISES = (
-    step.EXERCISE,
     sizes.EXERCISE,
-    draw.EXERCISE,
+    step.EXERCISE,
     top_p.EXERCISE,
+    stream.EXERCISE,
 )

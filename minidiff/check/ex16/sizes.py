@@ -1,4 +1,4 @@
-"""Exercise 16.2: bytes that a cache holds for one token."""
+"""Exercise 16.1: bytes that a cache holds for one token."""
 
 from collections.abc import Callable
 
@@ -51,7 +51,7 @@ def _without(name: str) -> Callable[..., float]:
 
 
 EXERCISE = Exercise(
-    id="16.2",
+    id="16.1",
     cases=_cases,
     solution=bytes_per_token,
     tolerance=1e-12,
@@ -76,20 +76,22 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="V2 as V1",
-            diagnosis="V2 comes out like V1. In V2 two queries share one "
-            "key, and the value is D wide.",
+            diagnosis="You count 4D for a V2 head, as for V1. It holds one "
+            "key and one value, each D wide: its two queries share that key, "
+            "and the value is not 2D wide.",
             wrong=_widths(2, 4, 4),
         ),
         Mistake(
-            key="V2 two keys",
-            diagnosis="You count two keys for a V2 head. Only its queries "
-            "come in twos.",
+            key="V2 3D",
+            diagnosis="You count 3D for a V2 head: two keys, or a value 2D "
+            "wide. It holds one key and one value, each D wide. Only its "
+            "queries come in twos.",
             wrong=_widths(2, 4, 3),
         ),
         Mistake(
             key="kinds mixed up",
             diagnosis="V1 and V2 have changed places. V1 has two keys and a "
-            "wide value.",
+            "value 2D wide, V2 one key and a value D wide.",
             wrong=_widths(2, 2, 4),
         ),
         Mistake(

@@ -1,4 +1,4 @@
-"""Exercise 16.1: one token more for a differential head with a cache."""
+"""Exercise 16.2: one token more for a differential head with a cache."""
 
 from collections.abc import Callable
 
@@ -171,7 +171,7 @@ def _in_front(
 
 
 EXERCISE = Exercise(
-    id="16.1",
+    id="16.2",
     cases=_cases,
     solution=decode_step,
     mistakes=(

@@ -1,4 +1,4 @@
-"""Exercise 16.4: keep the fewest tokens whose probabilities reach top_p."""
+"""Exercise 16.3: keep the fewest tokens whose probabilities reach top_p."""
 
 from collections.abc import Callable
 
@@ -181,7 +181,7 @@ _SHORT = (
 )
 
 EXERCISE = Exercise(
-    id="16.4",
+    id="16.3",
     cases=_cases,
     solution=keep_top_p,
     run=_run,

@@ -1,0 +1,270 @@
+"""Exercise 16.4: yield tokens one by one, with a cache."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.nn.config import ModelConfig
+from minidiff.nn.model import DecoderLM
+
+Pick = Callable[[np.ndarray, float], int]
+
+
+def stream(
+    model: DecoderLM, prompt: list[int], pick: Pick, numbers: list[float]
+) -> Iterator[int]:
+    """Yield a token for each of the numbers, as soon as it is chosen.
+
+    model.new_cache(1, capacity) makes an empty cache. model(tokens,
+    cache=cache) returns logits (1, T, V) for tokens (1, T), and adds the
+    tokens to the cache. pick(logits, u) chooses the next token for logits
+    (V,), a NumPy array, and one of the numbers. Each token passes through the
+    model once; the last one is yielded and does not pass through it.
+    """
+    cache = model.new_cache(1, len(prompt) + len(numbers))
+    new = prompt
+    for u in numbers:
+        logits = model(torch.tensor([new]), cache=cache)[0, -1]
+        new = [pick(logits.numpy(), u)]
+        yield new[0]
+
+
+class Watched:
+    """A model that counts the tokens that pass through it."""
+
+    def __init__(self, model: DecoderLM) -> None:
+        self.model = model
+        self.config = model.config
+        self.read = 0
+
+    def new_cache(self, *sizes: int, **options: Any) -> Any:
+        """Return the model's own empty cache."""
+        return self.model.new_cache(*sizes, **options)
+
+    @torch.no_grad()
+    def __call__(self, tokens: Tensor, *more: Any, **options: Any) -> Tensor:
+        """Return the model's logits."""
+        self.read += tokens.numel()
+        logits = self.model(tokens, *more, **options)
+        assert isinstance(logits, Tensor)
+        return logits
+
+
+def _pick(logits: np.ndarray, u: float) -> int:
+    """Choose by u among the tokens, each as likely as its softmax says."""
+    e = np.exp(np.asarray(logits) - np.max(logits))
+    return int(np.searchsorted(np.cumsum(e)[:-1], u * e.sum(), side="right"))
+
+
+def _cases() -> list[Case]:
+    config = ModelConfig(
+        vocab_size=12, embed_dim=16, num_layers=2, num_heads=4,
+        max_length=48, attention="diff",
+    )  # fmt: skip
+    cases = []
+    for T, n in ((1, 1), (4, 1), (3, 4), (2, 6)):
+        torch.manual_seed(10 * T + n)
+        model = DecoderLM(config).double().requires_grad_(False)
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        prompt = torch.randint(12, (T,)).tolist()
+        numbers = torch.rand(n).tolist()
+        s = "" if n == 1 else "s"
+        name = f"a prompt of {T}, {n} number{s}"
+        cases.append(Case(name=name, args=(model, prompt, numbers)))
+    return cases
+
+
+def _run(
+    answer: Callable[..., Any],
+    model: DecoderLM,
+    prompt: list[int],
+    numbers: list[float],
+) -> Any:
+    """The tokens, and how many were read when each came, and at the end."""
+    watched = Watched(model)
+    out = answer(watched, prompt, _pick, numbers)
+    if out is None:
+        return None
+    tokens, read = [], []
+    for token in islice(out, 2 * (len(prompt) + len(numbers))):
+        tokens.append(int(token))
+        read.append(watched.read)
+    return np.array(tokens), np.array([*read, watched.read])
+
+
+def _logits(model: Any, tokens: list[int], cache: Any = None) -> np.ndarray:
+    out: np.ndarray = model(torch.tensor([tokens]), cache=cache)[0].numpy()
+    return out
+
+
+def _no_cache(
+    model: Any, prompt: list[int], pick: Pick, numbers: list[float]
+) -> Iterator[int]:
+    row = list(prompt)
+    for u in numbers:
+        row.append(pick(_logits(model, row)[-1], u))
+        yield row[-1]
+
+
+def _whole_row(capacity: bool) -> Callable[..., Iterator[int]]:
+    def answer(
+        model: Any, prompt: list[int], pick: Pick, numbers: list[float]
+    ) -> Iterator[int]:
+        room = (len(prompt) + len(numbers),) if capacity else ()
+        cache, row = model.new_cache(1, *room), list(prompt)
+        for u in numbers:
+            row.append(pick(_logits(model, row, cache)[-1], u))
+            yield row[-1]
+
+    return answer
+
+
+def _fresh_cache(
+    model: Any, prompt: list[int], pick: Pick, numbers: list[float]
+) -> Iterator[int]:
+    new = prompt
+    for u in numbers:
+        cache = model.new_cache(1, len(new))
+        new = [pick(_logits(model, new, cache)[-1], u)]
+        yield new[0]
+
+
+def _first_logits(
+    model: Any, prompt: list[int], pick: Pick, numbers: list[float]
+) -> Iterator[int]:
+    cache = model.new_cache(1)
+    new = prompt
+    for u in numbers:
+        new = [pick(_logits(model, new, cache)[0], u)]
+        yield new[0]
+
+
+def _never_fed(
+    model: Any, prompt: list[int], pick: Pick, numbers: list[float]
+) -> Iterator[int]:
+    cache = model.new_cache(1)
+    new = prompt
+    for u in numbers:
+        token = pick(_logits(model, new, cache)[-1], u)
+        new = prompt[-1:]
+        yield token
+
+
+def _read_too_much(early: bool) -> Callable[..., Iterator[int]]:
+    def answer(
+        model: Any, prompt: list[int], pick: Pick, numbers: list[float]
+    ) -> Iterator[int]:
+        cache = model.new_cache(1)
+        logits = _logits(model, prompt, cache)
+        for u in numbers:
+            token = pick(logits[-1], u)
+            if not early:
+                yield token
+            logits = _logits(model, [token], cache)
+            if early:
+                yield token
+
+    return answer
+
+
+def _prompt_too(*args: Any) -> Iterator[int]:
+    yield from args[1]
+    yield from stream(*args)
+
+
+def _one_number(
+    model: Any, prompt: list[int], pick: Pick, numbers: list[float]
+) -> Iterator[int]:
+    return stream(model, prompt, pick, numbers[:1] * len(numbers))
+
+
+EXERCISE = Exercise(
+    id="16.4",
+    cases=_cases,
+    solution=stream,
+    run=_run,
+    mistakes=(
+        Mistake(
+            key="no cache",
+            diagnosis="The tokens are right, but each step reads the whole "
+            "text again. Make a cache before the loop, pass it with every "
+            "call, and after the prompt read only the new token.",
+            wrong=_no_cache,
+        ),
+        Mistake(
+            key="whole row into the cache",
+            diagnosis="Each step reads the whole text again *and* adds it to "
+            "the cache, which then holds the beginning several times. After "
+            "the prompt read only the new token.",
+            wrong=_whole_row(True),
+            also=(_whole_row(False),),
+        ),
+        Mistake(
+            key="new cache each step",
+            diagnosis="Each step begins with an empty cache, so that a new "
+            "token sees only itself. Make the cache once, before the loop, "
+            "and pass it with every call.",
+            wrong=_fresh_cache,
+        ),
+        Mistake(
+            key="first logits",
+            diagnosis="You take the logits at the first token of the prompt. "
+            "The next token comes from those at the last one: [0, -1].",
+            wrong=_first_logits,
+        ),
+        Mistake(
+            key="prompt fed again",
+            diagnosis="The new token does not go back into the model: it "
+            "reads the last token of the prompt in every step. Read the "
+            "token that was chosen.",
+            wrong=_never_fed,
+        ),
+        Mistake(
+            key="last token read",
+            diagnosis="The tokens are right, but the last one passes through "
+            "the model too, and nobody uses its logits. Read a token when the "
+            "next one is asked for.",
+            wrong=_read_too_much(early=False),
+        ),
+        Mistake(
+            key="read before it is yielded",
+            diagnosis="Each token passes through the model before you yield "
+            "it, so that it comes one step late. Yield it as soon as it is "
+            "chosen.",
+            wrong=_read_too_much(early=True),
+        ),
+        Mistake(
+            key="all at once",
+            diagnosis="All tokens come at the end, in a list. Yield each one "
+            "inside the loop, and return nothing.",
+            wrong=lambda *args: list(stream(*args)),
+        ),
+        Mistake(
+            key="prompt yielded too",
+            diagnosis="You yield the prompt too. Yield the new tokens only.",
+            wrong=_prompt_too,
+        ),
+        Mistake(
+            key="one number",
+            diagnosis="You use the first number for every token. Each token "
+            "has its own.",
+            wrong=_one_number,
+        ),
+    ),
+    hints=(
+        "Two phases: the prompt passes through the model at once, then each "
+        "chosen token alone. What do both phases do with the logits? One loop "
+        "can serve for both.",
+        "Before the loop: make the cache, and let `new` be the prompt. In the "
+        "loop: read `new`, choose by the last logits, let `new` be the list "
+        "of the chosen token, yield it.",
+        "logits = model(torch.tensor([new]), cache=cache)[0, -1]; new = "
+        "[pick(logits.numpy(), u)]; yield new[0].",
+    ),
+)
