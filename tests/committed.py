@@ -29,7 +29,7 @@ CHAPTERS = [path for path in JOBS if path.startswith("notebooks/")]
 def text(path: str) -> str:
     """The text of `path` (from the root) as this module's head says."""
     file = ROOT / path
-    if not guard.Ledger(ROOT).ours(file):
+    if not guard.Ledger(ROOT).may_write(file):
         try:
             done = subprocess.run(
                 ["git", "show", f"HEAD:{path}"],
