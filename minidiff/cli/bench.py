@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from minidiff.cli import bench_train, compiled
+from minidiff.cli import bench_fuzz, bench_train, compiled
 from minidiff.cli.bench_options import (
     LIST,
     chosen,
@@ -90,6 +90,7 @@ def add(subparsers: Any) -> None:
     )
     bench_train.add(what)
     compiled.add(what)
+    bench_fuzz.add(what)
 
 
 def run_attention(arguments: argparse.Namespace) -> None:
