@@ -47,7 +47,7 @@ def add_times(
 
 
 def ready(row: Row) -> str:
-    """Format a row before it is timed: was it right, or why did it refuse."""
+    """Format a row before it is timed: its accuracy, or why it refused."""
     said = [row[key] for key in REFUSALS if key in row]
     words = [f"  {row['peer']:20s}"]
     if "relative_error" in row:

@@ -42,8 +42,13 @@ def add(subparsers: Any) -> None:
     bench = new_parser(
         subparsers.add_parser,
         name="bench",
-        help="time several ways to compute attention",
-        description="Measure on this machine, everything in one run.",
+        help="time several ways to compute attention, and check the kernels",
+        description="Measure on this machine, everything in one run. A "
+        "benchmark prints each implementation when it is ready and was right, "
+        "and the times when all were timed. On Ctrl-C it keeps, in the file "
+        "of --out, the times of the rounds so far. An implementation that "
+        "changes its inputs, keeps results from call to call, returns NaN or "
+        "leaves a part unwritten stops the benchmark, named.",
     )
     what = bench.add_subparsers(required=True, metavar="WHAT")
     add = new_benchmark(
