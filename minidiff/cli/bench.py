@@ -17,6 +17,13 @@ compare ratios of one run, not times of two. Peers named diff compute what
 minidiff.diff_attention does with the headwise norm; plain is the matched
 Transformer (twice the heads, each D wide), base has as many heads, 2D wide."""
 
+EPILOG = """A benchmark prints each implementation when it is ready and was
+right, and the times when all were timed. On Ctrl-C it keeps, in the file of
+--out, the times of the rounds so far. An implementation that changes its
+inputs, keeps results from call to call, returns NaN or leaves a part of the
+result unwritten stops the benchmark, which names it.
+"""
+
 ATTENTION = f"""{PEERS}
 
 examples:
@@ -43,12 +50,8 @@ def add(subparsers: Any) -> None:
         subparsers.add_parser,
         name="bench",
         help="time several ways to compute attention, and check the kernels",
-        description="Measure on this machine, everything in one run. A "
-        "benchmark prints each implementation when it is ready and was right, "
-        "and the times when all were timed. On Ctrl-C it keeps, in the file "
-        "of --out, the times of the rounds so far. An implementation that "
-        "changes its inputs, keeps results from call to call, returns NaN or "
-        "leaves a part unwritten stops the benchmark, named.",
+        description="Measure on this machine, everything in one run.",
+        epilog=EPILOG,
     )
     what = bench.add_subparsers(required=True, metavar="WHAT")
     add = new_benchmark(

@@ -142,6 +142,60 @@ def test_what_was_measured_is_kept_if_the_run_stops(monkeypatch, tmp_path):
     assert [row["T"] for row in json.loads(out.read_text())["rows"]] == [9]
 
 
+def test_the_rounds_so_far_are_kept_on_ctrl_c(monkeypatch, tmp_path, capsys):
+    calls = []
+
+    def clock(function):
+        calls.append(1)
+        if len(calls) == 6:  # in the third round of two peers
+            raise KeyboardInterrupt
+        function()
+        return 7.0
+
+    def some(shape, device):
+        first = next(iter(peers(shape, device)))
+        yield replace(first, name="plain/a")
+        yield replace(first, name="plain/b")
+
+    monkeypatch.setattr(timing, "_cpu", clock)
+    monkeypatch.setattr(attention, "peers", some)
+    out = tmp_path / "record.json"
+    how = Run(device=CPU, dtype=torch.float32, rounds=9, command="", out=out)
+    with pytest.raises(KeyboardInterrupt):
+        attention.run([SHAPE, SHAPE], how)
+    record = json.loads(out.read_text())
+    assert record["stopped"] is True
+    assert [row["forward_ms"] for row in record["rows"]] == [7.0, 7.0]
+    assert not any("train_ms" in row for row in record["rows"])
+    lines = capsys.readouterr().out.rstrip().splitlines()
+    ready, first = lines[0], lines[-2]
+    assert ready.split()[:4] == ["plain/a", "right,", "relative", "error"]
+    assert first.split()[:2] == ["plain/a", "1.00"]
+
+
+def test_a_row_is_printed_and_kept_as_soon_as_its_peer_is_ready(tmp_path):
+    out, seen = tmp_path / "record.json", []
+
+    def measure(shape, *rest):
+        yield {"peer": "plain/a", "relative_error": 1e-7}
+        seen.append(len(json.loads(out.read_text())["rows"]))
+        seen.append(said[-1].split())
+        yield {"peer": "plain/b", "forward_error": "no kernel for this"}
+
+    said = []
+    how = Run(
+        device=CPU,
+        dtype=torch.float32,
+        rounds=1,
+        command="",
+        out=out,
+        say=said.append,
+    )
+    how.record([SHAPE], measure, lambda rows: "table", what="")
+    assert seen == [1, ["plain/a", "right,", "relative", "error", "1.0e-07"]]
+    assert said[1:] == [f"  {'plain/b':20s} no kernel for this", "table"]
+
+
 def test_padding_changes_nothing():
     q, k, v, lam, _ = inputs("diff", SHAPE, CPU, torch.float64)
     want = variants.two_calls(q, k, v, lam)

@@ -209,6 +209,7 @@ def test_the_line_reproduces_the_failure(monkeypatch, capsys, tmp_path):
     assert capsys.readouterr().out.endswith("passed\n")
 
 
+@pytest.mark.slow
 def test_our_kernels_pass_and_a_fault_in_them_is_found(monkeypatch):
     need(find_spec("triton"), "triton is not installed")
     from minidiff.ops.triton.launch import backward as launch_backward
