@@ -1,6 +1,6 @@
 """Benchmark of attention: every implementation, timed side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,8 +8,13 @@ import torch
 from torch import Tensor
 
 from minidiff.bench import report
-from minidiff.bench.accuracy import relative_error
+from minidiff.bench.accuracy import (
+    check_again,
+    gradient_error,
+    relative_error,
+)
 from minidiff.bench.inputs import Inputs, Shape, check_parts, inputs
+from minidiff.bench.integrity import check_unchanged, fingerprint
 from minidiff.bench.peers import peers
 from minidiff.bench.record import Run
 from minidiff.bench.refusals import attempt, forward
@@ -63,37 +68,52 @@ def run(shapes: Sequence[Shape], how: Run) -> dict[str, Any]:
 
 def measure(
     shape: Shape, device: torch.device, dtype: torch.dtype, rounds: int
-) -> list[Row]:
-    """Return a row for each peer: milliseconds, ratio to plain, MiB, error.
+) -> Iterator[Row]:
+    """Yield a row for each peer: milliseconds, ratio to plain, MiB, error.
 
-    Raises ArithmeticError if a peer's result is wrong.
+    A row is yielded when its peer has run and is right; the times are added
+    to all rows when all have been yielded. Raises ArithmeticError if a peer's
+    result or gradient is wrong, then or after the timing with other inputs,
+    or if it changes its inputs.
     """
     rows: list[Row] = []
     forwards: dict[str, Callable[[], object]] = {}
     trains: dict[str, Callable[[], object]] = {}
     drawn: dict[str, Inputs] = {}  # by kind, shared by its peers
+    before: dict[str, tuple[int, ...]] = {}
+    checks: dict[str, list[Callable[..., object]]] = {}
     for peer in peers(shape, device):
-        row = {"peer": peer.name, "kind": peer.kind, **shape._asdict()}
+        kind = peer.kind
+        row = {"peer": peer.name, "kind": kind, **shape._asdict()}
         rows.append(row)
-        if peer.kind not in drawn:
-            drawn[peer.kind] = inputs(peer.kind, shape, device, dtype)
-        given = drawn[peer.kind]
-        for name, functions, make in (
-            ("forward", forwards, forward),
-            ("train", trains, _train),
+        if kind not in drawn:
+            drawn[kind] = inputs(kind, shape, device, dtype)
+            before[kind] = fingerprint(drawn[kind])
+            checks[kind] = []
+        given = drawn[kind]
+        for name, functions, make, key, judge in (
+            ("forward", forwards, forward, "relative_error", relative_error),
+            ("train", trains, _train, "gradient_error", gradient_error),
         ):
             call = make(peer.attend, given)
             peak, said = attempt(partial(_peak, call, device))
             if said is not None:
                 row[f"{name}_error"] = said
                 continue
+            check_unchanged(peer.name, given, before[kind])
             row[f"{name}_peak_mib"] = peak
+            check = partial(judge, peer, dtype=dtype)
+            row[key] = check(given)
             functions[peer.name] = call
-        if peer.name in forwards:
-            row["relative_error"] = relative_error(peer, given, dtype)
+            checks[kind].append(check)
+        yield row
     for name, functions in (("forward", forwards), ("train", trains)):
         add_times(name, rows, functions, device, rounds)
-    return rows
+    for kind, given in drawn.items():
+        names = ", ".join(r["peer"] for r in rows if r["kind"] == kind)
+        check_unchanged(names, given, before[kind])
+        draw = partial(inputs, kind, shape, device, dtype)
+        check_again(checks[kind], given, draw)
 
 
 def _train(

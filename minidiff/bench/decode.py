@@ -4,7 +4,7 @@ Python launches the kernels while the GPU is still clearing its cache. So the
 launch is not part of the measured time, and no CUDA graph is needed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minidiff.bench import report
-from minidiff.bench.accuracy import ends, relative_error
+from minidiff.bench.accuracy import check_again, ends, relative_error
 from minidiff.bench.decode_peers import peers
 from minidiff.bench.inputs import (
     CACHE_SEED,
@@ -22,6 +22,7 @@ from minidiff.bench.inputs import (
     check_parts,
     check_sizes,
 )
+from minidiff.bench.integrity import check_unchanged, fingerprint
 from minidiff.bench.peers import Peer
 from minidiff.bench.record import Run
 from minidiff.bench.refusals import attempt, forward
@@ -77,20 +78,29 @@ def run(steps: Sequence[Step], how: Run) -> dict[str, Any]:
 
 def measure(
     step: Step, device: torch.device, dtype: torch.dtype, rounds: int
-) -> list[Row]:
-    """Return a row for each peer: milliseconds, ratio to plain, GB/s, error.
+) -> Iterator[Row]:
+    """Yield a row for each peer: milliseconds, ratio to plain, GB/s, error.
 
-    GB/s is the size of the cache divided by the time, as if the peer read
-    the cache exactly once. Raises ArithmeticError if a peer's result is
-    wrong.
+    A row is yielded when its peer has run and is right; the times are added
+    to all rows when all have been yielded. GB/s is the size of the cache
+    divided by the time, as if the peer read the cache exactly once. Raises
+    ArithmeticError if a peer's result is wrong, then or after the timing with
+    other inputs, or if it changes its inputs. If there is no memory for other
+    inputs, "again_error" says so.
     """
-    rows, calls = [], {}
+    rows: list[Row] = []
+    calls: dict[str, Callable[[], object]] = {}
     # Draw all inputs before any run, as for the timing, so that the same
     # amount of memory is left.
     drawn = {
         kind: attempt(partial(cached, kind, step, device, dtype))
         for kind in KINDS
     }
+    before = {
+        kind: () if given is None else fingerprint(given)
+        for kind, (given, _) in drawn.items()
+    }
+    checks: dict[str, list[Callable[..., object]]] = {k: [] for k in KINDS}
     ran = set()
     for peer in peers(device):
         form, kernel = peer.name.split("/")
@@ -101,15 +111,18 @@ def measure(
         given, said = drawn[peer.kind]
         if given is not None:
             call = forward(peer.attend, given)
+            check = partial(relative_error, peer, dtype=dtype, part=ends)
             error, said = attempt(
-                partial(_judged, peer, call, given, device, dtype)
+                partial(_judged, peer, call, given, device, check)
             )
         if said is not None:
             row["decode_error"] = said
-            continue
-        row["relative_error"] = error
-        calls[peer.name] = call
-        ran.add(form)
+        else:
+            row["relative_error"] = error
+            calls[peer.name] = call
+            checks[peer.kind].append(check)
+            ran.add(form)
+        yield row
     add_times("decode", rows, calls, device, rounds)
     for row in rows:
         given, _ = drawn[row["kind"]]
@@ -117,7 +130,17 @@ def measure(
             _, k, v, *_ = given
             gb = (k.nbytes + v.nbytes) / 1e9
             row["gb_per_s"] = round(1e3 * gb / row["decode_ms"], 1)
-    return rows
+    for kind, (given, _) in drawn.items():
+        mine = [r for r in rows if r["kind"] == kind and "decode_ms" in r]
+        if given is None or not mine:
+            continue
+        names = ", ".join(r["peer"] for r in mine)
+        check_unchanged(names, given, before[kind])
+        draw = partial(cached, kind, step, device, dtype)
+        _, said = attempt(partial(check_again, checks[kind], given, draw))
+        if said is not None:
+            for row in mine:
+                row["again_error"] = f"not checked again: {said}"
 
 
 def _judged(
@@ -125,11 +148,13 @@ def _judged(
     call: Callable[[], Tensor],
     given: Inputs,
     device: torch.device,
-    dtype: torch.dtype,
+    check: Callable[..., float],
 ) -> float:
     """Run once as in the timing, then return the relative error."""
+    before = fingerprint(given)
     alternate({peer.name: call}, device, 1)
-    return relative_error(peer, given, dtype, ends)
+    check_unchanged(peer.name, given, before)
+    return check(given)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -60,7 +60,11 @@ def check_parts(
 
 
 def inputs(
-    kind: str, shape: Shape, device: torch.device, dtype: torch.dtype
+    kind: str,
+    shape: Shape,
+    device: torch.device,
+    dtype: torch.dtype,
+    seed: int = 0,
 ) -> Inputs:
     """Draw the inputs of one kind, with the strides of projections' outputs.
 
@@ -71,7 +75,7 @@ def inputs(
     require gradients.
     """
     B, H, T, D = shape
-    g = torch.Generator(device).manual_seed(0)
+    g = torch.Generator(device).manual_seed(seed)
 
     def draw(*sizes: int) -> Tensor:
         x = torch.randn(*sizes, generator=g, device=device, dtype=dtype)
@@ -95,7 +99,11 @@ def inputs(
 
 
 def cached(
-    kind: str, step: Step, device: torch.device, dtype: torch.dtype
+    kind: str,
+    step: Step,
+    device: torch.device,
+    dtype: torch.dtype,
+    seed: int = 0,
 ) -> Inputs:
     """Draw one token's inputs of one kind, and the cache that it reads.
 
@@ -105,10 +113,11 @@ def cached(
     """
     B, H, S, D = step
     q, k, v, *rest = (
-        x.detach() for x in inputs(kind, Shape(B, H, 1, D), device, dtype)
+        x.detach()
+        for x in inputs(kind, Shape(B, H, 1, D), device, dtype, seed)
     )
     # Use another seed than for the queries, or the keys would repeat them.
-    g = torch.Generator(device).manual_seed(CACHE_SEED)
+    g = torch.Generator(device).manual_seed(CACHE_SEED + seed)
     k, v = (
         torch.randn(
             (*x.shape[:-2], S, x.shape[-1]),

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from minidiff.bench.timing import alternate
+from minidiff.bench.timing import by_round
 
 Row = dict[str, Any]
-REFUSALS = ("forward_error", "train_error", "decode_error")
+REFUSALS = ("forward_error", "train_error", "decode_error", "again_error")
 
 
 class Column(NamedTuple):
@@ -31,17 +31,28 @@ def add_times(
 
     "{name}_ms" is the median in milliseconds, "{name}_ratio" the median
     divided by that of the fastest plain peer, or None if no plain peer ran.
+    The rows have those of the rounds so far after each round, so that a run
+    that is stopped keeps them.
     """
-    times = alternate(functions, device, rounds)
-    plain = min(
-        (t for n, t in times.items() if n.startswith("plain/")),
-        default=None,
-    )
-    for row in rows:
-        if row["peer"] in times:
-            ms = times[row["peer"]]
-            row[f"{name}_ms"] = round(ms, 4)
-            row[f"{name}_ratio"] = plain and round(ms / plain, 3)
+    for times in by_round(functions, device, rounds):
+        plain = min(
+            (t for n, t in times.items() if n.startswith("plain/")),
+            default=None,
+        )
+        for row in rows:
+            if row["peer"] in times:
+                ms = times[row["peer"]]
+                row[f"{name}_ms"] = round(ms, 4)
+                row[f"{name}_ratio"] = plain and round(ms / plain, 3)
+
+
+def ready(row: Row) -> str:
+    """Format a row before it is timed: its accuracy, or why it refused."""
+    said = [row[key] for key in REFUSALS if key in row]
+    words = [f"  {row['peer']:20s}"]
+    if "relative_error" in row:
+        words.append(f"right, relative error {row['relative_error']:.1e}")
+    return " ".join(words + [text[:75] for text in said[:1]]).rstrip()
 
 
 def table(

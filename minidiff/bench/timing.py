@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
@@ -22,6 +22,21 @@ def alternate(
     changes (clocks, other programs) affect all of them alike, and the ratios
     are more reliable than the single times.
     """
+    medians: dict[str, float] = {}
+    for medians in by_round(functions, device, rounds):  # noqa: B007
+        pass
+    return medians
+
+
+def by_round(
+    functions: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    rounds: int,
+) -> Iterator[dict[str, float]]:
+    """Yield, after each round, the medians so far as `alternate` returns them.
+
+    If a benchmark is stopped, those of the last whole round are known.
+    """
     for function in functions.values():
         function()
     clock = _gpu if device.type == "cuda" else _cpu
@@ -29,7 +44,7 @@ def alternate(
     for _ in range(rounds):
         for name, function in functions.items():
             times[name].append(clock(function))
-    return {name: statistics.median(t) for name, t in times.items()}
+        yield {name: statistics.median(t) for name, t in times.items()}
 
 
 def _cpu(function: Callable[[], object]) -> float:
@@ -44,5 +59,6 @@ def _gpu(function: Callable[[], object]) -> float:
     start.record()
     function()
     end.record()
-    end.synchronize()
+    # All streams, so that nothing left running slows who comes next.
+    torch.cuda.synchronize()
     return start.elapsed_time(end)

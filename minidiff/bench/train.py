@@ -1,15 +1,18 @@
 """Benchmark of training: updates of whole models, timed side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from torch._functorch import config as functorch
 from torch.profiler import ProfilerActivity, profile
 
 from minidiff.bench import report
 from minidiff.bench.inputs import check_parts, check_sizes
+from minidiff.bench.poison import poisoned
 from minidiff.bench.record import Run
 from minidiff.bench.refusals import attempt
 from minidiff.bench.report import Column, Row, add_times
@@ -78,19 +81,23 @@ def run(sizes: Sequence[Size], how: Run) -> dict[str, Any]:
 
 def measure(
     size: Size, device: torch.device, dtype: torch.dtype, rounds: int
-) -> list[Row]:
-    """Return a row for each peer: milliseconds, tokens/s, ratio, MiB.
+) -> Iterator[Row]:
+    """Yield a row for each peer: milliseconds, tokens/s, ratio, MiB.
 
-    Raises ArithmeticError if a peer's first update differs from that of the
-    same model in float32.
+    A row is yielded when its peer has run and is right; the times are added
+    to all rows when all have been yielded. Raises ArithmeticError if a peer's
+    first update differs from that of the same model in float32, or if that on
+    other tokens does after the timing, or if it changes its tokens.
     """
     precision = str(dtype).removeprefix("torch.")
     gpu = device.type == "cuda"
-    data, calls, rows = Rows(size, device), {}, []
+    data, rows = Rows(size, device), []
+    calls: dict[str, Callable[[], object]] = {}
+    starts: list[Started] = []
     right: dict[str, dict[str, Any]] = {}
     for peer in peers(device):
         if peer.attention not in right:
-            right[peer.attention] = _reference(peer.attention, size, device)
+            right[peer.attention] = _reference(peer.attention, size, data)
         row = {"peer": peer.name, "kind": peer.attention, **size._asdict()}
         rows.append(row)
         before = torch.cuda.memory_allocated() if gpu else 0
@@ -100,18 +107,58 @@ def measure(
         )
         if done is None:
             row["train_error"] = said
+            yield row
             continue
-        call, model, first = done
-        _judge(peer, first, right[peer.attention])
-        row["parameters"] = model.num_parameters()
+        check_tokens(peer.name, data, size)
+        _judge(peer, done.first, right[peer.attention])
+        call = partial(done.update, data)
+        row["parameters"] = done.model.num_parameters()
         row["train_peak_mib"] = _peak(call, before) if gpu else None
         calls[peer.name] = call
+        starts.append(done)
+        yield row
     add_times("train", rows, calls, device, rounds)
     for row in rows:
         if "train_ms" in row:
             tokens = 1e3 * size.B * size.T / row["train_ms"]
             row["tokens_per_s"] = round(tokens)
-    return rows
+    check_tokens(", ".join(calls), data, size)
+    _, said = attempt(partial(_check_again, starts, size, device))
+    if said is not None:
+        for row in rows:
+            if "train_ms" in row:
+                row["again_error"] = f"not checked again: {said}"
+
+
+class Started(NamedTuple):
+    """A peer that has made an update: what repeats it, and that one's record.
+
+    ``weights`` are the model's before any update.
+    """
+
+    peer: Peer
+    update: Callable[[Rows], dict[str, Any]]
+    model: DecoderLM
+    weights: dict[str, Tensor]
+    first: dict[str, Any]
+
+    def again(self, data: Rows) -> dict[str, Any]:
+        """Return the record of a first update on other data."""
+        self.model.load_state_dict(self.weights)
+        return self.update(data)
+
+
+def _check_again(
+    starts: Iterable[Started], size: Size, device: torch.device
+) -> None:
+    """Check a first update on tokens that the peers have not seen."""
+    new = Rows(size, device, seed=1)
+    right: dict[str, dict[str, Any]] = {}
+    for done in starts:
+        kind = done.peer.attention
+        if kind not in right:
+            right[kind] = _reference(kind, size, new)
+        _judge(done.peer, done.again(new), right[kind], " with new tokens")
 
 
 def _start(
@@ -121,11 +168,8 @@ def _start(
     precision: str,
     compute: Compute,
     data: Rows,
-) -> tuple[Callable[[], object], DecoderLM, dict[str, Any]]:
-    """Build a model; return its update function, the model and a record.
-
-    The record is that of the first update.
-    """
+) -> Started:
+    """Build a model and make its first update."""
     torch.manual_seed(0)
     model = DecoderLM(
         ModelConfig(
@@ -136,7 +180,9 @@ def _start(
             attention=peer.attention,
             max_length=size.T,
         )
-    ).to(device)
+    )
+    weights = {n: x.clone() for n, x in model.state_dict().items()}
+    model = model.to(device)
     # The rate is so low that the model hardly changes.
     config = TrainConfig(
         steps=1,
@@ -147,37 +193,53 @@ def _start(
     )
     updates = Updates(model, config, compute)
 
-    def call() -> dict[str, Any]:
-        with peer.held():
-            return updates(data, 0)
+    def update(data: Rows) -> dict[str, Any]:
+        try:
+            with peer.held():
+                return updates(data, 0)
+        except FloatingPointError as error:
+            raise ArithmeticError(f"{peer.name}: {error}") from error
 
     # The keys of this cache do not include the chosen attention kernel, so a
     # compiled graph could be reused with the wrong one.
-    with functorch.patch(enable_autograd_cache=False):
-        first = call()
+    # A CPU's poison would have a compiled model compiled again.
+    twice = compute.compile and device.type == "cpu"
+    poison = nullcontext() if twice else poisoned(device)
+    with functorch.patch(enable_autograd_cache=False), poison:
+        first = update(data)
     if peer.operator is not None:
-        check_operator(peer.operator, call)
-    return call, model, first
+        check_operator(peer.operator, partial(update, data))
+    return Started(peer, update, model, weights, first)
 
 
-def _reference(
-    attention: str, size: Size, device: torch.device
-) -> dict[str, Any]:
+def _reference(attention: str, size: Size, data: Rows) -> dict[str, Any]:
     """Return the first update's record of the model in float32."""
     peer = Peer(name="reference", attention=attention)
     compute = Compute(accumulate=size.B)
-    data = Rows(size, device)
-    return _start(peer, size, device, "float32", compute, data)[2]
+    device = data.batch(0, size.B)[0].device
+    return _start(peer, size, device, "float32", compute, data).first
 
 
-def _judge(peer: Peer, got: dict[str, Any], want: dict[str, Any]) -> None:
+def _judge(
+    peer: Peer, got: dict[str, Any], want: dict[str, Any], when: str = ""
+) -> None:
     for key, most in TOLERANCE.items():
         off = abs(got[key] / want[key] - 1)
         if not off < most:
             raise ArithmeticError(
-                f"{peer.name}: {key} {got[key]:.4g} in the first update, "
-                f"expected {want[key]:.4g} as in float32"
+                f"{peer.name}: {key} {got[key]:.4g} in the first update"
+                f"{when}, expected {want[key]:.4g} as in float32"
             )
+
+
+def check_tokens(name: str, data: Rows, size: Size) -> None:
+    """Raise ArithmeticError unless the tokens are as they were drawn."""
+    batch = data.batch(0, size.B)
+    drawn = Rows(size, batch[0].device).batch(0, size.B)
+    if not all(torch.equal(x, y) for x, y in zip(batch, drawn, strict=True)):
+        raise ArithmeticError(
+            f"{name}: changed its tokens, expected inputs left as they are"
+        )
 
 
 def check_operator(name: str, call: Callable[[], object]) -> None:

@@ -82,9 +82,11 @@ def peers(device: torch.device) -> Iterator[Peer]:
 class Rows:
     """Data source of one batch of random tokens, already on the device."""
 
-    def __init__(self, size: Size, device: torch.device) -> None:
+    def __init__(
+        self, size: Size, device: torch.device, seed: int = 0
+    ) -> None:
         self.vocab_size = size.vocab_size
-        g = torch.Generator().manual_seed(0)
+        g = torch.Generator().manual_seed(seed)
         tokens = torch.randint(
             size.vocab_size, (size.B, size.T + 1), generator=g
         ).to(device)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from minidiff.cli import bench_train, compiled
+from minidiff.cli import bench_fuzz, bench_train, compiled
 from minidiff.cli.bench_options import (
     LIST,
     chosen,
@@ -16,6 +16,13 @@ PEERS = """Times are medians of rounds in which every peer runs once;
 compare ratios of one run, not times of two. Peers named diff compute what
 minidiff.diff_attention does with the headwise norm; plain is the matched
 Transformer (twice the heads, each D wide), base has as many heads, 2D wide."""
+
+EPILOG = """A benchmark prints each implementation when it is ready and was
+right, and the times when all were timed. On Ctrl-C it keeps, in the file of
+--out, the times of the rounds so far. An implementation that changes its
+inputs, keeps results from call to call, returns NaN or leaves a part of the
+result unwritten stops the benchmark, which names it.
+"""
 
 ATTENTION = f"""{PEERS}
 
@@ -42,8 +49,9 @@ def add(subparsers: Any) -> None:
     bench = new_parser(
         subparsers.add_parser,
         name="bench",
-        help="time several ways to compute attention",
+        help="time several ways to compute attention, and check the kernels",
         description="Measure on this machine, everything in one run.",
+        epilog=EPILOG,
     )
     what = bench.add_subparsers(required=True, metavar="WHAT")
     add = new_benchmark(
@@ -90,6 +98,7 @@ def add(subparsers: Any) -> None:
     )
     bench_train.add(what)
     compiled.add(what)
+    bench_fuzz.add(what)
 
 
 def run_attention(arguments: argparse.Namespace) -> None:

@@ -96,6 +96,16 @@ def diff_attention(
     ValueError, TypeError
         The message names the argument, the value received and the value
         expected.
+
+    Notes
+    -----
+    The backend "triton" rounds ``A2 v`` to the dtype of q before it is used
+    again: for the gradients of lam, q and k always, and for the output where
+    its kernels compute the branches one after the other (the table of block
+    shapes says where; D = 128 with Dv = 256 is such a case). In bfloat16 this
+    adds up to ``|lam A2 v| / 256`` to the difference before the norm, in
+    float16 up to ``|lam A2 v| / 2048``. Where the branches nearly cancel,
+    that is several times the error of "eager", which rounds only the result.
     """
     x = Arguments(
         q, k, v, lam, causal, scale, norm_weight, norm_scale, eps, key_lengths

@@ -95,7 +95,7 @@ def test_what_cannot_run_is_recorded_and_the_rest_goes_on(monkeypatch):
         yield replace(first, name="plain/forward", attend=forward_only)
 
     monkeypatch.setattr(attention, "peers", some)
-    rows = attention.measure(SHAPE, CPU, torch.float32, 1)
+    rows = list(attention.measure(SHAPE, CPU, torch.float32, 1))
     assert rows[0]["train_ms"] > 0
     assert rows[1]["forward_error"] == "no kernel for this"
     assert "forward_ms" not in rows[1] and "train_ms" not in rows[1]
@@ -117,8 +117,8 @@ def test_ratios_are_to_the_faster_plain(monkeypatch):
             yield replace(first, name=name)
 
     monkeypatch.setattr(attention, "peers", some)
-    monkeypatch.setattr(report, "alternate", lambda *rest: given)
-    got = attention.measure(SHAPE, CPU, torch.float32, 1)
+    monkeypatch.setattr(report, "by_round", lambda *rest: [given])
+    got = list(attention.measure(SHAPE, CPU, torch.float32, 1))
     for way in ("forward", "train"):
         assert [row[f"{way}_ms"] for row in got] == [4, 2, 3]
         assert [row[f"{way}_ratio"] for row in got] == [2, 1, 1.5]
@@ -140,6 +140,60 @@ def test_what_was_measured_is_kept_if_the_run_stops(monkeypatch, tmp_path):
             ),
         )
     assert [row["T"] for row in json.loads(out.read_text())["rows"]] == [9]
+
+
+def test_the_rounds_so_far_are_kept_on_ctrl_c(monkeypatch, tmp_path, capsys):
+    calls = []
+
+    def clock(function):
+        calls.append(1)
+        if len(calls) == 6:  # in the third round of two peers
+            raise KeyboardInterrupt
+        function()
+        return 7.0
+
+    def some(shape, device):
+        first = next(iter(peers(shape, device)))
+        yield replace(first, name="plain/a")
+        yield replace(first, name="plain/b")
+
+    monkeypatch.setattr(timing, "_cpu", clock)
+    monkeypatch.setattr(attention, "peers", some)
+    out = tmp_path / "record.json"
+    how = Run(device=CPU, dtype=torch.float32, rounds=9, command="", out=out)
+    with pytest.raises(KeyboardInterrupt):
+        attention.run([SHAPE, SHAPE], how)
+    record = json.loads(out.read_text())
+    assert record["stopped"] is True
+    assert [row["forward_ms"] for row in record["rows"]] == [7.0, 7.0]
+    assert not any("train_ms" in row for row in record["rows"])
+    lines = capsys.readouterr().out.rstrip().splitlines()
+    ready, first = lines[0], lines[-2]
+    assert ready.split()[:4] == ["plain/a", "right,", "relative", "error"]
+    assert first.split()[:2] == ["plain/a", "1.00"]
+
+
+def test_a_row_is_printed_and_kept_as_soon_as_its_peer_is_ready(tmp_path):
+    out, seen = tmp_path / "record.json", []
+
+    def measure(shape, *rest):
+        yield {"peer": "plain/a", "relative_error": 1e-7}
+        seen.append(len(json.loads(out.read_text())["rows"]))
+        seen.append(said[-1].split())
+        yield {"peer": "plain/b", "forward_error": "no kernel for this"}
+
+    said = []
+    how = Run(
+        device=CPU,
+        dtype=torch.float32,
+        rounds=1,
+        command="",
+        out=out,
+        say=said.append,
+    )
+    how.record([SHAPE], measure, lambda rows: "table", what="")
+    assert seen == [1, ["plain/a", "right,", "relative", "error", "1.0e-07"]]
+    assert said[1:] == [f"  {'plain/b':20s} no kernel for this", "table"]
 
 
 def test_padding_changes_nothing():
@@ -166,7 +220,7 @@ def test_a_wrong_peer_is_no_peer(monkeypatch, capsys):
 
     monkeypatch.setattr(attention, "peers", some)
     with pytest.raises(ArithmeticError, match="plain/sdpa: relative error"):
-        attention.measure(SHAPE, CPU, torch.float32, 1)
+        list(attention.measure(SHAPE, CPU, torch.float32, 1))
     small = ["--tokens", "16", "--length", "8", "--width", "4"]
     given = ["bench", "attention", "--device", "cpu", *small]
     assert cli.main(given) == 2
@@ -188,8 +242,9 @@ def test_peers_of_a_kind_share_their_inputs(monkeypatch):
         return inputs(kind, *rest)
 
     monkeypatch.setattr(attention, "inputs", draw)
-    attention.measure(SHAPE, CPU, torch.float32, 1)
-    assert sorted(kinds) == ["base", "diff", "plain", "v2"]
+    list(attention.measure(SHAPE, CPU, torch.float32, 1))
+    # Once before the timing and once after it, for all peers of a kind.
+    assert sorted(kinds) == sorted(2 * ["base", "diff", "plain", "v2"])
 
 
 @pytest.mark.parametrize(

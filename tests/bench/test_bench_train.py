@@ -70,7 +70,7 @@ def test_the_same_rows_at_every_step():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_everybody_is_right(dtype):
-    for row in train.measure(SIZE, CPU, dtype, 1):
+    for row in list(train.measure(SIZE, CPU, dtype, 1)):
         assert row["train_ms"] > 0, row
 
 
@@ -91,7 +91,7 @@ def test_who_learns_something_else_is_caught(monkeypatch):
     monkeypatch.setattr(train, "peers", some)
     monkeypatch.setattr(train, "TOLERANCE", {"loss": 0.01, "grad_norm": 1e-4})
     with pytest.raises(ArithmeticError, match="diff/wrong: grad_norm"):
-        train.measure(SIZE, CPU, torch.float32, 1)
+        list(train.measure(SIZE, CPU, torch.float32, 1))
 
 
 def test_what_cannot_run_is_recorded(monkeypatch):
@@ -103,7 +103,7 @@ def test_what_cannot_run_is_recorded(monkeypatch):
 
     monkeypatch.setattr(train, "peers", some)
     # D = 8 has no kernel, nor has a CPU.
-    got = train.measure(SIZE, CPU, torch.float32, 1)
+    got = list(train.measure(SIZE, CPU, torch.float32, 1))
     assert got[0]["train_ms"] > 0
     assert "triton" in got[1]["train_error"]
     assert got[2]["train_error"].startswith("expected cudnn_attention to run")
@@ -144,8 +144,8 @@ def test_ratios_are_to_the_faster_plain(monkeypatch):
 
     given = {"plain/a": 40.0, "plain/b": 20.0, "diff/sdpa": 30.0}
     monkeypatch.setattr(train, "peers", some)
-    monkeypatch.setattr(report, "alternate", lambda *rest: given)
-    got = train.measure(SIZE, CPU, torch.float32, 1)
+    monkeypatch.setattr(report, "by_round", lambda *rest: [given])
+    got = list(train.measure(SIZE, CPU, torch.float32, 1))
     assert [r["train_ratio"] for r in got] == [2, 1, 1.5]
     assert [r["tokens_per_s"] for r in got] == [400, 800, 533]
 

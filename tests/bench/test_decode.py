@@ -119,7 +119,8 @@ def test_first_and_last_row_are_judged_whole():
 
 
 def test_everybody_is_right_with_a_longer_cache():
-    for row in decode.measure(STEP._replace(S=400), CPU, torch.float32, 1):
+    step = STEP._replace(S=400)
+    for row in list(decode.measure(step, CPU, torch.float32, 1)):
         assert row["relative_error"] < 1e-5
 
 
@@ -174,13 +175,15 @@ def test_the_record(tmp_path, capsys):
 def test_gigabytes_are_of_the_cache_once_and_ratios_to_plain(monkeypatch):
     monkeypatch.setattr(
         report,
-        "alternate",
-        lambda functions, *rest: {
-            name: 0.001 if name == "plain/matmul" else 0.002
-            for name in functions
-        },
+        "by_round",
+        lambda functions, *rest: [
+            {
+                name: 0.001 if name == "plain/matmul" else 0.002
+                for name in functions
+            }
+        ],
     )
-    got = decode.measure(STEP, CPU, torch.float32, 1)
+    got = list(decode.measure(STEP, CPU, torch.float32, 1))
     size = 2 * 4 * 3 * 2 * 8 * 9  # k and v, B * H * 2D * S numbers of 4 bytes
     for row in got:
         fast = row["peer"] == "plain/matmul"
@@ -208,7 +211,7 @@ def test_what_cannot_run_is_recorded_and_the_rest_goes_on(monkeypatch):
 
     monkeypatch.setattr(decode, "peers", some)
     monkeypatch.setattr(decode, "cached", draw)
-    got = decode.measure(STEP, CPU, torch.float32, 1)
+    got = list(decode.measure(STEP, CPU, torch.float32, 1))
     said = {r["peer"]: r["decode_error"] for r in got if "decode_ms" not in r}
     assert said == {
         "base/sdpa": "CUDA out of memory.",
@@ -223,7 +226,7 @@ def test_judging_too_may_find_no_memory(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(decode, "relative_error", full)
-    got = decode.measure(STEP, CPU, torch.float32, 1)
+    got = list(decode.measure(STEP, CPU, torch.float32, 1))
     assert all("decode_error" in row for row in got)  # and nobody is timed
 
 
@@ -239,7 +242,7 @@ def test_math_runs_only_where_no_kernel_would(monkeypatch):
         yield replace(second, name="base/math")
 
     monkeypatch.setattr(decode, "peers", some)
-    got = decode.measure(STEP, CPU, torch.float32, 1)
+    got = list(decode.measure(STEP, CPU, torch.float32, 1))
     assert [row["peer"] for row in got] == ["plain/a", "base/a", "base/math"]
     assert "decode_error" in got[1] and "decode_ms" in got[2]
 
@@ -262,11 +265,11 @@ def test_a_wrong_peer_is_no_peer(monkeypatch, capsys):
     def some(device):
         first = next(iter(peers(device)))
         # is_causal counts from the start: the query sees the first key alone
-        yield replace(first, attend=lambda q, k, v: v[..., :1, :])
+        yield replace(first, attend=lambda q, k, v: v[..., :1, :].clone())
 
     monkeypatch.setattr(decode, "peers", some)
     with pytest.raises(ArithmeticError, match="plain/sdpa: relative error"):
-        decode.measure(STEP, CPU, torch.float32, 1)
+        list(decode.measure(STEP, CPU, torch.float32, 1))
     given = "bench decode --device cpu --length 8 --batch 1"
     assert cli.main(given.split()) == 2
     assert "plain/sdpa: relative error" in capsys.readouterr().err

@@ -1,0 +1,266 @@
+"""The fuzz finds planted faults, and its reproducing line reproduces them."""
+
+import json
+import os
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+
+import pytest
+import torch
+from conftest import need
+
+from minidiff import cli, diff_attention
+from minidiff.bench import fuzz_judge
+from minidiff.bench.fuzz import Fuzz
+from minidiff.bench.fuzz_cases import DTYPES, draw, make
+from minidiff.bench.fuzz_judge import LIMIT, Error, bits, judge
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before the first kernel is defined
+CPU = torch.device("cpu")
+eager = partial(diff_attention, backend="eager")
+
+
+def causal_from_the_start(q, k, v, lam, **options):
+    """Query t sees keys 0 to t, also if there are more keys than queries."""
+    T = q.shape[-2]
+    if options["causal"] and options["key_lengths"] is None:
+        k, v = k[..., :T, :], v[..., :T, :]
+    return eager(q, k, v, lam, **options)
+
+
+def heads_dealt_out(q, k, v, lam, **options):
+    """Query head h reads key head h mod Hkv."""
+    G = q.shape[1] // k.shape[1]
+    k, v = (torch.cat([x] * G, 1) for x in (k, v))
+    return eager(q, k, v, lam, **options)
+
+
+def size_of_lambda(q, k, v, lam, **options):
+    return eager(q, k, v, abs(lam), **options)
+
+
+def padding_is_weighted(q, k, v, lam, **options):
+    lengths = options["key_lengths"]
+    out = eager(q, k, v, lam, **options)
+    return out if lengths is None else out + 0 * v.sum()
+
+
+def no_gradient_of_lambda(q, k, v, lam, **options):
+    lam = lam.detach() + 0 * lam if isinstance(lam, torch.Tensor) else lam
+    return eager(q, k, v, lam, **options)
+
+
+def norm_without_eps(q, k, v, lam, **options):
+    return eager(q, k, v, lam, **options | {"eps": 0.0})
+
+
+def last_query_not_written(q, k, v, lam, **options):
+    whole = eager(q, k, v, lam, **options)
+    out = torch.empty_like(whole)
+    out[:, :, :-1] = whole[:, :, :-1]
+    return out
+
+
+def writes_to_keys(q, k, v, lam, **options):
+    out = eager(q, k, v, lam, **options)
+    with torch.no_grad():
+        k[..., 0, 0] += 1
+    return out
+
+
+def too_low(q, k, v, lam, **options):
+    """Values with 8 bits less."""
+    low = {torch.float32: torch.float16, torch.float16: torch.float8_e5m2}
+    v = v + (v.detach().to(low[v.dtype]).to(v) - v.detach())
+    return eager(q, k, v, lam, **options)
+
+
+FAULTS = [
+    causal_from_the_start,
+    heads_dealt_out,
+    size_of_lambda,
+    padding_is_weighted,
+    no_gradient_of_lambda,
+    norm_without_eps,
+    last_query_not_written,
+    writes_to_keys,
+    too_low,
+]
+
+
+def first_failure(operator, cases):
+    for number in range(cases):
+        found = judge(draw(0, number, "cpu"), operator, CPU)
+        if found.failure:
+            return number
+    return None
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(fault):
+    assert first_failure(fault, 40) is not None
+
+
+def test_the_reference_passes():
+    assert first_failure(eager, 25) is None
+
+
+def test_the_same_seed_and_number_draw_the_same_case():
+    case = draw(3, 17, "cpu")
+    assert draw(3, 17, "cpu") == case
+    assert draw(3, 18, "cpu") != case != draw(4, 17, "cpu")
+    first, second = make(case, CPU), make(case, CPU)
+    for name, x in first.tensors.items():
+        assert torch.equal(bits(x), bits(second.tensors[name]))
+        assert x.stride() == second.tensors[name].stride()
+    half = draw(3, 17, "cpu", torch.float16)
+    assert half == replace(case, dtype=torch.float16)
+
+
+def test_everything_is_drawn():
+    cases = [draw(0, n, "cpu") for n in range(1000)]
+    some = {
+        "vmap": lambda c: c.M,
+        "one query": lambda c: c.T == 1 and not c.learns,
+        "T < S": lambda c: c.causal and c.T < c.S,
+        "T > S": lambda c: c.T > c.S,
+        "groups": lambda c: c.H > c.Hkv > 1,
+        "padding": lambda c: c.lengths,
+        "no key at all": lambda c: c.lengths and 0 in c.lengths,
+        "negative scale": lambda c: c.scale and c.scale < 0,
+        "scale 0": lambda c: c.scale == 0,
+        "cancel": lambda c: c.alike == c.lam == 1,
+        "norm without weight": lambda c: c.norm_scale and not c.weight,
+        "off the grid": lambda c: c.margin == 3,
+        "transposed keys": lambda c: c.layouts[1] == "transposed",
+    }
+    for name, condition in some.items():
+        assert any(map(condition, cases)), name
+    assert {c.D for c in cases} == {16, 32, 64, 96, 128}
+    assert {c.P for c in cases} == {1, 2}
+    assert {c.Dv // c.D for c in cases} == {1, 2}
+    # All eight shapes of (B or 1, H or 1, T or 1), 0-d tensors and numbers.
+    assert {
+        c.lam_shape
+        and tuple(
+            n == 1
+            for n, full in zip(c.lam_shape, (c.B, c.H, c.T), strict=True)
+            if full > 1
+        )
+        for c in cases
+        if min(c.B, c.H, c.T) > 1
+    } >= {
+        None,
+        (),
+        *((a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)),
+    }
+    assert torch.bfloat16 not in DTYPES["cpu"]
+    assert torch.bfloat16 in {draw(0, n, "cuda").dtype for n in range(20)}
+
+
+def test_around_the_inputs_is_nan():
+    case = replace(draw(0, 0, "cpu"), margin=3, cache=5, lengths=None)
+    for x, memory in zip("qkv", make(case, CPU).memory, strict=True):
+        view = make(case, CPU).tensors[x]
+        assert not view.isnan().any() and memory.isnan().any()
+        assert memory.isnan().sum() == memory.numel() - view.numel()
+
+
+def test_errors_are_relative_to_the_terms_that_cancel():
+    """With lam 1 and equal branches nothing is left but rounding."""
+    number = next(
+        n
+        for n in range(400)
+        if (c := draw(0, n, "cpu")).alike == c.lam == 1
+        and c.P == 2
+        and c.logits
+        and not (c.norm_scale or c.M)
+    )
+    case = draw(0, number, "cpu", torch.float32)
+    found = judge(case, partial(diff_attention, backend="sdpa"), CPU)
+    assert found.failure is None
+
+
+def test_nan_fails_and_eagers_nan_excuses_nothing():
+    nan = float("nan")
+    assert not Error("out", nan, 1.0, 1.0).ratio <= LIMIT
+    assert Error("out", 5.0, nan, 1.0).ratio == 5.0
+
+
+def test_the_line_reproduces_the_failure(monkeypatch, capsys, tmp_path):
+    need(find_spec("triton"), "triton is not installed")
+    monkeypatch.setattr(fuzz_judge, "triton", last_query_not_written)
+    out = tmp_path / "fuzz.json"
+    given = ["bench", "fuzz", "--device", "cpu", "--seed", "4"]
+    assert cli.main([*given, "--cases", "3", "--out", str(out)]) == 1
+    printed = capsys.readouterr().out
+    assert "3 cases, 3 failures" in printed
+    failures = json.loads(out.read_text())["failures"]
+    assert [f["case"] for f in failures] == ["4:0", "4:1", "4:2"]
+    line = failures[1]["line"]
+    assert f"  {line}\n" in printed and line.startswith("minidiff bench fuzz ")
+    assert cli.main(line.split()[1:]) == 1
+    again = capsys.readouterr().out
+    assert f"failed: {failures[1]['said']}" in again
+    monkeypatch.setattr(fuzz_judge, "triton", eager)
+    assert cli.main(line.split()[1:]) == 0
+    assert capsys.readouterr().out.endswith("passed\n")
+
+
+@pytest.mark.slow
+def test_our_kernels_pass_and_a_fault_in_them_is_found(monkeypatch):
+    need(find_spec("triton"), "triton is not installed")
+    from minidiff.ops.triton.launch import backward as launch_backward
+
+    numbers = [
+        n
+        for n in range(500)
+        if (c := draw(1, n, "cpu")).learns and c.lam and c.D == 16 and c.T < 20
+    ][:3]
+    cases = [draw(1, n, "cpu") for n in numbers]
+    assert not any(judge(c, fuzz_judge.triton, CPU).failure for c in cases)
+    real = launch_backward.prepare
+
+    def prepare(dy, x, o, o2):
+        do, delta, rows, dweight = real(dy, x, o, o2)
+        delta[:, :, 1] = 0  # the row sums of the second branch
+        return do, delta, rows, dweight
+
+    monkeypatch.setattr(launch_backward, "prepare", prepare)
+    assert any(judge(c, fuzz_judge.triton, CPU).failure for c in cases)
+
+
+def test_ctrl_c_reports_what_was_done():
+    said = []
+    calls = []
+
+    def stopped(*given, **options):
+        calls.append(1)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return eager(*given, **options)
+
+    fuzz = Fuzz(operator=stopped, device=CPU, cases=9, say=said.append)
+    with pytest.raises(KeyboardInterrupt):
+        fuzz.run()
+    assert "3 cases, 0 failures" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--dtype bfloat16", "--dtype: got bfloat16 on a CPU, where Triton's"),
+        ("--cases 0", "--cases: got 0, expected a number above 0"),
+        ("--minutes -1", "--minutes: got -1.0, expected a number above 0"),
+        ("--case 17", "--case: got '17', expected SEED:NUMBER"),
+        ("--case 1:2 --seed 3", "--seed: got 3 beside --case 1:2"),
+        ("--device meta", "--device: got 'meta', expected cpu or cuda"),
+    ],
+)
+def test_bad_options_are_named(options, says, capsys):
+    need(find_spec("triton"), "triton is not installed")
+    given = ["bench", "fuzz", "--device", "cpu", *options.split()]
+    assert cli.main(given) == 2
+    assert says in capsys.readouterr().err
