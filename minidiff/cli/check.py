@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from minidiff.cli.options import named
 from minidiff.cli.parser import new_parser
 
 
@@ -16,7 +17,7 @@ def add(subparsers: Any) -> None:
         "a table, a row a notebook.",
         epilog="example:\n  minidiff check class/*.ipynb\n",
     )
-    check.add_argument("notebooks", nargs="+", metavar="NOTEBOOK")
+    check.add_argument("notebooks", **named(), nargs="+", metavar="NOTEBOOK")
     check.set_defaults(run=run)
 
 

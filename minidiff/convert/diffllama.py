@@ -29,6 +29,9 @@ from minidiff.convert.attention import (
 )
 from minidiff.convert.model import from_diffllama, to_diffllama
 from minidiff.files.atomic import replacing, sync
+from minidiff.files.json import read_json
+from minidiff.files.reading import check_readable
+from minidiff.files.schema import anything
 from minidiff.files.tensors import write_tensors
 from minidiff.nn.model import DecoderLM
 
@@ -73,8 +76,9 @@ def save_diffllama(model: DecoderLM, folder: str | os.PathLike[str]) -> None:
         part.write_text(text, encoding="utf-8")
         write_tensors(weights, state, {"format": "pt"})
         sync(weights)
-        # Removed, so that an old config never stands with new weights.
-        path.unlink(missing_ok=True)
+        # Removed, so that an old config never stands with new weights. If it
+        # is a link, the file that it names is removed.
+        path.resolve().unlink(missing_ok=True)
 
 
 def load_diffllama(folder: str | os.PathLike[str]) -> DecoderLM:
@@ -87,29 +91,19 @@ def load_diffllama(folder: str | os.PathLike[str]) -> DecoderLM:
     """
     folder = Path(folder)
     path = folder / CONFIG_NAME
-    if not path.is_file():
-        raise ValueError(
-            f"{path}: no such file, expected the folder of a DiffLlama"
-        )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: cannot be read ({error}), expected JSON"
-        ) from error
+    expected = "the config of a DiffLlama"
+    config = read_json(path, anything, expected)
     if not isinstance(config, dict) or "model_type" not in config:
-        raise ValueError(
-            f"{path}: has no model_type, expected the config of a DiffLlama"
-        )
+        raise ValueError(f"{path}: has no model_type, expected {expected}")
     state = _read_weights(folder / WEIGHTS_NAME)
     try:
         return from_diffllama(config, state)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"{folder}: {error}") from error
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
+    if not path.exists():
         others = [
             p.name
             for p in sorted(path.parent.iterdir())
@@ -121,9 +115,10 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             "shards are not read, and .bin files are pickles, which can run "
             "any code"
         )
+    check_readable(path, "the weights of a DiffLlama")
     try:
         return load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path}: cut short or not a safetensors file ({error}), "
             "expected the weights of a DiffLlama"

@@ -89,18 +89,28 @@ def write_tokens(
         If the folder cannot be written; nothing is left behind.
     """
     folder = Path(folder)
-    # Make the path absolute: "data/.." has no name to which a suffix could
-    # be added.
-    path = folder.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_name(f"{path.name}.lock"), f"folder: {folder}"):
-        if folder.exists():
-            raise ValueError(f"folder: {folder} exists, expected a new one")
-        with new_folder(path) as part:
+    check_new(folder, "folder")
+    folder.resolve().parent.mkdir(parents=True, exist_ok=True)
+    with locked(_lock(folder), f"folder: {folder}"):
+        check_new(folder, "folder", held=True)
+        with new_folder(folder.resolve()) as part:
             card = _write(part, texts, tokenizer, size, most, progress)
             card |= {"about": dict(about)}
             write_json(part / CARD_NAME, card)
     return card
+
+
+def check_new(folder: Path, name: str, *, held: bool = False) -> None:
+    """Raise ValueError if a folder exists or is being built.
+
+    ``name`` is the argument or option that named the folder. With ``held``
+    this process is the one that builds it.
+    """
+    if folder.exists():
+        raise ValueError(f"{name}: {folder} exists, expected a new folder")
+    if not held and _lock(folder).exists():
+        with locked(_lock(folder), f"{name}: {folder}"):
+            pass  # left by a killed process
 
 
 def open_tokens(
@@ -168,6 +178,12 @@ def read_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
             f"{card['tokenizer']} tokenizer has"
         )
     return tokenizer
+
+
+def _lock(folder: Path) -> Path:
+    # Absolute, because "data/.." has no name to which a suffix could be added.
+    path = folder.resolve()
+    return path.with_name(f"{path.name}.lock")
 
 
 def is_tokens(folder: str | os.PathLike[str]) -> bool:

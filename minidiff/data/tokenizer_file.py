@@ -48,8 +48,8 @@ _SCHEMA = fields(
 )
 
 
-def read_tokenizer(path: Path) -> hf.Tokenizer:
-    """Read a byte-level BPE tokenizer.
+def read_tokenizer(path: Path) -> tuple[hf.Tokenizer, str]:
+    """Read a byte-level BPE tokenizer; return it and the text of its file.
 
     Raises ValueError, naming the file, if it is not one, if its ids are not
     0, 1, 2 and so on, or if it does not encode every text exactly.
@@ -80,4 +80,4 @@ def read_tokenizer(path: Path) -> hf.Tokenizer:
             f"{path}: {wrong} (it does not encode every text exactly: "
             f"{len(missing)} bytes have no token), expected {EXPECTED}"
         )
-    return tokenizer
+    return tokenizer, contents

@@ -11,9 +11,7 @@ import tokenizers as hf
 from minidiff.data.tokenizer_file import read_tokenizer
 from minidiff.data.unicode import without_surrogates
 from minidiff.files.atomic import write_text
-
-MOST_TOKENS = 2**20
-"""Largest vocabulary that is trained; the largest in use have a quarter."""
+from minidiff.files.limits import MOST_TOKENS
 
 
 class Tokenizer(Protocol):
@@ -70,8 +68,13 @@ class BPETokenizer:
     still be encoded exactly.
     """
 
-    def __init__(self, tokenizer: hf.Tokenizer) -> None:
+    def __init__(
+        self, tokenizer: hf.Tokenizer, text: str | None = None
+    ) -> None:
         self._tokenizer = tokenizer
+        # As in its file, because another version of the library may write
+        # the same tokenizer differently.
+        self._text = tokenizer.to_str() if text is None else text
 
     @classmethod
     def train(
@@ -106,16 +109,16 @@ class BPETokenizer:
 
         Raises ValueError, naming the file, if it is not such a tokenizer.
         """
-        return cls(read_tokenizer(Path(path)))
+        return cls(*read_tokenizer(Path(path)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the vocabulary and merges as JSON."""
-        write_text(Path(path), self._tokenizer.to_str())
+        write_text(Path(path), self._text)
 
     @property
     def sha256(self) -> str:
         """SHA-256 of the vocabulary and merges, as ``save`` writes them."""
-        return hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
+        return hashlib.sha256(self._text.encode()).hexdigest()
 
     @property
     def vocab_size(self) -> int:

@@ -20,6 +20,11 @@ from typing import TypeVar
 
 Made = TypeVar("Made")
 
+
+class WriteError(OSError):
+    """A file or folder could not be written; the message names it."""
+
+
 TOKEN = secrets.token_hex(8)
 """Random part of this process's temporary names."""
 
@@ -68,7 +73,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         part, _ = _create(path, os.mkdir)
         yield part
         if os.path.lexists(path):
-            raise OSError(f"{path}: exists, expected a new folder")
+            raise WriteError(f"{path}: exists, expected a new folder")
         os.rename(part, path)
         sync(path.parent)
     except BaseException as error:
@@ -97,10 +102,10 @@ def check_file(path: Path) -> None:
         return
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise OSError(f"{path}: could not be written ({reason})") from error
+        raise WriteError(f"{path}: could not be written ({reason})") from error
     if not stat.S_ISREG(kind):
         found = "a folder" if stat.S_ISDIR(kind) else "not a regular file"
-        raise OSError(
+        raise WriteError(
             f"{path}: could not be written (it is {found}), expected the "
             "name of a file"
         )
@@ -137,6 +142,7 @@ def _create(path: Path, make: Callable[[str], Made]) -> tuple[Path, Made]:
 
 def _named(path: Path, error: OSError) -> OSError:
     """Return the error with ``path`` instead of the temporary name."""
-    if error.errno is None:
-        return error  # raised by this package, with a file name
-    return OSError(f"{path}: could not be written ({error.strerror})")
+    if isinstance(error, WriteError):
+        return error
+    reason = error.strerror or error
+    return WriteError(f"{path}: could not be written ({reason})")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from minidiff.files.atomic import TOKEN
+from minidiff.files.atomic import TOKEN, WriteError
 
 _BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK, errno.EWOULDBLOCK}
 _TEXT = r"minidiff lock: process (\d+) on (.*), ([0-9a-f]{16})\n"
@@ -34,7 +34,7 @@ class Lock:
         try:
             self._file: int | None = _open(path, what)
         except OSError as error:
-            raise OSError(
+            raise WriteError(
                 f"{path}: could not be written ({error.strerror})"
             ) from error
 
@@ -73,7 +73,9 @@ def _open(path: Path, what: str) -> int:
             text = os.read(file, 4096).decode(errors="replace")
             owner = re.fullmatch(_TEXT, text)
             if not free:
-                by = f"process {owner[1]} on {owner[2]}" if owner else "another"
+                by = "another process"
+                if owner:
+                    by = f"process {owner[1]} on {owner[2]}"
                 raise ValueError(
                     f"{what} is being written by {by}, expected nobody else: "
                     "wait until it ends, or choose another folder"

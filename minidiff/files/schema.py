@@ -7,10 +7,13 @@ not as expected.
 
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Schema = Callable[[Any, str], None]
+
+LARGEST = sys.float_info.max
 
 
 def anything(value: Any, key: str) -> None:
@@ -25,6 +28,15 @@ def text(value: Any, key: str) -> None:
 def flag(value: Any, key: str) -> None:
     """Accept true or false."""
     _expect(isinstance(value, bool), value, key, "true or false")
+
+
+def scalar(value: Any, key: str) -> None:
+    """Accept a string, true, false, null or a finite number."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number()(value, key)
+    else:
+        good = value is None or isinstance(value, str | bool)
+        _expect(good, value, key, "a string, a number, true, false or null")
 
 
 def integer(low: int = 0, high: int = 2**53) -> Schema:
@@ -45,7 +57,8 @@ def number(low: float = -math.inf, high: float = math.inf) -> Schema:
         real = isinstance(value, int | float) and not isinstance(value, bool)
         bounds = "" if low == -math.inf else f" from {low:g}"
         bounds += "" if high == math.inf else f" to {high:g}"
-        good = real and low <= value <= high and abs(value) < math.inf
+        # An integer of JSON may be larger than any float.
+        good = real and low <= value <= high and abs(value) <= LARGEST
         _expect(good, value, key, f"a finite number{bounds}")
 
     return check
@@ -56,10 +69,8 @@ def one_of(*values: Any) -> Schema:
 
     def check(value: Any, key: str) -> None:
         found = any(type(value) is type(v) and value == v for v in values)
-        wanted = ", ".join(map(repr, values))
-        _expect(
-            found, value, key, wanted if len(values) == 1 else f"one of {wanted}"
-        )
+        wanted = " or ".join(map(repr, values))
+        _expect(found, value, key, wanted)
 
     return check
 
@@ -147,7 +158,9 @@ def fields(
 
 def _expect(good: bool, value: Any, key: str, wanted: str) -> None:
     if not good:
-        raise ValueError(f"{_named(key)}got {_brief(value)}, expected {wanted}")
+        raise ValueError(
+            f"{_named(key)}got {_brief(value)}, expected {wanted}"
+        )
 
 
 def _brief(value: Any) -> str:

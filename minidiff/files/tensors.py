@@ -5,9 +5,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Dtypes that weights may have in a file."""
 
 
 def write_tensors(
@@ -48,6 +52,44 @@ def check_tensors(
                 f"{path}: tensor {prefix}{name} has shape "
                 f"{tuple(got[name].shape)}, expected {tuple(tensor.shape)}"
             )
+
+
+def check_floats(
+    path: str | os.PathLike[str], prefix: str, got: Mapping[str, Tensor]
+) -> None:
+    """Raise ValueError, naming the first tensor that is not of floats."""
+    for name, tensor in got.items():
+        if tensor.dtype not in FLOATS:
+            raise ValueError(
+                f"{path}: tensor {prefix}{name} has dtype {tensor.dtype}, "
+                "expected float16, bfloat16, float32 or float64"
+            )
+
+
+def check_layers(
+    path: str | os.PathLike[str],
+    prefix: str,
+    got: Mapping[str, Tensor],
+    expected: int,
+    field: str,
+) -> None:
+    """Raise ValueError if a file has fewer layers than its config says.
+
+    ``prefix`` is what the names of a layer's tensors begin with, before its
+    number; ``field`` is the name of the config's number of layers. Called
+    before a model is built, so that no config can ask for any number of them.
+    """
+    found = {
+        name.removeprefix(prefix).partition(".")[0]
+        for name in got
+        if name.startswith(prefix)
+    }
+    if len(found) < expected:
+        missing = next(n for n in range(expected) if str(n) not in found)
+        raise ValueError(
+            f"{path}: tensor {prefix}{missing}.* is missing: {field}: got "
+            f"{expected}, expected {len(found)} as the file has"
+        )
 
 
 def with_prefix(
