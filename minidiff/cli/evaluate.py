@@ -1,10 +1,11 @@
 """``minidiff evaluate``: every measure of a model, as tables and as JSON."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
-from minidiff.cli.options import MOST, named, names, numbers, whole
+from minidiff.cli.options import as_options, named, names, numbers, whole
 from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
 from minidiff.cli.run_data import run_documents
@@ -219,12 +220,13 @@ def _tasks(arguments: argparse.Namespace, config: Any) -> list[Any]:
     tasks: list[Any] = needle_grid(
         arguments.needles, arguments.questions, lengths
     )
-    tasks += [
-        MQARTask(pairs=N, length=T, vocab_size=config.vocab_size)
-        for N in arguments.pairs
-        for T in lengths
-        if T >= 4 * N
-    ]
+    with as_options({"pairs": "--pairs", "vocab_size": "--pairs"}):
+        tasks += [
+            MQARTask(pairs=N, length=T, vocab_size=config.vocab_size)
+            for N in arguments.pairs
+            for T in lengths
+            if T >= 4 * N
+        ]
     if (arguments.needles or arguments.pairs) and not tasks:
         raise ValueError(
             f"--lengths: got {', '.join(map(str, lengths))}, expected one "
@@ -234,4 +236,10 @@ def _tasks(arguments: argparse.Namespace, config: Any) -> list[Any]:
 
 
 def _number_or_all(text: str) -> int | None:
-    return None if text == "all" else numbers(1, MOST)(text)[0]
+    if text == "all":
+        return None
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"got {text[:80]!r}, expected a number from 1 on, or all"
+        )
+    return int(text)

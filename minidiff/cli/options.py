@@ -38,7 +38,9 @@ class _Checked(argparse.Action):
             return None
         if value < self.low:
             return f"{self.low} or more"
-        return f"a number, at most {self.high}"
+        if value > self.high:
+            return f"at most {self.high}"
+        return "a finite number"
 
 
 class _Name(_Checked):

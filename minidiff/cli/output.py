@@ -20,16 +20,16 @@ def any_text() -> Iterator[None]:
     end the command; here it is printed as ``\u03bb``. At the end everything
     is written; an error names the standard output.
     """
-    stream = sys.stdout
-    change = getattr(stream, "reconfigure", None)
-    before = getattr(stream, "errors", None)
-    if change is not None and before == "strict":
+    change = getattr(sys.stdout, "reconfigure", None)
+    before = getattr(sys.stdout, "errors", None)
+    fails = change is not None and before in ("strict", "surrogateescape")
+    if change is not None and fails:
         change(errors="backslashreplace")
     try:
         yield
         flush()
     finally:
-        if change is not None and before == "strict":
+        if change is not None and fails:
             change(errors=before)
 
 

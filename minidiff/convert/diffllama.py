@@ -27,6 +27,7 @@ from minidiff.convert.attention import (
     attention_from_diffllama,
     attention_to_diffllama,
 )
+from minidiff.convert.config import config_from_diffllama
 from minidiff.convert.model import from_diffllama, to_diffllama
 from minidiff.files.atomic import replacing, sync
 from minidiff.files.json import read_json
@@ -95,11 +96,15 @@ def load_diffllama(folder: str | os.PathLike[str]) -> DecoderLM:
     config = read_json(path, anything, expected)
     if not isinstance(config, dict) or "model_type" not in config:
         raise ValueError(f"{path}: has no model_type, expected {expected}")
+    try:
+        config_from_diffllama(config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: {error} (in {CONFIG_NAME})") from error
     state = _read_weights(folder / WEIGHTS_NAME)
     try:
         return from_diffllama(config, state)
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise ValueError(f"{folder}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: {error} (in {WEIGHTS_NAME})") from error
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

@@ -28,10 +28,12 @@ LIMITS = {
 }
 
 
-def check_limit(name: str, value: int) -> None:
-    """Raise ValueError if a size of a model is above its limit."""
-    if value > LIMITS[name]:
+def check_limit(name: str, value: int, limit: int | None = None) -> None:
+    """Raise ValueError if a size of a model is above its limit.
+
+    The limit is that of ``name`` in LIMITS if it is not given.
+    """
+    limit = LIMITS[name] if limit is None else limit
+    if value > limit:
         shown = str(value) if value < 10**30 else "more than 30 digits"
-        raise ValueError(
-            f"{name}: got {shown}, expected at most {LIMITS[name]}"
-        )
+        raise ValueError(f"{name}: got {shown}, expected at most {limit}")
