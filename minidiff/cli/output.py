@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from minidiff.files.atomic import WriteError, check_file
@@ -27,10 +27,15 @@ def any_text() -> Iterator[None]:
         change(errors="backslashreplace")
     try:
         yield
+    except OSError:
+        flush()  # raises if it was the output that could not be written
+        raise
+    else:
         flush()
     finally:
         if change is not None and fails:
-            change(errors=before)
+            with suppress(OSError):  # it flushes too
+                change(errors=before)
 
 
 def flush() -> None:

@@ -19,8 +19,6 @@ import json
 import os
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from minidiff.convert.attention import (
@@ -31,9 +29,8 @@ from minidiff.convert.config import config_from_diffllama
 from minidiff.convert.model import from_diffllama, to_diffllama
 from minidiff.files.atomic import replacing, sync
 from minidiff.files.json import read_json
-from minidiff.files.reading import check_readable
 from minidiff.files.schema import anything
-from minidiff.files.tensors import write_tensors
+from minidiff.files.tensors import opened_tensors, write_tensors
 from minidiff.nn.model import DecoderLM
 
 __all__ = [
@@ -120,11 +117,5 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             "shards are not read, and .bin files are pickles, which can run "
             "any code"
         )
-    check_readable(path, "the weights of a DiffLlama")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path}: cut short or not a safetensors file ({error}), "
-            "expected the weights of a DiffLlama"
-        ) from error
+    with opened_tensors(path, "the weights of a DiffLlama") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -44,10 +44,11 @@ def replacing(path: Path) -> Iterator[Path]:
     part = None
     try:
         part, descriptor = _create(real, _new_file)
-        if real.exists():  # keep the permissions of the old file
-            os.chmod(part, stat.S_IMODE(real.stat().st_mode))
         os.close(descriptor)
+        # A replaced file keeps its permissions, whatever the block does.
+        mode = (real if real.exists() else part).stat().st_mode
         yield part
+        os.chmod(part, stat.S_IMODE(mode))
         sync(part)
         check_file(path)
         os.replace(part, real)

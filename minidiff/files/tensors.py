@@ -2,13 +2,17 @@
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from minidiff.files.reading import check_readable
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Dtypes that weights may have in a file."""
@@ -27,6 +31,41 @@ def write_tensors(
         save_file(contiguous, path, metadata)
     except SafetensorError as error:
         raise OSError(errno.EIO, str(error)) from error
+
+
+@contextmanager
+def opened_tensors(path: Path, expected: str) -> Iterator[Any]:
+    """Open a safetensors file, as ``safe_open`` does.
+
+    The library checks that the header and the sizes fit the file. Raises
+    ValueError, naming the file, if they do not or it cannot be read;
+    ``expected`` says what it should be.
+    """
+    check_readable(path, expected)
+    try:
+        with (
+            _utf8_name(path) as name,
+            safe_open(name, framework="pt") as file,
+        ):
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path}: cut short or not a safetensors file ({error}), "
+            f"expected {expected}"
+        ) from error
+
+
+@contextmanager
+def _utf8_name(path: Path) -> Iterator[str]:
+    """Yield a name of the file that is UTF-8, as the library needs."""
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield name
 
 
 def check_tensors(

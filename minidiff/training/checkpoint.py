@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from minidiff.files.atomic import replacing, sync
@@ -25,6 +24,7 @@ from minidiff.files.tensors import (
     check_floats,
     check_layers,
     check_tensors,
+    opened_tensors,
     with_prefix,
     write_tensors,
 )
@@ -146,16 +146,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     or from another program or another version of the format.
     """
     path = checkpoint_path(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            _check_metadata(path, metadata)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path}: cut short or not a safetensors file ({error}), "
-            "expected a minidiff checkpoint"
-        ) from error
+    with opened_tensors(path, "a minidiff checkpoint") as file:
+        metadata = file.metadata() or {}
+        _check_metadata(path, metadata)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     check_floats(path, "", tensors)
     model = _entry(path, metadata, "model", map_of(scalar))
     try:
