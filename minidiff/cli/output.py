@@ -1,5 +1,6 @@
 """Standard output that takes any text, and early checks of --out."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from minidiff.files.atomic import WriteError, check_file
 
+FULL = {errno.ENOSPC, errno.EFBIG, errno.EIO}
 GONE = 141
 """Exit code if the reader of the output has gone, as in other programs."""
 
@@ -27,8 +29,11 @@ def any_text() -> Iterator[None]:
         change(errors="backslashreplace")
     try:
         yield
-    except OSError:
-        flush()  # raises if it was the output that could not be written
+    except OSError as error:
+        # Errors of files name them; what is left are those of print.
+        if error.errno in FULL and error.filename is None:
+            drop()
+            raise _named(error) from error
         raise
     else:
         flush()
@@ -48,14 +53,18 @@ def flush() -> None:
         raise
     except OSError as error:
         drop()
-        raise WriteError(
-            f"standard output: could not be written ({error.strerror})"
-        ) from error
+        raise _named(error) from error
+
+
+def _named(error: OSError) -> WriteError:
+    return WriteError(
+        f"standard output: could not be written ({error.strerror})"
+    )
 
 
 def drop() -> None:
     """Write nothing more, so that the interpreter's exit does not fail."""
-    with open(os.devnull, "w") as nothing:
+    with open(os.devnull, "w") as nothing, suppress(OSError, ValueError):
         os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
