@@ -142,11 +142,46 @@ def chosen(
     sizes = SIZES[what][device.type]
     given = {name: getattr(arguments, name) for name in sizes}
     sizes = sizes | {n: size for n, size in given.items() if size is not None}
+    dtype = getattr(torch, arguments.dtype or usual)
+    _check_memory(what, sizes, device, dtype.itemsize)
     how = Run(
         device=device,
-        dtype=getattr(torch, arguments.dtype or usual),
+        dtype=dtype,
         rounds=arguments.rounds,
         command=arguments.command,
         out=Path(arguments.out) if arguments.out else None,
     )
     return sizes, how
+
+
+def _check_memory(
+    what: str, sizes: dict[str, Any], device: Any, width: int
+) -> None:
+    """Raise ValueError if the inputs or weights alone do not fit.
+
+    ``width`` is that of a number of the dtype, in bytes.
+    """
+    import torch
+
+    from minidiff.nn.memory import physical_memory
+
+    hidden = sizes["hidden"]
+    if what == "train":
+        # Weights, gradients and the two averages of Adam, all in float32.
+        rows = 12 * sizes["layers"] * hidden + sizes["vocab_size"]
+        names, numbers = "--hidden, --layers, --vocab-size", 4 * rows
+        width = 4
+    elif what == "decode":
+        keys = max(sizes["batch"]) * max(sizes["length"])
+        names, numbers = "--hidden, --batch, --length", 2 * keys
+    else:
+        names, numbers = "--tokens, --hidden", 4 * sizes["tokens"]
+    needed = numbers * hidden * width
+    available = physical_memory()
+    if device.type == "cuda":
+        available = torch.cuda.get_device_properties(device).total_memory
+    if needed > available:
+        raise ValueError(
+            f"{names}: need at least {needed / 1e9:,.1f} GB, expected at most "
+            f"{available / 1e9:,.1f} GB, the memory of the device"
+        )

@@ -57,12 +57,15 @@ def read_tokenizer(path: Path) -> tuple[hf.Tokenizer, str]:
     wrong = "not a tokenizer"
     contents = read_text(path, EXPECTED)
     value = parse_json(contents, _SCHEMA, str(path), EXPECTED, wrong=wrong)
-    ids = set(value["model"]["vocab"].values())
+    vocab = value["model"]["vocab"]
+    ids = set(vocab.values())
+    twice = len(vocab) - len(ids)
     ids |= {token["id"] for token in value.get("added_tokens", ())}
-    if ids != set(range(len(ids))):
+    if twice or ids != set(range(len(ids))):
         raise ValueError(
             f"{path}: {wrong} (model.vocab: got {len(ids)} ids up to "
-            f"{max(ids)}), expected 0 to {len(ids) - 1}"
+            f"{max(ids)}, {twice} of them twice), expected each from 0 to "
+            f"{len(ids) - 1} once"
         )
     # The library raises a plain Exception for any error in a file.
     try:
@@ -71,9 +74,7 @@ def read_tokenizer(path: Path) -> tuple[hf.Tokenizer, str]:
         raise ValueError(
             f"{path}: {wrong} ({error}), expected {EXPECTED}"
         ) from error
-    missing = set(hf.pre_tokenizers.ByteLevel.alphabet()).difference(
-        value["model"]["vocab"]
-    )
+    missing = set(hf.pre_tokenizers.ByteLevel.alphabet()).difference(vocab)
     probe = tokenizer.encode(_PROBE).ids
     if missing or tokenizer.decode(probe, skip_special_tokens=False) != _PROBE:
         raise ValueError(
