@@ -264,7 +264,6 @@ def test_what_is_no_number_is_refused_by_the_flags_name(capsys, command, flag):
         (["plot"], "RUN"),
         (["generate", "--prompt", "x"], "RUN"),
         (["fetch"], "FOLDER"),
-        (["check"], "NOTEBOOK"),
     ],
 )
 def test_an_empty_name_is_refused(capsys, command, flag, bad):
