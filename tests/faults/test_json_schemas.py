@@ -156,7 +156,8 @@ def test_the_package_parses_json_in_one_place():
                 and node.value.id == "json"
             ):
                 places.add(path.relative_to(ROOT / "minidiff").as_posix())
-    assert places - {"check/teacher.py"} == {
+    places = {place for place in places if not place.startswith("check/")}
+    assert places == {
         "files/json.py",
         "training/run_folder.py",
     }
