@@ -13,21 +13,27 @@ def check_new(out: Path) -> None:
 
     What a killed process left before it began its run is no hindrance.
     """
-    from minidiff.files.lock import locked
-    from minidiff.training.run_folder import LOCK_NAME
-
     if not os.path.lexists(out):
         return
-    names = set(os.listdir(out)) if out.is_dir() else {out.name}
-    if LOCK_NAME in names:
-        # Refused if its owner is alive; else its temporary files are removed.
-        with locked(out / LOCK_NAME, f"--out: {out}"):
-            names = set(os.listdir(out)) - {LOCK_NAME}
-    if names:
+    check_free(out)
+    if not out.is_dir() or os.listdir(out):
         raise ValueError(
             f"--out: {out} is not empty, expected a new folder, or "
             "--resume to go on with the run in it"
         )
+
+
+def check_free(out: Path) -> None:
+    """Raise ValueError if another process writes the run in a folder.
+
+    The lock and the temporary files of a killed process are removed.
+    """
+    from minidiff.files.lock import locked
+    from minidiff.training.run_folder import LOCK_NAME
+
+    if (out / LOCK_NAME).exists():
+        with locked(out / LOCK_NAME, f"--out: {out}"):
+            pass
 
 
 def has_begun(out: Path) -> bool:

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from minidiff.cli.new_run import check_new, has_begun, write_start
+from minidiff.cli.new_run import check_free, check_new, has_begun, write_start
 from minidiff.cli.options import as_options
 from minidiff.cli.parser import new_parser
 from minidiff.cli.runs import read_card, usable_device
@@ -74,6 +74,10 @@ def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
 
     me = world()
     with together():
+        if me.first and arguments.resume:
+            check_free(out)
+        elif me.first:
+            check_new(out)
         settings = _settings(arguments, out)
     begun = arguments.resume and has_begun(out)
     options = {} if arguments.resume else OPTIONS
@@ -136,7 +140,6 @@ def _settings(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
         if (value := getattr(arguments, name)) is not None
     }
     if not arguments.resume:
-        check_new(out)
         if given["data"] not in ("stdlib", "needles"):
             given["data"] = str(Path(given["data"]).expanduser().resolve())
         return given | MEANS | typed

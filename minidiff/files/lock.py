@@ -89,15 +89,24 @@ def _open(path: Path, what: str) -> int:
                 continue
             if owner:
                 _remove_parts(path.parent, owner[3])
-            line = f"minidiff lock: process {os.getpid()} on "
-            line += f"{socket.gethostname()}, {TOKEN}\n"
-            os.ftruncate(file, 0)
-            os.lseek(file, 0, os.SEEK_SET)
-            os.write(file, line.encode())
+            try:
+                _sign(file)
+            except OSError:
+                path.unlink(missing_ok=True)  # nothing is left on a full disk
+                raise
             return file
         except BaseException:
             os.close(file)
             raise
+
+
+def _sign(file: int) -> None:
+    """Write who holds the lock, for the error of others."""
+    line = f"minidiff lock: process {os.getpid()} on "
+    line += f"{socket.gethostname()}, {TOKEN}\n"
+    os.ftruncate(file, 0)
+    os.lseek(file, 0, os.SEEK_SET)
+    os.write(file, line.encode())
 
 
 def _is(file: int, path: Path) -> bool:

@@ -185,6 +185,16 @@ def test_a_file_of_somebody_else_is_no_lock(tmp_path):
         write_tokens(tmp_path / "data", TEXTS, ByteTokenizer(), about={})
 
 
+def test_a_lock_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def full(file, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("minidiff.files.lock.os.write", full)
+    with pytest.raises(OSError, match=r"run\.lock: could not be written \(No"):
+        fit(tmp_path)
+    assert names(tmp_path) == []
+
+
 def test_only_the_files_of_the_killed_process_are_removed(tmp_path, hold):
     other = hold(tmp_path / "run.lock")
     (half,) = (n for n in names(tmp_path) if n.startswith("half"))
