@@ -10,7 +10,9 @@ from minidiff.cli.bench_options import (
     default,
     new_benchmark,
 )
+from minidiff.cli.options import whole
 from minidiff.cli.parser import new_parser
+from minidiff.files.limits import MOST_STEPS
 
 PEERS = """Times are medians of rounds in which every peer runs once;
 compare ratios of one run, not times of two. Peers named diff compute what
@@ -71,7 +73,7 @@ def add(subparsers: Any) -> None:
     )
     add(
         "--tokens",
-        type=int,
+        **whole(0, MOST_STEPS),
         help="tokens in all, rows times length "
         f"{default('attention', 'tokens')}",
     )

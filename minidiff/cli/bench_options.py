@@ -5,8 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minidiff.cli.options import named, whole
+from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
 from minidiff.cli.runs import usable_device
+from minidiff.files.limits import LIMITS, MOST_ROWS, MOST_STEPS
 
 if TYPE_CHECKING:
     from minidiff.bench.record import Run
@@ -60,7 +63,7 @@ SIZES = {
     },
 }
 
-LIST: dict[str, Any] = {"type": int, "nargs": "+"}
+LIST: dict[str, Any] = {**whole(1, MOST_STEPS), "nargs": "+"}
 
 
 def new_benchmark(what: Any, run: Callable[..., None], **options: Any) -> Any:
@@ -69,7 +72,11 @@ def new_benchmark(what: Any, run: Callable[..., None], **options: Any) -> Any:
     parser = new_parser(what.add_parser, **options)
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("--device", help="cpu or cuda (default: cuda where there is one)")
+    add(
+        "--device",
+        **named(),
+        help="cpu or cuda (default: cuda where there is one)",
+    )
     add(
         "--dtype",
         choices=["bfloat16", "float16", "float32"],
@@ -83,11 +90,21 @@ def new_benchmark(what: Any, run: Callable[..., None], **options: Any) -> Any:
     )
     add(
         "--hidden",
-        type=int,
+        **whole(0, LIMITS["embed_dim"]),
         help=f"width of all heads together {default(name, 'hidden')}",
     )
-    add("--rounds", type=int, default=20, help="(default: %(default)s)")
-    add("--out", metavar="FILE", help="write the record there, as JSON")
+    add(
+        "--rounds",
+        **whole(1, MOST_ROWS),
+        default=20,
+        help="(default: %(default)s)",
+    )
+    add(
+        "--out",
+        **named(),
+        metavar="FILE",
+        help="write the record there, as JSON",
+    )
     return add
 
 
@@ -112,22 +129,59 @@ def chosen(
 
     from minidiff.bench.record import Run
 
+    check_out(arguments.out)
     gpu = torch.cuda.is_available()
-    device = usable_device(arguments.device or ("cuda" if gpu else "cpu"))
-    if device.type not in SIZES[what]:
+    name = arguments.device or ("cuda" if gpu else "cpu")
+    if name.partition(":")[0] not in SIZES[what]:
         raise ValueError(
-            f"--device: got {arguments.device!r}, expected cpu or cuda: "
-            "others cannot be timed here"
+            f"--device: got {name!r}, expected cpu or cuda: others cannot be "
+            "timed here"
         )
+    device = usable_device(name)
     usual = "bfloat16" if device.type == "cuda" else "float32"
     sizes = SIZES[what][device.type]
     given = {name: getattr(arguments, name) for name in sizes}
     sizes = sizes | {n: size for n, size in given.items() if size is not None}
+    dtype = getattr(torch, arguments.dtype or usual)
+    _check_memory(what, sizes, device, dtype.itemsize)
     how = Run(
         device=device,
-        dtype=getattr(torch, arguments.dtype or usual),
+        dtype=dtype,
         rounds=arguments.rounds,
         command=arguments.command,
         out=Path(arguments.out) if arguments.out else None,
     )
     return sizes, how
+
+
+def _check_memory(
+    what: str, sizes: dict[str, Any], device: Any, width: int
+) -> None:
+    """Raise ValueError if the inputs or weights alone do not fit.
+
+    ``width`` is that of a number of the dtype, in bytes.
+    """
+    import torch
+
+    from minidiff.nn.memory import physical_memory
+
+    hidden = sizes["hidden"]
+    if what == "train":
+        # Weights, gradients and the two averages of Adam, all in float32.
+        rows = 12 * sizes["layers"] * hidden + sizes["vocab_size"]
+        names, numbers = "--hidden, --layers, --vocab-size", 4 * rows
+        width = 4
+    elif what == "decode":
+        keys = max(sizes["batch"]) * max(sizes["length"])
+        names, numbers = "--hidden, --batch, --length", 2 * keys
+    else:
+        names, numbers = "--tokens, --hidden", 4 * sizes["tokens"]
+    needed = numbers * hidden * width
+    available = physical_memory()
+    if device.type == "cuda":
+        available = torch.cuda.get_device_properties(device).total_memory
+    if needed > available:
+        raise ValueError(
+            f"{names}: need at least {needed / 1e9:,.1f} GB, expected at most "
+            f"{available / 1e9:,.1f} GB, the memory of the device"
+        )

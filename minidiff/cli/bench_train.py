@@ -9,6 +9,8 @@ from minidiff.cli.bench_options import (
     default,
     new_benchmark,
 )
+from minidiff.cli.options import whole
+from minidiff.files.limits import LIMITS, MOST_STEPS
 
 EPILOG = """Times are medians of rounds in which every peer makes one update:
 forward, backward, clipping and AdamW, as minidiff train does, compiled on a
@@ -44,11 +46,19 @@ def add(what: Any) -> None:
     )
     add(
         "--tokens",
-        type=int,
+        **whole(0, MOST_STEPS),
         help=f"tokens in an update {default('train', 'tokens')}",
     )
-    add("--layers", type=int, help=f"{default('train', 'layers')}")
-    add("--vocab-size", type=int, help=f"{default('train', 'vocab_size')}")
+    add(
+        "--layers",
+        **whole(1, LIMITS["num_layers"]),
+        help=f"{default('train', 'layers')}",
+    )
+    add(
+        "--vocab-size",
+        **whole(1, LIMITS["vocab_size"]),
+        help=f"{default('train', 'vocab_size')}",
+    )
 
 
 def run_train(arguments: argparse.Namespace) -> None:

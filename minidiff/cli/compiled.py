@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from minidiff.cli.options import named
+from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
 from minidiff.files.extras import need
 
@@ -27,12 +29,16 @@ def add(what: Any) -> None:
         help="compute capabilities, 90 for 9.0 (default: all)",
     )
     parser.add_argument(
-        "--out", metavar="FILE", help="write the rows there, as JSON"
+        "--out",
+        **named(),
+        metavar="FILE",
+        help="write the rows there, as JSON",
     )
 
 
 def run_compile(arguments: argparse.Namespace) -> None:
     """Compile the kernels; print a table and save its rows."""
+    check_out(arguments.out)
     need("triton", "minidiff bench compile")
     from minidiff.bench.compiled import builds, compile_one, table
     from minidiff.files.json import write_json

@@ -1,16 +1,16 @@
 """``minidiff evaluate``: every measure of a model, as tables and as JSON."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
+from minidiff.cli.options import as_options, named, names, numbers, whole
+from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
-from minidiff.cli.runs import (
-    RUN_NAME,
-    read_card,
-    run_documents,
-    usable_device,
-)
+from minidiff.cli.run_data import run_documents
+from minidiff.cli.runs import RUN_NAME, load_run, usable_device
+from minidiff.files.limits import LIMITS, MOST_ROWS
 
 PARTS = ("loss", "recall", "attention", "activations", "rounding")
 
@@ -54,39 +54,49 @@ def add(subparsers: Any) -> None:
     )
     evaluate.set_defaults(run=run)
     add = evaluate.add_argument
-    add("model", metavar="MODEL", help="a run folder, or a .safetensors file")
-    add("--tokens", metavar="FOLDER", help="token files: the held-out text")
+    add(
+        "model",
+        **named(),
+        metavar="MODEL",
+        help="a run folder, or a .safetensors file",
+    )
+    add(
+        "--tokens",
+        **named(),
+        metavar="FOLDER",
+        help="token files: the held-out text",
+    )
     add(
         "--needles",
-        type=_numbers,
+        type=numbers(1, 64),
         metavar="N,N",
         default=(),
         help="needles in a row; the first is measured most closely",
     )
     add(
         "--questions",
-        type=_numbers,
+        type=numbers(1, LIMITS["max_length"]),
         metavar="N,N",
         default=(8,),
         help="asked in a row of needles (default: 8)",
     )
     add(
         "--pairs",
-        type=_numbers,
+        type=numbers(1, LIMITS["max_length"]),
         metavar="N,N",
         default=(),
         help="of MQAR, for models trained on it",
     )
     add(
         "--lengths",
-        type=_numbers,
+        type=numbers(1, LIMITS["max_length"]),
         metavar="N,N",
         help="of rows of needles or pairs (default: the model's window, and "
         "a quarter of it)",
     )
     add(
         "--parts",
-        type=lambda text: text.split(","),
+        type=names(PARTS),
         metavar="NAME,NAME",
         default=list(PARTS),
         help=f"what to measure (default: {','.join(PARTS)})",
@@ -100,13 +110,23 @@ def add(subparsers: Any) -> None:
     )
     add(
         "--rows",
-        type=int,
+        **whole(1, MOST_ROWS),
         default=16,
         help="of each recall task (default: 16)",
     )
-    add("--batch-size", type=int, default=8, help="(default: 8)")
-    add("--device", default="cpu", help="such as cuda (default: cpu)")
-    add("--out", metavar="FILE", help="write the record as JSON")
+    add(
+        "--batch-size",
+        **whole(1, MOST_ROWS),
+        default=8,
+        help="(default: 8)",
+    )
+    add(
+        "--device",
+        **named(),
+        default="cpu",
+        help="such as cuda (default: cpu)",
+    )
+    add("--out", **named(), metavar="FILE", help="write the record as JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -117,20 +137,27 @@ def run(arguments: argparse.Namespace) -> None:
     from minidiff.files.json import write_json
     from minidiff.training.checkpoint import load
 
-    path = Path(arguments.model)
-    model = load(path).to(usable_device(arguments.device))
-    tasks = _tasks(arguments, model.config)
+    check_out(arguments.out)
+    device = usable_device(arguments.device)
+    path, card = Path(arguments.model), None
+    if (path / RUN_NAME).exists():
+        card, model = load_run(path)
+    else:
+        model = load(path)
+    config, model = model.config, model.to(device)
+    tasks = _tasks(arguments, config)
     documents, counts = None, None
     if arguments.tokens is not None:
+        _check_tokens(arguments, card, config.vocab_size)
         documents = list(read_held_out(arguments.tokens))
         counts = token_counts(arguments.tokens)
-    elif not tasks and (path / RUN_NAME).exists():
-        settings = read_card(path)["settings"]
+    elif not tasks and card is not None:
+        settings = card["settings"]
         if settings["data"] == "needles":
             arguments.needles = (settings["needles"],)
-            tasks = _tasks(arguments, model.config)
+            tasks = _tasks(arguments, config)
         else:
-            documents, counts = run_documents(settings, path)
+            documents, counts = run_documents(card, path, config.vocab_size)
     if not tasks and documents is None:
         raise ValueError(
             "--tokens, --needles, --pairs: got none, expected text or tasks "
@@ -152,6 +179,32 @@ def run(arguments: argparse.Namespace) -> None:
         write_json(Path(arguments.out), record)
 
 
+def _check_tokens(
+    arguments: argparse.Namespace,
+    card: dict[str, Any] | None,
+    vocab_size: int,
+) -> None:
+    """Raise ValueError if --tokens are not those of the model's tokenizer.
+
+    A model in a file does not say which tokenizer it has, only how many ids.
+    """
+    from minidiff.data.token_files import CARD_NAME, read_card
+
+    tokens = Path(arguments.tokens)
+    made = read_card(tokens / CARD_NAME)
+    if made["vocab_size"] > vocab_size:
+        raise ValueError(
+            f"--tokens: {tokens} has {made['vocab_size']} token ids, expected "
+            f"at most {vocab_size} as {arguments.model} has"
+        )
+    key = "tokenizer_sha256"
+    if card is not None and key in card and made.get(key) != card[key]:
+        raise ValueError(
+            f"--tokens: {tokens} was made with another tokenizer than "
+            f"{arguments.model}, expected the same"
+        )
+
+
 def _tasks(arguments: argparse.Namespace, config: Any) -> list[Any]:
     """Return the requested recall tasks: needle tasks first, then MQAR."""
     from minidiff.data.mqar import MQARTask
@@ -159,15 +212,21 @@ def _tasks(arguments: argparse.Namespace, config: Any) -> list[Any]:
 
     longest = config.max_length
     lengths = arguments.lengths or (longest, max(longest // 4, 1))
+    if max(lengths) > longest:
+        raise ValueError(
+            f"--lengths: got {max(lengths)}, expected at most {longest}, the "
+            "length of the model's window"
+        )
     tasks: list[Any] = needle_grid(
         arguments.needles, arguments.questions, lengths
     )
-    tasks += [
-        MQARTask(pairs=N, length=T, vocab_size=config.vocab_size)
-        for N in arguments.pairs
-        for T in lengths
-        if T >= 4 * N
-    ]
+    with as_options({"pairs": "--pairs", "vocab_size": "--pairs"}):
+        tasks += [
+            MQARTask(pairs=N, length=T, vocab_size=config.vocab_size)
+            for N in arguments.pairs
+            for T in lengths
+            if T >= 4 * N
+        ]
     if (arguments.needles or arguments.pairs) and not tasks:
         raise ValueError(
             f"--lengths: got {', '.join(map(str, lengths))}, expected one "
@@ -176,14 +235,11 @@ def _tasks(arguments: argparse.Namespace, config: Any) -> list[Any]:
     return tasks
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    numbers = tuple(int(part) for part in text.split(","))
-    if min(numbers) < 1:
-        raise argparse.ArgumentTypeError(
-            f"got {text!r}, expected numbers from 1 on"
-        )
-    return numbers
-
-
 def _number_or_all(text: str) -> int | None:
-    return None if text == "all" else int(text)
+    if text == "all":
+        return None
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"got {text[:80]!r}, expected a number from 1 on, or all"
+        )
+    return int(text)

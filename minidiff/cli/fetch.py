@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from minidiff.cli.options import named
 from minidiff.cli.parser import new_parser
 
 EPILOG = """Needs a network, pip and npm, which comes with Node.js. The five
@@ -33,7 +34,9 @@ def add(subparsers: Any) -> None:
         epilog=EPILOG,
     )
     command.set_defaults(run=run)
-    command.add_argument("folder", metavar="FOLDER", help="for the archives")
+    command.add_argument(
+        "folder", **named(), metavar="FOLDER", help="for the archives"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -4,8 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from minidiff.cli.options import above, named, real, whole
 from minidiff.cli.parser import new_parser
-from minidiff.cli.runs import TOKENIZER_NAME, read_card
+from minidiff.cli.runs import load_run, run_tokenizer
+from minidiff.files.limits import LIMITS, MOST_SEED
 
 EPILOG = """examples:
   minidiff generate runs/code --prompt "import "
@@ -26,48 +28,48 @@ def add(subparsers: Any) -> None:
     )
     generate.set_defaults(run=run)
     add = generate.add_argument
-    add("folder", metavar="RUN", help="a folder that minidiff train made")
+    add(
+        "folder",
+        **named(),
+        metavar="RUN",
+        help="a folder that minidiff train made",
+    )
     add("--prompt", required=True, help="the text to continue")
     add(
         "--max-new-tokens",
-        type=int,
+        **whole(1, LIMITS["max_length"]),
         help="(default: as many as the model's window has room for)",
     )
     add(
         "--temperature",
-        type=float,
+        **real(0),
         default=1.0,
         help="0 is the likeliest token always, above 1 wilder "
         "(default: %(default)s)",
     )
     add(
         "--top-p",
-        type=float,
+        **above(0, 1),
         default=1.0,
         help="sample among the likeliest tokens of this total probability "
         "(default: %(default)s, all)",
     )
-    add("--seed", type=int, help="makes the sample repeatable")
+    add("--seed", **whole(0, MOST_SEED), help="makes the sample repeatable")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print a prompt and its continuation by the model of a run."""
     import torch
 
-    from minidiff.data import BPETokenizer, ByteTokenizer
     from minidiff.nn.generate import generate as sample
-    from minidiff.training.checkpoint import load
 
     folder = Path(arguments.folder)
-    settings = read_card(folder)["settings"]
-    if settings["data"] == "needles":
+    card, model = load_run(folder)
+    if card["settings"]["data"] == "needles":
         raise ValueError(
             f"RUN: {folder} was trained on needles, expected a model of text"
         )
-    path = folder / TOKENIZER_NAME
-    trained = path.exists()
-    tokenizer = BPETokenizer.load(path) if trained else ByteTokenizer()
-    model = load(folder)
+    tokenizer = run_tokenizer(card, folder, model.config.vocab_size)
     prompt = tokenizer.encode(arguments.prompt)
     if not prompt:
         raise ValueError(
@@ -80,6 +82,11 @@ def run(arguments: argparse.Namespace) -> None:
             f"{model.config.max_length}, the length of the model's window"
         )
     new = arguments.max_new_tokens
+    if new is not None and new > room:
+        raise ValueError(
+            f"--max-new-tokens: got {new} after a prompt of {len(prompt)} "
+            f"tokens, expected at most {room}"
+        )
     row = sample(
         model,
         torch.tensor([prompt]),

@@ -16,6 +16,7 @@ from minidiff.cli import (
     tokens,
     train,
 )
+from minidiff.cli.output import GONE, any_text, drop
 from minidiff.cli.parser import new_parser
 from minidiff.files.extras import MissingPackageError
 
@@ -44,10 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 2 for an error."""
     parser = build_parser()
     given = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser.parse_args(given)
-    arguments.command = shlex.join(["minidiff", *given])
     try:
-        return arguments.run(arguments) or 0
+        with any_text():
+            arguments = parser.parse_args(given)
+            arguments.command = shlex.join(["minidiff", *given])
+            return arguments.run(arguments) or 0
+    except BrokenPipeError:
+        drop()
+        return GONE
     except (
         ValueError,
         TypeError,
@@ -55,12 +60,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         ArithmeticError,
         MissingPackageError,
     ) as error:
-        text = " ".join(str(error).split())
-        print(f"minidiff: error: {text}", file=sys.stderr)
-        return 2
+        return _fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_memory(error):
+            raise
+        return _fail(f"not enough memory: choose smaller sizes ({error})")
     except KeyboardInterrupt as stopped:
         print(f"minidiff: {stopped or 'stopped'}", file=sys.stderr)
         return 130
+
+
+def _fail(text: str) -> int:
+    """Print an error in one line and return the exit code."""
+    # Names of files may hold anything, as the escapes of a terminal.
+    line = " ".join(text.split())
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    print(f"minidiff: error: {line}", file=sys.stderr)
+    return 2
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Tell whether PyTorch or Python could not allocate memory."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        "out of memory" in text or "can't allocate memory" in text
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from minidiff.cli.options import named
+from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
 from minidiff.files.extras import need
 
@@ -33,6 +35,7 @@ def add(subparsers: Any) -> None:
     add = plot.add_argument
     add(
         "paths",
+        **named(),
         nargs="+",
         metavar="RUN",
         help="folders that minidiff train made, or one file, NAME.json, that "
@@ -40,6 +43,7 @@ def add(subparsers: Any) -> None:
     )
     add(
         "--out",
+        **named(),
         default="runs.png",
         metavar="FILE",
         help="the picture, a PNG file (default: %(default)s)",
@@ -49,6 +53,7 @@ def add(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write a PNG file with all runs, or with a benchmark's record."""
     need("matplotlib", "minidiff plot")
+    check_out(arguments.out)
     import matplotlib
 
     matplotlib.use("agg")  # draw to a file, not to a window
@@ -90,4 +95,6 @@ def _names(folders: list[str]) -> list[str]:
     """Return the folders' paths without their common beginning."""
     paths = [os.path.abspath(folder) for folder in folders]
     common = os.path.commonpath([os.path.dirname(p) for p in paths])
-    return [os.path.relpath(path, common) for path in paths]
+    names = [os.path.relpath(path, common) for path in paths]
+    # A font has no form of the bytes of a name that is not UTF-8.
+    return [n if n.isprintable() else repr(n)[1:-1] for n in names]

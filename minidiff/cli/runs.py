@@ -1,109 +1,141 @@
 """Run folders and devices: functions that several commands share."""
 
-import json
-import shutil
+import os
 from pathlib import Path
 from typing import Any
 
+from minidiff.files.json import read_json
+from minidiff.files.limits import LIMITS, MOST_SEED
+from minidiff.files.schema import (
+    anything,
+    fields,
+    flag,
+    integer,
+    map_of,
+    maybe,
+    number,
+    one_of,
+    text,
+)
+
 RUN_NAME = "run.json"
 TOKENIZER_NAME = "tokenizer.json"
+
+SETTINGS = fields(
+    {
+        "data": text,
+        "tokenizer": one_of("byte", "bpe"),
+        "vocab_size": integer(1, LIMITS["vocab_size"]),
+        "length": integer(1, LIMITS["max_length"]),
+        "needles": integer(1),
+        "seed": integer(0, MOST_SEED),
+        "attention": one_of("softmax", "diff", "diff_v2"),
+        "width": integer(1, LIMITS["embed_dim"]),
+        "layers": integer(1, LIMITS["num_layers"]),
+        "heads": integer(1, LIMITS["num_heads"]),
+        "steps": integer(1),
+        "batch_size": integer(1),
+        "lr": number(0),
+        "precision": text,
+        "device": text,
+    },
+    {
+        "accumulate": integer(1),
+        "compile": flag,
+        "parallel": text,
+        "backend": text,
+        "threads": maybe(integer(1)),
+        "tensorboard": flag,
+    },
+)
+CARD = fields(
+    {"settings": SETTINGS},
+    # What the run read and the tokenizer it has; older runs do not say it.
+    {"data": map_of(anything), "tokenizer_sha256": maybe(text)},
+)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """Read a run folder's ``run.json``; raise ValueError if there is none."""
     path = folder / RUN_NAME
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        card["settings"]["data"]
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         raise ValueError(
             f"RUN: {path} does not exist, expected a folder that "
             "minidiff train made"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a run's card ({error})") from error
-    return card
-
-
-def run_data(settings: dict[str, Any], folder: Path) -> Any:
-    """Return the needle task, or the text with the run's own tokenizer.
-
-    A trained tokenizer is kept in the run's folder. Raises ValueError if the
-    settings or the folder of text cannot be used.
-    """
-    from minidiff.data import NeedleTask, TextData, TokenData
-    from minidiff.data.token_files import is_tokens
-
-    sizes = {"length": settings["length"], "seed": settings["seed"]}
-    if settings["data"] == "needles":
-        return NeedleTask(needles=settings["needles"], **sizes)
-    if is_tokens(settings["data"]):
-        made = Path(settings["data"], TOKENIZER_NAME)
-        if made.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(made, folder / TOKENIZER_NAME)
-        return TokenData(settings["data"], **sizes)
-    corpus = _corpus(settings["data"])
-    tokenizer = _tokenizer(settings, corpus, folder / TOKENIZER_NAME)
-    return TextData.from_corpus(corpus, tokenizer, **sizes)
-
-
-def run_documents(settings: dict[str, Any], folder: Path) -> Any:
-    """Return a run's validation documents and training token counts.
-
-    Documents are encoded by the run's own tokenizer; counts are (V,). The
-    run must be one on text.
-    """
-    import numpy as np
-
-    from minidiff.data import encode_documents, read_held_out, token_counts
-    from minidiff.data.token_files import is_tokens
-
-    data = settings["data"]
-    if is_tokens(data):
-        return list(read_held_out(data)), token_counts(data)
-    corpus = _corpus(data)
-    tokenizer = _tokenizer(settings, corpus, folder / TOKENIZER_NAME)
-    domain = data if data == "stdlib" else Path(data).resolve().name
-    train, valid = (
-        encode_documents(side, tokenizer, domain)
-        for side in (corpus.train, corpus.valid)
-    )
-    ids = np.concatenate([document.ids for document in train])
-    return valid, np.bincount(ids, minlength=tokenizer.vocab_size)
-
-
-def say_skipped(corpus: Any) -> None:
-    """Print how many files are not text, with an example, if there are any."""
-    if corpus.skipped:
-        print(
-            f"skipped {len(corpus.skipped)} files that are not UTF-8 text, "
-            f"such as {corpus.skipped[0]}"
         )
+    expected = "the settings that minidiff train writes"
+    return read_json(path, CARD, expected, wrong="not a run's card")
 
 
-def _corpus(name: str) -> Any:
-    from minidiff.data import read_folder, standard_library
-    from minidiff.training.distributed import world
+def load_run(folder: Path) -> tuple[dict[str, Any], Any]:
+    """Return a run's card and its model.
 
-    corpus = standard_library() if name == "stdlib" else read_folder(name)
-    if world().first:
-        say_skipped(corpus)
-    return corpus
+    Raises ValueError, naming the file, if the weights are those of another
+    run.
+    """
+    from minidiff.training.checkpoint import (
+        checkpoint_path,
+        load,
+        load_checkpoint,
+    )
+
+    card = read_card(folder)
+    path = checkpoint_path(folder)
+    checkpoint = load_checkpoint(path)
+    settings, config = card["settings"], checkpoint.config
+    for option, field in (
+        ("attention", "attention"),
+        ("width", "embed_dim"),
+        ("layers", "num_layers"),
+        ("heads", "num_heads"),
+        ("length", "max_length"),
+    ):
+        if settings[option] != getattr(config, field):
+            raise ValueError(
+                f"{path}: {field}: got {getattr(config, field)!r}, expected "
+                f"{settings[option]!r} as in {folder / RUN_NAME}: the weights "
+                "are those of another run"
+            )
+    read = checkpoint.train.get("data", card.get("data"))
+    if read != card.get("data", read):
+        raise ValueError(
+            f"{path}: data: it was trained on other data than "
+            f"{folder / RUN_NAME} says, expected the weights of this run"
+        )
+    return card, load(path)
 
 
-def _tokenizer(settings: dict[str, Any], corpus: Any, path: Path) -> Any:
-    """Return the run's tokenizer, which is trained once and saved at path."""
+def run_tokenizer(
+    card: dict[str, Any], folder: Path, vocab_size: int | None = None
+) -> Any:
+    """Return the tokenizer of a run on text.
+
+    Raises ValueError, naming the file, if it is missing, another one than
+    that which the run was trained with, or does not have ``vocab_size``
+    tokens, as the model has.
+    """
     from minidiff.data import BPETokenizer, ByteTokenizer
 
-    if settings["tokenizer"] == "byte":
-        return ByteTokenizer()
-    if path.exists():
-        return BPETokenizer.load(path)
-    texts = (document.text for document in corpus.train)
-    tokenizer = BPETokenizer.train(texts, settings["vocab_size"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(path)
+    path = folder / TOKENIZER_NAME
+    trained = card["settings"]["tokenizer"] == "bpe" or path.exists()
+    if "tokenizer_sha256" in card:
+        trained = card["tokenizer_sha256"] is not None
+    if not trained:
+        tokenizer: Any = ByteTokenizer()
+    else:
+        tokenizer = BPETokenizer.load(path)
+        wanted = card.get("tokenizer_sha256", tokenizer.sha256)
+        if tokenizer.sha256 != wanted:
+            raise ValueError(
+                f"{path}: another tokenizer than the run's (SHA-256 "
+                f"{tokenizer.sha256[:12]}...), expected {wanted[:12]}... as "
+                f"in {folder / RUN_NAME}"
+            )
+    if vocab_size not in (None, tokenizer.vocab_size):
+        raise ValueError(
+            f"{path}: the tokenizer has {tokenizer.vocab_size} tokens, "
+            f"expected {vocab_size} as the run's model has"
+        )
     return tokenizer
 
 
@@ -113,7 +145,8 @@ def usable_device(name: str) -> Any:
 
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        # A device such as meta has tensors, but no numbers in them.
+        torch.ones(1, device=device).add(1).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(

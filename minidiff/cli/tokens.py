@@ -7,9 +7,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from minidiff.cli.options import named, whole
+from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
-from minidiff.cli.runs import say_skipped
+from minidiff.cli.run_data import say_skipped
 from minidiff.files.extras import need
+from minidiff.files.limits import MOST_STEPS, MOST_TOKENS
 
 # Texts to train a tokenizer on: more would hardly change its merges.
 SAMPLE_TEXTS = 20_000
@@ -62,10 +65,19 @@ def add(subparsers: Any) -> None:
     )
     tokens.set_defaults(run=run)
     add = tokens.add_argument
-    add("source", metavar="stdlib|packages|evidence|FOLDER|hub:NAME")
-    add("--out", required=True, metavar="TOKENS", help="the new folder")
+    add(
+        "source", **named(), metavar="stdlib|packages|evidence|FOLDER|hub:NAME"
+    )
+    add(
+        "--out",
+        **named(),
+        required=True,
+        metavar="TOKENS",
+        help="the new folder",
+    )
     add(
         "--tokenizer",
+        **named(),
         metavar="byte|bpe|FILE",
         default="byte",
         help="bpe is trained on the first texts; FILE is a tokenizer.json "
@@ -73,31 +85,44 @@ def add(subparsers: Any) -> None:
     )
     add(
         "--vocab-size",
-        type=int,
+        **whole(256, MOST_TOKENS),
         default=4096,
         help="of bpe (default: %(default)s)",
     )
-    add("--most", type=int, metavar="N", help="stop after N tokens")
+    add(
+        "--most",
+        **whole(1, MOST_STEPS),
+        metavar="N",
+        help="stop after N tokens",
+    )
     add(
         "--column",
+        **named(),
         default="text",
         help="of a dataset, where the text stands (default: %(default)s)",
     )
-    add("--split", default="train", help="of a dataset (default: %(default)s)")
+    add(
+        "--split",
+        **named(),
+        default="train",
+        help="of a dataset (default: %(default)s)",
+    )
     add(
         "--files",
+        **named(),
         nargs="+",
         metavar="FILE",
         help="of a dataset, where they are one's own",
     )
     add(
         "--archives",
+        **named(),
         metavar="FOLDER",
         help="of evidence: the folder that minidiff fetch filled",
     )
     add(
         "--most-packages",
-        type=int,
+        **whole(0, MOST_STEPS),
         metavar="N",
         help="of evidence: train on N characters of installed packages at "
         "most (default: all)",
@@ -112,17 +137,16 @@ def run(arguments: argparse.Namespace) -> None:
         Tokenizer,
         write_tokens,
     )
+    from minidiff.data.token_files import check_new
 
     out = Path(arguments.out)
-    if out.exists():
-        raise ValueError(f"--out: {out} exists, expected a new folder")
-    source = _source(arguments)
-    tokenizer: Tokenizer
-    if arguments.tokenizer == "byte":
-        tokenizer = ByteTokenizer()
-    elif arguments.tokenizer != "bpe":
+    check_new(out, "--out")
+    check_out(arguments.out)
+    tokenizer: Tokenizer = ByteTokenizer()
+    if arguments.tokenizer not in ("byte", "bpe"):
         tokenizer = BPETokenizer.load(arguments.tokenizer)
-    else:
+    source = _source(arguments)
+    if arguments.tokenizer == "bpe":
         texts = islice(source.texts(), SAMPLE_TEXTS)
         sample = (text for side, text, *_ in texts if side == "train")
         tokenizer = BPETokenizer.train(sample, arguments.vocab_size)

@@ -1,14 +1,17 @@
 """``minidiff train``: train a model and save it in a run folder."""
 
 import argparse
+import math
 import shlex
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from minidiff.cli.new_run import check_free, check_new, has_begun, write_start
+from minidiff.cli.options import as_options
 from minidiff.cli.parser import new_parser
-from minidiff.cli.runs import RUN_NAME, read_card, run_data, usable_device
+from minidiff.cli.runs import read_card, usable_device
 from minidiff.cli.train_options import MEANS, WHAT, add_options
+from minidiff.cli.train_plan import OPTIONS, make_plan
 from minidiff.files.extras import need
 
 EPILOG = """A run folder holds:
@@ -17,6 +20,8 @@ EPILOG = """A run folder holds:
   checkpoint.safetensors   the weights, and what resuming needs; beside it
                            the checkpoint before, checkpoint.previous...
   tokenizer.json           where it was trained
+  files.json               of a folder of text: the files that the run reads
+  run.lock                 while the run is going on
 
 To compare plain and differential attention, run twice and change
 --attention (and --out) alone: sizes, data and seeds are then equal. Their
@@ -62,13 +67,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
     """Do one process's part of the training, or all of it in one process."""
-    import torch
-
-    from minidiff.files.json import write_json
-    from minidiff.files.provenance import provenance
-    from minidiff.nn.config import ModelConfig
-    from minidiff.nn.model import DecoderLM
-    from minidiff.training.config import Compute, TrainConfig
     from minidiff.training.distributed import together, world
     from minidiff.training.loop import train as fit
     from minidiff.training.signals import Stopped
@@ -76,52 +74,33 @@ def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
 
     me = world()
     with together():
+        if me.first and arguments.resume:
+            check_free(out)
+        elif me.first:
+            check_new(out)
         settings = _settings(arguments, out)
-    # The first process goes first, because it builds and saves files that
-    # the other processes then read.
+    begun = arguments.resume and has_begun(out)
+    options = {} if arguments.resume else OPTIONS
+    # The first process goes first, because it saves files that the other
+    # processes then read.
     for turn in (True, False):
         with together():
             if me.first == turn:
-                data = run_data(settings, out)
-    config = TrainConfig(
-        steps=settings["steps"],
-        batch_size=settings["batch_size"],
-        lr=settings["lr"],
-        precision=settings["precision"],
-        warmup_steps=min(TrainConfig.warmup_steps, settings["steps"]),
-    )
-    model_config = ModelConfig(
-        vocab_size=data.vocab_size,
-        embed_dim=settings["width"],
-        num_layers=settings["layers"],
-        num_heads=settings["heads"],
-        attention=settings["attention"],
-        max_length=settings["length"],
-    )
-    torch.manual_seed(settings["seed"])
-    model = DecoderLM(model_config).to(device)
-    size = model.num_parameters()
-    compute = Compute(**{f.name: settings[f.name] for f in fields(Compute)})
-    part = config.batch_size // (me.size * compute.accumulate)
-    threads = _threads(settings, model, part * settings["length"], device)
-    if me.first and not arguments.resume:
-        card = provenance(str(device), arguments.command)
-        card["threads"] = threads
-        card |= {"processes": me.size, "settings": settings}
-        write_json(out / RUN_NAME, card)
+                with as_options(options):
+                    plan = make_plan(settings, out, device, begun=begun)
+                if me.first and not begun:
+                    card = plan.card(settings, device, arguments.command)
+                    new = not arguments.resume
+                    write_start(out, card, plan.data, new=new)
     if me.first:
-        print(
-            f"{settings['attention']}: {size:,} parameters, {config.steps} "
-            f"steps of {config.batch_size} x {settings['length']} tokens on "
-            f"{me.size} x {device.type}, {_count_threads(threads)}"
-        )
+        print(plan.title(settings, device))
     try:
-        with use_threads(threads):
+        with use_threads(plan.threads):
             log = fit(
-                model,
-                data,
-                config,
-                compute=compute,
+                plan.model,
+                plan.data.source,
+                plan.config,
+                compute=plan.compute,
                 run_dir=out,
                 resume=arguments.resume,
                 tensorboard=settings["tensorboard"],
@@ -130,40 +109,20 @@ def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
         command = shlex.join(["minidiff", "train", "--out", arguments.out])
         raise Stopped(f"{stopped}; go on with: {command} --resume") from None
     if me.first:
-        _report(log[-1], settings, data, out)
-
-
-def _threads(
-    settings: dict[str, Any], model: Any, tokens: int, device: Any
-) -> int:
-    """Return the requested number of CPU threads, or one that suits."""
-    import torch
-
-    from minidiff.training.threads import choose_threads
-
-    if settings["threads"] is not None:
-        if settings["threads"] < 1:
-            raise ValueError(
-                f"--threads: got {settings['threads']}, expected 1 or more"
-            )
-        return settings["threads"]
-    if device.type != "cpu":
-        return torch.get_num_threads()
-    return choose_threads(model, tokens)
-
-
-def _count_threads(threads: int) -> str:
-    word = "thread" if threads == 1 else "threads"
-    return f"{threads} CPU {word} (--threads changes that)"
+        _report(log[-1], settings, plan.data.source, out)
 
 
 def _report(
     last: dict[str, Any], settings: dict[str, Any], data: Any, out: Path
 ) -> None:
     """Print the model's final results and the folder it is in."""
+    loss, accuracy = (
+        math.nan if last[name] is None else last[name]
+        for name in ("valid_loss", "valid_accuracy")
+    )
     print(
-        f"validation loss {last['valid_loss']:.4f}, accuracy "
-        f"{last['valid_accuracy']:.3f}; the run is in {out}"
+        f"validation loss {loss:.4f}, accuracy {accuracy:.3f}; the run is in "
+        f"{out}"
     )
     if settings["data"] == "needles":
         print(
@@ -181,11 +140,6 @@ def _settings(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
         if (value := getattr(arguments, name)) is not None
     }
     if not arguments.resume:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ValueError(
-                f"--out: {out} is not empty, expected a new folder, or "
-                "--resume to go on with the run in it"
-            )
         if given["data"] not in ("stdlib", "needles"):
             given["data"] = str(Path(given["data"]).expanduser().resolve())
         return given | MEANS | typed

@@ -3,6 +3,14 @@
 import argparse
 from dataclasses import fields
 
+from minidiff.cli.options import above, named, whole
+from minidiff.files.limits import (
+    LIMITS,
+    MOST_ROWS,
+    MOST_SEED,
+    MOST_STEPS,
+    MOST_TOKENS,
+)
 from minidiff.training.config import (
     PARALLEL,
     PRECISIONS,
@@ -27,7 +35,13 @@ MEANS = {f.name: f.default for f in fields(Compute)} | {
 def add_options(train: argparse.ArgumentParser) -> None:
     """Add every option, with its default and a description."""
     add = train.add_argument
-    add("--out", required=True, metavar="RUN", help="the run folder, new")
+    add(
+        "--out",
+        **named(),
+        required=True,
+        metavar="RUN",
+        help="the run folder, new",
+    )
     add(
         "--resume",
         action="store_true",
@@ -37,6 +51,7 @@ def add_options(train: argparse.ArgumentParser) -> None:
     add = data.add_argument
     add(
         "--data",
+        **named(),
         default="stdlib",
         metavar="stdlib|needles|FOLDER",
         help="what to learn: Python's own source (no download), the needle "
@@ -52,26 +67,26 @@ def add_options(train: argparse.ArgumentParser) -> None:
     )
     add(
         "--vocab-size",
-        type=int,
+        **whole(256, MOST_TOKENS),
         default=4096,
         help="tokens of bpe; more would be mostly embedding "
         "(default: %(default)s)",
     )
     add(
         "--length",
-        type=int,
+        **whole(1, LIMITS["max_length"]),
         default=64,
         help="tokens in a window; time grows with it (default: %(default)s)",
     )
     add(
         "--needles",
-        type=int,
+        **whole(1, 64),
         default=2,
         help="hidden pairs in a row of the needle task (default: %(default)s)",
     )
     add(
         "--seed",
-        type=int,
+        **whole(0, MOST_SEED),
         default=0,
         help="of the first weights and of the data (default: %(default)s)",
     )
@@ -83,11 +98,21 @@ def add_options(train: argparse.ArgumentParser) -> None:
         default="diff",
         help="softmax is the plain, matched model (default: %(default)s)",
     )
-    add("--width", type=int, default=64, help="E (default: %(default)s)")
-    add("--layers", type=int, default=2, help="L (default: %(default)s)")
+    add(
+        "--width",
+        **whole(1, LIMITS["embed_dim"]),
+        default=64,
+        help="E (default: %(default)s)",
+    )
+    add(
+        "--layers",
+        **whole(1, LIMITS["num_layers"]),
+        default=2,
+        help="L (default: %(default)s)",
+    )
     add(
         "--heads",
-        type=int,
+        **whole(1, LIMITS["num_heads"]),
         default=4,
         help="heads of the plain model; diff has half as many "
         "(default: %(default)s)",
@@ -96,19 +121,19 @@ def add_options(train: argparse.ArgumentParser) -> None:
     add = loop.add_argument
     add(
         "--steps",
-        type=int,
+        **whole(1, MOST_STEPS),
         default=TrainConfig.steps,
         help="updates; about a minute at these sizes (default: %(default)s)",
     )
     add(
         "--batch-size",
-        type=int,
+        **whole(1, MOST_ROWS),
         default=TrainConfig.batch_size,
         help="rows (default: %(default)s)",
     )
     add(
         "--lr",
-        type=float,
+        **above(0),
         default=TrainConfig.lr,
         help="highest learning rate; lower it for a wider model "
         "(default: %(default)s)",
@@ -122,6 +147,7 @@ def add_options(train: argparse.ArgumentParser) -> None:
     )
     add(
         "--device",
+        **named(),
         default="cpu",
         help="cpu, cuda or mps; only cpu resumes bit for bit "
         "(default: %(default)s)",
@@ -132,7 +158,7 @@ def add_options(train: argparse.ArgumentParser) -> None:
     add = means.add_argument
     add(
         "--accumulate",
-        type=int,
+        **whole(1, MOST_ROWS),
         metavar="N",
         help="compute the rows in N parts, for less memory "
         + _usual("accumulate"),
@@ -156,7 +182,7 @@ def add_options(train: argparse.ArgumentParser) -> None:
     )
     add(
         "--threads",
-        type=int,
+        **whole(1, 2**12),
         metavar="N",
         help="CPU threads (default: 1 for a small model, which more threads "
         "make much slower beside other programs; else all that PyTorch has)",

@@ -1,8 +1,10 @@
 """Conversion of a DiffLlamaConfig's fields to ours and back."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
+from minidiff.files.limits import LIMITS, check_limit
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.layers import positive_int, swiglu_width
 
@@ -18,7 +20,15 @@ DEFAULTS = {
     "tie_word_embeddings": False,
 }
 ROPE_THETA = 10000.0
-SIZES = [name for name, value in DEFAULTS.items() if type(value) is int]
+# The sizes among them, and the same sizes of ours.
+SIZES = {
+    "vocab_size": "vocab_size",
+    "hidden_size": "embed_dim",
+    "intermediate_size": "ffn_dim",
+    "num_hidden_layers": "num_layers",
+    "num_attention_heads": "num_heads",
+    "max_position_embeddings": "max_length",
+}
 
 # Fields for which our model supports one value only.
 FIXED = {
@@ -131,8 +141,8 @@ def config_from_diffllama(values: Mapping[str, Any]) -> ModelConfig:
                 f"{name}: got {values[name]!r}, expected {only!r}"
             )
     given = DEFAULTS | {n: v for n, v in values.items() if v is not None}
-    for name in SIZES:
-        positive_int(name, given[name])
+    for name, ours in SIZES.items():
+        check_limit(name, positive_int(name, given[name]), LIMITS[ours])
     eps = _positive("rms_norm_eps", given["rms_norm_eps"])
     if not isinstance(given["tie_word_embeddings"], bool):
         raise TypeError(
@@ -207,6 +217,8 @@ def _rope_base(values: Mapping[str, Any]) -> float:
 def _positive(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name}: got {value!r}, expected a number > 0")
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{name}: got {value}, expected a number > 0")
+    if not 0 < value <= sys.float_info.max:
+        raise ValueError(
+            f"{name}: got {str(value)[:60]}, expected a number > 0"
+        )
     return float(value)

@@ -19,17 +19,18 @@ import json
 import os
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from minidiff.convert.attention import (
     attention_from_diffllama,
     attention_to_diffllama,
 )
+from minidiff.convert.config import config_from_diffllama
 from minidiff.convert.model import from_diffllama, to_diffllama
 from minidiff.files.atomic import replacing, sync
-from minidiff.files.tensors import write_tensors
+from minidiff.files.json import read_json
+from minidiff.files.schema import anything
+from minidiff.files.tensors import opened_tensors, write_tensors
 from minidiff.nn.model import DecoderLM
 
 __all__ = [
@@ -73,8 +74,9 @@ def save_diffllama(model: DecoderLM, folder: str | os.PathLike[str]) -> None:
         part.write_text(text, encoding="utf-8")
         write_tensors(weights, state, {"format": "pt"})
         sync(weights)
-        # Removed, so that an old config never stands with new weights.
-        path.unlink(missing_ok=True)
+        # Removed, so that an old config never stands with new weights. If it
+        # is a link, the file that it names is removed.
+        path.resolve().unlink(missing_ok=True)
 
 
 def load_diffllama(folder: str | os.PathLike[str]) -> DecoderLM:
@@ -87,29 +89,23 @@ def load_diffllama(folder: str | os.PathLike[str]) -> DecoderLM:
     """
     folder = Path(folder)
     path = folder / CONFIG_NAME
-    if not path.is_file():
-        raise ValueError(
-            f"{path}: no such file, expected the folder of a DiffLlama"
-        )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: cannot be read ({error}), expected JSON"
-        ) from error
+    expected = "the config of a DiffLlama"
+    config = read_json(path, anything, expected)
     if not isinstance(config, dict) or "model_type" not in config:
-        raise ValueError(
-            f"{path}: has no model_type, expected the config of a DiffLlama"
-        )
+        raise ValueError(f"{path}: has no model_type, expected {expected}")
+    try:
+        config_from_diffllama(config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: {error} (in {CONFIG_NAME})") from error
     state = _read_weights(folder / WEIGHTS_NAME)
     try:
         return from_diffllama(config, state)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder}: {error}") from error
+        raise ValueError(f"{folder}: {error} (in {WEIGHTS_NAME})") from error
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
+    if not path.exists():
         others = [
             p.name
             for p in sorted(path.parent.iterdir())
@@ -121,10 +117,5 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             "shards are not read, and .bin files are pickles, which can run "
             "any code"
         )
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path}: cut short or not a safetensors file ({error}), "
-            "expected the weights of a DiffLlama"
-        ) from error
+    with opened_tensors(path, "the weights of a DiffLlama") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -11,8 +11,14 @@ from minidiff.convert.attention import (
     attention_to_diffllama,
 )
 from minidiff.convert.config import config_from_diffllama, config_to_diffllama
-from minidiff.files.tensors import check_tensors, with_prefix
+from minidiff.files.tensors import (
+    FLOATS,
+    check_layers,
+    check_tensors,
+    with_prefix,
+)
 from minidiff.nn.config import ModelConfig
+from minidiff.nn.memory import check_memory
 from minidiff.nn.model import DecoderLM
 
 # Tensor names inside one layer, ours to DiffLlama's. The attention's tensors
@@ -25,7 +31,6 @@ PLAIN = {
     "ffn.up_proj.weight": "mlp.up_proj.weight",
     "ffn.down_proj.weight": "mlp.down_proj.weight",
 }
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def to_diffllama(
@@ -78,6 +83,9 @@ def from_diffllama(
     state = dict(state)
     if ours.tie_embeddings:
         _tie(state)
+    check_layers(
+        "state", "model.layers.", state, ours.num_layers, "num_hidden_layers"
+    )
     # Names and shapes are those of an exported model on the meta device.
     with torch.device("meta"):
         blank = DecoderLM(ours)
@@ -90,6 +98,7 @@ def from_diffllama(
                 "float16, bfloat16, float32 or float64"
             )
         dtype = torch.promote_types(dtype, tensor.dtype)
+    check_memory(ours, copies=dtype.itemsize // 4)
     model = DecoderLM(ours).to(dtype)
     with torch.no_grad():
         parameters = dict(model.named_parameters())

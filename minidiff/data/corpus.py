@@ -3,11 +3,12 @@
 import hashlib
 import os
 import sysconfig
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from minidiff.data.document_list import Piece
+from minidiff.data.text_files import NotTextError, summary, text_of, walk
 
 VALID_FRACTION = 0.1
 """Share of files held out: about 1 MB of the library, enough to measure."""
@@ -34,13 +35,14 @@ class Document:
 class Corpus:
     """Documents in order of path, each on one side of the split.
 
-    ``skipped`` names the files that are not text: binary, not UTF-8, or not
-    readable.
+    ``skipped`` names the files that are not text, and folders that were not
+    entered; ``reasons`` says why, for each of them.
     """
 
     train: tuple[Document, ...]
     valid: tuple[Document, ...]
     skipped: tuple[str, ...]
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Yield every text with its side, "train" or "valid"."""
@@ -52,6 +54,11 @@ class Corpus:
         for side, documents in (("train", self.train), ("valid", self.valid)):
             for document in documents:
                 yield Piece(side, document.text, domain, document.path)
+
+    def why(self) -> Iterator[tuple[str, str]]:
+        """Yield every skipped file or folder with the reason."""
+        for name in self.skipped:
+            yield name, self.reasons.get(name, "not text")
 
     @property
     def size(self) -> int:
@@ -65,7 +72,8 @@ def is_held_out(path: str, fraction: float = VALID_FRACTION) -> bool:
     So a file stays on its side if other files are added or removed, and in
     every version of Python.
     """
-    digest = hashlib.sha256(path.encode()).digest()
+    # A name that is not UTF-8 has surrogates in its place.
+    digest = hashlib.sha256(path.encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") < fraction * 2**64
 
 
@@ -78,7 +86,7 @@ def standard_library() -> Corpus:
     root = Path(sysconfig.get_path("stdlib"))
     files = [
         path
-        for path in _walk(root, NOT_LIBRARY)
+        for path in walk(root, NOT_LIBRARY, {})
         # These files are generated when Python is built and contain paths of
         # the build machine.
         if path.suffix == ".py" and not path.name.startswith("_sysconfigdata")
@@ -91,27 +99,62 @@ def standard_library() -> Corpus:
     return read_files(root, files)
 
 
-def read_folder(path: str | os.PathLike[str]) -> Corpus:
+def read_folder(
+    path: str | os.PathLike[str], *, leave_out: Iterable[Path] = ()
+) -> Corpus:
     """Read every UTF-8 text file of a folder, or one file.
 
-    Hidden files and folders (``.git``) are skipped. If the split by file
-    leaves one side empty, as with a single file, the last tenth of each file
-    is held out instead.
+    Hidden files and folders (``.git``) are skipped; so are run folders and
+    folders of token files, which training writes. Pipes, devices, unreadable
+    files and linked folders are skipped too, and the result lists them with
+    the reason. If the split by file leaves one side empty, as with a single
+    file, the last tenth of each file is held out instead.
 
-    Raises ValueError if the path does not exist or contains no text.
+    Parameters
+    ----------
+    path : path
+    leave_out : paths, optional
+        Files and folders that do not belong to the text.
+
+    Raises
+    ------
+    ValueError
+        If the path does not exist or contains no text.
     """
     root = Path(path)
+    reasons: dict[str, str] = {}
     if root.is_file():
         root, files = root.parent, [root]
     elif root.is_dir():
-        files = [f for f in _walk(root, {"__pycache__"}) if f.name[0] != "."]
+        files = list(walk(root, {"__pycache__"}, reasons, leave_out))
+        files = [file for file in files if file.name[0] != "."]
     else:
         raise ValueError(f"path: got {root}, expected a folder or a text file")
-    corpus = read_files(root, files)
+    corpus = read_files(root, files, reasons)
     if not corpus.train and not corpus.valid:
+        why = f": {summary(corpus.reasons)}" if corpus.reasons else ""
         raise ValueError(
-            f"path: {root} has no text ({len(corpus.skipped)} files are not "
-            "UTF-8 text), expected at least one text file"
+            f"path: {root} has no text ({len(corpus.skipped)} files or "
+            f"folders were skipped{why}), expected at least one text file"
+        )
+    return corpus
+
+
+def read_listed(path: str | os.PathLike[str], names: Iterable[str]) -> Corpus:
+    """Read these files of a folder, or the one file, and no others.
+
+    So a run reads the same documents again if files were added to the
+    folder. Raises ValueError, naming the file, if one is missing or is not
+    text any more.
+    """
+    root = Path(path)
+    if root.is_file():
+        root = root.parent
+    corpus = read_files(root, [root / name for name in names])
+    for name, reason in corpus.reasons.items():
+        raise ValueError(
+            f"{root / name}: {reason}, expected the text that the run began "
+            "with"
         )
     return corpus
 
@@ -122,44 +165,39 @@ def joined(*corpora: Corpus) -> Corpus:
         train=tuple(d for c in corpora for d in c.train),
         valid=tuple(d for c in corpora for d in c.valid),
         skipped=tuple(path for c in corpora for path in c.skipped),
+        reasons={n: why for c in corpora for n, why in c.reasons.items()},
     )
 
 
-def _walk(root: Path, skip: set[str]) -> Iterator[Path]:
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [
-            name for name in subfolders if name not in skip and name[0] != "."
-        ]
-        yield from (Path(folder, name) for name in names)
+def read_files(
+    root: Path, files: list[Path], reasons: Mapping[str, str] | None = None
+) -> Corpus:
+    """Read files below root, split by a hash of their paths.
 
-
-def read_files(root: Path, files: list[Path]) -> Corpus:
-    """Read files below root, split by a hash of their paths."""
-    documents, skipped = [], []
+    ``reasons`` are those of what was skipped before.
+    """
+    documents, skipped = [], dict(reasons or {})
     # Sort, because the order of a folder's files differs between machines.
     for relative in sorted(
         file.relative_to(root).as_posix() for file in files
     ):
-        text = _text(root / relative)
-        if text is None:
-            skipped.append(relative)
-        elif text.strip():
+        try:
+            text = text_of(root / relative)
+        except NotTextError as error:
+            skipped[relative] = str(error)
+            continue
+        if text.strip():
             documents.append(Document(relative, text))
     train = tuple(d for d in documents if not is_held_out(d.path))
     valid = tuple(d for d in documents if is_held_out(d.path))
     if documents and not (train and valid):
         train, valid = _split_within(documents)
-    return Corpus(train=train, valid=valid, skipped=tuple(skipped))
-
-
-def _text(path: Path) -> str | None:
-    """Return a file's text with ``\\n`` line ends, or None if not text."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return None
-    # NUL is valid UTF-8, but means that the file is binary.
-    return None if "\0" in text else text
+    return Corpus(
+        train=train,
+        valid=valid,
+        skipped=tuple(sorted(skipped)),
+        reasons=skipped,
+    )
 
 
 def _split_within(

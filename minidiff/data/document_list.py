@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minidiff.data.protocol import SPLITS
+from minidiff.data.unicode import without_surrogates
 
 DOCUMENTS_NAME = "documents.json"
 
@@ -73,7 +74,7 @@ class DocumentList:
                 f"{domain!r} are on {', '.join(map(repr, counts))}: expected "
                 "a domain to be held out as a whole or not at all"
             )
-        size = len(text.encode()) + 2  # the empty line
+        size = len(without_surrogates(text).encode()) + 2  # the empty line
         here = counts.setdefault(
             side, {"documents": 0, "characters": 0, "bytes": 0, "tokens": 0}
         )

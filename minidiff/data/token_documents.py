@@ -1,19 +1,24 @@
 """Documents as tokens, to measure each document and domain separately."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from minidiff.data.corpus import Document
 from minidiff.data.document_list import DOCUMENTS_NAME
-from minidiff.data.token_files import TOKENIZER_NAME, open_tokens
-from minidiff.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
+from minidiff.data.token_files import open_tokens, read_tokenizer
+from minidiff.data.tokenizers import Tokenizer
+from minidiff.data.unicode import without_surrogates
+from minidiff.files.json import read_json
+from minidiff.files.schema import integer, list_of, map_of, row_of, text
 
 CHUNK = 2**24  # tokens counted at once
+
+ROW = row_of(text, text, integer(0), integer(0))
+"""An entry of the list: path, domain, tokens and bytes of a document."""
 
 
 class TokenDocument(NamedTuple):
@@ -47,21 +52,17 @@ def read_documents(
         not match; the message names the file.
     """
     path = Path(folder) / DOCUMENTS_NAME
-    try:
-        sides = json.loads(path.read_text(encoding="utf-8"))
-        rows = [_row(*row) for row in sides[side]] if side in sides else None
-    except FileNotFoundError:
-        raise ValueError(
-            f"{path}: no such file, expected token files of documents with "
-            "domains, as `minidiff tokens evidence` builds them"
-        ) from None
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: cannot be read ({error})") from error
-    if rows is None:
+    expected = (
+        "token files of documents with domains, as `minidiff tokens "
+        "evidence` builds them"
+    )
+    sides = read_json(path, map_of(list_of(ROW)), expected)
+    if side not in sides:
         raise ValueError(
             f"side: got {side!r}, expected one of "
             f"{', '.join(map(repr, sides))}, which {path} lists"
         )
+    rows = sides[side]
     ids = open_tokens(folder, (side,))[1][side]
     if sum(tokens for _, _, tokens, _ in rows) != len(ids):
         raise ValueError(
@@ -89,10 +90,8 @@ def read_held_out(
         for side in ("valid", *card.get("held_out", {})):
             yield from read_documents(folder, side)
         return
-    ids = sides["valid"]
-    path = folder / TOKENIZER_NAME
-    trained = path.exists()
-    tokenizer = BPETokenizer.load(path) if trained else ByteTokenizer()
+    ids, tokenizer = sides["valid"], read_tokenizer(folder)
+    _check_ids(folder, "valid", ids, card["vocab_size"])
     size = len(tokenizer.decode(ids.tolist()).encode())
     yield TokenDocument("valid", "valid.tokens", size, ids)
 
@@ -105,7 +104,10 @@ def encode_documents(
     texts = [document.text + "\n\n" for document in documents]
     return [
         TokenDocument(
-            domain, document.path, len(text.encode()), np.asarray(ids)
+            domain,
+            document.path,
+            len(without_surrogates(text).encode()),
+            np.asarray(ids),
         )
         for document, text, ids in zip(
             documents, texts, tokenizer.encode_many(texts), strict=True
@@ -120,16 +122,19 @@ def token_counts(folder: str | os.PathLike[str]) -> np.ndarray:
     ids = sides["train"]
     for start in range(0, len(ids), CHUNK):
         part = ids[start : start + CHUNK]
+        _check_ids(folder, "train", part, len(counts))
         counts += np.bincount(part, minlength=len(counts))
     return counts
 
 
-def _row(
-    path: Any, domain: Any, tokens: Any, size: Any
-) -> tuple[str, str, int, int]:
-    """Check the types of a row of the list; raise ValueError if wrong."""
-    if not (isinstance(path, str) and isinstance(domain, str)):
-        raise ValueError(f"got {path!r} of {domain!r}, expected names")
-    if not (isinstance(tokens, int) and isinstance(size, int)) or tokens < 0:
-        raise ValueError(f"{path}: got {tokens!r} tokens, expected a number")
-    return path, domain, tokens, size
+def _check_ids(
+    folder: str | os.PathLike[str],
+    side: str,
+    ids: np.ndarray,
+    vocab_size: int,
+) -> None:
+    if ids.max() >= vocab_size:
+        raise ValueError(
+            f"{Path(folder) / side}.tokens: got token id {ids.max()}, "
+            f"expected 0 to {vocab_size - 1}: the file is damaged"
+        )

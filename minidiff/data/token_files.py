@@ -9,7 +9,6 @@ that is held out as a whole.
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -21,15 +20,37 @@ from tqdm import tqdm
 
 from minidiff.data.document_list import DocumentList, Piece
 from minidiff.data.protocol import SPLITS
-from minidiff.data.tokenizers import BPETokenizer, Tokenizer
+from minidiff.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 from minidiff.files.atomic import new_folder
-from minidiff.files.json import write_json
+from minidiff.files.json import read_json, write_json
+from minidiff.files.lock import locked
+from minidiff.files.reading import check_readable
+from minidiff.files.schema import fields, integer, map_of, one_of, text
 
 FORMAT = "minidiff tokens"
 VERSION = 1
 CARD_NAME = "tokens.json"
 TOKENIZER_NAME = "tokenizer.json"
 AT_ONCE = 256  # texts encoded together
+
+_SIDE = fields({"tokens": integer(1), "sha256": text})
+_COUNTS = fields({"tokens": integer(0), "documents": integer(0)})
+CARD = fields(
+    {
+        "format": one_of(FORMAT),
+        "version": one_of(VERSION),
+        # No other dtype: NumPy would also accept objects and floats.
+        "dtype": one_of("<u2", "<u4"),
+        "vocab_size": integer(1, 2**32),
+        "tokenizer": one_of("byte", "bpe"),
+        **dict.fromkeys(SPLITS, _SIDE),
+    },
+    {
+        "held_out": map_of(_SIDE, "[a-z0-9-]+"),
+        "domains": map_of(map_of(_COUNTS), "[a-z0-9-]+"),
+        "tokenizer_sha256": text,
+    },
+)
 
 
 def write_tokens(
@@ -68,15 +89,28 @@ def write_tokens(
         If the folder cannot be written; nothing is left behind.
     """
     folder = Path(folder)
-    if folder.exists():
-        raise ValueError(f"folder: {folder} exists, expected a new one")
-    # Make the path absolute: "data/.." has no name to which a suffix could
-    # be added.
-    with new_folder(folder.resolve()) as part:
-        card = _write(part, texts, tokenizer, size, most, progress)
-        card |= {"about": dict(about)}
-        write_json(part / CARD_NAME, card)
+    check_new(folder, "folder")
+    folder.resolve().parent.mkdir(parents=True, exist_ok=True)
+    with locked(_lock(folder), f"folder: {folder}"):
+        check_new(folder, "folder", held=True)
+        with new_folder(folder.resolve()) as part:
+            card = _write(part, texts, tokenizer, size, most, progress)
+            card |= {"about": dict(about)}
+            write_json(part / CARD_NAME, card)
     return card
+
+
+def check_new(folder: Path, name: str, *, held: bool = False) -> None:
+    """Raise ValueError if a folder exists or is being built.
+
+    ``name`` is the argument or option that named the folder. With ``held``
+    this process is the one that builds it.
+    """
+    if folder.exists():
+        raise ValueError(f"{name}: {folder} exists, expected a new folder")
+    if not held and _lock(folder).exists():
+        with locked(_lock(folder), f"{name}: {folder}"):
+            pass  # left by a killed process
 
 
 def open_tokens(
@@ -90,24 +124,17 @@ def open_tokens(
     truncated or different from the card's description.
     """
     path = Path(folder) / CARD_NAME
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        if (card["format"], card["version"]) != (FORMAT, VERSION):
-            raise ValueError(f"format {card['format']}, {card['version']}")
-        dtype = np.dtype(card["dtype"])
-        entries = card.get("held_out", {}) | {s: card[s] for s in SPLITS}
-        counts = {side: entries[side]["tokens"] for side in sides}
-    except FileNotFoundError:
-        raise ValueError(
-            f"{path}: no such file, expected a folder of minidiff tokens"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path}: cannot be read ({error}), expected format {FORMAT!r}, "
-            f"version {VERSION}"
-        ) from error
+    card = read_card(path)
+    dtype = np.dtype(card["dtype"])
+    entries = card.get("held_out", {}) | {s: card[s] for s in SPLITS}
     found_ids: dict[str, np.ndarray] = {}
-    for side, count in counts.items():
+    for side in sides:
+        if side not in entries:
+            raise ValueError(
+                f"{path}: {side}: missing, expected it among "
+                f"{', '.join(map(repr, entries))}"
+            )
+        count = entries[side]["tokens"]
         file = path.with_name(f"{side}.tokens")
         found = file.stat().st_size if file.exists() else 0
         if found != count * dtype.itemsize:
@@ -115,8 +142,48 @@ def open_tokens(
                 f"{file}: got {found} bytes, expected {count} tokens of "
                 f"{dtype.itemsize} bytes: cut short, or not built to the end"
             )
+        check_readable(file, f"{count} tokens")
         found_ids[side] = np.memmap(file, dtype, "r", shape=(count,))
     return card, found_ids
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Read and check ``tokens.json``; raise ValueError, naming the file."""
+    expected = f"a folder of minidiff tokens, version {VERSION}"
+    return read_json(path, CARD, expected)
+
+
+def read_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
+    """Return the tokenizer that a folder's tokens were made with.
+
+    Raises ValueError, naming the file, if it is missing or another one.
+    """
+    card = read_card(Path(folder) / CARD_NAME)
+    if card["tokenizer"] == "byte":
+        tokenizer: Tokenizer = ByteTokenizer()
+    else:
+        path = Path(folder) / TOKENIZER_NAME
+        bpe = tokenizer = BPETokenizer.load(path)
+        wanted = card.get("tokenizer_sha256", bpe.sha256)
+        if bpe.sha256 != wanted:
+            raise ValueError(
+                f"{path}: another tokenizer than the one that made the "
+                f"tokens (SHA-256 {bpe.sha256[:12]}...), expected "
+                f"{wanted[:12]}... as in {CARD_NAME}"
+            )
+    if tokenizer.vocab_size != card["vocab_size"]:
+        raise ValueError(
+            f"{Path(folder) / CARD_NAME}: vocab_size: got "
+            f"{card['vocab_size']}, expected {tokenizer.vocab_size} as its "
+            f"{card['tokenizer']} tokenizer has"
+        )
+    return tokenizer
+
+
+def _lock(folder: Path) -> Path:
+    # Absolute, because "data/.." has no name to which a suffix could be added.
+    path = folder.resolve()
+    return path.with_name(f"{path.name}.lock")
 
 
 def is_tokens(folder: str | os.PathLike[str]) -> bool:
@@ -132,10 +199,11 @@ def _write(
     most: int | None,
     progress: bool,
 ) -> dict[str, Any]:
-    kind = "byte"
+    kind, about_tokenizer = "byte", {}
     if isinstance(tokenizer, BPETokenizer):
         kind = "bpe"
         tokenizer.save(folder / TOKENIZER_NAME)
+        about_tokenizer = {"tokenizer_sha256": tokenizer.sha256}
     dtype = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
     sides = {s: _Side(folder / f"{s}.tokens") for s in SPLITS}
     documents = DocumentList()
@@ -173,6 +241,7 @@ def _write(
         "dtype": dtype.str,
         "vocab_size": tokenizer.vocab_size,
         "tokenizer": kind,
+        **about_tokenizer,
         **{side: entries.pop(side) for side in SPLITS},
     }
     if documents.domains:

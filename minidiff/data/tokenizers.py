@@ -1,5 +1,6 @@
 """Tokenizers: text to token ids and back, by bytes or byte pairs (BPE)."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,11 +8,18 @@ from typing import Protocol
 
 import tokenizers as hf
 
+from minidiff.data.tokenizer_file import read_tokenizer
+from minidiff.data.unicode import without_surrogates
 from minidiff.files.atomic import write_text
+from minidiff.files.limits import MOST_TOKENS
 
 
 class Tokenizer(Protocol):
-    """Interface of tokenizers: ``decode(encode(text)) == text`` always."""
+    """Interface of tokenizers: ``decode(encode(text)) == text``.
+
+    This holds for every text, except that lone surrogates, which UTF-8 does
+    not have, become U+FFFD.
+    """
 
     @property
     def vocab_size(self) -> int:
@@ -38,7 +46,7 @@ class ByteTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text: its UTF-8 bytes."""
-        return list(text.encode())
+        return list(without_surrogates(text).encode())
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each of several texts."""
@@ -60,8 +68,13 @@ class BPETokenizer:
     still be encoded exactly.
     """
 
-    def __init__(self, tokenizer: hf.Tokenizer) -> None:
+    def __init__(
+        self, tokenizer: hf.Tokenizer, text: str | None = None
+    ) -> None:
         self._tokenizer = tokenizer
+        # As in its file, because another version of the library may write
+        # the same tokenizer differently.
+        self._text = tokenizer.to_str() if text is None else text
 
     @classmethod
     def train(
@@ -70,12 +83,13 @@ class BPETokenizer:
         """Learn merges from texts until there are ``vocab_size`` tokens.
 
         The result can be smaller if the text has few repeated pairs. Raises
-        ValueError if ``vocab_size`` is below 256, the number of bytes.
+        ValueError if ``vocab_size`` is below 256, the number of bytes, or
+        above ``MOST_TOKENS``.
         """
-        if vocab_size < 256:
+        if not 256 <= vocab_size <= MOST_TOKENS:
             raise ValueError(
-                f"vocab_size: got {vocab_size}, expected 256 or more: the "
-                "bytes are in every byte-level vocabulary"
+                f"vocab_size: got {vocab_size}, expected 256 to "
+                f"{MOST_TOKENS}: the bytes are in every byte-level vocabulary"
             )
         tokenizer = hf.Tokenizer(hf.models.BPE())
         byte_level = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -86,27 +100,25 @@ class BPETokenizer:
             initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.train_from_iterator(map(without_surrogates, texts), trainer)
         return cls(tokenizer)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "BPETokenizer":
         """Read a tokenizer that ``save`` wrote.
 
-        Raises ValueError, naming the file, if it is not a tokenizer.
+        Raises ValueError, naming the file, if it is not such a tokenizer.
         """
-        # The library raises a plain Exception for any error in a file.
-        try:
-            return cls(hf.Tokenizer.from_file(os.fspath(path)))
-        except Exception as error:
-            raise ValueError(
-                f"{path}: not a tokenizer, expected the JSON that "
-                f"BPETokenizer.save writes ({error})"
-            ) from error
+        return cls(*read_tokenizer(Path(path)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the vocabulary and merges as JSON."""
-        write_text(Path(path), self._tokenizer.to_str())
+        write_text(Path(path), self._text)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the vocabulary and merges, as ``save`` writes them."""
+        return hashlib.sha256(self._text.encode()).hexdigest()
 
     @property
     def vocab_size(self) -> int:
@@ -115,11 +127,12 @@ class BPETokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text."""
-        return self._tokenizer.encode(text).ids
+        return self._tokenizer.encode(without_surrogates(text)).ids
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each of several texts, on all cores."""
-        return [e.ids for e in self._tokenizer.encode_batch_fast(list(texts))]
+        whole = [without_surrogates(text) for text in texts]
+        return [e.ids for e in self._tokenizer.encode_batch_fast(whole)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids; bytes that are not UTF-8 become U+FFFD."""

@@ -1,10 +1,56 @@
-"""JSON files, written atomically."""
+"""JSON files: read with a schema, written atomically.
+
+Everything that comes from a file is checked here, so that no other module
+sees a key that is missing or a value of another type.
+"""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from minidiff.files.atomic import write_text
+from minidiff.files.reading import MOST_BYTES, read_text
+from minidiff.files.schema import Schema
+
+
+def read_json(
+    path: Path,
+    schema: Schema,
+    expected: str,
+    *,
+    wrong: str = "cannot be read",
+    most: int = MOST_BYTES,
+) -> Any:
+    """Read a JSON file whose value has the given schema.
+
+    ``expected`` says in the error what the file should be, and ``wrong`` what
+    it is not. Raises ValueError, naming the file and the key at fault, if the
+    file cannot be read, is larger than ``most`` bytes, is not JSON, or has
+    another schema.
+    """
+    text = read_text(path, expected, most)
+    return parse_json(text, schema, str(path), expected, wrong=wrong)
+
+
+def parse_json(
+    text: str,
+    schema: Schema,
+    where: str,
+    expected: str,
+    *,
+    wrong: str = "cannot be read",
+) -> Any:
+    """Parse JSON text that was found in ``where``, as ``read_json`` does."""
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+        schema(value, "")
+    except RecursionError:
+        reason = "nested too deeply"
+    except ValueError as error:
+        reason = str(error)
+    else:
+        return value
+    raise ValueError(f"{where}: {wrong} ({reason}), expected {expected}")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -15,3 +61,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     text = json.dumps(value, indent=1) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number of JSON")

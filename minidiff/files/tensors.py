@@ -2,12 +2,20 @@
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from minidiff.files.reading import check_readable
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Dtypes that weights may have in a file."""
 
 
 def write_tensors(
@@ -23,6 +31,41 @@ def write_tensors(
         save_file(contiguous, path, metadata)
     except SafetensorError as error:
         raise OSError(errno.EIO, str(error)) from error
+
+
+@contextmanager
+def opened_tensors(path: Path, expected: str) -> Iterator[Any]:
+    """Open a safetensors file, as ``safe_open`` does.
+
+    The library checks that the header and the sizes fit the file. Raises
+    ValueError, naming the file, if they do not or it cannot be read;
+    ``expected`` says what it should be.
+    """
+    check_readable(path, expected)
+    try:
+        with (
+            _utf8_name(path) as name,
+            safe_open(name, framework="pt") as file,
+        ):
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path}: cut short or not a safetensors file ({error}), "
+            f"expected {expected}"
+        ) from error
+
+
+@contextmanager
+def _utf8_name(path: Path) -> Iterator[str]:
+    """Yield a name of the file that is UTF-8, as the library needs."""
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield name
 
 
 def check_tensors(
@@ -48,6 +91,44 @@ def check_tensors(
                 f"{path}: tensor {prefix}{name} has shape "
                 f"{tuple(got[name].shape)}, expected {tuple(tensor.shape)}"
             )
+
+
+def check_floats(
+    path: str | os.PathLike[str], prefix: str, got: Mapping[str, Tensor]
+) -> None:
+    """Raise ValueError, naming the first tensor that is not of floats."""
+    for name, tensor in got.items():
+        if tensor.dtype not in FLOATS:
+            raise ValueError(
+                f"{path}: tensor {prefix}{name} has dtype {tensor.dtype}, "
+                "expected float16, bfloat16, float32 or float64"
+            )
+
+
+def check_layers(
+    path: str | os.PathLike[str],
+    prefix: str,
+    got: Mapping[str, Tensor],
+    expected: int,
+    field: str,
+) -> None:
+    """Raise ValueError if a file has fewer layers than its config says.
+
+    ``prefix`` is what the names of a layer's tensors begin with, before its
+    number; ``field`` is the name of the config's number of layers. Called
+    before a model is built, so that no config can ask for any number of them.
+    """
+    found = {
+        name.removeprefix(prefix).partition(".")[0]
+        for name in got
+        if name.startswith(prefix)
+    }
+    if len(found) < expected:
+        missing = next(n for n in range(expected) if str(n) not in found)
+        raise ValueError(
+            f"{path}: tensor {prefix}{missing}.* is missing: {field}: got "
+            f"{expected}, expected {len(found)} as the file has"
+        )
 
 
 def with_prefix(

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from numbers import Real
 from typing import Any
 
+from minidiff.files.limits import LIMITS, check_limit
 from minidiff.nn.layers import positive_int, swiglu_width
 
 KINDS = ("softmax", "diff", "diff_v2")
@@ -54,6 +55,8 @@ class ModelConfig:
         for name in ("num_kv_heads", "ffn_dim"):
             if getattr(self, name) is not None:
                 positive_int(name, getattr(self, name))
+        for name in LIMITS:
+            check_limit(name, getattr(self, name) or 1)
         if not isinstance(self.tie_embeddings, bool):
             raise TypeError(
                 f"tie_embeddings: got {self.tie_embeddings!r}, expected a bool"

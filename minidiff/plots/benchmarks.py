@@ -1,6 +1,5 @@
 """Figure of a benchmark's record: times relative to plain attention."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from minidiff.files.json import read_json
+from minidiff.files.schema import fields, list_of, maybe, number, text
 from minidiff.plots.style import COLOURS, use_style
 
 Row = dict[str, Any]
@@ -18,6 +19,19 @@ WHAT = {
     "train_ratio": "forward + backward",
     "decode_ratio": "one new token",
 }
+RECORD = fields(
+    {
+        "provenance": fields({"device": text}),
+        "setting": fields({"dtype": text}),
+        # Drawn on an axis of logarithms, so no ratio may be 0.
+        "rows": list_of(
+            fields(
+                {"peer": text},
+                dict.fromkeys(WHAT, maybe(number(1e-9, 1e9))),
+            )
+        ),
+    }
+)
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -25,16 +39,10 @@ def read_record(path: Path) -> dict[str, Any]:
 
     Raises ValueError, naming the file, if it is not such a record.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        measured = [_measures(row) for row in record["rows"]]
-        device, dtype = record["provenance"]["device"], record["setting"]
-        whole = any(measured) and bool(device and dtype["dtype"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a benchmark's record ({error})") from (
-            error
-        )
-    if not whole:
+    wrong = "not a benchmark's record"
+    expected = "what minidiff bench wrote"
+    record = read_json(path, RECORD, expected, wrong=wrong)
+    if not any(_measures(row) for row in record["rows"]):
         raise ValueError(f"{path}: nothing in it was timed beside a plain one")
     return record
 

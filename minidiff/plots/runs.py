@@ -1,6 +1,5 @@
 """Figure of several runs: their training logs, side by side."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 
 from minidiff.plots.style import use_style
+from minidiff.training.log_file import LOG_NAME, read_records
 
 Log = Sequence[Mapping[str, Any]]
 # Points of a smoothed curve; a point for every step would show mostly noise.
@@ -22,24 +22,17 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     """Read a run folder's log, one dict for each logged step.
 
     An incomplete last line, of a run that is still going on or was killed,
-    is skipped. Raises ValueError, naming the file, if it has no step.
+    is skipped. Raises ValueError, naming the file, if it has no step or is
+    not a log.
     """
-    path = folder / "log.jsonl"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except FileNotFoundError:
+    path = folder / LOG_NAME
+    if not path.exists():
         raise ValueError(
             f"RUN: {path} does not exist, expected a folder that "
             "minidiff train made"
-        ) from None
-    if lines and not lines[-1].endswith("\n"):
-        del lines[-1]
-    try:
-        log = [json.loads(line) for line in lines]
-        places = [(r["tokens"], r["loss"], r["grad_norm"]) for r in log]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a run's log ({error})") from error
-    if not places:
+        )
+    log = read_records(path)
+    if not log:
         raise ValueError(f"{path}: no step yet, expected one or more")
     return log
 
@@ -56,7 +49,7 @@ def draw_runs(logs: Mapping[str, Log]) -> Figure:
     for name, log in logs.items():
         _smooth(loss, log, "loss", name)
         _smooth(norm, log, "grad_norm", name)
-        measured = [r for r in log if "valid_loss" in r]
+        measured = [r for r in log if r.get("valid_loss") is not None]
         valid.plot(
             [r["tokens"] for r in measured],
             [r["valid_loss"] for r in measured],

@@ -2,16 +2,34 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from minidiff.files.atomic import replacing, sync
-from minidiff.files.tensors import check_tensors, with_prefix, write_tensors
+from minidiff.files.json import parse_json
+from minidiff.files.reading import check_readable
+from minidiff.files.schema import (
+    Schema,
+    anything,
+    fields,
+    integer,
+    map_of,
+    scalar,
+)
+from minidiff.files.tensors import (
+    check_floats,
+    check_layers,
+    check_tensors,
+    opened_tensors,
+    with_prefix,
+    write_tensors,
+)
 from minidiff.nn.config import ModelConfig
+from minidiff.nn.memory import check_memory
 from minidiff.nn.model import DecoderLM
 from minidiff.training.distributed import like, on_first, world
 
@@ -19,6 +37,18 @@ FORMAT = "minidiff"
 VERSION = "1"
 FILE_NAME = "checkpoint.safetensors"
 PREVIOUS_NAME = "checkpoint.previous.safetensors"
+WRONG = "the model or train entry cannot be read"
+EXPECTED = "the JSON that minidiff writes"
+TRAIN = fields(
+    {},
+    {
+        "step": integer(),
+        "rows": integer(),
+        "data": map_of(anything),
+        "config": map_of(anything),
+    },
+)
+"""The train entry: empty if only a model was saved."""
 
 
 class Checkpoint(NamedTuple):
@@ -48,6 +78,18 @@ def load(path: str | os.PathLike[str]) -> DecoderLM:
     """
     path = checkpoint_path(path)
     checkpoint = load_checkpoint(path)
+    check_layers(
+        path,
+        "blocks.",
+        checkpoint.model,
+        checkpoint.config.num_layers,
+        "num_layers",
+    )
+    # Names and shapes are compared before anything large is built.
+    with torch.device("meta"):
+        blank = DecoderLM(checkpoint.config)
+    check_tensors(path, "model.", checkpoint.model, _weights(blank))
+    check_memory(checkpoint.config, path)
     model = DecoderLM(checkpoint.config)
     restore_weights(model, checkpoint, path)
     return model
@@ -87,41 +129,51 @@ def save_checkpoint(
         write_tensors(part, tensors, metadata)
         sync(part)
         if path.name == FILE_NAME and path.exists():
-            # If killed after this, checkpoint_path finds the previous file.
-            os.replace(path, path.with_name(PREVIOUS_NAME))
+            previous = path.with_name(PREVIOUS_NAME)
+            if path.is_symlink():  # the file it names is about to change
+                with replacing(previous) as copy:
+                    shutil.copyfile(path, copy)
+            else:
+                # If killed after this, checkpoint_path finds the previous
+                # file.
+                os.replace(path, previous)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint file onto the CPU.
 
-    Raises ValueError naming the file if it is missing, truncated, or from
-    another program or another version of the format.
+    Raises ValueError naming the file if it is missing, unreadable, truncated,
+    or from another program or another version of the format.
     """
     path = checkpoint_path(path)
+    with opened_tensors(path, "a minidiff checkpoint") as file:
+        metadata = file.metadata() or {}
+        _check_metadata(path, metadata)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    check_floats(path, "", tensors)
+    model = _entry(path, metadata, "model", map_of(scalar))
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            _check_metadata(path, metadata)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+        config = ModelConfig.from_dict(model)
+    except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{path}: cut short or not a safetensors file ({error}), "
-            "expected a minidiff checkpoint"
-        ) from error
-    try:
-        config = ModelConfig.from_dict(json.loads(metadata["model"]))
-        train = json.loads(metadata["train"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: the model or train entry cannot be read ({error}), "
-            "expected the JSON that minidiff writes"
+            f"{path}: model: {WRONG} ({error}), expected {EXPECTED}"
         ) from error
     return Checkpoint(
         config,
         with_prefix(tensors, "model."),
         with_prefix(tensors, "optimizer."),
-        train,
+        _entry(path, metadata, "train", TRAIN),
     )
+
+
+def _entry(
+    path: Path, metadata: dict[str, str], name: str, schema: Schema
+) -> dict[str, Any]:
+    """Return one of the two entries that hold JSON."""
+    if name not in metadata:
+        raise ValueError(f"{path}: {name}: {WRONG} (missing)")
+    where = f"{path}: {name}"
+    return parse_json(metadata[name], schema, where, EXPECTED, wrong=WRONG)
 
 
 def restore_weights(
@@ -143,18 +195,14 @@ def checkpoint_path(path: str | os.PathLike[str]) -> Path:
     """Return the checkpoint file of a run folder, or ``path`` if a file.
 
     If a killed run left only the previous checkpoint in its folder, return
-    that one. Raises ValueError if there is no such file.
+    that one. Raises ValueError if there is no such file or it is unreadable.
     """
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
     previous = file.with_name(PREVIOUS_NAME)
     if path.is_dir() and not file.exists() and previous.exists():
         file = previous
-    if not file.is_file():
-        raise ValueError(
-            f"{file}: no such file, expected a checkpoint or the folder of "
-            "a run"
-        )
+    check_readable(file, "a checkpoint or the folder of a run")
     return file
 
 

@@ -125,7 +125,7 @@ def train(
     if tensorboard and me.first and run_dir is not None:
         board = TensorBoard(Path(run_dir), len(records))
     reading = Reading(len(records), waits=updates.reading_waits)
-    with bar, stopping as stop, board:
+    with run or nullcontext(), bar, stopping as stop, board:
         for step in range(len(records), config.steps):
             updates.update(data, step)
             last = step + 1 == config.steps

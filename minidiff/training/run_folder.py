@@ -2,14 +2,17 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from minidiff.files.atomic import sync, write_text
+from minidiff.files.lock import Lock
 from minidiff.files.tensors import check_tensors
 from minidiff.nn.model import DecoderLM
 from minidiff.training.checkpoint import (
@@ -21,8 +24,9 @@ from minidiff.training.checkpoint import (
     save_checkpoint,
 )
 from minidiff.training.distributed import like, together, world
+from minidiff.training.log_file import LOG_NAME, lines_of, read_records
 
-LOG_NAME = "log.jsonl"
+LOCK_NAME = "run.lock"
 
 
 class Run:
@@ -35,6 +39,9 @@ class Run:
 
     With several processes each creates a Run and makes the same calls. The
     first process writes; all processes read from the same folder.
+
+    From ``begin`` or ``resume`` until ``close`` no other program can write
+    the run: it is refused by name. Use it as a context manager to close it.
     """
 
     def __init__(
@@ -52,17 +59,39 @@ class Run:
         self._checkpoint_path = folder / FILE_NAME
         self._log_path = folder / LOG_NAME
         self._saved = 0  # steps in the last good checkpoint
+        self._lock: Lock | None = None
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the run."""
+        self.close()
+
+    def close(self) -> None:
+        """Let other programs write the run."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def begin(self) -> list[dict[str, Any]]:
         """Start a new run; return an empty log.
 
-        Raises ValueError if the folder already has a run.
+        Raises ValueError if the folder already has a run, or another program
+        writes one there.
         """
-        with together():
-            if self._first:
-                self._make_folder()
-        # So that a run killed in its first steps can be resumed too.
-        self.checkpoint(0)
+        with self._closed_after_errors():
+            with together():
+                if self._first:
+                    self._make_folder()
+            # So that a run killed in its first steps can be resumed too.
+            self.checkpoint(0)
         return []
 
     def resume(self) -> list[dict[str, Any]]:
@@ -70,13 +99,20 @@ class Run:
 
         In a folder without checkpoint and log, start a new run. Raises
         ValueError if the folder is missing, the run's settings differ from
-        the given ones, or a file is damaged.
+        the given ones, a file is damaged, or another program writes the run.
         """
         if not self._folder.is_dir():
             raise ValueError(
                 f"run_dir: got {self._folder}, expected the folder of a run "
                 "to resume"
             )
+        with self._closed_after_errors():
+            with together():
+                if self._first:
+                    self._hold()
+            return self._resume()
+
+    def _resume(self) -> list[dict[str, Any]]:
         path = self._checkpoint_path
         previous = path.with_name(PREVIOUS_NAME)
         with together():
@@ -84,7 +120,10 @@ class Run:
                 # The run was killed between two renames: restore the name.
                 os.replace(previous, path)
         if not path.exists():
-            return self._resume_before_checkpoint()
+            self._check_no_log()
+            # The run was killed before its first checkpoint: start again.
+            self.checkpoint(0)
+            return []
         checkpoint = self._load()
         _compare(
             path,
@@ -94,8 +133,14 @@ class Run:
         )
         for name, settings in self._settings.items():
             _compare(path, name, checkpoint.train.get(name, {}), settings)
+        step = checkpoint.train.get("step")
+        if step is None:
+            raise ValueError(
+                f"{path}: train.step: missing, expected the checkpoint of a "
+                "run, not of a model alone"
+            )
         restore_weights(self._model, checkpoint, path)
-        self._saved = step = checkpoint.train["step"]
+        self._saved = step
         if step > 0:
             self._restore_optimizer(checkpoint.optimizer)
         return self._cut_log(step)
@@ -108,8 +153,7 @@ class Run:
         """
         with together():
             if self._first:
-                lines = (json.dumps(record) + "\n" for record in records)
-                self._append("".join(lines))
+                self._append(lines_of(records))
 
     def checkpoint(self, step: int) -> None:
         """Write weights, optimiser state and settings after ``step`` steps.
@@ -164,30 +208,42 @@ class Run:
             previous = path.with_name(PREVIOUS_NAME)
             try:
                 step = load_checkpoint(previous).train["step"]
-            except ValueError:
+            except (ValueError, KeyError):
                 raise error from None
             raise ValueError(
                 f"{error}; the one before it, {PREVIOUS_NAME} is whole, of "
                 f"step {step}: rename it to {FILE_NAME} and resume"
             ) from error
 
-    def _resume_before_checkpoint(self) -> list[dict[str, Any]]:
-        # The run was killed before its first checkpoint: start again.
+    def _check_no_log(self) -> None:
         if self._log_path.exists():
             raise ValueError(
                 f"run_dir: {self._folder} has a log but no "
                 f"{FILE_NAME}, expected both"
             )
-        return self.begin()
 
     def _make_folder(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._hold()
         for name in (FILE_NAME, PREVIOUS_NAME, LOG_NAME):
-            if (self._folder / name).exists():
+            if os.path.lexists(self._folder / name):
                 raise ValueError(
                     f"run_dir: {self._folder} already holds a run ({name}), "
                     "expected resume=True or another folder"
                 )
-        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def _hold(self) -> None:
+        if self._lock is None:
+            what = f"run_dir: {self._folder}"
+            self._lock = Lock(self._folder / LOCK_NAME, what)
+
+    @contextmanager
+    def _closed_after_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def _optimizer_tensors(self) -> dict[str, Tensor]:
         return {
@@ -220,23 +276,21 @@ class Run:
 
         An incomplete last line is among those that are deleted.
         """
-        lines = []
-        if self._log_path.exists():
-            text = self._log_path.read_text(encoding="utf-8")
-            lines = text.splitlines()[:steps]
-        try:
-            records = [json.loads(line) for line in lines]
-            whole = [r["step"] for r in records] == list(range(steps))
-        except (ValueError, TypeError, KeyError):
-            whole = False
-        if not whole:
-            raise ValueError(
-                f"{self._log_path}: expected the {steps} steps of the "
-                "checkpoint beside it, one a line"
-            )
+        expected = (
+            f"{self._log_path}: expected the {steps} steps of the checkpoint "
+            "beside it, one a line"
+        )
+        records: list[dict[str, Any]] = []
+        if os.path.lexists(self._log_path):
+            try:
+                records = read_records(self._log_path, steps)
+            except ValueError as error:
+                raise ValueError(f"{expected} ({error})") from error
+        count = len(records)
+        if count < steps or [r["step"] for r in records] != list(range(count)):
+            raise ValueError(expected)
         if self._first:
-            text = "".join(line + "\n" for line in lines)
-            write_text(self._log_path, text)
+            write_text(self._log_path, lines_of(records))
         return records
 
 

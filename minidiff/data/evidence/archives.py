@@ -15,6 +15,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from minidiff.files.reading import problem
+
 MOST_BYTES = 128 * 2**20
 """Largest size of an unpacked archive; the largest used here has 35 MB."""
 
@@ -46,17 +48,17 @@ def checked_bytes(path: Path, archive: Archive) -> bytes:
 
     Raises ValueError, naming the file, if it is missing or differs.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
+    found = problem(path)
+    if found is not None:
         raise ValueError(
-            f"{path}: cannot be read ({error.strerror}), expected the archive "
-            f"that `{' '.join(archive.command)}` downloads"
-        ) from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != archive.sha256:
+            f"{path}: cannot be read ({found}), expected the archive that "
+            f"`{' '.join(archive.command)}` downloads"
+        )
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != archive.sha256:
         raise ValueError(
-            f"{path}: got SHA-256 {found[:12]}..., expected "
+            f"{path}: got SHA-256 {digest[:12]}..., expected "
             f"{archive.sha256[:12]}... of {archive.name} {archive.version}: "
             "it is damaged or another version; delete it and fetch it again"
         )

@@ -1,6 +1,5 @@
 """Facts of the fact book: a short value for each country and attribute."""
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from minidiff.data.evidence.english import (
     EnglishSource,
     country_name,
 )
+from minidiff.files.json import parse_json
+from minidiff.files.schema import anything, map_of
 
 VALID_FRACTION = 0.2
 PLACES = {
@@ -49,7 +50,7 @@ def read_countries(
         folder, source.archive, source.members
     ).items():
         try:
-            page = json.loads(text)
+            page = parse_json(text, map_of(anything), path, "a country")
             name = country_name(page)
             facts = {
                 attribute: value

@@ -4,7 +4,6 @@ Each package is a domain. A function for each turns the members of its archive
 into documents; the path of a document decides its side of the split.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -14,6 +13,8 @@ from typing import Any
 
 from minidiff.data.corpus import Document
 from minidiff.data.evidence.archives import Archive, read_members
+from minidiff.files.json import parse_json
+from minidiff.files.schema import anything, map_of
 
 PAGE = 200
 """Word senses per document of the dictionary: about 20 kB of text."""
@@ -84,7 +85,7 @@ def _sense(line: str) -> str:
 def _factbook(members: dict[str, str]) -> Iterator[Document]:
     """Yield each country: a title, then a line per fact, indented by depth."""
     for name, text in members.items():
-        country = json.loads(text)
+        country = parse_json(text, map_of(anything), name, "a country")
         parts = [title] if (title := country_name(country)) else []
         for section, facts in country.items():
             parts.append("\n".join([section, *_facts(facts)]))
@@ -117,7 +118,10 @@ def _facts(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
 def _scripture(members: dict[str, str]) -> Iterator[Document]:
     """Yield the King James Bible, a chapter per document, a verse per line."""
     (text,) = members.values()
-    verses = [json.loads(line) for line in text.splitlines()]
+    verses = [
+        parse_json(line, map_of(anything), "a verse", "an object")
+        for line in text.splitlines()
+    ]
 
     def chapter(verse: dict[str, Any]) -> tuple[str, int]:
         return verse["book"], verse["chapter"]

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from minidiff.data.evidence.archives import Archive, checked_bytes
+from minidiff.files.atomic import replacing
 
 TIMEOUT = 600  # seconds for one archive; the largest has 11 MB
 
@@ -40,7 +41,21 @@ def fetch(
         command to run.
     """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(
+            f"folder: {folder} is not a folder, expected one or a new name"
+        )
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _fetch(folder, archives)
+    except BaseException:
+        if made and not os.listdir(folder):
+            folder.rmdir()
+        raise
+
+
+def _fetch(folder: Path, archives: Iterable[Archive]) -> list[str]:
     done = []
     for archive in archives:
         if (folder / archive.file).exists():
@@ -51,7 +66,8 @@ def fetch(
             _download(archive, inbox)
             found = Path(inbox, archive.file)
             checked_bytes(found, archive)
-            os.replace(found, folder / archive.file)
+            with replacing(folder / archive.file) as part:
+                os.replace(found, part)
         done.append(archive.file)
     return done
 

@@ -16,7 +16,7 @@ loss on text unlike the training text can be measured:
 import hashlib
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ LIBRARY, PACKAGES = "python-stdlib", "python-packages"
 
 Owned = tuple[Piece, dict[str, Any]]
 """A text and the entry of the package that it comes from."""
+Found = tuple[list[Owned], list[dict[str, Any]], Mapping[str, str]]
+"""Texts, the entries of their packages, and what was skipped and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +55,15 @@ class EvidenceCorpus:
         Number of documents left out because another one has the same text.
     skipped : tuple of str
         Files of packages that are not text.
+    reasons : mapping
+        Why, for each of them.
     """
 
     pieces: tuple[Piece, ...]
     packages: list[dict[str, Any]]
     repeats: int
     skipped: tuple[str, ...]
+    reasons: Mapping[str, str]
 
     @property
     def size(self) -> int:
@@ -102,12 +107,12 @@ def evidence_corpus(
         entries.append(_archive_entry(source))
         for document in read_english(archives, source):
             found.append((_piece(source.domain, document), entries[-1]))
-    skipped: list[str] = []
+    reasons: dict[str, str] = {}
     for read in (_documentation, _library, lambda: _packages(site)):
         owned, listed, not_text = read()
         found += owned
         entries += listed
-        skipped += not_text
+        reasons |= not_text
     kept = list(_without_repeats(sorted(found, key=_order)))
     repeats = len(found) - len(kept)
     if most_packages is not None:
@@ -118,7 +123,8 @@ def evidence_corpus(
         pieces=tuple(piece for piece, _ in kept),
         packages=entries,
         repeats=repeats,
-        skipped=tuple(skipped),
+        skipped=tuple(reasons),
+        reasons=reasons,
     )
 
 
@@ -143,7 +149,7 @@ def _archive_entry(source: EnglishSource) -> dict[str, Any]:
     }
 
 
-def _documentation() -> tuple[list[Owned], list[dict[str, Any]], list[str]]:
+def _documentation() -> Found:
     """Read the help pages that come with Python, shown by ``help("for")``."""
     from pydoc_data.topics import topics
 
@@ -156,10 +162,10 @@ def _documentation() -> tuple[list[Owned], list[dict[str, Any]], list[str]]:
     }
     pages = [Document(name, text.strip()) for name, text in topics.items()]
     owned = [(_piece("documentation", page), entry) for page in pages]
-    return owned, [entry], []
+    return owned, [entry], {}
 
 
-def _library() -> tuple[list[Owned], list[dict[str, Any]], list[str]]:
+def _library() -> Found:
     corpus = standard_library()
     entry = library_entry(corpus) | {"domain": LIBRARY}
     for key in ("files", "characters"):  # recounted for kept files
@@ -170,12 +176,12 @@ def _library() -> tuple[list[Owned], list[dict[str, Any]], list[str]]:
         # pydoc_data has the help pages, which are held out.
         if not document.path.startswith("pydoc_data/")
     ]
-    return owned, [entry], list(corpus.skipped)
+    return owned, [entry], dict(corpus.why())
 
 
 def _packages(
     site: str | os.PathLike[str] | None,
-) -> tuple[list[Owned], list[dict[str, Any]], list[str]]:
+) -> Found:
     corpus, entries, owners = read_packages(site)
     for entry in entries:
         domain = f"python-{entry['name'].lower()}"
@@ -185,7 +191,7 @@ def _packages(
         for document in (*corpus.train, *corpus.valid)
         if (entry := owners[document.path])
     ]
-    return owned, entries, list(corpus.skipped)
+    return owned, entries, dict(corpus.why())
 
 
 def _order(owned: Owned) -> tuple[int, str, str]:
@@ -196,7 +202,8 @@ def _order(owned: Owned) -> tuple[int, str, str]:
     side, _, domain, path = owned[0]
     if side == "train":
         name = f"{domain}/{path}"
-        return 2, "", hashlib.sha256(name.encode()).hexdigest()
+        data = name.encode(errors="surrogatepass")
+        return 2, "", hashlib.sha256(data).hexdigest()
     return int(side == "valid"), domain or "", path or ""
 
 

@@ -1,10 +1,12 @@
 """Block shapes of the kernels, from a table made ahead of time."""
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from minidiff.files.json import read_json
+from minidiff.files.schema import anything, fields, list_of, map_of
 
 TABLE = Path(__file__).with_name("shapes.json")
 
@@ -43,7 +45,8 @@ class Shape:
 @lru_cache
 def table(path: Path = TABLE) -> list[dict[str, Any]]:
     """Return the rows of the table; each has a "case" and its "shape"."""
-    return json.loads(path.read_text(encoding="utf-8"))["rows"]
+    rows = list_of(fields({"case": map_of(anything), "shape": anything}))
+    return read_json(path, fields({"rows": rows}), "block shapes")["rows"]
 
 
 def fits_roles(row: dict[str, Any], D: int, DV: int, roles: bool) -> bool:

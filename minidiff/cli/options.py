@@ -1,0 +1,140 @@
+"""Values of options: each is refused by the option's name if it is odd."""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+MOST = 2**53  # the largest count that every file format holds
+
+
+class _Checked(argparse.Action):
+    """An option whose values are checked: one, or each of several."""
+
+    def __init__(self, *args: Any, low: Any, high: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.low, self.high = low, high
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the value, or raise a ValueError that names the option."""
+        name = self.option_strings[0] if self.option_strings else self.metavar
+        for value in values if isinstance(values, list) else [values]:
+            wanted = self.wanted(value)
+            if wanted is not None:
+                raise ValueError(
+                    f"{name}: got {_brief(value)}, expected {wanted}"
+                )
+        setattr(namespace, self.dest, values)
+
+    def wanted(self, value: Any) -> str | None:
+        """Return what was expected, or None if the value is good."""
+        if self.low <= value <= self.high:
+            return None
+        if value < self.low:
+            return f"{self.low} or more"
+        if value > self.high:
+            return f"at most {self.high}"
+        return "a finite number"
+
+
+class _Name(_Checked):
+    """The name of a file, a folder or a column."""
+
+    def wanted(self, value: Any) -> str | None:
+        """Return what was expected, or None if the value is good."""
+        return None if value and "\0" not in value else "a name"
+
+
+class _Above(_Checked):
+    """A number above ``low``."""
+
+    def wanted(self, value: Any) -> str | None:
+        """Return what was expected, or None if the value is good."""
+        if self.low < value <= self.high:
+            return None
+        most = "" if self.high == LARGEST else f", at most {self.high:g}"
+        return f"a finite number above {self.low:g}{most}"
+
+
+LARGEST = 1e300
+
+
+def whole(low: int = 1, high: int = MOST) -> dict[str, Any]:
+    """Return the keywords of an option that takes whole numbers."""
+    return {"action": _Checked, "type": int, "low": low, "high": high}
+
+
+def real(low: float, high: float = LARGEST) -> dict[str, Any]:
+    """Return the keywords of an option that takes numbers from low on."""
+    return {"action": _Checked, "type": float, "low": low, "high": high}
+
+
+def above(low: float, high: float = LARGEST) -> dict[str, Any]:
+    """Return the keywords of an option that takes numbers above low."""
+    return {"action": _Above, "type": float, "low": low, "high": high}
+
+
+def named() -> dict[str, Any]:
+    """Return the keywords of an option that takes a name, never empty."""
+    return {"action": _Name, "low": None, "high": None}
+
+
+def numbers(low: int = 1, high: int = MOST) -> Any:
+    """Return the type of an option that takes numbers with commas."""
+
+    def parse(text: str) -> tuple[int, ...]:
+        try:
+            found = tuple(int(part) for part in text.split(","))
+        except ValueError:
+            found = ()
+        if not found or min(found) < low or max(found) > high:
+            raise argparse.ArgumentTypeError(
+                f"got {_brief(text)}, expected numbers from {low} to {high} "
+                "with commas between them"
+            )
+        return found
+
+    return parse
+
+
+def names(known: Sequence[str]) -> Any:
+    """Return the type of an option that takes known names with commas."""
+
+    def parse(text: str) -> list[str]:
+        found = text.split(",")
+        for part in found:
+            if part not in known:
+                raise argparse.ArgumentTypeError(
+                    f"got {_brief(part)}, expected some of {', '.join(known)}"
+                )
+        return found
+
+    return parse
+
+
+@contextmanager
+def as_options(options: Mapping[str, str]) -> Iterator[None]:
+    """Put the option before an error that names an argument of a function.
+
+    ``options`` maps the names of arguments to the options they come from.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        option = options.get(str(error).partition(":")[0])
+        if option is None:
+            raise
+        raise ValueError(f"{option}: {error}") from error
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return "a number of more than 30 digits"
+    shown = repr(value) if isinstance(value, str) else str(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."

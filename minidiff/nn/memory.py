@@ -1,0 +1,38 @@
+"""Memory that a model needs, compared with the machine's before building."""
+
+import os
+
+from minidiff.nn.config import ModelConfig, count_parameters
+
+BYTES = 4  # of a float32 number
+
+
+def check_memory(
+    config: ModelConfig, where: object = "config", copies: int = 1
+) -> None:
+    """Raise ValueError if the machine's memory cannot hold the model.
+
+    ``copies`` counts the numbers kept for each parameter: 1 for the weights
+    alone; 4 for training with Adam, which keeps the gradient and two averages
+    as well. ``where`` begins the message.
+    """
+    # The rotary tables are computed in float64 and kept in float32.
+    tables = config.max_length * config.head_dim * 2
+    numbers = copies * count_parameters(config) + tables
+    available = physical_memory()
+    if numbers * BYTES > available:
+        raise ValueError(
+            f"{where}: a model of vocab_size {config.vocab_size}, embed_dim "
+            f"{config.embed_dim}, num_layers {config.num_layers} and "
+            f"max_length {config.max_length} needs at least "
+            f"{numbers * BYTES / 1e9:,.1f} GB, expected at most "
+            f"{available / 1e9:,.1f} GB, the memory of this machine"
+        )
+
+
+def physical_memory() -> int:
+    """Return the machine's memory in bytes, or 1 TiB if it is unknown."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return 2**40
