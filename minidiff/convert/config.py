@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from minidiff.files.checks import positive_int
 from minidiff.nn.config import ModelConfig
-from minidiff.nn.layers import positive_int, swiglu_width
+from minidiff.nn.layers import swiglu_width
 
 # DiffLlamaConfig's default values [HF].
 DEFAULTS = {

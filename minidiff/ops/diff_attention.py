@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from minidiff.files.checks import one_of
 from minidiff.files.extras import need
 from minidiff.ops.arguments import Arguments, check_arguments
 from minidiff.ops.dispatch import choose
@@ -25,6 +26,7 @@ _BACKENDS: dict[str, Callable[[Arguments], Tensor]] = {
     "sdpa": sdpa_attention,
     "flex": _flex,
 }
+BACKENDS = ("auto", *_BACKENDS, "triton")
 
 
 def diff_attention(
@@ -97,17 +99,14 @@ def diff_attention(
         The message names the argument, the value received and the value
         expected.
     """
-    x = Arguments(
-        q, k, v, lam, causal, scale, norm_weight, norm_scale, eps, key_lengths
-    )
-    check_arguments(x)
-    names = ("auto", *_BACKENDS, "triton")
-    if backend not in names:
-        expected = ", ".join(repr(b) for b in names)
-        raise ValueError(
-            f"backend: got {backend!r}, expected one of {expected}"
+    x = check_arguments(
+        Arguments(
+            *(q, k, v, lam, causal, scale),
+            *(norm_weight, norm_scale, eps, key_lengths),
         )
-    if scale is None:
+    )
+    one_of("backend", backend, BACKENDS)
+    if x.scale is None:
         x = x._replace(scale=q.shape[-1] ** -0.5)
     if backend == "auto":
         backend = choose(q, v)
@@ -117,4 +116,4 @@ def diff_attention(
 
         return triton_attention(x)
     out = _BACKENDS[backend](x)
-    return finish(out, q.dtype, norm_weight, norm_scale, eps)
+    return finish(out, q.dtype, norm_weight, x.norm_scale, x.eps)

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from minidiff.files.atomic import replacing, sync
 from minidiff.files.tensors import check_tensors, with_prefix, write_tensors
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.model import DecoderLM
+from minidiff.nn.wrappers import check_unchanged, named_weights, unwrapped
 from minidiff.training.distributed import like, on_first, world
 
 FORMAT = "minidiff"
@@ -30,11 +31,17 @@ class Checkpoint(NamedTuple):
     train: dict[str, Any]
 
 
-def save(model: DecoderLM, path: str | os.PathLike[str]) -> None:
+def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a model's weights and configuration to one file.
 
-    Raises OSError if the file cannot be written.
+    ``model`` is a DecoderLM; it may be compiled or inside a wrapper of DDP or
+    FSDP.
+
+    Raises OSError if the file cannot be written, TypeError if there is no
+    DecoderLM, and ValueError if ``load`` could not build the model, because
+    a part was replaced.
     """
+    check_unchanged(model)
     save_checkpoint(path, model)
 
 
@@ -55,7 +62,7 @@ def load(path: str | os.PathLike[str]) -> DecoderLM:
 
 def save_checkpoint(
     path: str | os.PathLike[str],
-    model: DecoderLM,
+    model: nn.Module,
     optimizer: dict[str, Tensor] | None = None,
     train: dict[str, Any] | None = None,
 ) -> None:
@@ -71,7 +78,7 @@ def save_checkpoint(
     before.
     """
     path, first = Path(path), world().first
-    tensors = {f"model.{name}": p for name, p in _weights(model).items()}
+    tensors = {f"model.{name}": p for name, p in named_weights(model).items()}
     for name, tensor in (optimizer or {}).items():
         tensors[f"optimizer.{name}"] = tensor
     tensors = {name: on_first(t, first) for name, t in tensors.items()}
@@ -80,7 +87,7 @@ def save_checkpoint(
     metadata = {
         "format": FORMAT,
         "version": VERSION,
-        "model": json.dumps(model.config.to_dict()),
+        "model": json.dumps(unwrapped(model).config.to_dict()),
         "train": json.dumps(train or {}),
     }
     with replacing(path) as part:
@@ -125,14 +132,14 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def restore_weights(
-    model: DecoderLM, checkpoint: Checkpoint, path: str | os.PathLike[str]
+    model: nn.Module, checkpoint: Checkpoint, path: str | os.PathLike[str]
 ) -> None:
     """Copy a checkpoint's weights into a model of the same shape.
 
     Raises ValueError naming the file (``path``) and the first tensor that is
     missing, that the model does not have, or whose shape differs.
     """
-    weights = _weights(model)
+    weights = named_weights(model)
     check_tensors(path, "model.", checkpoint.model, weights)
     with torch.no_grad():
         for name, parameter in weights.items():
@@ -156,12 +163,6 @@ def checkpoint_path(path: str | os.PathLike[str]) -> Path:
             "a run"
         )
     return file
-
-
-def _weights(model: DecoderLM) -> dict[str, Tensor]:
-    # named_parameters yields a shared tensor once, so tied weights are
-    # saved once.
-    return dict(model.named_parameters())
 
 
 def _check_metadata(path: Path, metadata: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ from torch.library import custom_op, register_autograd
 
 from minidiff.ops.arguments import Arguments
 from minidiff.ops.dispatch import WIDTHS
+from minidiff.ops.scale import positive_scale
 from minidiff.ops.triton.descriptors import gradient_like, rows
 from minidiff.ops.triton.interpreter import INTERPRETED
 from minidiff.ops.triton.launch import backward as launch_backward
@@ -43,8 +44,7 @@ def triton_attention(x: Arguments) -> Tensor:
     # The kernels return one gradient of lam for each row; the backward of
     # expand sums these to lam's own shape.
     lam = lam.to(q.device).expand(B, H, T)
-    if scale <= 0:  # the kernels take the maximum before scaling
-        q, scale = (-q, -scale) if scale else (0 * q, 1.0)
+    q, scale = positive_scale(q, scale)
     norm_weight, key_lengths = x.norm_weight, x.key_lengths
     if norm_weight is not None:  # kernels assume stride 1
         norm_weight = norm_weight.contiguous()
@@ -103,8 +103,9 @@ def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
     if q.device.type != "cuda" and not INTERPRETED:
         raise ValueError(
             f"backend: got 'triton' with q on {q.device.type}, expected a "
-            "CUDA device, or TRITON_INTERPRET=1 in the environment before "
-            "this backend is first used"
+            "CUDA device; to run the kernels in Triton's interpreter on a "
+            "CPU, set TRITON_INTERPRET=1 in the environment before Python is "
+            "started"
         )
 
 
@@ -230,6 +231,15 @@ def _(info: Any, in_dims: Any, *flat: Any) -> tuple[Any, Any]:
     x, dims = Arguments(*flat[:-1]), Arguments(*in_dims[:-1])
     y = one_call(_attend, info.batch_size, x, dims)
     return (y, *(y.new_empty(0) for _ in range(3))), (0, None, None, None)
+
+
+@backward.register_vmap
+def _(info: Any, in_dims: Any, *given: Any) -> tuple[Any, Any]:
+    raise NotImplementedError(
+        "backend: 'triton' has no gradient inside torch.vmap, such as "
+        "torch.vmap(torch.func.grad(f)); expected backend='eager', or the "
+        "gradient of the mapped function, torch.func.grad of torch.vmap(f)"
+    )
 
 
 @decode.register_vmap
