@@ -16,7 +16,7 @@ from minidiff.files.checks import (
     positive,
 )
 from minidiff.nn.multihead import MultiheadBase, head_sizes
-from minidiff.nn.plain import float_dtype, is_plain
+from minidiff.nn.plain import call_wide, is_plain
 from minidiff.ops import AttentionMaps, attention_maps, diff_attention
 from minidiff.ops.arguments import check_key_lengths
 from minidiff.ops.eager import for_each_head
@@ -24,7 +24,7 @@ from minidiff.ops.epilogue import finish
 from minidiff.ops.logits import masked_softmax, scaled_logits
 from minidiff.ops.masks import blank_padding, visible
 from minidiff.ops.sdpa import softmax_attention
-from minidiff.ops.wide import wide, wide_dtype
+from minidiff.ops.wide import wide
 from minidiff.reference.lam import lambda_init
 
 # Values of second_map, each with the factor that multiplies lambda.
@@ -247,8 +247,7 @@ class MultiheadDiffAttentionV2(MultiheadBase):
         """Return lambda (B, H, T) in (0, 1) for x (B, T, E).
 
         The result is float32 or wider, also under autocast and in a bfloat16
-        model. A replaced or hooked ``lambda_proj`` is called, and computes in
-        the dtype of its own weights.
+        model.
         """
         proj = self.lambda_proj
         with torch.autocast(x.device.type, enabled=False):
@@ -256,8 +255,7 @@ class MultiheadDiffAttentionV2(MultiheadBase):
                 weight = wide(proj.weight)
                 logits = linear(x.to(weight.dtype), weight)
             else:
-                dtype = float_dtype(proj) or wide_dtype(x)
-                logits = wide(proj(x.to(dtype)))
+                logits = call_wide(proj, x)
         return logits.sigmoid().transpose(1, 2)
 
     def attend(

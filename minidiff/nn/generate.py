@@ -8,10 +8,10 @@ from minidiff.files.checks import (
     flag,
     integer,
     number,
-    shown,
 )
 from minidiff.nn.modes import in_mode
 from minidiff.nn.wrappers import unwrapped
+from minidiff.ops.arguments import check_tensor
 from minidiff.ops.readable import is_readable
 
 
@@ -93,12 +93,11 @@ def sample(
     CPU. Raises ValueError or TypeError naming the argument; for logits that
     are NaN, infinite, or all -inf, if they can be read.
     """
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        got = logits.dtype if isinstance(logits, Tensor) else shown(logits)
-        raise TypeError(f"logits: got {got}, expected a float tensor (B, V)")
-    if logits.ndim != 2 or logits.shape[1] == 0:
+    check_tensor("logits", logits, "(B, V) of floats", 2)
+    if not logits.is_floating_point() or logits.shape[1] == 0:
         raise ValueError(
-            f"logits: got shape {tuple(logits.shape)}, expected (B, V)"
+            f"logits: got dtype {logits.dtype} and shape "
+            f"{tuple(logits.shape)}, expected floats (B, V)"
         )
     _check_sampling(temperature, top_p)
     if temperature == 0:
@@ -106,7 +105,7 @@ def sample(
             _check_logits(logits)
         return logits.argmax(-1)
     if logits.is_meta:
-        raise ValueError("logits: got a tensor on meta, which has no values")
+        raise ValueError("logits: got a tensor on meta, expected values")
     generator = _generator("generator", generator)
     # On the CPU, so that a seed gives the same draws on every device.
     values = logits.float().cpu()
@@ -179,18 +178,12 @@ def _check_sampling(temperature: float, top_p: float) -> None:
 
 
 def _check(max_length: int, tokens: Tensor, max_new_tokens: int) -> None:
-    if not isinstance(tokens, Tensor):
-        raise TypeError(
-            f"tokens: got {type(tokens).__name__}, expected a tensor (B, T)"
-        )
+    check_tensor("tokens", tokens, "(B, T) of integers")
     kind = tokens.dtype
     if kind == torch.bool or kind.is_floating_point or kind.is_complex:
         raise TypeError(f"tokens: got dtype {kind}, expected integers")
-    if tokens.is_meta or tokens.layout != torch.strided:
-        raise ValueError(
-            f"tokens: got a tensor on {tokens.device} of layout "
-            f"{tokens.layout}, expected a dense one with values"
-        )
+    if tokens.is_meta:
+        raise ValueError("tokens: got a tensor on meta, expected values")
     if tokens.ndim != 2 or 0 in tokens.shape:
         raise ValueError(
             f"tokens: got shape {tuple(tokens.shape)}, expected (B, T) with "

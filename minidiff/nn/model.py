@@ -20,6 +20,7 @@ from minidiff.nn.config import ModelConfig
 from minidiff.nn.layers import RMSNorm, SwiGLU, rope_angles
 from minidiff.nn.multihead import MultiheadBase
 from minidiff.ops import AttentionMaps
+from minidiff.ops.arguments import check_tensor
 from minidiff.ops.readable import is_readable
 from minidiff.ops.wide import wide
 
@@ -231,6 +232,11 @@ class DecoderLM(nn.Module):
             x, block_maps = block(x, rope, part, return_maps, backend)
             maps.append(block_maps)
         if positions is not None:
+            check_tensor("positions", positions, "(B, Q) of int64", 2)
+            if positions.dtype != torch.int64:
+                raise TypeError(
+                    f"positions: got dtype {positions.dtype}, expected int64"
+                )
             x = x.take_along_dim(positions[..., None], dim=1)
         logits = self._logits(self.norm(x))
         return (logits, maps) if return_maps else logits
@@ -264,14 +270,10 @@ class DecoderLM(nn.Module):
         CPU, for invalid ids or if no target counts and ``counted`` is not
         given.
         """
-        if not isinstance(targets, Tensor):
-            raise TypeError(
-                f"targets: got {type(targets).__name__}, expected a tensor"
-            )
-        if not isinstance(tokens, Tensor):
-            raise TypeError(
-                f"tokens: got {type(tokens).__name__}, expected a tensor"
-            )
+        check_tensor("tokens", tokens, "(B, T) of integers", 2)
+        check_tensor("targets", targets, "(B, T) of int64")
+        if counted is not None:
+            check_tensor("counted", counted, "0-d", 0)
         if targets.shape != tokens.shape:
             raise ValueError(
                 f"targets: got shape {tuple(targets.shape)}, expected "
@@ -301,10 +303,7 @@ class DecoderLM(nn.Module):
 
     def _check(self, tokens: Tensor, cache: list[KVCache] | None) -> int:
         """Check the arguments; return the position of the first token."""
-        if not isinstance(tokens, Tensor):
-            raise TypeError(
-                f"tokens: got {type(tokens).__name__}, expected a tensor"
-            )
+        check_tensor("tokens", tokens, "(B, T) of integers")
         if tokens.dtype not in (torch.int32, torch.int64):
             raise TypeError(
                 f"tokens: got dtype {tokens.dtype}, expected int32 or int64"

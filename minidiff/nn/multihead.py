@@ -10,6 +10,7 @@ from minidiff.nn.cache import KVCache
 from minidiff.nn.layers import apply_rope
 from minidiff.nn.plain import float_dtype
 from minidiff.ops import AttentionMaps
+from minidiff.ops.arguments import check_tensor
 
 
 class MultiheadBase(nn.Module):
@@ -160,13 +161,9 @@ class MultiheadBase(nn.Module):
         rope: tuple[Tensor, Tensor] | None,
         cache: KVCache | None,
     ) -> None:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"x: got {type(x).__name__}, expected a tensor")
-        if x.layout != torch.strided or not x.is_floating_point():
-            raise TypeError(
-                f"x: got {x.dtype} of layout {x.layout}, expected a dense "
-                "tensor of a float dtype"
-            )
+        check_tensor("x", x, "(B, T, E)")
+        if not x.is_floating_point():
+            raise TypeError(f"x: got dtype {x.dtype}, expected a float dtype")
         if rope is not None and (
             not isinstance(rope, tuple | list)
             or len(rope) != 2

@@ -1,8 +1,11 @@
 """Modules that were replaced, wrapped or hooked after a model was built."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.modules import module as _module
+
+from minidiff.ops.wide import wide
 
 HOOKS = (
     "_forward_hooks",
@@ -36,3 +39,20 @@ def float_dtype(module: nn.Module) -> torch.dtype | None:
         if parameter.is_floating_point():
             return parameter.dtype
     return None
+
+
+def call_wide(module: nn.Module, x: Tensor) -> Tensor:
+    """Call a module in float32 or wider, also if its weights are 16-bit.
+
+    Hooks and adapters take part as ever. Call it outside autocast.
+    """
+    own = {
+        name: t
+        for name, t in (*module.named_parameters(), *module.named_buffers())
+        if t.is_floating_point()
+    }
+    widened = {name: wide(t) for name, t in own.items()}
+    x = x.to(next(iter(widened.values()), wide(x)).dtype)
+    if all(widened[name] is t for name, t in own.items()):
+        return wide(module(x))
+    return wide(functional_call(module, widened, (x,)))

@@ -48,7 +48,8 @@ def check_unchanged(model: nn.Module) -> None:
     """
     inner = unwrapped(model)
     with torch.device("meta"):
-        built = dict(DecoderLM(inner.config).named_modules())
+        blank = DecoderLM(inner.config)
+    built = dict(blank.named_modules())
     parts = {
         _without_wrappers(name): part
         for name, part in inner.named_modules()
@@ -56,14 +57,28 @@ def check_unchanged(model: nn.Module) -> None:
     }
     for name in [*parts, *(built.keys() - parts.keys())]:
         if name and not _alike(parts.get(name), built.get(name)):
-            got, want = (
-                type(found[name]).__name__ if name in found else "nothing"
-                for found in (parts, built)
-            )
             raise ValueError(
-                f"model: got {got} as {name}, expected {want}, as the model's "
-                "config says; merge adapters and undo quantisation first"
+                f"model: got {_kind(parts.get(name))} as {name}, expected "
+                f"{_kind(built.get(name))} as the model's config says; merge "
+                "adapters and undo quantisation first"
             )
+    got, want = (
+        {name: tuple(w.shape) for name, w in named_weights(m).items()}
+        for m in (inner, blank)
+    )
+    for name in [*got, *(want.keys() - got.keys())]:
+        if got.get(name) != want.get(name):
+            raise ValueError(
+                f"model: weight {name} has shape {got.get(name)}, expected "
+                f"{want.get(name)} as the model's config says (None: no such "
+                "weight)"
+            )
+
+
+def _kind(part: nn.Module | None) -> str:
+    if part is None:
+        return "nothing"
+    return f"{type(part).__module__}.{type(part).__qualname__}"
 
 
 def _alike(part: nn.Module | None, built: nn.Module | None) -> bool:

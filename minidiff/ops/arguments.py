@@ -71,7 +71,7 @@ def _check_maps(x: Arguments) -> Arguments:
 
 
 def _check_query(q: Tensor) -> None:
-    _check_tensor("q", q, "(B, H, 2, T, D)", 5)
+    check_tensor("q", q, "(B, H, 2, T, D)", 5)
     if q.dtype not in _FLOATS:
         raise TypeError(f"q: got dtype {q.dtype}, expected a float dtype")
     if q.shape[2] != 2:
@@ -87,7 +87,7 @@ def _check_query(q: Tensor) -> None:
 
 def _check_keys(q: Tensor, k: Tensor) -> None:
     H, D = q.shape[1], q.shape[4]
-    _check_tensor("k", k, "(B, Hkv, P, S, D)", 5)
+    check_tensor("k", k, "(B, Hkv, P, S, D)", 5)
     _check_batch("k", k, q)
     if k.shape[2] not in (1, 2):
         raise ValueError(
@@ -107,7 +107,7 @@ def _check_keys(q: Tensor, k: Tensor) -> None:
 
 def _check_key_value(q: Tensor, k: Tensor, v: Tensor) -> None:
     _check_keys(q, k)
-    _check_tensor("v", v, "(B, Hkv, S, Dv)", 4)
+    check_tensor("v", v, "(B, Hkv, S, Dv)", 4)
     _check_batch("v", v, q)
     Hkv, S = k.shape[1], k.shape[3]
     if (v.shape[1], v.shape[2]) != (Hkv, S):
@@ -118,7 +118,7 @@ def _check_key_value(q: Tensor, k: Tensor, v: Tensor) -> None:
 
 
 def _check_lam(q: Tensor, lam: Tensor) -> None:
-    _check_tensor("lam", lam, "0-d or (B, H, T)")
+    check_tensor("lam", lam, "0-d or (B, H, T)")
     if lam.dtype not in _FLOATS:
         raise TypeError(f"lam: got dtype {lam.dtype}, expected a float dtype")
     # A number may lie on another device, but must have a value to copy.
@@ -154,7 +154,7 @@ def _check_norm(x: Arguments) -> Arguments:
             "norm_weight: given without norm_scale, so there is no norm to "
             "weight; expected norm_scale as well (1.0 for a plain norm)"
         )
-    _check_tensor("norm_weight", weight, "(Dv,)", 1)
+    check_tensor("norm_weight", weight, "(Dv,)", 1)
     if weight.dtype not in _FLOATS:
         raise TypeError(
             f"norm_weight: got dtype {weight.dtype}, expected a float dtype"
@@ -174,7 +174,7 @@ def _check_norm(x: Arguments) -> Arguments:
 
 def check_key_lengths(q: Tensor, k: Tensor, key_lengths: Tensor) -> None:
     """Raise unless key_lengths is (B,) integers from 0 to S."""
-    _check_tensor("key_lengths", key_lengths, "(B,)", 1)
+    check_tensor("key_lengths", key_lengths, "(B,)", 1)
     B, S = q.shape[0], k.shape[3]
     if key_lengths.dtype not in (torch.int32, torch.int64):
         raise TypeError(
@@ -200,15 +200,19 @@ def check_key_lengths(q: Tensor, k: Tensor, key_lengths: Tensor) -> None:
             )
 
 
-def _check_tensor(
+def check_tensor(
     name: str, x: object, shape: str, ndim: int | None = None
 ) -> None:
+    """Raise unless x is a dense tensor with ``ndim`` axes.
+
+    ``shape`` says in words what is expected.
+    """
     if not isinstance(x, Tensor):
         raise TypeError(
             f"{name}: got {type(x).__name__}, expected a tensor {shape}"
         )
     # Operations on sparse tensors give wrong numbers or obscure errors.
-    if x.layout != torch.strided or x.is_nested:
+    if x.is_nested or x.layout != torch.strided:
         raise TypeError(
             f"{name}: got a sparse or nested tensor ({x.layout}), expected "
             "a dense one"
@@ -242,4 +246,5 @@ def _check_batch(name: str, x: Tensor, q: Tensor) -> None:
 
 def _number(name: str, x: float) -> float:
     """Return a finite Python float, or a compiler's symbol as it is."""
-    return number(name, x) if is_readable(x) else x
+    symbol = not isinstance(x, Tensor) and not is_readable(x)
+    return x if symbol else number(name, x)
