@@ -50,6 +50,15 @@ def in_transform() -> bool:
     return stack is not None or torch._C._is_tracing()
 
 
+def in_func_gradient() -> bool:
+    """Tell whether torch.func.grad, or another derivative of it, records."""
+    if torch.compiler.is_compiling():
+        return False
+    levels = torch._C._functorch.get_interpreter_stack() or ()
+    kinds = torch._C._functorch.TransformType
+    return any(level.key() in (kinds.Grad, kinds.Jvp) for level in levels)
+
+
 def is_certain(condition: bool) -> bool:
     """Tell whether a condition on sizes holds whatever the sizes will be.
 

@@ -1,5 +1,6 @@
 """What a docstring or an error message promises."""
 
+import os
 import subprocess
 import sys
 
@@ -169,9 +170,7 @@ print("right")
 SET = 'os.environ["TRITON_INTERPRET"] = "1"'
 
 
-def interpreted(before, env=None):
-    import os
-
+def interpreted(before):
     env = {n: x for n, x in os.environ.items() if n != "TRITON_INTERPRET"}
     code = INTERPRETER.format(before=before)
     return subprocess.run(
@@ -179,6 +178,7 @@ def interpreted(before, env=None):
     )
 
 
+@pytest.mark.slow
 def test_the_interpreter_where_the_message_says():
     need(not torch.cuda.is_available(), "a GPU has no need of it")
     pytest.importorskip("triton")

@@ -95,7 +95,10 @@ def test_a_wrapped_model_is_saved_as_the_model(
     assert torch.equal(got(tokens()), want(tokens()))
 
 
-@pytest.mark.parametrize("wrap", [compiled, ddp, nn.DataParallel])
+@pytest.mark.parametrize(
+    "wrap",
+    [pytest.param(compiled, marks=pytest.mark.slow), ddp, nn.DataParallel],
+)
 def test_a_wrapped_model_generates_and_converts(wrap, one_process):
     want = generate(make(), tokens(), max_new_tokens=3, temperature=0)
     got = generate(wrap(make()), tokens(), max_new_tokens=3, temperature=0)

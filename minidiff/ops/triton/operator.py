@@ -8,6 +8,7 @@ from torch.library import custom_op, register_autograd
 
 from minidiff.ops.arguments import Arguments
 from minidiff.ops.dispatch import WIDTHS
+from minidiff.ops.readable import in_func_gradient
 from minidiff.ops.scale import positive_scale
 from minidiff.ops.triton.descriptors import gradient_like, rows
 from minidiff.ops.triton.interpreter import INTERPRETED
@@ -30,7 +31,8 @@ SCHEMA = (
 def triton_attention(x: Arguments) -> Tensor:
     """Return the result of :func:`minidiff.diff_attention`, with the norm.
 
-    Raises ValueError or TypeError for inputs the kernels do not support.
+    Raises ValueError or TypeError for inputs the kernels do not support, and
+    NotImplementedError inside torch.func.grad.
     """
     q, k, v, lam, scale = x.q, x.k, x.v, x.lam, x.scale
     assert scale is not None  # diff_attention has filled it in
@@ -38,6 +40,12 @@ def triton_attention(x: Arguments) -> Tensor:
         dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
     _check(q, k, v)
+    if in_func_gradient():
+        raise NotImplementedError(
+            "backend: 'triton' does not support torch.func.grad and its kin, "
+            "also around torch.vmap; expected backend='eager', or gradients "
+            "by torch.autograd.grad or backward()"
+        )
     B, H, _, T, _ = q.shape
     if not isinstance(lam, Tensor):
         lam = torch.full((), lam, device=q.device, dtype=torch.float32)
@@ -231,15 +239,6 @@ def _(info: Any, in_dims: Any, *flat: Any) -> tuple[Any, Any]:
     x, dims = Arguments(*flat[:-1]), Arguments(*in_dims[:-1])
     y = one_call(_attend, info.batch_size, x, dims)
     return (y, *(y.new_empty(0) for _ in range(3))), (0, None, None, None)
-
-
-@backward.register_vmap
-def _(info: Any, in_dims: Any, *given: Any) -> tuple[Any, Any]:
-    raise NotImplementedError(
-        "backend: 'triton' has no gradient inside torch.vmap, such as "
-        "torch.vmap(torch.func.grad(f)); expected backend='eager', or the "
-        "gradient of the mapped function, torch.func.grad of torch.vmap(f)"
-    )
 
 
 @decode.register_vmap
