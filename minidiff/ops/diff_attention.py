@@ -78,12 +78,13 @@ def diff_attention(
         values, even NaN, have no effect. A query that sees no key gets zeros.
     backend : "auto", "eager", "sdpa", "flex" or "triton"
         - "eager" stores both attention maps.
-        - "sdpa" makes two calls of PyTorch's fused attention.
+        - "sdpa" makes two calls of PyTorch's fused attention. Some of its
+          kernels have no second derivative and no forward-mode derivative.
         - "flex" makes two calls of FlexAttention. On a CPU it has no backward
           pass; on a GPU it needs D and Dv of at least 16.
         - "triton" runs this package's fused kernels. They need CUDA, D of 16,
           32, 64, 96 or 128, and Dv of D or 2D. On a CPU they run in Triton's
-          interpreter, for inspection.
+          interpreter, for inspection. torch.func.grad is not supported.
         - "auto" chooses "triton" for 16-bit numbers on an NVIDIA GPU of
           compute capability 8.0 or more, if the kernels support D and Dv and
           TRITON_INTERPRET is not set, and "sdpa" otherwise.
