@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from minidiff.files.checks import positive_int
 from minidiff.files.tensors import check_tensors
 from minidiff.nn.attention import MultiheadDiffAttention
-from minidiff.nn.layers import positive_int
 
 LAMBDAS = ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2")
 

@@ -4,9 +4,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from minidiff.files.checks import positive_int
 from minidiff.files.limits import LIMITS, check_limit
 from minidiff.nn.config import ModelConfig
-from minidiff.nn.layers import positive_int, swiglu_width
+from minidiff.nn.layers import swiglu_width
 
 # DiffLlamaConfig's default values [HF].
 DEFAULTS = {

@@ -19,7 +19,7 @@ import json
 import os
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from minidiff.convert.attention import (
     attention_from_diffllama,
@@ -46,7 +46,7 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 
 
-def save_diffllama(model: DecoderLM, folder: str | os.PathLike[str]) -> None:
+def save_diffllama(model: nn.Module, folder: str | os.PathLike[str]) -> None:
     """Write a folder that ``DiffLlamaForCausalLM.from_pretrained`` reads.
 
     It contains config.json and model.safetensors. Both are written under
@@ -58,9 +58,9 @@ def save_diffllama(model: DecoderLM, folder: str | os.PathLike[str]) -> None:
     """
     folder = Path(folder)
     config, state = to_diffllama(model)
-    if model.config.tie_embeddings:
+    dtype = str(state["lm_head.weight"].dtype).removeprefix("torch.")
+    if config["tie_word_embeddings"]:
         del state["lm_head.weight"]  # stored once
-    dtype = str(model.embedding.weight.dtype).removeprefix("torch.")
     config |= {
         "architectures": ["DiffLlamaForCausalLM"],
         "dtype": dtype,

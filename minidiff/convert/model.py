@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minidiff.convert.attention import (
     attention_from_diffllama,
@@ -20,6 +20,7 @@ from minidiff.files.tensors import (
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.memory import check_memory
 from minidiff.nn.model import DecoderLM
+from minidiff.nn.wrappers import check_unchanged, named_weights, unwrapped
 
 # Tensor names inside one layer, ours to DiffLlama's. The attention's tensors
 # are converted in attention.py.
@@ -34,7 +35,7 @@ PLAIN = {
 
 
 def to_diffllama(
-    model: DecoderLM,
+    model: nn.Module,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return a DiffLlamaConfig's fields and DiffLlamaForCausalLM's state.
 
@@ -43,13 +44,11 @@ def to_diffllama(
 
     Raises TypeError if model is not a DecoderLM, and ValueError naming what
     DiffLlama does not support: another attention than "diff", another
-    second_map than "subtract", no head norm, a constant lam_init, or weights
-    of several dtypes.
+    second_map than "subtract", no head norm, a constant lam_init, weights
+    of several dtypes, or a part that was replaced, such as an adapter.
     """
-    if not isinstance(model, DecoderLM):
-        raise TypeError(
-            f"model: got {type(model).__name__}, expected a DecoderLM"
-        )
+    check_unchanged(model)
+    model = unwrapped(model)
     config = config_to_diffllama(model.config)
     dtypes = sorted({str(p.dtype) for p in model.parameters()})
     if len(dtypes) > 1:
@@ -122,7 +121,7 @@ def _tie(state: dict[str, Tensor]) -> None:
 
 def _state_out(model: DecoderLM) -> dict[str, Tensor]:
     """Return a model's weights under DiffLlamaForCausalLM's names."""
-    own = {n: p.detach().clone() for n, p in model.named_parameters()}
+    own = {n: p.detach().clone() for n, p in named_weights(model).items()}
     sizes = model.config.heads, model.config.kv_heads
     state = {"model.embed_tokens.weight": own["embedding.weight"]}
     for i in range(model.config.num_layers):

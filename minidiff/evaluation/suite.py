@@ -30,6 +30,7 @@ from minidiff.evaluation.rounding import rounded_logits
 from minidiff.files.provenance import provenance
 from minidiff.nn.attention import MultiheadDiffAttention
 from minidiff.nn.model import DecoderLM
+from minidiff.nn.modes import in_mode
 
 PARTS = ("loss", "recall", "attention", "activations", "rounding")
 BITS = (16, 8, 6, 4, 3)
@@ -54,7 +55,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model, and return all results as one record.
 
-    The model is always checked to be causal first.
+    The model is always checked to be causal first. It is in evaluation mode
+    while it is measured, and afterwards in its own mode again.
 
     Parameters
     ----------
@@ -126,7 +128,8 @@ def evaluate(
     @contextmanager
     def timed(part: str) -> Iterator[None]:
         start = time.perf_counter()
-        yield
+        with in_mode(model, training=False):
+            yield
         record["seconds"][part] = time.perf_counter() - start
 
     with timed("causality"):

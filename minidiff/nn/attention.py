@@ -7,12 +7,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from minidiff.files.checks import (
+    LARGEST_SIZE,
+    flag,
+    integer,
+    number,
+    one_of,
+    positive,
+)
 from minidiff.nn.multihead import MultiheadBase, head_sizes
+from minidiff.nn.plain import call_wide, is_plain
 from minidiff.ops import AttentionMaps, attention_maps, diff_attention
 from minidiff.ops.arguments import check_key_lengths
 from minidiff.ops.eager import for_each_head
 from minidiff.ops.epilogue import finish
-from minidiff.ops.logits import masked_softmax
+from minidiff.ops.logits import masked_softmax, scaled_logits
 from minidiff.ops.masks import blank_padding, visible
 from minidiff.ops.sdpa import softmax_attention
 from minidiff.ops.wide import wide
@@ -51,6 +60,8 @@ class MultiheadAttention(MultiheadBase):
         norm_eps: float = 1e-5,
     ) -> None:
         D, Hkv = head_sizes(embed_dim, num_heads, num_kv_heads, 1)
+        flag("head_norm", head_norm)
+        norm_eps = positive("norm_eps", norm_eps)
         super().__init__(embed_dim, (num_heads, D), (Hkv, D), (Hkv, D))
         self.norm_eps = norm_eps
         self.norm_weight = nn.Parameter(torch.ones(D)) if head_norm else None
@@ -65,10 +76,7 @@ class MultiheadAttention(MultiheadBase):
         backend: str,
     ) -> Tensor:
         """Return the output of the heads, (B, H, T, D)."""
-        if backend not in ("auto", "eager", "sdpa"):
-            raise ValueError(
-                f"backend: got {backend!r}, expected 'auto', 'eager' or 'sdpa'"
-            )
+        one_of("backend", backend, ("auto", "eager", "sdpa"))
         if key_lengths is not None:
             check_key_lengths(q, k.unsqueeze(2), key_lengths)
         if backend != "eager":
@@ -88,7 +96,7 @@ class MultiheadAttention(MultiheadBase):
         k = for_each_head(blank_padding(k, key_lengths), q.shape[1])
         T, S, D = q.shape[2], k.shape[2], q.shape[3]
         mask = visible(T, S, True, key_lengths, q.device)
-        return masked_softmax(wide(q @ k.transpose(-1, -2) * D**-0.5), mask)
+        return masked_softmax(scaled_logits(q, k, D**-0.5), mask)
 
 
 class MultiheadDiffAttention(MultiheadBase):
@@ -136,26 +144,21 @@ class MultiheadDiffAttention(MultiheadBase):
         second_map: str = "subtract",
     ) -> None:
         D, Hkv = head_sizes(embed_dim, num_heads, num_kv_heads, 2)
-        if isinstance(depth, bool) or not isinstance(depth, int):
-            raise TypeError(
-                f"depth: got {type(depth).__name__}, expected an int >= 0"
-            )
-        if depth < 0:
-            raise ValueError(f"depth: got {depth}, expected an int >= 0")
-        if lam_init is not None and not 0 <= lam_init < 1:
+        integer("depth", depth, 0, LARGEST_SIZE)
+        flag("head_norm", head_norm)
+        norm_eps = positive("norm_eps", norm_eps)
+        one_of("second_map", second_map, tuple(SIGNS))
+        if lam_init is None:
+            lam_init = lambda_init(depth)
+        elif not 0 <= number("lam_init", lam_init) < 1:
             raise ValueError(
                 f"lam_init: got {lam_init}, expected None or 0 <= lam_init < 1"
-            )
-        if second_map not in SIGNS:
-            raise ValueError(
-                f"second_map: got {second_map!r}, expected one of "
-                f"{tuple(SIGNS)}"
             )
         super().__init__(
             embed_dim, (num_heads, 2, D), (Hkv, 2, D), (Hkv, 2 * D)
         )
         self.second_map = second_map
-        self.lam_init = lambda_init(depth) if lam_init is None else lam_init
+        self.lam_init = float(lam_init)
         self.norm_eps = norm_eps
         self.lambda_q1, self.lambda_k1, self.lambda_q2, self.lambda_k2 = (
             # The official code's initialisation; the paper gives none.
@@ -246,9 +249,13 @@ class MultiheadDiffAttentionV2(MultiheadBase):
         The result is float32 or wider, also under autocast and in a bfloat16
         model.
         """
+        proj = self.lambda_proj
         with torch.autocast(x.device.type, enabled=False):
-            weight = wide(self.lambda_proj.weight)
-            logits = linear(x.to(weight.dtype), weight)
+            if is_plain(proj, nn.Linear):
+                weight = wide(proj.weight)
+                logits = linear(x.to(weight.dtype), weight)
+            else:
+                logits = call_wide(proj, x)
         return logits.sigmoid().transpose(1, 2)
 
     def attend(

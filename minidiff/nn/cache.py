@@ -18,6 +18,9 @@ class KVCache:
     v_shape : (B, Hkv, capacity, Dv)
     dtype, device
         Those of the keys and values that will be appended.
+    adapt : bool
+        Take over dtype and device of the first keys and values if they
+        differ.
     """
 
     def __init__(
@@ -27,6 +30,7 @@ class KVCache:
         *,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        adapt: bool = False,
     ) -> None:
         if k_shape[0] != v_shape[0] or k_shape[-2] != v_shape[-2]:
             raise ValueError(
@@ -36,6 +40,7 @@ class KVCache:
             )
         self._k = torch.empty(k_shape, dtype=dtype, device=device)
         self._v = torch.empty(v_shape, dtype=dtype, device=device)
+        self._adapt = adapt
         self.length = 0
 
     @property
@@ -58,6 +63,9 @@ class KVCache:
         Raises ValueError when the cache is full, when a shape, dtype or
         device differs from the cache's, or when gradients are being recorded.
         """
+        if self._adapt and self.length == 0:
+            self._k = _as_wanted(self._k, k)
+            self._v = _as_wanted(self._v, v)
         end = self.length + k.shape[-2]
         _check_fits("k", k, self._k)
         _check_fits("v", v, self._v)
@@ -74,6 +82,12 @@ class KVCache:
         self._v[..., self.length : end, :] = v
         self.length = end
         return self._k[..., :end, :], self._v[..., :end, :]
+
+
+def _as_wanted(empty: Tensor, x: Tensor) -> Tensor:
+    if empty.dtype == x.dtype and empty.device == x.device:
+        return empty
+    return torch.empty_like(empty, dtype=x.dtype, device=x.device)
 
 
 def _check_fits(name: str, x: Tensor, held: Tensor) -> None:

@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from numbers import Real
 from typing import Any
 
+from minidiff.files.checks import (
+    flag,
+    number,
+    one_of,
+    positive,
+    positive_int,
+)
 from minidiff.files.limits import LIMITS, check_limit
-from minidiff.nn.layers import positive_int, swiglu_width
+from minidiff.nn.layers import swiglu_width
 
 KINDS = ("softmax", "diff", "diff_v2")
 SECOND_MAPS = ("subtract", "add", "off")
@@ -57,25 +63,16 @@ class ModelConfig:
                 positive_int(name, getattr(self, name))
         for name in LIMITS:
             check_limit(name, getattr(self, name) or 1)
-        if not isinstance(self.tie_embeddings, bool):
-            raise TypeError(
-                f"tie_embeddings: got {self.tie_embeddings!r}, expected a bool"
-            )
+        flag("tie_embeddings", self.tie_embeddings)
         for name in ("rope_base", "norm_eps"):
-            value = getattr(self, name)
-            _check_number(name, value)
-            if value <= 0:
-                raise ValueError(f"{name}: got {value}, expected > 0")
-        if self.attention not in KINDS:
-            raise ValueError(
-                f"attention: got {self.attention!r}, expected one of {KINDS}"
-            )
+            positive(name, getattr(self, name), kinds=(int, float))
+        one_of("attention", self.attention, KINDS)
         self._check_heads()
         self._check_head_norm()
         self._check_second_map()
         if self.lam_init is None:
             return
-        _check_number("lam_init", self.lam_init)
+        number("lam_init", self.lam_init, kinds=(int, float))
         if self.attention != "diff" or not 0 <= self.lam_init < 1:
             raise ValueError(
                 f"lam_init: got {self.lam_init} with attention="
@@ -112,10 +109,8 @@ class ModelConfig:
             )
 
     def _check_head_norm(self) -> None:
-        if self.head_norm is not None and not isinstance(self.head_norm, bool):
-            raise TypeError(
-                f"head_norm: got {self.head_norm!r}, expected a bool or None"
-            )
+        if self.head_norm is not None:
+            flag("head_norm", self.head_norm)
         if self.attention == "diff_v2" and self.head_norm:
             raise ValueError(
                 "head_norm: got True with attention='diff_v2', expected False "
@@ -123,11 +118,7 @@ class ModelConfig:
             )
 
     def _check_second_map(self) -> None:
-        if self.second_map not in SECOND_MAPS:
-            raise ValueError(
-                f"second_map: got {self.second_map!r}, expected one of "
-                f"{SECOND_MAPS}"
-            )
+        one_of("second_map", self.second_map, SECOND_MAPS)
         if self.attention != "diff" and self.second_map != "subtract":
             raise ValueError(
                 f"second_map: got {self.second_map!r} with attention="
@@ -168,6 +159,11 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
         """Build a config from ``to_dict``'s result; refuse unknown keys."""
+        if not isinstance(values, Mapping):
+            raise TypeError(
+                f"values: got {type(values).__name__}, expected a dict of the "
+                "fields"
+            )
         known = [f.name for f in fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
@@ -203,10 +199,3 @@ def count_parameters(config: ModelConfig) -> int:
     ffn = 3 * E * (config.ffn_dim or swiglu_width(E))
     embeddings = config.vocab_size * E * (1 if config.tie_embeddings else 2)
     return embeddings + config.num_layers * (attention + ffn + 2 * E) + E
-
-
-def _check_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(
-            f"{name}: got {type(value).__name__}, expected a real number"
-        )

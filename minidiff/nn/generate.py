@@ -1,14 +1,23 @@
 """Text generation: sampling with temperature, top-p and a cache."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from minidiff.nn.model import DecoderLM
+from minidiff.files.checks import (
+    LARGEST_COUNT,
+    flag,
+    integer,
+    number,
+)
+from minidiff.nn.modes import in_mode
+from minidiff.nn.wrappers import unwrapped
+from minidiff.ops.arguments import check_tensor
+from minidiff.ops.readable import is_readable
 
 
 @torch.no_grad()
 def generate(
-    model: DecoderLM,
+    model: nn.Module,
     tokens: Tensor,
     *,
     max_new_tokens: int,
@@ -21,6 +30,8 @@ def generate(
 
     Parameters
     ----------
+    model : DecoderLM
+        Also compiled, or inside a wrapper of DDP.
     tokens : (B, T) integers
         Prompts, all of the same length T >= 1.
     max_new_tokens : int
@@ -44,24 +55,29 @@ def generate(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         The message names the argument, the value received and the value
-        expected.
+        expected; "logits" if the model gives NaN. The model is in the mode in
+        which it was, also after an error.
     """
-    _check(model, tokens, max_new_tokens, temperature, top_p)
-    if isinstance(seed, int):
-        seed = torch.Generator().manual_seed(seed)
+    inner = unwrapped(model)
+    _check(inner.config.max_length, tokens, max_new_tokens)
+    _check_sampling(temperature, top_p)
+    flag("cache", cache)
+    generator = _generator("seed", seed)
     row = tokens.to(torch.int64)
-    training = model.training
-    model.eval()
     length = row.shape[1] + max_new_tokens
-    state = model.new_cache(row.shape[0], length) if cache else None
+    state = inner.new_cache(row.shape[0], length) if cache else None
     new = row
-    for _ in range(max_new_tokens):
-        logits = model(new if cache else row, cache=state)[:, -1]
-        new = sample(logits, temperature, top_p, seed)[:, None]
-        row = torch.cat([row, new], dim=1)
-    model.train(training)
+    with in_mode(model, training=False):
+        for _ in range(max_new_tokens):
+            logits = model(new if cache else row, cache=state)[:, -1]
+            new = sample(logits, temperature, top_p, generator)[:, None]
+            row = torch.cat([row, new], dim=1)
+    if temperature == 0 and not is_readable(logits):
+        # Sampling has not looked at them on a GPU. NaN in a token reaches
+        # every later one, so the last logits tell.
+        _check_logits(logits.float().cpu())
     return row
 
 
@@ -71,15 +87,45 @@ def sample(
     top_p: float,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Sample one token id for each row: logits (B, V), result (B,)."""
+    """Sample one token id for each row: logits (B, V), result (B,).
+
+    The other arguments are as in :func:`generate`; the generator is on the
+    CPU. Raises ValueError or TypeError naming the argument; for logits that
+    are NaN, infinite, or all -inf, if they can be read.
+    """
+    check_tensor("logits", logits, "(B, V) of floats", 2)
+    if not logits.is_floating_point() or logits.shape[1] == 0:
+        raise ValueError(
+            f"logits: got dtype {logits.dtype} and shape "
+            f"{tuple(logits.shape)}, expected floats (B, V)"
+        )
+    _check_sampling(temperature, top_p)
     if temperature == 0:
+        if is_readable(logits):
+            _check_logits(logits)
         return logits.argmax(-1)
+    if logits.is_meta:
+        raise ValueError("logits: got a tensor on meta, expected values")
+    generator = _generator("generator", generator)
     # On the CPU, so that a seed gives the same draws on every device.
-    probabilities = (logits.float().cpu() / temperature).softmax(-1)
+    values = logits.float().cpu()
+    if is_readable(values):
+        _check_logits(values)
+    probabilities = _probabilities(values, float(temperature))
     if top_p < 1:
-        probabilities = keep_top_p(probabilities, top_p)
+        probabilities = keep_top_p(probabilities, float(top_p))
     drawn = torch.multinomial(probabilities, 1, generator=generator)
     return drawn[:, 0].to(logits.device)
+
+
+def _probabilities(logits: Tensor, temperature: float) -> Tensor:
+    """Return softmax(logits / temperature), which may be any number > 0."""
+    scaled = logits / temperature
+    if is_readable(scaled) and not scaled.amax(-1).isfinite().all():
+        # The division overflowed, but differences to the maximum do not.
+        relative = logits.double() - logits.double().amax(-1, keepdim=True)
+        scaled = (relative / temperature).float()
+    return scaled.softmax(-1)
 
 
 def keep_top_p(probabilities: Tensor, top_p: float) -> Tensor:
@@ -91,34 +137,62 @@ def keep_top_p(probabilities: Tensor, top_p: float) -> Tensor:
     ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
     # A token is kept if the sum of all more likely tokens is below top_p.
     before = ordered.cumsum(-1) - ordered
-    kept = torch.where(before < top_p, ordered, 0.0)
+    below = before < top_p
+    below[..., 0] = True  # even if top_p rounds to 0 in float32
+    kept = torch.where(below, ordered, 0.0)
     return torch.zeros_like(probabilities).scatter(-1, order, kept)
 
 
-def _check(
-    model: DecoderLM,
-    tokens: Tensor,
-    max_new_tokens: int,
-    temperature: float,
-    top_p: float,
-) -> None:
+def _generator(
+    name: str, seed: int | torch.Generator | None
+) -> torch.Generator | None:
+    """Return a generator on the CPU, or None for PyTorch's own."""
+    if seed is None:
+        return None
+    if isinstance(seed, torch.Generator):
+        if seed.device.type != "cpu":
+            raise ValueError(
+                f"{name}: got a generator on {seed.device}, expected one on "
+                "the CPU"
+            )
+        return seed
+    integer(name, seed, -(2**63), 2**64 - 1)
+    return torch.Generator().manual_seed(seed)
+
+
+def _check_logits(logits: Tensor) -> None:
+    """Raise ValueError unless each row has a largest, finite logit."""
+    largest = logits.amax(-1)
+    if not largest.isfinite().all():
+        raise ValueError(
+            f"logits: the largest is {largest[~largest.isfinite()][0]}, "
+            "expected finite numbers: are the model's weights finite?"
+        )
+
+
+def _check_sampling(temperature: float, top_p: float) -> None:
+    if number("temperature", temperature) < 0:
+        raise ValueError(f"temperature: got {temperature}, expected >= 0")
+    if not 0 < number("top_p", top_p) <= 1:
+        raise ValueError(f"top_p: got {top_p}, expected above 0 and at most 1")
+
+
+def _check(max_length: int, tokens: Tensor, max_new_tokens: int) -> None:
+    check_tensor("tokens", tokens, "(B, T) of integers")
+    kind = tokens.dtype
+    if kind == torch.bool or kind.is_floating_point or kind.is_complex:
+        raise TypeError(f"tokens: got dtype {kind}, expected integers")
+    if tokens.is_meta:
+        raise ValueError("tokens: got a tensor on meta, expected values")
     if tokens.ndim != 2 or 0 in tokens.shape:
         raise ValueError(
             f"tokens: got shape {tuple(tokens.shape)}, expected (B, T) with "
             "at least one token a row"
         )
-    if max_new_tokens < 1:
-        raise ValueError(
-            f"max_new_tokens: got {max_new_tokens}, expected 1 or more"
-        )
-    room = model.config.max_length - tokens.shape[1]
-    if max_new_tokens > room:
+    room = max_length - tokens.shape[1]
+    if integer("max_new_tokens", max_new_tokens, 1, LARGEST_COUNT) > room:
         raise ValueError(
             f"max_new_tokens: got {max_new_tokens} after a prompt of "
             f"{tokens.shape[1]} tokens, expected at most {room}: the model's "
-            f"max_length is {model.config.max_length}"
+            f"max_length is {max_length}"
         )
-    if not 0 <= temperature < float("inf"):
-        raise ValueError(f"temperature: got {temperature}, expected >= 0")
-    if not 0 < top_p <= 1:
-        raise ValueError(f"top_p: got {top_p}, expected above 0 and at most 1")

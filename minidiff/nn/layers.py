@@ -5,28 +5,15 @@ from torch import Tensor, nn
 from torch.nn import RMSNorm
 from torch.nn.functional import silu
 
+from minidiff.files.checks import positive, positive_int
+
 __all__ = [
     "RMSNorm",
     "SwiGLU",
     "apply_rope",
-    "positive_int",
     "rope_angles",
     "swiglu_width",
 ]
-
-
-def positive_int(name: str, value: object) -> int:
-    """Return value if it is an int >= 1; else raise an error with ``name``.
-
-    Raises TypeError for another type and ValueError for an int below 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(
-            f"{name}: got {type(value).__name__}, expected an int >= 1"
-        )
-    if value < 1:
-        raise ValueError(f"{name}: got {value}, expected an int >= 1")
-    return value
 
 
 def rope_angles(
@@ -40,8 +27,7 @@ def rope_angles(
     positive_int("length", length)
     if positive_int("dim", dim) % 2:
         raise ValueError(f"dim: got {dim}, expected an even number")
-    if not base > 0:
-        raise ValueError(f"base: got {base}, expected a number > 0")
+    base = positive("base", base)
     # In float64, because a float32 angle of a few thousand radians has an
     # error in its fourth decimal place.
     i = torch.arange(dim // 2, dtype=torch.float64)

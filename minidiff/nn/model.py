@@ -1,10 +1,15 @@
 """The decoder: a language model whose attention is chosen by name."""
 
+from collections.abc import Callable
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
+from torch.types import Device
 
 from minidiff.data.protocol import IGNORE
+from minidiff.files.checks import flag, shown
 from minidiff.nn.attention import (
     MultiheadAttention,
     MultiheadDiffAttention,
@@ -15,8 +20,16 @@ from minidiff.nn.config import ModelConfig
 from minidiff.nn.layers import RMSNorm, SwiGLU, rope_angles
 from minidiff.nn.multihead import MultiheadBase
 from minidiff.ops import AttentionMaps
+from minidiff.ops.arguments import check_tensor
 from minidiff.ops.readable import is_readable
 from minidiff.ops.wide import wide
+
+
+def _after_loading(model: nn.Module, keys: object) -> None:
+    """Fill the rotary tables of a model on meta that was given its weights."""
+    assert isinstance(model, DecoderLM)
+    if model.cos.is_meta:
+        model._fill_angles()
 
 
 def build_attention(config: ModelConfig, depth: int) -> MultiheadBase:
@@ -97,14 +110,43 @@ class DecoderLM(nn.Module):
             if config.tie_embeddings
             else nn.Linear(config.embed_dim, config.vocab_size, bias=False)
         )
-        cos, sin = rope_angles(
-            config.max_length, config.head_dim, config.rope_base
-        )
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("sin", sin, persistent=False)
+        for name, table in zip(("cos", "sin"), self._angles(), strict=True):
+            self.register_buffer(name, table, persistent=False)
+        self.register_load_state_dict_post_hook(_after_loading)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
+
+    def _angles(self) -> tuple[Tensor, Tensor]:
+        config = self.config
+        return rope_angles(
+            config.max_length, config.head_dim, config.rope_base
+        )
+
+    @torch.no_grad()
+    def _fill_angles(self) -> None:
+        """Compute the rotary tables again, on the device of the weights.
+
+        They are not in a state dict, so nobody else fills them.
+        """
+        device = next(self.parameters()).device
+        for name, table in zip(("cos", "sin"), self._angles(), strict=True):
+            setattr(self, name, table.to(device, getattr(self, name).dtype))
+
+    def to_empty(self, *, device: Device, recurse: bool = True) -> Self:
+        """Move without copying, as in nn.Module, but keep rotary angles."""
+        super().to_empty(device=device, recurse=recurse)
+        self._fill_angles()
+        return self
+
+    def _apply(
+        self, fn: Callable[[Tensor], Tensor], recurse: bool = True
+    ) -> Self:
+        blank = self.cos.is_meta
+        super()._apply(fn, recurse)
+        if blank and not self.cos.is_meta:  # as part of a larger module
+            self._fill_angles()
+        return self
 
     def num_parameters(self) -> int:
         """Return the number of parameters; tied ones count once."""
@@ -119,16 +161,17 @@ class DecoderLM(nn.Module):
     ) -> list[KVCache]:
         """Make an empty cache, a list with one KVCache for each layer.
 
-        ``capacity`` is in tokens; by default the model's max_length. ``dtype``
-        is the weights' own by default.
+        ``capacity`` is in tokens; by default the model's max_length. Dtype
+        and device are those of the first keys, unless ``dtype`` is given.
         """
         if capacity is None:
             capacity = self.config.max_length
         parts = []
         for block in self.blocks:
-            assert isinstance(block, Block)
+            attention = block.get_submodule("attention")
+            assert isinstance(attention, MultiheadBase)
             parts.append(
-                block.attention.new_cache(batch_size, capacity, dtype=dtype)
+                attention.new_cache(batch_size, capacity, dtype=dtype)
             )
         return parts
 
@@ -159,6 +202,27 @@ class DecoderLM(nn.Module):
             count and the vocabulary is large.
         """
         start = self._check(tokens, cache)
+        flag("return_maps", return_maps)
+        given = tokens, start, cache, return_maps, backend, positions
+        if cache is None:
+            return self._run(*given)
+        try:
+            return self._run(*given)
+        except BaseException:
+            # All layers as before, or a repeated call would append twice.
+            for part in cache:
+                part.length = start
+            raise
+
+    def _run(
+        self,
+        tokens: Tensor,
+        start: int,
+        cache: list[KVCache] | None,
+        return_maps: bool,
+        backend: str,
+        positions: Tensor | None,
+    ) -> Tensor | tuple[Tensor, list[AttentionMaps | Tensor]]:
         stop = start + tokens.shape[1]
         rope = self.cos[start:stop], self.sin[start:stop]
         x = self.embedding(tokens)
@@ -168,20 +232,48 @@ class DecoderLM(nn.Module):
             x, block_maps = block(x, rope, part, return_maps, backend)
             maps.append(block_maps)
         if positions is not None:
+            check_tensor("positions", positions, "(B, Q) of int64", 2)
+            if positions.dtype != torch.int64:
+                raise TypeError(
+                    f"positions: got dtype {positions.dtype}, expected int64"
+                )
             x = x.take_along_dim(positions[..., None], dim=1)
-        matrix = self.embedding if self.head is None else self.head
-        logits = linear(self.norm(x), matrix.weight)
+        logits = self._logits(self.norm(x))
         return (logits, maps) if return_maps else logits
 
+    def _logits(self, x: Tensor) -> Tensor:
+        if self.head is not None:
+            return self.head(x)
+        if isinstance(self.embedding, nn.Embedding) and (
+            type(self.embedding).forward is nn.Embedding.forward
+        ):
+            return linear(x, self.embedding.weight)
+        # An adapter: multiply with what it returns for every token.
+        ids = torch.arange(self.config.vocab_size, device=x.device)
+        return linear(x, self.embedding(ids).to(x.dtype))
+
     def loss(
-        self, tokens: Tensor, targets: Tensor, backend: str = "auto"
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        backend: str = "auto",
+        counted: Tensor | None = None,
     ) -> Tensor:
         """Return the mean cross-entropy in nats, 0-d, float32 or wider.
 
         tokens and targets are (B, T), targets int64; targets equal to -100
-        are ignored. Raises ValueError or TypeError for other shapes or
-        dtypes and, on a CPU, for invalid ids or if no target counts.
+        are ignored. If the rows are a part of a batch, ``counted`` is the
+        number of targets that count in the whole batch: the result is this
+        part's share of the mean, which is 0 if none of its targets counts.
+
+        Raises ValueError or TypeError for other shapes or dtypes and, on a
+        CPU, for invalid ids or if no target counts and ``counted`` is not
+        given.
         """
+        check_tensor("tokens", tokens, "(B, T) of integers", 2)
+        check_tensor("targets", targets, "(B, T) of int64")
+        if counted is not None:
+            check_tensor("counted", counted, "0-d", 0)
         if targets.shape != tokens.shape:
             raise ValueError(
                 f"targets: got shape {tuple(targets.shape)}, expected "
@@ -192,26 +284,26 @@ class DecoderLM(nn.Module):
                 f"targets: got dtype {targets.dtype}, expected int64"
             )
         if is_readable(targets):
-            counted = targets[targets != IGNORE]
-            if counted.numel() == 0:
+            found = targets[targets != IGNORE]
+            if found.numel():
+                self._check_range("targets", found)
+            elif counted is None:
                 raise ValueError(
                     f"targets: every one is {IGNORE}, expected at least one "
                     "that counts"
                 )
-            self._check_range("targets", counted)
         logits = self(tokens, backend=backend)
-        return cross_entropy(
+        loss = cross_entropy(
             wide(logits).flatten(0, 1),
             targets.flatten(),
             ignore_index=IGNORE,
+            reduction="mean" if counted is None else "sum",
         )
+        return loss if counted is None else loss / counted
 
     def _check(self, tokens: Tensor, cache: list[KVCache] | None) -> int:
         """Check the arguments; return the position of the first token."""
-        if not isinstance(tokens, Tensor):
-            raise TypeError(
-                f"tokens: got {type(tokens).__name__}, expected a tensor"
-            )
+        check_tensor("tokens", tokens, "(B, T) of integers")
         if tokens.dtype not in (torch.int32, torch.int64):
             raise TypeError(
                 f"tokens: got dtype {tokens.dtype}, expected int32 or int64"
@@ -223,12 +315,26 @@ class DecoderLM(nn.Module):
             )
         start = 0
         if cache is not None:
+            if not isinstance(cache, list | tuple) or not all(
+                isinstance(part, KVCache) for part in cache
+            ):
+                raise TypeError(
+                    f"cache: got {shown(cache)}, expected a list with a "
+                    "KVCache for each layer, made by new_cache"
+                )
             if len(cache) != len(self.blocks):
                 raise ValueError(
                     f"cache: got {len(cache)} parts, expected one for each "
                     f"of {len(self.blocks)} layers"
                 )
             start = cache[0].length
+            lengths = [part.length for part in cache]
+            if any(length != start for length in lengths):
+                raise ValueError(
+                    f"cache: got layers that hold {lengths} tokens, expected "
+                    "the same number in all: a call stopped midway, or a part "
+                    "belongs to another cache"
+                )
         stop = start + tokens.shape[1]
         if stop > self.config.max_length:
             raise ValueError(

@@ -5,9 +5,12 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from minidiff.files.checks import flag, positive_int, shown
 from minidiff.nn.cache import KVCache
-from minidiff.nn.layers import apply_rope, positive_int
+from minidiff.nn.layers import apply_rope
+from minidiff.nn.plain import float_dtype
 from minidiff.ops import AttentionMaps
+from minidiff.ops.arguments import check_tensor
 
 
 class MultiheadBase(nn.Module):
@@ -42,23 +45,28 @@ class MultiheadBase(nn.Module):
         *,
         dtype: torch.dtype | None = None,
     ) -> KVCache:
-        """Make an empty cache with the dtype and device of the weights.
+        """Make an empty cache for ``capacity`` tokens of each sequence.
 
-        ``capacity`` is in tokens. Pass ``dtype`` if autocast computes in
-        another dtype than the weights'.
+        Its dtype and device are those of the first keys and values. ``dtype``
+        fixes the dtype instead.
         """
         positive_int("batch_size", batch_size)
         positive_int("capacity", capacity)
-        weight = self.k_proj.weight
         k_shape, v_shape = (
             (batch_size, *shape[:-1], capacity, shape[-1])
             for shape in (self.k_shape, self.v_shape)
         )
+        # What the keys will probably be, so that memory is taken only once.
+        first = next(self.parameters(), torch.empty(0))
+        expected = float_dtype(self)
+        if torch.is_autocast_enabled(first.device.type):
+            expected = torch.get_autocast_dtype(first.device.type)
         return KVCache(
             k_shape,
             v_shape,
-            dtype=dtype or weight.dtype,
-            device=weight.device,
+            dtype=dtype or expected,
+            device=first.device,
+            adapt=dtype is None,
         )
 
     def attend(
@@ -109,7 +117,8 @@ class MultiheadBase(nn.Module):
         backend : str
             As in :func:`minidiff.diff_attention`.
         """
-        self._check(x)
+        self._check(x, rope, cache)
+        flag("return_maps", return_maps)
         q, k, v = (
             proj(x).unflatten(-1, shape).movedim(1, -2)
             for proj, shape in (
@@ -120,17 +129,54 @@ class MultiheadBase(nn.Module):
         )  # (B, heads, ..., T, width)
         if rope is not None:
             q, k = apply_rope(q, *rope), apply_rope(k, *rope)
-        if cache is not None:
-            k, v = cache.append(k, v)
+        if cache is None:
+            return self._output(x, q, k, v, key_lengths, return_maps, backend)
+        length = cache.length
+        k, v = cache.append(k, v)
+        try:
+            return self._output(x, q, k, v, key_lengths, return_maps, backend)
+        except BaseException:
+            cache.length = length  # a repeated call must not append twice
+            raise
+
+    def _output(
+        self,
+        x: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        key_lengths: Tensor | None,
+        return_maps: bool,
+        backend: str,
+    ) -> Tensor | tuple[Tensor, AttentionMaps | Tensor]:
         heads = self.attend(x, q, k, v, key_lengths, backend)
         out = self.out_proj(heads.transpose(1, 2).flatten(2))
         if not return_maps:
             return out
         return out, self.maps(x, q, k, key_lengths)
 
-    def _check(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"x: got {type(x).__name__}, expected a tensor")
+    def _check(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor] | None,
+        cache: KVCache | None,
+    ) -> None:
+        check_tensor("x", x, "(B, T, E)")
+        if not x.is_floating_point():
+            raise TypeError(f"x: got dtype {x.dtype}, expected a float dtype")
+        if rope is not None and (
+            not isinstance(rope, tuple | list)
+            or len(rope) != 2
+            or not all(isinstance(table, Tensor) for table in rope)
+        ):
+            raise TypeError(
+                f"rope: got {shown(rope)}, expected (cos, sin), two tensors"
+            )
+        if cache is not None and not isinstance(cache, KVCache):
+            raise TypeError(
+                f"cache: got {type(cache).__name__}, expected a KVCache, made "
+                "by new_cache"
+            )
         if x.ndim != 3 or x.shape[-1] != self.embed_dim or 0 in x.shape:
             raise ValueError(
                 f"x: got shape {tuple(x.shape)}, expected "

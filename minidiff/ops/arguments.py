@@ -1,12 +1,11 @@
 """The operator's arguments as one named tuple, and their checks."""
 
-from math import isfinite
-from numbers import Real
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from minidiff.files.checks import flag, number
 from minidiff.ops.readable import is_readable
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -32,26 +31,47 @@ class Arguments(NamedTuple):
     key_lengths: Tensor | None = None
 
 
-def check_arguments(x: Arguments) -> None:
-    """Raise a ValueError or TypeError that names the first bad argument."""
+def check_arguments(x: Arguments) -> Arguments:
+    """Return the arguments with Python floats for all numbers.
+
+    Raises a ValueError or TypeError that names the first bad argument.
+    """
     _check_query(x.q)
     _check_key_value(x.q, x.k, x.v)
-    _check_lam(x.q, x.lam)
+    x = _check_maps(x)
+    return _check_norm(x)
+
+
+def check_map_arguments(x: Arguments) -> Arguments:
+    """Do the same for the arguments of ``attention_maps``; v is not read."""
+    _check_query(x.q)
+    _check_keys(x.q, x.k)
+    return _check_maps(x)
+
+
+def _check_maps(x: Arguments) -> Arguments:
+    """Check what the maps depend on besides q and k."""
+    lam, scale = x.lam, x.scale
+    if isinstance(lam, Tensor):
+        _check_lam(x.q, lam)
+    else:
+        lam = _number("lam", lam)
+    flag("causal", x.causal)
     T, S = x.q.shape[3], x.k.shape[3]
     if x.causal and T > S:
         raise ValueError(
             f"causal: got T = {T} queries but S = {S} keys; a causal mask "
             "aligned to the end needs T <= S"
         )
-    if x.scale is not None:
-        _check_number("scale", x.scale)
-    _check_norm(x)
+    if scale is not None:
+        scale = _number("scale", scale)
     if x.key_lengths is not None:
         check_key_lengths(x.q, x.k, x.key_lengths)
+    return x._replace(lam=lam, scale=scale)
 
 
 def _check_query(q: Tensor) -> None:
-    _check_tensor("q", q, "(B, H, 2, T, D)", 5)
+    check_tensor("q", q, "(B, H, 2, T, D)", 5)
     if q.dtype not in _FLOATS:
         raise TypeError(f"q: got dtype {q.dtype}, expected a float dtype")
     if q.shape[2] != 2:
@@ -65,20 +85,10 @@ def _check_query(q: Tensor) -> None:
         )
 
 
-def _check_key_value(q: Tensor, k: Tensor, v: Tensor) -> None:
-    B, H, _, _, D = q.shape
-    _check_tensor("k", k, "(B, Hkv, P, S, D)", 5)
-    _check_tensor("v", v, "(B, Hkv, S, Dv)", 4)
-    for name, x in (("k", k), ("v", v)):
-        _check_like_query(name, x, q)
-        if 0 in x.shape:
-            raise ValueError(
-                f"{name}: got shape {tuple(x.shape)}, expected every axis >= 1"
-            )
-        if x.shape[0] != B:
-            raise ValueError(
-                f"{name}: got batch {x.shape[0]}, expected {B} as in q"
-            )
+def _check_keys(q: Tensor, k: Tensor) -> None:
+    H, D = q.shape[1], q.shape[4]
+    check_tensor("k", k, "(B, Hkv, P, S, D)", 5)
+    _check_batch("k", k, q)
     if k.shape[2] not in (1, 2):
         raise ValueError(
             f"k: got P = {k.shape[2]} on axis 2, expected 2 (own keys for "
@@ -88,26 +98,31 @@ def _check_key_value(q: Tensor, k: Tensor, v: Tensor) -> None:
         raise ValueError(
             f"k: got width D = {k.shape[4]}, expected {D} as in q"
         )
+    if H % k.shape[1]:
+        raise ValueError(
+            f"k: got Hkv = {k.shape[1]} heads, expected a number that divides "
+            f"H = {H}, the heads of q"
+        )
+
+
+def _check_key_value(q: Tensor, k: Tensor, v: Tensor) -> None:
+    _check_keys(q, k)
+    check_tensor("v", v, "(B, Hkv, S, Dv)", 4)
+    _check_batch("v", v, q)
     Hkv, S = k.shape[1], k.shape[3]
     if (v.shape[1], v.shape[2]) != (Hkv, S):
         raise ValueError(
             f"v: got shape {tuple(v.shape)}, expected (B, Hkv, S, Dv) with "
             f"Hkv = {Hkv} and S = {S} as in k"
         )
-    if H % Hkv:
-        raise ValueError(
-            f"k: got Hkv = {Hkv} heads, expected a number that divides "
-            f"H = {H}, the heads of q"
-        )
 
 
-def _check_lam(q: Tensor, lam: float | Tensor) -> None:
-    if not isinstance(lam, Tensor):
-        _check_number("lam", lam)
-        return
-    if not lam.is_floating_point():
+def _check_lam(q: Tensor, lam: Tensor) -> None:
+    check_tensor("lam", lam, "0-d or (B, H, T)")
+    if lam.dtype not in _FLOATS:
         raise TypeError(f"lam: got dtype {lam.dtype}, expected a float dtype")
-    if lam.device != q.device and lam.ndim:
+    # A number may lie on another device, but must have a value to copy.
+    if lam.device != q.device and (lam.ndim or lam.is_meta):
         raise ValueError(
             f"lam: got device {lam.device}, expected {q.device} as q"
         )
@@ -124,35 +139,42 @@ def _check_lam(q: Tensor, lam: float | Tensor) -> None:
         )
 
 
-def _check_norm(x: Arguments) -> None:
-    _check_number("eps", x.eps)
-    if x.eps < 0:
-        raise ValueError(f"eps: got {x.eps}, expected a number >= 0")
-    if x.norm_scale is not None:
-        _check_number("norm_scale", x.norm_scale)
-    if x.norm_weight is None:
-        return
-    if x.norm_scale is None:
+def _check_norm(x: Arguments) -> Arguments:
+    eps, norm_scale, weight = x.eps, x.norm_scale, x.norm_weight
+    eps = _number("eps", eps)
+    if is_readable(eps) and eps < 0:
+        raise ValueError(f"eps: got {eps}, expected a number >= 0")
+    if norm_scale is not None:
+        norm_scale = _number("norm_scale", norm_scale)
+    x = x._replace(eps=eps, norm_scale=norm_scale)
+    if weight is None:
+        return x
+    if norm_scale is None:
         raise ValueError(
             "norm_weight: given without norm_scale, so there is no norm to "
             "weight; expected norm_scale as well (1.0 for a plain norm)"
         )
-    _check_tensor("norm_weight", x.norm_weight, "(Dv,)", 1)
-    if x.norm_weight.shape[0] != x.v.shape[3]:
+    check_tensor("norm_weight", weight, "(Dv,)", 1)
+    if weight.dtype not in _FLOATS:
+        raise TypeError(
+            f"norm_weight: got dtype {weight.dtype}, expected a float dtype"
+        )
+    if weight.shape[0] != x.v.shape[3]:
         raise ValueError(
-            f"norm_weight: got shape {tuple(x.norm_weight.shape)}, expected "
+            f"norm_weight: got shape {tuple(weight.shape)}, expected "
             f"({x.v.shape[3]},), the width of v"
         )
-    if x.norm_weight.device != x.q.device:
+    if weight.device != x.q.device:
         raise ValueError(
-            f"norm_weight: got device {x.norm_weight.device}, expected "
+            f"norm_weight: got device {weight.device}, expected "
             f"{x.q.device} as q"
         )
+    return x
 
 
 def check_key_lengths(q: Tensor, k: Tensor, key_lengths: Tensor) -> None:
     """Raise unless key_lengths is (B,) integers from 0 to S."""
-    _check_tensor("key_lengths", key_lengths, "(B,)", 1)
+    check_tensor("key_lengths", key_lengths, "(B,)", 1)
     B, S = q.shape[0], k.shape[3]
     if key_lengths.dtype not in (torch.int32, torch.int64):
         raise TypeError(
@@ -178,19 +200,32 @@ def check_key_lengths(q: Tensor, k: Tensor, key_lengths: Tensor) -> None:
             )
 
 
-def _check_tensor(name: str, x: object, shape: str, ndim: int) -> None:
+def check_tensor(
+    name: str, x: object, shape: str, ndim: int | None = None
+) -> None:
+    """Raise unless x is a dense tensor with ``ndim`` axes.
+
+    ``shape`` says in words what is expected.
+    """
     if not isinstance(x, Tensor):
         raise TypeError(
             f"{name}: got {type(x).__name__}, expected a tensor {shape}"
         )
-    if x.ndim != ndim:
+    # Operations on sparse tensors give wrong numbers or obscure errors.
+    if x.is_nested or x.layout != torch.strided:
+        raise TypeError(
+            f"{name}: got a sparse or nested tensor ({x.layout}), expected "
+            "a dense one"
+        )
+    if ndim is not None and x.ndim != ndim:
         raise ValueError(
             f"{name}: got {x.ndim} axes, shape {tuple(x.shape)}, expected "
             f"{shape}"
         )
 
 
-def _check_like_query(name: str, x: Tensor, q: Tensor) -> None:
+def _check_batch(name: str, x: Tensor, q: Tensor) -> None:
+    """Check dtype, device, batch and that no axis is empty."""
     if x.dtype != q.dtype:
         raise TypeError(
             f"{name}: got dtype {x.dtype}, expected {q.dtype} as q"
@@ -199,12 +234,17 @@ def _check_like_query(name: str, x: Tensor, q: Tensor) -> None:
         raise ValueError(
             f"{name}: got device {x.device}, expected {q.device} as q"
         )
-
-
-def _check_number(name: str, x: object) -> None:
-    if isinstance(x, bool) or not isinstance(x, Real):
-        raise TypeError(
-            f"{name}: got {type(x).__name__}, expected a real number"
+    if 0 in x.shape:
+        raise ValueError(
+            f"{name}: got shape {tuple(x.shape)}, expected every axis >= 1"
         )
-    if not isfinite(x):
-        raise ValueError(f"{name}: got {x}, expected a finite number")
+    if x.shape[0] != q.shape[0]:
+        raise ValueError(
+            f"{name}: got batch {x.shape[0]}, expected {q.shape[0]} as in q"
+        )
+
+
+def _number(name: str, x: float) -> float:
+    """Return a finite Python float, or a compiler's symbol as it is."""
+    symbol = not isinstance(x, Tensor) and not is_readable(x)
+    return x if symbol else number(name, x)

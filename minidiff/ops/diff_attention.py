@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from minidiff.files.checks import one_of
 from minidiff.files.extras import need
 from minidiff.ops.arguments import Arguments, check_arguments
 from minidiff.ops.dispatch import choose
@@ -25,6 +26,7 @@ _BACKENDS: dict[str, Callable[[Arguments], Tensor]] = {
     "sdpa": sdpa_attention,
     "flex": _flex,
 }
+BACKENDS = ("auto", *_BACKENDS, "triton")
 
 
 def diff_attention(
@@ -76,12 +78,13 @@ def diff_attention(
         values, even NaN, have no effect. A query that sees no key gets zeros.
     backend : "auto", "eager", "sdpa", "flex" or "triton"
         - "eager" stores both attention maps.
-        - "sdpa" makes two calls of PyTorch's fused attention.
+        - "sdpa" makes two calls of PyTorch's fused attention. Some of its
+          kernels have no second derivative and no forward-mode derivative.
         - "flex" makes two calls of FlexAttention. On a CPU it has no backward
           pass; on a GPU it needs D and Dv of at least 16.
         - "triton" runs this package's fused kernels. They need CUDA, D of 16,
           32, 64, 96 or 128, and Dv of D or 2D. On a CPU they run in Triton's
-          interpreter, for inspection.
+          interpreter, for inspection. torch.func.grad is not supported.
         - "auto" chooses "triton" for 16-bit numbers on an NVIDIA GPU of
           compute capability 8.0 or more, if the kernels support D and Dv and
           TRITON_INTERPRET is not set, and "sdpa" otherwise.
@@ -107,17 +110,14 @@ def diff_attention(
     float16 up to ``|lam A2 v| / 2048``. Where the branches nearly cancel,
     that is several times the error of "eager", which rounds only the result.
     """
-    x = Arguments(
-        q, k, v, lam, causal, scale, norm_weight, norm_scale, eps, key_lengths
-    )
-    check_arguments(x)
-    names = ("auto", *_BACKENDS, "triton")
-    if backend not in names:
-        expected = ", ".join(repr(b) for b in names)
-        raise ValueError(
-            f"backend: got {backend!r}, expected one of {expected}"
+    x = check_arguments(
+        Arguments(
+            *(q, k, v, lam, causal, scale),
+            *(norm_weight, norm_scale, eps, key_lengths),
         )
-    if scale is None:
+    )
+    one_of("backend", backend, BACKENDS)
+    if x.scale is None:
         x = x._replace(scale=q.shape[-1] ** -0.5)
     if backend == "auto":
         backend = choose(q, v)
@@ -127,4 +127,4 @@ def diff_attention(
 
         return triton_attention(x)
     out = _BACKENDS[backend](x)
-    return finish(out, q.dtype, norm_weight, norm_scale, eps)
+    return finish(out, q.dtype, norm_weight, x.norm_scale, x.eps)

@@ -6,6 +6,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from minidiff.ops.readable import in_func_gradient
+
 # Branch widths D that the fused kernels support.
 WIDTHS = (16, 32, 64, 96, 128)
 # Interpreter mode is for inspection and is never chosen automatically.
@@ -34,5 +36,6 @@ def choose(q: Tensor, v: Tensor) -> str:
         and D in WIDTHS
         and Dv in (D, 2 * D)
         and torch.cuda.get_device_capability(q.device) >= (8, 0)
+        and not in_func_gradient()  # which the kernels do not support
     )
     return "triton" if ready else "sdpa"

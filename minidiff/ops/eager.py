@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from minidiff.ops.arguments import Arguments
+from minidiff.ops.arguments import Arguments, check_map_arguments
 from minidiff.ops.epilogue import subtract
-from minidiff.ops.logits import masked_softmax
+from minidiff.ops.logits import masked_softmax, scaled_logits
 from minidiff.ops.masks import blank_padding, visible
 
 
@@ -29,34 +29,34 @@ def attention_maps(
 ) -> AttentionMaps:
     """Return ``A1``, ``A2`` and ``A = A1 - lam A2`` (Ye et al. 2025, eq. 1).
 
-    Shapes as in :func:`minidiff.diff_attention`. The softmax runs in float32
-    or wider for every input dtype. Rows of A sum to 1 - lam, and entries of A
-    may be negative.
+    Arguments and errors as in :func:`minidiff.diff_attention`. Logits and
+    softmax are float32 or wider for every input dtype. Rows of A sum to
+    1 - lam, and entries of A may be negative.
     """
-    H, T, D = q.shape[1], q.shape[3], q.shape[4]
-    S = k.shape[3]
-    if scale is None:
-        scale = D**-0.5
-    k = for_each_head(blank_padding(k, key_lengths), H)
-    logits = (q * scale) @ k.transpose(-1, -2)  # (B, H, 2, T, S)
-    mask = visible(T, S, causal, key_lengths, q.device)
+    x = check_map_arguments(
+        Arguments(q, k, k, lam, causal, scale, key_lengths=key_lengths)
+    )
+    if x.scale is None:
+        x = x._replace(scale=q.shape[-1] ** -0.5)
+    return maps_of(x)
+
+
+def maps_of(x: Arguments) -> AttentionMaps:
+    """Return the maps for checked arguments."""
+    assert x.scale is not None
+    H, T, S = x.q.shape[1], x.q.shape[3], x.k.shape[3]
+    k = for_each_head(blank_padding(x.k, x.key_lengths), H)
+    logits = scaled_logits(x.q, k, x.scale)  # (B, H, 2, T, S)
+    mask = visible(T, S, x.causal, x.key_lengths, x.q.device)
     if mask is not None and mask.ndim == 4:
         mask = mask[:, :, None]
-    A12 = masked_softmax(logits, mask)
-    A1, A2 = A12.unbind(2)
-    return AttentionMaps(A1, A2, subtract(A1, A2, lam))
+    A1, A2 = masked_softmax(logits, mask).unbind(2)
+    return AttentionMaps(A1, A2, subtract(A1, A2, x.lam))
 
 
 def eager_attention(x: Arguments) -> Tensor:
     """Return ``A v`` (B, H, T, Dv) in float32 or wider."""
-    A = attention_maps(
-        x.q,
-        x.k,
-        x.lam,
-        causal=x.causal,
-        scale=x.scale,
-        key_lengths=x.key_lengths,
-    ).A
+    A = maps_of(x).A
     v = for_each_head(blank_padding(x.v, x.key_lengths), x.q.shape[1])
     return A @ v.to(A.dtype)
 

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from minidiff.ops.wide import wide
 
+NO_EPS = 1e-30  # a smaller eps does not protect a row of zeros
+
 
 def subtract(x1: Tensor, x2: Tensor, lam: float | Tensor) -> Tensor:
     """Return ``x1 - lam x2`` in float32 or wider; x1, x2 (B, H, T, n)."""
@@ -26,10 +28,14 @@ def finish(
 
     Ye et al. 2025, eq. 3: ``norm_scale * RMSNorm(out) * norm_weight``.
     Return (B, H, T, Dv) in ``dtype``, laid out in memory as (B, T, H, Dv).
+    A row of zeros stays zeros, also with eps = 0.
     """
     if norm_scale is not None:
-        mean_square = out.square().mean(-1, keepdim=True)
-        out = out * (mean_square + eps).rsqrt() * norm_scale
+        mean_square = out.square().mean(-1, keepdim=True) + eps
+        if eps < NO_EPS:
+            empty = mean_square == 0
+            mean_square = mean_square.masked_fill(empty, float("inf"))
+        out = out * mean_square.rsqrt() * norm_scale
         if norm_weight is not None:
             out = out * norm_weight
     return out.to(dtype).transpose(1, 2).contiguous().transpose(1, 2)

@@ -16,6 +16,7 @@ from torch.nn.attention.flex_attention import (
 from minidiff.ops.arguments import Arguments
 from minidiff.ops.epilogue import subtract
 from minidiff.ops.masks import blank_padding
+from minidiff.ops.readable import in_transform, is_certain, is_ordinary
 
 
 def flex_backend(x: Arguments) -> Tensor:
@@ -27,10 +28,17 @@ def flex_backend(x: Arguments) -> Tensor:
     PyTorch's uncompiled version, which does store each map.
 
     Raises ValueError or TypeError for inputs FlexAttention does not support:
-    gradients on a CPU; D or Dv below 16, or float64, on other devices.
+    gradients on a CPU; function transforms; D or Dv below 16, or float64, on
+    other devices.
     """
     q, k, v = x.q, x.k, x.v
     T, S = q.shape[3], k.shape[3]
+    if in_transform():
+        raise ValueError(
+            "backend: got 'flex' inside a function transform, such as "
+            "torch.vmap or torch.func.grad, or torch.jit.trace; "
+            "FlexAttention supports none of them, expected backend='sdpa'"
+        )
     if q.device.type == "cpu":
         q, k, v = _without_gradients(q, k, v)
     else:
@@ -39,16 +47,22 @@ def flex_backend(x: Arguments) -> Tensor:
     if x.key_lengths is not None:
         mask = _padded_mask(T, S, x.causal, x.key_lengths)
     elif x.causal:
-        mask = _causal_mask(T, S, q.device)
+        # A mask that belongs to the caller's mode is made, but not kept.
+        kept = is_ordinary(q.device)
+        make = _causal_mask if kept else _causal_mask.__wrapped__
+        mask = make(T, S, q.device)
     k, v = blank_padding(k, x.key_lengths), blank_padding(v, x.key_lengths)
+    # Inside a compiled graph it is compiled with everything else.
+    inside = torch.compiler.is_dynamo_compiling()
+    run: Any = flex_attention if inside else _flex(q.device.type)
     out1, out2 = (
-        _flex(q.device.type)(
+        run(
             q[:, :, branch],
             k[:, :, branch % k.shape[2]],
             v,
             block_mask=mask,
             scale=x.scale,
-            enable_gqa=q.shape[1] != v.shape[1],
+            enable_gqa=not is_certain(q.shape[1] == v.shape[1]),
         )
         for branch in (0, 1)
     )

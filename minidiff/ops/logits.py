@@ -1,4 +1,4 @@
-"""Masked softmax of the eager backend, with a hook for the logits.
+"""Logits and masked softmax of the eager backend, with a hook for the logits.
 
 The hook can read or change the logits. It works with the eager backend only,
 because fused kernels never store the logits.
@@ -7,11 +7,22 @@ because fused kernels never store the logits.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 
-from minidiff.ops.wide import wide_dtype
+from minidiff.ops.wide import wide, wide_dtype
 
 _change: Callable[[Tensor, Tensor | None], Tensor] | None = None
+
+
+def scaled_logits(q: Tensor, k: Tensor, scale: float) -> Tensor:
+    """Return ``q k' scale`` in float32 or wider, also under autocast.
+
+    In 16 bits a logit of a few thousand is rounded to whole numbers, and a
+    larger one overflows. q is (..., T, D) and k is (..., S, D).
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        return (wide(q) * scale) @ wide(k).transpose(-1, -2)
 
 
 def masked_softmax(logits: Tensor, mask: Tensor | None) -> Tensor:

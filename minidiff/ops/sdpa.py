@@ -6,6 +6,8 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 from minidiff.ops.arguments import Arguments
 from minidiff.ops.epilogue import subtract
 from minidiff.ops.masks import blank_padding, visible
+from minidiff.ops.readable import is_certain
+from minidiff.ops.scale import positive_scale
 
 
 def softmax_attention(
@@ -24,9 +26,12 @@ def softmax_attention(
     key gets zeros.
     """
     T, S = q.shape[2], k.shape[2]
+    q, scale = positive_scale(
+        q, q.shape[-1] ** -0.5 if scale is None else scale
+    )
     # SDPA's is_causal aligns the mask to the start, which is correct only
-    # if T = S.
-    square = causal and T == S and key_lengths is None
+    # if T = S. A compiler must know that for all lengths of its graph.
+    square = causal and key_lengths is None and is_certain(T == S)
     mask = None if square else visible(T, S, causal, key_lengths, q.device)
     if mask is not None and key_lengths is not None:
         # A query without visible keys is allowed to see all keys, because an
@@ -40,7 +45,7 @@ def softmax_attention(
         attn_mask=mask,
         is_causal=square,
         scale=scale,
-        enable_gqa=q.shape[1] != v.shape[1],
+        enable_gqa=not is_certain(q.shape[1] == v.shape[1]),
     )
 
 

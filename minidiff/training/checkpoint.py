@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minidiff.files.atomic import replacing, sync
 from minidiff.files.json import parse_json
@@ -31,6 +31,7 @@ from minidiff.files.tensors import (
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.memory import check_memory
 from minidiff.nn.model import DecoderLM
+from minidiff.nn.wrappers import check_unchanged, named_weights, unwrapped
 from minidiff.training.distributed import like, on_first, world
 
 FORMAT = "minidiff"
@@ -60,11 +61,17 @@ class Checkpoint(NamedTuple):
     train: dict[str, Any]
 
 
-def save(model: DecoderLM, path: str | os.PathLike[str]) -> None:
+def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a model's weights and configuration to one file.
 
-    Raises OSError if the file cannot be written.
+    ``model`` is a DecoderLM; it may be compiled or inside a wrapper of DDP or
+    FSDP.
+
+    Raises OSError if the file cannot be written, TypeError if there is no
+    DecoderLM, and ValueError if ``load`` could not build the model, because
+    a part was replaced.
     """
+    check_unchanged(model)
     save_checkpoint(path, model)
 
 
@@ -88,7 +95,7 @@ def load(path: str | os.PathLike[str]) -> DecoderLM:
     # Names and shapes are compared before anything large is built.
     with torch.device("meta"):
         blank = DecoderLM(checkpoint.config)
-    check_tensors(path, "model.", checkpoint.model, _weights(blank))
+    check_tensors(path, "model.", checkpoint.model, named_weights(blank))
     check_memory(checkpoint.config, path)
     model = DecoderLM(checkpoint.config)
     restore_weights(model, checkpoint, path)
@@ -97,7 +104,7 @@ def load(path: str | os.PathLike[str]) -> DecoderLM:
 
 def save_checkpoint(
     path: str | os.PathLike[str],
-    model: DecoderLM,
+    model: nn.Module,
     optimizer: dict[str, Tensor] | None = None,
     train: dict[str, Any] | None = None,
 ) -> None:
@@ -113,7 +120,7 @@ def save_checkpoint(
     before.
     """
     path, first = Path(path), world().first
-    tensors = {f"model.{name}": p for name, p in _weights(model).items()}
+    tensors = {f"model.{name}": p for name, p in named_weights(model).items()}
     for name, tensor in (optimizer or {}).items():
         tensors[f"optimizer.{name}"] = tensor
     tensors = {name: on_first(t, first) for name, t in tensors.items()}
@@ -122,7 +129,7 @@ def save_checkpoint(
     metadata = {
         "format": FORMAT,
         "version": VERSION,
-        "model": json.dumps(model.config.to_dict()),
+        "model": json.dumps(unwrapped(model).config.to_dict()),
         "train": json.dumps(train or {}),
     }
     with replacing(path) as part:
@@ -177,14 +184,14 @@ def _entry(
 
 
 def restore_weights(
-    model: DecoderLM, checkpoint: Checkpoint, path: str | os.PathLike[str]
+    model: nn.Module, checkpoint: Checkpoint, path: str | os.PathLike[str]
 ) -> None:
     """Copy a checkpoint's weights into a model of the same shape.
 
     Raises ValueError naming the file (``path``) and the first tensor that is
     missing, that the model does not have, or whose shape differs.
     """
-    weights = _weights(model)
+    weights = named_weights(model)
     check_tensors(path, "model.", checkpoint.model, weights)
     with torch.no_grad():
         for name, parameter in weights.items():
@@ -204,12 +211,6 @@ def checkpoint_path(path: str | os.PathLike[str]) -> Path:
         file = previous
     check_readable(file, "a checkpoint or the folder of a run")
     return file
-
-
-def _weights(model: DecoderLM) -> dict[str, Tensor]:
-    # named_parameters yields a shared tensor once, so tied weights are
-    # saved once.
-    return dict(model.named_parameters())
 
 
 def _check_metadata(path: Path, metadata: dict[str, str]) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 
 def compiled(loss: nn.Module, layers: int) -> Callable[..., Tensor]:
-    """Compile the loss of a model with ``layers`` layers.
+    """Compile a module around a model with ``layers`` layers.
 
-    The result is called with inputs and targets (B, T), and returns the loss.
+    The result takes the same tensors as the module, and returns the same.
     """
     from torch._dynamo import config  # importing it takes seconds
 
@@ -20,8 +20,8 @@ def compiled(loss: nn.Module, layers: int) -> Callable[..., Tensor]:
     config.recompile_limit = max(config.recompile_limit, layers + 8)
     config.specialize_float = True
 
-    def call(inputs: Tensor, targets: Tensor) -> Tensor:
-        return loss(inputs, targets)
+    def call(*rows: Tensor) -> Tensor:
+        return loss(*rows)
 
     return torch.compile(own_code(call))
 

@@ -1,10 +1,20 @@
 """Training configuration, execution options and learning-rate schedule."""
 
-import math
 from dataclasses import dataclass
+
+from minidiff.files.checks import (
+    LARGEST_COUNT,
+    flag,
+    integer,
+    number,
+    one_of,
+    shown,
+)
 
 PRECISIONS = ("float32", "bfloat16")
 PARALLEL = ("ddp", "fsdp")
+# Those of diff_attention, listed here because importing it takes seconds.
+BACKENDS = ("auto", "eager", "sdpa", "flex", "triton")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +40,7 @@ class TrainConfig:
     checkpoint_every: int = 100  # a kill loses seconds of work at most
 
     def __post_init__(self) -> None:
-        """Raise a ValueError that names the first bad field."""
+        """Raise a ValueError or TypeError that names the first bad field."""
         for name in (
             "steps",
             "batch_size",
@@ -38,19 +48,37 @@ class TrainConfig:
             "eval_batches",
             "checkpoint_every",
         ):
-            _check(name, getattr(self, name), 1, math.inf)
-        _check("warmup_steps", self.warmup_steps, 0, self.steps)
-        _check("final_lr_fraction", self.final_lr_fraction, 0, 1)
-        _check("weight_decay", self.weight_decay, 0, math.inf)
+            integer(name, getattr(self, name), 1, LARGEST_COUNT)
+        integer("warmup_steps", self.warmup_steps, 0, self.steps)
         for name in ("lr", "eps", "clip_norm"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name}: got {value}, expected above 0")
-        if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
+            if _number(name, getattr(self, name)) <= 0:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)}, expected above 0"
+                )
+        if not 0 <= _number("final_lr_fraction", self.final_lr_fraction) <= 1:
             raise ValueError(
-                f"betas: got {self.betas}, expected two numbers in [0, 1)"
+                f"final_lr_fraction: got {self.final_lr_fraction}, expected "
+                "0 to 1"
             )
-        _check_name("precision", self.precision, PRECISIONS)
+        if _number("weight_decay", self.weight_decay) < 0:
+            raise ValueError(
+                f"weight_decay: got {self.weight_decay}, expected 0 or more"
+            )
+        self._check_betas()
+        one_of("precision", self.precision, PRECISIONS)
+
+    def _check_betas(self) -> None:
+        betas = self.betas
+        if not isinstance(betas, tuple | list):
+            raise TypeError(
+                f"betas: got {shown(betas)}, expected two numbers in [0, 1)"
+            )
+        if len(betas) != 2 or not all(
+            0 <= _number("betas", b) < 1 for b in betas
+        ):
+            raise ValueError(
+                f"betas: got {shown(betas)}, expected two numbers in [0, 1)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +97,11 @@ class Compute:
     backend: str = "auto"  # of differential attention; see diff_attention
 
     def __post_init__(self) -> None:
-        """Raise a ValueError that names the first bad field."""
-        _check("accumulate", self.accumulate, 1, math.inf)
-        _check_name("parallel", self.parallel, PARALLEL)
+        """Raise a ValueError or TypeError that names the first bad field."""
+        integer("accumulate", self.accumulate, 1, LARGEST_COUNT)
+        flag("compile", self.compile)
+        one_of("parallel", self.parallel, PARALLEL)
+        one_of("backend", self.backend, BACKENDS)
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -87,12 +117,6 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     return config.lr * (1 - (1 - config.final_lr_fraction) * done)
 
 
-def _check(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        bound = f"{low} or more" if high == math.inf else f"{low} to {high}"
-        raise ValueError(f"{name}: got {value}, expected {bound}")
-
-
-def _check_name(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name}: got {value!r}, expected one of {known}")
+def _number(name: str, value: float) -> float:
+    """Check a finite int or float, which JSON can hold."""
+    return number(name, value, kinds=(int, float))

@@ -9,7 +9,10 @@ from typing import Any
 from tqdm import tqdm
 
 from minidiff.data.protocol import DataSource
+from minidiff.files.checks import flag
 from minidiff.nn.model import DecoderLM
+from minidiff.nn.modes import in_mode
+from minidiff.nn.wrappers import unwrapped
 from minidiff.training.config import Compute, TrainConfig
 from minidiff.training.distributed import world
 from minidiff.training.reading import Reading
@@ -40,7 +43,9 @@ def train(
     Parameters
     ----------
     model : DecoderLM
-        Already on the device where it is to be trained.
+        Already on the device where it is to be trained. It may be compiled;
+        whether the training is, ``compute`` says. Its mode, training or
+        evaluation, is the same afterwards.
     data : DataSource
         Returns the batch of each step, given the step's number.
     config : TrainConfig
@@ -71,6 +76,7 @@ def train(
     ValueError
         If ``run_dir`` has a run already and ``resume`` is not set, or if the
         run to resume has another model, data or config; names the field.
+        If no target of a batch, or of the validation batches, counts.
     FloatingPointError
         If the loss or the gradient is not finite; names the step. The model
         and the last good checkpoint are as they were before that step.
@@ -94,6 +100,9 @@ def train(
     applies to the whole process. See :mod:`minidiff.training.threads`.
     """
     compute = compute or Compute()
+    model = unwrapped(model)
+    for name, value in (("resume", resume), ("tensorboard", tensorboard)):
+        flag(name, value)
     if data.vocab_size != model.config.vocab_size:
         raise ValueError(
             f"data: got {data.vocab_size} token ids, expected the model's "
@@ -112,7 +121,6 @@ def train(
         settings = {"data": data.describe(), "config": asdict(config)}
         run = Run(Path(run_dir), model, updates.optimizer, settings)
         records = run.resume() if resume else run.begin()
-    model.train()
     bar = tqdm(
         total=config.steps,
         initial=len(records),
@@ -125,7 +133,13 @@ def train(
     if tensorboard and me.first and run_dir is not None:
         board = TensorBoard(Path(run_dir), len(records))
     reading = Reading(len(records), waits=updates.reading_waits)
-    with run or nullcontext(), bar, stopping as stop, board:
+    with (
+        run or nullcontext(),
+        bar,
+        in_mode(model, training=True),
+        stopping as stop,
+        board,
+    ):
         for step in range(len(records), config.steps):
             updates.update(data, step)
             last = step + 1 == config.steps

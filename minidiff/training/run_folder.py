@@ -15,6 +15,7 @@ from minidiff.files.atomic import sync, write_text
 from minidiff.files.lock import Lock
 from minidiff.files.tensors import check_tensors
 from minidiff.nn.model import DecoderLM
+from minidiff.nn.wrappers import named_weights
 from minidiff.training.checkpoint import (
     FILE_NAME,
     PREVIOUS_NAME,
@@ -248,13 +249,21 @@ class Run:
     def _optimizer_tensors(self) -> dict[str, Tensor]:
         return {
             f"{name}.{key}": value
-            for name, parameter in self._model.named_parameters()
+            for name, parameter in named_weights(self._model).items()
             for key, value in self._optimizer.state[parameter].items()
         }
 
     def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
+        # A parameter that had no gradient yet has no state: it is frozen, or
+        # does not take part.
+        stated = {name.rpartition(".")[0] for name in tensors}
+        weights = {
+            name: parameter
+            for name, parameter in named_weights(self._model).items()
+            if name in stated
+        }
         expected = {}
-        for name, parameter in self._model.named_parameters():
+        for name, parameter in weights.items():
             expected[f"{name}.step"] = torch.zeros(())
             expected[f"{name}.exp_avg"] = parameter
             expected[f"{name}.exp_avg_sq"] = parameter
@@ -262,7 +271,7 @@ class Run:
             self._checkpoint_path, "optimizer.", dict(tensors), expected
         )
         fused = self._optimizer.defaults["fused"]
-        for name, parameter in self._model.named_parameters():
+        for name, parameter in weights.items():
             counter = tensors[f"{name}.step"].clone()
             self._optimizer.state[parameter] = {
                 # The fused update kernel reads the counter on the device.

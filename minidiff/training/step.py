@@ -5,6 +5,7 @@ on many GPUs the mathematics is the same; only the order of summation differs.
 """
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,12 @@ from minidiff.nn.model import DecoderLM
 from minidiff.training.compile import compiled
 from minidiff.training.config import Compute, TrainConfig, learning_rate
 from minidiff.training.distributed import total, whole, world
-from minidiff.training.validation import Validation, validate
+from minidiff.training.validation import (
+    Measure,
+    Validation,
+    backend_for,
+    validate,
+)
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
@@ -57,7 +63,12 @@ class Updates:
                 loss, broadcast_buffers=False
             )
         layers = len(model.blocks)
-        self._loss = compiled(loss, layers) if compute.compile else loss
+        measure: nn.Module = Measure(model, compute.backend)
+        self._loss: Callable[..., Tensor] = loss
+        self._measure: Callable[..., Tensor] = measure
+        if compute.compile:
+            self._loss = compiled(loss, layers)
+            self._measure = compiled(measure, layers)
         # Created last, because sharding replaces the model's parameters.
         self.optimizer = adamw(model, config)
         # Becomes 1, and stays 1, when a loss or gradient is not finite.
@@ -103,23 +114,24 @@ class Updates:
         )
         # The loss is the mean over all targets that count, in all processes
         # and micro-batches. These may have different numbers of such targets.
-        everywhere = total((targets != IGNORE).sum())
+        counted = total((targets != IGNORE).sum())
         parts: list[Tensor] = []
         self.optimizer.zero_grad()
         n = self._compute.accumulate
         for i, (x, y) in enumerate(
             zip(inputs.chunk(n), targets.chunk(n), strict=True)
         ):
-            share = (y != IGNORE).sum() / everywhere
             with self._gradients_summed(last=i + 1 == n):
                 with self._autocast():
-                    part = self._loss(x, y) * share
+                    part = self._loss(x, y, counted)
                 # DDP and FSDP average the gradients over processes, but the
                 # sum is needed.
                 (part * size).backward()
             parts.append(part.detach())
         norm = clip_grad_norm_(self._model.parameters(), config.clip_norm)
-        values = torch.stack([total(torch.stack(parts).sum()), whole(norm)])
+        values = torch.stack(
+            [total(torch.stack(parts).sum()), whole(norm), counted]
+        )
         finite = values.isfinite().all()
         self._broken = self._broken.maximum((~finite).to(self._broken))
         if self.reading_waits:
@@ -138,17 +150,24 @@ class Updates:
         }
         self._unread.append((record, values))
 
-    def read(self) -> tuple[list[dict[str, Any]], FloatingPointError | None]:
+    def read(self) -> tuple[list[dict[str, Any]], Exception | None]:
         """Return the records of the updates since the last call.
 
-        Their values are copied from the device in one transfer. If a loss or
-        a gradient was not finite, return only the records before that step,
-        and the error to raise.
+        Their values are copied from the device in one transfer. If a batch
+        had no target that counts, or a loss or a gradient was not finite,
+        return only the records before that step, and the error to raise.
         """
         unread, self._unread = self._unread, []
-        values = torch.stack([pair for _, pair in unread]).tolist()
+        values = torch.stack([three for _, three in unread]).tolist()
         records: list[dict[str, Any]] = []
-        for (record, _), (loss, norm) in zip(unread, values, strict=True):
+        for (record, _), (loss, norm, counted) in zip(
+            unread, values, strict=True
+        ):
+            if counted == 0:
+                return records, ValueError(
+                    f"data: every target of step {record['step']} is "
+                    f"{IGNORE}, expected at least one that counts"
+                )
             record |= {"loss": loss, "grad_norm": norm}
             for name in ("loss", "grad_norm"):
                 if not math.isfinite(record[name]):
@@ -162,6 +181,7 @@ class Updates:
             measured = validate(
                 self._model,
                 data,
+                measure=self._measure,
                 batches=self._config.eval_batches,
                 batch_size=self._config.batch_size,
                 parts=self._compute.accumulate,
@@ -209,13 +229,19 @@ class Loss(nn.Module):
     def __init__(self, model: DecoderLM, backend: str) -> None:
         super().__init__()
         self.model = model
-        # The option chooses a backend of differential attention only.
-        plain = model.config.attention == "softmax"
-        self._backend = "auto" if plain else backend
+        self._backend = backend_for(model, backend)
 
-    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss in nats, 0-d; inputs and targets are (B, T)."""
-        return self.model.loss(inputs, targets, backend=self._backend)
+    def forward(
+        self, inputs: Tensor, targets: Tensor, counted: Tensor
+    ) -> Tensor:
+        """Return the share of these rows in the mean loss, in nats, 0-d.
+
+        inputs and targets are (B, T); ``counted`` is the number of targets
+        that count in the whole batch.
+        """
+        return self.model.loss(
+            inputs, targets, backend=self._backend, counted=counted
+        )
 
 
 def shard(model: DecoderLM) -> "FSDPModule":

@@ -105,7 +105,10 @@ def test_a_cache_for_autocast_takes_its_dtype():
     module = modules(8)["diff"]
     cache = module.new_cache(1, 4, dtype=torch.bfloat16)
     x = torch.randn(1, 3, E)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert module(x, cache=cache).dtype == torch.bfloat16
-        with pytest.raises(ValueError, match="make it with that dtype"):
-            module(x, cache=module.new_cache(1, 4))
+    filled = module.new_cache(1, 4)
+    with torch.no_grad():
+        module(x[:, :1], cache=filled)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert module(x, cache=cache).dtype == torch.bfloat16
+            with pytest.raises(ValueError, match="make it with that dtype"):
+                module(x, cache=filled)

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
+from minidiff.files.checks import positive_int
 from minidiff.nn.layers import (
     RMSNorm,
     SwiGLU,
     apply_rope,
-    positive_int,
     rope_angles,
     swiglu_width,
 )

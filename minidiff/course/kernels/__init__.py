@@ -26,14 +26,16 @@ if not torch.cuda.is_available():
 import triton  # noqa: E402
 import triton.language as tl  # noqa: E402
 
-from minidiff.ops.triton.interpreter import INTERPRETED  # noqa: E402
-
-DEVICE = "cpu" if INTERPRETED else "cuda"
-
-if INTERPRETED and isinstance(tl.max, triton.runtime.JITFunction):
+if triton.knobs.runtime.interpret and isinstance(
+    tl.max, triton.runtime.JITFunction
+):
     raise ImportError(
         "triton was imported before minidiff.course.kernels, without its "
         "interpreter: restart Python, and import minidiff.course.kernels first"
     )
+
+from minidiff.ops.triton.interpreter import INTERPRETED  # noqa: E402
+
+DEVICE = "cpu" if INTERPRETED else "cuda"
 
 __all__ = ["DEVICE", "INTERPRETED"]

@@ -8,6 +8,8 @@ from torch.library import custom_op, register_autograd
 
 from minidiff.ops.arguments import Arguments
 from minidiff.ops.dispatch import WIDTHS
+from minidiff.ops.readable import in_func_gradient
+from minidiff.ops.scale import positive_scale
 from minidiff.ops.triton.descriptors import gradient_like, rows
 from minidiff.ops.triton.interpreter import INTERPRETED
 from minidiff.ops.triton.launch import backward as launch_backward
@@ -29,7 +31,8 @@ SCHEMA = (
 def triton_attention(x: Arguments) -> Tensor:
     """Return the result of :func:`minidiff.diff_attention`, with the norm.
 
-    Raises ValueError or TypeError for inputs the kernels do not support.
+    Raises ValueError or TypeError for inputs the kernels do not support, and
+    NotImplementedError inside torch.func.grad.
     """
     q, k, v, lam, scale = x.q, x.k, x.v, x.lam, x.scale
     assert scale is not None  # diff_attention has filled it in
@@ -37,14 +40,19 @@ def triton_attention(x: Arguments) -> Tensor:
         dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
     _check(q, k, v)
+    if in_func_gradient():
+        raise NotImplementedError(
+            "backend: 'triton' does not support torch.func.grad and its kin, "
+            "also around torch.vmap; expected backend='eager', or gradients "
+            "by torch.autograd.grad or backward()"
+        )
     B, H, _, T, _ = q.shape
     if not isinstance(lam, Tensor):
         lam = torch.full((), lam, device=q.device, dtype=torch.float32)
     # The kernels return one gradient of lam for each row; the backward of
     # expand sums these to lam's own shape.
     lam = lam.to(q.device).expand(B, H, T)
-    if scale <= 0:  # the kernels take the maximum before scaling
-        q, scale = (-q, -scale) if scale else (0 * q, 1.0)
+    q, scale = positive_scale(q, scale)
     norm_weight, key_lengths = x.norm_weight, x.key_lengths
     if norm_weight is not None:  # kernels assume stride 1
         norm_weight = norm_weight.contiguous()
@@ -103,8 +111,9 @@ def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
     if q.device.type != "cuda" and not INTERPRETED:
         raise ValueError(
             f"backend: got 'triton' with q on {q.device.type}, expected a "
-            "CUDA device, or TRITON_INTERPRET=1 in the environment before "
-            "this backend is first used"
+            "CUDA device; to run the kernels in Triton's interpreter on a "
+            "CPU, set TRITON_INTERPRET=1 in the environment before Python is "
+            "started"
         )
 
 

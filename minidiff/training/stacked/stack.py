@@ -48,11 +48,13 @@ class Stack:
         weights, _ = stack_module_state(list(models))
         # RoPE's tables are the same for all models, so they are not stacked.
         self._buffers = dict(models[0].named_buffers())
+        trained = {n: p.requires_grad for n, p in models[0].named_parameters()}
         self._weights = {
-            name: w.detach().requires_grad_() for name, w in weights.items()
+            name: w.detach().requires_grad_(trained[name])
+            for name, w in weights.items()
         }
         self._base = copy.deepcopy(models[0]).to("meta")
-        parameters = list(self._weights.values())
+        parameters = self._trained()
         self._mean = [torch.zeros_like(p) for p in parameters]
         self._square = [torch.zeros_like(p) for p in parameters]
         # As in single training, weight decay applies to matrices, but not to
@@ -106,7 +108,7 @@ class Stack:
                 logits = torch.vmap(self._logits)(self._weights, x, *places)
             counted = y != IGNORE
             loss = cross_entropy(
-                logits.flatten(0, 2).float(),
+                wide(logits).flatten(0, 2),
                 y.flatten(),
                 ignore_index=IGNORE,
                 reduction="none",
@@ -165,8 +167,12 @@ class Stack:
             ignore_index=IGNORE,
         )
 
+    def _trained(self) -> list[Tensor]:
+        """Return the stacked weights that are not frozen."""
+        return [w for w in self._weights.values() if w.requires_grad]
+
     def _update(self, rows: list[Tensor]) -> Tensor:
-        parameters = list(self._weights.values())
+        parameters = self._trained()
         with self._kernels():
             losses = self._losses(self._weights, *rows)
         gradients = torch.autograd.grad(losses.sum(), parameters)

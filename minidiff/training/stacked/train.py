@@ -83,7 +83,7 @@ def train_stacked(
     ValueError
         If the numbers of models, sources and rates differ, a source has
         another vocabulary size than the models, or the models differ in their
-        configuration.
+        configuration or in which weights are frozen.
 
     Notes
     -----
@@ -151,6 +151,14 @@ def _check(
                 f"models: number {i} has {model.config}, expected "
                 f"{models[0].config} as the first"
             )
+        for (name, p), q in zip(
+            model.named_parameters(), models[0].parameters(), strict=True
+        ):
+            if p.requires_grad != q.requires_grad:
+                raise ValueError(
+                    f"models: number {i} and the first differ in whether "
+                    f"{name} is frozen, expected the same weights"
+                )
         if source.vocab_size != model.config.vocab_size:
             raise ValueError(
                 f"data: source {i} has {source.vocab_size} token ids, "

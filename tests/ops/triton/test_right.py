@@ -37,7 +37,9 @@ CASES = {
     ),
     "no norm": Case(norm=False, lam="head"),
     "norm without weight": Case(weight=False),
-    "saturated": Case(logits=100.0, lam=0.8),
+    # The kernels round the maps to 16 bits, which costs most where logits are
+    # large; eager does not.
+    "saturated": Case(logits=100.0, lam=0.8, slack=4.0),
     # Equal maps: o = -0.2 A v, so rounding o2 while it waits counts six times.
     "q = k = 0": Case(logits=0.0, lam=1.2, slack=6.0),
     "lam 0": Case(lam=0.0),

@@ -18,7 +18,11 @@ The maps are computed again from q, k and the log-sums of the forward pass.
 import triton
 import triton.language as tl
 
-from minidiff.ops.triton.kernels.softmax import key_range, seen
+from minidiff.ops.triton.kernels.softmax import (
+    inverse_root,
+    key_range,
+    seen,
+)
 from minidiff.ops.triton.kernels.tiles import (
     read,
     read_branch,
@@ -62,7 +66,7 @@ def prepare_kernel(
     b_do = b_dy
     if NORM:
         # (BT, 1)
-        b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / dv + eps)[:, None]
+        b_r = inverse_root(tl.sum(b_o * b_o, 1) / dv + eps)[:, None]
         # (BT, Dv)
         b_g = b_dy * norm_scale
         if WEIGHT:
@@ -78,8 +82,6 @@ def prepare_kernel(
         b_mean = tl.sum(b_g * b_o, 1)[:, None] / dv
         # (BT, Dv)
         b_do = b_r * (b_g - b_o * b_r * b_r * b_mean)
-        # A row of padding has no mean square; with eps = 0 that is NaN.
-        b_do = tl.where(m, b_do, 0.0)
     b_do = b_do.to(p_do.dtype.element_ty)
     tl.store(p_do + at, b_do, m)
     # From the rounded dO, which the other kernels read too.

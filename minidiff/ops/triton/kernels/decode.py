@@ -9,7 +9,11 @@ by both branches and by all query heads that share it.
 import triton
 import triton.language as tl
 
-from minidiff.ops.triton.kernels.softmax import seen, softmax_step
+from minidiff.ops.triton.kernels.softmax import (
+    inverse_root,
+    seen,
+    softmax_step,
+)
 
 
 @triton.jit
@@ -148,7 +152,8 @@ def combine_kernel(
     b_o = b_o1 - lam * b_o2
     o_d = tl.arange(0, DV)
     if NORM:
-        b_o = b_o * (tl.rsqrt(tl.sum(b_o * b_o, 0) / dv + eps) * norm_scale)
+        b_r = inverse_root(tl.sum(b_o * b_o, 0) / dv + eps)
+        b_o = b_o * (b_r * norm_scale)
         if WEIGHT:
             b_o *= tl.load(p_weight + o_d, o_d < dv, 0.0).to(tl.float32)
     at_y = i_b * y_b + i_h * y_h + i_t * y_t + o_d

@@ -16,6 +16,7 @@ import triton.language as tl
 
 from minidiff.ops.triton.kernels.softmax import (
     close,
+    inverse_root,
     key_range,
     seen,
     softmax_step,
@@ -187,7 +188,7 @@ def forward_kernel(
         if KEEP:
             write(x_o, b_o, i_b, i_h, i_t * BT, TMA=TMA)
         # (BT,); columns beyond dv are zeros and add nothing to the square
-        b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / dv + eps)
+        b_r = inverse_root(tl.sum(b_o * b_o, 1) / dv + eps)
         # (BT, Dv)
         b_o = b_o * (b_r * norm_scale)[:, None]
         if WEIGHT:

@@ -1,4 +1,4 @@
-"""Softmax steps shared by the kernels, and which keys a query sees."""
+"""Steps that the kernels share: softmax, norm, and which keys are seen."""
 
 import triton
 import triton.language as tl
@@ -75,3 +75,9 @@ def close(b_acc, b_top, b_sum, c):
     b_sum = tl.where(m_any, b_sum, 1.0)
     b_lse = tl.where(m_any, b_top * c + tl.log2(b_sum), float("inf"))
     return b_acc / b_sum[:, None], b_lse
+
+
+@triton.jit
+def inverse_root(b_square):
+    """1 / sqrt, and 0 of 0: with eps = 0 a row of zeros stays zeros."""
+    return tl.where(b_square > 0, tl.rsqrt(b_square), 0.0)

@@ -1,0 +1,206 @@
+"""Compilers, exporters, fake tensors and function transforms."""
+
+import pytest
+import torch
+from tiny_models import KINDS, make, qkv, tokens
+from torch._subclasses import FakeTensorMode
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from minidiff import diff_attention
+from minidiff.ops.readable import is_ordinary, is_readable
+
+LENGTHS = torch.tensor([3, 7])
+CALLS = [
+    {},
+    {"causal": False},
+    {"key_lengths": LENGTHS},
+    {"norm_scale": 0.5, "scale": 0.3},
+]
+
+
+def same(got, want):
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+
+
+def call(backend, options):
+    def attention(q, k, v):
+        return diff_attention(q, k, v, 0.5, backend=backend, **options)
+
+    return attention
+
+
+def counters():
+    # Imported here: it imports Triton, too early for the interpreter's tests.
+    from torch._dynamo.utils import counters
+
+    return counters
+
+
+def compiled(f):
+    torch._dynamo.reset()
+    counters().clear()
+    return torch.compile(f, fullgraph=True, backend="eager")
+
+
+def decode(step, model, x):
+    """Logits of a prompt of 5 tokens and then of one token at a time."""
+    cache = model.new_cache(len(x))
+    parts = [step(x[:, :5], cache)]
+    parts += [step(x[:, i : i + 1], cache) for i in range(5, x.shape[1])]
+    return torch.cat(parts, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiled_decoding_with_a_cache(kind):
+    model, x = make(kind).eval(), tokens(length=12)
+    with torch.no_grad():
+        same(decode(compiled(model), model, x), model(x))
+    # A graph for the prompt and one for a token at any position.
+    assert counters()["stats"]["unique_graphs"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiled_at_any_length(kind):
+    model = make(kind)
+    loss = compiled(lambda x: model.loss(x, x))
+    for length in (5, 6, 7, 9):
+        x = tokens(length=length)
+        same(loss(x), model.loss(x, x))
+    assert counters()["stats"]["unique_graphs"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["sdpa", "eager", "flex"])
+def test_compiled_operator_with_all_options(backend):
+    options = {"norm_scale": 0.5, "eps": 1e-6, "lam": 0.3, "scale": 0.2}
+
+    def f(q, k, v, n, scale):
+        given = options | {"scale": scale, "key_lengths": n}
+        return diff_attention(q, k, v, backend=backend, **given)
+
+    g, given = compiled(f), qkv()
+    for scale in (0.2, 0.3, 0.4):  # a number that changes becomes a symbol
+        same(g(*given, LENGTHS, scale), f(*given, LENGTHS, scale))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_exported_with_a_dynamic_length(kind):
+    model, x = make(kind).eval(), tokens(length=12)
+    sizes = ({1: torch.export.Dim("T", min=2, max=20)},)
+    with torch.no_grad():
+        program = torch.export.export(model, (x,), dynamic_shapes=sizes)
+        for length in (3, 12):
+            same(program.module()(x[:, :length]), model(x[:, :length]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_fake_tensors(kind, backend):
+    with FakeTensorMode(), torch.no_grad():
+        model, x = make(kind), torch.zeros(2, 5, dtype=torch.int64)
+        assert model(x, backend=backend).shape == (2, 5, 20)
+        model.loss(x, x, backend=backend)
+        cache = model.new_cache(2)
+        model(x, cache, backend=backend)
+        assert model(x[:, :1], cache, backend=backend).shape == (2, 1, 20)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager", "flex"])
+@pytest.mark.parametrize("options", CALLS)
+def test_fake_tensors_in_the_operator(backend, options):
+    options = dict(options)
+    with FakeTensorMode() as mode:
+        q, k, v = (mode.from_tensor(x) for x in qkv())
+        if "key_lengths" in options:
+            options["key_lengths"] = mode.from_tensor(LENGTHS)
+        y = diff_attention(q, k, v, 0.5, backend=backend, **options)
+    assert y.shape == (2, 4, 7, 32)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@pytest.mark.parametrize("options", CALLS)
+def test_function_transforms(backend, options):
+    f, (q, k, v) = call(backend, options), qkv()
+    both = torch.stack([q, 2 * q])
+    want = torch.stack([f(x, k, v) for x in both])
+    same(torch.vmap(lambda x: f(x, k, v))(both), want)
+
+    def total(x):
+        return f(x, k, v).sum()
+
+    gradients = torch.vmap(torch.func.grad(total))(both)
+    leaf = both.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(sum(total(x) for x in leaf), leaf)
+    same(gradients, wanted)
+
+
+def test_lengths_may_be_mapped():
+    q, k, v = qkv()
+    lengths = torch.stack([LENGTHS, LENGTHS + 0 * 2])
+
+    def f(n):
+        return diff_attention(q, k, v, 0.5, key_lengths=n)
+
+    same(torch.vmap(f)(lengths), torch.stack([f(n) for n in lengths]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_each_sample(kind):
+    model, x = make(kind), tokens(3)
+    parameters = {n: p.detach() for n, p in model.named_parameters()}
+
+    def loss(parameters, row):
+        logits = functional_call(model, parameters, (row[None],))
+        return logits.logsumexp(-1).sum()
+
+    each = torch.vmap(torch.func.grad(loss), in_dims=(None, 0))
+    found = each(parameters, x)
+    for name, one in torch.func.grad(loss)(parameters, x[1]).items():
+        same(found[name][1], one)
+
+
+@pytest.mark.parametrize("transform", ["vmap", "grad", "jvp"])
+def test_flex_refuses_transforms_by_name(transform):
+    q, k, v = qkv()
+    f = call("flex", {})
+    with pytest.raises(ValueError, match="backend: got 'flex' inside a func"):
+        if transform == "vmap":
+            torch.vmap(lambda x: f(x, k, v))(q[None])
+        elif transform == "grad":
+            torch.func.grad(lambda x: f(x, k, v).sum())(q)
+        else:
+            torch.func.jvp(lambda x: f(x, k, v), (q,), (q,))
+
+
+@pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
+def test_traced_by_make_fx(mode):
+    q, k, v = qkv()
+    f = call("sdpa", {})
+    same(make_fx(f, tracing_mode=mode)(q, k, v)(q, k, v), f(q, k, v))
+
+
+def test_one_place_decides_what_may_be_read():
+    x, seen = torch.ones(3), {}
+
+    def note(name, y=x):
+        seen[name] = is_readable(y), is_ordinary(y.device)
+        return y * 2
+
+    note("plain")
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = mode.from_tensor(x)
+        note("fake", fake)
+        note("real among fake")
+    assert not is_readable(fake)
+    torch.vmap(lambda y: note("vmap", y))(x)
+    torch.func.grad(lambda y: note("grad", y).sum())(x)
+    torch.jit.trace(lambda y: note("trace", y), x, check_trace=False)
+    make_fx(lambda y: note("make_fx", y))(x)
+    assert seen.pop("plain") == (True, True)
+    assert set(seen.values()) == {(False, False)}
+    assert not is_readable(torch.ones(2, device="meta"))
+    assert is_readable(0.5)
