@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from minidiff.files.checks import one_of
@@ -122,7 +123,8 @@ def diff_attention(
     if backend == "auto":
         backend = choose(q, v)
     if backend == "triton":  # Triton is imported only when it is used
-        need("triton", 'backend="triton"')
+        if not torch.compiler.is_compiling():  # it reads the file system
+            need("triton", 'backend="triton"')
         from minidiff.ops.triton.operator import triton_attention
 
         return triton_attention(x)
