@@ -27,7 +27,8 @@ def environment(threads: int) -> dict[str, str]:
     No GPU is visible, so that all machines write the same outputs. Progress
     bars of tqdm and Hugging Face are off, because their timings differ
     between runs and a bar can be a widget. Figures with sliders are static,
-    because a web page has no kernel to redraw them.
+    because a web page has no kernel to redraw them. Runs are saved in a new
+    temporary folder, so that no reader's run is read or replaced.
     """
     env = {k: v for k, v in os.environ.items() if k not in _LEAKS}
     for name in ("OMP", "MKL", "OPENBLAS"):
@@ -38,6 +39,7 @@ def environment(threads: int) -> dict[str, str]:
         HF_HUB_OFFLINE="1",
         IPYTHONDIR=_ipython_folder(),
         JUPYTER_PREFER_ENV_PATH="1",
+        MINIDIFF_RUNS=_temporary_folder("minidiff-runs-"),
         MINIDIFF_STILL="1",
         MPLBACKEND="module://matplotlib_inline.backend_inline",
         PYDEVD_DISABLE_FILE_VALIDATION="1",
@@ -53,7 +55,12 @@ def _ipython_folder() -> str:
     It has no fixed name in the shared temporary folder, because IPython runs
     the start-up files of its profile, and other users could put some there.
     """
-    folder = tempfile.mkdtemp(prefix="minidiff-ipython-")
+    return _temporary_folder("minidiff-ipython-")
+
+
+def _temporary_folder(prefix: str) -> str:
+    """Return a new folder that is removed when this process ends."""
+    folder = tempfile.mkdtemp(prefix=prefix)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

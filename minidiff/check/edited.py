@@ -1,9 +1,10 @@
-"""Wrong kernels, made from the right one by replacing text in its source.
+"""Wrong kernels and classes, made by replacing text in a right one's source.
 
 Triton compiles a kernel from its source, so each variant needs its own.
 """
 
 import linecache
+import sys
 from itertools import count
 from typing import Any
 
@@ -12,20 +13,21 @@ from minidiff.check.compare import source_of
 _number = count()
 
 
-def edited(kernel: Any, *changes: tuple[str, str]) -> Any:
-    """Return a new kernel, its source changed by these (old, new) pairs.
+def edited(right: Any, *changes: tuple[str, str]) -> Any:
+    """Return a new kernel or class: ``right`` with (old, new) text replaced.
 
     Raises ValueError if an old text is not in the source.
     """
-    text = source_of(kernel)
+    text = source_of(right)
+    inner = getattr(right, "fn", right)
+    name = inner.__name__
     for old, new in changes:
         if old not in text:
-            raise ValueError(f"{old!r} is not in the kernel")
+            raise ValueError(f"{old!r} is not in the source of {name}")
         text = text.replace(old, new)
-    name = kernel.fn.__name__
     file = f"<{name}, edited {next(_number)}>"
     # This entry lets ``inspect`` find the source, although no file exists.
     linecache.cache[file] = len(text), None, text.splitlines(True), file
-    names = dict(kernel.fn.__globals__)
+    names = dict(vars(sys.modules[inner.__module__]))
     exec(compile(text, file, "exec"), names)
     return names[name]

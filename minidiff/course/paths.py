@@ -1,9 +1,10 @@
-"""Paths of the course's own files: recorded results and small weights.
+"""Paths of the course's files: recorded results, weights, and readers' runs.
 
 Only the chapters need these files. They are part of the repository and not of
 an installed wheel, so they are looked for in the folder above the package.
 """
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -39,6 +40,16 @@ def weights(name: str) -> Path:
     Raises the same errors as `results`.
     """
     return _find("weights", name)
+
+
+def runs(name: str) -> Path:
+    """Return the folder of a run that the reader trained, as ``runs/mine``.
+
+    It may not exist yet. The environment variable MINIDIFF_RUNS names another
+    folder than the course's ``runs``, which git ignores.
+    """
+    folder = os.environ.get("MINIDIFF_RUNS")
+    return (Path(folder).expanduser() if folder else root() / "runs") / name
 
 
 def _find(kind: str, name: str) -> Path:

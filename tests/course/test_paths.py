@@ -25,6 +25,15 @@ def test_outside_a_checkout_it_says_what_to_do(tmp_path, monkeypatch):
         course.root()
 
 
+def test_runs_are_beside_the_book_or_where_the_variable_says(
+    checkout, monkeypatch
+):
+    monkeypatch.delenv("MINIDIFF_RUNS", raising=False)
+    assert course.runs("mine") == checkout / "runs" / "mine"
+    monkeypatch.setenv("MINIDIFF_RUNS", str(checkout / "elsewhere"))
+    assert course.runs("mine") == checkout / "elsewhere" / "mine"
+
+
 @pytest.mark.parametrize("kind", ["results", "weights"])
 def test_finds_a_file(checkout, kind):
     file = checkout / "book" / kind / "small.json"
