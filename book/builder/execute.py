@@ -21,13 +21,14 @@ def threads(nb: NotebookNode, name: str) -> int:
     return 2 if name.startswith("15_") or TWO_THREADS in first else 1
 
 
-def environment(threads: int) -> dict[str, str]:
+def environment(threads: int, answers: str = "") -> dict[str, str]:
     """Return the kernel's environment variables, free of user settings.
 
     No GPU is visible, so that all machines write the same outputs. Progress
     bars of tqdm and Hugging Face are off, because their timings differ
     between runs and a bar can be a widget. Figures with sliders are static,
-    because a web page has no kernel to redraw them. Runs are saved in a new
+    because a web page has no kernel to redraw them. Answers to exercises are
+    kept in the folder ``answers``, by default nowhere. Runs are saved in a new
     temporary folder, so that no reader's run is read or replaced.
     """
     env = {k: v for k, v in os.environ.items() if k not in _LEAKS}
@@ -35,6 +36,7 @@ def environment(threads: int) -> dict[str, str]:
         env[f"{name}_NUM_THREADS"] = str(threads)
     env.update(
         CUDA_VISIBLE_DEVICES="",
+        MINIDIFF_ANSWERS=answers,
         HF_HUB_DISABLE_PROGRESS_BARS="1",
         HF_HUB_OFFLINE="1",
         IPYTHONDIR=_ipython_folder(),
@@ -68,13 +70,13 @@ def _temporary_folder(prefix: str) -> str:
 _LEAKS = {"MATPLOTLIBRC", "PYTHONSTARTUP", "PYTHONHASHSEED", "PYTHONPATH"}
 
 
-def run(nb: NotebookNode, cwd: Path, threads: int) -> float:
+def run(nb: NotebookNode, cwd: Path, threads: int, answers: str = "") -> float:
     """Execute in place and clean the outputs; return the run time in seconds.
 
     Raises nbclient's CellExecutionError if a cell fails that is not tagged
     raises-exception.
     """
-    env = environment(threads)
+    env = environment(threads, answers)
     # This variable must be set in this process, which chooses the kernel.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     client = nbclient.NotebookClient(

@@ -6,6 +6,9 @@ more detailed than the last; ``solution("3.2")`` prints a solution. The
 exercises of problem set 1 are P1.1, P1.2 and so on; ``check.exP1_2`` tests an
 answer to P1.2.
 
+An answer that passes is kept in a file, and ``mine("3.2")`` returns it in a
+later chapter.
+
 A *set* of exercises is a chapter, "03", or a problem set, "P1".
 """
 
@@ -17,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from minidiff.check import kept
 from minidiff.check.compare import source_of
 from minidiff.check.core import Exercise, Result
 from minidiff.check.core import check as _check
@@ -41,6 +45,8 @@ def __getattr__(name: str) -> Callable[..., Result]:
         result = _check(_find(exercise_id), answer)
         _results[exercise_id] = result
         print(result.text)
+        if result:
+            _keep(exercise_id, answer)
         return result
 
     check.__name__ = check.__qualname__ = name
@@ -49,8 +55,7 @@ def __getattr__(name: str) -> Callable[..., Result]:
 
 
 def __dir__() -> list[str]:
-    checks = (f"ex{set_of(i)}_{i.partition('.')[2]}" for i in subjects())
-    return sorted([*globals(), *checks])
+    return sorted([*globals(), *map(_check_name, subjects())])
 
 
 @cache
@@ -104,6 +109,50 @@ def solution(exercise_id: str) -> None:
 def solution_source(exercise_id: str) -> str:
     """Return one right answer to an exercise as source text."""
     return source_of(_find(exercise_id).solution)
+
+
+def mine(exercise_id: str) -> Any:
+    """Return your kept answer to an exercise, or else the solution.
+
+    It prints one line that says which of the two it is.
+    """
+    exercise = _find(exercise_id)
+    return kept.mine(
+        kept.path_of(_check_name(exercise_id)),
+        _titled(exercise_id),
+        _name_of(exercise),
+        exercise.solution,
+    )
+
+
+def _keep(exercise_id: str, answer: Callable[..., Any]) -> None:
+    """Keep an answer that passed; print a line if it is new or is not kept."""
+    subject = subjects()[exercise_id].rstrip(".")
+    line = kept.keep(
+        kept.path_of(_check_name(exercise_id)),
+        f"{_titled(exercise_id)} ({subject})",
+        answer,
+        _name_of(_find(exercise_id)),
+    )
+    if line:
+        print(line)
+
+
+def _check_name(exercise_id: str) -> str:
+    """Return the name of an exercise's check: "ex03_2" for "3.2"."""
+    return f"ex{set_of(exercise_id)}_{exercise_id.partition('.')[2]}"
+
+
+def _titled(exercise_id: str) -> str:
+    kind = "problem" if exercise_id.startswith("P") else "exercise"
+    return f"{kind} {exercise_id}"
+
+
+def _name_of(exercise: Exercise) -> str:
+    """Return the name that the stub gives to the answer."""
+    solution = exercise.solution
+    name: str = getattr(solution, "fn", solution).__name__
+    return name
 
 
 def report() -> None:

@@ -1,12 +1,13 @@
 """Table of results for the notebooks of a class, which it runs."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minidiff.check import exercises
+from minidiff.check import exercises, kept
 from minidiff.files.extras import need
 
 _SIGNS = {"passed": "yes", "failed": "no", "not attempted": "-"}
@@ -61,7 +62,8 @@ def grade(
         notebook, timeout=timeout, allow_errors=True, kernel_name="python3"
     )
     try:
-        client.execute()
+        # Neither store students' answers nor read the teacher's own.
+        client.execute(env=os.environ | {kept.VARIABLE: ""})
         outputs = notebook.cells[-1].outputs
         text = "".join(o.get("text", "") for o in outputs)
         found |= json.loads(text.splitlines()[-1])

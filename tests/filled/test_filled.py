@@ -40,7 +40,8 @@ def test_filled_in(path, tmp_path: Path):
     stubs = [source.tagged(c, source.STUB) for c in nb.cells]
     filled, done = source.fill(nb, check.solution_source)
     assert done
-    execute.run(filled, tmp_path, 1)
+    answers = tmp_path / "answers"
+    execute.run(filled, tmp_path, 1, str(answers))
     for name in done:
         after = filled.cells[stubs.index(name) + 1 :]
         call = f"check.ex{check.set_of(name)}_{name.partition('.')[2]}("
@@ -48,6 +49,7 @@ def test_filled_in(path, tmp_path: Path):
         assert checked, f"no cell after stub {name} calls {call}...)"
         text = printed(checked[0])
         assert f"{name} passed" in text, f"{name} printed: {text}"
+        assert "kept in answers/ex" in text, f"{name} printed: {text}"
 
 
 @pytest.mark.parametrize("path", WITH_STUBS)
