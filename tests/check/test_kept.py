@@ -71,7 +71,8 @@ def test_a_function_is_kept_and_returned(folder, cell, capsys):
     assert "kept in" not in capsys.readouterr().out
 
 
-def test_a_new_answer_replaces_the_old_one(folder, cell):
+def test_a_new_answer_replaces_the_old_one(folder, cell, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     newer = ANSWER.replace("lam * softmax(b)", "softmax(b) * lam")
     codes = []
     # Files of one length and one second: none is read from a cache.
