@@ -6,6 +6,7 @@ import torch
 
 from minidiff.data.protocol import IGNORE, DataSource
 from minidiff.nn.model import DecoderLM
+from minidiff.ops.wide import wide
 from minidiff.training.distributed import total, world
 
 
@@ -43,7 +44,7 @@ def validate(
         ):
             logits = model(inputs)
             loss = torch.nn.functional.cross_entropy(
-                logits.flatten(0, 1).float(),
+                wide(logits).flatten(0, 1),
                 targets.flatten(),
                 ignore_index=IGNORE,
                 reduction="sum",

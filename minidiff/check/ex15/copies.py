@@ -38,7 +38,7 @@ def copy_score(A: Tensor, tokens: Tensor, reach: int) -> Tensor:
 def _cases() -> list[Case]:
     cases = []
     for B, H, T, V, reach in (
-        (1, 1, 4, 2, 3),
+        (1, 1, 5, 2, 3),
         (1, 2, 8, 3, 3),
         (2, 3, 9, 4, 5),
         (3, 2, 12, 3, 40),
@@ -46,11 +46,10 @@ def _cases() -> list[Case]:
         random = torch.Generator().manual_seed(T)
         A = torch.randn(B, H, T, T, generator=random, dtype=torch.float64)
         tokens = torch.randint(0, V, (B, T), generator=random)
-        if T == 4:
-            tokens = torch.tensor([[1, 0, 1, 0]])
-            tokens[0, 3] = 1  # copies at distances 2 and 1
+        if T == 5:  # copies at distances 2 and 1
+            tokens = torch.tensor([[1, 0, 1, 1, 2]])
         if reach > T:
-            # The two ends of a row: equal in one row, different in another.
+            # The two ends of a row: equal in two rows, different in one.
             tokens[:, -1] = tokens[:, 0]
             tokens[0, -1] = (tokens[0, 0] + 1) % V
         name = f"B = {B}, H = {H}, T = {T}, reach = {reach}"
@@ -68,8 +67,7 @@ def _mistake(
     )
 
 
-_OTHER = "        other = weight.movedim(1, 2)[~equal].mean(0)\n"
-_OTHER = "    " + _OTHER
+_OTHER = "            other = weight.movedim(1, 2)[~equal].mean(0)\n"
 
 EXERCISE = Exercise(
     id="15.4",
