@@ -80,7 +80,6 @@ plots.use_style()
 # Will the best model look further back, or less far?
 
 
-
 # %%
 def modules(side: tuple) -> str:
     """The library's single-file modules, an empty line between them."""

@@ -99,7 +99,7 @@ class LiveTraining:
             for record in self.records
             if "valid_loss" in record
         ]
-        axis.plot([], [], color="C0", alpha=0.45, label="each batch")
+        axis.plot([], [], "-", color="C0", alpha=0.45, label="each batch")
         if held_out:
             x, y = zip(*held_out, strict=True)
             axis.plot(x, y, "o-", color="C1", markersize=3, label="held out")

@@ -83,7 +83,7 @@ def excess(
     per_distance=False,
 ):
     """Go through all queries, with the places of each as a list."""
-    B, H, T, _ = A.shape
+    T = A.shape[2]
     rows = tokens.tolist()
     M = A.mT if ahead else A
 
@@ -138,14 +138,14 @@ def row_means(A, tokens, reach):
 
 
 RIGHT = {
-    "15.1": in_bits,
-    "15.2": boltzmann,
+    "15.2": in_bits,
+    "15.1": boltzmann,
     "15.3": shares,
     "15.4": excess,
 }
 
 WRONG = {
-    "15.1": {
+    "15.2": {
         "nats": lambda *a: in_bits(*a, unit=math.e),
         "times ln 2": lambda r, n, size: [
             x * math.log(2) ** 2 for x in in_bits(r, n, size)
@@ -159,8 +159,10 @@ WRONG = {
         ],
         "the last one": lambda *a: in_bits(*a)[-1],
     },
-    "15.2": {
-        "multiplied": lambda x, t: boltzmann(x, 1 / t) if t else boltzmann(x, 0),
+    "15.1": {
+        "multiplied": lambda x, t: (
+            boltzmann(x, 1 / t) if t else boltzmann(x, 0)
+        ),
         "after the softmax": lambda x, t: (
             boltzmann(x, 1) * (1 / t) if t else boltzmann(x, 0)
         ),

@@ -160,9 +160,7 @@ def _mistake(
 ) -> Mistake:
     """Return a mistake: the right loop with text replaced."""
     wrong, *also = (edited(fit, *changes) for changes in variants)
-    return Mistake(
-        key=key, diagnosis=diagnosis, wrong=wrong, also=tuple(also)
-    )
+    return Mistake(key=key, diagnosis=diagnosis, wrong=wrong, also=tuple(also))
 
 
 _ZERO = "        optimizer.zero_grad()\n"
@@ -383,7 +381,10 @@ MISTAKES = (
         "optimizer.step().",
         (
             (_STEP, ""),
-            ("        log.append(record)\n", _STEP + "        log.append(record)\n"),
+            (
+                "        log.append(record)\n",
+                _STEP + "        log.append(record)\n",
+            ),
         ),
     ),
     _mistake(

@@ -198,8 +198,7 @@ EXERCISE = Exercise(
             "Here it is a straight line.",
             wrong=_after(
                 lambda step, steps, warmup, peak: (
-                    peak
-                    * (0.55 + 0.45 * cos(pi * _done(step, steps, warmup)))
+                    peak * (0.55 + 0.45 * cos(pi * _done(step, steps, warmup)))
                 )
             ),
         ),

@@ -3,8 +3,8 @@
 from minidiff.check.ex15 import bits, copies, removed, temperature
 
 EXERCISES = (
-    bits.EXERCISE,
     temperature.EXERCISE,
+    bits.EXERCISE,
     removed.EXERCISE,
     copies.EXERCISE,
 )

@@ -1,4 +1,4 @@
-"""Exercise 15.1: the log of a training in bits per byte."""
+"""Exercise 15.2: the log of a training in bits per byte."""
 
 from math import log
 from typing import Any
@@ -58,7 +58,7 @@ def _training_where_measured(records: Log) -> np.ndarray:
 
 
 EXERCISE = Exercise(
-    id="15.1",
+    id="15.2",
     cases=_cases,
     solution=bits_per_byte,
     mistakes=(

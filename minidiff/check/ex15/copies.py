@@ -62,9 +62,7 @@ def _mistake(
 ) -> Mistake:
     """Return a mistake: the solution with text replaced."""
     wrong, *also = (edited(copy_score, *changes) for changes in variants)
-    return Mistake(
-        key=key, diagnosis=diagnosis, wrong=wrong, also=tuple(also)
-    )
+    return Mistake(key=key, diagnosis=diagnosis, wrong=wrong, also=tuple(also))
 
 
 _OTHER = "            other = weight.movedim(1, 2)[~equal].mean(0)\n"
@@ -129,7 +127,10 @@ EXERCISE = Exercise(
             (
                 ("range(1, min", "range(0, min"),
                 ("tokens[:, :-d]", "tokens[:, : T - d]"),
-                ("[~equal].mean(0)", "[~equal].sum(0) / max((~equal).sum(), 1)"),
+                (
+                    "[~equal].mean(0)",
+                    "[~equal].sum(0) / max((~equal).sum(), 1)",
+                ),
             ),
             (
                 ("range(1, min", "range(0, min"),

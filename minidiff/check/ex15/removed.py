@@ -10,7 +10,9 @@ from minidiff.check.core import Case, Exercise, Mistake
 Shares = tuple[Tensor, Tensor]
 
 
-def removed_and_negative(A1: Tensor, A2: Tensor, lam: float) -> Shares:
+def removed_and_negative(
+    A1: Tensor, A2: Tensor, lam: float
+) -> tuple[Tensor, Tensor]:
     """Return two shares for each head, (H,) and (H,).
 
     A1, A2 (H, T, T): the maps of one layer; their rows sum to 1. removed: of

@@ -1,4 +1,4 @@
-"""Exercise 15.2: probabilities at a temperature."""
+"""Exercise 15.1: probabilities at a temperature."""
 
 import torch
 from torch import Tensor
@@ -53,7 +53,7 @@ def _naive(x: Tensor) -> Tensor:
 
 
 EXERCISE = Exercise(
-    id="15.2",
+    id="15.1",
     cases=_cases,
     solution=probabilities,
     mistakes=(
@@ -106,9 +106,9 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="nearly zero",
-            diagnosis="You put a small number in place of temperature 0, or "
-            "add one to every temperature. Near ties would still share. Treat 0 "
-            "by itself: the largest logit gets 1.",
+            diagnosis="You put another number in place of temperature 0, "
+            "and near ties still share. Treat 0 by itself: the largest logit "
+            "gets 1.",
             wrong=lambda x, t: (x / (t + 1e-2)).softmax(0),
             also=(lambda x, t: (x / max(t, 1.0)).softmax(0),),
         ),
@@ -122,8 +122,8 @@ EXERCISE = Exercise(
     hints=(
         "Does the temperature act on logits or on probabilities? And can you "
         "divide by 0?",
-        "At temperature 0: zeros, and a 1 at logits.argmax(). Else differences "
-        "of logits grow as the temperature falls.",
+        "At temperature 0: zeros, and a 1 at logits.argmax(). Else the "
+        "differences of logits grow as the temperature falls.",
         "(logits / temperature).softmax(0).",
     ),
 )
