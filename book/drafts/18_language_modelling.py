@@ -10,8 +10,8 @@
 # # 18. Language modelling (draft)
 #
 # Material for chapter 18, moved from chapters 14 and 15. It is not in the table
-# of contents and nothing builds it. The cells ran there in nearly this form; the exercises on seeds
-# and intervals are in `exercises/`.
+# of contents and nothing builds it. The cells ran there in nearly this form;
+# the exercises on seeds and intervals are in `exercises/`.
 
 # %%
 import json

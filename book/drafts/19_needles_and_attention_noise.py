@@ -10,7 +10,7 @@
 # # 19. Needles and attention noise (draft)
 #
 # Material for chapter 19, moved from chapter 15. It is not in the table of
-# contents and nothing builds it. Each cell ran there.
+# contents and nothing builds it. The cells ran there in nearly this form.
 
 # %%
 import json
