@@ -662,11 +662,14 @@ for t in (1, 2, 3):
     w = (1 - 0.01 * config.weight_decay) * w - 0.01 * step
     optimizer.step()
     assert torch.allclose(w, matrix, atol=1e-5)
+print("adamw takes the steps of equations 14.3 and 14.4")
+
+# %%
 mine = check.mine("14.4")
 settings = TrainConfig(steps=30, warmup_steps=4, lr=0.5)
 ours = [mine(step, 30, 4, 0.5) for step in range(30)]
 assert np.allclose(ours, [learning_rate(n, settings) for n in range(30)])
-print("AdamW and the schedule are those of minidiff")
+print("the schedule is that of minidiff")
 
 # %% [markdown]
 # ## Common mistakes
@@ -697,7 +700,7 @@ print("AdamW and the schedule are those of minidiff")
 # - Loshchilov and Hutter, *Decoupled Weight Decay Regularization*,
 #   arXiv 1711.05101: why decay stays outside.
 # - Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent
-#   neural networks*, arXiv 1211.5063: where clipping comes from.
+#   neural networks*, ICML 2013: where clipping comes from.
 # - Micikevicius and others, *Mixed Precision Training*, arXiv 1710.03740: what
 #   may be computed in 16 bits and what may not.
 # - Lee and others, *Deduplicating Training Data Makes Language Models Better*,

@@ -81,8 +81,9 @@ class Small(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(1)
-        sizes = {"vocab_size": 11, "embed_dim": 16, "num_layers": 1}
-        config = ModelConfig(**sizes, num_heads=4, max_length=8)
+        config = ModelConfig(
+            vocab_size=11, embed_dim=16, num_layers=1, num_heads=4
+        )
         self.model = DecoderLM(config).double()
         with torch.no_grad():  # larger than usual, so that clipping acts
             for weight in self.parameters():
@@ -99,8 +100,12 @@ class Small(nn.Module):
 
 
 def _cases() -> list[Case]:
-    flat = {"warmup_steps": 0, "final_lr_fraction": 1.0, "lr": 0.01}
-    every = {"clip_norm": 1e9, "eval_every": 99}
+    flat: dict[str, Any] = {
+        "warmup_steps": 0,
+        "final_lr_fraction": 1.0,
+        "lr": 0.01,
+    }
+    every: dict[str, Any] = {"clip_norm": 1e9, "eval_every": 99}
     return [
         Case(name=name, args=(TrainConfig(**settings),))
         for name, settings in (
