@@ -230,6 +230,7 @@ settings = TrainConfig(
 )
 MOMENTS = {STEPS // 12: "early", STEPS // 3: "middle", STEPS: "end"}
 SCALE = 1 / log(2) / bytes_per_token
+Record = dict[str, float]  # of one step: its loss and so on
 
 
 # %%
@@ -247,7 +248,7 @@ def observer(model: nn.Module, name: str) -> tuple:
     live = plots.LiveTraining(STEPS, name, scale=SCALE, unit="bits per byte")
     pages, lams = {"start": write(model)}, {0: lambdas(model)}
 
-    def report(record: dict) -> None:
+    def report(record: Record) -> None:
         live(record)
         done = record["step"] + 1
         if "valid_loss" in record:
@@ -274,7 +275,7 @@ records = fit(model, rows, held_out, settings, report)
 
 
 # %% tags=["stub:15.2"]
-def bits_per_byte(records: list[dict], tokens: int, size: int) -> np.ndarray:
+def bits_per_byte(records: list[Record], tokens: int, size: int) -> np.ndarray:
     """Return every measurement of a log on held-out text, in bits per byte.
 
     records: the log of `fit`, with losses in nats per token. The held-out text
@@ -371,7 +372,7 @@ def card_of(model: nn.Module) -> dict:
 
 
 # %%
-def keep(name: str, model: nn.Module, records: list[dict]) -> None:
+def keep(name: str, model: nn.Module, records: list[Record]) -> None:
     """Save a trained model as the run folder runs/NAME."""
     folder = course.runs(name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -707,7 +708,8 @@ print(its_coder.decode(out[0].tolist()))
 
 # %% [markdown]
 # Whole lines that could stand in a library, and it still has no idea what they
-# are for. Its $\lambda$ are far from 0. So here is the control once more:
+# are for. Its $\lambda$ are far from 0. So here is the control once more, on a few
+# of its windows:
 
 # %% tags=["nbval-ignore-output"]
 for name, factor in (("as trained", 1.0), ("0", 0.0)):
@@ -720,10 +722,10 @@ for name, factor in (("as trained", 1.0), ("0", 0.0)):
     print(f"lambda {name:12s} {bits:.2f} bits per byte")
 
 # %% [markdown]
-# This model is lost without its second maps. It was trained for longer, has twice
-# as many differential heads and other data, and we do not know which of these
-# makes the difference. But what two minutes show of $\lambda$ is not what a long
-# training shows.
+# This model needs its second maps: without them a byte costs more than a quarter
+# of a bit more. It was trained for longer, has twice as many differential heads
+# and other data, and we do not know which of these makes the difference. But what
+# two minutes show of $\lambda$ is not what a long training shows.
 #
 # For a better model of your own, give the package's command a night, or a GPU.
 # It takes the same steps as your loop, and saves checkpoints from which

@@ -7,10 +7,11 @@ import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
 
-Log = list[dict[str, Any]]
+Record = dict[str, Any]
+Log = list[Record]
 
 
-def bits_per_byte(records: Log, tokens: int, size: int) -> np.ndarray:
+def bits_per_byte(records: list[Record], tokens: int, size: int) -> np.ndarray:
     """Return every measurement of a log on held-out text, in bits per byte.
 
     records: the log of `fit`, with losses in nats per token. The held-out text
