@@ -235,8 +235,8 @@ plt.show()
 # | ready | [11. The fused forward](11_fused_forward.ipynb) | both branches in one walk |
 # | ready | [12. The fused backward](12_fused_backward.ipynb) | every gradient, each product once |
 # | ready | [13. Roofline and benchmark](13_roofline_and_benchmark.ipynb) | ceilings, predictions, honest timing |
-# | ready | [14. Text to tokens](14_text_to_tokens.ipynb) | bytes, merges, AdamW by hand, why seeds |
-# | ready | [15. Training a small DIFF Transformer](15_training_a_small_diff_transformer.ipynb) | train one beside a plain one |
+# | ready | [14. Text to tokens](14_text_to_tokens.ipynb) | bytes, merges, AdamW, your own training loop |
+# | ready | [15. Train your own](15_training_a_small_diff_transformer.ipynb) | your model, your loop, and what it writes |
 # | ready | [16. Generation with a cache](16_generation_with_a_cache.ipynb) | what a new token reads, and how it is drawn |
 # | ready | [17. Many GPUs](17_many_gpus.ipynb) | two processes, one model, every byte counted |
 # | ready | [18. Language modelling](18_language_modelling.ipynb) | is the loss lower, and how sure is that |

@@ -381,9 +381,8 @@ assert median_snr(A1 - 0.8 * A2) < median_snr(A1)
 #
 # Nothing in equation 3.1 makes the branches share their noise. Training would
 # have to find that, and whether it does is a question about trained models.
-# Chapter 15 looks inside a few small ones, and mostly finds a second map with
-# another use: it takes away a value that the first should not add. Chapter 19
-# will ask larger ones.
+# Chapter 15 looks inside one that you train, and chapter 19 will ask larger
+# ones.
 #
 # ## Lambda: one learned number a layer
 #

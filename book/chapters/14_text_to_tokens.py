@@ -10,8 +10,9 @@
 # # 14. Text to tokens, and how training works
 #
 # By the end of this chapter you will have shown that a held-out loss can lie
-# and choose the wrong model, and that AdamW's first step is as long as the
-# learning rate, whatever the gradient.
+# and choose the wrong model, and you will have written a training loop whose
+# losses are those of `minidiff.train` to nine decimals. Chapter 15 trains your
+# own model with it.
 #
 # {card}
 #
@@ -21,8 +22,9 @@
 #
 # - split text so that its loss can be trusted, and state it in bits per byte;
 # - train byte-pair encoding by hand, and pack documents into rows;
-# - write AdamW, and say what warm-up and a falling rate are for;
-# - say how many seeds a comparison needs.
+# - write AdamW, and say what warm-up, a falling rate and clipping are for;
+# - write a training loop that measures itself, and name six ways to get it
+#   wrong that raise no error.
 #
 # ## Prerequisites
 #
@@ -30,23 +32,26 @@
 # |---|---|---|
 # | modules, autograd | the models | chapter 5 |
 # | cross-entropy, nats | every loss here | chapter 7 |
-# | standard deviation | gradients, seeds | school |
+# | mean and standard deviation | gradients | school |
 
 # %%
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from math import log, log2
-from tempfile import TemporaryDirectory
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy  # noqa: F401
+from torch.nn.utils import clip_grad_norm_  # noqa: F401
 
 # %%
 from minidiff import DecoderLM, ModelConfig, TrainConfig, check, plots, train
 from minidiff.check import hint, solution  # noqa: F401
-from minidiff.data import BPETokenizer, ByteTokenizer, NeedleTask, TextData
-from minidiff.data import TokenData, standard_library, write_tokens
+from minidiff.data import BPETokenizer, ByteTokenizer, TextData
+from minidiff.data import standard_library
 from minidiff.training.config import learning_rate
 from minidiff.training.step import adamw
 
@@ -55,10 +60,12 @@ plots.use_style()
 # %% [markdown]
 # ## A cold open: a loss that lies
 #
-# A language model says which byte comes next. The cheapest one counts: after
-# these $n$ bytes, how often did byte $c$ follow in the training text? What
-# $n - 1$ bytes say counts like four more sightings; below $n = 0$ stands an
-# even guess:
+# A language model says which byte comes next. The simplest one counts: after
+# these $n$ bytes, how often did byte $c$ follow in the training text? A long
+# context has been seen rarely or never, so its counts are mixed with what the
+# context one byte shorter predicts, $p_{n-1}$. That prediction counts as much
+# as four sightings. For $n = 0$ the prediction below is an even guess among
+# 256 bytes:
 #
 # $$
 # p_n(c) = \frac{\text{times followed by } c + 4\, p_{n-1}(c)}
@@ -67,10 +74,10 @@ plots.use_style()
 # $$
 #
 # Its loss is the mean of $-\log_2 p$, in *bits per byte*. How far back should
-# it look? Held-out rows decide; ours are from the source of Python's own
-# library. First the model has read a million bytes of other files. Then part
-# of them is the rest of the very files that the rows come from. Will it look
-# further back?
+# it look? Rows that are held out decide. Ours are from the source of Python's
+# own library. First the model reads a million bytes of *other* files. Then we
+# replace a part of them by the rest of the very files that the rows come from.
+# Will the best model look further back, or less far?
 
 
 # %%
@@ -115,14 +122,16 @@ assert honest.argmin() < leaky.argmin()
 assert leaky.min() < honest.min() - 0.4
 
 # %% [markdown]
-# Same rows, same amount of text. The second loss is too low, as a file repeats
-# itself. Worse, it picks another model: one that looks far back, finds copies
-# and does harm in a new file. Who shuffles rows of all text and holds
-# out a tenth is on the second curve. This is *leakage*.
+# The rows are the same, and so is the amount of text. But the second loss is
+# too low, because a file repeats itself. Worse, it picks another model: one
+# that looks far back, finds copies, and does harm in a new file. If you shuffle
+# the rows of all files and hold out a tenth of them, you measure the second
+# curve. This is *leakage*.
 #
-# So `minidiff` splits by file. A hash of the path decides the side: a file
-# keeps it when others come or go. But copies exist under other names. What
-# share of held-out lines (of 20 characters or more) do training files hold?
+# So `minidiff` splits by file. A hash of the path decides the side, and a file
+# stays on its side when others come or go. But copies also exist under other
+# names. What share of the held-out lines (of 20 characters or more) stands in
+# training files too?
 
 # %% tags=["nbval-ignore-output"]
 known = {line for d in library.train for line in d.text.splitlines()}
@@ -136,16 +145,16 @@ for tables in (True, False):
     assert (share > 0.5) == tables
 
 # %% [markdown]
-# `encodings` holds tables nearly alike, and our split puts some on each side.
-# Look before you trust a split, ours too. This chapter stays with single-file
-# modules.
+# The folder `encodings` holds tables that are nearly alike, and our split puts
+# some on each side. So look at a split before you trust it, ours too. This
+# chapter and the next one stay with modules that are a single file.
 #
 # ## Cross-entropy, again
 #
-# A *token* is what a model predicts at once: a byte, or a longer piece.
-# Chapter 7: the loss is the mean of $-\ln p$ over the tokens that came, in
-# nats. How a text is cut into tokens changes; its bytes stay, so this number
-# compares:
+# A *token* is what a model predicts at once: a byte, or a longer piece. The
+# loss is the mean of $-\ln p$ over the tokens that came, in nats (chapter 7).
+# Two ways to cut a text give different numbers of tokens, so their losses per
+# token cannot be compared. The bytes stay the same, so this number can:
 #
 # $$
 # \text{bits per byte} = \frac{\text{nats per token}}{\ln 2}
@@ -155,8 +164,8 @@ for tables in (True, False):
 #
 # ## Bytes
 #
-# In UTF-8, ASCII takes one byte a character, all else two to four. With 256
-# ids every text can be written. The price is length.
+# In UTF-8 an ASCII character takes one byte, every other character two to
+# four. With 256 ids every text can be written. The price is length.
 
 # %%
 line = "if naïve: return None"
@@ -167,9 +176,10 @@ assert ByteTokenizer().decode(ids) == line
 # %% [markdown]
 # ## Pairs of bytes
 #
-# *Byte-pair encoding* (BPE; Sennrich and others, 2016): count neighbours, make
-# the commonest pair a new token, repeat. Here are four words, and how often
-# each occurs. Which pair is merged first, which second?
+# *Byte-pair encoding* (BPE; Sennrich and others, 2016) counts pairs of
+# neighbours, makes the most frequent pair a new token, and repeats. Here are
+# four words, and how often each occurs. Which pair is merged first, which
+# second?
 
 # %%
 words, pieces = {"k e y": 5, "k e y s": 3, "t h e y": 4, "h e y": 2}, []
@@ -194,9 +204,9 @@ assert [coder.decode([256 + i]) for i in range(5)] == pieces
 print([coder.decode([i]) for i in coder.encode("monkeys")])
 
 # %% [markdown]
-# A text is encoded by the same merges in the same order. A word never seen
-# falls into smaller pieces, at worst bytes. No piece reaches across words; a
-# space goes with the word behind it.
+# A text is encoded by the same merges in the same order. A word that was never
+# seen falls into smaller pieces, at worst into bytes. No piece reaches across
+# words; a space belongs to the word after it.
 #
 # ### Exercise 14.1: one merge
 #
@@ -216,9 +226,9 @@ def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
 check.ex14_1(merge)
 
 # %% [markdown]
-# Now learn from a megabyte, of *training* files only: a tokenizer could
-# leak too. A model that knows nothing loses $\ln V$ nats a token for $V$ ids.
-# With how many does it look best?
+# Now learn merges from a megabyte of text, of *training* files only, since a
+# tokenizer can leak too. A model that knows nothing loses $\ln V$ nats a token
+# for $V$ ids. For which $V$ does it look best?
 
 # %% tags=["nbval-ignore-output"]
 print("   V  bytes/token  nats/token  bits/byte")
@@ -232,32 +242,34 @@ print(pieces := [coder.decode([i]) for i in coder.encode(line)])
 assert bits[0] > bits[1] > bits[2] and pieces.count("\ufffd") == 2
 
 # %% [markdown]
-# The more ids, the *worse* the loss per token and the *better* per byte. Only
-# the second compares: the tokenizer has learned, if not the model. But more
-# ids shorten less and less, and each costs a row of the embedding. (Behind "a"
-# stand the halves of ï, too rare for a merge.)
+# With more ids the loss per token gets *worse* and the loss per byte *better*.
+# Only the second one compares: here the tokenizer has learned something, the
+# model nothing. But each doubling of $V$ shortens the text less, and each id
+# costs a row of the embedding. (The two signs after "a" are the two bytes of ï,
+# which is too rare for a merge.)
 #
 # ## Packing
 #
-# A model reads rows of $T$ tokens; files have all lengths. Filling each up to
-# the longest would waste work. Instead all files lie end to end, an end mark
-# behind each (in `minidiff` an empty line), and this long row is cut into
-# windows side by side. A window may hold two files; the model has to learn
-# what the mark means.
+# A model reads rows of $T$ tokens, and files have all lengths. Filling each
+# file up to the longest one would waste most of the work. Instead all files are
+# put into one long row, with an end mark after each (in `minidiff` an empty
+# line), and this row is cut into windows of equal length. A window may hold
+# the end of one file and the start of the next; the model has to learn what
+# the mark means.
 #
 # ### Exercise 14.2: pack
 #
-# *Easy, 5 minutes.* A window is one id longer than $T$, as each input needs a
-# target.
+# *Easy, 5 minutes.* Each of the $T$ inputs of a window needs a target, the
+# token after it. So a window has one id more than $T$.
 
 
 # %% tags=["stub:14.2"]
 def pack(documents: list[list[int]], end: int, T: int) -> np.ndarray:
     """Return the windows (W, T + 1) of all documents in one row.
 
-    Behind each document stands the id end. The windows lie side by side: T
-    inputs each, and one id more, the last target, which is also the next
-    window's first input. What is left over is dropped.
+    After each document comes the id end. A window has T inputs and one id
+    more, its last target, which is also the first input of the next window.
+    What is left over at the end is dropped.
     """
     # your code
 
@@ -266,26 +278,20 @@ def pack(documents: list[list[int]], end: int, T: int) -> np.ndarray:
 check.ex14_2(pack)
 
 # %% [markdown]
-# `write_tokens`, on the command line `minidiff tokens`, puts the long row on
-# disk. `TokenData` deals its windows shuffled, each once before any comes
-# again (an *epoch*). Row $n$ dealt is the same whatever the batch size:
+# Here are two toy documents, packed by your function or by ours.
 
 # %%
-texts = [("train", "abc\ndef\n" * 40), ("valid", "ghi\njkl\n" * 40)]
-with TemporaryDirectory() as folder:
-    coder, quiet = ByteTokenizer(), {"about": {}, "progress": False}
-    write_tokens(f"{folder}/toy", texts, coder, **quiet)
-    dealt = TokenData(f"{folder}/toy", length=8, seed=1)
-    twelve, _ = dealt.batch(0, batch_size=12)
-    fours = torch.cat([dealt.batch(step, 4)[0] for step in range(3)])
-assert torch.equal(twelve, fours)
+packed = check.mine("14.2")([[1, 2, 3], [4, 5, 6, 7, 8]], end=0, T=3)
+for w, window in enumerate(packed):
+    print(f"window {w}: inputs {window[:-1]}, targets {window[1:]}")
 
 # %% [markdown]
 # ## AdamW
 #
-# A training step has a gradient $g$ for each weight $w$. How far should it go?
-# The gradient's size is a poor guide: state the loss in bits instead of nats,
-# and it grows. AdamW keeps two running averages, of $g$ and of $g^2$:
+# A training step has a gradient $g$ for each weight $w$. How far should the
+# weight move? The gradient's size is a poor guide: state the loss in bits
+# instead of nats, and all gradients grow. AdamW keeps two running averages, of
+# $g$ and of $g^2$:
 #
 # $$
 # m \leftarrow \beta_1 m + (1 - \beta_1)\, g, \qquad
@@ -293,10 +299,10 @@ assert torch.equal(twelve, fours)
 # \tag{14.3}
 # $$
 #
-# Both begin at 0, so at first they are too small: with equal gradients, $m$ is
-# $(1 - \beta_1^t)\, g$ after step $t = 1, 2, \ldots$ Dividing by that factor
-# is the *bias correction*. Then, with learning rate $\eta$, *weight decay*
-# $\omega$, and a tiny $\epsilon$ against dividing by 0,
+# Both begin at 0, so at first they are too small. If all gradients are equal,
+# $m$ is $(1 - \beta_1^t)\, g$ after step $t = 1, 2, \ldots$ Dividing by that
+# factor is the *bias correction*. With learning rate $\eta$, *weight decay*
+# $\omega$ and a tiny $\epsilon$ against dividing by 0, the step is
 #
 # $$
 # w \leftarrow (1 - \eta\, \omega)\, w - \eta\,
@@ -315,13 +321,14 @@ for g in (0.5, 0.005):
     print(f"g = {g}: w = {w.item():.1f}")
 
 # %% [markdown]
-# Corrected, the averages are $g$ and $g^2$, and $g / |g|$ is a sign: every
-# weight steps by $\eta$. Later a weight whose gradients agree keeps that pace;
-# where signs change, $m$ is small, $s$ is not, and the step is short.
+# After the correction the averages are $g$ and $g^2$, and $g / |g|$ is a sign:
+# at the first step every weight moves by $\eta$, whatever its gradient. Later,
+# a weight whose gradients agree keeps that pace. Where their signs change, $m$
+# is small and $s$ is not, and the step is short.
 #
 # Weight decay pulls weights towards 0. It does not go through $m$ and $s$,
-# where dividing would undo it: that is the W. `minidiff` lets it act on
-# matrices only, since the neutral value of a norm's weight is 1.
+# where the division would undo it: that is the W in AdamW. `minidiff` applies
+# it to matrices only, because the neutral value of a norm's weight is 1.
 #
 # ### Exercise 14.3: one step
 #
@@ -350,37 +357,22 @@ def adamw_step(
 check.ex14_3(adamw_step)
 
 # %% [markdown]
-# ### The control that fails
+# ## The learning rate
 #
-# Leave the bias correction out. With equal gradients, are the first steps too
-# short, or too long?
+# ### Warm-up: the first step moves every weight
+#
+#
+# One output of a matrix adds up $E$ inputs of size about 1, each times a weight.
+# Random weights of size 0.02 give a sum of about $0.02 \sqrt E$ (chapter 7),
+# because most of it cancels. The first step of AdamW moves each weight by
+# $\eta$ to the side that lowers the loss, so nothing cancels: the output can
+# move by $\eta E$. The wider the model, the larger this jump. Let a model take
+# one step at $\eta = 0.003$, or at a fiftieth of it. What will its loss be?
+# An even guess costs $\ln 256$, 5.55.
 
-# %% mystnb={"image": {"alt": "Step length in units of the learning rate against step number 1 to 1000, logarithmic. With correction it is level at 1. Without, and beta 2 of 0.95, it starts at 0.45 and rises to about 1. Without, and beta 2 of 0.999, it starts at 3.2, rises to above 6 near step 12 and falls slowly towards 1."}}
-t = np.arange(1, 1001)
-plt.semilogx(t, np.ones(1000), label="with correction")
-for b2, style in ((0.95, "--"), (0.999, "-.")):
-    length = (1 - 0.9**t) / np.sqrt(1 - b2**t)
-    plt.plot(t, length, style, label=f"without, beta 2 = {b2}")
-plt.gca().set(xlabel="step", ylabel="length / learning rate")
-plt.legend()
-plt.show()
-assert 6 < length.max() < 7
-
-# %% [markdown]
-# It depends. With $\beta_2 = 0.999$, PyTorch's default, $\sqrt s$ is far too
-# small, and steps get six times too long just when weights are still random.
-# With 0.95, the paper's [P, Table 9] and `minidiff`'s, they begin too short.
-#
-# ### Warm-up
-#
-# Even so the first step is risky. One output of a matrix adds up $E$ inputs of
-# size about 1, times weights; random ones give $0.02 \sqrt E$ (chapter 7). A
-# weight's gradient has its input as a factor, so all $E$ products change to
-# one side, together by about $\eta E$: the wider the model, the larger the
-# jump. One step at $\eta = 0.003$, or at a fiftieth of it: what will the loss
-# be? A guess costs $\ln 256$, 5.55.
 
 # %%
+print(f"ln 256 = {log(256):.2f}")
 ids = (ByteTokenizer().encode(side) for side in (training, held_out))
 text = TextData(*ids, vocab_size=256, length=64)
 
@@ -407,18 +399,20 @@ for E in (64, 256, 1024):
 assert losses[0] > log(256) + 1 and losses[1] < log(256)
 
 # %% [markdown]
-# At width 1024 the full step leaves the model worse than an even guess; a
-# fiftieth helps. At width 64 the full step is better. So *warm-up*, a rate
-# that rises from small to full, guards wide models. A small one may do
-# without.
+# At width 1024 the full step leaves the model worse than an even guess, and a
+# fiftieth of it helps. At width 64 the full step is the better one. So there
+# is one reason for *warm-up*, a rate that rises from small to full over the
+# first steps: it keeps the first, large, common steps of wide models small. A
+# small model may do without.
 #
 # ### Decay of the rate
 #
-# A batch is a sample, so its gradient is noisy, and near the best weights
-# noise is all there is: at a constant rate they shake for ever. Take a
+# A batch is a sample, so its gradient is noisy. Near the best weights the noise
+# is all there is, and at a constant rate the weights keep shaking. Take a
 # thousand weights, each with loss $w^2 / 2$ and noise of size 1 in its
-# gradient, and 300 steps. Order three plans: 0.1 throughout, 0.01 throughout,
-# from 0.1 down to 0.01 in a straight line.
+# gradient, and 300 steps. Which of three plans ends lowest: 0.1 throughout,
+# 0.01 throughout, or from 0.1 down to 0.01 in a straight line?
+
 
 # %%
 for lr, last in ((0.1, 1), (0.01, 1), (0.1, 0.1)):
@@ -435,102 +429,226 @@ for lr, last in ((0.1, 1), (0.01, 1), (0.1, 0.1)):
 assert loss < 0.01
 
 # %% [markdown]
-# The high rate arrives and shakes. The low one has not arrived. Falling wins.
+# The high rate arrives and keeps shaking. The low rate has not arrived. The
+# falling rate does both things one after the other, and wins. Its price: a
+# training that is stopped early has not had its quiet end.
 #
-# ## Seeds and intervals
+# ### Exercise 14.4: a rate that rises and falls
 #
-# And in a real training? A small model learns bytes as usual, with a constant
-# rate after the warm-up, and without weight decay (rows in this order). A seed
-# decides first weights and batches; for one seed all three get the same. Which
-# is ahead after 60 steps?
-
-# %% tags=["parameters"] quick={"STEPS": 6, "SEEDS": [0, 1]}
-STEPS = 60
-SEEDS = [0, 1, 2, 3, 4, 5, 6, 7]
-
-
-# %% tags=["nbval-ignore-output"]
-def trained(seed: int, **changed: float) -> float:
-    """Validation loss, nats a byte, of a small model."""
-    model, text.seed = new_model(32, seed), seed
-    shared = {"lr": 1e-2, "batch_size": 8, "warmup_steps": min(10, STEPS)}
-    config = TrainConfig(steps=STEPS, **shared, **changed)
-    return train(model, text, config, progress=False)[-1]["valid_loss"]
-
-
-usual = np.array([trained(seed) for seed in SEEDS])
-constant = np.array([trained(s, final_lr_fraction=1) for s in SEEDS])
-no_decay = np.array([trained(s, weight_decay=0) for s in SEEDS])
-print(np.stack([usual, constant, no_decay]).round(2))
-
-# %% [markdown]
-# Within a row only the seed changes. Give two of its numbers two names, and
-# one "wins": one run is no evidence.
-#
-# Down a column the seed is the same, and what it does to both ways cancels in
-# their gap. Let $\sigma$ be the standard deviation of single gaps. The mean of
-# $n$ has the standard error $\sigma / \sqrt n$; about two of these to either
-# side is an interval of 95 percent (chapter 15 makes it exact for few seeds).
-# A gap is seen when its interval does not reach 0.
-#
-# ### Exercise 14.4: how many seeds?
-#
-# *Easy, 5 minutes.*
+# *Easy, 5 minutes.* Two straight lines.
 
 
 # %% tags=["stub:14.4"]
-def seeds_needed(a: np.ndarray, b: np.ndarray, gap: float) -> int:
-    """Return the least n for which 2 sigma / sqrt(n) is at most gap.
+def rate(step: int, steps: int, warmup: int, peak: float) -> float:
+    """Return the learning rate of a step, counted from 0.
 
-    a, b (K,): losses of a first trial of two ways to train, a[i] and b[i]
-    with the same seed. sigma: the standard deviation of their differences,
-    dividing by K - 1.
+    It rises in a straight line: step 0 has peak / warmup, and step
+    warmup - 1 has peak. Then it falls in a straight line: step warmup has
+    peak, and the last step, steps - 1, has a tenth of peak.
     """
     # your code
 
 
 # %% tags=["check:14.4"]
-check.ex14_4(seeds_needed)
-
-# %% tags=["nbval-ignore-output"]
-for name, losses in (("constant", constant), ("no decay", no_decay)):
-    gaps = losses - usual
-    # Had each way its own seeds, their variances would add.
-    apart = np.sqrt(losses.var(ddof=1) + usual.var(ddof=1))
-    print(f"{name}: mean gap {gaps.mean():.3f}; seeds to see 0.01:")
-    for how, sigma in (("unpaired", apart), ("paired", gaps.std(ddof=1))):
-        print(f"  {how:8s} {(2 * sigma / 0.01) ** 2:4.0f}, sigma {sigma:.3f}")
-
-# %% tags=["needs-training"]
-assert gaps.std(ddof=1) < apart / 2 and (constant - usual).mean() < 0
+check.ex14_4(rate)
 
 # %% [markdown]
-# Pairing saves most where two ways are nearly one, as without weight decay,
-# which does next to nothing in so short a time. And the falling rate *loses*,
-# on our machines: after 60 steps, we take it, noise is not yet the problem.
+# ## Clipping: one bad batch
 #
-# ## Tasks that we make
-#
-# Nobody knows the best loss on text. So chapter 15 begins with a made-up task.
-# Here is a row: k is a key, v a value, a dot noise.
+# Most batches have gradients of similar length. Now and then one is far longer,
+# a file of numbers among programs for example. AdamW divides by $\sqrt s$, so
+# one long gradient does not make one long step. What does it do instead? Let
+# all gradients of a weight be 1, but one of them $-100$. Sketch the length of
+# AdamW's steps before and after it.
+
 
 # %%
-task = NeedleTask(needles=2, questions=1, length=24)
-inputs, targets = task.batch(step=0, batch_size=1)
-names = [f"{x}{n}" for x in "kv" for n in range(64)] + 128 * ["."]
-print(*(names[i] for i in inputs[0]), "->", names[targets[0, -1]])
-assert (targets != -100).sum() == 1 and task.chance.loss == log(2)
+def steps_taken(gradients: np.ndarray) -> np.ndarray:
+    """AdamW's steps for one weight, in units of the learning rate."""
+    m = s = 0.0
+    steps = []
+    for t, g in enumerate(gradients, 1):
+        m, s = 0.9 * m + 0.1 * g, 0.95 * s + 0.05 * g**2
+        steps.append(m / (1 - 0.9**t) / np.sqrt(s / (1 - 0.95**t)))
+    return np.array(steps)
+
+
+gradients = np.ones(300)
+gradients[99] = -100  # step 100
+
+
+# %% mystnb={"image": {"alt": "Step length in units of the learning rate against steps 1 to 300, all gradients 1 but one of -100 at step 100. Unclipped, the step turns to -0.4 at step 100, stays negative for twenty steps and needs more than a hundred to come back to 1. Clipped to length 1, it dips to 0.8 and is back within thirty steps."}}
+clipped = np.clip(gradients, -1, 1)
+for g, name in ((gradients, "as it is"), (clipped, "clipped to length 1")):
+    plt.plot(range(1, 301), steps_taken(g), label=name)
+    lost = 300 - steps_taken(g).sum()
+    print(f"{name:20s} lowest {steps_taken(g).min():5.2f}, lost {lost:4.1f}")
+plt.gca().set(xlabel="step", ylabel="length / learning rate")
+plt.legend()
+plt.show()
+assert 100 < 300 - steps_taken(gradients).sum() < 105
 
 # %% [markdown]
-# Two keys hide with their values, one key is asked. Noise cannot be predicted,
-# so its targets are $-100$, which the loss leaves out. Knowing nothing costs
-# $\ln 256$; guessing between the two values, $\ln 2$; looking the key up, 0.
-# Rows are made from seed and step: nothing can leak.
+# The bad gradient turns the steps around for a while, because it stays in $m$,
+# and then keeps them short, because it stays in $s$ for longer. One bad batch costs a hundred steps. *Clipping* shortens a
+# gradient that is longer than $c$, and leaves the others alone:
+#
+# $$
+# g \leftarrow g \cdot \min\Big(1, \frac{c}{\lVert g \rVert}\Big)
+# \tag{14.5}
+# $$
+#
+# $g$ is the gradient of *all* weights as one long vector, so its direction
+# stays. Every training of this course is clipped at $c = 1$, the usual choice;
+# the paper does not state its own. PyTorch's `clip_grad_norm_` does it in place
+# and returns the length before, which is worth logging: it shows bad batches.
+#
+# ## Measuring on the way
+#
+# The loss of a training batch is noisy, and the model is about to learn from
+# it. So every few hundred steps the same held-out windows are measured. Three
+# things belong to it:
+#
+# - `model.eval()` before and `model.train()` after. Some modules compute
+#   differently in training: dropout sets random numbers to 0. Ours has no such
+#   module, but a loop should not depend on that.
+# - `torch.no_grad()`, or autograd keeps all activations for nothing.
+# - A mean over all *targets*. If the last part is smaller than the others, a
+#   mean of the parts' means counts its targets more.
+#
+# ## What bfloat16 changes
+#
+# The trainings on a GPU in this course say `--precision bfloat16`. Such a
+# number has 16 bits. It reaches as far as a float32, but its digits end after
+# the second or third. Can a weight of 1 be trained by steps of 0.003?
+
+# %%
+w = torch.ones((), dtype=torch.bfloat16)
+for _ in range(1000):
+    w = w + 0.003
+print("1 + 1000 x 0.003 =", w.item())
+a, b = torch.randn(2, 256, 256, generator=torch.Generator().manual_seed(0))
+error = (a.bfloat16() @ b.bfloat16() - a @ b).std() / (a @ b).std()
+print(f"a product of two matrices is off by {error:.1%}")
+assert w == 1 and error < 0.01
+
+# %% [markdown]
+# Not one step has moved it: the number after 1 is $1 + 2^{-7}$. So weights,
+# averages and sums stay in float32. Only the large products of matrices are
+# computed in bfloat16, which PyTorch calls *autocast*. Their error of a
+# fraction of a percent is small beside the noise of a batch, and on a GPU they
+# run several times faster. On most CPUs they do not, so this chapter's loop
+# stays in float32.
+#
+# ## The loop
+#
+# One step, in order:
+#
+# 1. set the learning rate of this step;
+# 2. compute the loss of the next rows: logits of the inputs, compared with the
+#    tokens one place further on;
+# 3. forget the old gradients, because PyTorch adds new ones to them;
+# 4. compute the gradients, and clip them;
+# 5. let AdamW take its step;
+# 6. if it is time, measure on the held-out windows;
+# 7. write down what happened.
+#
+# ### Exercise 14.5: the training loop
+#
+# *Hard, 20 minutes.* Chapter 15 trains your model with this function. You may
+# use `adamw(model, config)`, which makes the optimiser of equation 14.4 with
+# two groups of weights (matrices are decayed, vectors are not),
+# `learning_rate(step, config)`, which is your `rate`, `cross_entropy` and
+# `clip_grad_norm_`; all are imported. The check trains a small model in float64
+# for up to twenty steps.
+
+# %%
+Record = dict[str, float]
+
+
+# %% tags=["stub:14.5"]
+def fit(
+    model: nn.Module,
+    rows: Tensor,
+    held_out: Tensor,
+    config: TrainConfig,
+    report: Callable[[Record], None],
+) -> list[Record]:
+    """Train model in place; return the log, one record for each step.
+
+    rows (N, T + 1): windows of tokens in the order in which they are read,
+    the next config.batch_size at each step. held_out (M, T + 1): windows to
+    measure on. model(inputs) returns logits (B, T, V).
+
+    A record is a dict with "step" (from 0), "loss" (mean over this step's
+    targets, before the update), "lr", "grad_norm" (before clipping to
+    config.clip_norm) and, after every config.eval_every steps and after the
+    last one, "valid_loss": the mean over all targets of held_out, measured in
+    eval mode and without gradients. Each record goes to report when it is
+    complete.
+    """
+    # your code
+
+
+# %% tags=["check:14.5"]
+check.ex14_5(fit)
+
+# %% [markdown]
+# ### The control that fails
+#
+# Take one thing out of the loop: the targets are the inputs themselves, not
+# moved by one place. Nothing raises an error. Sixty steps of a small model:
+# what will its training loss be, and what its loss on the right targets?
+
+# %% tags=["nbval-ignore-output"]
+model = new_model(64)
+optimizer = adamw(model, TrainConfig(lr=1e-2))
+for step in range(60):
+    inputs, targets = text.batch(step, 8)
+    loss = model.loss(inputs, inputs)  # should be targets
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+with torch.no_grad():
+    true = model.loss(*text.batch(0, 32, "valid"))
+print(f"training loss {loss:.2f}, loss on the next byte {true:.1f}")
+assert loss < 0.1 and true > log(256)
+
+# %% [markdown]
+# A loss near 0 within seconds, and a model that is worse than an even guess: it
+# has learned to repeat what it reads. A loss that is too good is a bug until
+# shown otherwise. The leak at the start of this chapter was one, too.
 #
 # ## The package agrees
 #
-# (14.3) and (14.4) against the optimiser in `minidiff.training.step`, packing
-# against `TokenData`.
+# Twenty steps in float64 by your `fit`, or ours if you have not solved it, and
+# by `minidiff.train`.
+
+
+# %%
+def windows(steps: int, size: int, split: str) -> Tensor:
+    """The rows that minidiff.train reads in so many steps."""
+    pairs = [text.batch(step, size, split) for step in range(steps)]
+    return torch.cat([torch.cat([x, y[:, -1:]], 1) for x, y in pairs])
+
+
+sizes = {"batch_size": 8, "eval_every": 10, "eval_batches": 2}
+config = TrainConfig(steps=20, warmup_steps=5, **sizes)
+ours, theirs = new_model(32).double(), new_model(32).double()
+parts = windows(20, 8, "train"), windows(2, 8, "valid")
+a = check.mine("14.5")(ours, *parts, config, lambda record: None)
+b = train(theirs, text, config, progress=False)
+
+# %%
+for name in ("loss", "lr", "grad_norm"):
+    assert np.allclose([r[name] for r in a], [r[name] for r in b], 0, 1e-9)
+for step in (9, 19):
+    assert abs(a[step]["valid_loss"] - b[step]["valid_loss"]) < 1e-9
+print("losses, rates, gradients, measurements: differences < 1e-9")
+
+# %% [markdown]
+# And equations 14.3 and 14.4 against the optimiser, exercise 14.4 against the
+# package's schedule.
 
 # %%
 model, config = new_model(16), TrainConfig(lr=0.01)
@@ -544,26 +662,35 @@ for t in (1, 2, 3):
     w = (1 - 0.01 * config.weight_decay) * w - 0.01 * step
     optimizer.step()
     assert torch.allclose(w, matrix, atol=1e-5)
-row = (texts[0][1] + "\n\n").encode()
-windows = [[*row[i : i + 8]] for i in range(0, len(row) - 8, 8)]
-assert all(window in windows for window in twelve.tolist())
-print("AdamW and windows are those of minidiff")
+print("adamw takes the steps of equations 14.3 and 14.4")
+
+# %%
+mine = check.mine("14.4")
+settings = TrainConfig(steps=30, warmup_steps=4, lr=0.5)
+ours = [mine(step, 30, 4, 0.5) for step in range(30)]
+assert np.allclose(ours, [learning_rate(n, settings) for n in range(30)])
+print("the schedule is that of minidiff")
 
 # %% [markdown]
 # ## Common mistakes
 #
-# - **Going on without the averages.** A checkpoint needs $m$, $s$ and $t$.
-# - **Adding seeds until it looks right.** Choose their number before.
+# - **Splitting rows instead of files.** The loss gets better, the model worse.
+# - **Comparing nats per token** of different tokenizers. Use bits per byte.
+# - **No `zero_grad`.** The gradients of all steps add up, and no error says so.
+# - **Targets not moved.** A loss near 0 is the symptom.
+# - **One group forgotten.** The rate is set for the matrices, and lambda's
+#   vectors go on at the peak.
+# - **Continuing without the averages.** A checkpoint needs $m$, $s$ and $t$.
 #
 # ## Summary
 #
 # - A split that leaks gives a lower loss and another winner.
-# - BPE merges the commonest pair. Losses compare in bits per byte.
-# - Packing: one long row, an end behind each document, windows side by side.
-# - A step of AdamW is about $\eta$ long while gradients agree, else short.
-# - Warm-up guards the first steps of wide models; a falling rate lets the last
-#   ones settle.
-# - The spread over seeds is what a gap is measured against; pairs shrink it.
+# - BPE merges the most frequent pair. Losses compare in bits per byte.
+# - Packing: one long row, an end mark after each document, cut into windows.
+# - A step of AdamW is about $\eta$ long while gradients agree, else shorter.
+# - Warm-up keeps the first steps of wide models small; the falling rate lets
+#   the last ones settle; clipping keeps one bad batch from costing a hundred.
+# - A loop is a dozen lines, and most of its mistakes raise no error.
 #
 # ## Further reading
 #
@@ -572,5 +699,9 @@ print("AdamW and windows are those of minidiff")
 # - Kingma and Ba, *Adam*, ICLR 2015: the averages and their correction.
 # - Loshchilov and Hutter, *Decoupled Weight Decay Regularization*,
 #   arXiv 1711.05101: why decay stays outside.
+# - Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent
+#   neural networks*, ICML 2013: where clipping comes from.
+# - Micikevicius and others, *Mixed Precision Training*, arXiv 1710.03740: what
+#   may be computed in 16 bits and what may not.
 # - Lee and others, *Deduplicating Training Data Makes Language Models Better*,
 #   arXiv 2107.06499: copies, and what they do.

@@ -33,7 +33,7 @@
 # | gradients of means | what is exchanged | chapter 4 |
 # | differential heads, headwise norm | what may be split | chapter 3 |
 # | modules, parameters | what is shared out | chapter 5 |
-# | the training loop, needles | what is trained | chapter 15 |
+# | the training loop; needles | what is trained | chapters 14 and 7 |
 #
 # No GPU is needed: two processes tell each other the same things on two GPUs
 # and on two cores of a laptop. Part III is not needed either.

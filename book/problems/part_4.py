@@ -27,7 +27,7 @@
 # | targets that count, means over them | P4.2 | chapters 14 and 17 |
 # | AdamW; shares, reduce-scatter | P4.3 | chapters 14 and 17 |
 # | a cache, prefill and decode | P4.4 | chapter 16 |
-# | pairs of seeds, intervals | P4.5 | chapters 14 and 15 |
+# | mean, standard deviation | P4.5 | school |
 #
 # Each problem can be solved without the ones before it. A cell that begins
 # with `if passed` uses your function once its check has passed, and is silent
@@ -605,9 +605,10 @@ passed = check.exP4_5(shown)
 # ### How many seeds, honestly?
 #
 # In the laboratory the true gap is one standard deviation of single gaps.
-# Chapter 14's rule, $2 \sigma / \sqrt n \le$ gap, asks for four seeds. Two
-# thousand experiments with up to 40 seeds: in what share of them do four seeds
-# show the gap? Write down a number. And how many seeds would *you* plan?
+# A rule of thumb wants two standard errors to be at most the gap,
+# $2 \sigma / \sqrt n \le$ gap, which asks for four seeds. Take two thousand
+# experiments with up to 40 seeds: in what share of them do four seeds show the
+# gap? Write down a number. And how many seeds would *you* plan?
 
 
 # %%
@@ -669,8 +670,8 @@ if passed:
 #
 # ### A real record
 #
-# The needle sweep of chapter 15: five seeds at each of four learning rates, and
-# the same rows for both kinds. What do the first two, three, four and five
+# A recorded sweep of the needle task: five seeds at each of four learning rates,
+# and the same rows for both kinds. What do the first two, three, four and five
 # seeds show at each? And how much did pairing save there?
 
 # %%
@@ -702,9 +703,8 @@ if passed:
     assert verdicts[:, -1].tolist() == [1, 1, 1, 0]
 
 # %% [markdown]
-# Pairing saved nothing here. In chapter 14 it saved nearly everything, with two
-# ways to train that were almost the same. Plain and differential models are
-# not: the same seed gives them other weights and other luck. It costs nothing to
+# Pairing saved nothing here. It saves most where two ways to train are almost
+# the same. Plain and differential models are not: the same seed gives them other weights and other luck. It costs nothing to
 # pair, and one sees what it is worth.
 #
 # At three rates five seeds show a gap. At the highest rate nothing is shown,

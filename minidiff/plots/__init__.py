@@ -1,9 +1,10 @@
-"""Plots: the book's style, attention maps, sliders, runs and benchmarks."""
+"""Plots: the book's style, maps, sliders, live trainings and benchmarks."""
 
 from minidiff.files.extras import need
 
 need("matplotlib", "minidiff.plots")
 
+from minidiff.plots.live import LiveTraining  # noqa: E402
 from minidiff.plots.style import (  # noqa: E402
     COLOURS,
     LINES,
@@ -17,6 +18,7 @@ from minidiff.plots.style import (  # noqa: E402
 __all__ = [
     "COLOURS",
     "LINES",
+    "LiveTraining",
     "curves_with_band",
     "save_figure",
     "show_maps",

@@ -102,7 +102,7 @@ def sliders(draw: Callable[..., Figure], **ranges: Range) -> None:
                 f"{name}: start is {start}, expected {low} to {high}"
             )
     figure = draw(**{name: start for name, (*_, start) in ranges.items()})
-    if not _live():
+    if not is_live():
         plt.show()
         return
     import ipywidgets
@@ -122,7 +122,7 @@ def sliders(draw: Callable[..., Figure], **ranges: Range) -> None:
         control.observe(redraw, names="value")
 
 
-def _live() -> bool:
+def is_live() -> bool:
     """Tell whether sliders work: in a reader's notebook, not in a build.
 
     The book's builder sets MINIDIFF_STILL, because its notebook kernels are

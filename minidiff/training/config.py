@@ -27,7 +27,7 @@ class TrainConfig:
     steps: int = 800  # enough for the needle task
     batch_size: int = 32  # a step of a small model takes about 30 ms
     lr: float = 3e-3  # the best of a sweep at E = 64; less for wider models
-    warmup_steps: int = 50  # Adam's averages need some steps to settle
+    warmup_steps: int = 50  # the first steps move all weights together
     final_lr_fraction: float = 0.1  # late steps are small, but not zero
     weight_decay: float = 0.1  # the paper's (Table 9); matrices only
     betas: tuple[float, float] = (0.9, 0.95)  # the paper's (Table 9)

@@ -34,7 +34,11 @@ class Measure(nn.Module):
 
         inputs and targets are (B, T).
         """
-        logits = self.model(inputs, backend=self._backend)
+        # Any module that maps ids to logits can be measured with "auto".
+        if self._backend == "auto":
+            logits = self.model(inputs)
+        else:
+            logits = self.model(inputs, backend=self._backend)
         loss = cross_entropy(
             wide(logits).flatten(0, 1),
             targets.flatten(),
@@ -49,6 +53,8 @@ class Measure(nn.Module):
 
 def backend_for(model: DecoderLM, backend: str) -> str:
     """Return the backend of a model; the option is for differential ones."""
+    if backend == "auto":
+        return backend
     return "auto" if model.config.attention == "softmax" else backend
 
 

@@ -2,10 +2,13 @@
 
 import json
 import math
-import statistics
 from itertools import pairwise
 
 import numpy as np
+import torch
+
+from minidiff.training.config import learning_rate
+from minidiff.training.step import adamw
 
 
 def merge(ids, pair, new):
@@ -199,23 +202,179 @@ def in_gradient(w, g, m, s, t, lr, decay):
     return adam(w, g + w * decay, m, s, t, lr, 0)
 
 
-def sigma(values):
-    return statistics.stdev(values)
+def ramp(step, steps, warmup, peak, floor=0.1):
+    x = [-1, warmup - 1, warmup, steps - 1]
+    y = [0.0, peak, peak, floor * peak]
+    return float(np.interp(step, x[2 * (not warmup) :], y[2 * (not warmup) :]))
 
 
-def differences(a, b):
-    return [x - y for x, y in zip(a, b, strict=True)]
+def from_zero(step, steps, warmup, peak):
+    x = [0, warmup, steps - 1][not warmup :]
+    return float(np.interp(step, x, [0.0, peak, 0.1 * peak][not warmup :]))
 
 
-def count(spread, gap, up=math.ceil):
-    return up(4 * spread**2 / gap**2)
+def from_start(step, steps, warmup, peak):
+    return float(np.interp(step, [0, steps - 1], [peak, 0.1 * peak]))
+
+
+def then(fall):
+    def answer(step, steps, warmup, peak):
+        early = step < warmup
+        return (ramp if early else fall)(step, steps, warmup, peak)
+
+    return answer
+
+
+def too_long(step, steps, warmup, peak):
+    if step > warmup:
+        return ramp(step, steps, warmup, peak)
+    return peak / warmup * (step + 1)
+
+
+def not_there(step, steps, warmup, peak):
+    return ramp(step, steps + 1, warmup, peak)
+
+
+def early(step, steps, warmup, peak):
+    x, y = [warmup - 1, steps - 1], [peak, 0.1 * peak]
+    return float(np.interp(step, x, y))
+
+
+def cut_off(step, steps, warmup, peak):
+    return max(ramp(step, steps, warmup, peak, floor=0), peak / 10)
+
+
+def half_wave(step, steps, warmup, peak):
+    turn = math.pi * (step - warmup) / (steps - warmup - 1)
+    return 0.1 * peak + 0.9 * peak * (1 + math.cos(turn)) / 2
+
+
+def length_of(model):
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    return sum((g * g).sum() for g in grads) ** 0.5
+
+
+def pieces(model, rows, shift):
+    """The loss of each target, (B, T)."""
+    give, want = {
+        "ahead": (rows[:, :-1], rows[:, 1:]),
+        "copy": (rows[:, :-1], rows[:, :-1]),
+        "back": (rows[:, 1:], rows[:, :-1]),
+    }[shift]
+    chances = model(give).log_softmax(-1)
+    return -chances.gather(-1, want[..., None])[..., 0]
+
+
+def loop(
+    model,
+    rows,
+    held_out,
+    config,
+    report,
+    *,
+    forget="first",
+    clip="all",
+    logged="before",
+    ahead=0,
+    when="before",
+    groups=None,
+    plain=False,
+    fresh=False,
+    moves=True,
+    shift="ahead",
+    start=None,
+    modes=(True, True),
+    grad=False,
+    mean="targets",
+    first_measure=False,
+    due=lambda n, every, steps: n % every == 0 or n == steps,
+    tell="late",
+):
+    """Each flaw is a switch; clipping and losses are written out."""
+
+    def made():
+        if plain:
+            return torch.optim.AdamW(model.parameters(), config.lr)
+        return adamw(model, config)
+
+    def set_rate(n):
+        for group in optimizer.param_groups[:groups]:
+            group["lr"] = rate_of(n)
+
+    def rate_of(n):
+        return learning_rate(n + ahead, config)
+
+    def shorten():
+        norm = length_of(model)
+        if clip == "each":
+            for p in model.parameters():
+                p.grad.clamp_(-config.clip_norm, config.clip_norm)
+        elif clip and norm > config.clip_norm:
+            for p in model.parameters():
+                p.grad *= config.clip_norm / norm
+        return norm if logged == "before" else length_of(model)
+
+    def measure():
+        model.train(not modes[0])
+        with torch.set_grad_enabled(grad):
+            if mean == "targets":
+                found = pieces(model, held_out, eval_shift).mean()
+            else:
+                parts = held_out.split(config.batch_size)
+                means = [pieces(model, x, eval_shift).mean() for x in parts]
+                found = sum(means) / len(means)
+        model.train(modes[1])
+        return found.item()
+
+    eval_shift = shift
+    optimizer, log, size = made(), [], config.batch_size
+    model.train()
+    for n in range(config.steps):
+        if when == "before":
+            if fresh:
+                optimizer = made()
+            set_rate(n)
+        at = n * size if start is None else start * n
+        loss = pieces(model, rows[at : at + size], shift).mean()
+        norm = 0.0
+        if forget == "first":
+            model.zero_grad()
+        if clip == "early" and n:
+            norm = length_of(model) if forget == "never" else 0.0
+        loss.backward()
+        if forget == "middle":
+            model.zero_grad()
+        if clip != "early":
+            norm = shorten()
+        record = dict(step=n, loss=loss.item(), lr=rate_of(n))
+        record["grad_norm"] = float(norm)
+        measured = due(n + 1, config.eval_every, config.steps)
+        if measured and first_measure:
+            record["valid_loss"] = measure()
+        if tell == "early":
+            report(record)
+        if moves:
+            optimizer.step()
+        if when == "after":
+            set_rate(n)
+        if measured and not first_measure:
+            record["valid_loss"] = measure()
+        log += [record]
+        if tell == "late":
+            report(record)
+    return log
+
+
+def looped(**flaw):
+    return lambda *args: loop(*args, **flaw)
 
 
 RIGHT = {
     "14.1": merge,
     "14.2": lambda documents, end, T: cut(one_list(documents, end), T),
     "14.3": adam,
-    "14.4": lambda a, b, gap: count(sigma(differences(a, b)), gap),
+    "14.4": ramp,
+    "14.5": loop,
 }
 
 WRONG = {
@@ -298,38 +457,49 @@ WRONG = {
         "order of results": s_then_m,
     },
     "14.4": {
-        "not paired": lambda a, b, gap: math.ceil(
-            4 * (statistics.variance(a) + statistics.variance(b)) / gap**2
+        "starts at zero": from_zero,
+        "no warm-up": from_start,
+        "one step too long": too_long,
+        "never arrives": then(not_there),
+        "falls one step early": then(early),
+        "falls to zero": lambda *a: ramp(*a, floor=0.0),
+        "cut at a tenth": cut_off,
+        "falls by a tenth": lambda *a: ramp(*a, floor=0.9),
+        "never falls": lambda *a: ramp(*a, floor=1.0),
+        "jump after the warm-up": then(from_start),
+        "cosine": then(half_wave),
+    },
+    "14.5": {
+        "no zero_grad": looped(forget="never"),
+        "zero_grad before the clipping": looped(forget="middle"),
+        "not clipped": looped(clip=None),
+        "clipped too early": looped(clip="early"),
+        "length after clipping": looped(logged="after"),
+        "each number clipped": looped(clip="each"),
+        "rate one step ahead": looped(ahead=1),
+        "rate set after the step": looped(when="after"),
+        "rate not used": looped(groups=0),
+        "one group": looped(groups=1),
+        "another optimiser": looped(plain=True),
+        "a new optimiser at every step": looped(fresh=True),
+        "no step": looped(moves=False),
+        "not shifted": looped(shift="copy"),
+        "shifted the wrong way": looped(shift="back"),
+        "the same rows": looped(start=0),
+        "rows overlap": looped(start=1),
+        "measured in training mode": looped(modes=(False, True)),
+        "trained in eval mode": looped(modes=(True, False)),
+        "measured with gradients": looped(grad=True),
+        "mean of means": looped(mean="parts"),
+        "measured before the step": looped(first_measure=True),
+        "measured one step early": looped(
+            due=lambda n, every, steps: n % every == 1 or n == steps
         ),
-        "one side": lambda a, b, gap: count(sigma(a), gap),
-        "difference of spreads": lambda a, b, gap: count(
-            sigma(b) - sigma(a), gap
+        "not measured at the end": looped(
+            due=lambda n, every, steps: not n % every
         ),
-        "divides by K": lambda a, b, gap: count(
-            statistics.pstdev(differences(a, b)), gap
-        ),
-        "variance": lambda a, b, gap: count(
-            statistics.variance(differences(a, b)), gap
-        ),
-        "not squared": lambda a, b, gap: math.ceil(
-            sigma(differences(a, b)) * 2 / gap
-        ),
-        "factor 2": lambda a, b, gap: count(sigma(differences(a, b)) / 2, gap),
-        "2 not squared": lambda a, b, gap: math.ceil(
-            2 * sigma(differences(a, b)) ** 2 / gap**2
-        ),
-        "rounded down": lambda a, b, gap: count(
-            sigma(differences(a, b)), gap, up=math.floor
-        ),
-        "one too many": lambda a, b, gap: count(
-            sigma(differences(a, b)), gap, up=lambda n: math.floor(n) + 1
-        ),
-        "1.96": lambda a, b, gap: count(0.98 * sigma(differences(a, b)), gap),
-        "not whole": lambda a, b, gap: count(
-            sigma(differences(a, b)), gap, up=float
-        ),
-        "gap of the trial": lambda a, b, gap: count(
-            sigma(differences(a, b)), statistics.mean(differences(a, b))
-        ),
+        "measured at every step": looped(due=lambda n, every, steps: 1),
+        "not reported": looped(tell="never"),
+        "reported too early": looped(tell="early"),
     },
 }

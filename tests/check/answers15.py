@@ -2,83 +2,218 @@
 
 import math
 
-import numpy as np
+import torch
 
 
-def ramp(step, steps, warmup, peak, floor=0.1):
-    x = [-1, warmup - 1, warmup, steps - 1]
-    y = [0.0, peak, peak, floor * peak]
-    return float(np.interp(step, x, y))
+def in_bits(records, tokens, size, unit=2.0, key="valid_loss", share=None):
+    share = tokens / size if share is None else share
+    found = [r[key] for r in records if "valid_loss" in r]
+    return [loss / math.log(unit) * share for loss in found]
 
 
-def from_zero(step, steps, warmup, peak):
-    x = [0, warmup, steps - 1]
-    return float(np.interp(step, x, [0.0, peak, 0.1 * peak]))
+def boltzmann(x, t, zero=None):
+    """Probabilities one by one; at temperature 0 as `zero` says."""
+    if t == 0 and zero is None:
+        return torch.nn.functional.one_hot(x.argmax(), len(x)).double()
+    top = float(x.max())
+    e = [math.exp((float(v) - top) / (t or zero)) for v in x]
+    return torch.tensor([v / sum(e) for v in e], dtype=x.dtype)
 
 
-def from_start(step, steps, warmup, peak):
-    return float(np.interp(step, [0, steps - 1], [peak, 0.1 * peak]))
+def shares(
+    A1,
+    A2,
+    lam,
+    take=lambda a, b: min(a, b),
+    second=lambda low, high: low / (low + high or math.nan),
+    lam2=None,
+):
+    """Place by place, in plain floats."""
+    removed, negative = [], []
+    for one, two in zip(A1.tolist(), A2.tolist(), strict=True):
+        pairs = [
+            (a, b)
+            for row, other in zip(one, two, strict=True)
+            for a, b in zip(row, other, strict=True)
+        ]
+        taken = sum(take(a, lam * b) for a, b in pairs)
+        removed.append(taken / sum(a for a, _ in pairs))
+        apart = [a - (lam2 or lam) * b for a, b in pairs]
+        low = -sum(x for x in apart if x < 0)
+        high = sum(x for x in apart if x > 0)
+        negative.append(second(low, high))
+    wide = {"dtype": torch.float64}
+    return torch.tensor(removed, **wide), torch.tensor(negative, **wide)
 
 
-def jump(step, steps, warmup, peak):
-    early = step < warmup
-    return (ramp if early else from_start)(step, steps, warmup, peak)
+def counted(A1, A2, lam):
+    A = A1 - lam * A2
+    places = A.shape[1] * A.shape[2]
+    return shares(A1, A2, lam)[0], (A < 0).sum(-1).sum(-1).double() / places
 
 
-def spread(values, n=None, divide=math.sqrt, t=2.776):
-    n = n or len(values) - 1
-    mean = sum(values) / len(values)
-    s = math.sqrt(sum((x - mean) ** 2 for x in values) / n)
-    return mean, t * s / divide(len(values))
+def one_number(A1, A2, lam):
+    return tuple(part.mean() for part in one_by_weight(A1, A2, lam))
 
 
-def boltzmann(x, t):
-    e = np.exp(x * (1 / t))
-    return e / np.sum(e)
+def one_by_weight(A1, A2, lam):
+    """All heads as one large map."""
+    wide = [x.flatten(0, 1)[None] for x in (A1, A2)]
+    return shares(*wide, lam)
+
+
+def half(A1, A2, lam):
+    """lam scales the minimum."""
+    taken, _ = shares(A1, A2, 1.0)
+    return lam * taken, shares(A1, A2, lam)[1]
+
+
+def excess(
+    A,
+    tokens,
+    reach,
+    *,
+    base=lambda row, t, s: row[t] != row[s],
+    minus=1,
+    pick=max,
+    every=False,
+    ahead=False,
+    from_=1,
+    flat=False,
+    per_distance=False,
+):
+    """Go through all queries, with the places of each as a list."""
+    T = A.shape[2]
+    rows = tokens.tolist()
+    M = A.mT if ahead else A
+
+    def places(row, t):
+        first = max(t - reach, 0)
+        last = t - from_
+        return [s for s in range(first, last + 1) if row[s] == row[t]]
+
+    def nearest(row, t):
+        found = places(row, t)
+        return found and pick(found)
+
+    def usual(d):
+        pairs = [
+            M[b, :, t, t - e]
+            for e in (range(1, min(reach, T - 1) + 1) if flat else [d])
+            for b, row in enumerate(rows)
+            for t in range(e, T)
+            if base(row, t, t - e)
+        ]
+        return sum(pairs) / max(len(pairs), 1)
+
+    gains = {}
+    for b, row in enumerate(rows):
+        for t in range(T):
+            found = places(row, t)
+            for s in found if every else [pick(found)] if found else []:
+                gain = M[b, :, t, s] - minus * usual(t - s)
+                gains.setdefault(t - s, []).append(gain)
+    if per_distance:
+        means = [sum(x) / len(x) for x in gains.values()]
+        return sum(means) / len(means)
+    flat_gains = [x for part in gains.values() for x in part]
+    return sum(flat_gains) / len(flat_gains)
+
+
+def with_(**flaw):
+    return lambda *args: excess(*args, **flaw)
+
+
+def not_the_copy(row, t, s):
+    """Everything but the nearest equal place."""
+    later = [i for i in range(s + 1, t) if row[i] == row[t]]
+    return row[s] != row[t] or bool(later)
+
+
+def row_means(A, tokens, reach):
+    found = [
+        excess(A[b : b + 1], tokens[b : b + 1], reach) for b in range(len(A))
+    ]
+    return sum(found) / len(found)
 
 
 RIGHT = {
-    "15.1": lambda t: (
-        np.delete(t, -1, axis=1),
-        np.delete(t, 0, axis=1),
-    ),
-    "15.2": ramp,
-    "15.3": spread,
-    "15.4": boltzmann,
+    "15.2": in_bits,
+    "15.1": boltzmann,
+    "15.3": shares,
+    "15.4": excess,
 }
 
 WRONG = {
-    "15.1": {
-        "not shifted": lambda t: (np.delete(t, -1, 1), np.delete(t, -1, 1)),
-        "shifted the wrong way": lambda t: (
-            np.delete(t, 0, 1),
-            np.delete(t, -1, 1),
-        ),
-        "shifted along the batch": lambda t: (
-            np.delete(t, -1, 0),
-            np.delete(t, 0, 0),
-        ),
-        "wrapped around": lambda t: (
-            t,
-            np.concatenate([t[:, 1:], t[:, :1]], axis=1),
-        ),
-    },
     "15.2": {
-        "starts at zero": from_zero,
-        "no warm-up": from_start,
-        "falls to zero": lambda *a: ramp(*a, floor=0.0),
-        "never falls": lambda *a: ramp(*a, floor=1.0),
-        "jump after the warm-up": jump,
+        "nats": lambda *a: in_bits(*a, unit=math.e),
+        "times ln 2": lambda r, n, size: [
+            x * math.log(2) ** 2 for x in in_bits(r, n, size)
+        ],
+        "per token": lambda *a: in_bits(*a, share=1),
+        "ratio inverted": lambda r, n, size: in_bits(r, size, n),
+        "per text": lambda r, n, size: in_bits(r, n, 1),
+        "training loss": lambda *a: in_bits(*a, key="loss"),
+        "not every record": lambda r, n, size: [
+            x["valid_loss"] / math.log(2) * n / size for x in r
+        ],
+        "the last one": lambda *a: in_bits(*a)[-1],
+    },
+    "15.1": {
+        "multiplied": lambda x, t: (
+            boltzmann(x, 1 / t) if t else boltzmann(x, 0)
+        ),
+        "after the softmax": lambda x, t: (
+            boltzmann(x, 1) * (1 / t) if t else boltzmann(x, 0)
+        ),
+        "softmax twice": lambda x, t: (
+            boltzmann(boltzmann(x, 1), t) if t else boltzmann(x, 0)
+        ),
+        "temperature unused": lambda x, t: boltzmann(x, 1),
+        "overflow": lambda x, t: (
+            torch.exp(x / t) / sum(torch.exp(x / t)) if t else boltzmann(x, 0)
+        ),
+        "divided by zero": lambda x, t: (
+            boltzmann(x, t) if t else x * torch.nan
+        ),
+        "nearly zero": lambda x, t: boltzmann(x, t + 0.01),
+        "only the index": lambda x, t: boltzmann(x, t) if t else x.max(0)[1],
     },
     "15.3": {
-        "divides by n": lambda v: spread(v, n=5),
-        "spread of one run": lambda v: spread(v, divide=lambda n: 1),
-        "divided by five": lambda v: spread(v, divide=lambda n: n),
-        "normal instead of t": lambda v: spread(v, t=1.96),
+        "all of lam A2": lambda *a: shares(*a, take=lambda a, b: b),
+        "lam dropped": lambda A1, A2, lam: shares(A1, A2, 1.0),
+        "lam after the minimum": half,
+        "the rest": lambda *a: shares(*a, take=lambda a, b: max(a - b, 0)),
+        "only where it is all taken": lambda *a: shares(
+            *a, take=lambda a, b: a if b > a else 0
+        ),
+        "signs kept": lambda *a: shares(
+            *a, second=lambda low, high: low / (high - low)
+        ),
+        "below zero": lambda *a: shares(
+            *a, second=lambda low, high: -low / (low + high)
+        ),
+        "compared with the positive": lambda *a: shares(
+            *a, second=lambda low, high: low / high
+        ),
+        "places counted": counted,
+        "heads together": one_number,
     },
     "15.4": {
-        "multiplied": lambda x, t: boltzmann(x, 1 / t),
-        "after the softmax": lambda x, t: boltzmann(x, 1) / t,
-        "temperature unused": lambda x, t: boltzmann(x, 1),
+        "nothing compared": with_(minus=0),
+        "compared with everything": with_(base=lambda row, t, s: True),
+        "farther copies among the rest": with_(base=not_the_copy),
+        "all copies": with_(every=True),
+        "the farthest copy": with_(pick=min),
+        "reach off by one": lambda A, tokens, reach: excess(
+            A, tokens, min(reach, A.shape[2]) - 1
+        ),
+        "no reach": lambda A, tokens, reach: excess(A, tokens, 10**6),
+        "itself": with_(from_=0),
+        "looked ahead": with_(ahead=True),
+        "distances weigh equally": with_(per_distance=True),
+        "one mean for all distances": with_(flat=True),
+        "rows one by one": row_means,
+        "heads together": lambda *a: excess(*a).mean(),
     },
 }

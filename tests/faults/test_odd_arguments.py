@@ -89,7 +89,7 @@ def forward(build):
 
 
 def config(kind):
-    kind.arguments = {field.name for field in fields(kind)}
+    kind.arguments = [field.name for field in fields(kind)]
     return kind
 
 

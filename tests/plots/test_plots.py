@@ -52,7 +52,7 @@ def live(monkeypatch):
         displayed.append(thing)
         return picture if display_id else None
 
-    monkeypatch.setattr(style, "_live", lambda: True)
+    monkeypatch.setattr(style, "is_live", lambda: True)
     monkeypatch.setattr("IPython.display.display", display)
     return displayed, picture
 
@@ -122,20 +122,20 @@ class Shell:
 def test_a_kernel_is_live_unless_told_to_be_still(monkeypatch):
     pytest.importorskip("ipywidgets")
     monkeypatch.delenv("MINIDIFF_STILL", raising=False)
-    assert not style._live()  # pytest is no notebook
+    assert not style.is_live()  # pytest is no notebook
     monkeypatch.setattr("IPython.get_ipython", Shell)
-    assert style._live()
+    assert style.is_live()
     monkeypatch.setenv("MINIDIFF_STILL", "0")
-    assert style._live()
+    assert style.is_live()
     monkeypatch.setenv("MINIDIFF_STILL", "1")
-    assert not style._live()
+    assert not style.is_live()
 
 
 def test_without_ipywidgets_it_is_still(monkeypatch):
     monkeypatch.delenv("MINIDIFF_STILL", raising=False)
     monkeypatch.setattr("IPython.get_ipython", Shell)
     monkeypatch.setattr(style, "find_spec", lambda name: None)
-    assert not style._live()
+    assert not style.is_live()
 
 
 PROGRAM = """

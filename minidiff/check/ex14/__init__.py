@@ -1,10 +1,11 @@
 """Chapter 14: text to tokens, and how training works."""
 
-from minidiff.check.ex14 import adamw, merge, pack, seeds
+from minidiff.check.ex14 import adamw, fit, merge, pack, schedule
 
 EXERCISES = (
     merge.EXERCISE,
     pack.EXERCISE,
     adamw.EXERCISE,
-    seeds.EXERCISE,
+    schedule.EXERCISE,
+    fit.EXERCISE,
 )

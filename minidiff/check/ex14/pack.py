@@ -13,9 +13,9 @@ Documents = list[list[int]]
 def pack(documents: list[list[int]], end: int, T: int) -> np.ndarray:
     """Return the windows (W, T + 1) of all documents in one row.
 
-    Behind each document stands the id end. The windows lie side by side: T
-    inputs each, and one id more, the last target, which is also the next
-    window's first input. What is left over is dropped.
+    After each document comes the id end. A window has T inputs and one id
+    more, its last target, which is also the first input of the next window.
+    What is left over at the end is dropped.
     """
     row = [x for document in documents for x in [*document, end]]
     W = (len(row) - 1) // T

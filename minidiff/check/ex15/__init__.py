@@ -1,10 +1,10 @@
-"""Chapter 15: training, measuring, sampling."""
+"""Chapter 15: a training measured, sampled from, and looked into."""
 
-from minidiff.check.ex15 import interval, schedule, shift, temperature
+from minidiff.check.ex15 import bits, copies, removed, temperature
 
 EXERCISES = (
-    shift.EXERCISE,
-    schedule.EXERCISE,
-    interval.EXERCISE,
     temperature.EXERCISE,
+    bits.EXERCISE,
+    removed.EXERCISE,
+    copies.EXERCISE,
 )

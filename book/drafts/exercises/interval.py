@@ -1,4 +1,4 @@
-"""Exercise 15.3: the mean of a few runs and how sure it is."""
+"""Exercise for chapter 18: the mean of a few runs and how sure it is."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def _cases() -> list[Case]:
 
 
 EXERCISE = Exercise(
-    id="15.3",
+    id="18.2",
     cases=_cases,
     solution=mean_and_interval,
     mistakes=(
@@ -54,6 +54,30 @@ EXERCISE = Exercise(
             diagnosis="1.96 is for many runs. Five runs know their own "
             "spread badly, and Student's t, 2.776, makes up for it.",
             wrong=lambda v: (v.mean(), 1.96 * v.std(ddof=1) / np.sqrt(5)),
+        ),
+        Mistake(
+            key="full width",
+            diagnosis="That is the whole width of the interval, from end to "
+            "end. Return half of it, the distance from the mean.",
+            wrong=lambda v: (
+                v.mean(),
+                2 * 2.776 * v.std(ddof=1) / np.sqrt(5),
+            ),
+        ),
+        Mistake(
+            key="two ends",
+            diagnosis="You return the two ends of the interval. Return the "
+            "mean and the distance from it to either end.",
+            wrong=lambda v: (
+                v.mean() - 2.776 * v.std(ddof=1) / np.sqrt(5),
+                v.mean() + 2.776 * v.std(ddof=1) / np.sqrt(5),
+            ),
+        ),
+        Mistake(
+            key="root of n - 1",
+            diagnosis="You divide by the root of n - 1. The n - 1 belongs "
+            "into s; the standard error is s over the root of n.",
+            wrong=lambda v: (v.mean(), 2.776 * v.std(ddof=1) / np.sqrt(4)),
         ),
     ),
     hints=(

@@ -1,4 +1,4 @@
-"""Exercise 14.4: how many seeds show a gap."""
+"""Exercise for chapter 18: how many seeds show a gap."""
 
 from collections.abc import Callable
 from math import ceil
@@ -44,7 +44,7 @@ def _sigma(a: np.ndarray, b: np.ndarray) -> float:
 
 
 EXERCISE = Exercise(
-    id="14.4",
+    id="18.1",
     cases=_cases,
     solution=seeds_needed,
     mistakes=(

@@ -1,0 +1,452 @@
+"""Exercise 14.5: the training loop."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+
+from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import edited
+from minidiff.nn.config import ModelConfig
+from minidiff.nn.model import DecoderLM
+from minidiff.training.config import TrainConfig, learning_rate
+from minidiff.training.step import adamw
+
+Record = dict[str, Any]
+
+
+def fit(
+    model: nn.Module,
+    rows: Tensor,
+    held_out: Tensor,
+    config: TrainConfig,
+    report: Callable[[Record], None],
+) -> list[Record]:
+    """Train model in place; return the log, one record for each step.
+
+    rows (N, T + 1): windows of tokens in the order in which they are read,
+    the next config.batch_size at each step. held_out (M, T + 1): windows to
+    measure on. model(inputs) returns logits (B, T, V).
+
+    A record is a dict with "step" (from 0), "loss" (mean over this step's
+    targets, before the update), "lr", "grad_norm" (before clipping to
+    config.clip_norm) and, after every config.eval_every steps and after the
+    last one, "valid_loss": the mean over all targets of held_out, measured in
+    eval mode and without gradients. Each record goes to report when it is
+    complete.
+    """
+    B, optimizer, log = config.batch_size, adamw(model, config), []
+    model.train()
+    for step in range(config.steps):
+        lr = learning_rate(step, config)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        batch = rows[step * B : (step + 1) * B]
+        logits = model(batch[:, :-1])
+        loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        norm = clip_grad_norm_(model.parameters(), config.clip_norm)
+        optimizer.step()
+        record = {"step": step, "loss": loss.item(), "lr": lr}
+        record["grad_norm"] = norm.item()
+        done = step + 1
+        if done % config.eval_every == 0 or done == config.steps:
+            model.eval()
+            total = 0.0
+            with torch.no_grad():
+                for part in held_out.split(B):
+                    logits = model(part[:, :-1]).flatten(0, 1)
+                    total += cross_entropy(
+                        logits, part[:, 1:].flatten(), reduction="sum"
+                    ).item()
+            record["valid_loss"] = total / held_out[:, 1:].numel()
+            model.train()
+        log.append(record)
+        report(record)
+    return log
+
+
+class Small(nn.Module):
+    """A small model that computes differently in training, as dropout does.
+
+    In training mode it halves its logits. It notes whether a gradient was
+    prepared in eval mode.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        config = ModelConfig(
+            vocab_size=11, embed_dim=16, num_layers=1, num_heads=4
+        )
+        self.model = DecoderLM(config).double()
+        with torch.no_grad():  # larger than usual, so that clipping acts
+            for weight in self.parameters():
+                if weight.ndim == 2:
+                    weight.mul_(10)
+        self.with_gradient = False
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the logits (B, T, V) for tokens (B, T)."""
+        if not self.training:
+            self.with_gradient |= torch.is_grad_enabled()
+        logits: Tensor = self.model(tokens)
+        return logits * 0.5 if self.training else logits
+
+
+def _cases() -> list[Case]:
+    flat: dict[str, Any] = {
+        "warmup_steps": 0,
+        "final_lr_fraction": 1.0,
+        "lr": 0.01,
+    }
+    every: dict[str, Any] = {"clip_norm": 1e9, "eval_every": 99}
+    return [
+        Case(name=name, args=(TrainConfig(**settings),))
+        for name, settings in (
+            ("one step", flat | every | {"steps": 1, "batch_size": 3}),
+            (
+                "four steps, lr constant, no gradient as long as clip_norm",
+                flat | every | {"steps": 4, "batch_size": 3},
+            ),
+            (
+                "six steps, clip_norm = 0.2",
+                flat
+                | {"steps": 6, "batch_size": 2, "clip_norm": 0.2}
+                | {"eval_every": 99},
+            ),
+            (
+                "five steps, measured after every second one",
+                flat | every | {"steps": 5, "batch_size": 2, "eval_every": 2},
+            ),
+            (
+                "twenty steps, warm-up and fall",
+                {"steps": 20, "batch_size": 2, "warmup_steps": 5, "lr": 0.02}
+                | {"eval_every": 7},
+            ),
+        )
+    ]
+
+
+def _run(answer: Callable[..., Any], config: TrainConfig) -> Any:
+    """Train the small model; return what the log says, part by part."""
+    random = np.random.default_rng(0)
+    windows = random.integers(0, 11, (config.steps * config.batch_size, 7))
+    held_out = random.integers(0, 11, (5, 7))  # not a multiple of batches
+    model, reports = Small(), []
+    log = answer(
+        model,
+        torch.from_numpy(windows),
+        torch.from_numpy(held_out),
+        config,
+        lambda record: reports.append(dict(record)),
+    )
+    if log is None:
+        return None
+    columns = [
+        np.array([float(r[name]) for r in log])
+        for name in ("loss", "lr", "grad_norm")
+    ]
+    valid = np.array([float(r.get("valid_loss", -1)) for r in log])
+    complete = sum(
+        sent.keys() == kept.keys()
+        for sent, kept in zip(reports, log, strict=False)
+    )
+    return (*columns, valid, float(model.with_gradient), complete)
+
+
+def _mistake(
+    key: str, diagnosis: str, *variants: tuple[tuple[str, str], ...]
+) -> Mistake:
+    """Return a mistake: the right loop with text replaced."""
+    wrong, *also = (edited(fit, *changes) for changes in variants)
+    return Mistake(key=key, diagnosis=diagnosis, wrong=wrong, also=tuple(also))
+
+
+_ZERO = "        optimizer.zero_grad()\n"
+_CLIP = (
+    "        norm = clip_grad_norm_(model.parameters(), config.clip_norm)\n"
+)
+_STEP = "        optimizer.step()\n"
+_SET = """        for group in optimizer.param_groups:
+            group["lr"] = lr
+"""
+_NO_GRAD = "            with torch.no_grad():\n"
+_DUE = "if done % config.eval_every == 0 or done == config.steps:"
+_NORM = "nn.utils.get_total_norm([p.grad for p in model.parameters()])"
+_MEAN = """            parts = held_out.split(B)
+            with torch.no_grad():
+                for part in parts:
+                    logits = model(part[:, :-1]).flatten(0, 1)
+                    total += cross_entropy(logits, part[:, 1:].flatten())
+            record["valid_loss"] = float(total) / len(parts)
+"""
+_RIGHT = """            with torch.no_grad():
+                for part in held_out.split(B):
+                    logits = model(part[:, :-1]).flatten(0, 1)
+                    total += cross_entropy(
+                        logits, part[:, 1:].flatten(), reduction="sum"
+                    ).item()
+            record["valid_loss"] = total / held_out[:, 1:].numel()
+"""
+
+MISTAKES = (
+    _mistake(
+        "no zero_grad",
+        "The gradients of all steps add up, because backward adds to what is "
+        "there. Call optimizer.zero_grad() before loss.backward().",
+        ((_ZERO, ""),),
+    ),
+    _mistake(
+        "zero_grad before the clipping",
+        "You forget the gradient between backward and clipping, so nothing is "
+        "left to step by. zero_grad comes before backward.",
+        ((_ZERO, ""), (_CLIP, _ZERO + _CLIP)),
+    ),
+    _mistake(
+        "not clipped",
+        "The step uses the gradient as it is. Between backward and step, "
+        "clip_grad_norm_(model.parameters(), config.clip_norm) shortens it, "
+        "and returns how long it was.",
+        ((_CLIP, f"        norm = {_NORM}\n"),),
+        ((_CLIP, ""), (_STEP, _STEP + _CLIP)),
+    ),
+    _mistake(
+        "clipped too early",
+        "You clip before backward, so you shorten the gradient of the step "
+        "before, or none. Clip between backward and step.",
+        (
+            (_CLIP, ""),
+            ("        loss.backward()\n", _CLIP + "        loss.backward()\n"),
+        ),
+        (
+            (_ZERO, ""),
+            (_CLIP, ""),
+            (
+                "        loss.backward()\n",
+                _CLIP + _ZERO + "        loss.backward()\n",
+            ),
+        ),
+    ),
+    _mistake(
+        "length after clipping",
+        "Your grad_norm is the length after clipping. What clip_grad_norm_ "
+        "returns is the length before.",
+        ((_CLIP, f"{_CLIP}        norm = {_NORM}\n"),),
+    ),
+    _mistake(
+        "each number clipped",
+        "You cut each number of the gradient by itself, which turns its "
+        "direction. clip_grad_norm_ shortens all of it by one factor.",
+        (
+            (
+                _CLIP,
+                f"        norm = {_NORM}\n"
+                "        nn.utils.clip_grad_value_(\n"
+                "            model.parameters(), config.clip_norm)\n",
+            ),
+        ),
+    ),
+    _mistake(
+        "rate one step ahead",
+        "The rate is that of the next step. Steps are counted from 0: "
+        "learning_rate(step, config).",
+        (("learning_rate(step,", "learning_rate(step + 1,"),),
+    ),
+    _mistake(
+        "rate set after the step",
+        "You set the rate after the step, so each step uses the rate of the "
+        "one before, and the first one the peak. Set it before.",
+        ((_SET, ""), (_STEP, _STEP + _SET)),
+    ),
+    _mistake(
+        "rate not used",
+        "The log has the rate, but the optimiser keeps the one it was made "
+        'with. Set group["lr"] in every group of optimizer.param_groups.',
+        ((_SET, ""),),
+    ),
+    _mistake(
+        "one group",
+        "You set the rate in the first group only. adamw makes two, matrices "
+        "and vectors: go through optimizer.param_groups.",
+        ((_SET, '        optimizer.param_groups[0]["lr"] = lr\n'),),
+    ),
+    _mistake(
+        "another optimiser",
+        "Your AdamW has PyTorch's betas, or decays vectors too. Make it with "
+        "adamw(model, config).",
+        (
+            (
+                "adamw(model, config)",
+                "torch.optim.AdamW(model.parameters(), lr=config.lr)",
+            ),
+        ),
+        (
+            (
+                "adamw(model, config)",
+                "torch.optim.AdamW(model.parameters(), lr=config.lr, "
+                "betas=config.betas, weight_decay=config.weight_decay)",
+            ),
+        ),
+    ),
+    _mistake(
+        "a new optimiser at every step",
+        "You make the optimiser inside the loop, and its averages begin at 0 "
+        "in every step. Make it once, before the loop.",
+        (
+            (
+                "        logits = model(batch[:, :-1])\n",
+                "        optimizer = adamw(model, config)\n"
+                + _SET
+                + "        logits = model(batch[:, :-1])\n",
+            ),
+        ),
+    ),
+    _mistake(
+        "no step",
+        "The weights never change. Either optimizer.step() is missing, or "
+        "zero_grad() stands between backward and step.",
+        ((_STEP, ""),),
+        ((_ZERO, ""), (_CLIP, _CLIP + _ZERO)),
+    ),
+    _mistake(
+        "not shifted",
+        "Inputs and targets are the same tokens, so the model learns to "
+        "copy. The target of a place is the token after it: inputs "
+        "[:, :-1], targets [:, 1:].",
+        (
+            ("batch[:, 1:].flatten()", "batch[:, :-1].flatten()"),
+            ("part[:, 1:].flatten()", "part[:, :-1].flatten()"),
+        ),
+        (("batch[:, 1:].flatten()", "batch[:, :-1].flatten()"),),
+    ),
+    _mistake(
+        "shifted the wrong way",
+        "Your targets are the tokens before, which the model has seen. "
+        "Inputs are [:, :-1], targets [:, 1:].",
+        (
+            ("model(batch[:, :-1])", "model(batch[:, 1:])"),
+            ("batch[:, 1:].flatten()", "batch[:, :-1].flatten()"),
+            ("model(part[:, :-1])", "model(part[:, 1:])"),
+            ("part[:, 1:].flatten()", "part[:, :-1].flatten()"),
+        ),
+    ),
+    _mistake(
+        "the same rows",
+        "Every step reads the first rows. Step s reads "
+        "rows[s * B : (s + 1) * B].",
+        (("rows[step * B : (step + 1) * B]", "rows[:B]"),),
+    ),
+    _mistake(
+        "rows overlap",
+        "Each step starts one row after the last one started. It starts "
+        "batch_size rows after: rows[s * B : (s + 1) * B].",
+        (("rows[step * B : (step + 1) * B]", "rows[step : step + B]"),),
+    ),
+    _mistake(
+        "measured in training mode",
+        "You measure in training mode, in which dropout is active. Call "
+        "model.eval() first, and model.train() after it.",
+        (("            model.eval()\n", ""),),
+    ),
+    _mistake(
+        "trained in eval mode",
+        "After the first measurement the model stays in eval mode. Call "
+        "model.train() before training goes on.",
+        (
+            (
+                '            record["valid_loss"] = '
+                "total / held_out[:, 1:].numel()\n            model.train()\n",
+                '            record["valid_loss"] = '
+                "total / held_out[:, 1:].numel()\n",
+            ),
+        ),
+    ),
+    _mistake(
+        "measured with gradients",
+        "The numbers are right, but autograd keeps the activations of every "
+        "measurement. Measure under torch.no_grad().",
+        ((_NO_GRAD, "            with torch.enable_grad():\n"),),
+    ),
+    _mistake(
+        "mean of means",
+        "You average the means of parts of unequal size, and a target in a "
+        'small part counts more. Add up with reduction="sum", and divide by '
+        "the number of all targets.",
+        ((_RIGHT, _MEAN),),
+    ),
+    _mistake(
+        "measured before the step",
+        "You measure before this step's update. Measure after "
+        "optimizer.step().",
+        (
+            (_STEP, ""),
+            (
+                "        log.append(record)\n",
+                _STEP + "        log.append(record)\n",
+            ),
+        ),
+    ),
+    _mistake(
+        "measured one step early",
+        "You measure at steps 0, eval_every, ... Steps are counted from 0, "
+        "so after eval_every steps, step + 1 is a multiple.",
+        ((_DUE, "if step % config.eval_every == 0 or done == config.steps:"),),
+        ((_DUE, "if step % config.eval_every == 0:"),),
+    ),
+    _mistake(
+        "not measured at the end",
+        "The last step is not measured unless it is a multiple of "
+        "eval_every. It always is to be.",
+        ((_DUE, "if done % config.eval_every == 0:"),),
+    ),
+    _mistake(
+        "measured at every step",
+        "You measure after every step, which takes longer than training. "
+        "Measure after every config.eval_every steps and after the last one.",
+        ((_DUE, "if True:"),),
+    ),
+    _mistake(
+        "not reported",
+        "report is not called with every record. Call report(record) at the "
+        "end of each step.",
+        (("        report(record)\n", ""),),
+        (("        report(record)\n", "    report(record)\n"),),
+    ),
+    _mistake(
+        "reported too early",
+        "You report before the measurement, so report never sees valid_loss. "
+        "Call it when the record is complete.",
+        (
+            ("        report(record)\n", ""),
+            (
+                "        done = step + 1\n",
+                "        report(record)\n        done = step + 1\n",
+            ),
+        ),
+    ),
+)
+
+EXERCISE = Exercise(
+    id="14.5",
+    cases=_cases,
+    solution=fit,
+    run=_run,
+    # Clipping written by hand lacks PyTorch's 1e-6 beside the norm.
+    tolerance=1e-6,
+    mistakes=MISTAKES,
+    hints=(
+        "Order inside a step: set the rate, compute the loss, forget the old "
+        "gradients, compute the new ones, clip them, step. Then measure.",
+        "Inputs are batch[:, :-1], targets batch[:, 1:]. cross_entropy wants "
+        "logits of shape (B T, V) and targets (B T,): flatten both.",
+        "To measure: model.eval(), torch.no_grad(), add up the losses of "
+        'parts with reduction="sum", divide by the number of targets, '
+        "model.train().",
+    ),
+)

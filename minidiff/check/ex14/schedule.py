@@ -1,0 +1,214 @@
+"""Exercise 14.4: a learning rate that rises and falls."""
+
+from collections.abc import Callable
+from math import cos, pi
+
+import numpy as np
+
+from minidiff.check.core import Case, Exercise, Mistake
+
+
+def rate(step: int, steps: int, warmup: int, peak: float) -> float:
+    """Return the learning rate of a step, counted from 0.
+
+    It rises in a straight line: step 0 has peak / warmup, and step
+    warmup - 1 has peak. Then it falls in a straight line: step warmup has
+    peak, and the last step, steps - 1, has a tenth of peak.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / (steps - 1 - warmup)
+    return peak * (1 - 0.9 * done)
+
+
+def _cases() -> list[Case]:
+    return [
+        Case(
+            name=f"all steps of steps = {steps}, warmup = {warmup}, "
+            f"peak = {peak}",
+            args=(steps, warmup, peak),
+        )
+        for steps, warmup, peak in (
+            (8, 1, 1.0),
+            (10, 4, 1.0),
+            (100, 10, 3e-3),
+            (7, 0, 2.0),
+        )
+    ]
+
+
+def _run(
+    answer: Callable[..., float], steps: int, warmup: int, peak: float
+) -> np.ndarray | None:
+    rates = [answer(step, steps, warmup, peak) for step in range(steps)]
+    return None if rates[0] is None else np.array(rates)
+
+
+Rate = Callable[[int, int, int, float], float]
+
+
+def _after(fall: Rate) -> Rate:
+    """Rise rightly, then fall by another rule."""
+    return lambda step, steps, warmup, peak: (rate if step < warmup else fall)(
+        step, steps, warmup, peak
+    )
+
+
+def _done(step: int, steps: int, warmup: int) -> float:
+    return (step - warmup) / (steps - 1 - warmup)
+
+
+def _late_start(step: int, steps: int, warmup: int, peak: float) -> float:
+    if step < warmup:
+        return peak * step / warmup
+    return rate(step, steps, warmup, peak)
+
+
+def _no_warmup(step: int, steps: int, warmup: int, peak: float) -> float:
+    return peak * (1 - 0.9 * step / (steps - 1))
+
+
+def _no_warmup_at_peak(
+    step: int, steps: int, warmup: int, peak: float
+) -> float:
+    return rate(max(step, warmup), steps, warmup, peak)
+
+
+def _one_more(step: int, steps: int, warmup: int, peak: float) -> float:
+    if step <= warmup:
+        return peak * (step + 1) / warmup
+    return rate(step, steps, warmup, peak)
+
+
+def _smaller_one_more(
+    step: int, steps: int, warmup: int, peak: float
+) -> float:
+    """Guard against warmup = 0, with the same slip."""
+    if warmup and step <= warmup:
+        return peak * (step + 1) / warmup
+    return rate(step, steps, warmup, peak)
+
+
+def _one_step_early(step: int, steps: int, warmup: int, peak: float) -> float:
+    if step < warmup:
+        return rate(step, steps, warmup, peak)
+    done = (step + 1 - warmup) / (steps - warmup)
+    return peak * (1 - 0.9 * done)
+
+
+EXERCISE = Exercise(
+    id="14.4",
+    cases=_cases,
+    solution=rate,
+    run=_run,
+    mistakes=(
+        Mistake(
+            key="starts at zero",
+            diagnosis="The first step has rate 0 and changes nothing. Steps "
+            "are counted from 0, so the rise uses step + 1.",
+            wrong=_late_start,
+        ),
+        Mistake(
+            key="no warm-up",
+            diagnosis="There is no warm-up: the rate starts at its peak.",
+            wrong=_no_warmup,
+            also=(_no_warmup_at_peak,),
+        ),
+        Mistake(
+            key="one step too long",
+            diagnosis="Your rise has one step more, and at step warmup the "
+            "rate is above peak. Write step < warmup, not <=.",
+            wrong=_one_more,
+            also=(_smaller_one_more,),
+        ),
+        Mistake(
+            key="never arrives",
+            diagnosis="The last step has more than a tenth of peak. From "
+            "step warmup to step steps - 1 there are steps - 1 - warmup "
+            "intervals, one fewer than steps.",
+            wrong=_after(
+                lambda step, steps, warmup, peak: (
+                    peak * (1 - 0.9 * (step - warmup) / (steps - warmup))
+                )
+            ),
+        ),
+        Mistake(
+            key="falls one step early",
+            diagnosis="Step warmup is below peak already: the fall begins "
+            "there, with (step - warmup) = 0.",
+            wrong=_one_step_early,
+        ),
+        Mistake(
+            key="falls to zero",
+            diagnosis="The rate ends at 0. It should end at a tenth of peak.",
+            wrong=_after(
+                lambda step, steps, warmup, peak: (
+                    peak * (1 - _done(step, steps, warmup))
+                )
+            ),
+        ),
+        Mistake(
+            key="cut at a tenth",
+            diagnosis="Your line falls towards 0 and max cuts it off at a "
+            "tenth. The line itself should end at a tenth, at the last step: "
+            "it falls by 0.9 of peak.",
+            wrong=_after(
+                lambda step, steps, warmup, peak: (
+                    peak * max(0.1, 1 - _done(step, steps, warmup))
+                )
+            ),
+            also=(
+                _after(
+                    lambda step, steps, warmup, peak: (
+                        peak * max(0.1, 1 - (step - warmup) / (steps - warmup))
+                    )
+                ),
+                _after(
+                    lambda step, steps, warmup, peak: max(
+                        0.1, peak * (1 - _done(step, steps, warmup))
+                    )
+                ),
+            ),
+        ),
+        Mistake(
+            key="falls by a tenth",
+            diagnosis="The rate ends at nine tenths of peak. It falls by "
+            "0.9, not by 0.1.",
+            wrong=_after(
+                lambda step, steps, warmup, peak: (
+                    peak * (1 - 0.1 * _done(step, steps, warmup))
+                )
+            ),
+        ),
+        Mistake(
+            key="never falls",
+            diagnosis="After the warm-up the rate stays at its peak. It "
+            "falls in a straight line to a tenth.",
+            wrong=_after(lambda step, steps, warmup, peak: peak),
+        ),
+        Mistake(
+            key="jump after the warm-up",
+            diagnosis="The fall is counted from step 0, so the rate jumps "
+            "down when the warm-up ends. Count from warmup.",
+            wrong=_after(_no_warmup),
+        ),
+        Mistake(
+            key="cosine",
+            diagnosis="You fall along a cosine, which many trainings do. "
+            "Here it is a straight line.",
+            wrong=_after(
+                lambda step, steps, warmup, peak: (
+                    peak * (0.55 + 0.45 * cos(pi * _done(step, steps, warmup)))
+                )
+            ),
+        ),
+    ),
+    hints=(
+        "Two straight lines. Write down the step and the rate at both ends "
+        "of each.",
+        "In the fall, (step - warmup) / (steps - 1 - warmup) runs from 0 to "
+        "1.",
+        "peak * (step + 1) / warmup before warmup; after it "
+        "peak * (1 - 0.9 * (step - warmup) / (steps - 1 - warmup)).",
+    ),
+)

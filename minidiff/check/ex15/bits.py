@@ -1,0 +1,128 @@
+"""Exercise 15.2: the log of a training in bits per byte."""
+
+from math import log
+from typing import Any
+
+import numpy as np
+
+from minidiff.check.core import Case, Exercise, Mistake
+
+Record = dict[str, Any]
+Log = list[Record]
+
+
+def bits_per_byte(records: list[Record], tokens: int, size: int) -> np.ndarray:
+    """Return every measurement of a log on held-out text, in bits per byte.
+
+    records: the log of `fit`, with losses in nats per token. The held-out text
+    has so many tokens, and size bytes.
+    """
+    valid = [r["valid_loss"] for r in records if "valid_loss" in r]
+    return np.array(valid) / log(2) * tokens / size
+
+
+def _log(steps: int, every: int) -> Log:
+    records: Log = []
+    for step in range(steps):
+        loss = 7 / (1 + 0.3 * step)
+        records.append({"step": step, "loss": loss, "lr": 0.1 / (1 + step)})
+        if (step + 1) % every == 0 or step + 1 == steps:
+            records[-1]["valid_loss"] = loss + 0.2
+    return records
+
+
+def _cases() -> list[Case]:
+    return [
+        Case(
+            name=f"{steps} steps, measured every {every}, {tokens} tokens of "
+            f"{size} bytes",
+            args=(_log(steps, every), tokens, size),
+        )
+        for steps, every, tokens, size in (
+            (1, 1, 50, 50),  # byte tokens
+            (4, 1, 100, 250),
+            (7, 3, 1000, 2800),
+        )
+    ]
+
+
+def _valid(records: Log) -> np.ndarray:
+    return np.array([r["valid_loss"] for r in records if "valid_loss" in r])
+
+
+def _training(records: Log) -> np.ndarray:
+    return np.array([r["loss"] for r in records])
+
+
+def _training_where_measured(records: Log) -> np.ndarray:
+    return np.array([r["loss"] for r in records if "valid_loss" in r])
+
+
+EXERCISE = Exercise(
+    id="15.2",
+    cases=_cases,
+    solution=bits_per_byte,
+    mistakes=(
+        Mistake(
+            key="nats",
+            diagnosis="That is nats per byte. A bit is ln 2 nats, so divide "
+            "by ln 2.",
+            wrong=lambda r, n, size: _valid(r) * n / size,
+        ),
+        Mistake(
+            key="times ln 2",
+            diagnosis="You multiply by ln 2. A nat is more than a bit: the "
+            "number in bits is larger. Divide.",
+            wrong=lambda r, n, size: _valid(r) * log(2) * n / size,
+        ),
+        Mistake(
+            key="per token",
+            diagnosis="That is bits per token. All tokens together cost as "
+            "many bits as all bytes: multiply by tokens / bytes.",
+            wrong=lambda r, n, size: _valid(r) / log(2),
+        ),
+        Mistake(
+            key="ratio inverted",
+            diagnosis="You multiply by bytes per token. There are fewer "
+            "tokens than bytes, so a byte costs less than a token.",
+            wrong=lambda r, n, size: _valid(r) / log(2) * size / n,
+        ),
+        Mistake(
+            key="per text",
+            diagnosis="You multiply by the tokens and do not divide by the "
+            "bytes: that is the cost of the whole text.",
+            wrong=lambda r, n, size: _valid(r) / log(2) * n,
+        ),
+        Mistake(
+            key="training loss",
+            diagnosis='You read "loss", which is measured on rows that the '
+            'model is trained on. Read "valid_loss".',
+            wrong=lambda r, n, size: _training(r) / log(2) * n / size,
+            also=(
+                lambda r, n, size: (
+                    _training_where_measured(r) / log(2) * n / size
+                ),
+            ),
+        ),
+        Mistake(
+            key="not every record",
+            diagnosis="You ask every record for valid_loss, and only those "
+            "after a measurement have it.",
+            wrong=lambda r, n, size: (
+                np.array([x["valid_loss"] for x in r]) / log(2) * n / size
+            ),
+        ),
+        Mistake(
+            key="the last one",
+            diagnosis="You return the last measurement. Return all of them.",
+            wrong=lambda r, n, size: _valid(r)[-1] / log(2) * n / size,
+            also=(lambda r, n, size: _valid(r)[-1:] / log(2) * n / size,),
+        ),
+    ),
+    hints=(
+        'Which records have "valid_loss"? Equation 14.2 does the rest.',
+        "The cost of the text in bits is loss / ln 2 times tokens. How many "
+        "bytes share it?",
+        "valid / np.log(2) * tokens / size, for the array of all valid_loss.",
+    ),
+)
