@@ -337,11 +337,11 @@ for name, page in pages.items():
 
 # %% [markdown]
 # When this page was made: first tokens without order. Then `self`, dots and
-# brackets over and over, already with indentation. Then quotes and commas that
-# belong together. At the end lines of a method, a `return`, and the next `def` at
-# the right depth. It has the look of the standard library and no sense: two
-# minutes buy grammar, not meaning. Change the temperature, the prompt and the
-# seed in `write`, and call it again:
+# brackets over and over, already with indentation. Then `if` and `else` with their
+# colons. At the end a method with a docstring at the right depth, in something
+# like English. It has the look of the standard library and no sense: two minutes
+# buy grammar, not meaning. Change the temperature, the prompt and the seed in
+# `write`, and call it again:
 
 # %% tags=["nbval-ignore-output"]
 for temperature in (0.0, 1.2):
@@ -420,7 +420,7 @@ print("loaded again: the same logits, to 1e-4")
 # 2.1]. Each $\lambda$ is one number, learned with all others. Will training make
 # it larger?
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Lambda of the two layers against step. Both begin between 0.2 and 0.25. Layer 0 first rises to above 0.4, layer 1 hardly; then both fall, and from step 500 on they stay between 0.04 and 0.1."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Lambda of the two layers against step. Both begin between 0.2 and 0.25. Layer 0 first rises to above 0.4, layer 1 hardly; then both fall, and from step 400 on they stay near 0.1 or below."}}
 for layer, path in enumerate(zip(*lams.values(), strict=True)):
     plt.plot(list(lams), path, label=f"layer {layer}")
     print(
@@ -432,8 +432,8 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# On our machine it rose at first in layer 0, and then fell in both layers, to less
-# than a tenth. So in these two minutes your model learns to subtract *little*: a
+# On our machine it rose at first in layer 0, and then fell in both layers, to about
+# a tenth. So in these two minutes your model learns to subtract *little*: a
 # model that may subtract need not. (The vectors behind $\lambda$ start at random,
 # which is why the lines do not begin exactly at $\lambda_{\text{init}}$.) Is that
 # all one can say of $\lambda$? The end of this chapter shows a model that was
@@ -475,13 +475,13 @@ def look(layer: int, head: int) -> plt.Figure:
     return figure
 
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three heat maps, tokens of a line of Python on both axes: A1, A2 and the difference of layer 1, head 0. A1 has dark vertical lines at the keywords in and return; A2 has a dark diagonal, each token on itself; the difference looks like A1 with a pale purple diagonal."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three heat maps, tokens of a line of Python on both axes: A1, A2 and the difference of layer 1, head 0. A1 has short dark vertical lines, places that many queries look at; A2 has a dark diagonal, each token on itself; the difference looks like A1 with a pale purple diagonal."}}
 plots.sliders(look, layer=(0, 1, 1, 1), head=(0, 3, 1, 0))
 
 # %% [markdown]
-# On our machine $A_1$ of layer 1, head 0 looks at the keywords `in` and `return`,
-# whatever the query is. $A_2$ looks at the query itself, so the difference takes a
-# little of the token itself away. Move the sliders and say in one sentence what
+# On our machine $A_1$ of layer 1, head 0 looks at the same few words from many
+# queries. $A_2$ looks at the query itself, so the difference takes a little of the
+# token itself away. Move the sliders and say in one sentence what
 # each head does. Then distrust your sentence: this is one line.
 #
 # ### Exercise 15.3: what the second map takes away
@@ -521,10 +521,10 @@ for layer, (A1, A2, _) in enumerate(maps_of(again, some)):
         print(f"removed {removed[head]:.3f}, negative {negative[head]:.3f}")
 
 # %% [markdown]
-# With so small a $\lambda$ no more than a tenth of $A_1$ could be removed, and it
-# is one or two hundredths. Most of $\lambda A_2$ lies on places where $A_1$ has
-# next to nothing. There the difference is negative: about a twentieth of all
-# weight, which no softmax could have given.
+# With so small a $\lambda$ not much of $A_1$ can be removed, and it is a few
+# hundredths at most. Most of $\lambda A_2$ lies on places where $A_1$ has next to
+# nothing. There the difference is negative. That is about a tenth of all weight,
+# and none of it could have come from a softmax.
 #
 # ### Which head looks at the previous occurrence?
 #
@@ -580,7 +580,7 @@ print("layer and head that look at copies most:", best)
 assert found[best] > 0.02 and abs(other).max() < 0.02
 print("one head at least looks at copies, and not at other windows'")
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Heat map of the differential map of the head with the highest score, tokens of the line on both axes. Circles mark each query's copy, such as the second self with the first. Most circles lie on places with some weight, paler than the dark diagonal."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Heat map of the differential map of the head with the highest score, tokens of the line on both axes. Circles mark each query's copy, such as the second self with the first. The diagonal is dark; the circles lie on places with little weight or none."}}
 figure = look(*best)
 seen = ids[0].tolist()
 for t, token in enumerate(seen):
@@ -592,12 +592,12 @@ for t, token in enumerate(seen):
 plt.show()
 
 # %% [markdown]
-# (Circles mark the copies.) On our machine three heads of layer 0 give a copy a
-# few hundredths of their weight more than they give other tokens at the same
-# distance. With the tokens of another window nothing is left. So they do look at
-# copies, and not much: a measure tells a weak habit from none, and from a strong
-# one, where a picture tells you what you hoped to see. Would the place *after*
-# the copy get more? Change one line of your function and find out.
+# Circles mark the copies. On our machine three heads of layer 0 give a copy a few
+# hundredths of their weight more than they give other tokens at the same distance,
+# and with the tokens of another window nothing is left. In this one line hardly
+# anything of it can be seen. That is what a measure is for: it finds a weak habit
+# that no picture shows, and it finds nothing where a picture shows what you hoped
+# for. Would the place *after* the copy get more? Change one line of your function.
 #
 # ### The control that fails
 #
