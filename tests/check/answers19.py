@@ -215,8 +215,8 @@ def measured(
 
 RIGHT = {
     "19.1": queries,
-    "19.2": place,
-    "19.3": lambda *x: exact(*x, unlikely),
+    "19.3": place,
+    "19.2": lambda *x: exact(*x, unlikely),
     "19.4": heads,
     "19.5": measured,
 }
@@ -229,7 +229,7 @@ WRONG = {
         "mean of rows": partial(queries, weigh="mean"),
         "whole rows": partial(queries, weigh="row"),
     },
-    "19.2": {
+    "19.3": {
         "ties in order": in_order,
         "argsort once": argsort_once,
         "lowest rank": partial(place, tie="low"),
@@ -242,7 +242,7 @@ WRONG = {
         "unsolved dropped": dropped,
         "late first": partial(place, reverse=True),
     },
-    "19.3": {
+    "19.2": {
         "this table only": lambda *x: float(table(x[0], *x)),
         "one side, up": lambda *x: exact(*x, lambda k, a, p, own: k >= a),
         "one side, down": lambda *x: exact(*x, lambda k, a, p, own: k <= a),

@@ -4,8 +4,8 @@ from minidiff.check.ex19 import fisher, harder, queries, ranks, shares
 
 EXERCISES = (
     queries.EXERCISE,
-    ranks.EXERCISE,
     fisher.EXERCISE,
+    ranks.EXERCISE,
     shares.EXERCISE,
     harder.EXERCISE,
 )

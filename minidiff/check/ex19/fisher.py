@@ -1,4 +1,4 @@
-"""Exercise 19.3: Fisher's exact test of two counts."""
+"""Exercise 19.2: Fisher's exact test of two counts."""
 
 from collections.abc import Callable
 from math import comb, erfc, sqrt
@@ -75,7 +75,7 @@ def _two_shares(a: int, n: int, b: int, m: int) -> float:
 
 
 EXERCISE = Exercise(
-    id="19.3",
+    id="19.2",
     cases=_cases,
     solution=fisher,
     mistakes=(

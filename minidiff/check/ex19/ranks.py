@@ -1,4 +1,4 @@
-"""Exercise 19.2: ranks of runs, of which some never get there."""
+"""Exercise 19.3: ranks of runs, of which some never get there."""
 
 from collections.abc import Callable
 
@@ -75,7 +75,7 @@ def _late_first(steps: np.ndarray) -> np.ndarray:
 
 
 EXERCISE = Exercise(
-    id="19.2",
+    id="19.3",
     cases=_cases,
     solution=ranks,
     mistakes=(
