@@ -13,8 +13,8 @@
 # and with tests of your own, that in small models the headwise norm can stop a
 # model from learning to look things up, that subtracting a second map mends
 # this, that by the count of solved seeds the result is no better than a model
-# without the norm, and that the weight a model puts on the answer need not show
-# that it has found it.
+# without the norm, and that the weight a model puts on the answer need not
+# show that it has found it.
 #
 # {card}
 #
@@ -48,9 +48,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-# %%
 from minidiff import ModelConfig, TrainConfig, check, course, load, plots
 from minidiff.check import hint, solution  # noqa: F401
+
+# %%
 from minidiff.data import NeedleTask
 from minidiff.data.mqar import MQARTask
 from minidiff.evaluation.attention import answer_attention, place_attention
@@ -182,9 +183,9 @@ for axis, (name, (first, second)) in zip(axes, ways.items(), strict=True):
 # (Blue: layer 1. Orange: layer 2.) In both the model has looked the key up.
 # Only in A does the second map lie on the answer. In B some later place has
 # collected both, and what lies on the answer is nothing. The causal mask says
-# that it must be a later place: an earlier one cannot know the value. So a
-# share on the answer that is near 1 shows a lookup, and one near 0 shows
-# nothing.
+# that an earlier place cannot know the value, so it must be a later one. A
+# share on the answer that is near 1 shows that its place was found. One near 0
+# shows nothing.
 #
 # ### Exercise 19.1: accuracy at the queries
 #
@@ -212,13 +213,13 @@ check.ex19_1(accuracy_at_queries)
 # Its heads are half as many, it has a norm in each head, and it has a second
 # map. To know which of these does something, change one at a time:
 #
-# | kind | heads | norm | second map | its neighbour shows |
+# | kind | heads | norm | second map | against the row above |
 # |---|---|---|---|---|
 # | plain | $2H$ of width $D$ | no | - | |
 # | wide | $H$ of width $2D$ | no | - | head shape |
 # | wide + norm | $H$ of width $2D$ | yes | - | the norm |
-# | first map | $H$, queries and keys $D$ | yes | $\lambda = 0$ | narrower queries and keys |
-# | sum | $H$, queries and keys $D$ | yes | begins added | a second map |
+# | first map | $H$, queries and keys $D$ | yes | $\lambda = 0$ | narrower queries and keys, a fixed gain |
+# | sum | $H$, queries and keys $D$ | yes | begins added | a second map, whose sign may turn |
 # | diff | $H$, queries and keys $D$ | yes | begins subtracted | its sign |
 #
 # In "first map" the second queries and keys have no effect: a quarter of the
@@ -267,7 +268,7 @@ for kind in KINDS:
     first = np.mean([run["first"] for run in some])
     print(f"{kind:12s} first {first:.2f}, second {second[kind].round(2)}")
 
-# %% mystnb={"image": {"alt": "RACE_ALT"}}
+# %% mystnb={"image": {"alt": "Share of second answers that are right, five dots for each kind and their mean. Diff: all five at 1. Plain: three near 0.9 and two near 0.47. Wide, wide + norm and first map: all near 0.5; sum too, with one at 0.62."}}
 figure, axis = plt.subplots(figsize=(7, 3))
 for n, kind in enumerate(KINDS):
     y = second[kind]
@@ -285,7 +286,23 @@ for kind in KINDS[:-1]:
     print(f"diff minus {kind:12s} {gap.mean():+.2f} +- {half:.2f}")
 
 # %% [markdown]
-# RACE_TEXT
+# **Seen** against wide, wide + norm, first map and sum. **Not seen** against
+# plain: the interval contains 0. Every diff model says the value not yet said,
+# in every row. Three of the five plain ones do so in nine rows of ten, two
+# guess again, and five runs that fall apart so are too few for an interval.
+#
+# The other four guess again, or do little better. So among models with two
+# heads a layer it is neither the head shape nor the norm but a second map that
+# is taken away from the beginning: one that begins by being added does not get
+# there in 400 steps. Head shape matters as well, in the other direction. Plain
+# has four heads, and with half as many, twice as wide, nobody gets there.
+# (With more heads the matrix after them can subtract one from another. That is
+# a guess; nobody looked.)
+#
+# Nobody uses the keys: the first answer is a guess in all thirty models. And a
+# race of 400 steps shows who arrives first, not where everybody ends.
+#
+# Was it the rate? The older sweep of two kinds, at four rates:
 
 # %%
 sweep = json.loads(course.results("needle_sweep.json").read_text())
@@ -332,25 +349,33 @@ for loss, seed in zip(curves.loss.T, LIVE_SEEDS, strict=True):
 # does it get?
 
 # %%
-for kind in ("first map", "diff"):
-    print(kind)
+for kind, maps in (("first map", 1), ("diff", 2)):
+    print(f"{kind}: the map that looks hardest at it")
     for run in (run for run in racers if run["kind"] == kind):
-        # (layers, maps, heads): A1, A2 and the difference.
+        # (layers, maps, heads); without its second map, only A1 counts.
         weight = np.array(run["weight"])
-        layer, head = divmod(int(weight[:, 2].argmin()), weight.shape[2])
+        strength = weight[:, :maps].max(1)
+        layer, head = divmod(int(strength.argmax()), strength.shape[1])
         a1, a2, a = weight[layer, :, head]
-        print(f"  seed {run['seed']}: A1 {a1:.2f}, A2 {a2:.2f}, A {a:+.2f}")
+        print(f"  layer {layer}: A1 {a1:.2f}, A2 {a2:.2f}, in all {a:+.2f}")
 
 # %% [markdown]
-# INSIDE_TEXT
+# In four of five diff models the map that is subtracted has most of its weight
+# on the first answer, which so gets a negative weight: the model takes away
+# what it has said. In the fifth it is $A_1$; the matrix after the heads can
+# turn the sign. In "first map" no head looks there much.
+#
+# Before you call this clever: the first answer always stands right before the
+# last question. A map that looks one place back from every query, whatever
+# stands there, gives the same numbers.
 #
 # ## A lottery
 #
-# In chapter 15's way of training, larger models read text with needle rows
-# among it. Twelve such trainings were recorded for the course's first pair: four
-# seeds of each kind, two of them a second time by the same command. A row has
-# 8 needles and 96 questions, and each question draws its needle anew. Only a
-# lookup helps.
+# Now a task that only a lookup solves. For the course's first pair, models of
+# 3.75 million parameters read text with needle rows among it. Twelve such
+# trainings were recorded: four seeds of each kind, two of them a second time
+# by the same command. A row has 8 needles and 96 questions, and each question
+# draws its needle anew.
 
 # %%
 NAMES = ["seed0", "seed1", "seed2", "seed3", "seed0_before", "seed1_before"]
@@ -360,7 +385,8 @@ for kind, trained in pair.items():
         path = course.results(f"train_pair_{kind}_{name}.json")
         trained.append(json.loads(path.read_text()))
     right = [run["shipped"]["recall"]["accuracy"] for run in trained]
-    print(f"{kind:8s} right: {np.round(right, 2)}")
+    size = trained[0]["parameters"] / 1e6
+    print(f"{kind:8s} {size:.2f} M parameters, right: {np.round(right, 2)}")
 print("recorded", pair["diff"][0]["provenance"]["date"], end=" ")
 print("on", pair["diff"][0]["provenance"]["device"])
 
@@ -373,9 +399,9 @@ print("on", pair["diff"][0]["provenance"]["device"])
 #
 # ### Exercise 19.2: Fisher's exact test
 #
-# *Medium, 12 minutes.* Count by hand first: of all ways to choose six runs from
-# twelve, how many take four from the first six and two from the others? Then
-# write the test for any counts.
+# *Medium, 12 minutes.* Count by hand first: of all ways to choose six runs
+# from twelve, how many take four from the first six and two from the others?
+# Then write the test for any counts.
 
 
 # %% tags=["stub:19.2"]
@@ -425,7 +451,8 @@ for n in (0, 4):
 # 10,000 steps of 64 rows. All kinds of a seed have the same rows in the same
 # order. A seed has *solved* it if its last accuracy is at least 0.99. Before
 # the main run a pilot of a quarter of the length, with two other seeds,
-# tried five rates. Fixed before the main run:
+# tried five rates. All of it was recorded on the day and the GPU printed at
+# the top of this chapter. Fixed before the main run:
 #
 # - the metric: how many of eight seeds solve it, at the pilot's best rate;
 # - the contrast: diff against wide + norm, by Fisher's test.
@@ -596,25 +623,26 @@ for name, one, other in CHANGES:
 #
 # - **Head shape** changes no count here: half as many heads, twice as wide.
 #   (It will change how soon.)
-# - **The norm**, one change from wide to wide + norm, takes lookup away. With 4
-#   pairs 8 of 8 become 0, and accuracy falls to a guess or near it. With 8
+# - **The norm**, one change from wide to wide + norm, takes lookup away. With
+#   4 pairs 8 of 8 become 0, and accuracy falls to a guess or near it. With 8
 #   pairs it becomes rarer, and the test does not exclude chance.
 # - **The second map** brings it back: without it, at lambda 0, hardly any seed
 #   of the same module solves the task.
 # - **All of it together** is where plain was. No kind solves it more often
-#   than plain and wide. With 8 of 8 there is no room above, so this cannot show
-#   that diff is as good, nor that it is better.
+#   than plain and wide. With 8 of 8 there is no room above, so this cannot
+#   show that diff is as good, nor that it is better.
 #
 # At the next lower rate the table above says the same of the norm, and in both
 # settings with 4 pairs wide is then ahead of diff.
 #
-# So if you compare diff with wide + norm you find a large effect of the
-# subtraction, and if you compare it with the models that people use, none on
-# these counts. Why the norm harms, the record does not say. A guess: without it,
-# a head that has found nothing puts out a mean of many values, which is
-# small. The norm makes it as large as a real find. (In these models a layer of
-# wide + norm has one head, so its norm takes all of the attention's output.
-# And the record has no diff without its norm: that one would test the guess.)
+# So if you compare diff with a model that has its norm and not its second map
+# you find a large effect, and if you compare it with models without the norm,
+# none on these counts. Why the norm harms, the record does not say. A guess:
+# without it, a head that has found nothing puts out a mean of many values,
+# which is small. The norm makes it as large as a real find. (In these models a
+# layer of wide + norm has one head, so its norm takes all of the attention's
+# output. And the record has no diff without its norm: that one would test the
+# guess.)
 #
 # ### The control that would not stay
 #
@@ -738,15 +766,16 @@ for setting, kinds in same_rate.items():
 # Both ways, and both as sure as sixteen runs can be. With 4 pairs and width 64
 # every diff run comes after every plain and every wide one. With 8 pairs and
 # width 128 every diff run comes before every plain one, and nearly every one
-# before wide. So at one rate diff can be about three times as slow as plain,
-# or three times as fast, and the two differ by a factor of two in the task and
-# in the width.
+# before wide. So, at one rate each, diff can be about three times as slow as
+# plain or three times as fast, and what lies between is a factor of two in the
+# task and in the width.
 #
 # Look at 8 pairs and width 64 as well. There diff is earlier than plain in 96
 # of 100 pairs, which looks like the subtraction at work. But *wide* is earlier
 # than plain too (see the ranks: in all four settings), and of diff against
-# wide only 56 of 100 are left. **There head shape explains what looked like
-# subtraction.** With 8 pairs and width 128 it does not.
+# wide only 56 of 100 are left, which eight seeds cannot tell from chance.
+# **There head shape explains what looked like subtraction.** With 8 pairs and
+# width 128 it does not.
 #
 # ## Where solved models look
 #
@@ -836,7 +865,7 @@ plt.show()
 # - **No cleaner maps.** In three settings of four diff has less on the answer
 #   and more elsewhere than plain, and in the fourth it is the other way
 #   round. Compared with wide, it has less on the answer in all four. What lies
-#   elsewhere is in part negative: weight that the second map takes away.
+#   elsewhere is often negative: weight that the second map takes away.
 # - **A guess leaves traces.** Runs that guess among the row's values can have
 #   a quarter of their weight on the right one with 4 pairs, as chance would
 #   give. Among solved diff runs many have less.
@@ -897,10 +926,10 @@ axis.set_ylabel("share of absolute attention")
 plt.show()
 
 # %% [markdown]
-# (The paper's numbers are those of [P, Figure 1].) Averaged over all heads
-# and layers, the plain model that finds every needle has about a tenth on the
-# answer: most of its heads have other work. Its best head has nearly all of its
-# weight there. Give both when you report a map, and say which.
+# (The paper's numbers are those of [P, Figure 1].) Averaged over all heads and
+# layers, the plain model that finds every needle has about a tenth on the
+# answer: most of its heads have other work. Its best head has nearly all of
+# its weight there. Give both when you report a map, and say which.
 #
 # ## More needles, more noise
 #
@@ -962,13 +991,13 @@ plt.show()
 # miss its mean by chance; one rate each; "wide", the kind that does best, is
 # among the two compared; some differences are far from the bell shape that
 # such an interval assumes; and a model that had seen noise in training might
-# do anything. What one can say: nothing here shows that the subtraction makes a
-# model robust against noise that it was not trained on.
+# do anything. What one can say: nothing here shows that the subtraction makes
+# a model robust against noise that it was not trained on.
 #
 # ### Exercise 19.5: does it hold?
 #
-# *Hard, 20 minutes.* Judge one model yourself. Its queries within a row are not
-# independent, so rows are the units. And "no significant drop" is not "no
+# *Hard, 20 minutes.* Judge one model yourself. Its queries within a row are
+# not independent, so rows are the units. And "no significant drop" is not "no
 # drop": a verdict needs a size that you would accept.
 
 
@@ -1029,20 +1058,20 @@ if passed:
 #   text, asked in sentences. Ours have one differential head; the authors
 #   advise at least 8 [U]. At our sizes every useful kind solves the task, so
 #   there is no room to be better.
-# - *It cannot support it either.* The one advantage in solved seeds that we
-#   see, of diff over wide + norm, is over a model that nobody would use.
+# - *It cannot support it either.* The advantages in solved seeds that we see
+#   are over models with the norm and without a subtraction. Those are
+#   controls, not what people train.
 # - *It says which controls a claim needs.* The paper's own ablation has them
-#   for the loss: heads twice as wide, and the norm without the subtraction,
-#   change it by no more than 0.001, and the differential model without its
-#   norm is worse than the plain one [P, Table 6]. For needles we know of no such
+#   for the loss: heads twice as wide, with the norm or without it, stay within
+#   0.001 of the plain model, and the differential model without its norm is
+#   worse than the plain one [P, Table 6]. For needles we know of no such
 #   table.
 # - *It says what a map shows.* A share on the answer can be near 0 in a model
 #   that finds everything. To explain 85 % by Table 3 one would have to show
 #   that the maps of Table 3 do it.
 #
-# The next step is larger models with 8 differential heads and more, at the
-# same six kinds. The recipe is ready; when it has been run, this chapter will
-# show it as it comes out.
+# The next step is larger models with 8 differential heads, in the same six
+# kinds. `book/recipes/queue.md` says what has been run.
 #
 # ## The package agrees
 #
@@ -1079,13 +1108,16 @@ print("shares, exact test and ranks are what this chapter says")
 #
 # ## Summary
 #
-# SUMMARY_RACE
+# - In a race whose rule is "the value not yet said", diff gets there for every
+#   seed in 400 steps, and wide, wide + norm, first map and sum for none. There
+#   the subtraction does it. Plain gets near for three of five, and against it
+#   the difference is not seen.
 # - On MQAR the fixed test, diff against wide + norm at the pilot's rate, sees
-#   an advantage in one of four settings, where accuracies are close, and not in
-#   three, where the pilot's rate was unlucky or there was no room.
+#   an advantage in one of four settings, where accuracies are close, and not
+#   in three, where the pilot's rate was unlucky or there was no room.
 # - At one rate for all (exploratory) plain, wide and diff solve it with all or
-#   nearly all seeds, wide + norm with none to six of eight, first map with none
-#   or one. The norm takes lookup away, and the second map gives it back.
+#   nearly all seeds, wide + norm with none to six of eight, first map with
+#   none or one. The norm takes lookup away, and the second map gives it back.
 # - Diff is far later than plain and wide in one setting and far earlier in
 #   another. Nearly all "sums" that solve it have come to subtract.
 # - Solved models can have 0.95 or 0.02 on the answer. In our models the

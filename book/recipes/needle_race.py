@@ -100,6 +100,14 @@ def measure(model: DecoderLM) -> dict[str, Any]:
     }
 
 
+def race_jobs() -> list[Job]:
+    """Return a job for each kind."""
+    return [
+        {"kind": kind, "seeds": list(SEEDS), "config": asdict(CONFIG)}
+        for kind in KINDS
+    ]
+
+
 def main() -> None:
     """Train the kinds that are not in the record yet."""
     parser = argparse.ArgumentParser(
@@ -112,10 +120,7 @@ def main() -> None:
     options = parser.parse_args()
     run_jobs(
         train_job,
-        [
-            {"kind": kind, "seeds": list(SEEDS), "config": asdict(CONFIG)}
-            for kind in KINDS
-        ],
+        race_jobs(),
         options.out,
         {
             "what": "needle race, 400 steps",
