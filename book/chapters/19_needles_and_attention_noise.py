@@ -111,16 +111,14 @@ def runs_of(kind: str, length: int, width: int, place: int = 1) -> list[dict]:
 # %%
 for run in runs_of("plain", 128, 128):
     best = max(share for layer in run["on_answer"] for share in layer)
-    print(f"seed {run['seed']}: {run['accuracy']:.1%} right, ", end="")
+    print(f"seed {run['seed']}: {run['accuracy']:.1%} right;", end=" ")
     keys = run["support"][1][0]
-    print(
-        f"on the answer at most {best:.1%}; layer 2 looks at {keys:.1f} keys"
-    )
+    print(f"best head {best:.1%} on the answer; last layer {keys:.1f} keys")
 
 # %% [markdown]
 # All of them solve the task, and in none of them has any head more than three
-# hundredths of its weight on the answer. Nor is the weight spread: in the
-# second layer it lies on about one key. It is another key.
+# hundredths of its weight on the answer. Nor is the weight spread: in the last
+# layer it lies on about one key. It is another key.
 #
 # So we have to ask two things apart. *Does a model find the needle?* That can
 # be counted. *Where does its attention lie?* That can be measured too. Whether
@@ -128,11 +126,11 @@ for run in runs_of("plain", 128, 128):
 #
 # ## What the paper found
 #
-# | | plain | differential |
-# |---|---|---|
-# | 6 needles, 2 asked, answered right | 0.55 | 0.85 |
-# | attention on the answer, by its depth | 0.03 to 0.09 | 0.27 to 0.40 |
-# | attention on noise, by its depth | 0.49 to 0.54 | 0.01 to 0.02 |
+# | | plain | differential | from |
+# |---|---|---|---|
+# | 6 needles, 2 asked, answered right | 0.55 | 0.85 | [P, Table 2] |
+# | attention on the answer, by its depth | 0.03 to 0.09 | 0.27 to 0.40 | [P, Table 3] |
+# | attention on noise, by its depth | 0.49 to 0.54 | 0.01 to 0.02 | [P, Table 3] |
 #
 # These are models of 3 billion parameters [P, Tables 2 and 3]. The shares are
 # means over heads and layers; how they treat negative weights is not written.
@@ -163,8 +161,8 @@ for at in row.queries[0]:
 # How can two layers do this? A value does not know its key, so a first layer
 # must bring them together. Here are two ways.
 
-# %% mystnb={"image": {"alt": "Two diagrams of a row k4 v8 k2 v9, a dot, and the query k4. Way A: in layer 1 the place of v8 looks back at k4; in layer 2 the query looks at the place of v8. Way B: in layer 1 the place after, k2, looks back at both k4 and v8; in layer 2 the query looks at k2, and no weight lies on the answer v8."}}
-figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.3))
+# %% mystnb={"image": {"alt": "Two diagrams of a row k4 v8 k2 v9, a dot, and the query k4. Way A: in the first layer the place of v8 looks back at k4; in the second the query looks at the place of v8. Way B: in the first layer the place after, k2, looks back at both k4 and v8; in the second the query looks at k2, and no weight lies on the answer v8."}}
+figure, axes = plt.subplots(1, 2, figsize=(7.2, 1.7))
 ways = {
     "A: look at the answer": ([(1, 0)], (5, 1)),
     "B: look at a place that knows it": ([(2, 0), (2, 1)], (5, 2)),
@@ -176,16 +174,16 @@ for axis, (name, (first, second)) in zip(axes, ways.items(), strict=True):
         bend = {"arrowstyle": "->", "connectionstyle": "arc3,rad=0.5"}
         ends = {"xy": (end, 0.25), "xytext": (start, 0.25)}
         axis.annotate("", **ends, arrowprops=bend | {"color": color, "lw": 2})
-    axis.set(title=name, xlim=(-0.6, 5.6), ylim=(-0.4, 2.2))
+    axis.set(title=name, xlim=(-0.6, 5.6), ylim=(-0.3, 1.5))
     axis.axis("off")
 
 # %% [markdown]
-# (Blue: layer 1. Orange: layer 2.) In both the model has looked the key up.
-# Only in A does the second map lie on the answer. In B some later place has
-# collected both, and what lies on the answer is nothing. The causal mask says
-# that an earlier place cannot know the value, so it must be a later one. A
-# share on the answer that is near 1 shows that its place was found. One near 0
-# shows nothing.
+# (Blue: the first layer. Orange: the second.) In both the model has looked the
+# key up. Only in A does the second map lie on the answer. In B some later
+# place has collected both, and what lies on the answer is nothing. The causal
+# mask says that an earlier place cannot know the value, so it must be a later
+# one. A share on the answer that is near 1 shows that its place was found. One
+# near 0 shows nothing.
 #
 # ### Exercise 19.1: accuracy at the queries
 #
@@ -269,7 +267,7 @@ for kind in KINDS:
     print(f"{kind:12s} first {first:.2f}, second {second[kind].round(2)}")
 
 # %% mystnb={"image": {"alt": "Share of second answers that are right, five dots for each kind and their mean. Diff: all five at 1. Plain: three near 0.9 and two near 0.47. Wide, wide + norm and first map: all near 0.5; sum too, with one at 0.62."}}
-figure, axis = plt.subplots(figsize=(7, 3))
+figure, axis = plt.subplots(figsize=(6.5, 2.8))
 for n, kind in enumerate(KINDS):
     y = second[kind]
     axis.scatter(n + 0.06 * (np.arange(len(y)) - 2), y, color="C0", s=24)
@@ -346,7 +344,7 @@ for loss, seed in zip(curves.loss.T, LIVE_SEEDS, strict=True):
 # ### Inside
 #
 # At the last question the first answer already stands in the row. What weight
-# does it get?
+# does it get, seed by seed? (Layers count from 0.)
 
 # %%
 for kind, maps in (("first map", 1), ("diff", 2)):
@@ -491,7 +489,8 @@ print(f"the smallest p, times four for four tests: {4 * min(p_values):.4f}")
 # having tested four times. In the other three **not seen**. And look at the
 # medians of the setting where it is seen: wide + norm gets 0.984 right, diff
 # 0.999. The threshold of 0.99 lies between them. A large difference in counts
-# can be a small one in accuracy.
+# can be a small one in accuracy. Nor is it only the kinds that differ there:
+# the pilot gave them different rates.
 #
 # (The test takes the seeds of the two kinds as independent. They share rows
 # and some of their initial values.) What could have been seen at all?
@@ -546,7 +545,7 @@ def draw_setting(axis: plt.Axes, setting: tuple[int, int]) -> None:
 
 
 # %% mystnb={"image": {"alt": "Four panels, one for each setting: the last accuracy of every seed, by kind, in a column for each rate. Plain and wide stand at 1 at one or more rates in every panel. Wide + norm and first map stand at one quarter for 4 pairs, and mostly below 1 for 8 pairs; sum scatters; diff reaches 1 with all or nearly all seeds at its best rate."}}
-figure, axes = plt.subplots(2, 2, figsize=(8, 5.2), sharex=True, sharey=True)
+figure, axes = plt.subplots(2, 2, figsize=(7.2, 4.6), sharex=True, sharey=True)
 for axis, setting in zip(axes.flat, SETTINGS, strict=True):
     draw_setting(axis, setting)
 for rate, color in zip(RATES, plots.COLOURS, strict=False):
@@ -727,8 +726,8 @@ def share_by_tokens(runs: list[dict]) -> tuple[np.ndarray, np.ndarray]:
     return at * 64 * runs[0]["length"] / 1e6, share
 
 
-# %% mystnb={"image": {"alt": "Eight panels of steps: the share of eight seeds that has reached 0.99 against million tokens. Upper row, the pilot's rate: with length 64 only wide and plain rise to 1, diff stays below a quarter; with length 128 diff rises as early as plain and wide. Lower row, one rate for all: plain, wide and diff rise to 1 in every panel, diff later than them with length 64 and width 64; wide + norm, sum and first map stay low with length 64."}}
-figure, axes = plt.subplots(2, 4, figsize=(9, 4.4), sharey=True)
+# %% mystnb={"image": {"alt": "Eight panels of steps: the share of eight seeds that has reached 0.99 against million tokens. Upper row, the pilot's rate: with length 64 wide rises to 1, plain to 0.4 or 1, diff to no more than 0.25; with length 128 diff is among the first to reach 1. Lower row, one rate for all: plain, wide and diff rise to 1 or nearly in every panel, diff far later than they with length 64 and width 64, and first with length 128 and width 128; wide + norm, sum and first map stay low with length 64."}}
+figure, axes = plt.subplots(2, 4, figsize=(8, 3.8), sharey=True)
 for (top, bottom), (setting, kinds) in zip(
     axes.T, same_rate.items(), strict=True
 ):
@@ -838,7 +837,7 @@ for setting, kinds in same_rate.items():
         print(f"{middle:9.2f} ({best.min():.2f} to {best.max():.2f})")
 
 # %% mystnb={"image": {"alt": "For each kind a column of dots: the best head's share on the answer in every solved run. Plain and wide form two groups, one near 0.9 and a smaller one near 0; diff lies between 0 and 0.75, in bands near 0, 0.3 and 0.5. Grey dots to the right of each column, runs that only guess, lie between 0 and 0.3."}}
-axis = plt.subplots(figsize=(7, 3.4))[1]
+axis = plt.subplots(figsize=(6.5, 3))[1]
 for n, kind in enumerate(KINDS):
     some = [run for run in RUNS if run["kind"] == kind]
     solves = [best_head(r) for r in some if r["solved"]]
@@ -851,7 +850,7 @@ for n, kind in enumerate(KINDS):
 axis.scatter([], [], s=12, color="C0", label="solve it")
 axis.scatter([], [], s=12, color="grey", label="guess")
 axis.set(ylabel="share on the answer", xticks=range(6), xticklabels=KINDS)
-axis.legend(loc="upper right", title="best head of runs that")
+axis.legend(loc="center", title="best head of runs that")
 plt.show()
 
 # %% [markdown]
@@ -971,7 +970,7 @@ for other in ("plain", "wide"):
     print(f"{below} of {len(scores)} intervals below 0, {above} above\n")
 
 # %% mystnb={"image": {"alt": "For nine kinds of harder rows the differences of accuracy, diff minus plain and diff minus wide, eight seeds each, with the 95 percent interval of the mean. No interval lies wholly above 0. With noise at width 64 the means lie 0.07 to 0.14 below it; with twice the pairs at length 64 they lie 0.12 below, with wide intervals. The others are near 0."}}
-figure, axis = plt.subplots(figsize=(7, 4.2))
+figure, axis = plt.subplots(figsize=(6.5, 3.8))
 for n, (other, shift) in enumerate((("plain", -0.17), ("wide", 0.17))):
     for y, by in enumerate(scores.values()):
         mean, half = gap_and_half(by["diff"], by[other])
