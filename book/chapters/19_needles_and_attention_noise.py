@@ -12,9 +12,9 @@
 # By the end of this chapter you will have shown, from 576 recorded trainings
 # and with tests of your own, that in small models the headwise norm can stop a
 # model from learning to look things up, that subtracting a second map mends
-# this, that by the count of solved seeds the result is no better than a model
-# without the norm, and that the weight a model puts on the answer need not
-# show that it has found it.
+# this, that as far as counts of solved seeds can show the result is no better
+# than a model without the norm, and that the weight a model puts on the answer
+# need not show that it has found it.
 #
 # {card}
 #
@@ -287,7 +287,9 @@ for kind in KINDS[:-1]:
 # **Seen** against wide, wide + norm, first map and sum. **Not seen** against
 # plain: the interval contains 0. Every diff model says the value not yet said,
 # in every row. Three of the five plain ones do so in nine rows of ten, two
-# guess again, and five runs that fall apart so are too few for an interval.
+# guess again, and five runs that split like this give a wide interval. (That
+# diff beats lambda at 0, and often plain, was known from earlier runs of the
+# same seeds. New are the other three.)
 #
 # The other four guess again, or do little better. So among models with two
 # heads a layer it is neither the head shape nor the norm but a second map that
