@@ -240,7 +240,8 @@ plt.show()
 # | ready | [16. Generation with a cache](16_generation_with_a_cache.ipynb) | what a new token reads, and how it is drawn |
 # | ready | [17. Many GPUs](17_many_gpus.ipynb) | two processes, one model, every byte counted |
 # | ready | [18. Language modelling](18_language_modelling.ipynb) | is the loss lower, and how sure is that |
-# | planned | 19 to 27 | more evidence, the frontier |
+# | ready | [19. Needles and attention noise](19_needles_and_attention_noise.ipynb) | which part of a model finds the needle |
+# | planned | 20 to 27 | more evidence, the frontier |
 #
 # Two routes, once all is there: *ideas* (1 to 5, 7, 14 to 16, 18 to 24) and
 # *kernels* (3 to 6, 9 to 13). Today: 1 to 8 in order, then 14, or 9 for

@@ -133,6 +133,16 @@ def test_the_text_record_can_be_resumed():
     assert_resumable("text.json", jobs)
 
 
+def test_the_race_record_can_be_resumed():
+    import needle_race
+
+    from minidiff.nn.kinds import KINDS
+
+    jobs = needle_race.race_jobs()
+    assert {job["kind"] for job in jobs} == set(KINDS)
+    assert_resumable("needle_race.json", jobs)
+
+
 def assert_resumable(name, jobs):
     """Check that a record's jobs are among ``jobs``, and the rest not run."""
     recorded = json.loads((ROOT / "book/results" / name).read_text())

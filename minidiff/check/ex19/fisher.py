@@ -1,0 +1,144 @@
+"""Exercise 19.2: Fisher's exact test of two counts."""
+
+from collections.abc import Callable
+from math import comb, erfc, sqrt
+
+from minidiff.check.core import Case, Exercise, Mistake
+
+
+def fisher(a: int, n: int, b: int, m: int) -> float:
+    """Return the two-sided p-value of a solved of n against b solved of m.
+
+    If the kind did not matter, the a + b runs that solved it would be a
+    random choice from all n + m. p is the probability of a choice that is no
+    likelier than the one that came.
+    """
+    total = a + b
+    ways = [comb(n, k) * comb(m, total - k) for k in range(total + 1)]
+    return sum(w for w in ways if w <= ways[a]) / sum(ways)
+
+
+def _cases() -> list[Case]:
+    return [
+        Case(name=f"{a} of {n} against {b} of {m}", args=(a, n, b, m))
+        for a, n, b, m in (
+            (4, 6, 2, 6),
+            (8, 8, 0, 8),
+            (2, 8, 7, 8),
+            (1, 3, 4, 9),
+            (5, 9, 1, 4),
+            (0, 8, 0, 8),
+        )
+    ]
+
+
+def _ways(a: int, n: int, b: int, m: int) -> list[float]:
+    """Probability of every number of solved runs of the first kind."""
+    total = a + b
+    return [
+        comb(n, k) * comb(m, total - k) / comb(n + m, total)
+        for k in range(total + 1)
+    ]
+
+
+Test = Callable[[int, int, int, int], float]
+
+
+def _sum(keep: Callable[[int, int, float, float], bool]) -> Test:
+    """Sum the probabilities of the tables that ``keep`` keeps."""
+
+    def answer(a: int, n: int, b: int, m: int) -> float:
+        ways = _ways(a, n, b, m)
+        return sum(w for k, w in enumerate(ways) if keep(k, a, w, ways[a]))
+
+    return answer
+
+
+def _doubled(a: int, n: int, b: int, m: int) -> float:
+    ways = _ways(a, n, b, m)
+    return min(1.0, 2 * min(sum(ways[: a + 1]), sum(ways[a:])))
+
+
+def _binomial(a: int, n: int, b: int, m: int) -> float:
+    total, share = a + b, n / (n + m)
+    ways = [
+        comb(total, k) * share**k * (1 - share) ** (total - k)
+        for k in range(total + 1)
+    ]
+    return sum(w for w in ways if w <= ways[a] * (1 + 1e-9))
+
+
+def _two_shares(a: int, n: int, b: int, m: int) -> float:
+    share = (a + b) / (n + m)
+    error = sqrt(share * (1 - share) * (1 / n + 1 / m))
+    return erfc(abs(a / n - b / m) / error / sqrt(2)) if error else 1.0
+
+
+EXERCISE = Exercise(
+    id="19.2",
+    cases=_cases,
+    solution=fisher,
+    mistakes=(
+        Mistake(
+            key="this table only",
+            diagnosis="That is the probability of exactly this table. Add "
+            "all that are no likelier.",
+            wrong=_sum(lambda k, a, w, own: k == a),
+        ),
+        Mistake(
+            key="one side, up",
+            diagnosis="You add the tables with a or more. A surprise in the "
+            "other direction counts as well: go by probability.",
+            wrong=_sum(lambda k, a, w, own: k >= a),
+        ),
+        Mistake(
+            key="one side, down",
+            diagnosis="You add the tables with a or fewer. A surprise in the "
+            "other direction counts as well: go by probability.",
+            wrong=_sum(lambda k, a, w, own: k <= a),
+        ),
+        Mistake(
+            key="this table left out",
+            diagnosis="You add only tables that are less likely. The table "
+            "that came, and others just as likely, count too.",
+            wrong=_sum(lambda k, a, w, own: w < own * (1 - 1e-9)),
+        ),
+        Mistake(
+            key="likelier ones",
+            diagnosis="You add the tables that are as likely or likelier. It "
+            "is the unlikely ones that would surprise as much.",
+            wrong=_sum(lambda k, a, w, own: w >= own * (1 - 1e-9)),
+        ),
+        Mistake(
+            key="doubled",
+            diagnosis="You double the smaller side. With groups of different "
+            "sizes that is another test: add the tables no likelier.",
+            wrong=_doubled,
+        ),
+        Mistake(
+            key="drawn with replacement",
+            diagnosis="You draw each solved run anew. A run can be chosen "
+            "only once: comb(n, k) * comb(m, a + b - k).",
+            wrong=_binomial,
+        ),
+        Mistake(
+            key="normal approximation",
+            diagnosis="You compare two shares by a normal distribution. With "
+            "eight runs that is not exact: count the ways.",
+            wrong=_two_shares,
+        ),
+        Mistake(
+            key="complement",
+            diagnosis="You return 1 - p. p is small where the counts are "
+            "surprising.",
+            wrong=lambda a, n, b, m: 1 - fisher(a, n, b, m),
+        ),
+    ),
+    hints=(
+        "In how many ways can k of the a + b solved runs be of the first "
+        "kind?",
+        "comb(n, k) * comb(m, a + b - k), for k from 0 to a + b. As whole "
+        "numbers they can be compared without rounding.",
+        "sum(w for w in ways if w <= ways[a]) / sum(ways).",
+    ),
+)

@@ -1,0 +1,287 @@
+"""Chapter 19: right and wrong answers written another way than ours."""
+
+import math
+from fractions import Fraction
+from functools import partial
+
+import numpy as np
+
+BLANK = -100
+
+
+def queries(x, y, shift=0, weigh="query"):
+    """Loop over rows and positions; return the share that is right."""
+    shares, right, total = [], 0, 0
+    for row, targets in zip(x, y, strict=True):
+        pairs = [
+            (int(np.argmax(row[t])), int(targets[t + shift]))
+            for t in range(len(targets) - shift)
+        ]
+        good = [said == asked for said, asked in pairs if asked != BLANK]
+        right += sum(good)
+        total += len(good)
+        shares.append(all(good) if weigh == "row" else np.mean(good))
+    return right / total if weigh == "query" else float(np.mean(shares))
+
+
+def positions(x, y, blank_is_right=False):
+    right = sum(
+        int(np.argmax(x[i, t])) == y[i, t]
+        or (blank_is_right and y[i, t] == BLANK)
+        for i in range(y.shape[0])
+        for t in range(y.shape[1])
+    )
+    return right / y.size
+
+
+def place(steps, tie="mean", first=1, unsolved=math.inf, reverse=False):
+    """Sort, and give equal runs what ``tie`` says of their ranks."""
+    known = [unsolved if math.isnan(s) else float(s) for s in steps]
+    order = sorted(known, reverse=reverse)
+    pick = {"mean": np.mean, "low": min, "high": max}[tie]
+    return np.array(
+        [
+            float(pick([i + first for i, s in enumerate(order) if s == own]))
+            for own in known
+        ]
+    )
+
+
+def in_order(steps):
+    known = [math.inf if math.isnan(s) else s for s in steps]
+    out = np.empty(len(known))
+    for rank, i in enumerate(sorted(range(len(known)), key=known.__getitem__)):
+        out[i] = rank + 1
+    return out
+
+
+def argsort_once(steps):
+    known = [math.inf if math.isnan(s) else s for s in steps]
+    return np.array(sorted(range(len(known)), key=known.__getitem__)) + 1.0
+
+
+def dense(steps):
+    known = [math.inf if math.isnan(s) else s for s in steps]
+    levels = sorted(set(known))
+    return np.array([levels.index(s) + 1.0 for s in known])
+
+
+def nan_compared(steps):
+    out = []
+    for own in steps:
+        less = sum(bool(s < own) for s in steps)
+        same = sum(bool(s == own) for s in steps)
+        out.append(less + (same + 1) / 2)
+    return np.array(out)
+
+
+def slowest(steps):
+    return place(steps, unsolved=max((s for s in steps if s == s), default=0))
+
+
+def dropped(steps):
+    out = place(steps)
+    out[[math.isnan(s) for s in steps]] = math.nan
+    return out
+
+
+def table(k, a, n, b, m):
+    """Probability of k solved in the first group, by factorials."""
+    f, total = math.factorial, a + b
+    if not max(0, total - m) <= k <= min(n, total):
+        return Fraction(0)
+    ways = Fraction(f(n), f(k) * f(n - k))
+    ways *= Fraction(f(m), f(total - k) * f(m - total + k))
+    return ways / Fraction(f(n + m), f(total) * f(n + m - total))
+
+
+def exact(a, n, b, m, keep):
+    own = table(a, a, n, b, m)
+    return float(
+        sum(
+            p
+            for k in range(a + b + 1)
+            if keep(k, a, p := table(k, a, n, b, m), own)
+        )
+    )
+
+
+def doubled(a, n, b, m):
+    up = exact(a, n, b, m, lambda k, a, p, own: k >= a)
+    down = exact(a, n, b, m, lambda k, a, p, own: k <= a)
+    return min(2 * up, 2 * down, 1.0)
+
+
+def replaced(a, n, b, m):
+    share, total = Fraction(n, n + m), a + b
+    p = [
+        math.comb(total, k) * share**k * (1 - share) ** (total - k)
+        for k in range(total + 1)
+    ]
+    return float(sum(x for x in p if x <= p[a]))
+
+
+def z_test(a, n, b, m):
+    pooled = (a + b) / (n + m)
+    variance = pooled * (1 - pooled) * (n + m) / (n * m)
+    if variance == 0:
+        return 1.0
+    z = abs(a / n - b / m) / math.sqrt(variance)
+    return 1 - math.erf(z / math.sqrt(2))
+
+
+def unlikely(k, a, p, own):
+    return p <= own
+
+
+def heads(A, answers, total="size", sign=True, rest="rest"):
+    """Loop over heads and queries."""
+    on, off = [], []
+    for head in A:
+        found, others = [], []
+        for row, at in zip(head, answers, strict=True):
+            sizes = [abs(float(w)) for w in row]
+            by = {"size": sum(sizes), "sum": float(sum(row)), "none": 1.0}
+            share = float(row[at]) / by[total]
+            found.append(share if sign else abs(share))
+            others.append(
+                {
+                    "rest": (sum(sizes) - sizes[at]) / by[total],
+                    "minus": 1 - share,
+                    "signed": float(sum(row) - row[at]) / by[total],
+                }[rest]
+            )
+        on.append(sum(found) / len(found))
+        off.append(sum(others) / len(others))
+    return np.array(on), np.array(off)
+
+
+def divided_late(A, answers):
+    on, off = heads(A, answers, total="none")
+    sizes = np.abs(A).sum(2).mean(1)
+    return on / sizes, off / sizes
+
+
+def one_head(A, answers):
+    on, off = heads(A, answers)
+    return float(np.mean(on)), float(np.mean(off))
+
+
+def three_way(low, high, allowed):
+    return 1 if low > allowed else -1 if high < allowed else 0
+
+
+def measured(
+    model,
+    usual,
+    harder,
+    allowed,
+    *,
+    pooled=False,
+    by_query=False,
+    shrink=True,
+    less=1,
+    z=1.96,
+    combine=math.hypot,
+    sign=1,
+    decide=three_way,
+):
+    means, errors = [], []
+    for x, y in (usual, harder):
+        said = np.argmax(model(x), axis=2)
+        rows = [
+            [s == t for s, t in zip(*r, strict=True) if t != BLANK]
+            for r in zip(said, y, strict=True)
+        ]
+        shares = [sum(r) / len(r) for r in rows]
+        flat = [float(g) for r in rows for g in r]
+        centre = sum(shares) / len(shares)
+        means.append(sum(flat) / len(flat) if pooled else centre)
+        variance = sum((s - centre) ** 2 for s in shares)
+        variance /= (len(shares) - less) * (len(shares) if shrink else 1)
+        if by_query:
+            p = sum(flat) / len(flat)
+            variance = p * (1 - p) / len(flat)
+        errors.append(math.sqrt(variance))
+    gap = sign * (means[0] - means[1])
+    half = z * combine(*errors)
+    return (
+        gap,
+        gap - half,
+        gap + half,
+        decide(gap - half, gap + half, allowed),
+    )
+
+
+RIGHT = {
+    "19.1": queries,
+    "19.3": place,
+    "19.2": lambda *x: exact(*x, unlikely),
+    "19.4": heads,
+    "19.5": measured,
+}
+
+WRONG = {
+    "19.1": {
+        "all positions": positions,
+        "blanks are right": partial(positions, blank_is_right=True),
+        "shifted": partial(queries, shift=1),
+        "mean of rows": partial(queries, weigh="mean"),
+        "whole rows": partial(queries, weigh="row"),
+    },
+    "19.3": {
+        "ties in order": in_order,
+        "argsort once": argsort_once,
+        "lowest rank": partial(place, tie="low"),
+        "highest rank": partial(place, tie="high"),
+        "no gaps": dense,
+        "from 0": partial(place, first=0),
+        "NaN compared": nan_compared,
+        "unsolved first": partial(place, unsolved=0.0),
+        "unsolved at the last step": slowest,
+        "unsolved dropped": dropped,
+        "late first": partial(place, reverse=True),
+    },
+    "19.2": {
+        "this table only": lambda *x: float(table(x[0], *x)),
+        "one side, up": lambda *x: exact(*x, lambda k, a, p, own: k >= a),
+        "one side, down": lambda *x: exact(*x, lambda k, a, p, own: k <= a),
+        "this table left out": lambda *x: exact(
+            *x, lambda k, a, p, own: p < own
+        ),
+        "likelier ones": lambda *x: exact(*x, lambda k, a, p, own: p >= own),
+        "doubled": doubled,
+        "drawn with replacement": replaced,
+        "normal approximation": z_test,
+        "complement": lambda *x: 1 - exact(*x, unlikely),
+    },
+    "19.4": {
+        "signed sum": partial(heads, total="sum", rest="minus"),
+        "not divided": partial(heads, total="none"),
+        "sign of the answer dropped": partial(heads, sign=False),
+        "one minus a negative share": partial(heads, rest="minus"),
+        "noise cancelled": partial(heads, rest="signed"),
+        "ratio of means": divided_late,
+        "mean over heads": one_head,
+    },
+    "19.5": {
+        "queries as units": partial(measured, by_query=True),
+        "all queries together": partial(measured, pooled=True),
+        "spread of a row": partial(measured, shrink=False),
+        "divides by n": partial(measured, less=0),
+        "errors added": partial(measured, combine=lambda a, b: a + b),
+        "one standard error": partial(measured, z=1.0),
+        "harder minus usual": partial(measured, sign=-1),
+        "the point decides": partial(
+            measured,
+            decide=lambda low, high, x: int(np.sign((low + high) / 2 - x)),
+        ),
+        "not shown is not there": partial(
+            measured, decide=lambda low, high, x: 2 * (low > x) - 1
+        ),
+        "compared with 0": partial(
+            measured,
+            decide=lambda low, high, x: int(low > 0) - int(high < 0),
+        ),
+    },
+}
