@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+# Those that a check computes with. Others, like os and time, are changed by
+# debuggers and libraries that have nothing to do with an answer.
 _MODULES = (
     "builtins",
     "copy",
@@ -19,10 +21,6 @@ _MODULES = (
     "numpy.fft",
     "numpy.linalg",
     "numpy.random",
-    "os",
-    "random",
-    "signal",
-    "time",
     "torch",
     "torch.autograd",
     "torch.linalg",
@@ -118,7 +116,9 @@ def _watched(owner: Any, name: str, value: Any) -> bool:
         return False
     if owner.__name__.startswith(_MINE):
         return callable(value)
-    return not name.startswith("_")
+    # Functions, and numbers such as numpy.pi.
+    mine = not name.startswith("_")
+    return mine and (callable(value) or isinstance(value, float))
 
 
 def settings() -> dict[str, tuple[Any, Callable[[Any], Any]]]:

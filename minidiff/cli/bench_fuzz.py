@@ -74,11 +74,10 @@ def run_fuzz(arguments: argparse.Namespace) -> int:
             )
         seed, number = _case(arguments.case)
     gpu = torch.cuda.is_available()
-    device = usable_device(arguments.device or ("cuda" if gpu else "cpu"))
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(
-            f"--device: got {arguments.device!r}, expected cpu or cuda"
-        )
+    name = arguments.device or ("cuda" if gpu else "cpu")
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"--device: got {name!r}, expected cpu or cuda")
+    device = usable_device(name)
     _choose_triton(device.type, arguments.dtype)
     from minidiff.bench.fuzz import Fuzz, again
     from minidiff.bench.fuzz_judge import triton

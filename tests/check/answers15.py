@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import torch
 
 
 def in_bits(records, tokens, size, unit=2.0, key="valid_loss", share=None):
     share = tokens / size if share is None else share
     found = [r[key] for r in records if "valid_loss" in r]
-    return [loss / math.log(unit) * share for loss in found]
+    return np.array([loss / math.log(unit) * share for loss in found])
 
 
 def boltzmann(x, t, zero=None):
@@ -147,16 +148,16 @@ RIGHT = {
 WRONG = {
     "15.2": {
         "nats": lambda *a: in_bits(*a, unit=math.e),
-        "times ln 2": lambda r, n, size: [
-            x * math.log(2) ** 2 for x in in_bits(r, n, size)
-        ],
+        "times ln 2": lambda r, n, size: (
+            math.log(2) ** 2 * in_bits(r, n, size)
+        ),
         "per token": lambda *a: in_bits(*a, share=1),
         "ratio inverted": lambda r, n, size: in_bits(r, size, n),
         "per text": lambda r, n, size: in_bits(r, n, 1),
         "training loss": lambda *a: in_bits(*a, key="loss"),
-        "not every record": lambda r, n, size: [
-            x["valid_loss"] / math.log(2) * n / size for x in r
-        ],
+        "not every record": lambda r, n, size: np.array(
+            [x["valid_loss"] / math.log(2) * n / size for x in r]
+        ),
         "the last one": lambda *a: in_bits(*a)[-1],
     },
     "15.1": {
