@@ -63,7 +63,7 @@ class LiveTraining:
             return
         if done * 10 // self._steps > (done - 1) * 10 // self._steps:
             loss = f"{self._scale * record['loss']:.2f} {self._unit}"
-            print(f"{self._label()}; {loss}", flush=True)
+            print(f"{self._label()}; last batch {loss}", flush=True)
         if last:
             self.draw()
             plt.show()
@@ -73,6 +73,7 @@ class LiveTraining:
         figure, axes = plt.subplot_mosaic(
             [["bar", "bar"], ["loss", "rate"]],
             height_ratios=[1, 14],
+            width_ratios=[2, 1],
             figsize=(7.2, 3.4),
         )
         done, axis = len(self.records), axes["bar"]

@@ -29,7 +29,7 @@ def test_elsewhere_a_line_a_tenth_and_one_figure(shown, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 10
     assert lines[0].startswith("mine: 2 of 20 steps, about ")
-    assert lines[0].endswith("s left; 0.95 bits a byte")
+    assert lines[0].endswith("s left; last batch 0.95 bits a byte")
     assert "20 of 20 steps, took" in lines[-1]
     (figure,) = shown
     bar_axis, loss, rate = figure.axes
