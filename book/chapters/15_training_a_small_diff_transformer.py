@@ -824,12 +824,12 @@ print(f"lambda 0          {without:.2f} bits per byte")
 print(f"                  {without - its_bits:+.2f}")
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
-assert without > its_bits + 0.1
-print("lambda 0 costs more than 0.1 bits per byte")
+assert without > its_bits + 0.25
+print("lambda 0 costs more than 0.25 bits per byte")
 
 # %% [markdown]
-# This model needs its second maps: without them each byte costs a considerable
-# part of a bit more. It was trained for longer, has twice as many differential
+# This model needs its second maps: without them a byte costs more than a quarter
+# of a bit more. It was trained for longer, has twice as many differential
 # heads and other data, and we do not know which of these makes the difference. But
 # what a short training of a small model shows of $\lambda$ need not hold for
 # another one.
@@ -883,7 +883,8 @@ for key in ("loss", "lr", "grad_norm"):
     assert np.allclose([r[key] for r in a], [r[key] for r in b], 0, 1e-9)
 assert a[0]["grad_norm"] > three.clip_norm
 with torch.no_grad():
-    assert torch.allclose(yours(read[:4]), ours(read[:4]), 0, 1e-9)
+    x = read[:4, :-1]
+    assert torch.allclose(yours(x), ours(x), 0, 1e-9)
 print("three steps: losses, gradients and logits differ by < 1e-9")
 
 # %% [markdown]
