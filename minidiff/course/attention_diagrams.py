@@ -20,6 +20,12 @@ def _arrow(
     axis.annotate("", end, start, arrowprops={"arrowstyle": "->"})
 
 
+def _bracket(axis: Axes, left: float, right: float, y: float) -> None:
+    """Draw a bracket that opens upwards, below a row of boxes."""
+    x = (left, left, right, right)
+    axis.plot(x, (y + 0.08, y, y, y + 0.08), "-", color="black", linewidth=1)
+
+
 def show_decode_step(tokens: int = 4) -> Figure:
     """Draw what one V1 head reads for a new token after ``tokens`` others."""
     figure, axis = plt.subplots(figsize=(8, 2.8))
@@ -35,19 +41,22 @@ def show_decode_step(tokens: int = 4) -> Figure:
     right = tokens + 1.8  # the queries
     for y, name, down in ((2.2, "$q_1$", 1.8), (1.1, "$q_2$", 1.5)):
         _box(axis, right, y, name, linestyle="--")
-        _arrow(axis, (right - 0.3, y), (tokens + 0.4, y))
+        # A query meets all keys of its row, so its arrow ends at a bracket.
+        _bracket(axis, -0.4, tokens + 0.4, y - 0.42)
+        _arrow(axis, (right - 0.3, y - 0.1), (tokens + 0.45, y - 0.42))
         _arrow(axis, (right + 0.3, y), (right + 1.1, down))
     _box(axis, right + 1.8, 1.65, r"$A_1 - \lambda A_2$")
     _box(axis, right + 1.8, 0, "$o$")
     _arrow(axis, (right + 1.8, 1.3), (right + 1.8, 0.35))
-    _arrow(axis, (tokens + 0.6, 0), (right + 1.5, 0))
+    _bracket(axis, -0.4, tokens + 0.4, -0.42)
+    _arrow(axis, (tokens + 0.45, -0.42), (right + 1.5, -0.1))
     for x, name in (
         ((tokens - 1) / 2, "in the cache"),
         (tokens, "new"),
         (right, "used once"),
     ):
         axis.text(x, 2.85, name, ha="center", va="center", fontsize=9)
-    axis.set(xlim=(-3.2, right + 2.6), ylim=(-0.4, 3))
+    axis.set(xlim=(-3.2, right + 2.6), ylim=(-0.6, 3))
     axis.axis("off")
     return figure
 

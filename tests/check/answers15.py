@@ -177,7 +177,7 @@ WRONG = {
         "divided by zero": lambda x, t: (
             boltzmann(x, t) if t else x * torch.nan
         ),
-        "nearly zero": lambda x, t: boltzmann(x, t + 0.01),
+        "nearly zero": lambda x, t: boltzmann(x, max(t, 0.1)),
         "only the index": lambda x, t: boltzmann(x, t) if t else x.max(0)[1],
     },
     "15.3": {

@@ -1,6 +1,7 @@
 """Chapter 16: right and wrong answers written another way than ours."""
 
 import math
+from contextlib import contextmanager
 from itertools import chain
 
 import numpy as np
@@ -250,6 +251,19 @@ def again(model, prompt, pick, numbers, cached=False):
         yield token
 
 
+@contextmanager
+def gradients_off():
+    before = torch.is_grad_enabled()
+    torch.set_grad_enabled(False)
+    yield
+    torch.set_grad_enabled(before)
+
+
+def without_gradients(*args):
+    with gradients_off():
+        yield from two_phases(*args)
+
+
 RIGHT = {
     "16.2": loops,
     "16.1": count(),
@@ -345,5 +359,6 @@ WRONG = {
         "all at once": lambda *args: tuple(two_phases(*args)),
         "prompt yielded too": lambda *args: chain(args[1], two_phases(*args)),
         "one number": with_slip(step=0),
+        "gradients off for the caller": without_gradients,
     },
 }

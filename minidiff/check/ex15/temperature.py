@@ -1,5 +1,7 @@
 """Exercise 15.1: probabilities at a temperature."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -22,18 +24,21 @@ def probabilities(logits: Tensor, temperature: float) -> Tensor:
 
 def _cases() -> list[Case]:
     cases = []
-    for V, temperature, size in (
-        (6, 1.0, 2.0),
-        (3, 0.5, 2.0),
-        (8, 2.0, 2.0),
-        (5, 0.1, 300.0),
-        (7, 0.0, 2.0),
+    for V, temperature, size, tie in (
+        (6, 1.0, 2.0, 0.0),
+        (3, 0.5, 2.0, 0.0),
+        (8, 2.0, 2.0, 0.0),
+        (5, 0.1, 300.0, 0.05),
+        (7, 0.0, 2.0, 0.0),
+        (4, 0.0, 2.0, 1e-3),
     ):
         random = torch.Generator().manual_seed(V)
         logits = size * torch.randn(V, generator=random, dtype=torch.float64)
-        if size > 100:
-            logits[1] = logits.max() - 0.05  # so that two of them count
         name = f"{V} logits of size {size:g}, temperature = {temperature}"
+        if tie:  # another logit is nearly as large, so that two may count
+            best = int(logits.argmax())
+            logits[(best + 1) % V] = logits[best] - tie
+            name += f", the largest two {tie:g} apart"
         cases.append(Case(name=name, args=(logits, temperature)))
     return cases
 
@@ -46,6 +51,10 @@ def _power(x: Tensor, t: float, stable: bool = True) -> Tensor:
 def _or_greedy(x: Tensor, t: float, wrong: Tensor) -> Tensor:
     """Return the right answer at temperature 0, else a wrong one."""
     return probabilities(x, 0) if t == 0 else wrong
+
+
+def _near_zero(x: Tensor, t: float, at_least: float) -> Tensor:
+    return (x / max(t, at_least)).softmax(0)
 
 
 def _naive(x: Tensor) -> Tensor:
@@ -110,7 +119,10 @@ EXERCISE = Exercise(
             "and near ties still share. Treat 0 by itself: the largest logit "
             "gets 1.",
             wrong=lambda x, t: (x / (t + 1e-2)).softmax(0),
-            also=(lambda x, t: (x / max(t, 1.0)).softmax(0),),
+            also=tuple(
+                partial(_near_zero, at_least=small)
+                for small in (1.0, 0.1, 1e-2, 1e-3, 1e-4)
+            ),
         ),
         Mistake(
             key="only the index",

@@ -86,16 +86,22 @@ def _run(
     prompt: list[int],
     numbers: list[float],
 ) -> Any:
-    """The tokens, and how many were read when each came, and at the end."""
+    """The tokens; how many were read when each came, and at the end.
+
+    And, for each token, whether gradients are on for the caller as before.
+    """
     watched = Watched(model)
     out = answer(watched, prompt, _pick, numbers)
     if out is None:
         return None
-    tokens, read = [], []
+    tokens, read, as_before = [], [], []
+    gradients = torch.is_grad_enabled()
     for token in islice(out, 2 * (len(prompt) + len(numbers))):
         tokens.append(int(token))
         read.append(watched.read)
-    return np.array(tokens), np.array([*read, watched.read])
+        as_before.append(torch.is_grad_enabled() == gradients)
+    counts = np.array([*read, watched.read])
+    return np.array(tokens), counts, np.array(as_before)
 
 
 def _logits(model: Any, tokens: list[int], cache: Any = None) -> np.ndarray:
@@ -184,6 +190,11 @@ def _one_number(
     return stream(model, prompt, pick, numbers[:1] * len(numbers))
 
 
+def _gradients_off(*args: Any) -> Iterator[int]:
+    with torch.no_grad():
+        yield from stream(*args)
+
+
 EXERCISE = Exercise(
     id="16.4",
     cases=_cases,
@@ -255,6 +266,13 @@ EXERCISE = Exercise(
             diagnosis="You use the first number for every token. Each token "
             "has its own.",
             wrong=_one_number,
+        ),
+        Mistake(
+            key="gradients off for the caller",
+            diagnosis="The tokens are right, but your `with torch.no_grad()` "
+            "encloses a `yield`, so gradients stay off in the code that asks "
+            "for the tokens. Let it enclose the call of the model only.",
+            wrong=_gradients_off,
         ),
     ),
     hints=(
