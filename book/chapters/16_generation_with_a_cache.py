@@ -450,10 +450,10 @@ assert min(step) > prefill
 
 # %% [markdown]
 # That is a large part of the factor that was missing in the cold open: a token that is read
-# among hundreds costs less than one that comes alone. In a model as small as this
-# one the reason is another than reading, though: most of a step is the overhead of
-# calling PyTorch, some dozens of small operations in every layer, and it is the same
-# for one token and for hundreds. In a large model it is the reading.
+# among hundreds costs less than one that comes alone. In a model this small,
+# reading is not the main reason: most of a step is the overhead of calling PyTorch,
+# some dozens of small operations in every layer, and that is the same for one token
+# and for hundreds. In a large model it is the reading.
 #
 # ### How often the cache is read
 #

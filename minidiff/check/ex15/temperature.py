@@ -53,8 +53,12 @@ def _or_greedy(x: Tensor, t: float, wrong: Tensor) -> Tensor:
     return probabilities(x, 0) if t == 0 else wrong
 
 
-def _near_zero(x: Tensor, t: float, at_least: float) -> Tensor:
-    return (x / max(t, at_least)).softmax(0)
+def _at_least(x: Tensor, t: float, small: float) -> Tensor:
+    return (x / max(t, small)).softmax(0)
+
+
+def _increased(x: Tensor, t: float, small: float) -> Tensor:
+    return (x / (t + small)).softmax(0)
 
 
 def _naive(x: Tensor) -> Tensor:
@@ -119,9 +123,9 @@ EXERCISE = Exercise(
             "and near ties still share. Treat 0 by itself: the largest logit "
             "gets 1.",
             wrong=lambda x, t: (x / (t + 1e-2)).softmax(0),
-            also=tuple(
-                partial(_near_zero, at_least=small)
-                for small in (1.0, 0.1, 1e-2, 1e-3, 1e-4)
+            also=(
+                *(partial(_at_least, small=10.0**-n) for n in range(5)),
+                *(partial(_increased, small=10.0**-n) for n in range(3, 9)),
             ),
         ),
         Mistake(
