@@ -281,11 +281,11 @@ for name, page in pages.items():
 
 # %% [markdown]
 # When this page was made: first tokens without order. Then `self`, dots and
-# brackets over and over, already with indentation. Then `if` and `else` with their
-# colons. At the end a method with a docstring at the right depth, in something
-# like English. It has the look of the standard library and no sense: so short a
-# training buys grammar, not meaning. Change the temperature, the prompt and the
-# seed in `write`, and call it again:
+# brackets over and over, already with indentation. Then `if` and `else` with
+# their colons. At the end a method with a docstring at the right depth, in
+# something like English. It has the look of the standard library and no sense:
+# so short a training buys grammar, not meaning. Change the temperature, the
+# prompt and the seed in `write`, and call it again:
 
 # %% tags=["nbval-ignore-output"]
 for temperature in (0.0, 1.2):
@@ -451,12 +451,13 @@ for start, end in zip(first, last, strict=True):
 print("both ended below 0.8 of where they began")
 
 # %% [markdown]
-# On our machine it rose at first in layer 0, and then fell in both layers, to about
-# half of its start. So in this short training your model learns to subtract
-# *little*: a model that may subtract need not. (The vectors behind $\lambda$
-# start at random, which is why the lines do not begin exactly at
-# $\lambda_{\text{init}}$.) Is that all one can say of $\lambda$? The end of this chapter shows a larger model,
-# trained for longer on other data, in which it did not fall.
+# On our machine it rose at first in layer 0, and then fell in both layers, to
+# about half of its start. So in this short training your model learns to
+# subtract *little*: a model that may subtract need not. (The vectors behind
+# $\lambda$ start at random, which is why the lines do not begin exactly at
+# $\lambda_{\text{init}}$.) Is that all one can say of $\lambda$? The end of
+# this chapter shows a larger model, trained for longer on other data, in which
+# it did not fall.
 #
 # ### A line of Python, and every head
 #
@@ -499,9 +500,9 @@ plots.sliders(look, layer=(0, 1, 1, 1), head=(0, 3, 1, 0))
 
 # %% [markdown]
 # On our machine $A_1$ of layer 1, head 0 looks at the same few words from many
-# queries. $A_2$ looks at the query itself, so the difference takes a little of the
-# token itself away. Move the sliders and say in one sentence what
-# each head does. Then distrust your sentence: this is one line.
+# queries. $A_2$ looks at the query itself, so the difference takes a little of
+# the token itself away. Move the sliders and say in one sentence what each
+# head does. Then distrust your sentence: this is one line.
 #
 # ### Exercise 15.3: what the second map takes away
 #
@@ -541,14 +542,16 @@ for layer, (A1, A2, _) in enumerate(maps_of(again, some)):
 
 # %% [markdown]
 # With so small a $\lambda$ not much of $A_1$ can be removed, and it is a few
-# hundredths at most. In most heads the greater part of $\lambda A_2$ lies on places
-# where $A_1$ has less. There the difference is negative. That is a tenth of all
-# weight or somewhat less, and none of it could have come from a softmax.
+# hundredths at most. In most heads the greater part of $\lambda A_2$ lies on
+# places where $A_1$ has less. There the difference is negative. That is a
+# tenth of all weight or somewhat less, and none of it could have come from a
+# softmax.
 #
-# Now look at your two numbers again. Why could you have computed the second from
-# the first? The rows of both maps sum to 1. If $r$ is removed, the positive weight
-# that is left is $1 - r$, and what is left of $\lambda A_2$ is $\lambda - r$, all
-# of it negative. So the two numbers are one, in every head and window:
+# Now look at your two numbers again. Why could you have computed the second
+# from the first? The rows of both maps sum to 1. If $r$ is removed, the
+# positive weight that is left is $1 - r$, and what is left of $\lambda A_2$ is
+# $\lambda - r$, all of it negative. So the two numbers are one, in every head
+# and window:
 #
 # $$
 # \text{negative} = \frac{\lambda - r}{1 + \lambda - 2r}
@@ -631,18 +634,19 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# On our machine some heads of layer 0 give a copy a few hundredths of their weight
-# more than they give other tokens at the same distance, and with the tokens
-# of another window nothing is left. So small a habit cannot be seen in the map of
-# one line: look for it with the sliders above. That is what a measure is for. It
-# finds a weak habit that no picture shows, and it finds nothing where a picture
-# shows what you hoped for.
+# On our machine some heads of layer 0 give a copy a few hundredths of their
+# weight more than they give other tokens at the same distance, and with the
+# tokens of another window nothing is left. So small a habit cannot be seen in
+# the map of one line: look for it with the sliders above. That is what a
+# measure is for. It finds a weak habit that no picture shows, and it finds
+# nothing where a picture shows what you hoped for.
 #
-# To predict what comes next, the place *after* the copy would help even more: what
-# followed the name last time may follow it again. Does a head look there? Your
-# function can tell if every map is moved by one key: then the weight on the place
-# after a copy stands where the weight on the copy stood. (Or change one line of the
-# function: `A.diagonal(1 - d, 2, 3)[..., 1:]` in place of `A.diagonal(-d, 2, 3)`.)
+# To predict what comes next, the place *after* the copy would help even more:
+# what followed the name last time may follow it again. Does a head look there?
+# Your function can tell if every map is moved by one key: then the weight on
+# the place after a copy stands where the weight on the copy stood. (Or change
+# one line of the function: `A.diagonal(1 - d, 2, 3)[..., 1:]` in place of
+# `A.diagonal(-d, 2, 3)`.)
 
 # %% tags=["nbval-ignore-output"]
 for layer, (_, _, A) in enumerate(maps_of(again, some)):
@@ -650,10 +654,10 @@ for layer, (_, _, A) in enumerate(maps_of(again, some)):
     print(f"layer {layer}, after the copy:", *(f"{x:6.3f}" for x in after))
 
 # %% [markdown]
-# A head that looks there is called an *induction head*. It needs a layer below it
-# that has told each place which token came before it, so one expects it in layer 1
-# if anywhere. Compare the numbers with those of the copies: has your model found
-# it?
+# A head that looks there is called an *induction head*. It needs a layer below
+# it that has told each place which token came before it, so one expects it in
+# layer 1 if anywhere. Compare the numbers with those of the copies: has your
+# model found it?
 #
 # ### A control with a surprise
 #
@@ -688,18 +692,19 @@ print("lambda set to 0 changes less than 0.05 bits per byte")
 
 # %% [markdown]
 # It hardly needs it: without the second map the loss is higher by a few
-# thousandths or hundredths of a bit, if at all. When this page was made, putting
-# $\lambda$ back to its start cost more than removing it; but this is one seed, and
-# an eighth of the windows. It agrees with a small $\lambda$ and with the small
-# shares above, and it is not what the name of the model promises. A control that
-# was expected to break something and does not is a result too. The last section
-# repeats it with a model for which it ends otherwise.
+# thousandths or hundredths of a bit, if at all. When this page was made,
+# putting $\lambda$ back to its start cost more than removing it; but this is
+# one seed, and an eighth of the windows. It agrees with a small $\lambda$ and
+# with the small shares above, and it is not what the name of the model
+# promises. A control that was expected to break something and does not is a
+# result too. The last section repeats it with a model for which it ends
+# otherwise.
 #
 # ## The plain twin
 #
-# Now the same with `attention="softmax"`, and nothing else changed: 8 plain heads
-# in place of 4 differential ones, the same seed, the same windows in the same
-# order, the same learning rate, your loop. Which of the two will be
+# Now the same with `attention="softmax"`, and nothing else changed: 8 plain
+# heads in place of 4 differential ones, the same seed, the same windows in the
+# same order, the same learning rate, your loop. Which of the two will be
 # ahead? It takes another two to three minutes.
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "A full bar above two panels, as in the figure of the differential model: bits per byte fall from above 3.5 to about 2, and the learning rate rises and falls as before."}}
@@ -740,13 +745,13 @@ assert abs(bits["plain"] - bits["differential"]) < 0.1
 print("both need fewer bits than zip; less than 0.1 bits per byte apart")
 
 # %% [markdown]
-# When this page was made, the two ended within a few hundredths of a bit per byte
-# of each other. **One seed is one draw**: from another seed both would end a
-# little elsewhere, and nothing here says that the order would stay. Nor do the
-# samples tell the kinds apart. How much losses scatter from seed to seed, how many
-# pairs of trainings a small gap needs, and what is left of it in longer trainings
-# are the questions of a later part: language modelling (chapter 18), needles and
-# attention noise (chapter 19).
+# When this page was made, the two ended within a few hundredths of a bit per
+# byte of each other. **One seed is one draw**: from another seed both would
+# end a little elsewhere, and nothing here says that the order would stay. Nor
+# do the samples tell the kinds apart. How much losses scatter from seed to
+# seed, how many pairs of trainings a small gap needs, and what is left of it
+# in longer trainings are the questions of a later part: language modelling
+# (chapter 18), needles and attention noise (chapter 19).
 #
 # ## Something better, overnight
 #
@@ -791,10 +796,11 @@ inits = [block.attention.lam_init for block in large.blocks]
 print("lambda_init:        ", *(f"{x:.2f}" for x in inits))
 
 # %% [markdown]
-# The comparison is not quite fair. The same hash of the path held these files out
-# of its training too, but it has read many installed packages, and some of those
-# contain copies of library code. It sees 512 tokens at a time where yours sees
-# 128. And the windows are a sample of the held-out files, spread evenly over them.
+# The comparison is not quite fair. The same hash of the path held these files
+# out of its training too, but it has read many installed packages, and some of
+# those may contain copies of library code. It sees 512 tokens at a time where
+# yours sees 128. And the windows are a sample of the held-out files, spread
+# evenly over them.
 
 # %% tags=["nbval-ignore-output"]
 start = torch.tensor([its_coder.encode(PROMPT)])
@@ -806,10 +812,10 @@ for seed in (0, 1, 2):
 
 # %% [markdown]
 # These are the first three seeds, not a choice. When this page was made, the
-# pieces were real words, and arguments, brackets and indentation had the form of
-# Python. And each sample repeated itself: an argument that came twice, a piece of
-# a name without end, one word through several lines. It needs about half as many
-# bits as yours, and it still has no idea what it writes.
+# pieces were real words, and arguments, brackets and indentation had the form
+# of Python. And each sample repeated itself: an argument that came twice, a
+# piece of a name without end, one word through several lines. It needs about
+# half as many bits as yours, and it still has no idea what it writes.
 #
 # Its $\lambda$ have another story than yours: each ended near its
 # $\lambda_{\text{init}}$ or above it. So here is the control once more, on the
@@ -830,9 +836,9 @@ print("lambda 0 costs more than 0.2 bits per byte")
 # %% [markdown]
 # This model needs its second maps: without them a byte costs more than a fifth
 # of a bit more. It was trained for longer, has twice as many differential
-# heads and other data, and we do not know which of these makes the difference. But
-# what a short training of a small model shows of $\lambda$ need not hold for
-# another one.
+# heads and other data, and we do not know which of these makes the difference.
+# But what a short training of a small model shows of $\lambda$ need not hold
+# for another one.
 #
 # For a better model of your own, give the package's command a night, or a GPU.
 # It takes the same steps as your loop, and saves checkpoints from which
@@ -845,9 +851,9 @@ print("lambda 0 costs more than 0.2 bits per byte")
 # minidiff generate runs/overnight --prompt "class Reader:" --temperature 0.6
 # ```
 #
-# With a GPU add `--device cuda --precision bfloat16`. How much time would it take
-# here? Three steps tell. (We have not run this command to its end. The record
-# above is that of a similar model.)
+# With a GPU add `--device cuda --precision bfloat16`. How much time would it
+# take here? Three steps tell. (We have not run this command to its end. The
+# record above is that of a similar model.)
 
 # %% tags=["nbval-ignore-output"]
 big = ModelConfig(vocab_size=2048, embed_dim=256, num_layers=4, num_heads=16)
@@ -863,10 +869,10 @@ print(f"10,000 steps: about {hours:.0f} hours here, with {threads} thread(s)")
 # %% [markdown]
 # ## The package agrees
 #
-# Your class was compared with the package's above. Now the loop: three steps of
-# your `fit` and three of `minidiff.train`, on the same rows, from the same weights
-# and in float64. The gradients of the first step are larger than 1,
-# so they are clipped, and weight decay acts in every step: a loop without one of
+# Your class was compared with the package's above. Now the loop: three steps
+# of your `fit` and three of `minidiff.train`, on the same rows, from the same
+# weights and in float64. The gradients of the first step are larger than 1, so
+# they are clipped, and weight decay acts in every step: a loop without one of
 # the two would end with other logits.
 
 # %%

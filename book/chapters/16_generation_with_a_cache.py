@@ -337,8 +337,8 @@ print("keys", tuple(cache[0]._k.shape), "values", tuple(cache[0]._v.shape))
 # ### The test of a cache
 #
 # Cut a row into pieces, any pieces, and feed them one after the other. The
-# logits must be those of the whole row read at once. (`forget` loses a part of the
-# cache on purpose; the control below needs it.)
+# logits must be those of the whole row read at once. (`forget` loses a part of
+# the cache on purpose; the control below needs it.)
 
 
 # %%
@@ -424,10 +424,10 @@ for mistake in list(losses)[2:]:
 assert losses["positions not advanced"] > losses["branch 2 forgotten"] + 1
 
 # %% [markdown]
-# The cache changes nothing. Both mistakes cost something, and nothing crashes. Wrong
-# positions cost by far the most: every key and query after the prompt is turned by
-# a wrong angle, in both branches. Without the old keys of branch 2 the second map is
-# wrong, but the first one still works.
+# The cache changes nothing. Both mistakes cost something, and nothing crashes.
+# Wrong positions cost by far the most: every key and query after the prompt is
+# turned by a wrong angle, in both branches. Without the old keys of branch 2
+# the second map is wrong, but the first one still works.
 #
 # ## What a step costs
 #
@@ -449,11 +449,11 @@ print(f", ratio {min(step) / prefill:.0f}")
 assert min(step) > prefill
 
 # %% [markdown]
-# That is a large part of the factor that was missing in the cold open: a token that is read
-# among hundreds costs less than one that comes alone. In a model this small,
-# reading is not the main reason: most of a step is the overhead of calling PyTorch,
-# some dozens of small operations in every layer, and that is the same for one token
-# and for hundreds. In a large model it is the reading.
+# That is a large part of the factor that was missing in the cold open: a token
+# that is read among hundreds costs less than one that comes alone. In a model
+# this small, reading is not the main reason: most of a step is the overhead of
+# calling PyTorch, some dozens of small operations in every layer, and that is
+# the same for one token and for hundreds. In a large model it is the reading.
 #
 # ### How often the cache is read
 #
@@ -463,9 +463,9 @@ assert min(step) > prefill
 # ordinary call, which reads its cache once.
 #
 # Does a clock agree? A recorded run on a GPU timed V1's attention alone, with
-# $D = 64$ and 8 texts of 65,536 tokens. "Counted" is how often the cache is read.
-# "Timed" is the time divided by that of plain attention, which reads a cache of
-# the same size once. So the two should agree.
+# $D = 64$ and 8 texts of 65,536 tokens. "Counted" is how often the cache is
+# read. "Timed" is the time divided by that of plain attention, which reads a
+# cache of the same size once. So the two should agree.
 
 # %%
 record = json.loads(course.results("bench_decode.json").read_text())
@@ -484,10 +484,9 @@ for peer, name, reads in (
     assert reads <= ratio[peer] < 1.1 * reads
 
 # %% [markdown]
-# The clock agrees: each time is at most a tenth above its count. The weights of a
-# model stay and its cache grows. At how many tokens
-# does a step of the 3B model read as much cache as weights? Guess before you
-# run the next cell.
+# The clock agrees: each time is at most a tenth above its count. The weights
+# of a model stay and its cache grows. At how many tokens does a step of the 3B
+# model read as much cache as weights? Guess before you run the next cell.
 
 # %%
 for name, kind, reads in (
@@ -499,9 +498,9 @@ for name, kind, reads in (
     print(f"{name:26s} cache = weights at {even:6.0f} tokens")
 
 # %% [markdown]
-# The texts of a batch share the weights, but each has a cache of its own. With 32
-# texts at a time, divide these lengths by 32. For long texts and many users the
-# cache is what a step costs.
+# The texts of a batch share the weights, but each has a cache of its own. With
+# 32 texts at a time, divide these lengths by 32. For long texts and many users
+# the cache is what a step costs.
 #
 # ## From logits to a token
 #
@@ -565,9 +564,10 @@ axis.set(ylabel="tokens kept", yscale="log", ylim=(0.7, None))
 plt.show()
 
 # %% [markdown]
-# (A dot is a space.) Few tokens are kept, at one place only one, where a word has
-# begun and its end is missing, and many where a new word begins. A fixed number of tokens, which is called top-$k$, would be
-# too many where the model is sure and too few where it is not.
+# (A dot is a space.) Few tokens are kept, at one place only one, where a word
+# has begun and its end is missing, and many where a new word begins. A fixed
+# number of tokens, which is called top-$k$, would be too many where the model
+# is sure and too few where it is not.
 #
 # Now read what the two settings do. One prompt, one seed, three temperatures: on
 # the left all tokens may be drawn, on the right those of top-p 0.9.
@@ -600,10 +600,11 @@ for t in (0.5, 0.8, 1.2):
     columns([sampled(temperature=t), sampled(temperature=t, top_p=0.9)])
 
 # %% [markdown]
-# At a low temperature the text repeats itself, and at a high one it falls apart.
-# Top-p leaves out the oddest tokens. It does not save the text at temperature 1.2:
-# there so many tokens share the probability that odd ones are kept too. One sample of each is no measurement:
-# change the seed and the prompt.
+# At a low temperature the text repeats itself, and at a high one it falls
+# apart. Top-p leaves out the oddest tokens. It does not save the text at
+# temperature 1.2: there so many tokens share the probability that odd ones are
+# kept too. One sample of each is no measurement: change the seed and the
+# prompt.
 #
 # A seed repeats a *call*. Put the same prompt in a batch twice, and ask whether
 # the two rows will be alike.
@@ -702,10 +703,10 @@ for opening in ('"""Read a file and ', "def save(self, path):\n", "import "):
     print()
 
 # %% [markdown]
-# That is your stream and your top-p, or the course's where a check has not passed
-# yet. Whole lines may look right, and together they mean little: this is a model
-# of a few million parameters at most. Beyond `max_length` it would meet distances that it has never seen, so
-# the package refuses to go on.
+# That is your stream and your top-p, or the course's where a check has not
+# passed yet. Whole lines may look right, and together they mean little: this
+# is a model of a few million parameters at most. Beyond `max_length` it would
+# meet distances that it has never seen, so the package refuses to go on.
 #
 # From a shell the same is
 #
