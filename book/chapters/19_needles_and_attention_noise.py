@@ -1012,8 +1012,8 @@ if passed:
 #   the last token of an n-gram that the row held before, which is the paper's
 #   measure nearest to lookup that has these controls: plain 0.898, wide 0.899,
 #   wide + norm 0.899, differential 0.880, and without its norm 0.911
-#   [P, Table 6]. Lower is better, so there the differential model is ahead of
-#   all controls. For needles we know of no such table.
+#   [P, Table 6]. It is a loss, so lower is better: there the differential
+#   model is ahead of all these controls. For needles we know of no such table.
 # - *It says what a map shows.* A share on the answer can be near 0 in a model
 #   that finds everything. To explain 85 % by Table 3 one would have to show
 #   that the maps of Table 3 do it.
@@ -1063,8 +1063,8 @@ print("shares, exact test and ranks are what this chapter says")
 #
 # - In a race in which "the value not yet said" helps, diff gets there for
 #   every seed in 400 steps, and wide, wide + norm, first map and sum for none.
-#   Plain gets near for three of five, probably by subtracting one head from
-#   another, and against it the difference is not seen.
+#   Plain gets near for three of five, each with one head that looks at the
+#   value already said, and against it the difference is not seen.
 # - On MQAR the fixed test, diff against wide + norm at the pilot's rate, sees
 #   an advantage in one setting of four. Which one depends on the threshold,
 #   and all of it on the rates.
