@@ -556,8 +556,8 @@ for change, one, other in (
 #   it changes nothing.
 # - **The norm**, one change from wide to wide + norm, lowers the count at
 #   every rate at which wide solves it. What that means differs. With 4 pairs
-#   nearly all seeds stay at a guess for 10,000 steps. With 8 pairs, at the
-#   lower rates, they look keys up and stop short of 0.99 (the cell below).
+#   nearly all seeds stay at a guess for 10,000 steps. With 8 pairs many look
+#   keys up and stop short of 0.99, and others do not (the cell below).
 # - **The second map** brings the count back: first map, the same module with
 #   lambda at 0, solves the task once in 96 runs. At every rate that both were
 #   given, diff solves it with at least as many seeds as wide + norm, often 8
@@ -859,7 +859,7 @@ def gap_and_half(gap: np.ndarray) -> tuple[float, float]:
 # %%
 COMPARED: list = []
 for other in ("plain", "wide"):
-    print(f"diff - {other}: seeds;", *HARDER.values())
+    print(f"diff - {other}:", *HARDER.values(), "(seeds)", sep="   ")
     for setting in SETTINGS:
         for place, rate in enumerate(RATES):
             if len(gaps(setting, place, other, "accuracy_noise")) < 7:
@@ -884,7 +884,7 @@ for other in ("plain", "wide"):
     print(f"at the one rate, diff - {other}: of {total} intervals", end=" ")
     print(f"{below} below 0, {above} above")
 
-# %% mystnb={"image": {"alt": "Differences of accuracy on harder rows, diff minus plain and diff minus wide, for four settings and three kinds of harder rows, with a dot for each seed and the 95 percent interval of the mean. With noise at length 64 and width 128 both means are clearly above 0, at 0.16 and 0.2. With noise at width 64 they lie 0.07 to 0.14 below 0, and with twice the pairs at length 64 and width 64 about 0.12 below, with wide intervals, of which one reaches above 0. The others are near 0."}}
+# %% mystnb={"image": {"alt": "Differences of accuracy on harder rows, diff minus plain and diff minus wide, for four settings and three kinds of harder rows, with a dot for each seed and the 95 percent interval of the mean. With noise at length 64 and width 128 both means are clearly above 0, at 0.16 and 0.2. With noise at width 64 they lie 0.07 to 0.14 below 0; at length 64 the interval of diff minus plain reaches above 0. With twice the pairs at length 64 and width 64 they lie about 0.12 below, with wide intervals. The others are near 0."}}
 figure, axis = plt.subplots(figsize=(6.5, 4.2))
 shown = [row for row in COMPARED if row[1] == chosen[row[0]]]
 labels = [f"{s[0]}, {s[1]}: {v}" for s in SETTINGS for v in HARDER.values()]
@@ -917,11 +917,12 @@ for other in ("plain", "wide"):
 # %% [markdown]
 # To leave out failed seeds compares models that can look up; to keep them
 # compares kinds. Other rates, in the table above, show both signs as well.
-# Diff holds better than plain with twice the pairs at rate 0.003 (8 pairs,
-# width 128), and much worse than wide at 0.001 (8 pairs, width 64). Width
-# and rate changed together in the figure: 0.003 at width 64, 0.001 at width
-# 128. At 4 pairs and width 64 there is one more difference: diff arrives at
-# 4,000 steps or later, plain by 2,250, so plain has had longer to settle.
+# With 8 pairs, width 128, rate 0.003 diff holds better than plain with twice
+# the pairs, and worse in longer rows. With 8 pairs, width 64 and rate 0.001 it
+# holds much worse than wide with twice the pairs. And width and rate changed
+# together in the figure: 0.003 at width 64, 0.001 at width 128. At 4 pairs and
+# width 64 there is one more difference: diff arrives at 4,000 steps or later,
+# plain by 2,250, so plain has had longer to settle.
 #
 # All of this is exploratory: many intervals, of which some miss their mean by
 # chance, differences far from the bell shape that they assume, and models that
