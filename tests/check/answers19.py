@@ -112,6 +112,17 @@ def doubled(a, n, b, m):
     return min(2 * up, 2 * down, 1.0)
 
 
+def apart(a, n, b, m):
+    own = abs(Fraction(a, n) - Fraction(b, m))
+    return exact(
+        a,
+        n,
+        b,
+        m,
+        lambda k, a, p, _: abs(Fraction(k, n) - Fraction(a + b - k, m)) >= own,
+    )
+
+
 def replaced(a, n, b, m):
     share, total = Fraction(n, n + m), a + b
     p = [
@@ -239,6 +250,7 @@ WRONG = {
         "NaN compared": nan_compared,
         "unsolved first": partial(place, unsolved=0.0),
         "unsolved at the last step": slowest,
+        "a number for never": partial(place, unsolved=10_001.0),
         "unsolved dropped": dropped,
         "late first": partial(place, reverse=True),
     },
@@ -251,6 +263,7 @@ WRONG = {
         ),
         "likelier ones": lambda *x: exact(*x, lambda k, a, p, own: p >= own),
         "doubled": doubled,
+        "by the difference of shares": apart,
         "drawn with replacement": replaced,
         "normal approximation": z_test,
         "complement": lambda *x: 1 - exact(*x, unlikely),
@@ -278,6 +291,15 @@ WRONG = {
         ),
         "not shown is not there": partial(
             measured, decide=lambda low, high, x: 2 * (low > x) - 1
+        ),
+        "holding not shown": partial(
+            measured, decide=lambda low, high, x: 1 - 2 * (high < x)
+        ),
+        "any drop, and a large one": partial(
+            measured,
+            decide=lambda low, high, x: (
+                int(low > 0 and low + high > 2 * x) or -int(high < x)
+            ),
         ),
         "compared with 0": partial(
             measured,

@@ -28,6 +28,8 @@ def _cases() -> list[Case]:
             (1, 3, 4, 9),
             (5, 9, 1, 4),
             (0, 8, 0, 8),
+            (8, 8, 8, 8),
+            (1, 2, 1, 6),
         )
     ]
 
@@ -66,6 +68,12 @@ def _binomial(a: int, n: int, b: int, m: int) -> float:
         for k in range(total + 1)
     ]
     return sum(w for w in ways if w <= ways[a] * (1 + 1e-9))
+
+
+def _by_difference(a: int, n: int, b: int, m: int) -> float:
+    ways = _ways(a, n, b, m)
+    gaps = [abs(k * m - (a + b - k) * n) for k in range(len(ways))]
+    return sum(w for w, gap in zip(ways, gaps, strict=True) if gap >= gaps[a])
 
 
 def _two_shares(a: int, n: int, b: int, m: int) -> float:
@@ -114,6 +122,13 @@ EXERCISE = Exercise(
             diagnosis="You double the smaller side. With groups of different "
             "sizes that is another test: add the tables no likelier.",
             wrong=_doubled,
+        ),
+        Mistake(
+            key="by the difference of shares",
+            diagnosis="You add the tables whose shares lie as far apart. "
+            "With groups of different sizes that is another order: add the "
+            "tables that are no likelier.",
+            wrong=_by_difference,
         ),
         Mistake(
             key="drawn with replacement",

@@ -77,6 +77,8 @@ def _cases() -> list[Case]:
             (9, 7, 0.8, 0.6, 0.1),
             (30, 50, 0.7, 0.6, 0.1),
             (80, 90, 0.6, 0.9, 0.05),
+            (120, 150, 0.9, 0.75, 0.1),  # 0 < low < allowed < drop
+            (120, 150, 0.9, 0.75, 0.2),  # drop < allowed < high
         )
     ]
 
@@ -214,6 +216,33 @@ EXERCISE = Exercise(
                 RIGHT._replace(
                     verdict=lambda low, high, allowed: (
                         1 if low > allowed else -1
+                    )
+                )
+            ),
+        ),
+        Mistake(
+            key="holding not shown",
+            diagnosis="You say that the model fails whenever holding is not "
+            "shown. It fails if the whole interval lies above `allowed`.",
+            wrong=_built(
+                RIGHT._replace(
+                    verdict=lambda low, high, allowed: (
+                        -1 if high < allowed else 1
+                    )
+                )
+            ),
+        ),
+        Mistake(
+            key="any drop, and a large one",
+            diagnosis="You say that the model fails if the interval excludes "
+            "0 and the drop is larger than `allowed`. The whole interval must "
+            "lie above `allowed`.",
+            wrong=_built(
+                RIGHT._replace(
+                    verdict=lambda low, high, allowed: (
+                        1
+                        if low > 0 and (low + high) / 2 > allowed
+                        else -int(high < allowed)
                     )
                 )
             ),

@@ -29,6 +29,7 @@ def _cases() -> list[Case]:
             [500.0, 250.0, 500.0, 1000.0],
             [nan, 250.0, 10_000.0, nan, 750.0, 10_000.0, nan],
             [nan, nan],
+            [nan, 40_000.0, 250.0, nan, 30_000.0],
         )
     ]
 
@@ -130,6 +131,13 @@ EXERCISE = Exercise(
             diagnosis="You treat a run that never solves it as equal to the "
             "slowest that does. It comes after that one.",
             wrong=_with_unsolved(None),
+        ),
+        Mistake(
+            key="a number for never",
+            diagnosis="You rank runs that never solve it by some large "
+            "number, and a run can take longer than that. Only np.inf is "
+            "larger than any number of steps.",
+            wrong=_with_unsolved(10_001.0),
         ),
         Mistake(
             key="unsolved dropped",
