@@ -589,12 +589,13 @@ def fit(
     the next config.batch_size at each step. held_out (M, T + 1): windows to
     measure on. model(inputs) returns logits (B, T, V).
 
-    A record is a dict with "step" (from 0), "loss" (mean over this step's
-    targets, before the update), "lr", "grad_norm" (before clipping to
-    config.clip_norm) and, after every config.eval_every steps and after the
-    last one, "valid_loss": the mean over all targets of held_out, measured in
-    eval mode and without gradients. Each record goes to report when it is
-    complete.
+    A record is a dict of plain numbers, not tensors: "step" (from 0), "loss"
+    (mean over this step's targets, before the update), "lr", "grad_norm"
+    (before clipping to config.clip_norm) and, only after every
+    config.eval_every steps and after the last one, "valid_loss": the mean
+    over all targets of held_out, measured in eval mode and without gradients.
+    Each record goes to report when it is complete, before the next step. The
+    model may arrive in eval mode.
     """
     # your code
 

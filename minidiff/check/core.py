@@ -45,8 +45,8 @@ class Exercise:
     """An exercise: its cases, its solution, its known wrong answers.
 
     ``run(answer, *case.args)`` returns the outcome to compare: an array, a
-    number, or a tuple of them. ``solution`` starts with the same lines as
-    the stub in the chapter.
+    number, or a tuple of them; ``results`` names its parts in messages.
+    ``solution`` starts with the same lines as the stub in the chapter.
     """
 
     id: str
@@ -56,6 +56,7 @@ class Exercise:
     hints: tuple[str, str, str]
     run: Callable[..., Any] = field(default=call)
     tolerance: float = 1e-9
+    results: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +210,8 @@ def _first_problem(
         for n, (x, y) in enumerate(zip(got.parts, want.parts, strict=True), 1):
             found = problem(x, y, exercise.tolerance)
             if found and (found.explained or not other):
-                which = f"  result    number {n}\n" if count > 1 else ""
+                names = exercise.results or [f"number {n}"] * count
+                which = f"  result    {names[n - 1]}\n" if count > 1 else ""
                 return case, replace(found, text=which + found.text)
         if other:
             text = f"  returned  {', '.join(other)}; expected "

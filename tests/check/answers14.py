@@ -289,6 +289,13 @@ def loop(
     first_measure=False,
     due=lambda n, every, steps: n % every == 0 or n == steps,
     tell="late",
+    first=0,
+    number=lambda x: x.item(),
+    drop=(),
+    unmeasured=None,
+    again=False,
+    limit=None,
+    part=None,
 ):
     """Each flaw is a switch; clipping and losses are written out."""
 
@@ -308,17 +315,18 @@ def loop(
         norm = length_of(model)
         if clip == "each":
             for p in model.parameters():
-                p.grad.clamp_(-config.clip_norm, config.clip_norm)
-        elif clip and norm > config.clip_norm:
+                p.grad.clamp_(-longest, longest)
+        elif clip and norm > longest:
             for p in model.parameters():
-                p.grad *= config.clip_norm / norm
+                p.grad *= longest / norm
         return norm if logged == "before" else length_of(model)
 
     def measure():
         model.train(not modes[0])
         with torch.set_grad_enabled(grad):
             if mean == "targets":
-                found = pieces(model, held_out, eval_shift).mean()
+                some = held_out[: part and config.batch_size]
+                found = pieces(model, some, eval_shift).mean()
             else:
                 parts = held_out.split(config.batch_size)
                 means = [pieces(model, x, eval_shift).mean() for x in parts]
@@ -326,7 +334,7 @@ def loop(
         model.train(modes[1])
         return found.item()
 
-    eval_shift = shift
+    eval_shift, longest = shift, limit or config.clip_norm
     optimizer, log, size = made(), [], config.batch_size
     model.train()
     for n in range(config.steps):
@@ -346,8 +354,11 @@ def loop(
             model.zero_grad()
         if clip != "early":
             norm = shorten()
-        record = dict(step=n, loss=loss.item(), lr=rate_of(n))
-        record["grad_norm"] = float(norm)
+        record = dict(step=n + first, loss=number(loss), lr=rate_of(n))
+        record["grad_norm"] = number(torch.as_tensor(norm))
+        for name in drop:
+            del record[name]
+        record.update(unmeasured or {})
         measured = due(n + 1, config.eval_every, config.steps)
         if measured and first_measure:
             record["valid_loss"] = measure()
@@ -359,9 +370,16 @@ def loop(
             set_rate(n)
         if measured and not first_measure:
             record["valid_loss"] = measure()
+        if again:
+            rest = pieces(model, rows[at : at + size], shift).mean()
+            record["loss"] = rest.item()
         log += [record]
         if tell == "late":
             report(record)
+        elif tell == "other":
+            report({name: -1 for name in record})
+    if tell == "end":
+        list(map(report, log))
     return log
 
 
@@ -470,6 +488,17 @@ WRONG = {
         "cosine": then(half_wave),
     },
     "14.5": {
+        "no step number": looped(drop=["step"]),
+        "steps counted from 1": looped(first=1),
+        "tensors in the record": looped(number=lambda x: x.detach()),
+        "None where nothing was measured": looped(
+            unmeasured={"valid_loss": None}
+        ),
+        "loss after the update": looped(again=True),
+        "clipped to 1": looped(limit=1.0),
+        "one batch measured": looped(part=True),
+        "reported at the end": looped(tell="end"),
+        "something else reported": looped(tell="other"),
         "no zero_grad": looped(forget="never"),
         "zero_grad before the clipping": looped(forget="middle"),
         "not clipped": looped(clip=None),

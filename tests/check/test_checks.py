@@ -236,4 +236,7 @@ def test_one_of_several_results_is_named():
     pair = replace(EX, solution=lambda a, b, lam: (a, b))
     result = run(pair, lambda a, b, lam: (a, b + 1))
     assert "result    number 2" in result.text
+    named = replace(pair, results=("loss", "valid_loss"))
+    result = run(named, lambda a, b, lam: (a, b + 1))
+    assert "result    valid_loss" in result.text
     assert "got       1 result, expected 2" in run(pair, lambda *x: x[0]).text
