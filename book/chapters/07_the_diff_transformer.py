@@ -433,7 +433,8 @@ print(f"perplexity {losses.mean().exp():.3f}, root(2 x 4) = {8**0.5:.3f}")
 # ### Exercise 7.3: loss and perplexity
 #
 # *Medium, 10 minutes.* Logits can be large, and $e^{1000}$ overflows. Make it
-# safe.
+# safe. PyTorch's `cross_entropy` is such a loss in one line, and the check lets
+# it pass; write it out from equation 7.5 once, to know what it does.
 
 
 # %% tags=["stub:7.3"]

@@ -193,6 +193,12 @@ def root_first(w, g, m, s, t, lr, decay):
     return adam(w, g, m, s, t, lr, decay, root=root)
 
 
+def multiplied(w, g, m, s, t, lr, decay):
+    _, m, s = adam(w, g, m, s, t, lr, decay)
+    ratio = m / (1 - t * 0.9) / (np.sqrt(s / (1 - t * 0.95)) + 1e-8)
+    return w - lr * decay * w - lr * ratio, m, s
+
+
 def s_then_m(*args):
     w, m, s = adam(*args)
     return w, s, m
@@ -233,6 +239,10 @@ def too_long(step, steps, warmup, peak):
 
 def not_there(step, steps, warmup, peak):
     return ramp(step, steps + 1, warmup, peak)
+
+
+def beyond_the_end(step, steps, warmup, peak):
+    return float(np.interp(step, [warmup, steps], [peak, 0.0]))
 
 
 def early(step, steps, warmup, peak):
@@ -451,6 +461,7 @@ WRONG = {
             w, g, m, s, 1, lr, decay
         ),
         "corrected kept": with_(keep_fixed=True),
+        "times t": multiplied,
         "counted from 0": with_(power=-1),
         "counted one more": with_(power=1),
         "old averages": with_(old=True),
@@ -465,6 +476,9 @@ WRONG = {
         "decay in the gradient": in_gradient,
         "decay without lr": with_(
             pull=lambda w, moved, lr, decay: moved - decay * w
+        ),
+        "decay grows": with_(
+            pull=lambda w, moved, lr, decay: moved + lr * decay * w
         ),
         "decay after the step": with_(
             pull=lambda w, moved, lr, decay: moved - lr * decay * moved
@@ -481,6 +495,7 @@ WRONG = {
         "never arrives": then(not_there),
         "falls one step early": then(early),
         "falls to zero": lambda *a: ramp(*a, floor=0.0),
+        "towards zero": then(beyond_the_end),
         "cut at a tenth": cut_off,
         "falls by a tenth": lambda *a: ramp(*a, floor=0.9),
         "never falls": lambda *a: ramp(*a, floor=1.0),
