@@ -21,7 +21,8 @@
 # After this chapter you can
 #
 # - split text so that its loss can be trusted, and state it in bits per byte;
-# - train byte-pair encoding by hand, and pack documents into rows;
+# - watch byte-pair encoding being trained, write its merge, and pack documents
+#   into rows;
 # - write AdamW, and say what warm-up, a falling rate and clipping are for;
 # - write a training loop that measures itself, and name six mistakes in
 #   training that raise no error.
@@ -64,8 +65,7 @@ plots.use_style()
 # these $n$ bytes, how often did byte $c$ follow in the training text? A long
 # context has been seen rarely or never, so its counts are mixed with what the
 # context one byte shorter predicts, $p_{n-1}$. That prediction counts as much
-# as four sightings. For $n = 0$ the prediction below is an even guess among
-# 256 bytes:
+# as four sightings. The recursion ends at an even guess, $p_{-1} = 1/256$:
 #
 # $$
 # p_n(c) = \frac{\text{times followed by } c + 4\, p_{n-1}(c)}
@@ -74,10 +74,11 @@ plots.use_style()
 # $$
 #
 # Its loss is the mean of $-\log_2 p$, in *bits per byte*. How far back should
-# it look? Rows that are held out decide. Ours are from the source of Python's
-# own library. First the model reads a million bytes of *other* files. Then we
-# replace a part of them by the rest of the very files that the rows come from.
-# Will the best model look further back, or less far?
+# it look? *Held-out* text decides: text that the model has not read. Ours is
+# from the source of Python's own library. We test on rows of 128 bytes, one
+# row in ten of some files. First the model reads a million bytes of *other*
+# files. Then we replace a third of these by the other nine tenths of the
+# tested files. Will the best model look further back, or less far?
 
 
 # %%
@@ -146,8 +147,9 @@ for tables in (True, False):
 
 # %% [markdown]
 # The folder `encodings` holds tables that are nearly alike, and our split puts
-# some on each side. So look at a split before you trust it, ours too. This
-# chapter and the next one stay with modules that are a single file.
+# some on each side. Elsewhere the share is small, but not 0. So look at a
+# split before you trust it, ours too. This chapter and the next one stay with
+# modules that are a single file.
 #
 # ## Cross-entropy, again
 #
@@ -229,7 +231,8 @@ check.ex14_1(merge)
 # %% [markdown]
 # Now learn merges from a megabyte of text, of *training* files only, since a
 # tokenizer can leak too. A model that knows nothing loses $\ln V$ nats a token
-# for $V$ ids. For which $V$ does it look best?
+# for $V$ ids. For which $V$ is the loss per token lowest, and for which the
+# loss per byte?
 
 # %% tags=["nbval-ignore-output"]
 print("   V  bytes/token  nats/token  bits/byte")
@@ -239,8 +242,9 @@ for V in (256, 1024, 4096):
     length = len(data) / len(coder.encode(held_out))
     bits.append(log2(V) / length)
     print(f"{V:4d} {length:12.2f} {log(V):11.2f} {bits[-1]:10.2f}")
-print(pieces := [coder.decode([i]) for i in coder.encode(line)])
-assert bits[0] > bits[1] > bits[2] and pieces.count("\ufffd") == 2
+shown = [coder.decode([i]) for i in coder.encode(line)]
+print(shown)
+assert bits[0] > bits[1] > bits[2] and shown.count("\ufffd") == 2
 
 # %% [markdown]
 # With more ids the loss per token gets *worse* and the loss per byte *better*.
@@ -251,12 +255,12 @@ assert bits[0] > bits[1] > bits[2] and pieces.count("\ufffd") == 2
 #
 # ## Packing
 #
-# A model reads rows of $T$ tokens, and files have all lengths. Filling each
-# file up to the longest one would waste most of the work. Instead all files
-# are put into one long row, with an end mark after each (in `minidiff` an
-# empty line), and this row is cut into windows of equal length. A window may
-# hold the end of one file and the start of the next; the model has to learn
-# what the mark means.
+# A model reads rows of $T$ tokens, and files have all lengths. *Padding* each
+# file to the length of the longest one would waste most of the work. Instead
+# all files are put into one long row, with an end mark after each (in
+# `minidiff` an empty line), and this row is cut into windows of equal length.
+# A window may hold the end of one file and the start of the next; the model
+# has to learn what the mark means.
 #
 # ### Exercise 14.2: pack
 #
@@ -368,10 +372,13 @@ check.ex14_3(adamw_step)
 # One output of a matrix adds up $E$ inputs of size about 1, each times a
 # weight. Random weights of size 0.02 give a sum of about $0.02 \sqrt E$
 # (chapter 7), because most of it cancels. The first step of AdamW moves each
-# weight by $\eta$ to the side that lowers the loss, so nothing cancels: the
-# output can move by $\eta E$. The wider the model, the larger this jump. Let a
-# model take one step at $\eta = 0.003$, or at a fiftieth of it. What will its
-# loss be? An even guess costs $\ln 256$, 5.55.
+# weight by $\eta$. For one token, the gradient of weight $j$ is input $j$
+# times a factor that all weights of the output share. So each change has the
+# sign of its input (or all have the opposite sign), all $E$ products have the
+# same sign, and nothing cancels: the output can move by $\eta E$. The wider
+# the model, the larger this jump. Let a model take one step at $\eta = 0.003$,
+# or at a fiftieth of it. What will its loss be? An even guess costs $\ln 256$,
+# 5.55.
 
 
 # %%
@@ -403,19 +410,24 @@ assert losses[0] > log(256) + 1 and losses[1] < log(256)
 
 # %% [markdown]
 # At width 1024 the full step leaves the model worse than an even guess, and a
-# fiftieth of it helps. At width 64 the full step is the better one. So there
-# is one reason for *warm-up*, a rate that rises from small to full over the
-# first steps: it keeps the first, large, common steps of wide models small. A
-# small model may do without.
+# fiftieth of it helps. At width 64 the full step is the better one. At width
+# 256 the jump can be twice the old output, and the full step is still better;
+# at 1024 it can be nearly five times the old output, and that is too far. So
+# there is one reason for *warm-up*, a rate that rises from small to full over
+# the first steps: it keeps the first, large, common steps of wide models
+# small. Later the signs of a weight's gradients change from batch to batch,
+# the steps partly cancel, and the full rate is safe. A small model may do
+# without.
 #
 # ### Decay of the rate
 #
 # A batch is a sample, so its gradient is noisy. Near the best weights the
-# noise is all there is, and at a constant rate the weights keep shaking. Take
-# a thousand weights, each with loss $w^2 / 2$ and noise of size 1 in its
-# gradient, and 300 steps. Which of three plans ends lowest: 0.1 throughout,
-# 0.01 throughout, or from 0.1 down to 0.01 in a straight line? And do two
-# others, 0.02 throughout or from 0.02 to 0.002, end lower still?
+# gradient's mean is near 0 and the noise is left, and at a constant rate the
+# weights keep shaking. Take a thousand weights, each with loss $w^2 / 2$ and
+# noise of size 1 in its gradient, and 300 steps. Which of three plans ends
+# lowest: 0.1 throughout, 0.01 throughout, or from 0.1 down to 0.01 in a
+# straight line? And do two others, 0.02 throughout or from 0.02 to 0.002, end
+# lower still?
 
 
 # %%
@@ -492,16 +504,19 @@ for g, name in ((gradients, "as it is"), (clipped, "clipped to length 1")):
     plt.plot(range(1, 301), steps_taken(g), label=name)
     lost = 300 - steps_taken(g).sum()
     print(f"{name:20s} lowest {steps_taken(g).min():5.2f}, lost {lost:4.1f}")
-plt.gca().set(xlabel="step", ylabel="length / learning rate")
+plt.gca().set(xlabel="step", ylabel="step / learning rate")
 plt.legend()
 plt.show()
 assert 100 < 300 - steps_taken(gradients).sum() < 105
 
 # %% [markdown]
 # The bad gradient turns the steps around for a while, because it stays in $m$,
-# and then keeps them short, because it stays in $s$ for longer. One bad batch
-# costs a hundred steps. *Clipping* shortens a gradient that is longer than
-# $c$, and leaves the others alone:
+# and then keeps them short, because it stays in $s$ for longer. "Lost" is how
+# much shorter the way of all 300 steps has become, in full steps: one bad
+# batch costs a hundred of them.
+#
+# *Clipping* shortens a gradient that is longer than $c$, and leaves the others
+# alone:
 #
 # $$
 # g \leftarrow g \cdot \min\Big(1, \frac{c}{\lVert g \rVert}\Big)
@@ -544,7 +559,8 @@ print(f"a product of two matrices is off by {error:.1%}")
 assert w == 1 and error < 0.01
 
 # %% [markdown]
-# Not one step has moved it: the number after 1 is $1 + 2^{-7}$. So weights,
+# Not one step has moved it: the number after 1 is $1 + 2^{-7}$, and 0.003 is
+# less than half of that gap, so each sum is rounded back to 1. So weights,
 # averages and sums stay in float32. Only the large products of matrices are
 # computed in bfloat16, which PyTorch calls *autocast*. Their error of a
 # fraction of a percent is small beside the noise of a batch. The point of it
@@ -557,7 +573,7 @@ assert w == 1 and error < 0.01
 # 1. set the learning rate of this step;
 # 2. compute the loss of the next rows: logits of the inputs, compared with the
 #    tokens one place further on;
-# 3. forget the old gradients, because PyTorch adds new ones to them;
+# 3. set the old gradients to zero, because PyTorch adds new ones to them;
 # 4. compute the gradients, and clip them;
 # 5. let AdamW take its step;
 # 6. if it is time, measure on the held-out windows;
@@ -652,7 +668,8 @@ b = train(theirs, text, config, progress=False)
 
 # %%
 for name in ("loss", "lr", "grad_norm"):
-    assert np.allclose([r[name] for r in a], [r[name] for r in b], 0, 1e-9)
+    x, y = ([record[name] for record in log] for log in (a, b))
+    assert np.allclose(x, y, rtol=0, atol=1e-9)
 for step in (9, 19):
     assert abs(a[step]["valid_loss"] - b[step]["valid_loss"]) < 1e-9
 print("losses, rates, gradients, measurements: differences < 1e-9")
