@@ -670,9 +670,10 @@ t, u, factor = torch.arange(1, 257), 0.02 * 128**0.5, 1 - lambda_init(0)
 predicted = {"softmax": u**2 / t.sqrt(), "diff": factor * u + 0 * t}
 for kind, name in (("softmax", "plain"), ("diff", "differential")):
     plt.loglog(t, sizes[kind], label=name)
-    plt.loglog(t, predicted[kind], ":", color="0.5")
+    dots = plt.loglog(t, predicted[kind], ":", color="0.5")
     assert torch.allclose(sizes[kind], predicted[kind], rtol=0.25)
 plt.gca().set(xlabel="position t, from 1", ylabel="size of what is added")
+dots[0].set_label("predicted")
 plt.legend()
 plt.show()
 print(f"1 - lambda_init in block 0: {factor:.1f}")

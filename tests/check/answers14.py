@@ -306,6 +306,7 @@ def loop(
     again=False,
     limit=None,
     part=None,
+    begin=True,
 ):
     """Each flaw is a switch; clipping and losses are written out."""
 
@@ -346,7 +347,7 @@ def loop(
 
     eval_shift, longest = shift, limit or config.clip_norm
     optimizer, log, size = made(), [], config.batch_size
-    model.train()
+    model.train(begin or model.training)
     for n in range(config.steps):
         if when == "before":
             if fresh:
@@ -532,6 +533,7 @@ WRONG = {
         "the same rows": looped(start=0),
         "rows overlap": looped(start=1),
         "measured in training mode": looped(modes=(False, True)),
+        "training mode not set": looped(begin=False),
         "trained in eval mode": looped(modes=(True, False)),
         "measured with gradients": looped(grad=True),
         "mean of means": looped(mean="parts"),

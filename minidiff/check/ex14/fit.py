@@ -167,7 +167,7 @@ def _run(answer: Callable[..., Any], config: TrainConfig) -> Any:
     random = np.random.default_rng(0)
     windows = random.integers(0, 11, (config.steps * config.batch_size, 7))
     held_out = random.integers(0, 11, (5, 7))  # not a multiple of batches
-    model, reports = Small(), []
+    model, reports = Small().eval(), []
     reported_at = set()  # sums of all weights, one for each state of them
 
     def report(record: Record) -> None:
@@ -479,6 +479,12 @@ MISTAKES = (
         "You measure in training mode, in which dropout is active. Call "
         "model.eval() first, and model.train() after it.",
         (("            model.eval()\n", ""),),
+    ),
+    _mistake(
+        "training mode not set",
+        "The model arrives in eval mode and begins to train in it. Call "
+        "model.train() before the first step.",
+        (("    model.train()\n    for step", "    for step"),),
     ),
     _mistake(
         "trained in eval mode",
