@@ -115,8 +115,7 @@ split_pairs = check.mine("5.2")
 #
 # Begin with $D = 2$: a query and a key are arrows in the plane. Turn each
 # arrow by $\theta$ times its position: the query by $t\theta$, the key by
-# $s\theta$. Here $\theta$ is 30 degrees, and before turning
-# both arrows point to the right. Compare the first two pictures.
+# $s\theta$. Here $\theta$ is 30 degrees, and before turning both arrows point to the right. Compare the first two pictures.
 
 # %% mystnb={"image": {"alt": "Three circles with an arrow q and an arrow k each. At t = 3, s = 1 q points up and k is 60 degrees behind it. At t = 8, s = 6 both have turned on by 150 degrees and the angle between them is 60 degrees again; the score is 0.50 in both. At t = 8, s = 3 the angle is 150 degrees and the score is -0.87."}}
 diagrams.show_turned((3, 1), (8, 6), (8, 3))
@@ -250,8 +249,7 @@ for names in ("qk", "q", "qkv"):
 # Only turning queries and keys passes. If queries alone are turned, a score
 # depends on the query's position and not on the distance. Turned values carry
 # their absolute angle into the sum, so the output turns with the text. And the
-# sentences of the cold open? Now
-# the layer gets angles for its four positions.
+# sentences of the cold open? Now the layer gets angles for its four positions.
 
 # %%
 rope = rope_angles(4, 4)  # four positions, D = 4
@@ -493,7 +491,7 @@ check.ex07_4(parameters)
 # Estimate one row before you look.
 
 # %%
-print("stated width layers heads  D  counted   off  without embedding")
+print("stated width layers heads    D counted    off  without embedding")
 for stated, E, L, H in (
     (0.83, 1536, 24, 8),
     (1.4, 2048, 24, 8),

@@ -370,7 +370,6 @@ check.ex14_3(adamw_step)
 #
 # ### Warm-up: the first step moves every weight
 #
-#
 # One output of a matrix adds up $E$ inputs of size about 1, each times a
 # weight. Random weights of size 0.02 give a sum of about $0.02 \sqrt E$
 # (chapter 7), because most of it cancels. The first step of AdamW moves each
