@@ -115,7 +115,8 @@ split_pairs = check.mine("5.2")
 #
 # Begin with $D = 2$: a query and a key are arrows in the plane. Turn each
 # arrow by $\theta$ times its position: the query by $t\theta$, the key by
-# $s\theta$. Here $\theta$ is 30 degrees, and before turning both arrows point to the right. Compare the first two pictures.
+# $s\theta$. Here $\theta$ is 30 degrees, and before turning both arrows
+# point to the right. Compare the first two pictures.
 
 # %% mystnb={"image": {"alt": "Three circles with an arrow q and an arrow k each. At t = 3, s = 1 q points up and k is 60 degrees behind it. At t = 8, s = 6 both have turned on by 150 degrees and the angle between them is 60 degrees again; the score is 0.50 in both. At t = 8, s = 3 the angle is 150 degrees and the score is -0.87."}}
 diagrams.show_turned((3, 1), (8, 6), (8, 3))
