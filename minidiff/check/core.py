@@ -1,5 +1,6 @@
 """Check of one exercise: run the answer, compare it, name the mistake."""
 
+import dis
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -44,8 +45,8 @@ class Exercise:
     """An exercise: its cases, its solution, its known wrong answers.
 
     ``run(answer, *case.args)`` returns the outcome to compare: an array, a
-    number, or a tuple of them. ``solution`` starts with the same lines as
-    the stub in the chapter.
+    number, or a tuple of them; ``results`` names its parts in messages.
+    ``solution`` starts with the same lines as the stub in the chapter.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Exercise:
     hints: tuple[str, str, str]
     run: Callable[..., Any] = field(default=call)
     tolerance: float = 1e-9
+    results: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +122,9 @@ def _outcomes(
             end - time.monotonic(),
         )
         if outcome is None:
-            first = not outcomes
-            return outcomes, _none(exercise, case, printed, first)
+            if outcomes or printed or not _is_empty(answer):
+                return outcomes, _none(exercise, case, printed)
+            return outcomes, _not_attempted(exercise)
         outcomes.append(outcome)
         if isinstance(outcome, Raised) and outcome.ends_check:
             return outcomes, _failed(exercise, _raised(outcome), case)
@@ -146,16 +149,31 @@ def _raised(outcome: Raised) -> Problem:
     return Problem(text=f"  raised    {name}: {outcome.text}")
 
 
-def _none(exercise: Exercise, case: Case, printed: str, first: bool) -> Result:
+# What a function without statements compiles to, with a docstring or not.
+_NO_STATEMENT = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+
+
+def _is_empty(answer: Any) -> bool:
+    """Tell whether a function, or a class's ``forward``, has no statements.
+
+    Objects without Python's own code, such as kernels, count as empty.
+    """
+    code = getattr(getattr(answer, "forward", answer), "__code__", None)
+    return code is None or all(
+        x.opname in _NO_STATEMENT for x in dis.get_instructions(code)
+    )
+
+
+def _none(exercise: Exercise, case: Case, printed: str) -> Result:
     """Return the result for an answer that returned None for a case."""
-    if printed or not first:
-        got = "None; is a `return` missing?"
-        if printed:
-            got = (
-                f"None; it printed {printed.strip()[:40]!r}, and should "
-                "return it"
-            )
-        return _failed(exercise, Problem(text=f"  got       {got}"), case)
+    got = "None: is the `return` missing?"
+    if printed:
+        shown = printed.strip()[:40]
+        got = f"None; it printed {shown!r}, and should return it"
+    return _failed(exercise, Problem(text=f"  got       {got}"), case)
+
+
+def _not_attempted(exercise: Exercise) -> Result:
     return Result(
         id=exercise.id,
         status="not attempted",
@@ -192,7 +210,8 @@ def _first_problem(
         for n, (x, y) in enumerate(zip(got.parts, want.parts, strict=True), 1):
             found = problem(x, y, exercise.tolerance)
             if found and (found.explained or not other):
-                which = f"  result    number {n}\n" if count > 1 else ""
+                names = exercise.results or [f"number {n}"] * count
+                which = f"  result    {names[n - 1]}\n" if count > 1 else ""
                 return case, replace(found, text=which + found.text)
         if other:
             text = f"  returned  {', '.join(other)}; expected "

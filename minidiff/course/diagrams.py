@@ -31,7 +31,7 @@ def show_model() -> Figure:
         (5.7, "SwiGLU"),
     ):
         _box(axis, x, 0, name)
-    axis.text(0, 0, "one\nblock:", ha="center", va="center")
+    axis.text(0, 1.45, "one block:", ha="center", va="center")
     axis.set(xlim=(-0.5, 7.5), ylim=(-0.4, 2.4))
     axis.axis("off")
     return figure

@@ -474,6 +474,13 @@ WRONG = {
         "matrices at PyTorch's scale": flat(
             sizes={"proj": ordinary, "head": ordinary}
         ),
+        "variance 0.02": flat(
+            sizes={
+                "embedding": lambda p: math.sqrt(0.02),
+                "proj": lambda p: math.sqrt(0.02),
+                "head": lambda p: math.sqrt(0.02),
+            }
+        ),
         "norms drawn too": flat(
             sizes={"norm": lambda p: 0.02, "lambda": lambda p: 0.02}
         ),

@@ -193,6 +193,12 @@ def root_first(w, g, m, s, t, lr, decay):
     return adam(w, g, m, s, t, lr, decay, root=root)
 
 
+def multiplied(w, g, m, s, t, lr, decay):
+    _, m, s = adam(w, g, m, s, t, lr, decay)
+    ratio = m / (1 - t * 0.9) / (np.sqrt(s / (1 - t * 0.95)) + 1e-8)
+    return w - lr * decay * w - lr * ratio, m, s
+
+
 def s_then_m(*args):
     w, m, s = adam(*args)
     return w, s, m
@@ -233,6 +239,10 @@ def too_long(step, steps, warmup, peak):
 
 def not_there(step, steps, warmup, peak):
     return ramp(step, steps + 1, warmup, peak)
+
+
+def beyond_the_end(step, steps, warmup, peak):
+    return float(np.interp(step, [warmup, steps], [peak, 0.0]))
 
 
 def early(step, steps, warmup, peak):
@@ -289,6 +299,14 @@ def loop(
     first_measure=False,
     due=lambda n, every, steps: n % every == 0 or n == steps,
     tell="late",
+    first=0,
+    number=lambda x: x.item(),
+    drop=(),
+    unmeasured=None,
+    again=False,
+    limit=None,
+    part=None,
+    begin=True,
 ):
     """Each flaw is a switch; clipping and losses are written out."""
 
@@ -308,17 +326,18 @@ def loop(
         norm = length_of(model)
         if clip == "each":
             for p in model.parameters():
-                p.grad.clamp_(-config.clip_norm, config.clip_norm)
-        elif clip and norm > config.clip_norm:
+                p.grad.clamp_(-longest, longest)
+        elif clip and norm > longest:
             for p in model.parameters():
-                p.grad *= config.clip_norm / norm
+                p.grad *= longest / norm
         return norm if logged == "before" else length_of(model)
 
     def measure():
         model.train(not modes[0])
         with torch.set_grad_enabled(grad):
             if mean == "targets":
-                found = pieces(model, held_out, eval_shift).mean()
+                some = held_out[: part and config.batch_size]
+                found = pieces(model, some, eval_shift).mean()
             else:
                 parts = held_out.split(config.batch_size)
                 means = [pieces(model, x, eval_shift).mean() for x in parts]
@@ -326,9 +345,9 @@ def loop(
         model.train(modes[1])
         return found.item()
 
-    eval_shift = shift
+    eval_shift, longest = shift, limit or config.clip_norm
     optimizer, log, size = made(), [], config.batch_size
-    model.train()
+    model.train(begin or model.training)
     for n in range(config.steps):
         if when == "before":
             if fresh:
@@ -346,8 +365,11 @@ def loop(
             model.zero_grad()
         if clip != "early":
             norm = shorten()
-        record = dict(step=n, loss=loss.item(), lr=rate_of(n))
-        record["grad_norm"] = float(norm)
+        record = dict(step=n + first, loss=number(loss), lr=rate_of(n))
+        record["grad_norm"] = number(torch.as_tensor(norm))
+        for name in drop:
+            del record[name]
+        record.update(unmeasured or {})
         measured = due(n + 1, config.eval_every, config.steps)
         if measured and first_measure:
             record["valid_loss"] = measure()
@@ -359,9 +381,16 @@ def loop(
             set_rate(n)
         if measured and not first_measure:
             record["valid_loss"] = measure()
+        if again:
+            rest = pieces(model, rows[at : at + size], shift).mean()
+            record["loss"] = rest.item()
         log += [record]
         if tell == "late":
             report(record)
+        elif tell == "other":
+            report({name: -1 for name in record})
+    if tell == "end":
+        list(map(report, log))
     return log
 
 
@@ -433,6 +462,7 @@ WRONG = {
             w, g, m, s, 1, lr, decay
         ),
         "corrected kept": with_(keep_fixed=True),
+        "times t": multiplied,
         "counted from 0": with_(power=-1),
         "counted one more": with_(power=1),
         "old averages": with_(old=True),
@@ -447,6 +477,9 @@ WRONG = {
         "decay in the gradient": in_gradient,
         "decay without lr": with_(
             pull=lambda w, moved, lr, decay: moved - decay * w
+        ),
+        "decay grows": with_(
+            pull=lambda w, moved, lr, decay: moved + lr * decay * w
         ),
         "decay after the step": with_(
             pull=lambda w, moved, lr, decay: moved - lr * decay * moved
@@ -463,6 +496,7 @@ WRONG = {
         "never arrives": then(not_there),
         "falls one step early": then(early),
         "falls to zero": lambda *a: ramp(*a, floor=0.0),
+        "towards zero": then(beyond_the_end),
         "cut at a tenth": cut_off,
         "falls by a tenth": lambda *a: ramp(*a, floor=0.9),
         "never falls": lambda *a: ramp(*a, floor=1.0),
@@ -470,6 +504,17 @@ WRONG = {
         "cosine": then(half_wave),
     },
     "14.5": {
+        "no step number": looped(drop=["step"]),
+        "steps counted from 1": looped(first=1),
+        "tensors in the record": looped(number=lambda x: x.detach()),
+        "None where nothing was measured": looped(
+            unmeasured={"valid_loss": None}
+        ),
+        "loss after the update": looped(again=True),
+        "clipped to 1": looped(limit=1.0),
+        "one batch measured": looped(part=True),
+        "reported at the end": looped(tell="end"),
+        "something else reported": looped(tell="other"),
         "no zero_grad": looped(forget="never"),
         "zero_grad before the clipping": looped(forget="middle"),
         "not clipped": looped(clip=None),
@@ -488,6 +533,7 @@ WRONG = {
         "the same rows": looped(start=0),
         "rows overlap": looped(start=1),
         "measured in training mode": looped(modes=(False, True)),
+        "training mode not set": looped(begin=False),
         "trained in eval mode": looped(modes=(True, False)),
         "measured with gradients": looped(grad=True),
         "mean of means": looped(mean="parts"),

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import torch
 
 from minidiff import check
 from minidiff.check.core import Case, Mistake
@@ -135,6 +136,39 @@ def test_answers_that_go_wrong_otherwise(answer, says):
     assert says in result.text
 
 
+def documented(a, b, lam):
+    """Say what is to be done."""
+
+
+def without_return(a, b, lam):
+    """Say what is to be done."""
+    out = a - lam * b  # noqa: F841
+
+
+class WithoutReturn(torch.nn.Module):
+    def forward(self, a, b, lam):
+        out = a - lam * b  # noqa: F841
+
+
+class Untouched(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, a, b, lam):
+        """Say what is to be done."""
+
+
+def test_a_forgotten_return_is_told_from_an_untouched_stub():
+    assert run(EX, documented).status == "not attempted"
+    result = run(EX, without_return)
+    assert result.status == "failed"
+    assert "got       None: is the `return` missing?" in result.text
+    built = replace(EX, run=lambda model, *args: model()(*args))
+    assert run(built, Untouched).status == "not attempted"
+    assert run(built, WithoutReturn).status == "failed"
+
+
 def test_api_prints_and_returns(capsys):
     assert not check.ex03_1(lambda a, b, lam: None)
     assert "not attempted" in capsys.readouterr().out
@@ -202,4 +236,7 @@ def test_one_of_several_results_is_named():
     pair = replace(EX, solution=lambda a, b, lam: (a, b))
     result = run(pair, lambda a, b, lam: (a, b + 1))
     assert "result    number 2" in result.text
+    named = replace(pair, results=("loss", "valid_loss"))
+    result = run(named, lambda a, b, lam: (a, b + 1))
+    assert "result    valid_loss" in result.text
     assert "got       1 result, expected 2" in run(pair, lambda *x: x[0]).text

@@ -163,6 +163,12 @@ def _matrices_as_built(model: Any) -> None:
             part.reset_parameters()
 
 
+def _variance(model: Any) -> None:
+    for part in model.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.normal_(part.weight, std=0.02**0.5)
+
+
 def _all_drawn(model: Any) -> None:
     for p in model.parameters():
         nn.init.normal_(p, std=0.02)
@@ -305,6 +311,12 @@ MISTAKES = (
         diagnosis="Only the embedding starts with standard deviation 0.02. "
         "The matrices inside the blocks do so too: self.modules() finds them.",
         wrong=_edited(_matrices_as_built),
+    ),
+    Mistake(
+        key="variance 0.02",
+        diagnosis="You took 0.02 as the variance, so the weights start seven "
+        "times too large. It is the standard deviation.",
+        wrong=_edited(_variance),
     ),
     Mistake(
         key="norms drawn too",

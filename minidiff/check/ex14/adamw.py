@@ -173,6 +173,18 @@ EXERCISE = Exercise(
             wrong=_corrected_kept,
         ),
         Mistake(
+            key="times t",
+            diagnosis="You multiply the betas by t. The corrections raise "
+            "them to the power t: 0.9**t.",
+            wrong=_step(
+                lambda x: _right(
+                    x,
+                    mean=x.m / (1 - 0.9 * x.t),
+                    square=x.s / (1 - 0.95 * x.t),
+                )
+            ),
+        ),
+        Mistake(
             key="counted from 0",
             diagnosis="The power is t - 1. Steps are counted from 1 here: at "
             "step 1 divide by 1 - 0.9.",
@@ -266,6 +278,12 @@ EXERCISE = Exercise(
             diagnosis="You take away decay * w. The learning rate belongs to "
             "it: lr * decay * w.",
             wrong=_step(lambda x: _right(x, decay=0.0) - x.decay * x.w),
+        ),
+        Mistake(
+            key="decay grows",
+            diagnosis="Your weights grow by lr * decay. Decay pulls them "
+            "towards 0: 1 - lr * decay.",
+            wrong=_step(lambda x: _right(x, decay=-x.decay)),
         ),
         Mistake(
             key="decay after the step",

@@ -1,6 +1,7 @@
 """Exercise 14.5: the training loop."""
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,13 @@ def fit(
     the next config.batch_size at each step. held_out (M, T + 1): windows to
     measure on. model(inputs) returns logits (B, T, V).
 
-    A record is a dict with "step" (from 0), "loss" (mean over this step's
-    targets, before the update), "lr", "grad_norm" (before clipping to
-    config.clip_norm) and, after every config.eval_every steps and after the
-    last one, "valid_loss": the mean over all targets of held_out, measured in
-    eval mode and without gradients. Each record goes to report when it is
-    complete.
+    A record is a dict of plain numbers, not tensors: "step" (from 0), "loss"
+    (mean over this step's targets, before the update), "lr", "grad_norm"
+    (before clipping to config.clip_norm) and, only after every
+    config.eval_every steps and after the last one, "valid_loss": the mean
+    over all targets of held_out, measured in eval mode and without gradients.
+    Each record goes to report when it is complete, before the next step. The
+    model may arrive in eval mode.
     """
     B, optimizer, log = config.batch_size, adamw(model, config), []
     model.train()
@@ -99,6 +101,33 @@ class Small(nn.Module):
         return logits * 0.5 if self.training else logits
 
 
+class RecordError(Exception):
+    """Raised if a record of the log is not a dict of plain numbers."""
+
+    def __init__(self, step: int, name: str, value: Any) -> None:
+        kind = type(value).__name__
+        if value is None and name == "valid_loss":
+            said = "is None; it belongs only in records of measured steps"
+        elif value is None:
+            said = "is missing"
+        else:
+            said = f"is a {kind}, expected a plain number"
+        # A tensor is one mistake, whichever entry it is in.
+        self.key = name if value is None else "not a number"
+        super().__init__(f'record {step} of the log: "{name}" {said}')
+
+
+NAMES = ("step", "loss", "lr", "grad_norm")
+
+
+def _check_record(step: int, record: Record) -> None:
+    measured = ("valid_loss",) if "valid_loss" in record else ()
+    for name in (*NAMES, *measured):
+        value = record.get(name)
+        if not isinstance(value, Real):
+            raise RecordError(step, name, value)
+
+
 def _cases() -> list[Case]:
     flat: dict[str, Any] = {
         "warmup_steps": 0,
@@ -138,26 +167,45 @@ def _run(answer: Callable[..., Any], config: TrainConfig) -> Any:
     random = np.random.default_rng(0)
     windows = random.integers(0, 11, (config.steps * config.batch_size, 7))
     held_out = random.integers(0, 11, (5, 7))  # not a multiple of batches
-    model, reports = Small(), []
+    model, reports = Small().eval(), []
+    reported_at = set()  # sums of all weights, one for each state of them
+
+    def report(record: Record) -> None:
+        reports.append(dict(record))
+        reported_at.add(sum(p.sum().item() for p in model.parameters()))
+
     log = answer(
         model,
         torch.from_numpy(windows),
         torch.from_numpy(held_out),
         config,
-        lambda record: reports.append(dict(record)),
+        report,
     )
     if log is None:
         return None
-    columns = [
-        np.array([float(r[name]) for r in log])
-        for name in ("loss", "lr", "grad_norm")
-    ]
+    for step, record in enumerate(log):
+        _check_record(step, record)
+    columns = [np.array([float(r[name]) for r in log]) for name in NAMES]
     valid = np.array([float(r.get("valid_loss", -1)) for r in log])
     complete = sum(
-        sent.keys() == kept.keys()
-        for sent, kept in zip(reports, log, strict=False)
+        sent == kept for sent, kept in zip(reports, log, strict=False)
     )
-    return (*columns, valid, float(model.with_gradient), complete)
+    return (
+        *columns,
+        valid,
+        float(model.with_gradient),
+        complete,
+        len(reported_at),
+    )
+
+
+RESULTS = (
+    *NAMES,
+    "valid_loss (-1: not in the record)",
+    "1 if a measurement prepared gradients, else 0",
+    "number of reports that are equal to their record in the log",
+    "number of reports with new weights since the one before",
+)
 
 
 def _mistake(
@@ -195,7 +243,85 @@ _RIGHT = """            with torch.no_grad():
             record["valid_loss"] = total / held_out[:, 1:].numel()
 """
 
+_RECORD = '{"step": step, "loss": loss.item(), "lr": lr}'
+_AFTER = """        logits = model(batch[:, :-1])
+        loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+"""
+
 MISTAKES = (
+    _mistake(
+        "no step number",
+        'Your records do not say which step they are of. Put "step": step '
+        "into each.",
+        ((_RECORD, '{"loss": loss.item(), "lr": lr}'),),
+    ),
+    _mistake(
+        "steps counted from 1",
+        'Your "step" counts from 1. The first record has "step" 0.',
+        (('{"step": step,', '{"step": step + 1,'),),
+    ),
+    _mistake(
+        "tensors in the record",
+        "A record holds a tensor, which cannot be written to a file as a "
+        "number, and may keep the activations of its step. Take the number "
+        "out with .item().",
+        (("loss.item()", "loss"), ("norm.item()", "norm")),
+        (("loss.item()", "loss"),),
+        (("norm.item()", "norm"),),
+    ),
+    _mistake(
+        "None where nothing was measured",
+        "valid_loss belongs only in the records of measured steps. In the "
+        "others leave the name out.",
+        ((_RECORD, _RECORD[:-1] + ', "valid_loss": None}'),),
+    ),
+    _mistake(
+        "loss after the update",
+        "Your loss is computed again after the update. Keep the loss from "
+        "which the gradients were computed.",
+        ((_STEP, _STEP + _AFTER),),
+    ),
+    _mistake(
+        "clipped to 1",
+        "You clip to length 1 whatever the configuration says. Use "
+        "config.clip_norm.",
+        (("config.clip_norm)\n", "1.0)\n"),),
+    ),
+    _mistake(
+        "one batch measured",
+        "You measure on the first rows of held_out only. Go through all of "
+        "them.",
+        (
+            ("held_out.split(B)", "[held_out[:B]]"),
+            ("held_out[:, 1:].numel()", "held_out[:B, 1:].numel()"),
+        ),
+        (("held_out.split(B)", "[held_out[:B]]"),),
+    ),
+    _mistake(
+        "reported at the end",
+        "All records are reported after the training, so nobody can watch "
+        "it. Call report(record) at the end of each step.",
+        (
+            ("        report(record)\n", ""),
+            (
+                "    return log\n",
+                "    for record in log:\n        report(record)\n"
+                "    return log\n",
+            ),
+        ),
+    ),
+    _mistake(
+        "something else reported",
+        "What you give to report is not the record that is in the log. Call "
+        "report(record) with the whole record.",
+        (
+            (
+                "        report(record)\n",
+                "        report(dict.fromkeys(record, 0.0))\n",
+            ),
+        ),
+        (("        report(record)\n", "        report({})\n"),),
+    ),
     _mistake(
         "no zero_grad",
         "The gradients of all steps add up, because backward adds to what is "
@@ -355,6 +481,12 @@ MISTAKES = (
         (("            model.eval()\n", ""),),
     ),
     _mistake(
+        "training mode not set",
+        "The model arrives in eval mode and begins to train in it. Call "
+        "model.train() before the first step.",
+        (("    model.train()\n    for step", "    for step"),),
+    ),
+    _mistake(
         "trained in eval mode",
         "After the first measurement the model stays in eval mode. Call "
         "model.train() before training goes on.",
@@ -437,6 +569,7 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=fit,
     run=_run,
+    results=RESULTS,
     # Clipping written by hand lacks PyTorch's 1e-6 beside the norm.
     tolerance=1e-6,
     mistakes=MISTAKES,

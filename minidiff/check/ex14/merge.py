@@ -141,7 +141,8 @@ EXERCISE = Exercise(
         Mistake(
             key="overlapping",
             diagnosis="Of three equal ids you make two pairs: the one in the "
-            "middle is used twice. After a pair go on behind it.",
+            "middle is used twice. After a pair go on behind it (`i += 1` "
+            "inside a `for` has no effect; use `while`).",
             wrong=_overlapping,
         ),
         Mistake(

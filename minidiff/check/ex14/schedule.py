@@ -13,7 +13,8 @@ def rate(step: int, steps: int, warmup: int, peak: float) -> float:
 
     It rises in a straight line: step 0 has peak / warmup, and step
     warmup - 1 has peak. Then it falls in a straight line: step warmup has
-    peak, and the last step, steps - 1, has a tenth of peak.
+    peak, and the last step, steps - 1, has a tenth of peak. warmup may be 0:
+    then it only falls.
     """
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -144,6 +145,17 @@ EXERCISE = Exercise(
             wrong=_after(
                 lambda step, steps, warmup, peak: (
                     peak * (1 - _done(step, steps, warmup))
+                )
+            ),
+        ),
+        Mistake(
+            key="towards zero",
+            diagnosis="Your line heads for 0, one step after the last one. It "
+            "should end at a tenth of peak, at step steps - 1: it falls by "
+            "0.9 of peak over steps - 1 - warmup intervals.",
+            wrong=_after(
+                lambda step, steps, warmup, peak: (
+                    peak * (steps - step) / (steps - warmup)
                 )
             ),
         ),
