@@ -503,17 +503,16 @@ for stated, E, L, H in (
 ):
     sizes = {"vocab_size": 100_288, "embed_dim": E, "num_layers": L}
     n = count_parameters(ModelConfig(**sizes, num_heads=2 * H))
-    off = n / 1e9 - stated
+    off = round(n / 1e9 - stated, 2) + 0.0  # no minus before 0.00
     line = f"{stated:6} {E:5d} {L:6d} {H:5d} {E // H // 2:4d}"
     print(f"{line} {n / 1e9:7.2f} {off:6.2f} {(n - 100_288 * E) / 1e9:8.2f}")
     assert (abs(off) < 0.065) == (E != 3072)
 
 # %% [markdown]
 # The first five rows, Table 10 of the paper, agree to within 0.06 billion. The
-# main model does not:
-# with the sizes of Table 9 it has 3.48 billion parameters, or 3.17 without the
-# embedding [P]. The paper's text and its table cannot both be right, and we do
-# not know which is.
+# main model does not: with the sizes of Table 9 it has 3.48 billion parameters,
+# or 3.17 without the embedding [P]. The paper's text and its table cannot both
+# be right, and we do not know which is.
 #
 # ## The whole model
 #

@@ -416,9 +416,8 @@ assert losses[0] > log(256) + 1 and losses[1] < log(256)
 # at 1024 it can be nearly five times the old output, and that is too far. So
 # there is one reason for *warm-up*, a rate that rises from small to full over
 # the first steps: it keeps the first, large, common steps of wide models
-# small. Later the signs of a weight's gradients change from batch to batch,
-# the steps partly cancel, and the full rate is safe. A small model may do
-# without.
+# small. Later, we take it, the signs of a weight's gradients change from batch
+# to batch, and the steps partly cancel. A small model may do without.
 #
 # ### Decay of the rate
 #
