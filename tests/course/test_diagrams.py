@@ -22,7 +22,7 @@ def test_the_model_has_its_parts_in_order():
     assert shown[:3] == ["tokens", "embedding", "block 0"]
     assert shown[5:8] == ["norm", "head", "logits"]
     below = [x for x in axis.texts if x.get_position()[1] == 0]
-    below = sorted(below, key=lambda x: x.get_position()[0])[1:]
+    below = sorted(below, key=lambda x: x.get_position()[0])
     assert [x.get_text() for x in below] == [
         "norm", "attention", "norm", "SwiGLU"
     ]  # fmt: skip
