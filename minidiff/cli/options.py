@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from minidiff.files.checks import shown
+
 MOST = 2**53  # the largest count that every file format holds
 
 
@@ -28,7 +30,7 @@ class _Checked(argparse.Action):
             wanted = self.wanted(value)
             if wanted is not None:
                 raise ValueError(
-                    f"{name}: got {_brief(value)}, expected {wanted}"
+                    f"{name}: got {shown(value)}, expected {wanted}"
                 )
         setattr(namespace, self.dest, values)
 
@@ -95,7 +97,7 @@ def numbers(low: int = 1, high: int = MOST) -> Any:
             found = ()
         if not found or min(found) < low or max(found) > high:
             raise argparse.ArgumentTypeError(
-                f"got {_brief(text)}, expected numbers from {low} to {high} "
+                f"got {shown(text)}, expected numbers from {low} to {high} "
                 "with commas between them"
             )
         return found
@@ -111,7 +113,7 @@ def names(known: Sequence[str]) -> Any:
         for part in found:
             if part not in known:
                 raise argparse.ArgumentTypeError(
-                    f"got {_brief(part)}, expected some of {', '.join(known)}"
+                    f"got {shown(part)}, expected some of {', '.join(known)}"
                 )
         return found
 
@@ -131,10 +133,3 @@ def as_options(options: Mapping[str, str]) -> Iterator[None]:
         if option is None:
             raise
         raise ValueError(f"{option}: {error}") from error
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, int) and abs(value) >= 10**30:
-        return "a number of more than 30 digits"
-    shown = repr(value) if isinstance(value, str) else str(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."

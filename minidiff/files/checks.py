@@ -14,8 +14,8 @@ LARGEST_COUNT = 2**63 - 1  # of steps and rows; PyTorch's largest integer
 
 def shown(value: object) -> str:
     """Return ``repr(value)`` in one short line, for an error message."""
-    if isinstance(value, int) and value.bit_length() > 64:
-        return f"an int of {value.bit_length()} bits"  # has no short repr
+    if isinstance(value, int) and value.bit_length() > 100:
+        return "a number of more than 30 digits"
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else text[:77] + "..."
 

@@ -4,6 +4,8 @@ Each is far above what is in use today. Without them, a size from a damaged
 file or a mistyped option would take all memory or run for ever.
 """
 
+from minidiff.files.checks import shown
+
 MOST_TOKENS = 2**20
 """Largest vocabulary of a tokenizer that is trained."""
 
@@ -35,5 +37,6 @@ def check_limit(name: str, value: int, limit: int | None = None) -> None:
     """
     limit = LIMITS[name] if limit is None else limit
     if value > limit:
-        shown = str(value) if value < 10**30 else "more than 30 digits"
-        raise ValueError(f"{name}: got {shown}, expected at most {limit}")
+        raise ValueError(
+            f"{name}: got {shown(value)}, expected at most {limit}"
+        )

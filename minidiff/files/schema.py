@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from minidiff.files.checks import shown
+
 Schema = Callable[[Any, str], None]
 
 LARGEST = sys.float_info.max
@@ -164,13 +166,10 @@ def _expect(good: bool, value: Any, key: str, wanted: str) -> None:
 
 
 def _brief(value: Any) -> str:
-    """Show a value, at most 60 characters of it."""
+    """Show a value; of a list or an object only its length."""
     if isinstance(value, dict | list):
         return f"{type(value).__name__} of {len(value)}"
-    if isinstance(value, int) and abs(value) > 10**60:
-        return "a number of more than 60 digits"
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return shown(value)
 
 
 def _join(key: str, name: str) -> str:
