@@ -1,14 +1,18 @@
 """Time all block shapes that compile and are correct; write the table.
 
     python book/recipes/tune_kernels.py
+    python book/recipes/tune_kernels.py --widths 16 32 \
+        --out book/results/tuning_narrow.json
 
-Needs a GPU and takes minutes. Each candidate is first checked against float64,
-in a separate process, so that one that crashes or hangs does not stop the
-others. Writes the measurements to book/results/tuning.json and the fastest
-shapes for this GPU to minidiff/ops/triton/shapes.json, where they replace the
-rows for GPUs of its generation.
+Needs a GPU and takes minutes; ``--widths`` tunes only some head widths. Each
+candidate is first checked against float64, in a separate process, so that one
+that crashes or hangs does not stop the others. Writes the measurements to
+``--out`` and the fastest shapes for this GPU to
+minidiff/ops/triton/shapes.json, where they replace the rows of the same widths
+for GPUs of its generation.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -43,8 +47,15 @@ from minidiff.ops.triton.tuning import TABLE, Shape
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "book" / "results" / "tuning.json"
 TOKENS, HIDDEN = 16384, 2048
-SIZES = [(64, 2), (128, 2), (64, 1), (128, 1)]  # D, P
 LENGTHS = [1024, 4096, 16384]
+SIZES = {  # D, P: lengths; narrow heads are those of small models
+    (16, 2): [512, 2048],
+    (32, 2): [512, 2048],
+    (64, 2): LENGTHS,
+    (128, 2): LENGTHS,
+    (64, 1): LENGTHS,
+    (128, 1): LENGTHS,
+}
 CACHES = [(1, 16384), (8, 16384)]  # batch, keys: sizes to tune decode on
 ROUNDS = 10
 SMALL = 256  # tokens on which a candidate is compiled and checked
@@ -63,7 +74,16 @@ class Job(NamedTuple):
     apart: bool = False
 
 
+NARROW = {  # BT, BS, warps of heads of width 16 and 32
+    "forward": [(64, 64, 4), (64, 128, 4), (64, 32, 4), (128, 64, 4),
+                (128, 64, 8), (128, 128, 8)],
+    "keys": [(32, 64, 4), (32, 128, 4), (64, 64, 4), (64, 128, 4),
+             (64, 128, 8), (128, 64, 4)],
+    "queries": [(64, 64, 4), (64, 32, 4), (128, 64, 4), (128, 64, 8),
+                (128, 32, 4), (64, 128, 4)],
+}  # fmt: skip
 TILES = {  # BT, BS, warps
+    **{(kernel, D): NARROW[kernel] for kernel in NARROW for D in (16, 32)},
     ("forward", 64): [(64, 64, 4), (64, 128, 4), (64, 32, 4), (128, 64, 8),
                       (128, 128, 8)],
     ("forward", 128): [(128, 64, 8), (64, 64, 4), (64, 32, 4), (64, 64, 8),
@@ -244,9 +264,20 @@ def _judge_in(
 
 def main() -> None:
     """Compile in parallel, time one by one, write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    every = sorted({D for D, _ in SIZES})
+    parser.add_argument(
+        "--widths", type=int, nargs="+", choices=every, default=every
+    )
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    sizes = {key: at for key, at in SIZES.items() if key[0] in options.widths}
     jobs = [
         job
-        for D, P in SIZES
+        for D, P in sizes
         for kernel in KERNELS
         for job in candidates(kernel, D, P)
     ]
@@ -263,8 +294,8 @@ def main() -> None:
         "rows": [],
     }
     print(f"{len(good)} of {len(jobs)} candidates are right")
-    for D, P in SIZES:
-        for T in LENGTHS:
+    for (D, P), lengths in sizes.items():
+        for T in lengths:
             x = draw(D, P, T, TOKENS // T)
             for kernel in KERNELS[:-1]:
                 record["rows"] += timed(good, kernel, D, P, x, {"T": T})
@@ -273,7 +304,7 @@ def main() -> None:
             record["rows"] += timed(
                 good, "decode", D, P, x, {"T": S, "batch": B}
             )
-        write_json(OUT, record)
+        write_json(options.out, record)
     write_table(record)
 
 
@@ -319,8 +350,8 @@ def timed(
 def write_table(record: dict[str, Any]) -> None:
     """Write the fastest shapes before the rows that are not tuned.
 
-    The latter are kept for widths that were not timed and for versions of
-    Triton without Gluon.
+    The latter are kept for GPUs that were not timed and for versions of
+    Triton without Gluon, and so are tuned rows of other widths.
     """
     card = capability(torch.device("cuda")) // 10 * 10
     best: dict[tuple, dict] = {}
@@ -336,16 +367,18 @@ def write_table(record: dict[str, Any]) -> None:
         case = {"kernel": kernel, "D": D, "DV": D * P, "P": P, "bits": 16}
         case |= {"capability": card, "below": 100 if r["roles"] else 120}
         case |= {"tuned": True}
-        if max(LENGTHS) > T:
+        if max(SIZES[D, P]) > T:
             case["length"] = 2 * T
         together = kernel == "values" and not best["keys", D, P, T]["apart"]
         shape = None if together else {n: r[n] for n in fields}
         new.append({"case": case, "shape": shape})
-    old = json.loads(TABLE.read_text())["rows"]
+    timed_now = {(D, P) for _, D, P, _ in best}
     kept = [
         r
-        for r in old
-        if not r["case"].get("tuned") or r["case"]["capability"] != card
+        for r in json.loads(TABLE.read_text())["rows"]
+        if not r["case"].get("tuned")
+        or r["case"]["capability"] != card
+        or (r["case"]["D"], r["case"]["P"]) not in timed_now
     ]
     # The first row that is wide enough is used, so sort by width.
     rows = sorted(
