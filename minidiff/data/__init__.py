@@ -11,9 +11,11 @@ from minidiff.data.countries import Country, small_table
 from minidiff.data.document_list import Piece
 from minidiff.data.fact_book import FactBatch, FactBook
 from minidiff.data.few_shot import FewShotBatch, FewShotTask
+from minidiff.data.languages import Languages
 from minidiff.data.mixture import Mixture, Part
 from minidiff.data.needles import NeedleBatch, NeedleTask
 from minidiff.data.protocol import DataSource
+from minidiff.data.small_languages import small_languages
 from minidiff.data.text import TextData
 from minidiff.data.token_data import TokenData
 from minidiff.data.token_documents import (
@@ -38,6 +40,7 @@ __all__ = [
     "FactBook",
     "FewShotBatch",
     "FewShotTask",
+    "Languages",
     "LongRows",
     "Mixture",
     "NeedleBatch",
@@ -52,6 +55,7 @@ __all__ = [
     "read_documents",
     "read_folder",
     "read_held_out",
+    "small_languages",
     "small_table",
     "standard_library",
     "token_counts",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from minidiff.data.needles import Chance
+from minidiff.data.orders import check_order, item_order
 from minidiff.data.protocol import (
     ALL,
     IGNORE,
@@ -17,7 +18,6 @@ from minidiff.data.protocol import (
     random_numbers,
 )
 
-ORDERS = ("random", "sorted", "alternating")
 _WORLD = 0  # seed of the prototypes, so that every run has the same task
 _ORDER = 1  # a random stream independent of the one for the examples
 
@@ -92,10 +92,7 @@ class FewShotTask:
                 f"feature_ids: got {self.feature_ids}, expected at least "
                 f"width = {self.width}"
             )
-        if self.order not in ORDERS:
-            raise ValueError(
-                f"order: got {self.order!r}, expected one of {ORDERS}"
-            )
+        check_order(self.order)
         if not 0 <= self.noise <= 1:
             raise ValueError(f"noise: got {self.noise}, expected 0 to 1")
         for name in ("seed", "order_seed"):
@@ -188,17 +185,11 @@ class FewShotTask:
     def _order(self, step: int, split: str, rows: int) -> np.ndarray:
         """Return which item stands at each place of a row, (rows, I)."""
         seed = self.seed if split == "train" else 0
-        random = random_numbers(seed, split, step, _ORDER, self.order_seed)
-        B, C, S = rows, self.classes, self.shots
-        if self.order == "random":
-            order = choose(random, B, C * S, C * S)
-        else:
-            rank = choose(random, B, C, C)[:, None, :]  # order of classes
-            turn = random.random((B, S, C)).argsort(axis=1)  # items by class
-            items = turn * C + np.arange(C)  # item s C + c has class c
-            order = np.take_along_axis(items, rank, axis=2)
-            if self.order == "sorted":
-                order = order.swapaxes(1, 2)
-            order = order.reshape(B, C * S)
-        last = np.arange(C * S, self.items)
-        return np.concatenate([order, np.tile(last, (B, 1))], axis=1)
+        return item_order(
+            random_numbers(seed, split, step, _ORDER, self.order_seed),
+            self.order,
+            rows=rows,
+            classes=self.classes,
+            shots=self.shots,
+            questions=self.questions,
+        )

@@ -20,6 +20,7 @@ import evidence_data  # noqa: E402
 import jobs as recipe_jobs  # noqa: E402
 import pool  # noqa: E402
 import pool_measures  # noqa: E402
+import shot_measures  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,13 @@ def test_every_kind_is_trained_measured_and_saved(tokens, tmp_path):
     assert saved == {pool.weight_path(tmp_path, *row).name for row in found}
     assert len(saved) == 30
     for row in rows:
-        assert set(row["parts"]) == {"text", "needles", "few_shot", "facts"}
+        assert set(row["parts"]) == {
+            "text",
+            "needles",
+            "few_shot",
+            "facts",
+            "languages",
+        }
         for part in row["parts"].values():
             assert len(part["loss"]) == len(row["steps"]) == 2
         assert row["valid_loss"] == pytest.approx(
@@ -74,7 +81,19 @@ def test_every_kind_is_trained_measured_and_saved(tokens, tmp_path):
             "N=4 R=2",
             "N=6 R=2",
         }
-        assert set(row["orders"]) == {"random", "alternating"}
+        for name in ("orders", "language_orders"):
+            assert set(row[name]) == {"random", "alternating"}
+        assert len(row["shots"]["few_shot"]["accuracy"]) == 24
+        assert len(row["shots"]["languages"]["accuracy"]) == 4
+        assert row["activations"]["tokens"] == 2 * 384
+        assert set(row["rounding"]) == {
+            "exact",
+            "16 bits",
+            "8 bits",
+            "6 bits",
+            "4 bits",
+            "3 bits",
+        }
 
 
 @pytest.mark.slow
@@ -180,9 +199,9 @@ def test_steps_are_of_all_parts_and_some_are_long(data):
     assert shapes == [(2, 384), (2, 384), (1, 768)]
     inputs, _ = data.batch(0, 64)
     kinds = data.short.kinds(0, 64)
-    assert set(kinds) == {0, 1, 2, 3}
+    assert set(kinds) == {0, 1, 2, 3, 4}
     highest, text = inputs.max(1).values, data.short.text.vocab_size
-    assert (highest[(kinds == 0) | (kinds == 3)] < text).all()
+    assert (highest[(kinds == 0) | (kinds >= 3)] < text).all()
     assert (highest[kinds == 1] < text + 256).all()
     assert (highest[kinds == 2] >= text + 256).all()
     assert data.vocab_size == text + 256 + 192
@@ -249,7 +268,7 @@ def test_an_answer_has_one_source(text, source):
 def test_needles_of_table_2_are_asked_once_each(data, monkeypatch):
     asked = []
 
-    def look(model, source, *, batches, batch_size):
+    def look(model, source, *, batches, batch_size, parts):
         asked.append(source.task)
         return minidiff.training.validation.Validation(0.0, 0.5)
 
@@ -259,3 +278,81 @@ def test_needles_of_table_2_are_asked_once_each(data, monkeypatch):
     assert task == NeedleTask(
         needles=6, questions=2, length=384, repeats=False
     )
+
+
+class Learner(torch.nn.Module):
+    """Stands for a model: says a class's label after two items of it."""
+
+    def __init__(self, sample, first, vocab_size):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.sample, self.first = sample, first
+        self.vocab_size = vocab_size
+
+    def forward(self, tokens, positions):
+        assert torch.equal(tokens, self.sample.inputs + self.first)
+        assert torch.equal(positions[0], self.sample.places)
+        said = torch.zeros(len(tokens), len(self.sample.places)).long()
+        for b, classes in enumerate(self.sample.classes.tolist()):
+            for i, c in enumerate(classes):
+                if classes[:i].count(c) >= 2:
+                    said[b, i] = self.first + self.sample.labels[b, c]
+        return torch.nn.functional.one_hot(said, self.vocab_size).float()
+
+
+@pytest.mark.parametrize("name", ["few_shot", "languages"])
+def test_accuracy_is_grouped_by_earlier_items_of_the_class(data, name):
+    source = data.short.sources[name]
+    task, first = shot_measures.in_order(source, "random", 0)
+    model = Learner(task.sample(0, 8, "valid"), first, data.vocab_size)
+    found = shot_measures.shot_accuracy(model, source, 8)
+    S, C = task.shots, task.classes
+    assert found["accuracy"] == [0, 0] + [1] * (S - 1)
+    assert found["labels"] == [8 * C] * S + [8 * task.questions]
+    assert found["chance"] == 1 / C
+
+
+class OrderBound(torch.nn.Module):
+    """Stands for a model: always says the last demonstration's label."""
+
+    def __init__(self, task, first, vocab_size):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.place = task.sample(0, 1).places[-task.questions - 1] + 1
+        self.vocab_size = vocab_size
+
+    def forward(self, tokens, positions):
+        said = tokens[:, self.place, None].expand_as(positions)
+        return torch.nn.functional.one_hot(said, self.vocab_size).float()
+
+
+@pytest.mark.parametrize("name", ["few_shot", "languages"])
+def test_answers_that_depend_on_the_order_are_found(data, name):
+    source = data.short.sources[name]
+    model = OrderBound(
+        *shot_measures.in_order(source, "random", 0), data.vocab_size
+    )
+    found = shot_measures.order_spread(model, source, "random", 12, 64)
+    assert found["changed"] > 0.95
+    chance = 1 / source.classes if name == "languages" else 0.25
+    assert found["mean"] == pytest.approx(chance, abs=0.08)
+    assert found["worst"] < found["mean"] < found["best"]
+
+
+def test_fewer_bits_cost_something(data):
+    torch.manual_seed(0)
+    config = pool.base_config(pool.quick(pool.pair_jobs()[0]), data.vocab_size)
+    model = minidiff.DecoderLM(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4)
+    found = pool_measures.rounding(model, data.short, 2)
+    exact = found["exact"]["text_loss"]
+    text = data.short.text
+    plain = minidiff.training.validation.validate(
+        model, text, batches=1, batch_size=2
+    )
+    assert exact == pytest.approx(plain.loss, abs=2e-4)
+    wrong = {bits: abs(v["text_loss"] - exact) for bits, v in found.items()}
+    assert wrong["16 bits"] <= 2e-4 < wrong["3 bits"]
+    assert list(found) == ["exact", *(f"{b} bits" for b in (16, 8, 6, 4, 3))]

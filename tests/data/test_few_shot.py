@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minidiff.data import FewShotTask
-from minidiff.data.few_shot import ORDERS
+from minidiff.data.orders import ORDERS
 
 TASKS = [
     FewShotTask(),

