@@ -1,8 +1,6 @@
 """Rows in which languages are identified by numbers, drawn anew per row."""
 
 import copy
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minidiff.data.corpus import is_held_out
 from minidiff.data.few_shot import FewShotBatch
 from minidiff.data.needles import Chance
 from minidiff.data.orders import check_order, item_order
@@ -22,11 +19,9 @@ from minidiff.data.protocol import (
     choose,
     random_numbers,
 )
+from minidiff.data.snippets import Snippets
 from minidiff.data.tokenizers import Tokenizer
 
-VALID_FRACTION = 0.2
-CHARACTERS = 4_000
-"""Most characters of a language that are used, to keep encoding short."""
 SEPARATOR, END = " =", "\n"  # before and after a label
 LABELS = "0123456789"
 _ORDER = 1  # a random stream independent of the one for the examples
@@ -48,7 +43,7 @@ class Languages:
     row's own examples tell which number belongs to a language (the idea of
     HELMET's many-shot tasks). There are ``shots`` demonstrations of each
     language, then questions about languages drawn at random. Every number is
-    a target. No two snippets of a row overlap.
+    a target. Snippets of one language in a row never overlap.
 
     About a fifth of the languages, chosen by a hash of the code, is for
     validation: no training row has text in them. Rows use the token ids of
@@ -109,7 +104,6 @@ class Languages:
         if seed < 0:
             raise ValueError(f"seed: got {seed}, expected 0 or more")
         self._set_order(order, order_seed)
-        self._codes = _split(texts, classes)
         parts = tokenizer.encode_many([SEPARATOR, END, *LABELS])
         for text, ids in zip([END, *LABELS], parts[1:], strict=True):
             if len(ids) != 1:
@@ -117,7 +111,7 @@ class Languages:
                     f"tokenizer: got {len(ids)} tokens for {text!r}, "
                     "expected one"
                 )
-        self._separator = np.array(parts[0])
+        self._separator = parts[0]
         self._end, *self._labels = (ids[0] for ids in parts[1:])
         if length < self.items * self._item:
             raise ValueError(
@@ -125,14 +119,8 @@ class Languages:
                 f"{self.items * self._item}: {self.items} items of "
                 f"{self._item} tokens"
             )
-        self._ids = _encode(texts, tokenizer)
-        for code, ids in self._ids.items():
-            least = (shots + questions + 1) * snippet - 1
-            if len(ids) < least:
-                raise ValueError(
-                    f"texts: got {len(ids)} tokens of {code!r}, expected at "
-                    f"least {least}, for snippets that do not overlap"
-                )
+        self._snippets = Snippets(texts, tokenizer)
+        self._snippets.check(classes, shots + questions, snippet)
 
     @property
     def items(self) -> int:
@@ -146,7 +134,7 @@ class Languages:
 
     def codes(self, split: str) -> tuple[str, ...]:
         """Return the codes of the languages of "train" or "valid"."""
-        return self._codes[split]
+        return self._snippets.codes[split]
 
     def in_order(self, order: str, order_seed: int) -> "Languages":
         """Return the same rows with another order of the demonstrations."""
@@ -173,7 +161,7 @@ class Languages:
         seed = self.seed if split == "train" else 0
         random = random_numbers(seed, split, step)
         B, C, S = batch_size, self.classes, self.shots
-        codes = self._codes[split]
+        codes = self.codes(split)
         chosen = choose(random, B, len(codes), C)
         labels = np.array(self._labels)[choose(random, B, len(LABELS), C)]
         # Demonstration n has class n % C; the questions follow.
@@ -188,7 +176,12 @@ class Languages:
         for row in range(B):
             for c in range(C):
                 mine = classes[row] == c
-                cut = self._snippets(random, codes[chosen[row, c]])
+                cut = self._snippets.draw(
+                    random,
+                    codes[chosen[row, c]],
+                    S + self.questions,
+                    self.snippet,
+                )
                 texts[row, mine] = cut[number[mine]]
 
         order = item_order(
@@ -205,13 +198,7 @@ class Languages:
         return self._batch(texts, said, classes, labels)
 
     def describe(self) -> dict[str, object]:
-        """Describe this data as JSON values; texts and ids as a hash."""
-        what = json.dumps(
-            [
-                [int(i) for i in (*self._separator, self._end, *self._labels)],
-                {code: ids.tolist() for code, ids in self._ids.items()},
-            ]
-        )
+        """Describe this data as JSON values; the texts as a hash."""
         return {
             "kind": "languages",
             "vocab_size": self.vocab_size,
@@ -223,8 +210,9 @@ class Languages:
             "order": self.order,
             "seed": self.seed,
             "order_seed": self.order_seed,
-            "languages": {s: len(self._codes[s]) for s in SPLITS},
-            "sha256": hashlib.sha256(what.encode()).hexdigest(),
+            "languages": {s: len(self.codes(s)) for s in SPLITS},
+            "ids": [*self._separator, *self._labels, self._end],
+            "sha256": self._snippets.sha256,
         }
 
     @property
@@ -239,15 +227,6 @@ class Languages:
                 f"order_seed: got {order_seed}, expected 0 or more"
             )
         self.order, self.order_seed = order, order_seed
-
-    def _snippets(self, random: np.random.Generator, code: str) -> np.ndarray:
-        """Cut as many pieces as a row can need, in random order."""
-        ids = self._ids[code]
-        first = random.integers(self.snippet)
-        count = (len(ids) - first) // self.snippet
-        chosen = random.permutation(count)[: self.shots + self.questions]
-        starts = first + chosen * self.snippet
-        return ids[starts[:, None] + np.arange(self.snippet)]
 
     def _batch(
         self,
@@ -270,34 +249,3 @@ class Languages:
         targets[:, places] = said
         parts = inputs, targets, places, classes, labels
         return FewShotBatch(*(torch.from_numpy(part) for part in parts))
-
-
-def _split(
-    texts: Mapping[str, Sequence[str]], classes: int
-) -> dict[str, tuple[str, ...]]:
-    """Return the codes of each split, sorted, at least ``classes`` in each."""
-    found = {}
-    for split in SPLITS:
-        found[split] = tuple(
-            code
-            for code in sorted(texts)
-            if is_held_out(code, VALID_FRACTION) == (split == "valid")
-        )
-        if len(found[split]) < classes:
-            raise ValueError(
-                f"texts: got {len(found[split])} languages for {split!r}, "
-                f"expected at least classes = {classes}"
-            )
-    return found
-
-
-def _encode(
-    texts: Mapping[str, Sequence[str]], tokenizer: Tokenizer
-) -> dict[str, np.ndarray]:
-    """Return the token ids of each language's first characters."""
-    cut = [" ".join(paragraphs)[:CHARACTERS] for paragraphs in texts.values()]
-    ids = tokenizer.encode_many(cut)
-    return {
-        code: np.array(found, dtype=np.int64)
-        for code, found in zip(texts, ids, strict=True)
-    }

