@@ -119,7 +119,7 @@ def test_its_description_tells_texts_apart():
     said = TASK.describe()
     assert said == Languages(TEXTS, BYTES, length=120, **SIZES).describe()
     assert said["languages"] == {"train": 6, "valid": 2}
-    changed = TEXTS | {"spa": [TEXTS["spa"][0].replace("seis", "siete")]}
+    changed = TEXTS | {"spa": [TEXTS["spa"][0].replace("seis", "tres")]}
     other = Languages(changed, BYTES, length=120, **SIZES).describe()
     assert other["sha256"] != said["sha256"]
     assert TASK.chance.accuracy == 0.5
