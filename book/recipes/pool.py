@@ -1,15 +1,20 @@
-"""Train the pool (15 M parameters, six kinds, five seeds) and the pair.
+"""Train the pair, and the pool: 15 M parameters, six kinds, five seeds.
 
+    python book/recipes/pool.py lookup --tokens data/evidence_2048 \
+        --archives data/archives --device cuda \
+        --out book/results/lookup.json
+    python book/recipes/pool.py pair --tokens data/evidence_2048 \
+        --archives data/archives --device cuda \
+        --lookup book/results/lookup.json --weights runs/pair \
+        --out book/results/pair.json
     python book/recipes/pool.py pilot --tokens data/evidence \
         --archives data/archives --device cuda \
-        --out book/results/pool_pilot.json
+        --lookup book/results/lookup.json --out book/results/pool_pilot.json
     python book/recipes/pool.py main --tokens data/evidence \
         --archives data/archives --device cuda \
+        --lookup book/results/lookup.json \
         --pilot book/results/pool_pilot.json --weights runs/pool \
         --out book/results/pool.json
-    python book/recipes/pool.py pair --tokens data/evidence_2048 \
-        --archives data/archives --device cuda --weights runs/pair \
-        --out book/results/pair.json
 
 The mixture is in evidence_data.py, the measures are in pool_measures.py. The
 pilot tries four learning rates on one seed that is not reported, for a sixth
@@ -35,22 +40,28 @@ and "diff" (60 MB together), then seed 0 of the other kinds, then seed 1.
 
 The models of the pair are smaller: 4 M parameters, at most 8 MB each as
 bfloat16, so the vocabulary of their text has only 2,048 ids. Four seeds of
-both kinds are trained. The shipped seed is the first one, from 0, at which
-both models look keys up, with an accuracy of at least 0.9 at the needles of
-the validation rows. The folder ``shipped`` in ``--weights`` holds the files
+both kinds are trained, with the curriculum of the needle task and the rate
+that "lookup" found: it tries all curricula at two rates, on two seeds that are
+not reported, for half as many steps of half as many rows. The best pair of
+curriculum and rate is that with the most models of both kinds that look keys
+up; if several have the same number, that with the lower mean loss at the
+needles. The shipped seed is the first one, from 0, at which both models look
+keys up, with an accuracy of at least 0.9 at the needles of the validation
+rows. The folder ``shipped`` in ``--weights`` holds the files
 that go to book/weights.
 """
 
 import argparse
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from evidence_data import FULL, QUICK, Rows, evidence_data
+from evidence_data import CURRICULA, FULL, QUICK, Rows, evidence_data
 from jobs import Job, rows, run_jobs
 from pool_measures import measure
 from text import backend, best_rates
@@ -76,8 +87,10 @@ CONFIG = TrainConfig(
 PILOT = replace(CONFIG, steps=1_526, warmup_steps=76, eval_every=218)
 SIZES = {"embed_dim": 512, "num_layers": 4, "num_heads": 16}  # H = 8, D = 32
 PAIR_SIZES = SIZES | {"embed_dim": 256}  # D = 16
-PAIR_SEEDS, PAIR_RATE = (0, 1, 2, 3), 2e-3
+PAIR_SEEDS = (0, 1, 2, 3)
 PAIR = replace(CONFIG, steps=8_000, eval_every=200)  # 262 million tokens
+LOOKUP_RATES, LOOKUP_SEEDS = (1e-3, 2e-3), (100, 101)
+LOOKUP = replace(PAIR, steps=4_000, batch_size=32, warmup_steps=150)
 LOOKED_UP, MOST_BYTES = 0.9, 8_000_000
 SHIPPED = {"plain": "pair_softmax", "diff": "pair_diff"}  # names in the book
 
@@ -109,22 +122,29 @@ def train_job(
     gpu = device.type == "cuda"
     config = TrainConfig(**job["config"])
     data = {
-        seed: evidence_data(
-            tokens, archives, job_rows(job), steps=config.steps, seed=seed
+        (stages, seed): evidence_data(
+            tokens,
+            archives,
+            job_rows(job),
+            steps=config.steps,
+            seed=seed,
+            stages=stages,
         )
+        for stages in job["curricula"]
         for seed in job["seeds"]
     }
-    each = [(rate, seed) for rate in job["rates"] for seed in job["seeds"]]
-    parts = data[each[0][1]].short.sources
-    base = base_config(job, data[each[0][1]].vocab_size)
+    each = [(key, rate) for key in data for rate in job["rates"]]
+    sources = [data[key] for key, _ in each]
+    parts = sources[0].short.sources
+    base = base_config(job, sources[0].vocab_size)
     models = [
-        build_kind(base, job["kind"], seed).to(device) for _, seed in each
+        build_kind(base, job["kind"], seed).to(device) for (_, seed), _ in each
     ]
     curves = train_stacked(
         models,
-        [data[seed] for _, seed in each],
+        sources,
         config,
-        [rate for rate, _ in each],
+        [rate for _, rate in each],
         parts=parts,
         backend=backend(job["kind"], device),
         compile=gpu,
@@ -133,12 +153,13 @@ def train_job(
     )
     tokenizer = BPETokenizer.load(f"{tokens}/{TOKENIZER_NAME}")
     found = []
-    for i, (rate, seed) in enumerate(each):
+    for i, ((stages, seed), rate) in enumerate(each):
         loss, accuracy = curves.parts["text"][:, -1, i].tolist()
         found.append(
             {
                 "rate": rate,
                 "seed": seed,
+                "curriculum": stages,
                 "parameters": models[i].num_parameters(),
                 "valid_loss": round(loss, 5),  # on the text
                 "valid_accuracy": round(accuracy, 5),
@@ -157,7 +178,7 @@ def train_job(
         )
         if job["measure"]:
             found[-1] |= measure(
-                models[i], data[seed], tokenizer, job["measure"]
+                models[i], sources[i], tokenizer, job["measure"]
             )
         if weights is not None:
             save(models[i], weight_path(weights, job["kind"], seed))
@@ -179,36 +200,81 @@ def save(model: DecoderLM, path: Path) -> None:
 
 
 def new_job(kind: str, config: TrainConfig, **fields: Any) -> Job:
-    """Make a job of the pool, with some fields changed."""
-    job = {"kind": kind, "rates": list(RATES), "seeds": [PILOT_SEED]}
-    job |= {"sizes": SIZES, "config": asdict(config)}
-    return job | {"measure": 0, "quick": False} | fields
+    """Make a job, with some fields changed."""
+    return {
+        "kind": kind,
+        "curricula": list(CURRICULA),
+        "rates": list(RATES),
+        "seeds": [PILOT_SEED],
+        "sizes": SIZES,
+        "config": asdict(config),
+        "measure": 0,
+        "quick": False,
+        **fields,
+    }
 
 
-def pilot_jobs() -> list[Job]:
+def lookup_jobs() -> list[Job]:
+    """Return a job for each kind of the pair: all curricula and rates."""
+    return [
+        new_job(
+            kind,
+            LOOKUP,
+            rates=list(LOOKUP_RATES),
+            seeds=list(LOOKUP_SEEDS),
+            sizes=PAIR_SIZES,
+        )
+        for kind in SHIPPED
+    ]
+
+
+def best_curriculum(lookup: dict[str, Any]) -> tuple[str, float]:
+    """Return the curriculum and rate with which most models look keys up."""
+    found: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for row in rows(lookup):
+        found.setdefault((row["curriculum"], row["rate"]), []).append(row)
+
+    def order(key: tuple[str, float]) -> tuple[int, float]:
+        solved = [row["lookup"] >= LOOKED_UP for row in found[key]]
+        losses = [row["parts"]["needles"]["loss"][-1] for row in found[key]]
+        return -sum(solved), sum(losses) / len(losses)
+
+    return min(found, key=order)
+
+
+def pilot_jobs(lookup: dict[str, Any]) -> list[Job]:
     """Return a job for each kind: four rates, one seed for the pilot only."""
-    return [new_job(kind, PILOT) for kind in KINDS]
+    stages, _ = best_curriculum(lookup)
+    return [new_job(kind, PILOT, curricula=[stages]) for kind in KINDS]
 
 
-def main_jobs(pilot: dict[str, Any]) -> list[Job]:
+def main_jobs(lookup: dict[str, Any], pilot: dict[str, Any]) -> list[Job]:
     """Return jobs for each kind's best rate, two seeds each, in order."""
+    stages, _ = best_curriculum(lookup)
     best = best_rates(pilot)
     return [
         new_job(
-            kind, CONFIG, rates=[best[kind]], seeds=list(seeds), measure=256
+            kind,
+            CONFIG,
+            rates=[best[kind]],
+            curricula=[stages],
+            seeds=list(seeds),
+            measure=256,
         )
         for seeds in STACKS
         for kind in KINDS
     ]
 
 
-def pair_jobs() -> list[Job]:
+def pair_jobs(lookup: dict[str, Any]) -> list[Job]:
     """Return the jobs of the pair: both kinds, four seeds."""
+    stages, rate = best_curriculum(lookup)
     return [
         new_job(
             kind,
             PAIR,
-            rates=[PAIR_RATE],
+            rates=[rate],
+            curricula=[stages],
             seeds=list(PAIR_SEEDS),
             sizes=PAIR_SIZES,
             measure=256,
@@ -259,33 +325,43 @@ def quick(job: Job) -> Job:
 
 
 def main() -> None:
-    """Run the pilot, the main run or the pair."""
+    """Run one of the four experiments."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=["pilot", "main", "pair"])
+    parser.add_argument("what", choices=["lookup", "pair", "pilot", "main"])
     parser.add_argument("--tokens", required=True, help="the token folder")
     parser.add_argument("--archives", help="the archive folder")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--lookup", type=Path, help="record of lookup")
     parser.add_argument("--pilot", type=Path, help="record of the pilot")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="folder of the models")
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--quick", action="store_true", help="only try it")
     options = parser.parse_args()
+    kept = options.what in ("pair", "main")
     if options.archives is None and not options.quick:
         parser.error("--archives: the fact book is read from there")
-    if options.what != "pilot" and options.weights is None:
+    if kept and options.weights is None:
         parser.error("--weights: the models are measured later")
+    if options.what != "lookup" and options.lookup is None:
+        parser.error("--lookup: the curriculum is taken from this record")
     if options.what == "main" and options.pilot is None:
         parser.error("--pilot: the main run takes its rates from a pilot")
-    if options.what == "pilot":
-        jobs = pilot_jobs()
-    elif options.what == "pair":
-        jobs = pair_jobs()
-    else:
-        jobs = main_jobs(json.loads(options.pilot.read_text(encoding="utf-8")))
+    given = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (options.lookup, options.pilot)
+        if path is not None
+    ]
+    make: dict[str, Callable[..., list[Job]]] = {
+        "lookup": lookup_jobs,
+        "pair": pair_jobs,
+        "pilot": pilot_jobs,
+        "main": main_jobs,
+    }
+    jobs = make[options.what](*given)
     if options.quick:
         jobs = [quick(job) for job in jobs]
     data = evidence_data(
@@ -294,6 +370,7 @@ def main() -> None:
         job_rows(jobs[0]),
         steps=jobs[0]["config"]["steps"],
         seed=0,
+        stages=jobs[0]["curricula"][0],
     )
     kinds = six_kinds(base_config(jobs[0], data.vocab_size))
     run_jobs(
@@ -301,7 +378,7 @@ def main() -> None:
             train_job,
             tokens=options.tokens,
             archives=options.archives,
-            weights=options.weights if options.what != "pilot" else None,
+            weights=options.weights if kept else None,
         ),
         jobs,
         options.out,
@@ -313,8 +390,10 @@ def main() -> None:
         device=options.device,
         minutes=options.minutes,
     )
+    record = json.loads(options.out.read_text(encoding="utf-8"))
+    if options.what == "lookup":
+        print(f"curriculum and rate: {best_curriculum(record)}")
     if options.what == "pair":
-        record = json.loads(options.out.read_text(encoding="utf-8"))
         seed = shipped_seed(record)
         print(f"shipped seed: {seed}")
         if seed is not None:

@@ -38,8 +38,22 @@ def tokens(tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(tokens):
     return evidence_data.evidence_data(
-        tokens, None, evidence_data.QUICK, steps=100, seed=0
+        tokens,
+        None,
+        evidence_data.QUICK,
+        steps=100,
+        seed=0,
+        stages="few first",
     )
+
+
+@pytest.fixture(scope="module")
+def lookup(tokens, tmp_path_factory):
+    """The path of a record of the curricula, after a few steps each."""
+    out = tmp_path_factory.mktemp("lookup") / "lookup.json"
+    said = recipe("lookup", "--quick", "--tokens", tokens, "--out", out)
+    assert "curriculum and rate:" in said
+    return out
 
 
 def recipe(*arguments):
@@ -50,8 +64,9 @@ def recipe(*arguments):
 
 
 @pytest.mark.slow
-def test_every_kind_is_trained_measured_and_saved(tokens, tmp_path):
+def test_every_kind_is_trained_measured_and_saved(tokens, lookup, tmp_path):
     given = ["--quick", "--tokens", tokens, "--weights", tmp_path / "weights"]
+    given += ["--lookup", lookup]
     pilot, main = tmp_path / "pilot.json", tmp_path / "main.json"
     recipe("pilot", *given, "--out", pilot)
     assert not (tmp_path / "weights").exists()
@@ -97,9 +112,16 @@ def test_every_kind_is_trained_measured_and_saved(tokens, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_pair_leaves_its_weights(tokens, tmp_path):
+def test_the_pair_leaves_its_weights(tokens, lookup, tmp_path):
+    found = recipe_jobs.rows(json.loads(lookup.read_text()))
+    assert {(row["kind"], row["curriculum"]) for row in found} == {
+        (kind, stages)
+        for kind in ("plain", "diff")
+        for stages in evidence_data.CURRICULA
+    }
     weights = tmp_path / "weights"
     given = ["--quick", "--tokens", tokens, "--weights", weights]
+    given += ["--lookup", lookup]
     out = tmp_path / "pair.json"
     said = recipe("pair", *given, "--out", out)
     # After ten steps nothing is looked up, so nothing is shipped.
@@ -151,13 +173,41 @@ def test_shipped_is_the_first_seed_at_which_both_look_up(lookup, seed):
     assert pool.shipped_seed(pair_record(*lookup)) == seed
 
 
+def tried(curriculum, rate, lookup, loss):
+    """A row of the record of the curricula."""
+    parts = {"needles": {"loss": [9.0, loss]}}
+    row = {"curriculum": curriculum, "rate": rate, "lookup": lookup}
+    return row | {"parts": parts}
+
+
+@pytest.mark.parametrize(
+    ("last", "best"),
+    [
+        (tried("b", 2, 0.95, 2.0), ("b", 2)),  # two solved
+        (tried("b", 2, 0.89, 0.0), ("b", 2)),  # one, with the lower loss
+        (tried("b", 2, 0.89, 2.5), ("a", 1)),
+    ],
+)
+def test_the_curriculum_with_most_models_that_look_up(last, best):
+    plain = [tried("a", 1, 1.0, 0.1), tried("b", 2, 0.9, 0.5)]
+    diff = [tried("a", 1, 0.5, 2.0), last]
+    jobs = [
+        {"job": {"kind": kind}, "rows": some}
+        for kind, some in (("plain", plain), ("diff", diff))
+    ]
+    assert pool.best_curriculum({"jobs": jobs}) == best
+
+
+FOUND = {"jobs": [{"job": {}, "rows": [tried("constant", 1e-3, 1.0, 0.1)]}]}
+
+
 def test_sizes_are_what_is_said_of_them(data):
     rows = evidence_data.FULL
     own = rows.needles.vocab_size + rows.few_shot.vocab_size
     assert rows.few_shot.length == rows.needles.length == rows.length == 512
     for new_job, text, low, high in (
-        (pool.pilot_jobs()[0], 4096, 14.5e6, 15.5e6),
-        (pool.pair_jobs()[0], 2048, 3.5e6, pool.MOST_BYTES / 2 - 10_000),
+        (pool.pilot_jobs(FOUND)[0], 4096, 14.5e6, 15.5e6),
+        (pool.pair_jobs(FOUND)[0], 2048, 3.5e6, pool.MOST_BYTES / 2 - 10_000),
     ):
         base = pool.base_config(new_job, text + own)
         assert base.max_length == 2048
@@ -183,7 +233,7 @@ def test_the_main_run_takes_its_rates_from_the_pilot():
     }
     for kind in KINDS[4:]:
         pilot["jobs"].append(pilot["jobs"][0] | {"job": {"kind": kind}})
-    jobs = pool.main_jobs(pilot)
+    jobs = pool.main_jobs(FOUND, pilot)
     assert len(jobs) == 18
     for best, kind in enumerate(KINDS[:4]):
         of_kind = [job for job in jobs if job["kind"] == kind]
@@ -341,7 +391,9 @@ def test_answers_that_depend_on_the_order_are_found(data, name):
 
 def test_fewer_bits_cost_something(data):
     torch.manual_seed(0)
-    config = pool.base_config(pool.quick(pool.pair_jobs()[0]), data.vocab_size)
+    config = pool.base_config(
+        pool.quick(pool.pair_jobs(FOUND)[0]), data.vocab_size
+    )
     model = minidiff.DecoderLM(config)
     with torch.no_grad():
         for parameter in model.parameters():
