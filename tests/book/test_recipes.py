@@ -15,6 +15,7 @@ RECIPES = ROOT / "book" / "recipes"
 sys.path.insert(0, str(RECIPES))
 
 import jobs as recipe_jobs  # noqa: E402
+from variants import VARIANTS  # noqa: E402
 
 
 def double(job, device):
@@ -98,6 +99,10 @@ def test_the_text_recipe_trains_every_kind(tmp_path):
     pilot, main = tmp_path / "pilot.json", tmp_path / "main.json"
     recipe("text.py", "pilot", *given, pilot)
     recipe("text.py", "main", *given, main, "--pilot", pilot)
+    out = tmp_path / "ablations.json"
+    recipe("text.py", "ablations", *given, out, "--pilot", pilot)
+    found = recipe_jobs.rows(json.loads(out.read_text()))
+    assert {row["kind"] for row in found} == set(VARIANTS)
     rows = recipe_jobs.rows(json.loads(main.read_text()))
     # Two jobs for each kind, with two seeds each: the first of each half.
     runs = {(row["kind"], row["seed"]) for row in rows}
