@@ -72,7 +72,7 @@ def pytest_run(
     if done.returncode not in (0, 5) and not count.failed:
         count.failed = 1
     if quiet:
-        # Whole, in one write: two notebooks report at the same time.
+        # Whole, in one write: two of them report at the same time.
         print(done.stdout, end="", flush=True)
     return count
 
@@ -132,6 +132,7 @@ def notebooks() -> Count:
             total += check(path)
         with ThreadPoolExecutor(2) as pool:
             rest = [p for p in committed.JOBS if p not in alone]
+            rest = committed.slowest_first(rest)
             for count in pool.map(check, rest):
                 total += count
     return total
@@ -144,18 +145,28 @@ def filled() -> Count:
 
 def site() -> Count:
     """The website: built, then looked at in a browser."""
-    return pytest_run(["tests/site"], ONE_THREAD)
+    return pytest_run(["tests/site"], ONE_THREAD, quiet=True)
 
 
 def lab() -> Count:
     """A chapter run from top to bottom in a real JupyterLab."""
-    return pytest_run(["tests/lab"], ONE_THREAD)
+    return pytest_run(["tests/lab"], ONE_THREAD, quiet=True)
 
 
 STAGES: dict[str, Callable[[], Count]] = {
     stage.__name__: stage
     for stage in (unit, slow, notebooks, filled, site, lab)
 }
+ONE_CORE = ("site", "lab")  # run side by side, after the others
+
+
+def timed(name: str) -> Count:
+    """Run a stage, and count its seconds."""
+    print(f"\n== {name}: {STAGES[name].__doc__}", flush=True)
+    start = time.monotonic()
+    count = STAGES[name]()
+    count.seconds = time.monotonic() - start
+    return count
 
 
 def main() -> int:
@@ -171,13 +182,13 @@ def main() -> int:
         if name not in STAGES:
             parser.error(f"no stage {name!r}; there are {', '.join(STAGES)}")
     names = options.stages or (["unit"] if options.fast else list(STAGES))
-    counts = {}
-    for name in names:
-        print(f"\n== {name}: {STAGES[name].__doc__}", flush=True)
-        start = time.monotonic()
-        counts[name] = STAGES[name]()
-        counts[name].seconds = time.monotonic() - start
+    start = time.monotonic()
+    counts = {name: timed(name) for name in names if name not in ONE_CORE}
+    last = [name for name in names if name in ONE_CORE]
+    with ThreadPoolExecutor(2) as pool:
+        counts |= dict(zip(last, pool.map(timed, last), strict=True))
     total = sum(counts.values(), Count())
+    total.seconds = time.monotonic() - start
     print("\nstage      passed  failed  skipped   seconds")
     for name, c in [*counts.items(), ("all", total)]:
         print(
