@@ -8,6 +8,7 @@ an author tests a rebuilt notebook before committing it.
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
@@ -17,13 +18,26 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "book"))
 import build_notebooks  # noqa: E402
 import check_notebooks  # noqa: E402
-from builder import guard  # noqa: E402
+from builder import card, guard  # noqa: E402
 
 JOBS = {
     job.target.relative_to(ROOT).as_posix(): job
     for job in build_notebooks.jobs(ROOT)
 }
 CHAPTERS = [path for path in JOBS if path.startswith("notebooks/")]
+TIMINGS = card.load(ROOT / "book" / "results" / "timings.json")
+
+
+def slowest_first(paths: Iterable[str]) -> list[str]:
+    """Sort notebooks by their recorded times.
+
+    Of two workers none is left with the longest when the other is done.
+    """
+
+    def seconds(path: str) -> int:
+        return TIMINGS.get(JOBS[path].name, {}).get("under", 0)
+
+    return sorted(paths, key=seconds, reverse=True)
 
 
 def text(path: str) -> str:

@@ -4,6 +4,9 @@
     python tests/run.py --fast         quick unit tests only
     python tests/run.py unit site      some stages
 
+Notebooks, site and Lab use one core each, so two of them run at a time, and
+the seconds of such a stage are those of its parts together.
+
 The last line is `N passed, N failed, N skipped`; the exit status is 0 when
 nothing failed and something passed.
 """
@@ -18,6 +21,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import committed
@@ -29,7 +33,9 @@ PYTEST = [sys.executable, "-m", "pytest", "-q"]
 # Two workers with one thread each: two cores, and no fight over them.
 ONE_THREAD = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 TWO = ["-n", "2", "--dist", "worksteal"]
-SLOW_FOLDERS = ("tests/site", "tests/lab", "tests/filled")
+WITHOUT_SLOW_FOLDERS = [
+    f"--ignore=tests/{folder}" for folder in ("site", "lab", "filled")
+]
 
 
 @dataclass
@@ -48,6 +54,15 @@ class Count:
             self.skipped + other.skipped,
             self.seconds + other.seconds,
         )
+
+
+@dataclass
+class Job:
+    """A part of a stage, and the cores that it keeps busy."""
+
+    stage: str
+    run: Callable[[], Count]
+    cores: int = 1
 
 
 def pytest_run(
@@ -72,7 +87,7 @@ def pytest_run(
     if done.returncode not in (0, 5) and not count.failed:
         count.failed = 1
     if quiet:
-        # Whole, in one write: two notebooks report at the same time.
+        # Whole, in one write: two of them report at the same time.
         print(done.stdout, end="", flush=True)
     return count
 
@@ -94,68 +109,92 @@ def read_report(report: Path) -> Count:
     return count
 
 
-def unit() -> Count:
+def unit() -> list[Job]:
     """Quick tests: the package, the checks, the book's text."""
-    skip = [f"--ignore={folder}" for folder in SLOW_FOLDERS]
-    return pytest_run(["tests", *TWO, "-m", "not slow", *skip], ONE_THREAD)
+    return on_two_cores(
+        "unit", "tests", "-m", "not slow", *WITHOUT_SLOW_FOLDERS
+    )
 
 
-def slow() -> Count:
+def slow() -> list[Job]:
     """Tests marked slow: trainings, and resuming after a kill."""
-    skip = [f"--ignore={folder}" for folder in SLOW_FOLDERS]
-    return pytest_run(["tests", *TWO, "-m", "slow", *skip], ONE_THREAD)
+    return on_two_cores("slow", "tests", "-m", "slow", *WITHOUT_SLOW_FOLDERS)
 
 
-def notebooks() -> Count:
-    """nbval, strict, on what is committed: outputs must come out again."""
-    total = Count()
-    # Chapters that train on both cores run alone, and first, as when built.
-    alone = [
-        path
-        for path in committed.JOBS
-        if execute.threads(committed.notebook(path), Path(path).stem) > 1
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-
-        def check(path: str) -> Count:
-            file = committed.export(path, Path(folder))
-            threads = 2 if path in alone else 1
-            options = ["--nbval", "--nbval-current-env"]
-            options += ["--nbval-cell-timeout", str(execute.CELL_TIMEOUT)]
-            options += ["-p", "no:cacheprovider", "--rootdir", folder]
-            env = execute.environment(threads)
-            return pytest_run(
-                [*options, str(file)], env, Path(folder), quiet=True
-            )
-
-        for path in alone:
-            total += check(path)
-        with ThreadPoolExecutor(2) as pool:
-            rest = [p for p in committed.JOBS if p not in alone]
-            for count in pool.map(check, rest):
-                total += count
-    return total
-
-
-def filled() -> Count:
+def filled() -> list[Job]:
     """Each chapter with its stubs filled in by the solutions."""
-    return pytest_run(["tests/filled", *TWO], ONE_THREAD)
+    return on_two_cores("filled", "tests/filled")
 
 
-def site() -> Count:
+def on_two_cores(stage: str, *arguments: str) -> list[Job]:
+    """Return the job of a stage that pytest shares out to two workers."""
+    run = partial(pytest_run, [*arguments, *TWO], ONE_THREAD)
+    return [Job(stage, run, cores=2)]
+
+
+def site() -> list[Job]:
     """The website: built, then looked at in a browser."""
-    return pytest_run(["tests/site"], ONE_THREAD)
+    run = partial(pytest_run, ["tests/site"], ONE_THREAD, quiet=True)
+    return [Job("site", run)]
 
 
-def lab() -> Count:
+def notebooks() -> list[Job]:
+    """nbval, strict, on what is committed: outputs must come out again."""
+    return [
+        Job("notebooks", partial(check_notebook, path))
+        for path in committed.slowest_first(committed.JOBS)
+    ]
+
+
+def check_notebook(path: str) -> Count:
+    """Execute a notebook on one thread, and compare its outputs.
+
+    Those that are built on two threads too: two notebooks at a time keep the
+    cores busier, and what is compared does not depend on rounding.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = committed.export(path, Path(folder))
+        options = ["--nbval", "--nbval-current-env"]
+        options += ["--nbval-cell-timeout", str(execute.CELL_TIMEOUT)]
+        options += ["-p", "no:cacheprovider", "--rootdir", folder]
+        env = execute.environment(1)
+        return pytest_run([*options, str(file)], env, Path(folder), quiet=True)
+
+
+def lab() -> list[Job]:
     """A chapter run from top to bottom in a real JupyterLab."""
-    return pytest_run(["tests/lab"], ONE_THREAD)
+    run = partial(pytest_run, ["tests/lab"], ONE_THREAD, quiet=True)
+    return [Job("lab", run)]
 
 
-STAGES: dict[str, Callable[[], Count]] = {
+# Of the jobs for one core, the longest come first.
+STAGES: dict[str, Callable[[], list[Job]]] = {
     stage.__name__: stage
-    for stage in (unit, slow, notebooks, filled, site, lab)
+    for stage in (unit, slow, filled, site, lab, notebooks)
 }
+
+
+def run_all(jobs: list[Job]) -> dict[str, Count]:
+    """Run jobs for two cores one by one, then two of the others at a time."""
+    counts = {job.stage: Count() for job in jobs}
+
+    def run(job: Job) -> tuple[str, Count]:
+        start = time.monotonic()
+        count = job.run()
+        count.seconds = time.monotonic() - start
+        return job.stage, count
+
+    for job in jobs:
+        if job.cores > 1:
+            print(f"\n== {job.stage}: {STAGES[job.stage].__doc__}", flush=True)
+            counts[job.stage] += run(job)[1]
+    others = [job for job in jobs if job.cores == 1]
+    for name in dict.fromkeys(job.stage for job in others):
+        print(f"\n== {name}: {STAGES[name].__doc__}", flush=True)
+    with ThreadPoolExecutor(2) as pool:
+        for name, count in pool.map(run, others):
+            counts[name] += count
+    return counts
 
 
 def main() -> int:
@@ -171,13 +210,10 @@ def main() -> int:
         if name not in STAGES:
             parser.error(f"no stage {name!r}; there are {', '.join(STAGES)}")
     names = options.stages or (["unit"] if options.fast else list(STAGES))
-    counts = {}
-    for name in names:
-        print(f"\n== {name}: {STAGES[name].__doc__}", flush=True)
-        start = time.monotonic()
-        counts[name] = STAGES[name]()
-        counts[name].seconds = time.monotonic() - start
+    start = time.monotonic()
+    counts = run_all([job for name in names for job in STAGES[name]()])
     total = sum(counts.values(), Count())
+    total.seconds = time.monotonic() - start
     print("\nstage      passed  failed  skipped   seconds")
     for name, c in [*counts.items(), ("all", total)]:
         print(

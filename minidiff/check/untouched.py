@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+_MINE = __name__.partition(".")[0]
+_BELOW_MINE = f"{_MINE}."
 # Those that a check computes with. Others, like os and time, are changed by
 # debuggers and libraries that have nothing to do with an answer.
-_MODULES = (
+_MODULES = {
+    _MINE,
     "builtins",
     "copy",
     "math",
@@ -27,7 +30,7 @@ _MODULES = (
     "torch.nn",
     "torch.nn.functional",
     "torch.nn.init",
-)
+}
 _CLASSES = (("torch", "Tensor"), ("torch.nn", "Module"))
 # A notebook's kernel replaces these itself, some of them for every cell.
 _OF_THE_KERNEL = {"exit", "input", "open", "quit"}
@@ -38,7 +41,6 @@ _OF_PYTORCH = {
     "torch.nn.Module.__setstate__",
 }
 _GONE = object()
-_MINE = __name__.partition(".")[0]
 
 # {place: (module or class, {name: (value, the code of a Python function)})}
 _Names = dict[str, tuple[Any, Any]]
@@ -73,9 +75,9 @@ def _changes() -> Iterator[tuple[str, str, Any, tuple[Any, Any]]]:
             _known[place] = owner, dict(_names(place, owner))
         now = vars(owner)
         for name, (value, code) in _known[place][1].items():
-            if (
-                now.get(name, _GONE) is not value
-                or getattr(value, "__code__", None) is not code
+            if now.get(name, _GONE) is not value or (
+                code is not None
+                and getattr(value, "__code__", None) is not code
             ):
                 yield place, name, owner, (value, code)
 
@@ -95,8 +97,7 @@ def _places() -> dict[str, Any]:
     """Return the modules and classes to watch, of those that are imported."""
     found: dict[str, Any] = {}
     for name, module in list(sys.modules.items()):
-        mine = name == _MINE or name.startswith(f"{_MINE}.")
-        if not (name in _MODULES or mine):
+        if not (name in _MODULES or name.startswith(_BELOW_MINE)):
             continue
         if not isinstance(module, ModuleType):
             continue

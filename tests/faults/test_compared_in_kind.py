@@ -12,7 +12,14 @@ import torch
 from minidiff import check
 from minidiff.check.core import Case
 from minidiff.check.core import check as run
-from tests.check.test_checks import EX, EXERCISES, INTERPRETED, SETS, name
+from tests.check.test_checks import (
+    EX,
+    EXERCISES,
+    INTERPRETED,
+    SETS,
+    name,
+    remembered,
+)
 
 
 def as_numpy(x):
@@ -102,7 +109,8 @@ def test_another_kind_does_not_pass(exercise, kind):
         changes.append(out is not None)
         return x if out is None else out
 
-    result = run(exercise, disguised(exercise.solution, noted))
+    answer = disguised(exercise.solution, noted)
+    result = run(exercise, answer, known=remembered)
     if not any(changes):
         return  # this change is for integers, or matrices, only
     assert not result, f"{exercise.id} passed although its result is {kind}"

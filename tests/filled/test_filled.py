@@ -9,14 +9,14 @@ from builder import execute, source
 
 from minidiff import check
 
-WITH_STUBS = [
+WITH_STUBS = committed.slowest_first(
     path
     for path, job in committed.JOBS.items()
     if not job.solved
     and any(
         source.tagged(c, source.STUB) for c in committed.expected(path).cells
     )
-]
+)
 
 
 def quicken(nb):

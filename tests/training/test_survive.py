@@ -9,12 +9,16 @@ import sys
 import time
 
 import pytest
+from commands import POSIX, Command
 from conftest import need
 from safetensors.torch import load_file
 
 from minidiff.training.checkpoint import load, load_checkpoint
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not POSIX, reason="forks, signals and limits"),
+]
 
 TRAIN = [
     *("train", "--data", "needles", "--length", "16", "--width", "16"),
@@ -24,61 +28,32 @@ CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
 
 
-def command(*arguments, code="", **options):
-    """Run the command line in a process of its own, after some code."""
-    program = f"import sys; {code}\nfrom minidiff.cli import main\n"
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            program + "sys.exit(main(sys.argv[1:]))",
-            *map(str, arguments),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        **options,
-    )
-
-
-def finish(process):
-    """Exit code and last line of a command's errors, bar and all."""
-    _, err = process.communicate(timeout=300)
-    return process.returncode, err.strip().splitlines()[-1:]
-
-
 def resume(folder):
-    assert finish(command("train", "--out", folder, "--resume"))[0] == 0
+    assert Command("train", "--out", folder, "--resume").finish()[0] == 0
     return (folder / "log.jsonl").read_bytes()
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The log of 250 steps that nothing disturbed."""
+    """The log of 250 steps that nothing disturbed, in a new Python."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    assert finish(command(*TRAIN, "--steps", 250, "--out", folder))[0] == 0
+    arguments = [*TRAIN, "--steps", "250", "--out", str(folder)]
+    subprocess.run([sys.executable, "-m", "minidiff", *arguments], check=True)
     return (folder / "log.jsonl").read_bytes()
 
 
 def limit(size):
-    """What a child does first: no file of its may grow beyond size."""
-    import resource
-
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    """What a command does first: no file of its may grow beyond size."""
+    return f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({size},) * 2)"
 
 
-posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-
-
-@posix
 def test_a_checkpoint_that_does_not_fit_on_the_disk(tmp_path, whole):
     run = tmp_path / "run"
     # Weights alone fit; with the optimiser's averages they are three times
     # as large.
     size = 16 * 4 * 1100
     arguments = (*TRAIN, "--steps", 250, "--out", run)
-    status, said = finish(command(*arguments, preexec_fn=limit(size)))
+    status, said = Command(*arguments, code=limit(size)).finish()
     assert status == 2
     assert f"{run / CHECKPOINT}: could not be written" in said[0]
     assert "File too large" in said[0] and "step 0" in said[0]
@@ -110,19 +85,18 @@ def small_disk(tmp_path):
 def test_a_full_disk(small_disk, whole):
     disk, grow = small_disk
     run = disk / "run"
-    status, said = finish(command(*TRAIN, "--steps", 250, "--out", run))
+    status, said = Command(*TRAIN, "--steps", 250, "--out", run).finish()
     assert status == 2
     assert "No space left on device" in said[0] and "resume" in said[0]
     step = load_checkpoint(run).train["step"]
     assert f"step {step}" in said[0] and step < 250
     # Still full: nothing is lost by trying.
-    status, _ = finish(command("train", "--out", run, "--resume"))
+    status, _ = Command("train", "--out", run, "--resume").finish()
     assert status == 2 and load_checkpoint(run).train["step"] == step
     assert grow("2m").returncode == 0
     assert resume(run) == whole
 
 
-@posix
 def test_a_log_that_does_not_fit_on_the_disk(tmp_path, whole):
     run = tmp_path / "run"
     arguments = (*TRAIN, "--steps", 250, "--out", run)
@@ -131,8 +105,8 @@ def test_a_log_that_does_not_fit_on_the_disk(tmp_path, whole):
         "from minidiff.training.run_folder import Run\n"
         "Run.checkpoint = lambda *a: None"
     )
-    process = command(*arguments, code=rare, preexec_fn=limit(9000))
-    status, said = finish(process)
+    code = f"{rare}\n{limit(9000)}"
+    status, said = Command(*arguments, code=code).finish()
     assert status == 2
     assert f"{run / 'log.jsonl'}: could not be written" in said[0]
     assert (run / "log.jsonl").stat().st_size == 9000  # a torn line
@@ -150,31 +124,27 @@ DIE = (
 )
 
 
-@posix
 @pytest.mark.parametrize("renames", range(6))
 def test_killed_between_writing_and_renaming(tmp_path, whole, renames):
     run = tmp_path / "run"
-    process = command(
-        *(*TRAIN, "--steps", 250, "--out", run), code=DIE.format(renames)
-    )
-    status, _ = finish(process)
+    arguments = (*TRAIN, "--steps", 250, "--out", run)
+    status, _ = Command(*arguments, code=DIE.format(renames)).finish()
     assert status == -signal.SIGKILL
     if renames:  # at every later moment there is a model to load
         load(run)
     assert resume(run) == whole
 
 
-@posix
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path, whole, name):
     run = tmp_path / "run"
-    process = command(*TRAIN, "--steps", 250, "--out", run)
+    command = Command(*TRAIN, "--steps", 250, "--out", run)
     log = run / "log.jsonl"
     while not log.exists() or log.read_bytes().count(b"\n") < 120:
-        assert process.poll() is None
+        assert command.process.is_alive()
         time.sleep(0.001)
-    process.send_signal(getattr(signal, name))
-    status, said = finish(process)
+    os.kill(command.process.pid, getattr(signal, name))
+    status, said = command.finish()
     assert status == 130
     steps = log.read_bytes().count(b"\n")
     assert load_checkpoint(run).train["step"] == steps < 250
@@ -191,12 +161,12 @@ def cut(path, share):
 @pytest.mark.parametrize("share", [0, 0.3, 0.99])
 def test_a_truncated_checkpoint(tmp_path, whole, share):
     run = tmp_path / "run"
-    assert finish(command(*TRAIN, "--steps", 250, "--out", run))[0] == 0
+    assert Command(*TRAIN, "--steps", 250, "--out", run).finish()[0] == 0
     assert load_checkpoint(run / PREVIOUS).train["step"] == 200
     # A copy: what load_file returns still reads the file.
     before = {n: t.clone() for n, t in load_file(run / CHECKPOINT).items()}
     cut(run / CHECKPOINT, share)
-    status, said = finish(command("train", "--out", run, "--resume"))
+    status, said = Command("train", "--out", run, "--resume").finish()
     assert status == 2
     assert f"{run / CHECKPOINT}: cut short" in said[0]
     assert f"{PREVIOUS} is whole, of step 200" in said[0]
@@ -208,21 +178,21 @@ def test_a_truncated_checkpoint(tmp_path, whole, share):
 
 def test_both_checkpoints_truncated(tmp_path):
     run = tmp_path / "run"
-    assert finish(command(*TRAIN, "--steps", 120, "--out", run))[0] == 0
+    assert Command(*TRAIN, "--steps", 120, "--out", run).finish()[0] == 0
     for name in (CHECKPOINT, PREVIOUS):
         cut(run / name, 0.5)
-    status, said = finish(command("train", "--out", run, "--resume"))
+    status, said = Command("train", "--out", run, "--resume").finish()
     assert status == 2 and "is whole" not in said[0]
 
 
 def test_a_config_that_does_not_fit_the_weights(tmp_path):
     run = tmp_path / "run"
-    assert finish(command(*TRAIN, "--steps", 4, "--out", run))[0] == 0
+    assert Command(*TRAIN, "--steps", 4, "--out", run).finish()[0] == 0
     files = {p: p.read_bytes() for p in run.glob("*.safetensors")}
     card = json.loads((run / "run.json").read_text())
     card["settings"]["width"] = 32
     (run / "run.json").write_text(json.dumps(card))
-    status, said = finish(command("train", "--out", run, "--resume"))
+    status, said = Command("train", "--out", run, "--resume").finish()
     assert status == 2
     assert "model.embed_dim: got 32, expected 16 as in the run" in said[0]
     assert files == {p: p.read_bytes() for p in run.glob("*.safetensors")}
@@ -232,7 +202,7 @@ def test_a_loss_that_is_not_finite(tmp_path):
     run = tmp_path / "run"
     # So large a rate that the second step's weights overflow.
     arguments = (*TRAIN, "--steps", 250, "--lr", "1e38", "--out", run)
-    status, said = finish(command(*arguments))
+    status, said = Command(*arguments).finish()
     assert status == 2
     assert "expected a finite number: try a lower lr than 1e+38" in said[0]
     assert all(p.isfinite().all() for p in load(run).parameters())
