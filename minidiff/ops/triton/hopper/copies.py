@@ -1,4 +1,4 @@
-"""Copies that both Hopper kernels make: a block of queries and its rows."""
+"""The copy that both Hopper kernels make: queries and what belongs to them."""
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
@@ -11,10 +11,10 @@ def bring_queries(
     place, done, i_b, i_h, start_t,
     D: gl.constexpr, DV: gl.constexpr, BT: gl.constexpr,
 ):  # fmt: skip
-    """Ask for BT queries of head h, with dO, log-sums, D1, D2 and lambda.
+    """Start copying BT queries of head h, dO, log-sums, D1, D2 and lambda.
 
-    They go to one place of each s_*; the barrier `done` counts their bytes.
-    Rows beyond T come as zeros and add nothing.
+    They go to element `place` of each s_*; the barrier `done` counts their
+    bytes. Rows beyond T are zeros and add nothing.
     """
     mbarrier.expect(done, BT * (2 * D + DV) * 2 + BT * 5 * 4)
     tma.async_copy_global_to_shared(

@@ -1,16 +1,17 @@
-"""The backward pass's keys kernel for Hopper: warps with roles.
+"""The backward pass's keys kernel for Hopper, with specialised warps.
 
-The same sums as in kernels/backward.py's ``keys_kernel``, written in Gluon,
-Triton's dialect in which layouts, copies and waits are explicit. There all
-warps do the same things in step, and the tensor cores stand still while
-exponentials are taken. Here they have two roles:
+It computes the same sums as ``keys_kernel`` of kernels/backward.py, but is
+written in Gluon, Triton's dialect in which layouts, copies and waits are
+explicit. In the other kernel all warps do the same at the same time, and the
+tensor cores are idle while exponentials are computed. Here warps have two
+roles:
 
-    loader     one warp; asks for blocks of queries ahead of their use
+    loader     one warp; starts the copies of queries ahead of their use
     consumers  two groups of four warps, each with BS keys of its own
 
-While one consumer takes exponentials, the other multiplies. Two barriers a
-stage of shared memory keep them together: ``ready``, its block has come, and
-``free``, both consumers are done with it.
+While one consumer computes exponentials, the other multiplies. Each stage of
+shared memory has two barriers: ``ready`` (its block has arrived) and ``free``
+(both consumers have used it).
 
 Names as in kernels/tiles.py; x_ are tensor descriptors, s_ is shared memory.
 """
@@ -35,7 +36,7 @@ def load(
     D: gl.constexpr, DV: gl.constexpr, BT: gl.constexpr, BS: gl.constexpr,
     P: gl.constexpr, KEYS: gl.constexpr, STAGES: gl.constexpr,
 ):  # fmt: skip
-    """The loader: each consumer's keys, then n blocks of queries."""
+    """Load each consumer's keys, then n blocks of queries (the loader)."""
     for j in gl.static_range(2):
         start = start_s + j * BS
         done = own.index(j)
@@ -60,7 +61,7 @@ def load(
             s_lam, stage, done, i_b, i_h, start_t, D=D, DV=DV, BT=BT,
         )  # fmt: skip
         start_t += BT
-        if start_t >= T:  # the next head of the group, from its first block on
+        if start_t >= T:  # go on with the first block of the group's next head
             start_t = first
             i_h += 1
 
@@ -73,13 +74,13 @@ def consume(
     P: gl.constexpr, KEYS: gl.constexpr, VALUES: gl.constexpr,
     CAUSAL: gl.constexpr, STAGES: gl.constexpr,
 ):  # fmt: skip
-    """A consumer: dK1, dK2 and dV of its BS keys; maps are (BS, BT).
+    """Compute dK1, dK2 and dV of BS keys (a consumer); maps are (BS, BT).
 
-    Products are started and waited for apart: `warpgroup_mma_wait(n)` waits
-    until n of those started last are still on their way.
+    Products are asynchronous: `warpgroup_mma_wait(n)` waits until at most the
+    n products that were started last are unfinished.
     """
     dtype: gl.constexpr = s_q.dtype
-    # How registers hold the results of products, and their left operands.
+    # Register layouts of the products' results and left operands.
     of_map: gl.constexpr = gl.NVMMADistributedLayout(
         [3, 0], [4, 1], [16, BT, 16]
     )
@@ -92,7 +93,7 @@ def consume(
     left_dk: gl.constexpr = gl.DotOperandLayout(0, of_dk, 2)
     left_dv: gl.constexpr = gl.DotOperandLayout(0, of_dv, 2)
     row: gl.constexpr = gl.SliceLayout(0, of_map)  # a number for each query
-    # How shared memory holds matrices of 16-bit numbers, and plain rows.
+    # Shared memory layouts of matrices of 16-bit numbers and of plain rows.
     matrix: gl.constexpr = gl.NVMMASharedLayout(128, 16, 2)
     plain: gl.constexpr = gl.SwizzledSharedLayout(1, 1, 1, [0])
 
@@ -179,8 +180,9 @@ def consume(
         start_t += BT
         start_t = gl.where(start_t >= T, first, start_t)
 
-    # Padding may hold NaN, but only in its own rows: cut here. What was read
-    # is not needed any more, so its shared memory is reused.
+    # Padding may hold NaN, but only in its own rows, which become zero here.
+    # The keys and values are not needed any more, so the results are staged in
+    # their shared memory.
     if KEYS:
         m_k = start_s + gl.arange(0, BS, gl.SliceLayout(1, of_dk)) < n_keys
         k1.store(gl.where(m_k[:, None], b_dk1 * scale, 0.0).to(dtype))
@@ -204,9 +206,9 @@ def keys_kernel(
     P: gl.constexpr, KEYS: gl.constexpr, VALUES: gl.constexpr,
     CAUSAL: gl.constexpr, PADDED: gl.constexpr, STAGES: gl.constexpr,
 ):  # fmt: skip
-    """dK1, dK2 and dV of 2 BS keys, from all G query heads that read them.
+    """Compute dK1, dK2 and dV of 2 BS keys, from all heads that read them.
 
-    As :func:`minidiff.ops.triton.kernels.backward.keys_kernel`, for
+    Like :func:`minidiff.ops.triton.kernels.backward.keys_kernel`, for
     16-bit numbers and widths D and DV of 64, 128 or 256.
     """
     dtype: gl.constexpr = x_q.dtype
@@ -253,7 +255,7 @@ def keys_kernel(
         mbarrier.init(free.index(i), count=2)
     for j in gl.static_range(2):
         mbarrier.init(own.index(j), count=1)
-    # It takes arguments in their order only.
+    # The partitions' arguments can be given by position only.
     gl.warp_specialize(
         [
             (
@@ -278,6 +280,6 @@ def keys_kernel(
             ),
         ],
         [4, 1],
-        # Registers of each thread: the loader needs few and leaves its share.
+        # Registers of each thread: the loader needs few.
         [240, 24],
     )  # fmt: skip

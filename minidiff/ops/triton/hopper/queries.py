@@ -1,8 +1,8 @@
-"""The backward pass's queries kernel for Hopper: warps with roles.
+"""The backward pass's queries kernel for Hopper, with specialised warps.
 
-The sums of kernels/backward.py's ``queries_kernel``, with the roles of
-keys.py: here the loader brings blocks of keys and values, and each of two
-consumers has BT queries of its own.
+It computes the same sums as ``queries_kernel`` of kernels/backward.py. The
+warps have the roles of keys.py: here the loader copies blocks of keys and
+values, and each of two consumers has BT queries of its own.
 """
 
 from triton.experimental import gluon
@@ -25,7 +25,7 @@ def load(
     D: gl.constexpr, DV: gl.constexpr, BT: gl.constexpr, BS: gl.constexpr,
     P: gl.constexpr, STAGES: gl.constexpr,
 ):  # fmt: skip
-    """The loader: each consumer's queries, then n blocks of keys."""
+    """Load each consumer's queries, then n blocks of keys (the loader)."""
     for j in gl.static_range(2):
         done = own.index(j)
         bring_queries(
@@ -47,9 +47,9 @@ def load(
 
 @gluon.jit
 def cut(s, start_s, n_keys, j: gl.constexpr, N: gl.constexpr, W: gl.constexpr):
-    """Zeros for padding keys: a weight of 0 does not hide a NaN.
+    """Set padding keys to zero, because 0 times NaN is NaN.
 
-    s holds one or two matrices of N rows; consumer j does one half of it.
+    s holds one or two matrices of N rows; consumer j sets one half of it.
     """
     rows: gl.constexpr = s.shape[0] // 2
     spread: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
@@ -69,7 +69,7 @@ def consume(
     P: gl.constexpr, CAUSAL: gl.constexpr, PADDED: gl.constexpr,
     STAGES: gl.constexpr,
 ):  # fmt: skip
-    """A consumer: dQ1 and dQ2 of its BT queries; maps are (BT, BS)."""
+    """Compute dQ1 and dQ2 of BT queries (a consumer); maps are (BT, BS)."""
     dtype: gl.constexpr = s_q.dtype
     of_map: gl.constexpr = gl.NVMMADistributedLayout(
         [3, 0], [4, 1], [16, BS, 16]
@@ -106,7 +106,7 @@ def consume(
     o_t = start_t + gl.arange(0, BT, row)
     o_s = gl.arange(0, BS, gl.SliceLayout(0, of_map))
     whole = n_keys
-    if CAUSAL:  # keys before this one are seen by all BT queries
+    if CAUSAL:  # all BT queries see the keys before this one
         whole = gl.minimum(n_keys, start_t + shift + 1)
     for i in range(n):
         stage = i % STAGES
@@ -158,7 +158,8 @@ def consume(
             0, deps=[b_dq1, b_dq2, b_ds1, b_ds2]
         )
         mbarrier.arrive(free.index(stage), count=1)
-    # The queries are not needed any more: their shared memory is reused.
+    # The queries are not needed any more, so the results are staged in their
+    # shared memory.
     q1.store((b_dq1 * scale).to(dtype))
     q2.store((b_dq2 * scale).to(dtype))
     fence_async_shared()
@@ -174,9 +175,9 @@ def queries_kernel(
     P: gl.constexpr, CAUSAL: gl.constexpr, PADDED: gl.constexpr,
     STAGES: gl.constexpr,
 ):  # fmt: skip
-    """dQ1 and dQ2 of 2 BT queries.
+    """Compute dQ1 and dQ2 of 2 BT queries.
 
-    As :func:`minidiff.ops.triton.kernels.backward.queries_kernel`, for
+    Like :func:`minidiff.ops.triton.kernels.backward.queries_kernel`, for
     16-bit numbers and widths D and DV of 64, 128 or 256.
     """
     dtype: gl.constexpr = x_q.dtype
@@ -224,7 +225,7 @@ def queries_kernel(
         mbarrier.init(free.index(i), count=2)
     for j in gl.static_range(2):
         mbarrier.init(own.index(j), count=1)
-    # It takes arguments in their order only.
+    # The partitions' arguments can be given by position only.
     gl.warp_specialize(
         [
             (

@@ -1,18 +1,19 @@
-"""The fused backward pass, in three kernels; every result is repeatable.
+"""The fused backward pass, in three kernels; all are bitwise reproducible.
 
-    prepare_kernel     through the norm, and one number a row and branch
-    keys_kernel        a block of keys at a time: dK1, dK2 and dV
-    queries_kernel     a block of queries at a time: dQ1 and dQ2
+    prepare_kernel     the norm's backward pass, and the row sums D1 and D2
+    keys_kernel        dK1, dK2 and dV, of a block of keys in each program
+    queries_kernel     dQ1 and dQ2, of a block of queries in each program
 
-With P2 standing for lam A2, so that o = (A1 - P2) v:
+Let P2 = lam A2, so that o = (A1 - P2) v. Then:
 
-    dP  = dO v'                     once, for both branches
+    dP  = dO v'                     computed once for both branches
     dS1 = A1 * (dP - D1)            D1 = rowsum(dO * o1)
     dS2 = P2 * (D2 - dP)            D2 = rowsum(dO * o2)
-    dV  = (A1 - P2)' dO             once, for both branches
+    dV  = (A1 - P2)' dO             computed once for both branches
     dQj = scale * dSj Kj,  dKj = scale * dSj' Qj,  dlam = -D2
 
-The maps are computed again from q, k and the log-sums of the forward pass.
+D1 and D2 are delta_1 and delta_2 in the rest of the package. The maps are
+recomputed from q, k and the forward pass's log-sums.
 """
 
 import triton
@@ -41,9 +42,9 @@ def prepare_kernel(
     DV: tl.constexpr, BT: tl.constexpr, NORM: tl.constexpr,
     WEIGHT: tl.constexpr,
 ):  # fmt: skip
-    """dO from dy through the norm; D1, D2; lam for each row; part of dw.
+    """Compute dO from dy, D1, D2, lam for each row, and a part of dw.
 
-    o, o2 and do have one set of strides.
+    o, o2 and do have the same strides.
 
     With g = norm_scale * w * dy and r = 1 / sqrt(mean(o^2) + eps):
     dO = r (g - o r^2 mean(g o)) and dw = sum of norm_scale * dy * o * r.
@@ -84,7 +85,7 @@ def prepare_kernel(
         b_do = b_r * (b_g - b_o * b_r * b_r * b_mean)
     b_do = b_do.to(p_do.dtype.element_ty)
     tl.store(p_do + at, b_do, m)
-    # From the rounded dO, which the other kernels read too.
+    # Use the rounded dO, as the other kernels do.
     b_do = b_do.to(tl.float32)
     # (BT,)
     at_lam = i_b * lam_b + i_h * lam_h + o_t * lam_t
@@ -105,13 +106,13 @@ def keys_step(
     P: tl.constexpr, BT: tl.constexpr, KEYS: tl.constexpr,
     VALUES: tl.constexpr, MASKED: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
-    """What one block of queries adds; maps are transposed, (BS, BT)."""
+    """Add one block of queries to the sums; maps are transposed, (BS, BT)."""
     # (BT, D)
     b_q1 = read_branch(x_q, i_b, i_h, 0, start_t, N=BT, W=D, TMA=TMA)
     b_q2 = read_branch(x_q, i_b, i_h, 1, start_t, N=BT, W=D, TMA=TMA)
     # (BT, Dv)
     b_do = read(x_do, i_b, i_h, start_t, N=BT, W=DV, TMA=TMA)
-    # Rows beyond T come as zeros; with dO = 0 and D = 0 they add nothing.
+    # Rows beyond T are read as zeros; with dO = 0 and D = 0 they add nothing.
     # (BT,)
     b_lse1 = read_branch_row(x_lse, i_b, i_h, 0, start_t, N=BT, TMA=TMA)
     b_lse2 = read_branch_row(x_lse, i_b, i_h, 1, start_t, N=BT, TMA=TMA)
@@ -154,11 +155,11 @@ def keys_kernel(
     BS: tl.constexpr, KEYS: tl.constexpr, VALUES: tl.constexpr,
     CAUSAL: tl.constexpr, PADDED: tl.constexpr, TMA: tl.constexpr,
 ):  # fmt: skip
-    """dK1, dK2 and dV of BS keys, from all G query heads that read them.
+    """Compute dK1, dK2 and dV of BS keys, from all G heads that read them.
 
-    One program adds up the whole group, so the order of the sum is fixed.
-    Where registers do not hold all three, the kernel runs twice: for KEYS,
-    then for VALUES.
+    One program sums over the whole group, so the order of the sum is fixed.
+    If there are not enough registers for all three, the kernel is launched
+    twice: with KEYS, then with VALUES.
     """
     i_b = tl.program_id(0) // HKV
     i_hkv = tl.program_id(0) % HKV
@@ -176,7 +177,7 @@ def keys_kernel(
     # (BS,)
     m_real = o_s < S
     if PADDED:
-        # Padding may hold NaN, but only in its own rows: cut at the end.
+        # Padding may hold NaN, but only in its own rows: zeroed at the end.
         m_real = o_s < tl.load(p_lengths + i_b)
     first = 0
     first_whole = 0
@@ -185,14 +186,14 @@ def keys_kernel(
         first_whole = tl.cdiv(tl.maximum(start_s + BS - 1 - shift, 0), BT)
     blocks = tl.cdiv(T, BT)
     first_whole = tl.minimum(first_whole, blocks)
-    n_edge = first_whole - first  # blocks of queries with a mask, each head
+    n_edge = first_whole - first  # blocks of queries of a head with a mask
     n_whole = blocks - first_whole
     # (BS, D)
     b_dk1 = tl.zeros([BS, D], tl.float32)
     b_dk2 = tl.zeros([BS, D], tl.float32)
     # (BS, Dv)
     b_dv = tl.zeros([BS, DV], tl.float32)
-    # Heads and blocks in one loop: nested ones take registers.
+    # One loop over heads and blocks, as nested loops take more registers.
     if CAUSAL:
         for n in tl.range(0, G * n_edge):
             i_h = i_hkv * G + n // n_edge
@@ -231,7 +232,7 @@ def queries_step(
     CAUSAL: tl.constexpr, PADDED: tl.constexpr, MASKED: tl.constexpr,
     TMA: tl.constexpr,
 ):  # fmt: skip
-    """What one block of keys adds; maps are (BT, BS)."""
+    """Add one block of keys to the sums; maps are (BT, BS)."""
     o_s = start_s + tl.arange(0, BS)
     # (BS, D)
     b_k1 = read_branch(x_k, i_b, i_hkv, 0, start_s, N=BS, W=D, TMA=TMA)
@@ -272,7 +273,7 @@ def queries_kernel(
     BS: tl.constexpr, CAUSAL: tl.constexpr, PADDED: tl.constexpr,
     TMA: tl.constexpr,
 ):  # fmt: skip
-    """dQ1 and dQ2 of BT queries: the forward pass's walk over the keys."""
+    """Compute dQ1 and dQ2 of BT queries, in a loop over the keys."""
     i_b = tl.program_id(0) // H
     i_h = tl.program_id(0) % H
     i_t = tl.program_id(1)

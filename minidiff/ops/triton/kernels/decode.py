@@ -1,9 +1,10 @@
 """Decoding: a few queries against a long cache, in two kernels.
 
-One token's queries would keep one block of a GPU busy for each key head; so
-the cache is cut into splits that run side by side (split-K), and a second,
-small kernel puts their softmaxes together. Every key and value is read once,
-by both branches and by all query heads that share it.
+With one program for each key head, the queries of one token would use only a
+few of a GPU's multiprocessors. So the cache is cut into splits, which are
+computed in parallel (split-K), and a second, small kernel combines their
+softmaxes. Every key and value is read once, for both branches and for all
+query heads that share it.
 """
 
 import triton
@@ -24,11 +25,12 @@ def decode_kernel(
     D: tl.constexpr, DV: tl.constexpr, P: tl.constexpr, BT: tl.constexpr,
     BS: tl.constexpr, CAUSAL: tl.constexpr, PADDED: tl.constexpr,
 ):  # fmt: skip
-    """Both branches over one split of the keys of one key head.
+    """Compute both branches for one split of the keys of one key head.
 
-    The BT rows are queries of the G heads that share it: row r is query
-    r % T of head r // T. They are written as they stand, unnormalised:
-    branches may be subtracted only when both softmaxes are whole.
+    The BT rows are queries of the G heads that share the key head: row r is
+    query r % T of head r // T. Outputs are written before normalisation,
+    because branches can be subtracted only after each softmax has all its
+    keys.
     """
     i_b = tl.program_id(0) // HKV
     i_hkv = tl.program_id(0) % HKV
@@ -85,7 +87,7 @@ def decode_kernel(
             b_acc2, b_top2, b_sum2, b_q2, b_k2, b_v, m_seen, c, MASKED=True
         )
 
-    # (BT,): one place for each row, branch and split
+    # (BT,): one element for each row, branch and split
     n_split = tl.num_programs(1)
     o_row = (i_b * HKV * G + o_h).to(tl.int64) * T + o_t
     at1 = o_row * 2 * n_split + i_split
@@ -105,7 +107,10 @@ def join_splits(
     p_acc, p_top, p_sum, at, n_split, dv,
     DV: tl.constexpr, SPLITS: tl.constexpr,
 ):  # fmt: skip
-    """One branch of one row: splits rescaled to their common maximum."""
+    """Combine the splits of one branch of one row.
+
+    Each split is rescaled to the common maximum of all.
+    """
     o_n = tl.arange(0, SPLITS)
     o_d = tl.arange(0, DV)
     m_n = o_n < n_split
@@ -133,7 +138,7 @@ def combine_kernel(
     DV: tl.constexpr, SPLITS: tl.constexpr, NORM: tl.constexpr,
     WEIGHT: tl.constexpr,
 ):  # fmt: skip
-    """Put the splits of one row together, subtract, normalise."""
+    """Combine the splits of one row, subtract the branches, normalise."""
     i_row = tl.program_id(0).to(tl.int64)
     i_t = i_row % T
     i_h = i_row // T % H

@@ -1,14 +1,15 @@
 """The fused forward pass: two running softmaxes, one subtraction, one norm.
 
-One program computes a block of BT queries of one head, from the first key to
-the last it may see. The two branches cannot share an accumulator: each is
-rescaled by its own running maximum until its last key. So there are two ways:
+One program computes a block of BT queries of one head. It loops over blocks
+of keys, from the first key to the last one that these queries see. The two
+branches cannot share an accumulator, because each is rescaled by its own
+running maximum until the last key. So there are two ways:
 
-    together  both branches walk the keys in step: V is read once, and two
-              accumulators of BT x Dv lie in registers
-    in turn   branch 2 walks first and leaves its output in memory, then
-              branch 1: V is read twice (the second time mostly from L2), and
-              half the registers are enough
+    together  one loop computes both branches: V is read once, and two
+              accumulators of BT x Dv are in registers
+    in turn   a first loop computes branch 2 and stores its output in memory,
+              a second one computes branch 1: V is read twice (the second
+              time mostly from L2), but only one accumulator is in registers
 """
 
 import triton
@@ -31,7 +32,7 @@ def walk_one(
     CAUSAL: tl.constexpr, PADDED: tl.constexpr, MASKED: tl.constexpr,
     TMA: tl.constexpr,
 ):  # fmt: skip
-    """One branch over the keys from start to end."""
+    """Take the keys from start to end into the softmax of one branch."""
     for start_s in tl.range(start, end, BS):
         o_s = start_s + tl.arange(0, BS)
         # (BS, D)
@@ -42,7 +43,7 @@ def walk_one(
         if MASKED:
             # (BT, BS)
             m_seen = seen(o_t, o_s, n_keys, shift, CAUSAL=CAUSAL)
-            if PADDED:  # a weight of 0 does not hide a NaN
+            if PADDED:  # because 0 times NaN is NaN
                 b_v = tl.where((o_s < n_keys)[:, None], b_v, 0.0)
         # (BT, Dv), (BT,), (BT,)
         b_acc, b_top, b_sum = softmax_step(
@@ -59,7 +60,7 @@ def walk_both(
     CAUSAL: tl.constexpr, PADDED: tl.constexpr, MASKED: tl.constexpr,
     TMA: tl.constexpr,
 ):  # fmt: skip
-    """Both branches in step over the keys from start to end."""
+    """Take the keys from start to end into the softmaxes of both branches."""
     for start_s in tl.range(start, end, BS):
         o_s = start_s + tl.arange(0, BS)
         # (BS, D)
@@ -97,14 +98,15 @@ def forward_kernel(
 ):  # fmt: skip
     """y = norm_scale * weight * RMSNorm(o), o = A1 v - lam A2 v.
 
-    x_* are tensors as tiles.py moves them. With KEEP, what the backward pass
-    needs is written too: o, o2 = A2 v and both log-sums.
-    What a call does not need (x_o, p_o2) may be y again: it is not written.
+    x_* are tensors in one of the two forms of tiles.py. With KEEP, the kernel
+    also writes what the backward pass needs: o, o2 = A2 v and the logarithms
+    of both sums. Without it, y may be passed for x_o and p_o2, which are not
+    written then.
     """
     i_b = tl.program_id(0) // H
     i_h = tl.program_id(0) % H
     i_t = tl.program_id(1)
-    if CAUSAL:  # the last queries see most keys: long rows start first
+    if CAUSAL:  # start with the last queries, which see the most keys
         i_t = tl.num_programs(1) - 1 - i_t
     o_t = i_t * BT + tl.arange(0, BT)
     o_d = tl.arange(0, DV)
@@ -113,7 +115,7 @@ def forward_kernel(
     if PADDED:
         n_keys = tl.minimum(S, tl.load(p_lengths + i_b).to(tl.int32))
     whole, end = key_range(i_t, n_keys, shift, BT=BT, BS=BS, CAUSAL=CAUSAL)
-    # (BT, Dv), in 64 bits: a tensor may hold more than 2**31 elements
+    # (BT, Dv), 64-bit: a tensor may have more than 2**31 elements
     at = i_b.to(tl.int64) * o2_b + i_h.to(tl.int64) * o2_h
     at = at + o_t.to(tl.int64)[:, None] * o2_t + o_d[None, :]
     m_o2 = (o_t < T)[:, None] & (o_d < dv)[None, :]
@@ -126,8 +128,8 @@ def forward_kernel(
     # (BT,)
     b_top = tl.full([BT], float("-inf"), tl.float32)
     b_sum = tl.zeros([BT], tl.float32)
-    # Each branch walks twice: keys that all queries see, then those at the
-    # edge, with a mask. b_acc* are (BT, Dv); b_top*, b_sum*, b_lse* (BT,).
+    # First the keys that all queries of the block see, without a mask, then
+    # the others, with one. b_acc* are (BT, Dv); b_top*, b_sum*, b_lse* (BT,).
     if TOGETHER:
         b_acc1, b_top1, b_sum1, b_acc2, b_top2, b_sum2 = walk_both(
             b_acc, b_top, b_sum, b_acc, b_top, b_sum, b_q1, b_q2, x_k, x_v,
@@ -157,7 +159,7 @@ def forward_kernel(
         )  # fmt: skip
         # (BT, Dv), (BT,)
         b_o2, b_lse2 = close(b_acc2, b_top2, b_sum2, c)
-        # It waits in memory: registers are needed for branch 1.
+        # Stored in memory, because branch 1 needs the registers.
         tl.store(p_o2 + at, b_o2.to(p_o2.dtype.element_ty), m_o2)
         b_acc1, b_top1, b_sum1 = walk_one(
             b_acc, b_top, b_sum, b_q1, x_k, x_v, i_b, i_h // G, 0, 0, whole,
@@ -171,7 +173,7 @@ def forward_kernel(
         )  # fmt: skip
         # (BT, Dv), (BT,)
         b_o1, b_lse1 = close(b_acc1, b_top1, b_sum1, c)
-        tl.debug_barrier()  # another thread may have written what we read
+        tl.debug_barrier()  # other threads have written what this one reads
         b_o2 = tl.load(p_o2 + at, m_o2, 0.0).to(tl.float32)
 
     # (BT,)
@@ -187,7 +189,7 @@ def forward_kernel(
     if NORM:
         if KEEP:
             write(x_o, b_o, i_b, i_h, i_t * BT, TMA=TMA)
-        # (BT,); columns beyond dv are zeros and add nothing to the square
+        # (BT,); columns beyond dv are zeros and do not change the sum
         b_r = inverse_root(tl.sum(b_o * b_o, 1) / dv + eps)
         # (BT, Dv)
         b_o = b_o * (b_r * norm_scale)[:, None]

@@ -1,4 +1,4 @@
-"""Steps that the kernels share: softmax, norm, and which keys are seen."""
+"""Steps that the kernels share: running softmax, norm and causal mask."""
 
 import triton
 import triton.language as tl
@@ -9,10 +9,10 @@ def key_range(
     i_t, n_keys, shift, BT: tl.constexpr, BS: tl.constexpr,
     CAUSAL: tl.constexpr,
 ):  # fmt: skip
-    """Two edges for a block of queries, in keys.
+    """Return two numbers of keys for a block of queries: whole and end.
 
-    Blocks of keys before the first edge are seen whole by every query, so
-    they need no mask; from the second on nothing is seen.
+    All queries of the block see the first ``whole`` keys, a multiple of BS,
+    so those need no mask. No query sees a key from ``end`` on.
     """
     end = n_keys
     whole = n_keys
@@ -24,7 +24,7 @@ def key_range(
 
 @triton.jit
 def seen(o_t, o_s, n_keys, shift, CAUSAL: tl.constexpr):
-    """The mask policy, once: which keys o_s the queries o_t see."""
+    """Return the mask: which of the keys o_s each of the queries o_t sees."""
     # (1, BS), and causal (BT, BS)
     m_seen = (o_s < n_keys)[None, :]
     if CAUSAL:
@@ -39,9 +39,10 @@ def softmax_step(
 ):  # fmt: skip
     """Take one block of keys and values into a running softmax.
 
-    b_acc (BT, Dv) is the unnormalised output, b_top (BT,) the largest raw
-    logit so far, b_sum (BT,) the sum of exponentials below it. c is the
-    scale times log2(e): exp2 is one instruction, exp is two.
+    b_acc (BT, Dv) is the output before normalisation, b_top (BT,) the largest
+    logit so far, before scaling, and b_sum (BT,) the sum of the exponentials
+    relative to it. c is the scale times log2(e), because exp2 is one
+    instruction and exp is two.
     """
     # (BT, BS)
     b_s = tl.dot(b_q, b_k.T, input_precision="ieee")
@@ -50,9 +51,9 @@ def softmax_step(
     # (BT,)
     b_new = tl.maximum(b_top, tl.max(b_s, 1))
     b_ref = b_new
-    if MASKED:  # a row that has seen nothing yet: -inf minus -inf is NaN
+    if MASKED:  # in a row without keys so far, -inf minus -inf would be NaN
         b_ref = tl.where(b_new == float("-inf"), 0.0, b_new)
-    # (BT, BS); s * c - ref * c is one fused instruction
+    # (BT, BS); s * c - ref * c compiles to one fused instruction
     b_p = tl.exp2(b_s * c - (b_ref * c)[:, None])
     # (BT,)
     b_shrink = tl.exp2((b_top - b_ref) * c)
@@ -65,9 +66,9 @@ def softmax_step(
 
 @triton.jit
 def close(b_acc, b_top, b_sum, c):
-    """Normalise: the branch's output, and its log2 of the sum of exponentials.
+    """Return a branch's output and log2 of its sum of exponentials.
 
-    A row without keys gives zeros, and +inf, so that the backward pass finds
+    A row without keys gets zeros and +inf, so that the backward pass computes
     weights of exp2(-inf) = 0.
     """
     # (BT,)
@@ -79,5 +80,5 @@ def close(b_acc, b_top, b_sum, c):
 
 @triton.jit
 def inverse_root(b_square):
-    """1 / sqrt, and 0 of 0: with eps = 0 a row of zeros stays zeros."""
+    """Return 1 / sqrt(x), and 0 for x = 0: a row of zeros with eps = 0."""
     return tl.where(b_square > 0, tl.rsqrt(b_square), 0.0)

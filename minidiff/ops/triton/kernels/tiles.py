@@ -1,18 +1,19 @@
 """Tiles: load a block of a tensor from memory, and store it.
 
-Two ways, chosen when a kernel is compiled. With TMA, on Hopper and later, an
-argument is a tensor descriptor: the copy engine moves the block, reads zeros
-beyond the end of an axis and writes nothing there. Without, it is a tuple
-(pointer, length, width, strides...), and threads do the same by masks.
+There are two ways; a kernel is compiled for one of them. With TMA, on Hopper
+and later GPUs, an argument is a tensor descriptor: the copy engine moves the
+block; beyond the end of an axis it reads zeros and writes nothing. Without
+TMA, an argument is a tuple (pointer, length, width, strides...), and the
+threads of the program load and store the block with masks.
 
 Names, here and in the kernels:
 
-    x_  a tensor in one of these two forms     i_  index of a program
+    x_  a tensor in one of these two forms     i_  program index
     p_  a pointer                              o_  offsets
-    b_  a block in registers, a tile           m_  a mask
+    b_  a tile: a block in registers           m_  a mask
 
-BT queries by BS keys are taken at a time; a comment above each tile gives its
-shape. `start` is the first row of a block, j = 0 or 1 a branch.
+A tile of a map has BT queries and BS keys; a comment above each tile gives
+its shape. `start` is the first row of a block; j = 0 or 1 is the branch.
 """
 
 import triton
@@ -23,7 +24,7 @@ import triton.language as tl
 def corners(
     length, width, step, step_d, start, N: tl.constexpr, W: tl.constexpr
 ):
-    """Offsets and mask of N rows from `start`, W entries each."""
+    """Return offsets and mask of N rows from `start`, W entries each."""
     o_t = tl.arange(0, N)
     o_d = tl.arange(0, W)
     # (N, W)
@@ -35,7 +36,7 @@ def corners(
 def read(
     x, i_b, i_h, start, N: tl.constexpr, W: tl.constexpr, TMA: tl.constexpr
 ):
-    """N rows of x (B, H, T, W)."""
+    """Load N rows of x (B, H, T, W)."""
     # (N, W)
     if TMA:
         b_x = x.load([i_b, i_h, start, 0]).reshape(N, W)
@@ -49,7 +50,7 @@ def read(
 
 @triton.jit
 def write(x, b_x, i_b, i_h, start, TMA: tl.constexpr):
-    """Rows of x (B, H, T, W)."""
+    """Store rows of x (B, H, T, W)."""
     N: tl.constexpr = b_x.shape[0]
     W: tl.constexpr = b_x.shape[1]
     if TMA:
@@ -65,7 +66,7 @@ def write(x, b_x, i_b, i_h, start, TMA: tl.constexpr):
 def read_branch(
     x, i_b, i_h, j, start, N: tl.constexpr, W: tl.constexpr, TMA: tl.constexpr
 ):
-    """N rows of branch j of x (B, H, 2, T, W)."""
+    """Load N rows of branch j of x (B, H, 2, T, W)."""
     # (N, W)
     if TMA:
         b_x = x.load([i_b, i_h, j, start, 0]).reshape(N, W)
@@ -80,7 +81,7 @@ def read_branch(
 
 @triton.jit
 def write_branch(x, b_x, i_b, i_h, j, start, TMA: tl.constexpr):
-    """Rows of branch j of x (B, H, 2, T, W)."""
+    """Store rows of branch j of x (B, H, 2, T, W)."""
     N: tl.constexpr = b_x.shape[0]
     W: tl.constexpr = b_x.shape[1]
     if TMA:
@@ -96,7 +97,7 @@ def write_branch(x, b_x, i_b, i_h, j, start, TMA: tl.constexpr):
 
 @triton.jit
 def read_row(x, i_b, i_h, start, N: tl.constexpr, TMA: tl.constexpr):
-    """N numbers of x (B, H, T): one for each row."""
+    """Load N numbers of x (B, H, T), one for each row."""
     # (N,)
     if TMA:
         b_x = x.load([i_b, i_h, start]).reshape(N)
@@ -109,7 +110,7 @@ def read_row(x, i_b, i_h, start, N: tl.constexpr, TMA: tl.constexpr):
 
 @triton.jit
 def read_branch_row(x, i_b, i_h, j, start, N: tl.constexpr, TMA: tl.constexpr):
-    """N numbers of branch j of x (B, H, 2, T)."""
+    """Load N numbers of branch j of x (B, H, 2, T)."""
     # (N,)
     if TMA:
         b_x = x.load([i_b, i_h, j, start]).reshape(N)
