@@ -7,18 +7,17 @@
         --archives data/archives --device cuda \
         --lookup book/results/lookup.json --weights runs/pair \
         --out book/results/pair.json
-    python book/recipes/pool.py pilot --tokens data/evidence \
-        --archives data/archives --device cuda \
-        --lookup book/results/lookup.json --out book/results/pool_pilot.json
     python book/recipes/pool.py main --tokens data/evidence \
         --archives data/archives --device cuda \
         --lookup book/results/lookup.json \
-        --pilot book/results/pool_pilot.json --weights runs/pool \
+        --pilot book/results/text_pilot.json --weights runs/pool \
         --out book/results/pool.json
 
 The mixture is in evidence_data.py, the measures are in pool_measures.py. The
-pilot tries four learning rates on one seed that is not reported, for a sixth
-of the steps. Fixed before the main run:
+pool has a rate for each kind, from the pilot of text.py, whose models are as
+wide; and it stops at 150 million tokens, three times as many as the text's
+curves need to cross. Then "plain", "wide" and "diff" are extended to long
+texts: see long_context.py. Fixed before the main run:
 
 primary metrics: loss on validation text in nats per token; accuracy with
     N = 6 needles of which R = 2 are asked; best minus worst accuracy over ten
@@ -29,14 +28,10 @@ primary contrasts: "diff" minus "plain", and "diff" minus "sum" as a control,
 
 A model needs about 130 kB of activations per token: 4 GB for 64 rows of 512
 tokens and the same for 16 rows of 2,048, because the fused kernels do not
-store attention maps. So five seeds would fit on a GPU of 80 GB. Only two are
-stacked, so that a job takes at most ten minutes and a run that is stopped
-loses no more than that.
+store attention maps. So five seeds fit on a GPU of 80 GB.
 
 Each model is saved to the folder ``--weights`` as bfloat16, 30 MB, in a file
-named by kind and seed. The chapters that measure the models need these files,
-which are too large to commit. If you cannot keep all, keep seed 0 of "plain"
-and "diff" (60 MB together), then seed 0 of the other kinds, then seed 1.
+named by kind and seed. They are too large to commit.
 
 The models of the pair are smaller: 4 M parameters, at most 8 MB each as
 bfloat16, so the vocabulary of their text has only 2,048 ids. Four seeds of
@@ -47,8 +42,8 @@ curriculum and rate is that with the most models of both kinds that look keys
 up; if several have the same number, that with the lower mean loss at the
 needles. The shipped seed is the first one, from 0, at which both models look
 keys up, with an accuracy of at least 0.9 at the needles of the validation
-rows. The folder ``shipped`` in ``--weights`` holds the files
-that go to book/weights.
+rows. The folder ``shipped`` in ``--weights`` has the files that go to
+book/weights.
 """
 
 import argparse
@@ -63,6 +58,9 @@ from typing import Any
 import torch
 from evidence_data import CURRICULA, FULL, QUICK, Rows, evidence_data
 from jobs import Job, rows, run_jobs
+from long_context import FULL as FULL_LONG
+from long_context import QUICK as QUICK_LONG
+from long_context import extend, measure_long
 from pool_measures import measure
 from text import backend, best_rates
 
@@ -72,19 +70,17 @@ from minidiff.data.token_files import TOKENIZER_NAME, open_tokens
 from minidiff.data.tokenizers import BPETokenizer
 from minidiff.files.json import write_json
 from minidiff.nn.kinds import KINDS, build_kind, six_kinds
-from minidiff.training.stacked.train import train_stacked
+from minidiff.training.stacked.train import Curves, train_stacked
 
-RATES = (5e-4, 1e-3, 2e-3, 4e-3)
-STACKS, PILOT_SEED = ((0, 1), (2, 3), (4,)), 100
+SEEDS, EXTENDED = (0, 1, 2, 3, 4), ("plain", "wide", "diff")
 CONFIG = TrainConfig(
-    steps=9_160,  # 300 million tokens, about 3.5 epochs of the text
+    steps=4_580,  # 150 million tokens, about 1.7 epochs of the text
     batch_size=64,
     warmup_steps=300,
     eval_every=229,
     eval_batches=8,
     precision="bfloat16",
 )
-PILOT = replace(CONFIG, steps=1_526, warmup_steps=76, eval_every=218)
 SIZES = {"embed_dim": 512, "num_layers": 4, "num_heads": 16}  # H = 8, D = 32
 PAIR_SIZES = SIZES | {"embed_dim": 256}  # D = 16
 PAIR_SEEDS = (0, 1, 2, 3)
@@ -118,7 +114,7 @@ def train_job(
     archives: str | None,
     weights: Path | None,
 ) -> list[dict[str, Any]]:
-    """Train, measure and save the seeds and rates of one kind."""
+    """Train, save and measure the models of one kind."""
     gpu = device.type == "cuda"
     config = TrainConfig(**job["config"])
     data = {
@@ -151,38 +147,61 @@ def train_job(
         workers=6 if gpu else 0,
         progress=False,
     )
-    tokenizer = BPETokenizer.load(f"{tokens}/{TOKENIZER_NAME}")
-    found = []
-    for i, ((stages, seed), rate) in enumerate(each):
-        loss, accuracy = curves.parts["text"][:, -1, i].tolist()
-        found.append(
-            {
-                "rate": rate,
-                "seed": seed,
-                "curriculum": stages,
-                "parameters": models[i].num_parameters(),
-                "valid_loss": round(loss, 5),  # on the text
-                "valid_accuracy": round(accuracy, 5),
-                "lookup": round(curves.parts["needles"][1, -1, i].item(), 4),
-                "steps": curves.eval_steps,
-                "parts": {
-                    name: {
-                        "loss": [round(x, 4) for x in part[0, :, i].tolist()],
-                        "accuracy": [
-                            round(x, 4) for x in part[1, :, i].tolist()
-                        ],
-                    }
-                    for name, part in curves.parts.items()
-                },
-            }
+    if weights is not None:  # first, in case the time ends while measuring
+        for model, ((_, seed), _) in zip(models, each, strict=True):
+            save(model, weight_path(weights, job["kind"], seed))
+    found = [
+        {
+            "rate": rate,
+            "seed": seed,
+            "curriculum": stages,
+            "parameters": model.num_parameters(),
+            **results(curves, i),
+        }
+        for i, (model, ((stages, seed), rate)) in enumerate(
+            zip(models, each, strict=True)
         )
-        if job["measure"]:
-            found[-1] |= measure(
-                models[i], sources[i], tokenizer, job["measure"]
-            )
-        if weights is not None:
-            save(models[i], weight_path(weights, job["kind"], seed))
+    ]
+    if job["measure"]:
+        tokenizer = BPETokenizer.load(f"{tokens}/{TOKENIZER_NAME}")
+        for row, model, source in zip(found, models, sources, strict=True):
+            row |= measure(model, source, tokenizer, job["measure"])
+    if job["extend"]:
+        plan = QUICK_LONG if job["quick"] else FULL_LONG
+        needles = job_rows(job).needles
+        longer = extend(
+            models,
+            job["seeds"],
+            job["rates"][0],
+            tokens=tokens,
+            needles=needles,
+            plan=plan,
+            backend=backend(job["kind"], device),
+            compile=gpu,
+            workers=6 if gpu else 0,
+        )
+        for row, model, source in zip(found, longer, sources, strict=True):
+            first = source.short.sources["needles"].first
+            row["long"] = measure_long(model, tokens, needles, first, plan)
     return found
+
+
+def results(curves: Curves, i: int) -> dict[str, Any]:
+    """Return what model i has reached, and its curves on each part."""
+    loss, accuracy = curves.parts["text"][:, -1, i].tolist()
+    return {
+        "valid_loss": round(loss, 5),  # on the text
+        "valid_accuracy": round(accuracy, 5),
+        "lookup": round(curves.parts["needles"][1, -1, i].item(), 4),
+        "steps": curves.eval_steps,
+        "parts": {
+            name: {
+                "loss": [round(x, 4) for x in part[0, :, i].tolist()],
+                "accuracy": [round(x, 4) for x in part[1, :, i].tolist()],
+            }
+            for name, part in curves.parts.items()
+        },
+    }
 
 
 def weight_path(folder: Path, kind: str, seed: int) -> Path:
@@ -203,12 +222,10 @@ def new_job(kind: str, config: TrainConfig, **fields: Any) -> Job:
     """Make a job, with some fields changed."""
     return {
         "kind": kind,
-        "curricula": list(CURRICULA),
-        "rates": list(RATES),
-        "seeds": [PILOT_SEED],
         "sizes": SIZES,
         "config": asdict(config),
         "measure": 0,
+        "extend": False,
         "quick": False,
         **fields,
     }
@@ -220,6 +237,7 @@ def lookup_jobs() -> list[Job]:
         new_job(
             kind,
             LOOKUP,
+            curricula=list(CURRICULA),
             rates=list(LOOKUP_RATES),
             seeds=list(LOOKUP_SEEDS),
             sizes=PAIR_SIZES,
@@ -242,27 +260,22 @@ def best_curriculum(lookup: dict[str, Any]) -> tuple[str, float]:
     return min(found, key=order)
 
 
-def pilot_jobs(lookup: dict[str, Any]) -> list[Job]:
-    """Return a job for each kind: four rates, one seed for the pilot only."""
-    stages, _ = best_curriculum(lookup)
-    return [new_job(kind, PILOT, curricula=[stages]) for kind in KINDS]
-
-
 def main_jobs(lookup: dict[str, Any], pilot: dict[str, Any]) -> list[Job]:
-    """Return jobs for each kind's best rate, two seeds each, in order."""
+    """Return a job for each kind at its rate, those of the contrasts first."""
     stages, _ = best_curriculum(lookup)
     best = best_rates(pilot)
+    first = ["diff", "plain", "sum"]
     return [
         new_job(
             kind,
             CONFIG,
             rates=[best[kind]],
             curricula=[stages],
-            seeds=list(seeds),
+            seeds=list(SEEDS),
             measure=256,
+            extend=kind in EXTENDED,
         )
-        for seeds in STACKS
-        for kind in KINDS
+        for kind in first + [kind for kind in KINDS if kind not in first]
     ]
 
 
@@ -325,17 +338,17 @@ def quick(job: Job) -> Job:
 
 
 def main() -> None:
-    """Run one of the four experiments."""
+    """Run one of the three experiments."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=["lookup", "pair", "pilot", "main"])
+    parser.add_argument("what", choices=["lookup", "pair", "main"])
     parser.add_argument("--tokens", required=True, help="the token folder")
     parser.add_argument("--archives", help="the archive folder")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--lookup", type=Path, help="record of lookup")
-    parser.add_argument("--pilot", type=Path, help="record of the pilot")
+    parser.add_argument("--pilot", type=Path, help="record of text.py's pilot")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="folder of the models")
     parser.add_argument("--minutes", type=float, default=1e9)
@@ -349,7 +362,7 @@ def main() -> None:
     if options.what != "lookup" and options.lookup is None:
         parser.error("--lookup: the curriculum is taken from this record")
     if options.what == "main" and options.pilot is None:
-        parser.error("--pilot: the main run takes its rates from a pilot")
+        parser.error("--pilot: the rates are taken from this record")
     given = [
         json.loads(path.read_text(encoding="utf-8"))
         for path in (options.lookup, options.pilot)
@@ -358,7 +371,6 @@ def main() -> None:
     make: dict[str, Callable[..., list[Job]]] = {
         "lookup": lookup_jobs,
         "pair": pair_jobs,
-        "pilot": pilot_jobs,
         "main": main_jobs,
     }
     jobs = make[options.what](*given)

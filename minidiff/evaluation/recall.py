@@ -59,19 +59,28 @@ def draw_questions(
     model: DecoderLM,
     rows: int,
     step: int = 0,
+    first: int | None = None,
 ) -> Questions:
     """Return validation rows of a task, on the model's device.
 
-    The task's token ids are the last ones of the model's vocabulary, as in a
-    :class:`minidiff.data.Mixture`, where the ids of the text come first.
+    The task's token ids begin at ``first``. By default they are the last ones
+    of the model's vocabulary, as in a :class:`minidiff.data.Mixture` with one
+    task, where the ids of the text come before them.
 
     Raises ValueError if the model has too few ids or too short a window.
     """
-    first = model.config.vocab_size - task.vocab_size
-    if first < 0:
+    most = model.config.vocab_size - task.vocab_size
+    if most < 0:
         raise ValueError(
             f"task: got {task.vocab_size} token ids, expected at most the "
             f"model's {model.config.vocab_size}"
+        )
+    if first is None:
+        first = most
+    if not 0 <= first <= most:
+        raise ValueError(
+            f"first: got {first}, expected 0 to {most}, so that the task's "
+            "ids are the model's"
         )
     if task.length > model.config.max_length:
         raise ValueError(
@@ -107,6 +116,7 @@ def recall(
     *,
     rows: int = 128,
     batch_size: int = 32,
+    first: int | None = None,
     backend: str = "auto",
 ) -> dict[str, Any]:
     """Measure a model's accuracy at the questions of some rows.
@@ -120,6 +130,8 @@ def recall(
         Its seed has no effect, because validation rows do not depend on it.
     rows : int
         Number of rows in all.
+    first : int, optional
+        First token id of the task; by default its ids are the model's last.
     backend : str
         Backend of the attention.
 
@@ -141,7 +153,7 @@ def recall(
     """
     right, depth, nats = [], [], 0.0
     for step, size in enumerate(_batches(rows, batch_size)):
-        asked = draw_questions(task, model, size, step)
+        asked = draw_questions(task, model, size, step, first)
         logits = model(
             asked.tokens, positions=asked.questions, backend=backend
         ).float()

@@ -10,6 +10,7 @@ from committed import ROOT
 
 import minidiff
 from minidiff.data import BPETokenizer, NeedleTask, write_tokens
+from minidiff.data.document_list import Piece
 from minidiff.nn.config import count_parameters
 from minidiff.nn.kinds import KINDS, six_kinds
 
@@ -26,10 +27,10 @@ import shot_measures  # noqa: E402
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory):
     texts = [
-        ("train", "def f(x): return x\n" * 900),
-        ("valid", "x = 1\n" * 600),
+        Piece("train", "def f(x): return x\n" * 900, "code", "f.py"),
+        Piece("valid", "x = 1\n" * 900, "code", "x.py"),
     ]
-    tokenizer = BPETokenizer.train((t for _, t in texts), 300)
+    tokenizer = BPETokenizer.train((piece.text for piece in texts), 300)
     folder = tmp_path_factory.mktemp("pool") / "tokens"
     write_tokens(folder, texts, tokenizer, about={"packages": ["texts"]})
     return folder
@@ -67,9 +68,8 @@ def recipe(*arguments):
 def test_every_kind_is_trained_measured_and_saved(tokens, lookup, tmp_path):
     given = ["--quick", "--tokens", tokens, "--weights", tmp_path / "weights"]
     given += ["--lookup", lookup]
-    pilot, main = tmp_path / "pilot.json", tmp_path / "main.json"
-    recipe("pilot", *given, "--out", pilot)
-    assert not (tmp_path / "weights").exists()
+    pilot = ROOT / "book" / "results" / "text_pilot.json"
+    main = tmp_path / "main.json"
     recipe("main", *given, "--out", main, "--pilot", pilot)
     rows = recipe_jobs.rows(json.loads(main.read_text()))
     found = {(row["kind"], row["seed"]) for row in rows}
@@ -78,6 +78,11 @@ def test_every_kind_is_trained_measured_and_saved(tokens, lookup, tmp_path):
     assert saved == {pool.weight_path(tmp_path, *row).name for row in found}
     assert len(saved) == 30
     for row in rows:
+        extended = row["kind"] in ("plain", "wide", "diff")
+        assert ("long" in row) == extended
+        if extended:
+            assert set(row["long"]["needles"]) == {"256", "1024"}
+            assert row["long"]["text"]["by_position"][-1]["last"] == 1023
         assert set(row["parts"]) == {
             "text",
             "needles",
@@ -201,12 +206,25 @@ def test_the_curriculum_with_most_models_that_look_up(last, best):
 FOUND = {"jobs": [{"job": {}, "rows": [tried("constant", 1e-3, 1.0, 0.1)]}]}
 
 
+PILOT = {  # the best rate of each kind is its number
+    "jobs": [
+        {
+            "job": {"kind": kind},
+            "rows": [{"rate": i, "valid_loss": abs(i - best)}
+                     for i in range(len(KINDS))],
+        }
+        for best, kind in enumerate(KINDS)
+    ]
+}  # fmt: skip
+
+
 def test_sizes_are_what_is_said_of_them(data):
     rows = evidence_data.FULL
     own = rows.needles.vocab_size + rows.few_shot.vocab_size
     assert rows.few_shot.length == rows.needles.length == rows.length == 512
     for new_job, text, low, high in (
-        (pool.pilot_jobs(FOUND)[0], 4096, 14.5e6, 15.5e6),
+        (pool.lookup_jobs()[0], 2048, 3.5e6, 4e6),
+        (pool.main_jobs(FOUND, PILOT)[0], 4096, 14.5e6, 15.5e6),
         (pool.pair_jobs(FOUND)[0], 2048, 3.5e6, pool.MOST_BYTES / 2 - 10_000),
     ):
         base = pool.base_config(new_job, text + own)
@@ -214,34 +232,18 @@ def test_sizes_are_what_is_said_of_them(data):
         for config in six_kinds(base).values():
             assert low < count_parameters(config) < high
     tokens = pool.CONFIG.steps * pool.CONFIG.batch_size * rows.length
-    assert tokens == pytest.approx(300e6, rel=0.01)
+    assert tokens == pytest.approx(150e6, rel=0.01)
 
 
 def test_the_main_run_takes_its_rates_from_the_pilot():
-    pilot = {
-        "jobs": [
-            {
-                "job": {"kind": kind},
-                "rows": [
-                    {"rate": rate, "valid_loss": abs(i - best)}
-                    for i, rate in enumerate(pool.RATES)
-                ],
-            }
-            for best, kind in enumerate(KINDS[:4])
-            for kind in (kind,)
-        ]
+    jobs = pool.main_jobs(FOUND, PILOT)
+    assert [job["kind"] for job in jobs[:3]] == ["diff", "plain", "sum"]
+    assert {job["kind"]: job["rates"] for job in jobs} == {
+        kind: [best] for best, kind in enumerate(KINDS)
     }
-    for kind in KINDS[4:]:
-        pilot["jobs"].append(pilot["jobs"][0] | {"job": {"kind": kind}})
-    jobs = pool.main_jobs(FOUND, pilot)
-    assert len(jobs) == 18
-    for best, kind in enumerate(KINDS[:4]):
-        of_kind = [job for job in jobs if job["kind"] == kind]
-        assert {r for job in of_kind for r in job["rates"]} == {
-            pool.RATES[best]
-        }
-        seeds = [seed for job in of_kind for seed in job["seeds"]]
-        assert seeds == [0, 1, 2, 3, 4]
+    for job in jobs:
+        assert job["seeds"] == [0, 1, 2, 3, 4]
+        assert job["extend"] == (job["kind"] in ("plain", "wide", "diff"))
 
 
 def test_steps_are_of_all_parts_and_some_are_long(data):

@@ -55,6 +55,14 @@ def test_ids_come_after_those_of_text():
     assert torch.equal(values, asked.targets) and torch.equal(before, keys)
 
 
+def test_the_first_id_can_be_given():
+    model = small(vocab_size=100, max_length=60)
+    asked = draw_questions(TASK, model, 5, first=7)
+    assert torch.equal(asked.tokens, TASK.sample(0, 5, "valid").inputs + 7)
+    with pytest.raises(ValueError, match="first: got 61, expected 0 to 60"):
+        recall(model, TASK, rows=1, first=61)
+
+
 def test_batches_are_different_rows():
     model = small(vocab_size=40, max_length=60)
     first, second = (draw_questions(TASK, model, 4, i) for i in (0, 1))
