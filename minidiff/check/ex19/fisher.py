@@ -1,4 +1,4 @@
-"""Exercise 19.2: Fisher's exact test of two counts."""
+"""Exercise 19.1: Fisher's exact test of two counts."""
 
 from collections.abc import Callable
 from math import comb, erfc, sqrt
@@ -10,8 +10,9 @@ def fisher(a: int, n: int, b: int, m: int) -> float:
     """Return the two-sided p-value of a solved of n against b solved of m.
 
     If the kind did not matter, the a + b runs that solved it would be a
-    random choice from all n + m. p is the probability of a choice that is no
-    likelier than the one that came.
+    random choice from all n + m. p sums the probabilities of all splits (k
+    of the first group, a + b - k of the second) no likelier than the one
+    that came.
     """
     total = a + b
     ways = [comb(n, k) * comb(m, total - k) for k in range(total + 1)]
@@ -83,7 +84,7 @@ def _two_shares(a: int, n: int, b: int, m: int) -> float:
 
 
 EXERCISE = Exercise(
-    id="19.2",
+    id="19.1",
     cases=_cases,
     solution=fisher,
     mistakes=(

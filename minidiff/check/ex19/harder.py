@@ -1,4 +1,4 @@
-"""Exercise 19.5: does a model hold on rows harder than it was trained on?"""
+"""Exercise 19.3: does a model hold on rows harder than it was trained on?"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -134,7 +134,7 @@ def _queries(right: np.ndarray, asked: np.ndarray) -> float:
 RIGHT = Parts(_mean, _square)
 
 EXERCISE = Exercise(
-    id="19.5",
+    id="19.3",
     cases=_cases,
     solution=drop,
     mistakes=(

@@ -1,4 +1,4 @@
-"""Exercise 19.4: weight on the answer and on noise, with signs."""
+"""Exercise 19.2: weight on the answer and on noise, with signs."""
 
 from collections.abc import Callable
 
@@ -95,7 +95,7 @@ def _one_number(A: np.ndarray, answers: np.ndarray) -> Shares:
 
 
 EXERCISE = Exercise(
-    id="19.4",
+    id="19.2",
     cases=_cases,
     solution=answer_and_noise,
     mistakes=(

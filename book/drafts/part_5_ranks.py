@@ -1,4 +1,9 @@
-"""Exercise 19.3: ranks of runs, of which some never get there."""
+"""Draft for problem set 5: ranks of runs, of which some never get there.
+
+It was an exercise of chapter 19. To use it, move this file to
+minidiff/check/exP5/ with a first line as the other problems have, give it a
+number, and move its entries of part_5_answers.py to tests/check/answersP5.py.
+"""
 
 from collections.abc import Callable
 
@@ -76,7 +81,7 @@ def _late_first(steps: np.ndarray) -> np.ndarray:
 
 
 EXERCISE = Exercise(
-    id="19.3",
+    id="P5.2",
     cases=_cases,
     solution=ranks,
     mistakes=(

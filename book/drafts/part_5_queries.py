@@ -1,4 +1,9 @@
-"""Exercise 19.1: accuracy at the queries only."""
+"""Draft for problem set 5: accuracy at the queries only.
+
+It was an exercise of chapter 19. To use it, move this file to
+minidiff/check/exP5/ with a first line as the other problems have, give it a
+number, and move its entries of part_5_answers.py to tests/check/answersP5.py.
+"""
 
 import numpy as np
 
@@ -48,7 +53,7 @@ def _shifted(logits: np.ndarray, targets: np.ndarray) -> float:
 
 
 EXERCISE = Exercise(
-    id="19.1",
+    id="P5.1",
     cases=_cases,
     solution=accuracy_at_queries,
     mistakes=(
