@@ -96,6 +96,7 @@ RIGHT = {
 WRONG = {
     "queries": {
         "all positions": positions,
+        "a count": lambda x, y: positions(x, y) * y.size,
         "blanks are right": partial(positions, blank_is_right=True),
         "shifted": partial(queries, shift=1),
         "mean of rows": partial(queries, weigh="mean"),
@@ -112,6 +113,9 @@ WRONG = {
         "unsolved first": partial(place, unsolved=0.0),
         "unsolved at the last step": slowest,
         "a number for never": partial(place, unsolved=10_001.0),
+        "unsolved all last": lambda steps: np.fmax(
+            place(steps), [len(steps) * math.isnan(s) for s in steps]
+        ),
         "unsolved dropped": dropped,
         "late first": partial(place, reverse=True),
     },

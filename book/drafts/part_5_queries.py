@@ -64,6 +64,12 @@ EXERCISE = Exercise(
             wrong=lambda x, y: (x.argmax(-1) == y).mean(),
         ),
         Mistake(
+            key="a count",
+            diagnosis="That is how many queries are right. Divide it by the "
+            "number of queries.",
+            wrong=lambda x, y: (x.argmax(-1) == y).sum(),
+        ),
+        Mistake(
             key="blanks are right",
             diagnosis="You count every position that asks nothing as right. "
             "Leave it out of both counts.",

@@ -145,6 +145,14 @@ EXERCISE = Exercise(
             wrong=_with_unsolved(10_001.0),
         ),
         Mistake(
+            key="unsolved all last",
+            diagnosis="Runs that never solve it all get rank n. As equal "
+            "runs they share the mean of the last ranks.",
+            wrong=lambda steps: np.where(
+                np.isnan(steps), len(steps), ranks(steps)
+            ),
+        ),
+        Mistake(
             key="unsolved dropped",
             diagnosis="Runs that never solve it have no rank. To leave them "
             "out favours a kind that solves it rarely and then fast.",

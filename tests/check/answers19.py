@@ -30,6 +30,15 @@ def exact(a, n, b, m, keep):
     )
 
 
+def all_of_the_first(a, n, b, m):
+    whole = math.comb(n + m, a + b)
+    p = {
+        n - i: math.comb(m, a + b - n + i) * math.comb(n, i) / whole
+        for i in range(n + 1)
+    }
+    return sum(x for x in p.values() if x <= p[a] * (1 + 1e-9))
+
+
 def doubled(a, n, b, m):
     up = exact(a, n, b, m, lambda k, a, p, own: k >= a)
     down = exact(a, n, b, m, lambda k, a, p, own: k <= a)
@@ -102,6 +111,12 @@ def one_head(A, answers):
     return float(np.mean(on)), float(np.mean(off))
 
 
+def all_answers(A, answers):
+    """Mean over the answers of what the queries give to each."""
+    parts = [heads(A, [at] * len(answers)) for at in answers]
+    return tuple(np.mean(part, axis=0) for part in zip(*parts, strict=True))
+
+
 def three_way(low, high, allowed):
     return 1 if low > allowed else -1 if high < allowed else 0
 
@@ -164,6 +179,10 @@ WRONG = {
         ),
         "likelier ones": lambda *x: exact(*x, lambda k, a, p, own: p >= own),
         "doubled": doubled,
+        "twice one tail": lambda *x: (
+            2 * exact(*x, lambda k, a, p, own: k >= a)
+        ),
+        "comb of a negative number": all_of_the_first,
         "by the difference of shares": apart,
         "drawn with replacement": replaced,
         "normal approximation": z_test,
@@ -176,6 +195,7 @@ WRONG = {
         "one minus a negative share": partial(heads, rest="minus"),
         "noise cancelled": partial(heads, rest="signed"),
         "ratio of means": divided_late,
+        "every query with every answer": all_answers,
         "mean over heads": one_head,
     },
     "19.3": {
@@ -200,6 +220,16 @@ WRONG = {
             measured,
             decide=lambda low, high, x: (
                 int(low > 0 and low + high > 2 * x) or -int(high < x)
+            ),
+        ),
+        "verdict reversed": partial(
+            measured,
+            decide=lambda low, high, x: int(high < x) - int(low > x),
+        ),
+        "0 asked first": partial(
+            measured,
+            decide=lambda low, high, x: (
+                three_way(low, high, x) if low * high > 0 else 0
             ),
         ),
         "compared with 0": partial(

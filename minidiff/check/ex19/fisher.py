@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from math import comb, erfc, sqrt
 
+import numpy as np
+
 from minidiff.check.core import Case, Exercise, Mistake
 
 
@@ -60,6 +62,22 @@ def _sum(keep: Callable[[int, int, float, float], bool]) -> Test:
 def _doubled(a: int, n: int, b: int, m: int) -> float:
     ways = _ways(a, n, b, m)
     return min(1.0, 2 * min(sum(ways[: a + 1]), sum(ways[a:])))
+
+
+def _twice(up: bool, most: float = np.inf) -> Test:
+    """Double one side, whichever it is."""
+
+    def answer(a: int, n: int, b: int, m: int) -> float:
+        ways = _ways(a, n, b, m)
+        return min(most, 2 * sum(ways[a:] if up else ways[: a + 1]))
+
+    return answer
+
+
+def _negative(a: int, n: int, b: int, m: int) -> float:
+    total = a + b
+    ways = [comb(n, k) * comb(m, total - k) for k in range(n + 1)]
+    return sum(w for w in ways if w <= ways[a]) / sum(ways)
 
 
 def _binomial(a: int, n: int, b: int, m: int) -> float:
@@ -123,6 +141,25 @@ EXERCISE = Exercise(
             diagnosis="You double the smaller side. With groups of different "
             "sizes that is another test: add the tables no likelier.",
             wrong=_doubled,
+        ),
+        Mistake(
+            key="twice one tail",
+            diagnosis="You double the tables on one side of a, which need not "
+            "be the side of the surprise, and the sum can pass 1. Add the "
+            "tables no likelier, on both sides.",
+            wrong=_twice(up=True),
+            also=(
+                _twice(up=False),
+                _twice(up=True, most=1.0),
+                _twice(up=False, most=1.0),
+            ),
+        ),
+        Mistake(
+            key="comb of a negative number",
+            diagnosis="math.comb refuses a negative number: with k larger "
+            "than a + b there would be fewer than no solved runs left for the "
+            "second kind. Let k run from 0 to a + b.",
+            wrong=_negative,
         ),
         Mistake(
             key="by the difference of shares",
