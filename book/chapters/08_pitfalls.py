@@ -174,7 +174,7 @@ class Port(nn.Module):
 # The next figure follows one call of this layer from left to right, and says
 # which wrong port changes what. The names appear again in the sections below.
 
-# %% mystnb={"image": {"alt": "Six boxes in a row, joined by arrows: sizes; queries, keys and values from x; keys shared by heads; scores and softmax; A1 minus lambda A2; times v, norm and output. A seventh box, lambda, points up at the subtraction. Under each box stand the names of the wrong ports that change it."}}
+# %% mystnb={"image": {"alt": "Six boxes in a row, joined by arrows: sizes; queries, keys and values from x; keys shared by heads; scores and softmax; A1 minus lambda A2; times v, norm and output. A seventh box, lambda, stands above and points down at the subtraction. Under each box, or beside lambda, stand the names of the wrong ports that change it."}}
 attention_diagrams.show_stations(
     {
         "sizes": "TwiceHalved\nHeadsKept\nNarrowValues",
@@ -246,6 +246,7 @@ check.ex08_1(rows_sum_to)
 rows_sum_to = check.mine("8.1")
 
 
+# %%
 def rows(kind: type, lam: float = 0.6) -> bool:
     port = build(kind)
     port.lam = lambda: lam
@@ -262,15 +263,15 @@ def by_hand(kind: type) -> bool:
 
 
 # %% [markdown]
-# Which test finds which port? Decide for both ports before you run the cell.
+# Which test finds which port? Decide for both ports before you run the cell. It
+# prints `found`, or `-` where the test sees nothing.
 
 
 # %%
 def verdict(kinds: list[type], *tests: Callable[[type], bool]) -> None:
     for kind in kinds:
-        found = ["-" if test(kind) else "found" for test in tests]
-        names = [f"{t.__name__} {f:5s}" for t, f in zip(tests, found)]
-        print(f"{kind.__name__:15s}", *names, sep="  ")
+        words = [f"{t.__name__} {'-' if t(kind) else 'found'}" for t in tests]
+        print(f"{kind.__name__:15s}", ", ".join(words))
 
 
 verdict([ports.Port, ports.SqrtTwoD, ports.BeforeSoftmax], rows, by_hand)
@@ -564,8 +565,8 @@ escapes = {
     "causal, adding 1": probe(torch.ones(64)),
 }
 for name, holds in escapes.items():
-    print(f"{name:20s}", holds)
-print("causal, adding noise", probe(torch.randn(64)))
+    print(f"{name:20s}", "-" if holds else "found")
+print("causal, adding noise", "-" if probe(torch.randn(64)) else "found")
 assert all(escapes.values())
 
 # %% [markdown]
@@ -757,8 +758,8 @@ for H, Hkv, depth in ((4, 4, 0), (4, 2, 3), (4, 1, 1), (1, 1, 7)):
     for a, b in zip(*found, strict=True):
         assert torch.allclose(a, b, rtol=0, atol=1e-10)
     print(f"H = {H}, Hkv = {Hkv}: this chapter and minidiff are equal")
-moved = their_rows(state["q_proj.weight"], 8)
-assert moved is None or torch.equal(moved, mapped["q_proj.weight"])
+moved = check.mine("8.4")(state["q_proj.weight"], 8)
+assert torch.equal(moved, mapped["q_proj.weight"])
 
 # %% [markdown]
 # ## Common mistakes
