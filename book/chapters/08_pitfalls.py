@@ -212,8 +212,8 @@ show(ports.SqrtTwoD, ports.BeforeSoftmax)
 #
 # `SqrtTwoD` divides the scores by the wrong number. The queries and keys of one
 # branch are $D$ wide, so their scores are divided by $\sqrt D$. ($2D$ is the
-# width of the values.) `BeforeSoftmax` subtracts scores and takes one softmax of
-# the difference, instead of subtracting two softmaxes.
+# width of the values.) `BeforeSoftmax` subtracts scores and takes one softmax
+# of the difference, instead of subtracting two softmaxes.
 #
 # ### Exercise 8.1: write the first property
 #
@@ -385,9 +385,9 @@ three = [ports.LayerFromOne, ports.NoConstant, ports.PerHead]
 verdict([ports.Port, *three], start)
 
 # %% [markdown]
-# `PerHead` gets past: with zero vectors all its heads agree. A later test, which
-# counts parameters, will find it. It is a deviation more than a bug: V2 has
-# a lambda for each head and token, kept between 0 and 1 (chapter 5).
+# `PerHead` gets past: with zero vectors all its heads agree. A later test,
+# which counts parameters, will find it. It is a deviation more than a bug: V2
+# has a lambda for each head and token, kept between 0 and 1 (chapter 5).
 #
 # ## After the values: the norm
 #

@@ -216,9 +216,9 @@ for kind in runs:
 # %% [markdown]
 # Both kinds are best at 0.002, which is not at the edge of the sweep. But this
 # choice rests on one seed, and on a training that has lowered its own rate to a
-# tenth by 50 million tokens, where the long ones are in their second phase. Part
-# of the final difference may be the rate's. And do not compare kinds in this
-# table, for the same reason.
+# tenth by 50 million tokens, where the long ones are in their second phase.
+# Part of the final difference may be the rate's. And do not compare kinds in
+# this table, for the same reason.
 #
 # ## How sure is the difference?
 #
@@ -257,9 +257,9 @@ plt.show()
 # $$
 #
 # It is made so that, if the whole experiment were repeated many times, about 95
-# of 100 such intervals would contain the true mean. The factor $t_n$ is Student's:
-# about 2 for many runs, and larger for few, because few runs also give a poor
-# estimate of the spread.
+# of 100 such intervals would contain the true mean. The factor $t_n$ is
+# Student's: about 2 for many runs, and larger for few, because few runs also
+# give a poor estimate of the spread.
 
 # %%
 STUDENT = {4: 3.182, 5: 2.776, 8: 2.365}  # 95 %, two sides, for n values
@@ -428,8 +428,9 @@ assert sum(seen) == 35
 #
 # Back to the curve of the cold open, and to the three groups. Look at it once
 # more and write down what each would have reported, with the interval of eight
-# pairs: after 25, after 45 and after 200 million tokens, is diff lower, is plain
-# lower, or is zero inside? Then let your own function judge all forty moments.
+# pairs: after 25, after 45 and after 200 million tokens, is diff lower, is
+# plain lower, or is zero inside? Then let your own function judge all forty
+# moments.
 #
 # ### Exercise 18.3: the conclusion at each moment
 #
@@ -487,8 +488,8 @@ assert (ahead[7:10] == 6).all() and ahead[-1] == 1
 # all forty together.) After 25 million tokens everything is decided, it seems,
 # with a difference several times as large as the last one. After 45 million,
 # six of eight single pairs would have reported the opposite. The interval over
-# eight pairs says the right thing there: zero is inside. Of the moments at which
-# diff is lower, six lie before the second phase and 16 after it.
+# eight pairs says the right thing there: zero is inside. Of the moments at
+# which diff is lower, six lie before the second phase and 16 after it.
 #
 # What happens in the second phase? Look at the losses themselves.
 
@@ -721,13 +722,13 @@ ratio = np.mean(seconds["diff"]) / np.mean(seconds["plain"])
 print(f"diff over plain: {ratio:.1f}")
 
 # %% [markdown]
-# (Compiling the models is included.) In this much time a plain model could
-# have read more than twice as many tokens, each text for the eighth or ninth
-# time. This is not a property of the method alone: plain attention ran on FlashAttention, differential attention on
-# our own kernels, which are not tuned for heads this narrow. For its large
-# models the paper measures 5 to 10 percent less throughput [P, Table 7], and
-# chapter 13 has our measurements at usual sizes. A claim of a gain should say
-# what was held equal.
+# (Compiling the models is included.) In this much time a plain model could have
+# read more than twice as many tokens, each text for the eighth or ninth time.
+# This is not a property of the method alone: plain attention ran on
+# FlashAttention, differential attention on our own kernels, which are not tuned
+# for heads this narrow. For its large models the paper measures 5 to 10 percent
+# less throughput [P, Table 7], and chapter 13 has our measurements at usual
+# sizes. A claim of a gain should say what was held equal.
 #
 # ## Whose merit is it?
 #
