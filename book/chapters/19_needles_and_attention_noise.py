@@ -69,10 +69,9 @@ ROWS = 16
 # ## A cold open: eight models, one task
 #
 # Here are eight plain Transformers, one for each seed, recorded after their
-# training. A row gives each of them eight pairs of a key and a value, and
-# asks for the value of every key. They answer nearly all right. Guess: what
-# share of its attention does the head that looks hardest at the answer, in
-# any layer, give to it?
+# training. A row gives them eight pairs of a key and a value, and asks for the
+# value of every key. They answer nearly all right. Guess: what share of its
+# attention does the head that looks hardest at the answer give to it?
 
 
 # %%
@@ -112,15 +111,14 @@ for run in RUNS[8, 128, "plain", "0.001"]:
     print(f"last layer {run['support'][1][0]:.1f} keys")
 
 # %% [markdown]
-# All of them solve the task, and in none of them has any head more than three
-# hundredths of its weight on the answer. Nor is the weight spread. The last
-# number is the exp of the entropy of the weights, first head, last layer: they
-# lie on about one key. It is another key. The record does not say which place
-# it is.
+# All of them solve the task, and no head has more than three hundredths of its
+# weight on the answer. Nor is the weight spread. The last number, the exp of
+# the entropy of the weights (last layer, first head), says that they lie on
+# about one key. It is another key; the record does not say which place it is.
 #
-# So we have to ask two things apart. *Does a model find the needle?* That can
-# be counted. *Where does its attention lie?* That can be measured too. Whether
-# the second explains the first is a question, and not a definition.
+# So ask two things apart. *Does a model find the needle?* That can be counted.
+# *Where does its attention lie?* That can be measured. Whether the second
+# explains the first is a question, and not a definition.
 #
 # ## What the paper found
 #
@@ -130,21 +128,20 @@ for run in RUNS[8, 128, "plain", "0.001"]:
 # | attention on the answer, by its depth | 0.03 to 0.09 | 0.27 to 0.40 | [P, Table 3] |
 # | attention on noise, by its depth | 0.49 to 0.54 | 0.01 to 0.02 | [P, Table 3] |
 #
-# These are models of 3 billion parameters [P, Tables 2 and 3]. The shares are
-# means over heads and layers, as the authors say in an issue of their code
-# (unilm, number 1654). How they treat negative weights is not written.
+# These are models of 3 billion parameters, and the shares are means over heads
+# and layers [P, Tables 2 and 3]. How negative weights are treated is not said.
 #
-# Is it the subtraction? The paper's ablation has controls, for the loss at the
-# last token of an n-gram that the row held before: plain 0.898, wide heads
-# 0.899, these with the norm 0.899, differential 0.880, and without its norm
-# 0.911 [P, Table 6]. Lower is better, and there the differential model is ahead
-# of all its controls. For needles we know of no such table. Small models cannot
-# repeat the paper's numbers, but they can be trained with all the controls.
+# Is it the subtraction? The paper has controls for one measure near to lookup,
+# the loss at the last token of an n-gram that the row held before: plain 0.898,
+# wide heads 0.899, these with the norm 0.899, differential 0.880, and without
+# its norm 0.911 [P, Table 6]. There the differential model is ahead of all
+# controls. For needles we know of no such table. So here are small models, with
+# all the controls.
 #
 # ## The task
 #
-# *Multi-query associative recall*, MQAR, comes from the benchmark Zoology.
-# A row begins with pairs of a key and a value. Later each key comes once more,
+# *Multi-query associative recall*, MQAR, comes from the benchmark Zoology. A
+# row begins with pairs of a key and a value. Later each key comes once more,
 # and the model must say its value.
 
 # %%
@@ -178,13 +175,12 @@ for axis, (name, (first, second)) in zip(axes, ways.items(), strict=True):
     axis.axis("off")
 
 # %% [markdown]
-# (Blue: the first layer. Orange: the second.) In both the model has looked the
-# key up. Only in A does the second map lie on the answer. B is a possibility:
-# no cell of this chapter shows a model that uses it. A share on the answer that
-# is near 1 shows that its place was found. One near 0 shows nothing.
+# (Blue: the first layer. Orange: the second.) In both the key has been looked
+# up, but only in A does the second map lie on the answer. B is a possibility:
+# no cell of this chapter shows a model that uses it. So a share on the answer
+# near 1 shows that its place was found. One near 0 shows nothing.
 #
-# A row of 128 tokens asks eight times. All other positions have no answer, and
-# must not count as right or wrong:
+# Only the positions that ask have an answer, and only they count:
 
 
 # %%
@@ -196,9 +192,9 @@ def accuracy_at_queries(logits: np.ndarray, targets: np.ndarray) -> float:
 # %% [markdown]
 # ## Six kinds
 #
-# A differential model differs from a plain one in more than the subtraction.
-# Its heads are half as many, it has a norm in each head, and it has a second
-# map. To know which of these does something, change one at a time:
+# A differential model differs from a plain one in three things: it has half as
+# many heads, a norm in each, and a second map. To know which of these does
+# something, change one at a time:
 #
 # | kind | heads | norm | second map | against the row above |
 # |---|---|---|---|---|
@@ -209,20 +205,18 @@ def accuracy_at_queries(logits: np.ndarray, targets: np.ndarray) -> float:
 # | sum | $H$, queries and keys $D$ | yes | begins added | a second map, whose sign may turn |
 # | diff | $H$, queries and keys $D$ | yes | begins subtracted | its sign |
 #
-# In "first map" the second queries and keys have no effect: a quarter of its
-# attention's weights are idle. Wherever this chapter says *seen*, the test was
-# written down before the run. Everything else was found by looking, and is
-# called *exploratory*.
+# In "first map" a quarter of the attention's weights, the second queries and
+# keys, are idle. Where this chapter says *seen*, the test was written down
+# before the run. Everything else was found by looking, and is *exploratory*.
 #
 # ## A race in which a subtraction helps
 #
-# First a smaller task, in which one can say beforehand what a subtraction is
-# good for. A row of 64 tokens holds two needles, and both values are asked. A
-# model that cannot look up can still answer the second question with *the value
-# not yet said*: look at both values, less the one already said. All six kinds
-# trained for 400 steps, five seeds each. Fixed before: the metric is the share
-# of right second answers, the contrasts are diff against each of the other
-# five.
+# First a task in which one can say beforehand what a subtraction is good for. A
+# row holds two needles, and both values are asked. A model that cannot look up
+# can still answer the second question with *the value not yet said*: look at
+# both values, less the one already said. All kinds trained for 400 steps, five
+# seeds each. Fixed before: the metric is the share of right second answers, the
+# contrasts are diff against each of the other five.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 race, racers = read("needle_race.json")
@@ -247,21 +241,19 @@ axis.set_xticklabels(KINDS)
 plt.show()
 
 # %% [markdown]
-# Known beforehand, from earlier runs: diff beats plain, and loses that lead
-# with lambda held at 0. So for these two kinds this is no fresh test. New are
-# wide, wide + norm and sum, and against each of them the advantage is **seen**.
-# (Against plain the interval of these five seeds contains 0. The learning rate
-# was tuned on diff and plain only; the others may have a better one.)
+# Known beforehand: diff beats plain, and loses that lead with lambda held at 0.
+# So for these two kinds this is no fresh test. New are wide, wide + norm and
+# sum: against each the advantage is **seen**. (In this run the interval against
+# plain contains 0. And only diff and plain had their learning rate tuned.)
 #
 # ## Comparing two counts
 #
-# In a task that only a lookup solves, a small model often finds it or guesses
-# to the end. So what one compares is a count. For the course's first pair,
-# models of the same size read text with needle rows among it: four seeds of
-# each kind, and two of them once more by the same command from an earlier
-# commit.
+# Where only a lookup helps, a small model often finds it or guesses to the end.
+# So one compares counts. For the course's first pair, models of the same size
+# read text with needle rows among it: four seeds of each kind, two of them
+# trained once more by the same command.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 NAMES = ["seed0", "seed1", "seed2", "seed3", "seed0_before", "seed1_before"]
 found: dict = {}
 for kind in ("softmax", "diff"):
@@ -274,9 +266,8 @@ for kind in ("softmax", "diff"):
     print(f"{kind:8s} right: {np.round(right, 2)}, found it: {found[kind]}")
 
 # %% [markdown]
-# Four of six against two of six. If the kind did not matter, the six that
-# found it would be a random choice from the twelve. How surprising is a split
-# of four and two then?
+# Four of six against two of six. If the kind did not matter, the six that found
+# it would be a random choice from the twelve. How surprising is this split?
 #
 # ### Exercise 19.1: Fisher's exact test
 #
@@ -306,25 +297,23 @@ print(f"by hand: {comb(6, 4) * comb(6, 2)} of {comb(12, 6)}")
 print(f"p = {fisher(found['softmax'], 6, found['diff'], 6):.2f}")
 
 # %% [markdown]
-# More than every second time: no evidence for either kind. And the test takes
-# the runs as independent, which two runs of one seed are not. (Of the four
-# models trained twice, two found it once and missed it once.) It takes smaller
-# models and more seeds.
+# No evidence for either kind. And the test takes the runs as independent, which
+# two runs of one seed are not. (Of the four models trained twice, two found it
+# once and missed it once.) It takes smaller models and more seeds.
 #
 # ## MQAR: how many seeds solve it
 #
-# Models of two layers, two sizes of the task (4 pairs in 64 tokens, 8 pairs in
-# 128), two widths, six kinds, eight seeds, and three learning rates: 576
-# trainings of 10,000 steps of 64 rows. All kinds of a seed have the same rows
-# in the same order. A seed has *solved* it if its last accuracy is at least
-# 0.99. Before the main run a pilot of a quarter of the length, with two other
-# seeds, tried five rates. Fixed before the main run:
+# Two layers, two sizes of the task (4 pairs in 64 tokens, 8 pairs in 128), two
+# widths, six kinds, eight seeds and three learning rates: 576 trainings of
+# 10,000 steps. All kinds of a seed have the same rows in the same order. A seed
+# has *solved* the task if its last accuracy is at least 0.99. A pilot with two
+# other seeds, a quarter as long, tried five rates. Fixed before the main run:
 #
 # - the metric: how many of eight seeds solve it, at the pilot's best rate;
 # - the contrast: diff against wide + norm, by Fisher's test.
 #
-# Write down what you expect, and then run the cell. Beside each count stands
-# the median accuracy of the eight seeds.
+# Write down what you expect. Beside each count stands the median accuracy of
+# the eight seeds.
 
 # %%
 SETTINGS = [(4, 64), (4, 128), (8, 64), (8, 128)]
@@ -360,19 +349,17 @@ primary(0.99)
 
 # %% [markdown]
 # **Seen** in one setting of four (8 pairs, width 64), also when one pays for
-# having tested four times. In the other three **not seen**. (The test takes
-# the seeds of the two kinds as independent. They share rows and some of their
-# initial values.)
+# having tested four times. In the other three **not seen**. (The seeds of two
+# kinds share rows and some initial values, so they are not quite independent.)
 #
-# But look at the medians there. The threshold was fixed at 0.99. With 0.95:
+# But look at the medians there. With 0.95 for a threshold:
 
 # %%
 primary(0.95)
 
 # %% [markdown]
-# "Seen" depends on the threshold: it moves from 8 pairs, width 64, where most
-# seeds of wide + norm stop just below 0.99, to 4 pairs, width 64. It depends on
-# the rate as well: the pilot gave the two kinds different ones.
+# "Seen" depends on the threshold. It moves from 8 pairs, width 64, where most
+# seeds of wide + norm stop just below 0.99, to 4 pairs, width 64.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 back = [r for r in every_run if r["solved_after"] and not r["solved"]]
@@ -384,14 +371,13 @@ for *setting, kind in BEST:
 assert sum(run in back for run in RUNS[8, 64, "diff", "0.01"]) == 4
 
 # %% [markdown]
-# (The recipe says "reaches 0.99 by the last step", and the chapter counts what
-# is solved at the last step. The runs that fell back in between make the two
-# differ, but none of them is in the primary contrast.)
+# (The recipe says "reaches 0.99 by the last step"; the chapter counts what is
+# solved at the last step. No run that fell back is in the primary contrast.)
 #
 # ### All rates
 #
-# One rate is one rate. Here are all. Over each column stands how many of its
-# eight seeds solve the task, with a star at the pilot's choice.
+# Here are all rates. Over each column stands how many of its eight seeds solve
+# the task, with a star at the pilot's choice.
 
 # %%
 RATES = ["0.0001", "0.0003", "0.001", "0.003", "0.01"]
@@ -434,8 +420,8 @@ plt.show()
 # (Dotted: a guess among the row's values.)
 #
 # Look at diff with 4 pairs, width 64. At the pilot's rate 2 of 8 seeds solve
-# it, and at the next higher one all 8 do. So "not seen" there is a result about
-# a rate. A pilot that ends before anything happens cannot choose: with 4 pairs,
+# it, and at the next higher one all 8 do: "not seen" there is a result about a
+# rate. A pilot that ends before anything happens cannot choose. With 4 pairs,
 # width 128 none of the 60 pilot runs had left the guess.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true, "outputs_hidden": true}
@@ -466,15 +452,13 @@ change("wide", "wide + norm")
 
 # %% [markdown]
 # **The norm lowers the count at every common rate at which wide solves the
-# task.** What that means differs. With 4 pairs most seeds *stay at a guess*:
-# their medians are near one quarter. With 8 pairs, width 64, rate 0.001, seven
-# seeds against none are medians of 0.992 and 0.984: wide + norm looks keys up,
-# and is *less exact*.
+# task.** With 4 pairs most seeds *stay at a guess*, with medians near one
+# quarter. With 8 pairs, width 64, rate 0.001, seven seeds against none are
+# medians of 0.992 and 0.984: wide + norm looks keys up, and is *less exact*.
 #
-# Why the norm harms, the record does not say. A guess: without it, a head that
-# has found nothing puts out a mean of many values, which is small. The norm
-# makes it as large as a real find. (The record has no diff without its norm.
-# That one would test the guess.)
+# Why, the record does not say. A guess: a head that has found nothing puts out
+# a mean of many values, which is small, and the norm makes it as large as a
+# real find.
 
 # %%
 change("first map", "diff")
@@ -482,8 +466,7 @@ change("first map", "diff")
 # %% [markdown]
 # **With the second map more seeds solve it.** First map, the same module with
 # lambda at 0, solves the task once in 96 runs. At no common rate does diff have
-# fewer solved seeds, and at six of ten it has seven or eight more. Part of
-# this is exactness again: with 8 pairs first map often stands near 0.9.
+# fewer solved seeds, and at six of ten it has seven or eight more.
 
 # %%
 change("plain", "diff")
@@ -492,25 +475,22 @@ change("plain", "diff")
 # **Diff as a whole does about as well as plain and wide.** Each of the three
 # solves every setting with seven or eight seeds at a rate that suits it.
 #
-# **Where plain and diff differ by many seeds, it is exactness.** Plain has 8
-# and diff none with 8 pairs, width 64, rate 0.01. But the median of diff there
-# is 0.979, and four of its runs had reached the threshold before. Diff has 8
-# and plain none with 8 pairs, width 128, rate 0.0003, with a median of 0.916
-# for plain.
+# **Where plain and diff differ by many seeds, it is exactness.** With 8 pairs,
+# width 64, rate 0.01 plain has 8 and diff none; but diff's median is 0.979, and
+# four of its runs had reached the threshold before. With 8 pairs, width 128,
+# rate 0.0003 diff has 8 and plain none, with a median of 0.916.
 #
 # **A collapse can hide behind nearly equal counts.** With 4 pairs, width 128,
-# rate 0.0003 plain has 0 and diff 1. But plain's median is 0.948 and diff's
-# 0.260: most of these diff models guess. So does wide at rate 0.003 with width
-# 128.
+# rate 0.0003 plain has 0 and diff 1. But plain's median is 0.948, and diff's
+# 0.260: most of these diff models guess. So does wide at 0.003 with width 128.
 #
-# So what differs is the *range of rates that reaches 0.99*. Each kind was given
-# three rates, and the record does not say whose range is the widest.
+# So what differs is the *range of rates that reaches 0.99*. With three rates a
+# kind, the record does not say whose range is the widest.
 #
 # ### The control that would not stay
 #
-# "Sum" was to be diff with a plus. But its lambda is learned, and nothing
-# keeps its sign. Two maps that are added have no negative weight. Do those
-# of the sums that solve it have any?
+# "Sum" was to be diff with a plus. But its lambda is learned, and nothing keeps
+# its sign. If the maps are added, no weight is negative. Are any?
 
 # %%
 sums = [run for run in every_run if run["kind"] == "sum"]
@@ -524,8 +504,8 @@ for name, wanted in (("solved", True), ("not solved", False)):
 # %% [markdown]
 # (A layer counts if more than one hundredth of a head's weight is negative.) So
 # "sum" means "began with the wrong sign": 17 of the 19 that solve it have come
-# to subtract. To subtract is not enough, as more than half of those that fail
-# have turned as well. Nor is it necessary: two solved it without.
+# to subtract. That is not enough, as more than half of those that fail have
+# turned as well. Nor is it necessary: two solved it without.
 #
 # ### After how many tokens
 #
@@ -540,7 +520,7 @@ for setting in SETTINGS:
         if all((*setting, kind, rate) in RUNS for kind in KINDS):
             AT[setting] = rate  # the last one stays
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 after = {
     key: np.array([run["solved_after"] or np.inf for run in runs])
     for key, runs in RUNS.items()
@@ -578,10 +558,10 @@ plt.show()
 #
 # ## Where solved models look
 #
-# Now the maps. A differential map has negative weights, its rows do not sum
-# to 1, and "the share on noise" needs a rule. Ours: divide by the sum of the
-# *absolute* weights; on the answer keep the sign, on all else drop it. Noise
-# then cannot hide by cancelling itself.
+# A differential map has negative weights, its rows do not sum to 1, and "the
+# share on noise" needs a rule. Ours: divide by the sum of the *absolute*
+# weights; on the answer keep the sign, on all else drop it. Noise then cannot
+# hide by cancelling itself.
 #
 # ### Exercise 19.2: answer and noise
 #
@@ -606,12 +586,13 @@ def answer_and_noise(
 check.ex19_2(answer_and_noise)
 
 # %% [markdown]
-# Let it run on the two models that came with the course. They were trained on
-# text and on rows with 8 needles. First the count, and then the share of the
-# head that looks hardest at the answer:
+# Let it run on the two models that came with the course. First the count, then
+# the share of the head that looks hardest at the answer:
 
 # %%
 answer_and_noise = check.mine("19.2")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 NEEDLES = NeedleTask(needles=8, questions=8, length=512)
 SHIPPED = {
     kind: load(course.weights(f"pair_{kind}.safetensors"))
@@ -621,7 +602,7 @@ SHIPPED = {
 SHIFT = SHIPPED["diff"].config.vocab_size - NEEDLES.vocab_size
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 @torch.no_grad()
 def shipped_logits(kind: str, inputs: torch.Tensor) -> np.ndarray:
     """Logits of a shipped model over needle tokens."""
@@ -647,16 +628,15 @@ for kind in SHIPPED:
     print(f"{kind:8s} {right:.0%} right, best head {best:.0%} on the answer")
 
 # %% [markdown]
-# One row and one model of each kind say nothing about kinds. And where a model
-# is mostly wrong, its share says nothing about lookup. Where it is right, does
-# it? That is the question of the cold open. Back to it.
+# One model of each kind says nothing about kinds. And where a model is mostly
+# wrong, its share says nothing about lookup. Where it is right, does it? Back
+# to the cold open.
 #
 # ### The same seeds, another rate
 #
-# The eight plain models of the cold open have eight twins: the same initial
-# values, the same rows in the same order, trained at three times the learning
-# rate, 0.003. They solve the task too. Guess again: what does *their* best head
-# give to the answer?
+# The eight plain models have eight twins: the same initial values, the same
+# rows in the same order, three times the learning rate. They solve the task
+# too. Guess again: what does *their* best head give to the answer?
 
 # %%
 slow, fast = (RUNS[8, 128, "plain", rate] for rate in ("0.001", "0.003"))
@@ -667,13 +647,12 @@ for one, two in zip(slow, fast, strict=True):
     print(f"at 0.003: {two['accuracy']:.1%} right, {best_head(two):.2f}")
 
 # %% [markdown]
-# The same seeds put 0.02 on the answer at one rate, and up to 0.90 at another.
-# Three of eight have come to look at it, and five have not. Nothing in their
-# accuracies would have told.
+# The same seeds put 0.02 on the answer at one rate, and up to 0.90 at another,
+# where three of eight look at it and five do not. Nothing in their accuracies
+# would have told.
 #
-# So a share needs all rates and all seeds, as a count does. Here they are for
-# plain, wide and diff: the best head of every run that solves the task. Over
-# each column stands how many these are.
+# So a share needs all rates and all seeds, as a count does: the best head of
+# every solved run, with the number of runs over each column.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 SHOWN = {"plain": "o", "wide": "s", "diff": "D"}  # kinds and markers
@@ -707,13 +686,13 @@ plt.show()
 
 # %% [markdown]
 # **A solved model can have 0.90, 0.02 or a negative share on the answer.** With
-# 4 pairs, width 64, rate 0.003, the last layer of four diff models takes a
-# fifth of its weight *away* from the answer. That is a way of looking too: the
-# matrix after the head can turn the sign.
+# 4 pairs, width 64, rate 0.003, four diff models take a fifth of a head's
+# weight *away* from the answer. That is a way of looking too: the matrix after
+# the head can turn the sign.
 #
-# **The rate moves a kind as much as kinds differ.** The paper's Table 3 is a
-# mean over heads and layers. Here is that mean for the runs that solve the
-# task, at every rate at which at least two of the three kinds do.
+# The paper's Table 3 is a mean over heads and layers. Here is that mean for the
+# runs that solve the task, at every rate at which two of the three kinds do; in
+# brackets, how many seeds.
 
 # %%
 for setting, title in TITLES.items():
@@ -728,19 +707,17 @@ for setting, title in TITLES.items():
             print(f"{title:18s} {rate:6s}", *cells, sep="  ")
 
 # %% [markdown]
-# (In brackets: how many seeds.) **With 8 pairs, width 128 the order of the
-# kinds reverses with the rate.** At 0.001 diff has 0.175, far more than plain,
-# 0.006, and less than wide, 0.454. At 0.003 plain has more than diff, and at
-# 0.0003 diff has more than wide. With 8 pairs, width 64, rate 0.001 diff has
-# 0.004 and both others have many times that. From these runs one could print a
-# table like the paper's, or its opposite. (Our rule even caps a difference: if
-# the second map takes away nearly as much as the first gives, half of the
-# absolute weight is negative. So compare a kind with itself first.)
+# **With 8 pairs, width 128 the order of the kinds reverses with the rate.** At
+# 0.001 diff has 0.175, far more than plain, 0.006, and less than wide, 0.454.
+# At 0.003 plain has more than diff, and at 0.0003 diff has more than wide. With
+# 8 pairs, width 64, rate 0.001 diff has 0.004 and both others far more. From
+# these runs one could print a table like the paper's, or its opposite. (Our
+# rule even caps a difference: if the second map takes away nearly as much as
+# the first gives, half of the absolute weight is negative.)
 #
-# This does not contradict Table 3: other models, other rows, and no way to
-# know how its signs were treated. It says that a share on the answer describes
-# a map. As a measure of how well a model retrieves it needs the count beside
-# it, and the other rates.
+# This does not contradict Table 3: other models, other rows, and signs treated
+# in a way that we do not know. A share on the answer describes a map. As a
+# measure of retrieval it needs the count beside it, and the other rates.
 #
 # ## 85 % against 55 %
 #
@@ -757,11 +734,10 @@ for setting, title in TITLES.items():
 #
 # ### Exercise 19.3: does it hold on harder rows?
 #
-# *Hard, 20 minutes.* The last exercise is optional: no other cell needs it. A
-# model that has learned to look up, and not just its own rows, should do so
-# with more needles, or with random tokens where blanks stood. In this record,
-# exploratory, at the rates of the figure by tokens and over the seeds that both
-# kinds solve, the accuracy with untrained noise is, diff minus wide:
+# *Hard, 20 minutes.* Optional: no other cell needs it. Does a model that looks
+# up do so with more needles, or with random tokens where blanks stood? In this
+# record, exploratory: the accuracy with untrained noise, diff minus wide, at
+# the rates of the figure by tokens, over seeds that both kinds solve.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 for setting, rate in AT.items():
@@ -777,9 +753,9 @@ for setting, rate in AT.items():
 # %% [markdown]
 # Worse than wide in three settings, better in one, where a failed seed is
 # excluded. (Without failed seeds one compares models that can look up; with
-# them, kinds.) Now judge one model yourself. Its queries within a row are not
-# independent, so rows are the units. And "no significant drop" is not "no
-# drop": a verdict needs a size that you would accept.
+# them, kinds.) Now judge one model yourself. Rows are the units, as the queries
+# of a row are not independent. And "no significant drop" is not "no drop": a
+# verdict needs a size that you would accept.
 
 
 # %% tags=["stub:19.3"]
@@ -807,10 +783,9 @@ def drop(
 check.ex19_3(drop)
 
 # %% [markdown]
-# Try it on the shipped plain model. It was trained on 8 needles, and is asked
-# about 64, which are all the keys there are. Change `allowed` and the number of
-# rows. (If every row is right, the interval has the width 0, since these rows
-# know of no error. That is not the same as no error.)
+# Try it on the shipped plain model, trained on 8 needles, with 64, which are
+# all the keys there are. Change `allowed` and the number of rows. (If every row
+# is right, the interval has the width 0. That is not the same as no error.)
 
 
 # %% tags=["nbval-ignore-output"]
