@@ -12,8 +12,7 @@
 # By the end of this chapter you will have shown, from recorded trainings with
 # eight seeds of each kind, that a small DIFF Transformer ends with a slightly
 # lower loss than a plain one of equal size, and how sure that is. You will also
-# have seen that the same trainings, looked at earlier, show a difference six
-# times as large, or none.
+# have seen what the same trainings would have told you at any earlier moment.
 #
 # {card}
 #
@@ -68,7 +67,7 @@ print(made["command"].replace(" --pilot", " \\\n  --pilot"))
 
 
 # %% [markdown]
-# ## A cold open: a curve that changes its mind
+# ## A cold open: guess a curve
 #
 # Eight plain and eight differential models were trained on the same text. A
 # seed decides the initial weights and the order of the rows, and both kinds
@@ -116,14 +115,14 @@ plt.show()
 
 # %% [markdown]
 # Three phases. First the differential models lead, in every pair. Then the
-# pairs fall apart: some differential models are far behind their plain twins,
-# some far ahead, and on average they are behind. In the end, seven of the eight
-# differences are just below zero.
+# pairs fall apart: after 45 million tokens six differential models are far
+# behind their plain twins, one is far ahead, and on average they are behind. In
+# the end, seven of the eight differences are just below zero.
 #
-# Imagine three groups who look at these trainings after 20, after 50 and after
-# 200 million tokens. They would report three different results. So two
-# questions must be answered before a comparison of losses means anything: *how
-# sure is a difference*, and *has the training gone on for long enough*?
+# Imagine three groups who look at these trainings after 25, after 45 and after
+# 200 million tokens. So two questions must be answered before a comparison of
+# losses means anything: *how sure is a difference*, and *has the training gone
+# on for long enough*?
 #
 # ## What was compared
 #
@@ -216,9 +215,10 @@ for kind in runs:
 
 # %% [markdown]
 # Both kinds are best at 0.002, which is not at the edge of the sweep. But this
-# choice rests on one seed, looked at in the middle of the second phase. Part of
-# the final difference may be the rate's. And do not compare kinds in this
-# table, for the same reason.
+# choice rests on one seed, and on a training that has lowered its own rate to a
+# tenth by 50 million tokens, where the long ones are in their second phase.
+# Part of the final difference may be the rate's. And do not compare kinds in
+# this table, for the same reason.
 #
 # ## How sure is the difference?
 #
@@ -231,15 +231,15 @@ for kind, losses in final.items():
     print(f"{kind:6s}{losses.mean():.3f} nats a token on average,", end=" ")
     print(f"{bits:.3f} bits a byte")
 
-# %% mystnb={"image": {"alt": "Sixteen points in two columns, plain and differential; lines join the two of each seed. Plain losses lie between 1.877 and 1.910, differential ones between 1.870 and 1.901. Seven of the eight lines fall from plain to differential; one, dashed and marked 'reversed', rises."}}
-figure, axis = plt.subplots(figsize=(4, 3.4))
-for a, b in zip(final["plain"], final["diff"], strict=True):
+
+# %% mystnb={"image": {"alt": "Sixteen points in two columns, plain and differential; lines join the two of each seed. Plain losses lie between 1.877 and 1.910, differential ones between 1.870 and 1.901. A label at the left end of each line names its seed. Seven of the eight lines fall from plain to differential; one, dashed, rises."}}
+figure, axis = plt.subplots(figsize=(4, 3.8))
+for seed, a, b in zip(seeds, *final.values(), strict=True):
     style, color = ("o-", "C0") if b < a else ("o--", "C1")
-    axis.plot([0, 1], [a, b], style, color=color)
-    if b > a:
-        axis.annotate("reversed", (1, b), (6, 3), textcoords="offset points")
+    axis.plot([0, 1], [a, b], style, color=color, zorder=2 + (b > a))
+    axis.text(-0.1, a, f"seed {seed}", ha="right", va="center", color=color)
 axis.set_xticks([0, 1], ["plain", "differential"])
-axis.set(xlim=(-0.3, 1.5), ylabel="validation loss")
+axis.set(xlim=(-0.7, 1.4), ylabel="validation loss")
 plt.show()
 
 # %% [markdown]
@@ -256,10 +256,10 @@ plt.show()
 # \tag{18.1}
 # $$
 #
-# It is made so that, if the whole experiment were repeated many times, 95 of
-# 100 such intervals would contain the true mean. The factor $t_n$ is Student's:
-# about 2 for many runs, and larger for few, because few runs also give a poor
-# estimate of the spread.
+# It is made so that, if the whole experiment were repeated many times, about 95
+# of 100 such intervals would contain the true mean. The factor $t_n$ is
+# Student's: about 2 for many runs, and larger for few, because few runs also
+# give a poor estimate of the spread.
 
 # %%
 STUDENT = {4: 3.182, 5: 2.776, 8: 2.365}  # 95 %, two sides, for n values
@@ -296,9 +296,10 @@ check.ex18_1(paired_interval)
 # values estimate the spread [calc].)
 
 # %%
+paired_interval = check.mine("18.1")
 d = final["diff"] - final["plain"]
 n, t = len(d), STUDENT[len(d)]
-mean, half = d.mean(), t * d.std(ddof=1) / np.sqrt(n)
+mean, half = paired_interval(final["diff"], final["plain"], t)
 print("differences:", *(f"{x:+.3f}" for x in d))
 print(f"with pairs     {mean:+.4f} +- {half:.4f}")
 both = sum(losses.var(ddof=1) for losses in final.values())
@@ -351,23 +352,30 @@ def sign_flip_share(differences: np.ndarray) -> float:
 # %% tags=["check:18.2"]
 check.ex18_2(sign_flip_share)
 
-# %% mystnb={"image": {"alt": "Histogram of the means for all 256 choices of signs, a symmetrical heap around zero that reaches from minus 0.012 to plus 0.012. Two dashed vertical lines at plus and minus 0.011 mark the observed mean; four choices lie at or beyond them."}}
+# %%
+sign_flip_share = check.mine("18.2")
+share = sign_flip_share(d)
+print(f"{share * 2**n:.0f} of {2**n} are as far out: {share:.3f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Histogram of the means for all 256 choices of signs, a symmetrical heap around zero that reaches from minus 0.012 to plus 0.012. The four choices that are as far from zero as the observed signs, two at each end, are orange and labelled 2; all others are blue."}}
 signs = np.array(list(product((1, -1), repeat=n)))
 flipped = (signs * d).mean(1)
 as_far = abs(flipped) >= abs(mean) - 1e-12
 figure, axis = plt.subplots()
-axis.hist(flipped, bins=25, color="C0")
-for x in (mean, -mean):
-    axis.axvline(x, color="C1", ls="--")
+edges = np.linspace(flipped.min(), flipped.max(), 27)
+parts = [flipped[~as_far], flipped[as_far]]
+axis.hist(parts, edges, stacked=True, color=["C0", "C1"])
+for x in (edges[0], edges[-1]):
+    text = {"ha": "center", "color": "C1", "weight": "bold"}
+    axis.text(x, 3, (abs(flipped[as_far] - x) < abs(mean)).sum(), **text)
 axis.set(xlabel="mean difference, signs flipped", ylabel="choices of signs")
 plt.show()
-print(f"{as_far.sum()} of {len(flipped)} are as far out: {as_far.mean():.3f}")
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert as_far.sum() == 4
 
 # %% [markdown]
-# Four of 256, the observed signs among them. Both tests say the same.
+# Four of 256 (orange), the observed signs among them. Both tests say the same.
 #
 # ### A control: wrong partners
 #
@@ -411,15 +419,18 @@ for pairs, factor in STUDENT.items():
 assert sum(seen) == 35
 
 # %% [markdown]
-# Every second group with four pairs would have had to say "not seen", about the
+# Half of the 70 possible groups of four would have said "not seen", about the
 # same models. A difference as large as the half-width is found about every
 # second time. To find it reliably, one needs narrower intervals than the
 # difference is large.
 #
 # ## When may one stop?
 #
-# Back to the curve of the cold open. At each of the forty moments one could
-# have computed the interval, and published.
+# Back to the curve of the cold open, and to the three groups. Look at it once
+# more and write down what each would have reported, with the interval of eight
+# pairs: after 25, after 45 and after 200 million tokens, is diff lower, is
+# plain lower, or is zero inside? Then let your own function judge all forty
+# moments.
 #
 # ### Exercise 18.3: the conclusion at each moment
 #
@@ -440,7 +451,22 @@ def conclusions(first: np.ndarray, second: np.ndarray, t: float) -> np.ndarray:
 # %% tags=["check:18.3"]
 check.ex18_3(conclusions)
 
-# %% mystnb={"image": {"alt": "Mean difference of the eight pairs with its 95 % interval against million tokens: below zero until 30 million tokens, then wide, with zero inside, until about 100 million, then narrow and mostly below zero."}}
+# %%
+conclusions = check.mine("18.3")
+said = conclusions(curves["diff"], curves["plain"], t)
+words = {-1: "diff lower", 1: "plain lower", 0: "zero inside"}
+for moment in (4, 8, 39):
+    mean_here, half_here = paired_interval(
+        curves["diff"][:, moment], curves["plain"][:, moment], t
+    )
+    print(f"{tokens[moment]:4.0f} million: {words[said[moment]]:12s}", end="")
+    print(f"{mean_here:+.3f} +- {half_here:.3f}, plain ahead in", end=" ")
+    print(f"{(gap[:, moment] > 0).sum()} of {n} pairs")
+for name, part in (("to 90", tokens < 91), ("from 90", tokens > 91)):
+    kinds_of = Counter(words[s] for s in said[part].tolist())
+    print(f"moments {name} million:", dict(kinds_of))
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Mean difference of the eight pairs with its 95 % interval against million tokens: below zero until 30 million tokens, then wide, with zero inside, until about 100 million, then narrow and mostly below zero."}}
 m = gap.mean(0)
 h = t * gap.std(0, ddof=1) / np.sqrt(n)
 figure, axis = plt.subplots()
@@ -451,27 +477,19 @@ axis.set(xlabel="million tokens", ylabel="loss, diff minus plain")
 axis.legend()
 plt.show()
 
-# %%
-words = {-1: "diff lower", 1: "plain lower", 0: "zero inside"}
-said = [words[int(s)] for s in np.sign(m) * (abs(m) > h)]
-print(Counter(said))
-for moment in (0, 4, 8, 12, 20, 39):
-    ahead = (gap[:, moment] > 0).sum()
-    print(f"{tokens[moment]:4.0f} million: {m[moment]:+.3f}", end=" ")
-    print(f"+- {h[moment]:.3f}, plain ahead in {ahead} of {n} pairs")
-
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 ahead = (gap > 0).sum(0)
-assert "plain lower" not in said and (ahead[:6] == 0).all()
+assert 1 not in said and (ahead[:6] == 0).all()
 assert (ahead[7:10] == 6).all() and ahead[-1] == 1
 
 # %% [markdown]
-# Each row is computed correctly. They differ only in the moment. (We chose
-# these moments to show the range; the intervals hold for each moment alone, not
-# for all forty together.) After 25 million tokens everything is decided, it
-# seems, with a difference several times as large as the last one. After 45
-# million, six of eight single pairs would have reported the opposite. The
-# interval over eight pairs says the right thing there: zero is inside.
+# Each is computed correctly. They differ only in the moment. (We chose these
+# moments to show the range; the intervals hold for each moment alone, not for
+# all forty together.) After 25 million tokens everything is decided, it seems,
+# with a difference several times as large as the last one. After 45 million,
+# six of eight single pairs would have reported the opposite. The interval over
+# eight pairs says the right thing there: zero is inside. Of the moments at
+# which diff is lower, six lie before the second phase and 16 after it.
 #
 # What happens in the second phase? Look at the losses themselves.
 
@@ -510,15 +528,10 @@ def tokens_until(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
 
 
 # %% tags=["check:18.4"]
-passed = check.ex18_4(tokens_until)
-
-# %% [markdown]
-# If you have solved the exercise, the next cell uses your function, otherwise
-# the course's solution.
+check.ex18_4(tokens_until)
 
 # %%
-if not passed:
-    from minidiff.check.ex18.until import tokens_until
+tokens_until = check.mine("18.4")
 reached = {
     kind: np.array([tokens_until(tokens, one, 2.5) for one in losses])
     for kind, losses in curves.items()
@@ -546,9 +559,7 @@ assert (delay > 0).sum() == 6 and delay.mean() < half_delay
 #
 # The rule to keep: *train past the point where the differences come together,
 # and show the whole curve*. Do not expect the early phase to be the same
-# elsewhere. In an older recording of ours, which the next section looks at,
-# plain models led first. In both, the last difference is much smaller than the
-# early ones.
+# elsewhere.
 #
 # ## The verdict
 #
@@ -583,9 +594,9 @@ print(f"{millions:.1f} million parameters, {tokens[-1]:.0f} million tokens")
 #
 # ### An older recording
 #
-# Before, four pairs of smaller models were trained on Python, with needle tasks
-# in a quarter of the rows. Two of the seeds were run a second time, on another
-# machine of the same kind, by the same command. Their losses on text:
+# Four pairs of smaller models, trained on Python with needle tasks in a quarter
+# of the rows; two of the seeds ran a second time, by the same command. Their
+# losses on text:
 
 
 # %%
@@ -614,17 +625,10 @@ print("sign-flip test:", 2 / 2**4)
 assert (old < 0).all() and old.mean() + half_old < 0
 
 # %% [markdown]
-# The direction is the same in all four pairs, and Student's interval just
-# excludes zero. (Where a seed was run twice, its two losses were averaged
-# first.) The sign-flip test does not confirm it, and cannot: with four pairs
-# its smallest value is 2 of 16. And these pairs shared the order of rows, but
-# not their initial weights, and only one learning rate was tried. So this is
-# consistent with the new result, not a second proof.
-#
-# It also shows how little a seed fixes. The same command, given twice, moved
-# the loss by up to 0.0031 nats: on a GPU, sums may be taken in another order,
-# and rounding then differs. That is less than the pairs differ among each
-# other, but it is one more reason not to trust one pair.
+# The direction is the same in all four pairs. (Two losses of one seed were
+# averaged first; they were up to 0.0031 nats apart.) But with four pairs the
+# sign-flip test cannot go below 2 of 16, and only one learning rate was tried.
+# This is consistent with the new result, not a second proof.
 #
 # ### Other text: an interval of another kind
 #
@@ -718,30 +722,20 @@ ratio = np.mean(seconds["diff"]) / np.mean(seconds["plain"])
 print(f"diff over plain: {ratio:.1f}")
 
 # %% [markdown]
-# (Compiling the models is included.) In this much time a plain model could
-# have read more than twice as many tokens, each text for the seventh or eighth
-# time, and we expect it would have ended lower. This is not a property of the
-# method alone: plain attention ran on FlashAttention, differential attention on
-# our own kernels, which are not tuned for heads this narrow. For its large
-# models the paper measures 5 to 10 percent less throughput [P, Table 7], and
-# chapter 13 has our measurements at usual sizes. A claim of a gain should say
-# what was held equal.
+# (Compiling the models is included.) In this much time a plain model could have
+# read more than twice as many tokens, each text for the eighth or ninth time.
+# This is not a property of the method alone: plain attention ran on
+# FlashAttention, differential attention on our own kernels, which are not tuned
+# for heads this narrow. For its large models the paper measures 5 to 10 percent
+# less throughput [P, Table 7], and chapter 13 has our measurements at usual
+# sizes. A claim of a gain should say what was held equal.
 #
 # ## Whose merit is it?
 #
 # A differential head differs from a plain one in more than the subtraction.
-# There are half as many heads, each with values twice as wide. Each head's
+# There are half as many heads, each with values twice as wide, and each head's
 # output is normalised, with a learned gain. To tell these apart, the recipe has
-# six kinds, of which two are done:
-#
-# | kind | what it is | what it isolates |
-# |---|---|---|
-# | plain | twice as many heads | the paper's baseline |
-# | wide | as many heads as diff, twice as wide | the shape of the heads |
-# | wide + norm | the same with each head normalised | the norm |
-# | first map | diff with $\lambda = 0$; a quarter of its weights idle | all but the second map |
-# | sum | diff with the second map added | the sign |
-# | diff | the differential head | |
+# six kinds, which chapter 19 explains. Two of them are done:
 
 # %%
 done = Counter()

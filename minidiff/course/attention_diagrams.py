@@ -65,7 +65,8 @@ def show_stations(below: Mapping[str, str]) -> Figure:
     """Draw one call of a differential layer as a chain of stations.
 
     ``below`` maps a station to the text below it: "sizes", "q, k, v",
-    "shared keys", "scores", "subtraction", "output" or "lambda".
+    "shared keys", "scores", "subtraction" or "output"; and "lambda" to the
+    text beside it.
     """
     places = {
         "sizes": (0, 2, "sizes\nH, D, Dv"),
@@ -74,18 +75,18 @@ def show_stations(below: Mapping[str, str]) -> Figure:
         "scores": (3, 2, "scores,\nsoftmax"),
         "subtraction": (4, 2, r"$A_1 - \lambda A_2$"),
         "output": (5, 2, "times v,\nnorm, output"),
-        "lambda": (4, 0.75, r"$\lambda$"),
+        "lambda": (4, 3.1, r"$\lambda$"),
     }
     figure, axis = plt.subplots(figsize=(8, 2.7))
     for name, (x, y, text) in places.items():
         _box(axis, x, y, text, facecolor=OLD)
-        axis.text(
-            x, y - 0.4, below.get(name, ""), color="#A63D00", fontsize=8.5,
-            ha="center", va="top",
-        )  # fmt: skip
+        label = axis.text(x, y - 0.4, below.get(name, ""), ha="center")
+        label.set(color="#A63D00", fontsize=8.5, va="top")
+        if name == "lambda":  # beside the box, as its arrow goes down
+            label.set(position=(x + 0.3, y), ha="left", va="center")
         if x > 0 and y == 2:
             _arrow(axis, (x - 0.6, y), (x - 0.42, y))
-    _arrow(axis, (4, 0.98), (4, 1.45))
-    axis.set(xlim=(-0.5, 5.6), ylim=(-0.4, 2.4))
+    _arrow(axis, (4, 2.85), (4, 2.28))
+    axis.set(xlim=(-0.5, 5.6), ylim=(0.8, 3.4))
     axis.axis("off")
     return figure

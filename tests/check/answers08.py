@@ -107,6 +107,16 @@ def after(layer, x, first, look):
     return bool(same[look].all())
 
 
+def up_to_and_with(layer, x):
+    want = layer(x)
+    for t in reversed(range(1, x.shape[1])):
+        other = torch.cat([x[:, :t], torch.randn(x[:, t:].shape)], 1)
+        gap = (layer(other) - want).abs().amax((0, 2))
+        if max(gap[: t + 1].tolist()) > 1e-9:
+            return False
+    return True
+
+
 def in_the_given_tensor(layer, x):
     want = layer(x)
     for t in reversed(range(1, x.shape[1])):
@@ -252,6 +262,7 @@ WRONG = {
         "all outputs compared": lambda layer, x: after(
             layer, x, x.shape[1] - 1, slice(None)
         ),
+        "one output too many": up_to_and_with,
         "later outputs compared": only_first_changed,
         "one place only": lambda layer, x: after(
             layer, x, x.shape[1] // 2, slice(None, x.shape[1] // 2)
@@ -283,6 +294,21 @@ WRONG = {
                     W[h * D : (h + 1) * D],
                     W[len(W) // 2 + h * D : len(W) // 2 + (h + 1) * D],
                 )
+            ]
+        ),
+        "rotary inverted": lambda W, D: move(
+            W,
+            D,
+            lambda h, b, c, H, D: (
+                (b * H + h) * D + 2 * (c % (D // 2)) + c // (D // 2)
+            ),
+        ),
+        "even and odd before the heads": lambda W, D: torch.cat(
+            [
+                W[h * 2 * D + b * D + odd : h * 2 * D + (b + 1) * D : 2]
+                for b in range(2)
+                for odd in range(2)
+                for h in range(len(W) // (2 * D))
             ]
         ),
         "odd rows first": lambda W, D: move(

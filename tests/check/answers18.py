@@ -1,6 +1,7 @@
 """Chapter 18: right and wrong answers written another way than ours."""
 
 import math
+import random
 
 import numpy as np
 
@@ -39,6 +40,15 @@ def flips(d, better=as_far, scale=1):
     return scale * sum(better(s, sum(d)) for s in found) / len(found)
 
 
+def drawn(d):
+    """Signs drawn one by one, 500 times."""
+    found = [
+        abs(sum(x if random.random() < 0.5 else -x for x in d))
+        for _ in range(500)
+    ]
+    return sum(s >= abs(sum(d)) for s in found) / len(found)
+
+
 def each(a, b, t, one=interval):
     out = []
     for i in range(a.shape[1]):
@@ -64,6 +74,15 @@ def walk(tokens, losses, goal, never=math.inf, share=lambda p: p):
             p = share((losses[i - 1] - goal) / fall)
             return (1 - p) * tokens[i - 1] + p * tokens[i]
     return never
+
+
+def around(tokens, losses, goal):
+    """The measurement before the first is the last."""
+    for i, loss in enumerate(losses):
+        if loss <= goal:
+            slope = (tokens[i] - tokens[i - 1]) / (loss - losses[i - 1])
+            return tokens[i - 1] + slope * (goal - losses[i - 1])
+    return math.inf
 
 
 def from_the_end(tokens, losses, goal):
@@ -126,6 +145,7 @@ WRONG = {
         "the data not counted": lambda d: (
             (flips(d) * 2 ** len(d) - 1) / 2 ** len(d)
         ),
+        "random signs": drawn,
         "the others": lambda d: 1 - flips(d),
         "count, not share": lambda d: flips(d, scale=2 ** len(d)),
         "sizes ignored": lambda d: flips(np.sign(d).tolist()),
@@ -142,6 +162,16 @@ WRONG = {
             a, b, t * math.sqrt(len(a) / (len(a) - 1))
         ),
         "t forgotten": lambda a, b, t: each(a, b, 1.0),
+        "all numbers counted": lambda a, b, t: each(
+            a,
+            b,
+            t,
+            lambda x, y, t: interval(
+                x, y, t, divide=lambda n: math.sqrt(n * a.shape[1])
+            ),
+        ),
+        "axis of the moments": lambda a, b, t: each(a.T, b.T, t),
+        "floats": lambda a, b, t: np.array([1.0 * x for x in each(a, b, t)]),
         "one interval for all": one_interval,
     },
     "18.4": {
@@ -153,6 +183,7 @@ WRONG = {
             walk(k, x, g) if x[-1] <= g else math.inf
         ),
         "never becomes the start": lambda k, x, g: walk(k, x, g, never=k[0]),
+        "index -1": around,
         "index, not tokens": lambda k, x, g: walk(range(len(k)), x, g),
         "never becomes the end": lambda k, x, g: walk(k, x, g, never=k[-1]),
         "line prolonged": prolonged,

@@ -9,82 +9,6 @@ import numpy as np
 BLANK = -100
 
 
-def queries(x, y, shift=0, weigh="query"):
-    """Loop over rows and positions; return the share that is right."""
-    shares, right, total = [], 0, 0
-    for row, targets in zip(x, y, strict=True):
-        pairs = [
-            (int(np.argmax(row[t])), int(targets[t + shift]))
-            for t in range(len(targets) - shift)
-        ]
-        good = [said == asked for said, asked in pairs if asked != BLANK]
-        right += sum(good)
-        total += len(good)
-        shares.append(all(good) if weigh == "row" else np.mean(good))
-    return right / total if weigh == "query" else float(np.mean(shares))
-
-
-def positions(x, y, blank_is_right=False):
-    right = sum(
-        int(np.argmax(x[i, t])) == y[i, t]
-        or (blank_is_right and y[i, t] == BLANK)
-        for i in range(y.shape[0])
-        for t in range(y.shape[1])
-    )
-    return right / y.size
-
-
-def place(steps, tie="mean", first=1, unsolved=math.inf, reverse=False):
-    """Sort, and give equal runs what ``tie`` says of their ranks."""
-    known = [unsolved if math.isnan(s) else float(s) for s in steps]
-    order = sorted(known, reverse=reverse)
-    pick = {"mean": np.mean, "low": min, "high": max}[tie]
-    return np.array(
-        [
-            float(pick([i + first for i, s in enumerate(order) if s == own]))
-            for own in known
-        ]
-    )
-
-
-def in_order(steps):
-    known = [math.inf if math.isnan(s) else s for s in steps]
-    out = np.empty(len(known))
-    for rank, i in enumerate(sorted(range(len(known)), key=known.__getitem__)):
-        out[i] = rank + 1
-    return out
-
-
-def argsort_once(steps):
-    known = [math.inf if math.isnan(s) else s for s in steps]
-    return np.array(sorted(range(len(known)), key=known.__getitem__)) + 1.0
-
-
-def dense(steps):
-    known = [math.inf if math.isnan(s) else s for s in steps]
-    levels = sorted(set(known))
-    return np.array([levels.index(s) + 1.0 for s in known])
-
-
-def nan_compared(steps):
-    out = []
-    for own in steps:
-        less = sum(bool(s < own) for s in steps)
-        same = sum(bool(s == own) for s in steps)
-        out.append(less + (same + 1) / 2)
-    return np.array(out)
-
-
-def slowest(steps):
-    return place(steps, unsolved=max((s for s in steps if s == s), default=0))
-
-
-def dropped(steps):
-    out = place(steps)
-    out[[math.isnan(s) for s in steps]] = math.nan
-    return out
-
-
 def table(k, a, n, b, m):
     """Probability of k solved in the first group, by factorials."""
     f, total = math.factorial, a + b
@@ -104,6 +28,15 @@ def exact(a, n, b, m, keep):
             if keep(k, a, p := table(k, a, n, b, m), own)
         )
     )
+
+
+def all_of_the_first(a, n, b, m):
+    whole = math.comb(n + m, a + b)
+    p = {
+        n - i: math.comb(m, a + b - n + i) * math.comb(n, i) / whole
+        for i in range(n + 1)
+    }
+    return sum(x for x in p.values() if x <= p[a] * (1 + 1e-9))
 
 
 def doubled(a, n, b, m):
@@ -178,6 +111,12 @@ def one_head(A, answers):
     return float(np.mean(on)), float(np.mean(off))
 
 
+def all_answers(A, answers):
+    """Mean over the answers of what the queries give to each."""
+    parts = [heads(A, [at] * len(answers)) for at in answers]
+    return tuple(np.mean(part, axis=0) for part in zip(*parts, strict=True))
+
+
 def three_way(low, high, allowed):
     return 1 if low > allowed else -1 if high < allowed else 0
 
@@ -225,36 +164,13 @@ def measured(
 
 
 RIGHT = {
-    "19.1": queries,
-    "19.3": place,
-    "19.2": lambda *x: exact(*x, unlikely),
-    "19.4": heads,
-    "19.5": measured,
+    "19.1": lambda *x: exact(*x, unlikely),
+    "19.2": heads,
+    "19.3": measured,
 }
 
 WRONG = {
     "19.1": {
-        "all positions": positions,
-        "blanks are right": partial(positions, blank_is_right=True),
-        "shifted": partial(queries, shift=1),
-        "mean of rows": partial(queries, weigh="mean"),
-        "whole rows": partial(queries, weigh="row"),
-    },
-    "19.3": {
-        "ties in order": in_order,
-        "argsort once": argsort_once,
-        "lowest rank": partial(place, tie="low"),
-        "highest rank": partial(place, tie="high"),
-        "no gaps": dense,
-        "from 0": partial(place, first=0),
-        "NaN compared": nan_compared,
-        "unsolved first": partial(place, unsolved=0.0),
-        "unsolved at the last step": slowest,
-        "a number for never": partial(place, unsolved=10_001.0),
-        "unsolved dropped": dropped,
-        "late first": partial(place, reverse=True),
-    },
-    "19.2": {
         "this table only": lambda *x: float(table(x[0], *x)),
         "one side, up": lambda *x: exact(*x, lambda k, a, p, own: k >= a),
         "one side, down": lambda *x: exact(*x, lambda k, a, p, own: k <= a),
@@ -263,21 +179,26 @@ WRONG = {
         ),
         "likelier ones": lambda *x: exact(*x, lambda k, a, p, own: p >= own),
         "doubled": doubled,
+        "twice one tail": lambda *x: (
+            2 * exact(*x, lambda k, a, p, own: k >= a)
+        ),
+        "comb of a negative number": all_of_the_first,
         "by the difference of shares": apart,
         "drawn with replacement": replaced,
         "normal approximation": z_test,
         "complement": lambda *x: 1 - exact(*x, unlikely),
     },
-    "19.4": {
+    "19.2": {
         "signed sum": partial(heads, total="sum", rest="minus"),
         "not divided": partial(heads, total="none"),
         "sign of the answer dropped": partial(heads, sign=False),
         "one minus a negative share": partial(heads, rest="minus"),
         "noise cancelled": partial(heads, rest="signed"),
         "ratio of means": divided_late,
+        "every query with every answer": all_answers,
         "mean over heads": one_head,
     },
-    "19.5": {
+    "19.3": {
         "queries as units": partial(measured, by_query=True),
         "all queries together": partial(measured, pooled=True),
         "spread of a row": partial(measured, shrink=False),
@@ -299,6 +220,16 @@ WRONG = {
             measured,
             decide=lambda low, high, x: (
                 int(low > 0 and low + high > 2 * x) or -int(high < x)
+            ),
+        ),
+        "verdict reversed": partial(
+            measured,
+            decide=lambda low, high, x: int(high < x) - int(low > x),
+        ),
+        "0 asked first": partial(
+            measured,
+            decide=lambda low, high, x: (
+                three_way(low, high, x) if low * high > 0 else 0
             ),
         ),
         "compared with 0": partial(

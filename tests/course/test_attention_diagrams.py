@@ -26,10 +26,14 @@ def test_a_decode_step_keeps_keys_and_values_and_no_query(tokens):
         assert shown.count(once) == 1
 
 
-def test_text_stands_below_its_station():
-    figure = attention_diagrams.show_stations({"lambda": "PerHead"})
-    (axis,) = figure.axes
+def test_text_stands_at_its_station():
+    below = {"scores": "SqrtTwoD", "lambda": "PerHead"}
+    (axis,) = attention_diagrams.show_stations(below).axes
     place = {text.get_text(): text.get_position() for text in axis.texts}
+    x, y = place["scores,\nsoftmax"]
+    assert place["SqrtTwoD"][0] == x
+    assert place["SqrtTwoD"][1] < y
+    # Lambda's arrow goes down, so its text stands beside it.
     x, y = place[r"$\lambda$"]
-    assert place["PerHead"][0] == x
-    assert place["PerHead"][1] < y
+    assert place["PerHead"][0] > x
+    assert place["PerHead"][1] == y

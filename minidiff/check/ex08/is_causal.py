@@ -205,6 +205,13 @@ def _neighbour(layer: Layer, x: Tensor, change: Change) -> bool:
     )
 
 
+def _one_too_far(layer: Layer, x: Tensor, change: Change) -> bool:
+    return all(
+        _poke(layer, x, slice(t, None), slice(t + 1), change)
+        for t in range(1, x.shape[1])
+    )
+
+
 def _in_place(layer: Layer, x: Tensor, change: Change) -> bool:
     before = layer(x)
     for t in range(1, x.shape[1]):
@@ -274,6 +281,12 @@ EXERCISE = Exercise(
             _all_outputs,
             "You compare all outputs. The changed token's own output, and "
             "those after it, may change: compare the earlier ones.",
+        ),
+        _mistake(
+            "one output too many",
+            _one_too_far,
+            "You compare one output too many: the one at t belongs to the "
+            "first changed token, and may change. [:, :t] ends before it.",
         ),
         _mistake(
             "later outputs compared",

@@ -48,6 +48,11 @@ def _the_way_back(weight: Tensor, D: int) -> Tensor:
     return rows.permute(1, 0, 3, 2, 4).flatten(0, 3)
 
 
+def _interleaved(weight: Tensor, D: int) -> Tensor:
+    rows = weight.unflatten(0, (-1, 2, 2, D // 2))
+    return rows.permute(1, 0, 3, 2, 4).flatten(0, 3)
+
+
 def _flipped(axis: int) -> Callable[..., Tensor]:
     def answer(weight: Tensor, D: int) -> Tensor:
         rows = weight.unflatten(0, (-1, 2, D // 2, 2)).flip(axis)
@@ -97,6 +102,21 @@ EXERCISE = Exercise(
             "heads, then branch 2. That is the order of the result. They "
             "come head after head.",
             wrong=_ordered(1, 0, 3, 2, cut=(2, -1)),
+        ),
+        Mistake(
+            key="rotary inverted",
+            diagnosis="The branches are where they belong, but inside each "
+            "branch you go the other way: from two halves to pairs side by "
+            "side. We have pairs side by side, DiffLlama has halves.",
+            wrong=_interleaved,
+        ),
+        Mistake(
+            key="even and odd before the heads",
+            diagnosis="You sort even and odd rows over all heads. Each head "
+            "keeps its D rows of a branch together: even or odd counts after "
+            "the head.",
+            wrong=_ordered(1, 3, 0, 2),
+            also=(_ordered(3, 1, 0, 2),),
         ),
         Mistake(
             key="odd rows first",

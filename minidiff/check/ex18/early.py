@@ -20,7 +20,7 @@ def conclusions(first: np.ndarray, second: np.ndarray, t: float) -> np.ndarray:
 
 def _cases() -> list[Case]:
     # Each moment's mean is this many half-widths from 0, on either side.
-    far = np.array([2.5, 1.3, 1.1, 1.05, 0.95, 0.9, 0.5, 0.2])
+    far = np.array([2.5, 1.3, 1.1, 1.05, 0.95, 0.9, 0.28, 0.2])
     far = np.append(far, -far)
     cases = []
     for n, P, t in ((4, 16, 3.182), (8, 16, 2.365)):
@@ -48,6 +48,12 @@ def _each(
 def _half(d: np.ndarray, t: float, n: float) -> np.ndarray:
     half: np.ndarray = t * d.std(0, ddof=1) / n
     return half
+
+
+def _over_moments(
+    first: np.ndarray, second: np.ndarray, t: float
+) -> np.ndarray:
+    return conclusions(first.T, second.T, t)
 
 
 EXERCISE = Exercise(
@@ -107,6 +113,32 @@ EXERCISE = Exercise(
             wrong=lambda a, b, t: _each(
                 a, b, _half(a - b, 1, np.sqrt(len(a)))
             ),
+        ),
+        Mistake(
+            key="all numbers counted",
+            diagnosis="Your interval is too narrow: you divide by the root of "
+            "all n P numbers. At each moment there are only n, one for each "
+            "seed: len(d).",
+            wrong=lambda a, b, t: _each(
+                a, b, _half(a - b, t, np.sqrt(a.size))
+            ),
+        ),
+        Mistake(
+            key="axis of the moments",
+            diagnosis="You average over the moments and get a conclusion for "
+            "each seed. Axis 0 holds the seeds: average over it.",
+            wrong=_over_moments,
+            also=(
+                lambda a, b, t: _each(
+                    a.T, b.T, _half((a - b).T, t, np.sqrt(len(a)))
+                ),
+            ),
+        ),
+        Mistake(
+            key="floats",
+            diagnosis="The conclusions are right, but they are not an array "
+            "of integers: use .astype(int).",
+            wrong=lambda a, b, t: conclusions(a, b, t).astype(float),
         ),
         Mistake(
             key="one interval for all",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,21 @@ def sign_flip_share(differences: np.ndarray) -> float:
         for signs in product((1, -1), repeat=len(differences))
     ]
     return float(np.mean([s >= observed for s in sums]))
+
+
+def _run(
+    answer: Callable[[np.ndarray], float], differences: np.ndarray
+) -> Any:
+    """Return whether all calls give the same, and the share if so.
+
+    An answer that draws random signs gives another share at nearly each call.
+    """
+    share = answer(differences)
+    if share is None:
+        return None
+    if all(np.array_equal(share, answer(differences)) for _ in range(5)):
+        return True, share
+    return False, np.nan
 
 
 def _cases() -> list[Case]:
@@ -49,10 +65,19 @@ def _share(
     return answer
 
 
+def _random(differences: np.ndarray) -> float:
+    size = (999, len(differences))
+    signs = np.random.default_rng().choice((1, -1), size)
+    as_far = abs(signs @ differences) >= abs(differences.sum())
+    return float(as_far.mean())
+
+
 EXERCISE = Exercise(
     id="18.2",
     cases=_cases,
     solution=sign_flip_share,
+    run=_run,
+    results=("equal at every call", "share"),
     mistakes=(
         Mistake(
             key="one side",
@@ -82,6 +107,12 @@ EXERCISE = Exercise(
                     (sign_flip_share(d) * 2 ** len(d) - 1) / (2 ** len(d) - 1)
                 ),
             ),
+        ),
+        Mistake(
+            key="random signs",
+            diagnosis="You draw signs at random, and every call gives another "
+            "share. There are only 2^n choices: take each of them once.",
+            wrong=_random,
         ),
         Mistake(
             key="the others",

@@ -127,6 +127,15 @@ def _reversed(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
     return float(np.interp(goal, losses[::-1], tokens[::-1]))
 
 
+def _around(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
+    reached = losses <= goal
+    if not reached.any():
+        return float("inf")
+    i = int(reached.argmax())
+    part = (losses[i - 1] - goal) / (losses[i - 1] - losses[i])
+    return float(tokens[i - 1] + part * (tokens[i] - tokens[i - 1]))
+
+
 def _backwards(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
     reached = losses <= goal
     if not reached.any():
@@ -179,6 +188,13 @@ EXERCISE = Exercise(
             "is never reached gives the first number of tokens. Test "
             "reached.any() before.",
             wrong=_not_asked,
+        ),
+        Mistake(
+            key="index -1",
+            diagnosis="Where the first loss meets the goal, i is 0, and index "
+            "i - 1 is -1, which is the last measurement. Return tokens[0] "
+            "there.",
+            wrong=_around,
         ),
         Mistake(
             key="index, not tokens",

@@ -1,7 +1,9 @@
-"""Exercise 19.2: Fisher's exact test of two counts."""
+"""Exercise 19.1: Fisher's exact test of two counts."""
 
 from collections.abc import Callable
 from math import comb, erfc, sqrt
+
+import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
 
@@ -10,8 +12,9 @@ def fisher(a: int, n: int, b: int, m: int) -> float:
     """Return the two-sided p-value of a solved of n against b solved of m.
 
     If the kind did not matter, the a + b runs that solved it would be a
-    random choice from all n + m. p is the probability of a choice that is no
-    likelier than the one that came.
+    random choice from all n + m. p sums the probabilities of all splits (k
+    of the first group, a + b - k of the second) no likelier than the one
+    that came.
     """
     total = a + b
     ways = [comb(n, k) * comb(m, total - k) for k in range(total + 1)]
@@ -61,6 +64,22 @@ def _doubled(a: int, n: int, b: int, m: int) -> float:
     return min(1.0, 2 * min(sum(ways[: a + 1]), sum(ways[a:])))
 
 
+def _twice(up: bool, most: float = np.inf) -> Test:
+    """Double one side, whichever it is."""
+
+    def answer(a: int, n: int, b: int, m: int) -> float:
+        ways = _ways(a, n, b, m)
+        return min(most, 2 * sum(ways[a:] if up else ways[: a + 1]))
+
+    return answer
+
+
+def _negative(a: int, n: int, b: int, m: int) -> float:
+    total = a + b
+    ways = [comb(n, k) * comb(m, total - k) for k in range(n + 1)]
+    return sum(w for w in ways if w <= ways[a]) / sum(ways)
+
+
 def _binomial(a: int, n: int, b: int, m: int) -> float:
     total, share = a + b, n / (n + m)
     ways = [
@@ -83,7 +102,7 @@ def _two_shares(a: int, n: int, b: int, m: int) -> float:
 
 
 EXERCISE = Exercise(
-    id="19.2",
+    id="19.1",
     cases=_cases,
     solution=fisher,
     mistakes=(
@@ -122,6 +141,25 @@ EXERCISE = Exercise(
             diagnosis="You double the smaller side. With groups of different "
             "sizes that is another test: add the tables no likelier.",
             wrong=_doubled,
+        ),
+        Mistake(
+            key="twice one tail",
+            diagnosis="You double the tables on one side of a, which need not "
+            "be the side of the surprise, and the sum can pass 1. Add the "
+            "tables no likelier, on both sides.",
+            wrong=_twice(up=True),
+            also=(
+                _twice(up=False),
+                _twice(up=True, most=1.0),
+                _twice(up=False, most=1.0),
+            ),
+        ),
+        Mistake(
+            key="comb of a negative number",
+            diagnosis="math.comb refuses a negative number: with k larger "
+            "than a + b there would be fewer than no solved runs left for the "
+            "second kind. Let k run from 0 to a + b.",
+            wrong=_negative,
         ),
         Mistake(
             key="by the difference of shares",

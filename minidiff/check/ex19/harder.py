@@ -1,4 +1,4 @@
-"""Exercise 19.5: does a model hold on rows harder than it was trained on?"""
+"""Exercise 19.3: does a model hold on rows harder than it was trained on?"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -76,6 +76,7 @@ def _cases() -> list[Case]:
             (400, 500, 0.9, 0.85, 0.2),
             (9, 7, 0.8, 0.6, 0.1),
             (30, 50, 0.7, 0.6, 0.1),
+            (100, 120, 0.85, 0.85, 0.2),  # low < 0 < high < allowed
             (80, 90, 0.6, 0.9, 0.05),
             (120, 150, 0.9, 0.75, 0.1),  # 0 < low < allowed < drop
             (120, 150, 0.9, 0.75, 0.2),  # drop < allowed < high
@@ -126,6 +127,10 @@ def _built(parts: Parts) -> Callable[..., Verdict]:
     return answer
 
 
+def _spread_of_queries(right: np.ndarray, asked: np.ndarray) -> float:
+    return _queries(right, asked) * asked.sum() / (asked.sum() - 1)
+
+
 def _queries(right: np.ndarray, asked: np.ndarray) -> float:
     share = right.sum() / asked.sum()
     return share * (1 - share) / asked.sum()
@@ -134,7 +139,7 @@ def _queries(right: np.ndarray, asked: np.ndarray) -> float:
 RIGHT = Parts(_mean, _square)
 
 EXERCISE = Exercise(
-    id="19.5",
+    id="19.3",
     cases=_cases,
     solution=drop,
     mistakes=(
@@ -150,12 +155,13 @@ EXERCISE = Exercise(
             diagnosis="Your accuracies pool the queries of all rows. Take "
             "each row's own share, and the mean of these.",
             wrong=_built(RIGHT._replace(mean=lambda r, a: r.sum() / a.sum())),
-            also=(
+            also=tuple(
                 _built(
                     RIGHT._replace(
-                        mean=lambda r, a: r.sum() / a.sum(), square=_queries
+                        mean=lambda r, a: r.sum() / a.sum(), square=square
                     )
-                ),
+                )
+                for square in (_queries, _spread_of_queries)
             ),
         ),
         Mistake(
@@ -243,6 +249,34 @@ EXERCISE = Exercise(
                         1
                         if low > 0 and (low + high) / 2 > allowed
                         else -int(high < allowed)
+                    )
+                )
+            ),
+        ),
+        Mistake(
+            key="verdict reversed",
+            diagnosis="Your verdict has its signs exchanged. 1 means that the "
+            "model fails: the whole interval of the drop lies above "
+            "`allowed`.",
+            wrong=_built(
+                RIGHT._replace(
+                    verdict=lambda low, high, allowed: (
+                        -_three_way(low, high, allowed)
+                    )
+                )
+            ),
+        ),
+        Mistake(
+            key="0 asked first",
+            diagnosis="Where the interval contains 0 you say that it cannot "
+            "be told. If all of it lies below `allowed`, the model holds, "
+            "with 0 inside or not.",
+            wrong=_built(
+                RIGHT._replace(
+                    verdict=lambda low, high, allowed: (
+                        0
+                        if low <= 0 <= high
+                        else _three_way(low, high, allowed)
                     )
                 )
             ),

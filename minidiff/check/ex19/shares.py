@@ -1,4 +1,4 @@
-"""Exercise 19.4: weight on the answer and on noise, with signs."""
+"""Exercise 19.2: weight on the answer and on noise, with signs."""
 
 from collections.abc import Callable
 
@@ -89,13 +89,18 @@ def _ratio_of_means(A: np.ndarray, answers: np.ndarray) -> Shares:
     return found / total, rest / total
 
 
+def _every_answer(A: np.ndarray, answers: np.ndarray) -> Shares:
+    found = _share(A)[:, :, answers]
+    return found.mean((1, 2)), (1 - np.abs(found)).mean((1, 2))
+
+
 def _one_number(A: np.ndarray, answers: np.ndarray) -> Shares:
     found, rest = answer_and_noise(A, answers)
     return found.mean(), rest.mean()
 
 
 EXERCISE = Exercise(
-    id="19.4",
+    id="19.2",
     cases=_cases,
     solution=answer_and_noise,
     mistakes=(
@@ -135,6 +140,23 @@ EXERCISE = Exercise(
             diagnosis="You average weights and divide then. Each query's "
             "shares first, then the mean over queries.",
             wrong=_ratio_of_means,
+        ),
+        Mistake(
+            key="every query with every answer",
+            diagnosis="A[:, :, answers] pairs every query with every answer. "
+            "Pair query i with answers[i]: [:, np.arange(len(answers)), "
+            "answers].",
+            wrong=_every_answer,
+            also=(
+                lambda A, answers: (
+                    _share(A)[:, :, answers].mean(-1),
+                    (1 - np.abs(_share(A)[:, :, answers])).mean(-1),
+                ),
+                lambda A, answers: (
+                    _share(A)[:, :, answers].mean(1),
+                    (1 - np.abs(_share(A)[:, :, answers])).mean(1),
+                ),
+            ),
         ),
         Mistake(
             key="mean over heads",

@@ -1,4 +1,9 @@
-"""Exercise 19.3: ranks of runs, of which some never get there."""
+"""Draft for problem set 5: ranks of runs, of which some never get there.
+
+It was an exercise of chapter 19. To use it, move this file to
+minidiff/check/exP5/ with a first line as the other problems have, give it a
+number, and move its entries of part_5_answers.py to tests/check/answersP5.py.
+"""
 
 from collections.abc import Callable
 
@@ -76,7 +81,7 @@ def _late_first(steps: np.ndarray) -> np.ndarray:
 
 
 EXERCISE = Exercise(
-    id="19.3",
+    id="P5.2",
     cases=_cases,
     solution=ranks,
     mistakes=(
@@ -138,6 +143,14 @@ EXERCISE = Exercise(
             "number, and a run can take longer than that. Only np.inf is "
             "larger than any number of steps.",
             wrong=_with_unsolved(10_001.0),
+        ),
+        Mistake(
+            key="unsolved all last",
+            diagnosis="Runs that never solve it all get rank n. As equal "
+            "runs they share the mean of the last ranks.",
+            wrong=lambda steps: np.where(
+                np.isnan(steps), len(steps), ranks(steps)
+            ),
         ),
         Mistake(
             key="unsolved dropped",

@@ -1,4 +1,9 @@
-"""Exercise 19.1: accuracy at the queries only."""
+"""Draft for problem set 5: accuracy at the queries only.
+
+It was an exercise of chapter 19. To use it, move this file to
+minidiff/check/exP5/ with a first line as the other problems have, give it a
+number, and move its entries of part_5_answers.py to tests/check/answersP5.py.
+"""
 
 import numpy as np
 
@@ -48,7 +53,7 @@ def _shifted(logits: np.ndarray, targets: np.ndarray) -> float:
 
 
 EXERCISE = Exercise(
-    id="19.1",
+    id="P5.1",
     cases=_cases,
     solution=accuracy_at_queries,
     mistakes=(
@@ -57,6 +62,12 @@ EXERCISE = Exercise(
             diagnosis="You divide by all positions. Most of a row asks "
             "nothing: count positions whose target is not -100.",
             wrong=lambda x, y: (x.argmax(-1) == y).mean(),
+        ),
+        Mistake(
+            key="a count",
+            diagnosis="That is how many queries are right. Divide it by the "
+            "number of queries.",
+            wrong=lambda x, y: (x.argmax(-1) == y).sum(),
         ),
         Mistake(
             key="blanks are right",
