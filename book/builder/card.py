@@ -38,12 +38,15 @@ BUCKETS = {
 
 
 def reading_minutes(nb: NotebookNode) -> int:
-    """Return the minutes to read prose and code, a multiple of five."""
+    """Return the minutes to read prose and code, a multiple of five.
+
+    Folded code is not counted, because a reader need not open it.
+    """
     words = lines = 0
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             words += len(cell.source.split())
-        elif cell.cell_type == "code":
+        elif "hide-input" not in cell.metadata.get("tags", ()):
             lines += sum(bool(x.strip()) for x in cell.source.splitlines())
     minutes = words / WORDS_PER_MINUTE + lines * SECONDS_PER_CODE_LINE / 60
     return max(5, 5 * math.ceil(minutes / 5))

@@ -245,6 +245,16 @@ def test_reading_time():
     assert card.reading_minutes(source.from_text(words)) == 10
 
 
+def test_folded_code_takes_no_time_to_read():
+    code = "\n".join(["x = 1"] * 100)
+    open_, folded = (
+        source.from_text(f"# %%{tags}\n{code}\n")
+        for tags in ("", ' tags=["hide-input"]')
+    )
+    assert card.reading_minutes(open_) == 10
+    assert card.reading_minutes(folded) == 5  # the least there is
+
+
 def test_time_to_solve_is_the_sum_of_the_labels():
     text = """# %% [markdown]
 # *Easy, 5 minutes.* Do this.
