@@ -44,10 +44,11 @@ def use_style() -> None:
 def show_maps(
     maps: Sequence[np.ndarray], titles: Sequence[str], *, limit: float = 0.0
 ) -> tuple[Figure, np.ndarray]:
-    """Draw attention maps (T, S) side by side on one signed colour scale.
+    """Draw attention maps (T, S) side by side on one colour scale.
 
-    Orange is positive, purple negative, white zero. ``limit`` is the weight
-    with the strongest colour; 0 means the largest absolute weight.
+    Orange is positive, purple negative, white zero. The scale begins at zero
+    if no weight is negative. ``limit`` is the weight with the strongest
+    colour; 0 means the largest absolute weight.
     """
     if len(maps) != len(titles):
         raise ValueError(
@@ -55,12 +56,14 @@ def show_maps(
             "map"
         )
     limit = limit or max(float(np.abs(m).max()) for m in maps)
+    signed = any((m < 0).any() for m in maps)
+    colours, low = ("PuOr_r", -limit) if signed else ("Oranges", 0.0)
     width = 2.4 * len(maps) + 0.6
     figure, axes = plt.subplots(
         1, len(maps), figsize=(width, 2.7), squeeze=False
     )
     for axis, weights, title in zip(axes[0], maps, titles, strict=True):
-        image = axis.imshow(weights, cmap="PuOr_r", vmin=-limit, vmax=limit)
+        image = axis.imshow(weights, cmap=colours, vmin=low, vmax=limit)
         axis.set(title=title, xlabel="key")
         axis.grid(False)
     axes[0, 0].set_ylabel("query")

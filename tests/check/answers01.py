@@ -63,13 +63,20 @@ def causal(q, k, see=lambda t, s, gap: s <= t + gap, scale=None):
         if not seen:
             A[t] = np.nan
             continue
-        e = np.exp([q[t] @ k[s] / (scale or D**0.5) for s in seen])
+        x = np.array([q[t] @ k[s] / (scale or D**0.5) for s in seen])
+        e = np.exp(x - max(x))
         A[t, seen] = e / e.sum()
     return A
 
 
-def plain(q, k):
-    return np.exp(np.einsum("td,sd->ts", q, k) * q.shape[1] ** -0.5)
+def scores(q, k):
+    return np.einsum("td,sd->ts", q, k) * q.shape[1] ** -0.5
+
+
+def share(x):
+    """Softmax of the rows of x, by logarithms."""
+    top = x - np.max(x, axis=1)[:, None]
+    return np.exp(top - np.log(np.sum(np.exp(top), axis=1))[:, None])
 
 
 def lower(q, k):
@@ -81,28 +88,35 @@ def start(q, k):
 
 
 def zeros_before(q, k, seen=lower):
-    e = np.where(seen(q, k), plain(q, k), 1.0)
-    return e / e.sum(1)[:, None]
+    return share(np.where(seen(q, k), scores(q, k), 0.0))
 
 
 def after(q, k):
-    e = plain(q, k)
-    return np.tril(e / e.sum(1)[:, None], len(k) - len(q))
+    return np.tril(share(scores(q, k)), len(k) - len(q))
 
 
 def columns(q, k):
-    e = plain(q, k) * lower(q, k)
-    return e / e.sum(0)
+    return share(np.where(lower(q, k), scores(q, k), -np.inf).T).T
 
 
 def square(n):
     def answer(q, k):
         size = (len(q), len(k))[n]
         hidden = np.triu(np.ones((size, size)), 1).astype(bool)
-        e = np.where(hidden, 0.0, plain(q, k))
-        return e / e.sum(-1)[:, None]
+        return share(np.where(hidden, -np.inf, scores(q, k)))
 
     return answer
+
+
+def added(q, k):
+    """A mask of minus one million, added."""
+    return share(scores(q, k) - 1e6 * ~lower(q, k))
+
+
+def keys_ask(q, k):
+    x = np.einsum("sd,td->st", k, q) / math.sqrt(k.shape[1])
+    hidden = np.triu(np.ones((len(q), len(k))), 1 + len(k) - len(q)) > 0
+    return share(np.where(hidden, -math.inf, x))
 
 
 def split(y, H):
@@ -138,6 +152,18 @@ def every_back(out):
     return joined
 
 
+def own_columns(W):
+    """Cut x itself, one matrix after the other."""
+    matrices = iter(W)
+
+    def cut(x, H):
+        w, D = next(matrices), x.shape[1] // H
+        places = [slice(h * D, (h + 1) * D) for h in range(H)]
+        return [x[:, s] @ w[s, s] for s in places]
+
+    return cut
+
+
 def among_heads(x, W, H):
     rows = []
     for q, k, v in zip(x @ W[0], x @ W[1], x @ W[2], strict=True):
@@ -155,42 +181,11 @@ def width(x, H):
     return x.shape[1] // H
 
 
-def count(T, S, D, Dv, H, n, add=1, values=True, heads=(1, 1, 1), bytes_=1):
-    """Count one head, then multiply."""
-    flops = T * S * D * (1 + add) + values * T * Dv * S * (1 + add)
-    numbers = T * D + S * D + S * Dv
-    h = [H if used else 1 for used in heads]
-    n = n if bytes_ else 1
-    return h[0] * flops, h[1] * T * S * n, h[2] * numbers * n
-
-
-def exact(T, S, D, Dv, H, n):
-    scores = T * S * (D + D - 1)
-    return (
-        (scores + T * Dv * (S + S - 1)) * H,
-        T * S * H * n,
-        (T * D + S * (D + Dv)) * H * n,
-    )
-
-
-def flops_plus(T, S, D, Dv, H, n, more):
-    flops, maps, qkv = count(T, S, D, Dv, H, n)
-    return flops + H * more, maps, qkv
-
-
-def other_bytes(T, S, D, Dv, H, n, rows=None, out=0, width=1):
-    flops, maps, _ = count(T, S, D, Dv, H, n)
-    rows = rows or S
-    numbers = T * D + rows * D + rows * Dv + out * T * Dv
-    return flops, maps * width, numbers * H * n
-
-
 RIGHT = {
     "1.1": lookup,
     "1.2": lambda x: by_row(x, max),
     "1.3": causal,
     "1.4": layer,
-    "1.5": count,
 }
 
 WRONG = {
@@ -224,6 +219,12 @@ WRONG = {
         "epsilon": lambda x: (
             np.exp(x) / (1e-10 + np.exp(x).sum(-1)[..., None])
         ),
+        "epsilon beside the maximum": lambda x: (
+            lambda e: e / (1e-6 + np.sum(e, -1)[..., None])
+        )(np.exp(x - np.amax(x, -1)[..., None])),
+        "max of Python": lambda x: (
+            lambda e: e / np.sum(e, axis=-1, keepdims=True)
+        )(np.exp(np.subtract(x, sorted(x)[-1]))),
         "mean": lambda x: by_row(x, np.mean),
         "minimum": lambda x: by_row(x, min),
         "one maximum for all": lambda x: by_row(x, lambda row: np.max(x)),
@@ -289,6 +290,14 @@ WRONG = {
         "no mask": lambda *a: causal(*a, see=lambda t, s, gap: True),
         "zeros before the softmax": zeros_before,
         "after the softmax": after,
+        "a large negative number": added,
+        "scores times -inf": lambda q, k: share(
+            scores(q, k) / np.where(lower(q, k), 1.0, -0.0)
+        ),
+        "masked late, divided again": lambda q, k: (
+            after(q, k) * (1 / np.sum(after(q, k), 1))[:, None]
+        ),
+        "k asks q": keys_ask,
         "nan from the mask": lambda q, k: np.full((len(q), len(k)), np.nan),
         "shifted the wrong way": lambda *a: causal(
             *a, see=lambda t, s, gap: s <= t - gap
@@ -303,12 +312,8 @@ WRONG = {
         "start, past hidden": lambda *a: causal(
             *a, see=lambda t, s, gap: s > t
         ),
-        "no softmax": lambda q, k: np.log(
-            np.tril(plain(q, k), len(k) - len(q))
-        ),
-        "mask added": lambda q, k: (lambda e: e / e.sum(1)[:, None])(
-            plain(q, k) * np.where(lower(q, k), np.e, 1)
-        ),
+        "no softmax": lambda q, k: scores(q, k) + np.log(lower(q, k)),
+        "mask added": lambda q, k: share(scores(q, k) + 1.0 * lower(q, k)),
         "k not turned": np.matmul,
         "no scale": lambda *a: causal(*a, scale=1),
         "scale by D": lambda q, k: causal(q, k, scale=q.shape[1]),
@@ -337,6 +342,22 @@ WRONG = {
         ),
         "Wo forgotten": lambda *a: without(*a, 3),
         "Wv forgotten": lambda *a: without(*a, 2),
+        "weights transposed": lambda x, W, H: layer(x, [w.T for w in W], H),
+        "Wo transposed": lambda x, W, H: (
+            (W[3] @ layer(x, [*W[:3], np.eye(x.shape[1])], H).T).T
+        ),
+        "x is cut": lambda x, W, H: layer(
+            x, [np.eye(x.shape[1])] * 3 + [W[3]], H, cut=own_columns(W)
+        ),
+        "T of three axes": lambda x, W, H: np.matmul(
+            split(x @ W[0], H), np.transpose(split(x @ W[1], H))
+        ),
+        "no scale": lambda *a: layer(*a, scale=1),
+        "joined in turn": lambda *a: layer(*a, join=every_back),
+        "queries and keys swapped": lambda x, W, H: layer(
+            x, [W[1], W[0], *W[2:]], H
+        ),
+        "keys as values": lambda x, W, H: layer(x, W[[0, 1, 1, 3]], H),
         "heads added": lambda *a: layer(*a, join=lambda out: sum(out)),
         "no mask": lambda *a: layer(*a, see=lambda t, s, gap: True),
         "scale by E": lambda x, *a: layer(x, *a, scale=x.shape[1] ** 0.5),
@@ -355,47 +376,5 @@ WRONG = {
             @ W[3]
         ),
         "scaled twice": lambda x, *a: layer(x, *a, scale=width(x, a[-1])),
-    },
-    "1.5": {
-        "half the operations": lambda *a: count(*a, add=0),
-        "counted to the last": exact,
-        "scores only": lambda *a: count(*a, values=False),
-        "no heads": lambda *a: count(*a, heads=(0, 0, 0)),
-        "no heads in the operations": lambda *a: count(*a, heads=(0, 1, 1)),
-        "one map": lambda *a: count(*a, heads=(1, 0, 1)),
-        "one head's q, k and v": lambda *a: count(*a, heads=(1, 1, 0)),
-        "numbers, not bytes": lambda *a: count(*a, bytes_=0),
-        "S taken as T": lambda T, S, *a: count(T, T, *a),
-        "k and v with T rows": lambda *a: other_bytes(*a, rows=a[0]),
-        "Dv taken as D": lambda T, S, D, Dv, *a: count(T, S, D, D, *a),
-        "counted to the last, scores": lambda T, S, *a: flops_plus(
-            T, S, *a, more=-T * S
-        ),
-        "scores only, no heads": lambda *a: count(
-            *a, values=False, heads=(0, 0, 0)
-        ),
-        "values without a sum": lambda T, S, D, Dv, *a: flops_plus(
-            T, S, D, Dv, *a, more=-2 * T * (S - 1) * Dv
-        ),
-        "widths multiplied": lambda T, S, D, Dv, *a: flops_plus(
-            T, S, D, Dv, *a, more=2 * T * S * (D * Dv - D - Dv)
-        ),
-        "values once": lambda T, S, D, Dv, *a: flops_plus(
-            T, S, D, Dv, *a, more=-T * S * Dv
-        ),
-        "three times q": lambda *a: (
-            *count(*a)[:2],
-            sum(a[0] * a[2] * a[4] * a[5] for _ in "qkv"),
-        ),
-        "operations times itemsize": lambda *a: (
-            count(*a)[0] * a[-1],
-            *count(*a)[1:],
-        ),
-        "Dv not in the operations": lambda *a: (
-            count(*a[:3], a[2], *a[4:])[0],
-            *count(*a)[1:],
-        ),
-        "output counted": lambda *a: other_bytes(*a, out=1),
-        "map as wide as a key": lambda *a: other_bytes(*a, width=a[2]),
     },
 }

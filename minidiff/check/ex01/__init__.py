@@ -2,7 +2,6 @@
 
 from minidiff.check.ex01 import (
     causal_map,
-    cost,
     multi_head,
     safe_softmax,
     soft_lookup,
@@ -13,5 +12,4 @@ EXERCISES = (
     safe_softmax.EXERCISE,
     causal_map.EXERCISE,
     multi_head.EXERCISE,
-    cost.EXERCISE,
 )

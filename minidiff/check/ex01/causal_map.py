@@ -26,6 +26,8 @@ def _cases() -> list[Case]:
         rng = np.random.default_rng(seed)
         q, k = rng.normal(size=(T, D)), rng.normal(size=(S, D))
         cases.append(Case(name=f"T = {T}, S = {S}, D = {D}", args=(q, k)))
+    q, k = -1e12 * np.ones((3, 2)), np.array([[4.0, 3], [2, 2], [1, 1]])
+    cases.append(Case(name="all scores below -1e12", args=(q, k)))
     return cases
 
 
@@ -69,6 +71,22 @@ def _mask_added(q: np.ndarray, k: np.ndarray) -> np.ndarray:
 
 def _nan_mask(q: np.ndarray, k: np.ndarray) -> np.ndarray:
     return softmax(_logits(q, k) + (1 - _seen(len(q), len(k))) * -np.inf)
+
+
+def _times_infinity(q: np.ndarray, k: np.ndarray) -> np.ndarray:
+    return softmax(_logits(q, k) * np.where(_seen(len(q), len(k)), 1, -np.inf))
+
+
+def _finite(q: np.ndarray, k: np.ndarray, lowest: float) -> np.ndarray:
+    return softmax(np.where(_seen(len(q), len(k)), _logits(q, k), lowest))
+
+
+def _turned(
+    q: np.ndarray, k: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """Scores k @ q.T under a mask of some shape."""
+    scores = k @ q.T / np.sqrt(q.shape[1])
+    return softmax(np.where(_seen(*shape), scores, -np.inf))
 
 
 def _columns(q: np.ndarray, k: np.ndarray) -> np.ndarray:
@@ -142,6 +160,18 @@ EXERCISE = Exercise(
             wrong=_zeros_before,
         ),
         Mistake(
+            key="a large negative number",
+            diagnosis="Hidden scores are a large negative number. Where all "
+            "visible scores are lower still, the hidden keys win. Only -inf "
+            "is lower than every score.",
+            wrong=lambda q, k: _finite(q, k, -1e9),
+            also=(
+                lambda q, k: softmax(
+                    _logits(q, k) - 1e9 * ~_seen(len(q), len(k))
+                ),
+            ),
+        ),
+        Mistake(
             key="after the softmax",
             diagnosis="You take the softmax over all keys and then put zeros "
             "in. The rows do not sum to 1, and the future stays in their "
@@ -154,6 +184,23 @@ EXERCISE = Exercise(
             "* inf is nan, so the visible scores are lost. Use np.where to "
             "choose between the score and -inf.",
             wrong=_nan_mask,
+        ),
+        Mistake(
+            key="scores times -inf",
+            diagnosis="You multiply hidden scores by -inf. A negative score "
+            "becomes +inf, and the row nan. Use np.where to choose between "
+            "the score and -inf.",
+            wrong=_times_infinity,
+        ),
+        Mistake(
+            key="masked late, divided again",
+            diagnosis="You mask the weights and divide by the new sums. On "
+            "paper that is right. But where hidden scores are far above the "
+            "visible ones, the visible weights have become 0, and the row is "
+            "0 / 0. Mask the scores, with -inf.",
+            wrong=lambda q, k: (
+                _after(q, k) / _after(q, k).sum(-1, keepdims=True)
+            ),
         ),
         Mistake(
             key="shifted the wrong way",
@@ -209,9 +256,21 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="k not turned",
-            diagnosis="The shapes fit in none of the cases. q (T, D) and k "
-            "(S, D) meet as q @ k.T, which is (T, S).",
+            diagnosis="Some operation does not fit, in none of the cases. q "
+            "(T, D) and k (S, D) meet as q @ k.T, which is (T, S), and the "
+            "mask is (T, S) too.",
             wrong=lambda q, k: softmax(q @ k),
+        ),
+        Mistake(
+            key="k asks q",
+            diagnosis="Your scores are k @ q.T, shape (S, T): each key asks "
+            "all queries. The rows of a map are the queries: q @ k.T, "
+            "(T, S).",
+            wrong=lambda q, k: _turned(q, k, (len(q), len(k))),
+            also=(
+                lambda q, k: _turned(q, k, (len(k), len(q))),
+                lambda q, k: causal_map(k, q),
+            ),
         ),
         Mistake(
             key="no scale",

@@ -78,6 +78,24 @@ def _forget(W: np.ndarray, n: int) -> np.ndarray:
     return kept
 
 
+def _wo(W: np.ndarray) -> np.ndarray:
+    """W with its last matrix transposed."""
+    return np.stack([*W[:3], W[3].T])
+
+
+def _blocks(W: np.ndarray, H: int) -> np.ndarray:
+    """W of which each head uses only the rows with its own numbers."""
+    E = W.shape[1]
+    own = np.kron(np.eye(H), np.ones((E // H, E // H)))
+    return np.stack([*(W[:3] * own), W[3]])
+
+
+def _all_reversed(x: np.ndarray, W: np.ndarray, H: int) -> np.ndarray:
+    T, E = x.shape
+    q, k = ((x @ w).reshape(T, H, E // H).swapaxes(0, 1) for w in W[:2])
+    return q @ k.T
+
+
 _CUT = (
     "You cut with reshape(H, T, D) alone: it deals the numbers out in memory "
     "order, so that a head mixes columns of several tokens. First "
@@ -144,6 +162,58 @@ EXERCISE = Exercise(
             key="Wv forgotten",
             diagnosis="The values are x itself. They are x @ Wv.",
             wrong=lambda x, W, H: multi_head(x, _forget(W, 2), H),
+        ),
+        Mistake(
+            key="weights transposed",
+            diagnosis="You multiply by the transposes, as torch.nn.Linear "
+            "does. Here it is x @ Wq, without .T.",
+            wrong=lambda x, W, H: multi_head(x, W.swapaxes(1, 2), H),
+            also=(lambda x, W, H: multi_head(x, _wo(W).swapaxes(1, 2), H),),
+        ),
+        Mistake(
+            key="Wo transposed",
+            diagnosis="Wo is transposed. The heads side by side, (T, E), are "
+            "multiplied by it as it is: o @ Wo.",
+            wrong=lambda x, W, H: multi_head(x, _wo(W), H),
+        ),
+        Mistake(
+            key="x is cut",
+            diagnosis="You cut x and give each head its own columns. Every "
+            "head reads all of x: cut the products x @ Wq, x @ Wk, x @ Wv.",
+            wrong=lambda x, W, H: multi_head(x, _blocks(W, H), H),
+        ),
+        Mistake(
+            key="T of three axes",
+            diagnosis="Some product does not fit, in none of the cases. If "
+            "it is the one of queries and keys: .T reverses all three axes. "
+            "Swap the last two: q @ k.swapaxes(-1, -2).",
+            wrong=_all_reversed,
+        ),
+        Mistake(
+            key="no scale",
+            diagnosis="The scores are not divided by sqrt(D).",
+            wrong=lambda *a: _layer_like(
+                *a, sharper=(a[0].shape[1] // a[2]) ** 0.5
+            ),
+        ),
+        Mistake(
+            key="joined in turn",
+            diagnosis="The heads are cut well, but their columns are joined "
+            "in turn: first the first column of every head. Swap (H, T, D) "
+            "to (T, H, D) before the last reshape.",
+            wrong=lambda *a: _layer_like(*a, join="columns"),
+        ),
+        Mistake(
+            key="queries and keys swapped",
+            diagnosis="Wq and Wk are swapped: each key asks the queries. W "
+            "holds Wq, Wk, Wv and Wo, in this order.",
+            wrong=lambda x, W, H: multi_head(x, W[[1, 0, 2, 3]], H),
+        ),
+        Mistake(
+            key="keys as values",
+            diagnosis="The maps are multiplied by the keys. What is averaged "
+            "are the values, x @ Wv.",
+            wrong=lambda x, W, H: multi_head(x, W[[0, 1, 1, 3]], H),
         ),
         Mistake(
             key="heads added",

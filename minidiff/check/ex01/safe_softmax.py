@@ -1,5 +1,6 @@
 """Exercise 1.2: a softmax that does not overflow."""
 
+from functools import partial
 from math import exp
 
 import numpy as np
@@ -48,6 +49,11 @@ def _divide(
     return e / e.sum(axis, keepdims=keepdims)
 
 
+def _guarded(x: np.ndarray, epsilon: float) -> np.ndarray:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / (e.sum(-1, keepdims=True) + epsilon)
+
+
 def _second_place(x: np.ndarray) -> np.ndarray:
     e = np.exp(x - x.max(-1)[:, None])
     return e / e.sum(-1)[:, None]
@@ -79,6 +85,24 @@ EXERCISE = Exercise(
             wrong=lambda x: (
                 np.exp(x) / (np.exp(x).sum(-1, keepdims=True) + 1e-12)
             ),
+        ),
+        Mistake(
+            key="epsilon beside the maximum",
+            diagnosis="The small number in the denominator makes every "
+            "weight a little too small. It guards nothing: with the largest "
+            "score subtracted, the sum is at least 1.",
+            wrong=lambda x: _guarded(x, 1e-6),
+            also=tuple(
+                partial(_guarded, epsilon=e) for e in (1e-4, 1e-5, 1e-7, 1e-8)
+            ),
+        ),
+        Mistake(
+            key="max of Python",
+            diagnosis="max(x) is Python's own: it runs over the first axis "
+            "of an array and compares whole rows. x.max(-1, keepdims=True) "
+            "is the largest score of each row.",
+            wrong=lambda x: _divide(np.exp(x - max(x))),
+            also=(lambda x: _divide(np.exp(x - max(x)), None),),
         ),
         Mistake(
             key="mean",

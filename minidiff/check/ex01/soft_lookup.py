@@ -40,6 +40,11 @@ def _no_keepdims(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     return e / e.sum(-1) @ v
 
 
+def _divided_last(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    e = np.exp(q @ k.T)
+    return e @ v / e.sum(-1)
+
+
 _TURNED = (
     "Your scores are k @ q.T, shape (S, T). The rows of the result are the "
     "queries: q @ k.T, shape (T, S)."
@@ -69,6 +74,7 @@ EXERCISE = Exercise(
             "along the columns. Keep the axis: e.sum(-1, keepdims=True) has "
             "shape (T, 1).",
             wrong=_no_keepdims,
+            also=(_divided_last,),
         ),
         Mistake(
             key="no softmax",
@@ -112,8 +118,9 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="k not turned",
-            diagnosis="The shapes fit in none of the cases. q (T, D) and k "
-            "(S, D) meet as q @ k.T, which is (T, S).",
+            diagnosis="Some product does not fit, in none of the cases. q "
+            "(T, D) and k (S, D) meet as q @ k.T, which is (T, S); weights "
+            "(T, S) and v (S, Dv) meet as weights @ v, which is (T, Dv).",
             wrong=lambda q, k, v: softmax(q @ k) @ v,
         ),
         Mistake(
