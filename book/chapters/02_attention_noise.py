@@ -10,8 +10,9 @@
 # # 2. Attention noise, measured
 #
 # By the end of this chapter you will have shown, in models small enough to
-# compute, how the weight of one wanted key drowns among many others, and
-# why neither a colder softmax nor longer training cures it.
+# compute, how the weight of one wanted key drowns among many others, why a
+# colder softmax does not save it, and what a second look at the same noise
+# can do.
 #
 # {card}
 #
@@ -20,10 +21,10 @@
 # After this chapter you can
 #
 # - compute a needle's share of a row, and the lift it needs;
-# - say what noise in the scores costs, and where the formula for it ends;
-# - find the best temperature, and say when there is none;
+# - say what noise in the scores costs;
+# - say when a colder softmax helps, and when it does not;
 # - explain attention sinks by what a row sums to;
-# - say where the picture of noise-cancelling fits attention, and where not.
+# - compute how much noise one subtraction can remove.
 #
 # ## Prerequisites
 #
@@ -31,15 +32,15 @@
 # |---|---|---|
 # | softmax and attention weights | everything | chapter 1 |
 # | mean, variance, the normal distribution | noise | any statistics course |
-# | derivative of $e^x$ and $\ln x$ | derivations | any calculus course |
+# | derivative of a square | exercise 2.4 | any calculus course |
 
 # %%
-from math import erf
+import json
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minidiff import check, plots, reference
+from minidiff import check, course, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.reference import softmax
 
@@ -54,22 +55,19 @@ plots.use_style()
 # keys? Among 100, 1000, 10 000? Write four guesses down, then run.
 
 # %%
-shares = {}
 for keys in (10, 100, 1000, 10_000):
     scores = np.zeros(keys)
     scores[0] = 3.0
-    shares[keys] = softmax(scores)[0]
-    print(f"{keys:6,d} keys: the needle gets {shares[keys]:.1%}")
-assert shares[10] > 0.6 and shares[10_000] < 0.003
+    print(f"{keys:6,d} keys: the needle gets {softmax(scores)[0]:.1%}")
 
 # %% [markdown]
 # Each other key gets 20 times less than the needle, and thousands of them
-# take nearly everything. This is *attention noise*: weight on keys that do not
-# matter. In a real model it has been measured. A plain Transformer with 3
-# billion parameters, asked for a hidden fact, gave between 0.03
-# and 0.09 of its attention to the answer and about half to noise
+# together take nearly everything. This is *attention noise*: weight on keys
+# that do not matter. In a real model it has been measured. A plain
+# Transformer with 3 billion parameters, asked for a hidden fact, gave between
+# 0.03 and 0.09 of its attention to the answer and about half to noise
 # [P, Table 3]. What follows is true of far simpler models, and of trained
-# ones only where a source key stands.
+# ones only where a source or a recording is named.
 #
 # ## Why a softmax cannot be zero
 #
@@ -87,7 +85,7 @@ assert shares[10] > 0.6 and shares[10_000] < 0.003
 #
 # ### Exercise 2.1: several needles
 #
-# *Easy, 5 minutes.* Now $m$ needles, each lifted by $\delta$, and $n$
+# *Easy, 4 minutes.* Now $m$ needles, each lifted by $\delta$, and $n$
 # distractors. What share do the needles get together?
 
 
@@ -104,15 +102,17 @@ def needle_share(lift: float, distractors: int, needles: int = 1) -> float:
 check.ex02_1(needle_share)
 
 # %% [markdown]
-# Guess before the next figure: if the lift doubles from 4 to 8, how many
-# times as many distractors can the needle stand?
+# Guess before you look: if the lift doubles from 4 to 8, how many times as
+# many distractors can the needle stand?
+
+# %%
+needle_share = check.mine("2.1")
 
 # %% mystnb={"image": {"alt": "Share of the needle against the number of distractors from 1 to a million, on a logarithmic axis, for lifts 4, 8 and 12. Three falling curves of one shape, each further to the right; a lift of 4 drops through one half near 55 distractors, 8 near 3000, 12 near 160000."}}
 n = np.logspace(0, 6, 200)
 for lift in (4, 8, 12):
-    plt.semilogx(n, 1 / (1 + n * np.exp(-lift)), label=f"lift {lift}")
-plt.xlabel("distractors")
-plt.ylabel("share of the needle")
+    plt.semilogx(n, [needle_share(lift, x) for x in n], label=f"lift {lift}")
+plt.gca().set(xlabel="distractors", ylabel="share of the needle")
 plt.legend()
 plt.show()
 
@@ -122,7 +122,8 @@ plt.show()
 #
 # ### Exercise 2.2: the lift it takes
 #
-# *Easy, 5 minutes.* Solve equation 2.1 for the lift.
+# *Easy, 4 minutes.* The other way round: which lift gives a needle the share
+# that we want?
 
 
 # %% tags=["stub:2.2"]
@@ -135,53 +136,69 @@ def lift_needed(share: float, distractors: int) -> float:
 check.ex02_2(lift_needed)
 
 # %%
+lift_needed = check.mine("2.2")
 print("distractors     lift for a share of 1/2    9/10   99/100")
 for n in (100, 1000, 10_000, 100_000):
-    half, most, nearly_all = np.log(n) + np.log([1, 9, 99])
+    half, most, nearly_all = (lift_needed(p, n) for p in (0.5, 0.9, 0.99))
     print(f"{n:11,d} {half:27.1f} {most:7.1f} {nearly_all:8.1f}")
 
 # %% [markdown]
+# Every factor of ten in the number of keys asks for the same extra lift. So
+# does every nine in the share, or nearly.
+#
 # ## Noise in the scores
 #
-# Real scores are not all equal. Take two distractors, and instead of 0 and 0
-# let their scores be $+1$ and $-1$. The mean is still 0. Is the weight
-# against the needle still $e^0 + e^0 = 2$?
+# Real scores are not all equal. Let each distractor's score be $\sigma z$,
+# with $z$ a standard normal random number and $\sigma$ the noise level. The
+# mean of the scores is still 0. Below is one row: a needle with lift 3 and 40
+# distractors, at three noise levels. Predict what happens to the needle's
+# bar.
+
+# %% mystnb={"image": {"alt": "Three rows of 41 bars, the needle first and in orange. Without noise it stands high above 40 equal low bars. At noise 1 it is lower and the others are uneven. At noise 2 two distractors are taller than the needle."}}
+rng = np.random.default_rng(2)
+z = rng.normal(size=40)
+figure, axes = plt.subplots(3, 1, sharex=True, sharey=True, figsize=(6, 3.6))
+for axis, sigma in zip(axes, (0, 1, 2), strict=True):
+    bars = axis.bar(range(41), softmax(np.append(3.0, sigma * z)))
+    bars[0].set_color(plots.COLOURS[1])
+    axis.set(title=f"noise {sigma}", ylabel="weight")
+axes[-1].set_xlabel("key (the needle is key 0)")
+plt.show()
+
+# %% [markdown]
+# It loses to keys that are loud by accident. Why is that not made up for by
+# those that became quieter? Two distractors with scores 0 and 0 weigh
+# $e^0 + e^0 = 2$ against the needle. With scores $+1$ and $-1$ they weigh:
 
 # %%
 print(f"e^1 + e^-1 = {np.exp(1) + np.exp(-1):.2f}")
 
 # %% [markdown]
-# It is more: $e^x$ raises a loud key more than it lowers a quiet one. So
-# noise of mean zero does not cancel out. Let each distractor's
-# score be $\sigma z$, with $z$ a standard normal random number and
-# $\sigma$ the noise level. The needle's score stays clean. The mean of
-# $e^{\sigma z}$ follows by completing a square:
+# An exponential raises a loud key by more than it lowers a quiet one. The mean
+# of $e^{\sigma z}$ is known:
 #
 # $$
-# \int e^{\sigma z}\,\frac{e^{-z^2/2}}{\sqrt{2\pi}}\,dz
-# = e^{\sigma^2/2} \int \frac{e^{-(z-\sigma)^2/2}}{\sqrt{2\pi}}\,dz
-# = e^{\sigma^2/2}
+# \overline{e^{\sigma z}} = e^{\sigma^2/2}
 # \tag{2.2}
 # $$
 #
-# The last integral is a bell around $z = \sigma$, of area 1. So the mean
-# is made by draws near $\sigma$. For a large $\sigma$ these are rare.
-#
-# In equation 2.1 each distractor adds $e^0 = 1$. Put the mean in its place:
+# (Write the mean as an integral over the bell curve $e^{-z^2/2}$ and complete
+# the square.) In equation 2.1 each distractor adds $e^0 = 1$. Put the mean in
+# its place:
 #
 # $$
 # \overline{w_\star} \ge \frac{1}{1 + n\,e^{\sigma^2/2 - \delta}}
 # \tag{2.3}
 # $$
 #
-# Noise acts as if there were $e^{\sigma^2/2}$ times as many distractors. The
-# bar is a mean over many rows, and the right side is a floor for it: one
-# row's share is $1/(1+X)$ with a random $X$, and that curve bends upwards, so
-# its mean lies above its value at the mean of $X$.
+# **Noise acts as if there were $e^{\sigma^2/2}$ times as many distractors.**
+# The bar is a mean over many rows. The right side is a floor: the share is
+# $1/(1+X)$ with a random $X$, a curve that bends upwards, so that its mean
+# lies above its value at the mean of $X$.
 #
 # ### Exercise 2.3: measure it
 #
-# *Medium, 8 minutes.* Now simulate. One row of `noise` gives one softmax row.
+# *Medium, 7 minutes.* Now simulate. One row of `noise` gives one softmax row.
 # Average the needle's share over the rows.
 
 
@@ -199,373 +216,250 @@ def mean_share(lift: float, noise: np.ndarray) -> float:
 check.ex02_3(mean_share)
 
 # %% [markdown]
-# Now theory against simulation. We give the needle the lift $2 + \ln n$, so
+# Theory against your simulation. We give the needle the lift $2 + \ln n$, so
 # that the floor is the same for all $n$. Where will the simulations leave it?
 
 # %%
-rng = np.random.default_rng(2)
+mean_share = check.mine("2.3")
 levels = np.linspace(0, 4, 17)
-floor = 1 / (1 + np.exp(levels**2 / 2 - 2))
 simulated = {}
 for n in (10, 100, 1000):
     z = rng.normal(size=(1000, n))
-    excess = np.array([np.exp(s * z).mean(-1) for s in levels])
-    simulated[n] = (1 / (1 + np.exp(-2) * excess)).mean(-1)
-    assert (simulated[n] > floor - 0.01).all()
-assert simulated[10][-1] > 0.1 > 0.02 > simulated[1000][-1] > floor[-1]
+    simulated[n] = [mean_share(2 + np.log(n), s * z) for s in levels]
 
-# %% mystnb={"image": {"alt": "Mean share of the needle against noise from 0 to 4. All curves start at 0.88 and fall. The simulation with 1000 distractors stays near the grey floor, down to almost 0. That with 100 lies above it from noise 1.5 on, and that with 10 from noise 1 on: it ends at 0.2."}}
+# %% mystnb={"image": {"alt": "Mean share of the needle against noise from 0 to 4. All curves start at 0.88 and fall. The simulation with 1000 distractors stays near the thick grey floor, down to almost 0. That with 100 lies above it from noise 1.5 on, and that with 10 from noise 1 on: it ends at 0.2."}}
 for n, line in simulated.items():
     plt.plot(levels, line, label=f"{n} distractors, simulated")
-plt.plot(levels, floor, "k-", lw=4, alpha=0.3, label="floor, equation 2.3")
-plt.xlabel("noise in the scores")
-plt.ylabel("mean share of the needle")
+floor = 1 / (1 + np.exp(levels**2 / 2 - 2))
+plt.plot(levels, floor, "-", color="grey", lw=5, alpha=0.5, label="floor")
+plt.gca().set(xlabel="noise in the scores", ylabel="mean share of the needle")
 plt.legend()
 plt.show()
 
 # %% [markdown]
 # With many keys and little noise the floor is the answer. With few keys or
-# much noise the mean share lies above it, because of the bell at
-# $z = \sigma$: at $\sigma = 3$ the mean needs draws near 3, and a row of 10
-# keys rarely holds one. A key that loud takes much of its row:
+# much noise the share lies above it: the mean in equation 2.2 is made by rare
+# loud draws, and a row of 10 keys seldom holds one.
+#
+# ## What a lower temperature can do
+#
+# Divide all scores of a row by a *temperature* $\tau$ below 1, and the row
+# gets sharper. A model can learn this: longer queries make a colder softmax.
+# The lift becomes $\delta/\tau$ and the noise level $\sigma/\tau$. So in
+# equation 2.3 cold multiplies the gain $\delta$ by $1/\tau$, and the price
+# $\sigma^2/2$ by $1/\tau^2$. At first the gain is larger, in the end the
+# price.
+#
+# That is the floor. What does the needle really get? Before you run: with
+# 1000 distractors and $\sigma = 1$, will a needle of lift 2 win in a very cold
+# softmax? One of lift 4?
 
 # %%
 z = rng.normal(size=(1000, 1000))
-print("noise   e^(noise squared)   loudest of 1000 has")
-for s in (0.0, 1.0, 2.0, 3.0, 4.0):
-    loudest = softmax(s * z).max(-1).mean()
-    print(f"{s:5.1f} {np.exp(s**2):19,.0f} {loudest:21.1%}")
-assert softmax(z).max(-1).mean() < 0.05 < 0.3 < loudest
-
-# %% [markdown]
-# By equation 2.2 at $2\sigma$, the mean square of $e^{\sigma z}$ is
-# $e^{2\sigma^2}$. So the mean of $n$ draws has a relative error of
-# $\sqrt{(e^{\sigma^2} - 1)/n}$, and equation 2.3 is sharp when $n$ is large
-# against $e^{\sigma^2}$.
-#
-# ## What temperature can do
-#
-# Divide all scores of a row by a *temperature* $\tau$ below 1, and the row
-# gets sharper. A model can learn this: a larger query is a colder
-# softmax. The lift becomes $\delta/\tau$. What becomes of the noise?
-#
-# ### Exercise 2.4: the best temperature
-#
-# *Medium, 10 minutes.* Put both into equation 2.3, and find the $\tau$ for
-# which the floor is highest. Pencil first.
-
-
-# %% tags=["stub:2.4"]
-def best_temperature(
-    lift: float, sigma: float, distractors: int
-) -> tuple[float, float]:
-    """Return the tau that makes the floor of eq. 2.3 highest, and that floor.
-
-    lift and sigma > 0 are those at tau = 1.
-    """
-    # your code
-
-
-# %% tags=["check:2.4"]
-check.ex02_4(best_temperature)
-
-# %% [markdown]
-# Cold multiplies the lift by $1/\tau$, but the $\sigma^2/2$ of the noise by
-# $1/\tau^2$. So the floor has a peak. Does the true share have one? Before
-# you run: with 1000 distractors and $\sigma = 1$, will a needle of lift 2
-# win in a very cold softmax? One of lift 4?
-
-# %%
-coldness = np.array([0.5, 1, 1.5, 2, 2.5, 3, 4, 6, 8, 11, 16, 24])
-curves, floors = {}, {}
-for lift in (4, 3, 2):
-    rest = [np.exp(c * (z - lift)).sum(-1) for c in coldness]
-    curves[lift] = np.array([(1 / (1 + r)).mean() for r in rest])
-    price = coldness**2 / 2 - coldness * lift
-    floors[lift] = 1 / (1 + 1000 * np.exp(price))
-
-# %% mystnb={"image": {"alt": "Mean share against one over temperature, both axes logarithmic. Lift 4 rises towards 1 and stays, lift 3 rises to about a quarter and stays, lift 2 peaks below one percent near 2 and falls away. Grey floors follow each curve up to their own peak and then drop."}}
-for lift, line in curves.items():
-    plt.loglog(coldness, floors[lift], "k-", lw=4, alpha=0.2)
-    plt.loglog(coldness, line, label=f"lift {lift}")
-plt.ylim(1e-4, 2)
-plt.xlabel("coldness, 1 / temperature")
-plt.ylabel("mean share of the needle")
-plt.legend()
-plt.show()
-
-# %% [markdown]
-# Up to its peak the grey floor is close. Beyond, it says nothing, and the
-# simulation decides. In the cold all weight goes to the loudest key, so the
-# mean share tends to the chance that the needle *is* the loudest. All $n$
-# distractors must lie below $\delta$. With $\Phi$ the normal
-# distribution function this chance is
-#
-# $$
-# \overline{w_\star} \to \Phi(\delta / \sigma)^{\,n} \quad (\tau \to 0)
-# \tag{2.4}
-# $$
-#
-# **A control that fails.** If cold were a cure, the last two columns would
-# agree for every needle:
-
-# %%
-print(f"loudest of 1000 draws, median: {np.median(z.max(-1)):.1f}")
-print("lift   is the loudest   best share   share at coldness 24")
+cold = (1, 2, 4, 8, 24)
+print("mean share at coldness 1/tau =", *(f"{c:7d}" for c in cold))
 for lift in (2, 3, 4):
-    chance = (0.5 * (1 + erf(lift / np.sqrt(2)))) ** 1000
-    best, cold = curves[lift].max(), curves[lift][-1]
-    print(f"{lift:4d} {chance:16.1%} {best:12.1%} {cold:23.1%}")
-    assert abs(cold - chance) < 0.03
-assert curves[2].argmax() == list(coldness).index(2)  # 1 / tau = lift
+    shares = [mean_share(c * lift, c * z) for c in cold]
+    print(f"needle of lift {lift}              ", end=" ")
+    print(*(f"{share:7.1%}" for share in shares))
+print(f"loudest of 1000 distractors, median: {np.median(z.max(-1)):.1f}")
 
 # %% [markdown]
-# A needle louder than the loudest distractor gains from every bit of cold.
-# A needle clearly quieter has a best temperature, with a small share even
-# there; colder, it is lost. Lift 3 stands on the border: its mean
-# share comes from the quarter of rows that it wins.
+# In the coldest softmax all weight goes to the loudest key. A needle louder
+# than the loudest distractor gains from every bit of cold. One that is clearly
+# quieter gets little at its best temperature, and nothing beyond. Lift 3
+# stands on the border: its mean share is the quarter of the rows that it wins.
 #
-# ## What longer training can do
-#
-# Let training raise the lift alone. Take one needle, $n = 1000$ silent
-# distractors, the loss $-\ln w_\star$, and one parameter, $\delta$. By
-# equation 2.1 the loss is $\ln(1 + n e^{-\delta})$, and its derivative is
-#
-# $$
-# \frac{d(-\ln w_\star)}{d\delta} = -(1 - w_\star)
-# \tag{2.5}
-# $$
-#
-# The push is as strong as the noise that is left. How many steps does each
-# halving of the noise take?
-
-# %%
-lift, step, halvings = 0.0, 0, []
-while len(halvings) < 7:
-    noise = 1 - 1 / (1 + 1000 * np.exp(-lift))
-    if noise < 0.5 ** (len(halvings) + 1):
-        halvings.append(step)
-        part = 2 ** len(halvings)
-        print(f"noise below 1/{part:<3d}: step {step:3d}, lift {lift:4.1f}")
-    lift += noise  # gradient descent, learning rate 1
-    step += 1
-assert 1.6 < halvings[-1] / halvings[-2] < 2.2
-
-# %% [markdown]
-# Each halving takes a little more lift, about $\ln 2$, and in the end twice
-# the steps: the lift grows like the logarithm of time. (The optimiser of
-# chapter 14 can be faster; the lift that is needed stays the same.) Trained
+# So the lift itself has to grow, and more keys ask for more of it. Trained
 # scores do get large. In the paper the largest was 318.0 in the plain model
 # and 38.8 in the differential one [P, Table 5]. The table does not say why.
 #
-# Could training remove the noise instead? Give each key an offset, added to
-# its score, and fit it to one noisy row. The best offsets with mean zero
-# make its distractors equal: they are its noise with the sign reversed. Then
-# draw new rows:
-
-# %%
-lift = 8.0
-seen, fresh = 1.5 * rng.normal(size=(2, 500, 1000))
-offset = -(seen[0] - seen[0].mean())
-for name, noise in {"row it learned": seen[:1], "fresh rows": fresh}.items():
-    before, after = (
-        (1 / (1 + np.exp(noise + o - lift).sum(-1))).mean()
-        for o in (0, offset)
-    )
-    print(f"{name:14s}  share {before:.2f} before, {after:.2f} after")
-assert after < before
-
-# %% [markdown]
-# Good on the row it learned, worse than nothing elsewhere: there the old
-# noise comes on top, $\sigma^2$ doubles, and the floor falls. A
-# constant cannot cancel noise that changes with the input. To cancel it you
-# must *hear* it, now, a second time. First, one more way out.
+# Could a model learn to subtract a constant from each key's score instead?
+# That would remove what is the same in every text. Noise is what changes
+# with the text. To cancel it you must *hear* it, now, a second time.
 #
 # ## Attention sinks
 #
-# A softmax row sums to 1. So a head that finds nothing must still put its
-# weight somewhere, and puts out a mean of random values. Unless one key is a
-# drain: its score is high for every query, and its value zero. Such a key
-# is an *attention sink*. Guess: what does a sink of score 7 do to a head
-# that finds nothing, and to one that has a needle of lift 10?
+# First, another way out. A softmax row sums to 1. So a head that finds
+# nothing must still put its weight somewhere, and it puts out a mean of
+# whatever is there. Unless one key serves as a drain: its score is high for
+# every query, and its value is small. Such a key is an *attention sink*.
+#
+# In chapter 1's map, words with nothing to copy looked at the first word of
+# the sentence. Is that a drain? Predict the length of the first word's value,
+# compared with the others', and then the length of the head's output.
 
 # %%
-scores, values = rng.normal(size=(500, 64)), rng.normal(size=(64, 32))
-found = scores.copy()
-found[:, 0] += 10
-values0 = np.vstack([values, np.zeros(32)])  # the sink's value is zero
-print("sink (-inf: none)    rms output, idle    rms output, with a needle")
-for sink in (-np.inf, 3, 5, 7):
-    sizes = []
-    for rows in (scores, found):
-        weights = softmax(np.c_[rows, np.full(500, sink)])
-        sizes.append(np.sqrt(((weights @ values0) ** 2).mean()))
-    print(f"{sink:17.0f} {sizes[0]:19.3f} {sizes[1]:28.2f}")
-assert sizes[0] < 0.03 < 0.5 < sizes[1]
+record = json.loads(course.results("trained_heads.json").read_text())
+head = {n: np.array(record["heads"]["copying"][n]) for n in ("v", "map")}
+lengths = np.linalg.norm(head["v"], axis=-1)
+outputs = np.linalg.norm(head["map"] @ head["v"], axis=-1)
+idle = head["map"][1:, 0] > 0.5  # mostly looking at the first word
+print(f"value of the first word {lengths[0]:.1f}", end="")
+print(f", the others {lengths[1:].min():.1f} to {lengths[1:].max():.1f}")
+print(f"output: idle {outputs[1:][idle].mean():.1f}, the largest ", end="")
+print(f"{outputs.max():.1f}, at word {outputs.argmax()}, the second name")
 
 # %% [markdown]
-# The sink silences the idle head and leaves the one with a needle nearly
-# alone. In the paper's plain model the first token, a mark for the beginning
+# The first word has the shortest value, and the head is half as loud when it
+# looks there as when it has found something. That is one head of one small
+# model. In the paper's plain model the first token, a mark for the beginning
 # (BOS), took 0.32 of the attention; in the differential one, 0.19
-# [P, Figure 1]. That it serves as a drain is our reading: the figure shows
-# its weight, not its value.
+# [P, Figure 1]. That it serves as a drain there is our reading: the figure
+# shows its weight, not its value.
 #
 # ## Hear the noise twice
 #
 # A noise-cancelling headphone has a second microphone that hears the noise
 # and not the music. Its circuit, a *differential amplifier*, subtracts the
-# second wire with some gain $\lambda$:
-# $(\text{signal} + \text{hum}) - \lambda\,\text{hum}$. The signal passes
-# whole, the hum with a factor $1 - \lambda$. The ratio of the two,
-# $1/(1-\lambda)$, is the *common-mode rejection*.
+# second wire times some gain $\lambda$:
+# $(\text{music} + \text{hum}) - \lambda\,\text{hum}$. The music passes
+# whole, and $1 - \lambda$ of the hum is left.
 #
-# Differential attention, the subject of chapter 3, takes two branches and
-# subtracts their maps: $A_1 - \lambda A_2$. Let both branches have the same
-# noise, and only branch 1 know the needle. An amplifier would subtract
-# the scores. Attention subtracts the *weights*, after each softmax. Which of
-# the two leaves less weight on the distractors?
+# Differential attention, the subject of chapter 3, does this with two maps,
+# $A_1 - \lambda A_2$. Here is one row of each: 32 keys, the needles first and
+# in orange. Nine keys in ten have the same noise in both rows, and only $A_1$
+# knows the needles.
+#
+# Weights may now be negative, so we measure shares with absolute values: the
+# needles' divided by all keys'. (Summed with its sign, noise would hide
+# itself. The paper does not say how its Table 3 treats signs.)
+
 
 # %%
-hum = rng.normal(size=(1000, 64))
-music = np.zeros(64)
-music[0] = 3.0
-before = softmax((hum + music) - hum)
-A1, A2 = softmax(hum + music), softmax(hum)
-maps = {"nothing": A1, "scores": before, "0.8 * weights": A1 - 0.8 * A2}
-print("subtracted       needle    others, absolute")
-for name, A in maps.items():
-    others = np.abs(A[:, 1:]).sum(-1).mean()
-    print(f"{name:13s} {A[:, 0].mean():9.2f} {others:11.2f}")
-assert np.allclose(before, softmax(music))
-
-# %% [markdown]
-# Subtracted scores lose the hum entirely, and are back at equation 2.1: still
-# one softmax, with no zeros. Subtracted weights leave far less on the
-# distractors, but not nothing. Why?
-#
-# ### Exercise 2.5: the quietest lambda
-#
-# *Medium, 7 minutes.* For one pair of rows, find the $\lambda$ that leaves
-# the least noise: the smallest sum of squares of $A_1 - \lambda A_2$ over
-# all keys but the needle. Set its derivative to zero.
-
-
-# %% tags=["stub:2.5"]
-def quietest_lambda(row1: np.ndarray, row2: np.ndarray, needle: int) -> float:
-    """Return the lam with the least noise in row1 - lam * row2.
-
-    Noise: the sum of squares over all keys but the needle. Rows (S,).
-    """
-    # your code
-
-
-# %% tags=["check:2.5"]
-check.ex02_5(quietest_lambda)
-
-# %%
-others1, others2 = A1[:, 1:], A2[:, 1:]
-best = (others1 * others2).sum(-1) / (others2**2).sum(-1)
-left = np.abs(others1 - best[:, None] * others2).max()
-low, middle, high = np.quantile(best, (0.05, 0.5, 0.95))
-assert left < 1e-12 and low < 0.8 < high
-print("noise left, each row at its own lambda: < 1e-12")
-print(f"that lambda: median {middle:.2f}, 90 % in {low:.2f} to {high:.2f}")
-
-# %% [markdown]
-# In each row the two sets of weights are proportional, so some
-# $\lambda$ cancels the hum completely. But each row has its own: a
-# softmax divides by the sum of its row. A layer has a
-# single $\lambda$ [P, eq. 2]. So the analogy ends here:
-#
-# - An amplifier subtracts before anything nonlinear, attention after two
-#   softmaxes. So even fully shared noise does not cancel in all rows.
-# - A row of the difference sums to $1 - \lambda$ instead of 1, and some of
-#   its weights may be negative.
-# - A circuit is built so that both wires pick up the same hum. Here both maps
-#   are learned, and nothing in the formula forces branch 2 to hear what
-#   branch 1 hears. Chapter 3 measures what happens when it does not.
-#
-# ## Play with it
-#
-# The last figure is one fixed draw of 32 keys, the needles first. The
-# branches share nine tenths of their noise's variance. With negative weights
-# about, "share" needs care: summed with their signs, noise would hide itself.
-# We divide the needles' absolute weight by that of all keys. (The paper does
-# not say how its Table 3 treats signs.)
+def share_of(rows: np.ndarray, needles: int = 1) -> float:
+    """Share of the first keys in the absolute weights, all rows together."""
+    sizes = np.abs(rows)
+    return float(sizes[..., :needles].sum() / (sizes.sum() + 1e-12))
 
 
 # %%
 def draw(needles: int, noise: float, lam: float) -> plt.Figure:
-    rng = np.random.default_rng(19)
-    shared, own1, own2 = noise * rng.normal(size=(3, 32))
+    rng = np.random.default_rng(2)
+    first, other = noise * rng.normal(size=(2, 32))
+    second = np.where(rng.random(32) < 0.9, first, other)
     lift = np.where(np.arange(32) < needles, 3.0, 0.0)
-    A1 = softmax(np.sqrt(0.9) * shared + np.sqrt(0.1) * own1 + lift)
-    A2 = softmax(np.sqrt(0.9) * shared + np.sqrt(0.1) * own2)
+    A1, A2 = softmax(first + lift), softmax(second)
     rows = {"A1": A1, "lam A2": lam * A2, "A1 - lam A2": A1 - lam * A2}
     fig, axes = plt.subplots(3, 1, sharex=True, sharey=True, figsize=(6, 4))
     colours = np.where(lift > 0, plots.COLOURS[1], plots.COLOURS[0])
     for axis, (name, row) in zip(axes, rows.items(), strict=True):
         axis.bar(np.arange(32), row, color=colours)
-        share = np.abs(row[:needles]).sum() / (np.abs(row).sum() + 1e-12)
-        axis.set(title=f"{name}: needles hold {share:.0%}", ylabel="weight")
-    axes[-1].set_xlabel("key")
+        title = f"{name}: needles hold {share_of(row, needles):.0%}"
+        axis.set(title=title, ylabel="weight", ylim=(-0.3, 0.6))
     return fig
 
 
 # %% [markdown]
-# In JupyterLab, run the next cell and move the sliders, with the mouse or
-# with Tab and the arrow keys. On paper, reason:
-#
-# 1. At `noise` 0, which `lam` makes the distractors of one needle vanish?
-#    Compute it first, from equation 2.1 for both rows.
-# 2. At `noise` 2, does one `lam` still silence all distractors? Why?
-# 3. At `noise` 0, move `lam` past the best value. Which sign have the
-#    distractors now, and what has the share done?
+# In JupyterLab, move the sliders, with the mouse or with Tab and the arrow
+# keys. At `noise` 0, which `lam` makes the distractors of one needle vanish,
+# and what happens beyond it? At `noise` 2, does one `lam` still silence them
+# all? (The answers stand at the end of the chapter.)
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three rows of bars over 32 keys. In A1 key 14 stands a little above the needle, key 0, which holds 19 percent. Lambda times A2 has the same tall keys without the needle. In the difference the needle, in orange, stands far above small bars of both signs and holds 43 percent."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three rows of bars over 32 keys. In A1 the needle, key 0 in orange, holds 25 percent, and key 26 is nearly as tall. Lambda times A2 has the same tall keys without the needle. In the difference the needle stands far above small bars of both signs and holds 52 percent."}}
 plots.sliders(
     draw, needles=(1, 4, 1, 1), noise=(0, 2, 0.1, 1.5), lam=(0, 1.2, 0.01, 0.6)
 )
 
-# %%
-print(f"answer 1: lam = {32 / (31 + np.exp(3)):.2f}")
-
 # %% [markdown]
-# **Answers.** 1. A distractor has $1/(31 + e^3)$ in $A_1$ and $1/32$ in $A_2$;
-# `lam` is the ratio. 2. No: each branch also has noise of its own, so each key
-# has another ratio. 3. Negative: what is subtracted
-# beyond the best is noise again, and the share falls.
-#
-# ## A check of this chapter
-#
-# `minidiff` makes its rows from queries and keys. If the keys are $\sqrt{S}$
-# times the unit matrix, the queries *are* the scores, and both must agree.
+# What about the amplifier's own way, to subtract the *scores* before a single
+# softmax? Let all noise be shared, the best case for both ways, with 64 keys
+# and a needle of lift 3. Which leaves the needle the larger share?
 
 # %%
-keys = np.sqrt(64) * np.eye(64)
-theirs = reference.diff_map(hum + music, keys, hum, keys, 0.8, causal=False)
-assert np.abs(theirs - (A1 - 0.8 * A2)).max() < 1e-12
-print("this chapter's maps and minidiff's differ by < 1e-12")
+hum = rng.normal(size=(1000, 64))
+music = np.zeros(64)
+music[0] = 3.0
+A1, A2 = softmax(hum + music), softmax(hum)
+scores_first = softmax((hum + music) - hum)
+print(f"nothing subtracted:        {share_of(A1):.2f}")
+print(f"scores, before a softmax:  {share_of(scores_first):.2f}")
+print(f"0.8 times the weights:     {share_of(A1 - 0.8 * A2):.2f}")
 
 # %% [markdown]
+# Subtracted scores lose the hum entirely, and are back at equation 2.1: still
+# a softmax, with no zeros. Subtracted weights can come near zero, and do.
+#
+# They do not reach it, though all noise was shared. In each row the
+# distractors of $A_1$ and $A_2$ are proportional, so some $\lambda$ cancels
+# them completely. But each row has a $\lambda$ of its own, because each
+# softmax divides by the sum of its row. A layer has a single one [P, eq. 2].
+#
+# ### Exercise 2.4: one lambda for all rows
+#
+# *Hard, 20 minutes.* Which single $\lambda$ leaves the least noise, and how
+# much? Let the noise be the sum of squares of $A_1 - \lambda A_2$ over all
+# rows and all keys but the needle. Write it down, set its derivative by
+# $\lambda$ to zero, and solve. Begin with one row of two distractors on
+# paper.
+
+
+# %% tags=["stub:2.4"]
+def quietest_lambda(
+    A1: np.ndarray, A2: np.ndarray, needle: int
+) -> tuple[float, float]:
+    """Return the one lam with the least noise, and the share that is left.
+
+    A1, A2 (N, S): N pairs of rows. The noise of A1 - lam A2 is the sum of
+    squares over all rows and all keys but the needle, whose index is needle.
+    The share that is left is this noise divided by the noise of A1 alone.
+    """
+    # your code
+
+
+# %% tags=["check:2.4"]
+check.ex02_4(quietest_lambda)
+
+# %% [markdown]
+# ### The control that fails
+#
+# Take away what the trick lives on: let the second row hear less and less of
+# the same noise. A key that it does not hear right gets a random score
+# instead. Sketch both curves first: the best $\lambda$, and the share of the
+# noise that it leaves.
+
+# %%
+quietest_lambda = check.mine("2.4")
+other, luck = rng.normal(size=(1000, 64)), rng.random(size=(1000, 64))
+parts, found = np.linspace(0, 1, 21), []
+for part in parts:  # the part of the keys whose noise is the same
+    heard = np.where(luck < part, hum, other)
+    found.append(quietest_lambda(A1, softmax(heard), 0))
+print(f"left with half of the noise shared: {found[10][1]:.0%}")
+
+# %% mystnb={"image": {"alt": "Best lambda and noise left against the shared part of the noise, from 0 to 1. Lambda rises from about 0.3 to 0.8. The noise left falls from about 0.85 slowly at first and steeply at the end, to a few hundredths at 1."}}
+plt.plot(parts, found, label=["best lambda", "share of the noise left"])
+plt.gca().set(xlabel="part of the keys with the same noise", ylim=(0, 1))
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# With all noise shared almost nothing is left. With half of it shared, about
+# half is. (At the left end something is still removed: the mean level of
+# the weights, which both rows have.) So the analogy with the headphone ends
+# here: a circuit is built so that both wires pick up the same hum. Two maps
+# are *learned*, and nothing in the formula makes the second hear what the
+# first hears. Whether it does is a question for measurements, in chapter 3
+# and Part V.
+#
 # ## Common mistakes
 #
 # - **Forgetting the needle in its own denominator.** $n$ distractors make a
 #   row of $n + 1$ keys.
-# - **Reading equation 2.3 as the share.** It is a floor, sharp only while
-#   $n$ is large against $e^{\sigma^2}$.
-# - **Judging a cure on the row it was fitted to.** Draw fresh noise.
+# - **Reading equation 2.3 as the share.** It is a floor, sharp only with many
+#   keys and little noise.
+# - **Comparing weights whose rows sum to different totals.** A row of
+#   $A_1 - \lambda A_2$ sums to $1 - \lambda$: compare shares.
 #
 # ## Summary
 #
-# - No softmax weight is zero. A needle's share depends on $\delta - \ln n$.
+# - No softmax weight is zero. A needle's share falls with the number of keys,
+#   and every factor of ten in it asks for the same extra lift.
 # - Noise in the scores acts like $e^{\sigma^2/2}$ times as many keys, until
 #   single loud keys take over.
 # - A colder softmax helps a needle that is the loudest key. It cannot save
 #   one that is not.
-# - Plain gradient descent raises the lift like the logarithm of time. A
-#   learned constant cannot cancel noise that it has not heard.
-# - A sink lets a head without a needle be silent.
+# - A sink lets a head that finds nothing be quiet.
 # - A second branch that hears the same noise can cancel most of it, but with
 #   one $\lambda$ for all rows not all. Chapter 3 builds it.
 #
@@ -575,5 +469,29 @@ print("this chapter's maps and minidiff's differ by < 1e-12")
 #   Table 3, attention noise measured in trained models. [P]
 # - *Differential Transformer V2*, a post by the authors, also on sinks. Read
 #   it after chapter 5. [B2]
-# - Vaswani et al., *Attention Is All You Need*, 2017: why
-#   scores are divided by $\sqrt D$, a temperature chosen in advance.
+# - Xiao et al., *Efficient Streaming Language Models with Attention Sinks*,
+#   arXiv 2309.17453: where sinks got their name.
+#
+# ## Answers to the sliders, and a check
+#
+# At `noise` 0 a distractor has $1/(31 + e^3)$ in $A_1$ and $1/32$ in $A_2$, so
+# `lam` is $32/(31 + e^3)$, five eighths, nearly. Beyond it distractors become
+# negative, and the share falls again. At `noise` 2 no `lam` silences them all:
+# some keys have another noise in the second row.
+#
+# `minidiff` makes its rows from queries and keys. If the keys are $\sqrt{S}$
+# times the unit matrix, the queries *are* the scores, and both must agree:
+
+# %%
+keys = np.sqrt(64) * np.eye(64)
+theirs = reference.diff_map(hum + music, keys, hum, keys, 0.8, causal=False)
+assert np.abs(theirs - (A1 - 0.8 * A2)).max() < 1e-12
+print("this chapter's maps and minidiff's differ by < 1e-12")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert (np.array(simulated[1000]) > floor - 0.01).all()
+assert simulated[10][-1] > 0.1 > 0.02 > simulated[1000][-1]
+assert shares[-1] > 0.9 and abs(32 / (31 + np.exp(3)) - 5 / 8) < 0.01
+assert lengths.argmin() == 0 and outputs.argmax() == 11
+assert share_of(A1 - 0.8 * A2) > 2 * share_of(scores_first)
+assert found[-1][1] < 0.05 and found[10][1] > 0.45

@@ -355,7 +355,7 @@ plt.show()
 #    $1 - w_\star$ times that of branch 2, and $\lambda = 1 - w_\star$ nearly
 #    cancels it. Here $w_\star$ is about a fifth, and the upper curves peak
 #    near four fifths. (Not exactly, as each row has a $\lambda$ of its own:
-#    exercise 2.5.) With less shared noise the second map also brings in noise
+#    exercise 2.4.) With less shared noise the second map also brings in noise
 #    of its own, so the best $\lambda$ is smaller.
 # 3. Past the peak the gain is lost again.
 #

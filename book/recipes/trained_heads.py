@@ -19,6 +19,7 @@ import argparse
 import hashlib
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -41,11 +42,8 @@ def heads_of(model: DecoderLM, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         found.append([tensor[0] for tensor in qkv[:3]])
         return attend(self, x, *qkv)
 
-    MultiheadAttention.attend = watched  # type: ignore[method-assign]
-    try:
+    with patch.object(MultiheadAttention, "attend", watched):
         model(row)
-    finally:
-        MultiheadAttention.attend = attend  # type: ignore[method-assign]
     q, k, v = (torch.stack(part) for part in zip(*found, strict=True))
     return q, k, v
 

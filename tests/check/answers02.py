@@ -31,45 +31,47 @@ def in_place_of_first(lift, noise, keep):
     return total / len(noise)
 
 
-def floor(lift, sigma, n, x):
-    """Equation 2.3 at coldness x."""
-    against = n * math.exp((sigma * x) ** 2 / 2)
-    return math.exp(lift * x) / (math.exp(lift * x) + against)
+def kept(a, b, needle):
+    """Both arrays without the needle's column."""
+    keep = np.arange(a.shape[1]) != needle
+    return a[:, keep], b[:, keep]
 
 
-def at(x):
-    """An answer that takes x(lift, sigma) for the best coldness."""
-    return lambda d, s, n: (1 / x(d, s), floor(d, s, n, x(d, s)))
+def popped(a, n):
+    rows = list(a)
+    rows.pop(n)
+    return np.array(rows)
 
 
-def sums(a, b, needle, skip=True):
-    """The sums of a*a, a*b and b*b, with or without the needle."""
-    keys = [i for i in range(len(a)) if not (skip and i == needle)]
-    return (
-        sum(a[i] * a[i] for i in keys),
-        sum(a[i] * b[i] for i in keys),
-        sum(b[i] * b[i] for i in keys),
-    )
+def pairs(a, b, needle):
+    return zip(*kept(a, b, needle), strict=True)
 
 
-def slope(a, b, needle):
-    keep = np.arange(len(a)) != needle
-    cov = np.mean(a[keep] * b[keep]) - np.mean(a[keep]) * np.mean(b[keep])
-    with np.errstate(all="ignore"):
-        return cov / np.float64(np.mean(b[keep] ** 2) - np.mean(b[keep]) ** 2)
+def share(x, y, lam):
+    """What is left of x's squares when lam y is subtracted."""
+    return np.linalg.norm(x - lam * y) ** 2 / np.linalg.norm(x) ** 2
 
 
-def solve(a, b, needle):
-    keep = np.arange(len(a)) != needle
-    return np.linalg.lstsq(b[keep][:, None], a[keep], rcond=None)[0][0]
+def least(x, y):
+    """The best lambda by least squares, and its share."""
+    solved = np.linalg.lstsq(y.reshape(-1, 1), x.ravel(), rcond=None)[0]
+    return solved[0], share(x, y, solved[0])
+
+
+def with_lam(a, b, needle, lam):
+    return lam, share(*kept(a, b, needle), lam)
+
+
+def remainder(a, b, needle):
+    x, y = kept(a, b, needle)
+    return (x - least(x, y)[0] * y).ravel()
 
 
 RIGHT = {
     "2.1": lambda d, n, m=1: row(d, n, m)[:m].sum(),
     "2.2": lambda p, n: math.log(n) + logit(p),
     "2.3": lambda d, z: mean(shares(d, z)),
-    "2.4": at(lambda d, s: d / s**2),
-    "2.5": solve,
+    "2.4": lambda a, b, i: least(*kept(a, b, i)),
 }
 
 WRONG = {
@@ -109,7 +111,7 @@ WRONG = {
     "2.3": {
         "mean noise": lambda d, z: shares(d, [z.mean(axis=0)])[0],
         "mean inside": lambda d, z: 1 / mean(1 / x for x in shares(d, z)),
-        "the formula": lambda d, z: floor(d, z.std(), z.shape[1], 1),
+        "the formula": lambda d, z: shares(d - z.std() ** 2 / 2, 0 * z)[0],
         "first key replaced": lambda d, z: in_place_of_first(d, z, False),
         "first key raised": lambda d, z: in_place_of_first(d, z, True),
         "needle left out of the sum": lambda d, z: mean(
@@ -135,81 +137,92 @@ WRONG = {
         "every weight": lambda d, z: np.mean([row(0, z.shape[1], 1)] * len(z)),
     },
     "2.4": {
-        "upside down, floor right": lambda d, s, n: (
-            d * s**-2,
-            floor(d, s, n, d / s**2),
+        "needle included": lambda a, b, i: least(a, b),
+        "one entry deleted": lambda a, b, i: least(
+            np.r_[a.ravel()[:i], a.ravel()[i + 1 :]],
+            np.r_[b.ravel()[:i], b.ravel()[i + 1 :]],
         ),
-        "upside down": at(lambda d, s: s**2 / d),
-        "sigma not squared": at(lambda d, s: d / s),
-        "break-even": at(lambda d, s: 2 * d / s**2),
-        "half lost": at(lambda d, s: d / s**2 / 2),
-        "price like one over tau": lambda d, s, n: (
-            s * s / d,
-            floor(d, s * math.sqrt(s * s / d), n, d / s**2),
+        "a row deleted": lambda a, b, i: least(popped(a, i), popped(b, i)),
+        "first key left out": lambda a, b, i: least(*kept(a, b, 0)),
+        "mean of the rows' lambdas": lambda a, b, i: with_lam(
+            a, b, i, mean(float(least(x, y)[0]) for x, y in pairs(a, b, i))
         ),
-        "noise left at one": lambda d, s, n: (
-            s * s / d,
-            floor(d * d / s**2, s, n, 1),
+        "a lambda for each row": lambda a, b, i: (
+            np.array([least(x, y)[0] for x, y in pairs(a, b, i)]),
+            least(*kept(a, b, i))[1],
         ),
-        "noise left out": lambda d, s, n: (
-            s * s / d,
-            row(d * d / s**2, n, 1)[0],
+        "other way round": lambda a, b, i: with_lam(
+            a, b, i, least(*kept(b, a, i))[0]
         ),
-        "floor at one": lambda d, s, n: (s * s / d, floor(d, s, n, 1)),
-        "lift left at one": lambda d, s, n: (
-            s * s / d,
-            floor(d, d / s, n, 1),
+        "ratio of sums": lambda a, b, i: with_lam(
+            a, b, i, (a.sum() - a[:, i].sum()) / (b.sum() - b[:, i].sum())
         ),
-        "distractors left out": lambda d, s, n: (
-            s * s / d,
-            floor(d, s, 1, d / s**2),
+        "ratio of sizes": lambda a, b, i: with_lam(
+            a, b, i, np.divide(*(np.linalg.norm(x) for x in kept(a, b, i)))
         ),
-        "sign of the exponent": lambda d, s, n: (
-            s * s / d,
-            row(-d * d / s**2 / 2, n, 1)[0],
+        "mean of ratios": lambda a, b, i: with_lam(
+            a, b, i, mean(np.divide(*kept(a, b, i)).ravel().tolist())
         ),
-        "only tau": lambda d, s, n: s * s / d,
-        "swapped": lambda d, s, n: (floor(d, s, n, d / s**2), s * s / d),
-    },
-    "2.5": {
-        "needle included": lambda a, b, i: (
-            sums(a, b, i, False)[1] / sums(a, b, i, False)[2]
+        "cosine": lambda a, b, i: with_lam(
+            a,
+            b,
+            i,
+            math.sqrt(least(*kept(a, b, i))[0] * least(*kept(b, a, i))[0]),
         ),
-        "needle in one sum": lambda a, b, i: (
-            sums(a, b, i)[1] / sums(a, b, i, False)[2]
+        "sign": lambda a, b, i: with_lam(a, b, i, least(*kept(-a, b, i))[0]),
+        "twice": lambda a, b, i: with_lam(
+            a, b, i, least(*kept(2 * a, b, i))[0]
         ),
-        "other way round": lambda a, b, i: solve(b, a, i),
-        "ratio of sums": lambda a, b, i: (sum(a) - a[i]) / (sum(b) - b[i]),
-        "ratio of sizes": lambda a, b, i: (
-            math.sqrt(sums(a, b, i)[0]) / math.sqrt(sums(a, b, i)[2])
+        "half": lambda a, b, i: with_lam(
+            a, b, i, least(*kept(a, 2 * b, i))[0]
         ),
-        "mean of ratios": lambda a, b, i: mean(
-            x / y for k, (x, y) in enumerate(zip(a, b, strict=True)) if k != i
+        "upside down": lambda a, b, i: with_lam(
+            a, b, i, 1 / least(*kept(a, b, i))[0]
         ),
-        "cosine": lambda a, b, i: (
-            sums(a, b, i)[1]
-            / math.sqrt(sums(a, b, i)[0])
-            / math.sqrt(sums(a, b, i)[2])
+        "divided by the size": lambda a, b, i: with_lam(
+            a,
+            b,
+            i,
+            least(*kept(a, b, i))[0] * np.linalg.norm(kept(a, b, i)[1]),
         ),
-        "means removed": slope,
-        "sign": lambda a, b, i: solve(-a, b, i),
-        "twice": lambda a, b, i: 2 * solve(a, b, i),
-        "half": lambda a, b, i: solve(a / 2, b, i),
-        "upside down": lambda a, b, i: 1 / solve(a, b, i),
-        "needle in the product": lambda a, b, i: (
-            sums(a, b, i, False)[1] / sums(a, b, i)[2]
+        "the noise itself": lambda a, b, i: (
+            least(*kept(a, b, i))[0],
+            least(*kept(a, b, i))[1] * np.linalg.norm(kept(a, b, i)[0]) ** 2,
         ),
-        "first key left out": lambda a, b, i: solve(a, b, 0),
-        "divided by the size": lambda a, b, i: (
-            solve(a, b, i) * math.sqrt(sums(a, b, i)[2])
+        "the share removed": lambda a, b, i: (
+            least(*kept(a, b, i))[0],
+            1 - least(*kept(a, b, i))[1],
         ),
-        "needle silenced": lambda a, b, i: math.exp(
-            math.log(a[i]) - math.log(b[i])
+        "root of the share": lambda a, b, i: (
+            least(*kept(a, b, i))[0],
+            math.sqrt(least(*kept(a, b, i))[1]),
         ),
-        "the noise that is left": lambda a, b, i: sums(
-            a - solve(a, b, i) * b, b, i
-        )[0],
-        "array of one": lambda a, b, i: np.full(1, solve(a, b, i)),
-        "one minus the needle": lambda a, b, i: sum(a) - a[i],
+        "absolute values": lambda a, b, i: (
+            least(*kept(a, b, i))[0],
+            np.linalg.norm(remainder(a, b, i), 1)
+            / np.linalg.norm(kept(a, b, i)[0].ravel(), 1),
+        ),
+        "mean of the rows' shares": lambda a, b, i: (
+            least(*kept(a, b, i))[0],
+            mean(
+                with_lam(x[None], y[None], i, least(*kept(a, b, i))[0])[1]
+                for x, y in zip(a, b, strict=True)
+            ),
+        ),
+        "share of A2": lambda a, b, i: (
+            least(*kept(a, b, i))[0],
+            np.linalg.norm(remainder(a, b, i)) ** 2
+            / np.linalg.norm(kept(a, b, i)[1]) ** 2,
+        ),
+        "needle in the share": lambda a, b, i: (
+            least(*kept(a, b, i))[0],
+            share(a, b, least(*kept(a, b, i))[0]),
+        ),
+        "swapped": lambda a, b, i: (
+            least(*kept(a, b, i))[1],
+            least(*kept(a, b, i))[0],
+        ),
+        "only lam": lambda a, b, i: least(*kept(a, b, i))[0],
+        "in one array": lambda a, b, i: np.array(least(*kept(a, b, i))),
     },
 }

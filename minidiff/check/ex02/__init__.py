@@ -1,7 +1,6 @@
 """Chapter 02: attention noise in NumPy."""
 
 from minidiff.check.ex02 import (
-    best_temperature,
     lift_needed,
     mean_share,
     needle_share,
@@ -12,6 +11,5 @@ EXERCISES = (
     needle_share.EXERCISE,
     lift_needed.EXERCISE,
     mean_share.EXERCISE,
-    best_temperature.EXERCISE,
     quietest_lambda.EXERCISE,
 )
