@@ -51,28 +51,34 @@ print("It works. Go on with the next cell.")
 # each is an exponential, so none is ever zero.
 #
 # Here is a game with the same rules. Each letter of a message hides among
-# 200 cards, one card with the right letter and 199 with random ones. The
-# right card's score is raised by 3. All scores are noisy. To read a letter
-# we let the cards vote, each with its weight.
+# 200 cards, one card with the right letter and 199 with random ones. All cards
+# get random scores, the *noise*, and the right card's score is raised by 3.
+# Scores become weights. To read a letter we let the cards vote, each with its
+# weight.
 
 # %%
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ "
 
 
+def tidy(text: str) -> str:
+    """Return text in capitals; all but letters from A to Z become spaces."""
+    return "".join(c if c in LETTERS else " " for c in text.upper()) or " "
+
+
 # %%
 def hide(message: str, shared: float = 0.95, seed: int = 0) -> tuple:
-    """Hide each letter; return the cards and two sets of noisy weights."""
+    """Hide each letter; return cards, right places, two sets of weights."""
     rng = np.random.default_rng(seed)
     rows, cards = np.arange(len(message)), 200
-    right = [LETTERS.find(c) % 27 for c in message.upper()]  # others: a space
     letters = rng.integers(0, 27, size=(len(message), cards))
     place = rng.integers(0, cards, size=len(message))
-    letters[rows, place] = right
-    both, own1, own2 = rng.normal(size=(3, len(message), cards))
-    scores1 = np.sqrt(shared) * both + np.sqrt(1 - shared) * own1
-    scores2 = np.sqrt(shared) * both + np.sqrt(1 - shared) * own2
-    scores1[rows, place] += 3.0  # only the first set knows the right card
-    return letters, softmax(scores1), softmax(scores2)
+    letters[rows, place] = [LETTERS.index(c) for c in message]
+    noise, other = rng.normal(size=(2, len(message), cards))
+    # The second set has the same noise for this part of the cards.
+    same = rng.random(size=noise.shape) < shared
+    first, second = noise.copy(), np.where(same, noise, other)
+    first[rows, place] += 3.0  # only the first set knows the right card
+    return letters, place, softmax(first), softmax(second)
 
 
 # %%
@@ -84,28 +90,43 @@ def read(letters: np.ndarray, weights: np.ndarray) -> str:
     return "".join(LETTERS[i] for i in votes.argmax(-1))
 
 
-def hits(text: str) -> int:
+def hits(text: str, sent: str) -> int:
     """Count the letters that are right."""
-    return sum(a == b for a, b in zip(message, text, strict=True))
+    return sum(a == b for a, b in zip(text, sent, strict=True))
 
 
 # %%
-message = "MEET ME AT THE STATION AT NOON"
-letters, first, second = hide(message)
+message = tidy("Meet me at the station at noon")
+letters, place, first, second = hide(message)
 print("sent:", message)
 print("read:", read(letters, first))
-
-print(hits(read(letters, first)), "letters of", len(message), "are right")
+print(hits(read(letters, first), message), "letters of", len(message))
 
 # %% [markdown]
 # That is what one softmax makes of it. The right card is among the heaviest,
 # but 199 others also vote, and some of them are loud by accident.
 #
 # There is a second set of weights. It never learned which card is right. It
-# only heard nearly the same noise. On its own it reads next to nothing:
+# only has the same noise, for 95 cards in 100. On its own it reads next to
+# nothing:
 
 # %%
 print("read:", read(letters, second))
+
+# %% [markdown]
+# Look at the 200 cards of the second letter, which was read wrong, in both
+# sets. The right card is orange. What would you do with these two pictures?
+
+# %% mystnb={"image": {"alt": "Two rows of 200 bars. In the first set an orange bar stands among about ten blue ones that are taller. The second set has the same blue bars, with few exceptions, and no orange bar to be seen."}}
+figure, axes = plt.subplots(2, 1, sharex=True, sharey=True, figsize=(7, 3))
+row = 1 % len(message)  # the second letter
+sets = {"first set": first[row], "second set": second[row]}
+for axis, (name, weights) in zip(axes, sets.items(), strict=True):
+    bars = axis.bar(np.arange(200), weights, width=1)
+    bars[place[row]].set_color(plots.COLOURS[1])
+    axis.set(title=name, ylabel="weight")
+axes[-1].set_xlabel("card")
+plt.show()
 
 # %% [markdown]
 # ## The idea
@@ -142,12 +163,23 @@ check.ex00_1(subtract)
 # Guess, then look:
 
 # %%
-difference = first - 0.9 * second
+subtract = check.mine("0.1")
+difference = subtract(first, second, 0.9)
 print("sent:", message)
 print("read:", read(letters, difference))
-print(hits(read(letters, difference)), "letters of", len(message))
+print(hits(read(letters, difference), message), "letters of", len(message))
+
+# %% mystnb={"image": {"alt": "One row of 200 bars, positive and negative. The orange bar stands alone; the blue bars are small, but for a few where the two sets had different noise."}}
+plt.figure(figsize=(7, 1.9))
+bars = plt.bar(np.arange(200), difference[row], width=1)
+bars[place[row]].set_color(plots.COLOURS[1])
+plt.gca().set(title="difference", xlabel="card", ylabel="weight")
+plt.show()
 
 # %% [markdown]
+# The second letter again: what both sets had is gone, and the right card
+# stands alone. A few cards remain where the sets had different noise.
+#
 # One message may be luck. Hide it 20 times, with new noise each time:
 
 
@@ -156,52 +188,50 @@ def mean_hits(lam: float, shared: float) -> float:
     """Mean number of right letters over 20 hidings."""
     counts = []
     for seed in range(20):
-        letters, first, second = hide(message, shared, seed)
-        counts.append(hits(read(letters, first - lam * second)))
+        letters, _, first, second = hide(message, shared, seed)
+        text = read(letters, subtract(first, second, lam))
+        counts.append(hits(text, message))
     return float(np.mean(counts))
 
 
 for lam in (0.0, 0.9):
     print(f"lambda {lam}: {mean_hits(lam, shared=0.95):.1f} letters right")
-assert mean_hits(0.9, shared=0.95) > mean_hits(0.0, shared=0.95) + 5
 
 # %% [markdown]
 # ### The control that fails
 #
-# Is it the subtraction as such? No. If the second set hears other noise than
-# the first, there is nothing in common to remove, and nothing is gained:
+# Is it the subtraction as such? Let the second set have noise of its own for
+# every card. How many letters will be right now?
 
 # %%
 for lam in (0.0, 0.9):
     print(f"lambda {lam}: {mean_hits(lam, shared=0.0):.1f} letters right")
-assert mean_hits(0.9, shared=0.0) < mean_hits(0.0, shared=0.0) + 2
 
 # %% [markdown]
-# Whether a trained model really learns two sets of weights that hear the same
-# noise is a question one can measure, and this course does.
+# Nothing is gained: there is nothing in common to remove.
+#
+# Whether a trained model really learns two sets of weights with the same noise
+# is a question one can measure, and this course does.
 #
 # ## Yours
 #
-# Write your own message between the quotes: letters and spaces. Then run the
+# Write your own message between the quotes. (Capitals, letters from A to Z and
+# spaces is all that the cards know; the rest becomes a space.) Then run the
 # two cells. The second draws what each lambda reads, and saves the picture as
 # `my_message.png` beside this notebook, for you to keep.
 
 # %%
-my_message = "ATTENTION IS NOISY"
-
-letters, first, second = hide(my_message, shared=0.95)
+my_message = tidy("Attention is noisy")
+letters, place, first, second = hide(my_message, shared=0.95)
 
 # %% mystnb={"image": {"alt": "A table of lines of text: for lambda 0 the message reads as mostly wrong letters, for lambda 0.9 most letters are right; right letters are black capitals, wrong ones small and orange."}}
 figure, axis = plt.subplots(figsize=(7, 2.6))
 for line, lam in enumerate((0.0, 0.3, 0.6, 0.9)):
-    text = read(letters, first - lam * second)
+    text = read(letters, subtract(first, second, lam))
     axis.text(-1, -line, f"lambda {lam}", ha="right", family="monospace")
-    for i, (got, sent) in enumerate(
-        zip(text, my_message.upper(), strict=True)
-    ):
-        right = got == sent
-        colour = "black" if right else plots.COLOURS[1]
-        letter = got if right else got.lower()
+    for i, (got, sent) in enumerate(zip(text, my_message, strict=True)):
+        colour = "black" if got == sent else plots.COLOURS[1]
+        letter = got if got == sent else got.lower()
         axis.text(i, -line, letter, color=colour, family="monospace")
 axis.set(xlim=(-6, len(my_message)), ylim=(-3.5, 0.8))
 axis.axis("off")
@@ -243,9 +273,16 @@ plt.show()
 # | ready | [19. Needles and attention noise](19_needles_and_attention_noise.ipynb) | which part of a model finds the needle |
 # | planned | 20 to 27 | more evidence, the frontier |
 #
-# Two routes, once all is there: *ideas* (1 to 5, 7, 14 to 16, 18 to 24) and
-# *kernels* (3 to 6, 9 to 13). Today: 1 to 8 in order, then 14, or 9 for
-# kernels. Who knows attention well may begin with 3.
+# Which way is yours?
+#
+# | you | go | because |
+# |---|---|---|
+# | want to understand the idea and what it is worth | 1 to 5, 7, 14 to 16, then 18 on | each builds on the one before: by hand, as a module, as a model that you train, and then the evidence |
+# | write fast code, or want to | 3 to 6, then 9 to 13 | 3 to 6 say what is computed and what it costs, 9 to 13 make it fast, step by step; a CPU is enough |
+# | port or review an implementation | 3, 5, 8 | the formula, its shapes, and what others got wrong |
+# | know attention well | begin with 3 | 1 and 2 build what you know already |
+#
+# If you are in doubt, take the first row.
 #
 # Your work is safe: this notebook is yours to change, and rebuilding the
 # course (`make notebooks`) will not overwrite a notebook you have changed.
@@ -262,8 +299,8 @@ plt.show()
 #
 # - Attention is a weighted vote, and a softmax gives every card some vote.
 # - Differential attention subtracts a second set of weights, so that noise
-#   heard by both goes away.
-# - It helps only as far as the noise is shared.
+#   that both have goes away.
+# - It helps only as far as both sets have the same noise.
 #
 # ## Further reading
 #
@@ -289,3 +326,8 @@ keys = np.eye(8)
 theirs = reference.diff_map(q1, keys, q2, keys, 0.9, causal=False)
 assert np.allclose(A1 - 0.9 * A2, theirs, atol=1e-12)
 print("first - lam * second equals minidiff's differential attention")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+message = tidy("Meet me at the station at noon")
+assert mean_hits(0.9, shared=0.95) > mean_hits(0.0, shared=0.95) + 5
+assert mean_hits(0.9, shared=0.0) < mean_hits(0.0, shared=0.0) + 2

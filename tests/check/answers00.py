@@ -13,6 +13,10 @@ WRONG = {
         "lam dropped": lambda a, b, lam: np.subtract(a, b),
         "swapped": lambda a, b, lam: -(lam * a - b),
         "lam on both": lambda a, b, lam: lam * a - lam * b,
+        "lam on first": lambda a, b, lam: -np.subtract(b, a * lam),
+        "brackets": lambda a, b, lam: a * b - b * lam,
+        "divided": lambda a, b, lam: a - np.divide(b, lam),
+        "second forgotten": lambda a, b, lam: np.add(a, -lam),
         "added": lambda a, b, lam: np.add(a, b * lam),
     }
 }

@@ -47,6 +47,10 @@ def pairs(a, b, needle):
     return zip(*kept(a, b, needle), strict=True)
 
 
+def columns(a, b, needle):
+    return zip(*(x.T for x in kept(a, b, needle)), strict=True)
+
+
 def share(x, y, lam):
     """What is left of x's squares when lam y is subtracted."""
     return np.linalg.norm(x - lam * y) ** 2 / np.linalg.norm(x) ** 2
@@ -106,6 +110,8 @@ WRONG = {
         "needle added": lambda p, n: math.log(n + 1) + logit(p),
         "divided by the share": lambda p, n: -math.log(p / n),
         "only the rest": lambda p, n: math.log(n) - math.log(1 - p),
+        "odds of the product": lambda p, n: np.log(n * p) - np.log1p(-n * p),
+        "n outside the logarithm": lambda p, n: logit(p) * n,
         "distractors subtracted": lambda p, n: logit(p) - math.log(n),
     },
     "2.3": {
@@ -126,6 +132,12 @@ WRONG = {
         "no noise": lambda d, z: shares(d, 0 * z)[0],
         "mean of the distractors": lambda d, z: mean(
             shares(d + math.log(z.shape[1]), z)
+        ),
+        "one distractor at a time": lambda d, z: mean(
+            shares(d, z.reshape(-1, 1))
+        ),
+        "no needle": lambda d, z: mean(
+            math.exp(x[0]) / sum(math.exp(y) for y in x) for x in z
         ),
         "sum of the shares": lambda d, z: sum(shares(d, z)),
         "another column": lambda d, z: mean(
@@ -150,6 +162,29 @@ WRONG = {
         "a lambda for each row": lambda a, b, i: (
             np.array([least(x, y)[0] for x, y in pairs(a, b, i)]),
             least(*kept(a, b, i))[1],
+        ),
+        "a lambda for each key": lambda a, b, i: with_lam(
+            a,
+            b,
+            i,
+            np.array([least(x, y)[0] for x, y in columns(a, b, i)]),
+        ),
+        "matrix product": lambda a, b, i: with_lam(
+            a,
+            b,
+            i,
+            np.dot(*(x.sum(0) for x in kept(a, b, i)))
+            / np.linalg.norm(kept(a, b, i)[1].sum(0)) ** 2,
+        ),
+        "square of the sum": lambda a, b, i: with_lam(
+            a,
+            b,
+            i,
+            np.vdot(*kept(a, b, i)) / np.sum(kept(a, b, i)[1]) ** 2,
+        ),
+        "not squared": lambda a, b, i: (
+            least(*kept(a, b, i))[0],
+            np.sum(remainder(a, b, i)) / np.sum(kept(a, b, i)[0]),
         ),
         "other way round": lambda a, b, i: with_lam(
             a, b, i, least(*kept(b, a, i))[0]

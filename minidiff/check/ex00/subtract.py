@@ -23,6 +23,8 @@ def _cases() -> list[Case]:
                 args=(first, second, lam),
             )
         )
+    rows = np.random.default_rng(3).random((2, 2, 4))
+    cases.append(Case(name="2 rows of weights, lam = 0.8", args=(*rows, 0.8)))
     return cases
 
 
@@ -46,6 +48,27 @@ EXERCISE = Exercise(
             key="lam on both",
             diagnosis="lam multiplies both lists. Only second is scaled.",
             wrong=lambda a, b, lam: lam * (a - b),
+        ),
+        Mistake(
+            key="lam on first",
+            diagnosis="lam multiplies first. It belongs to second.",
+            wrong=lambda a, b, lam: lam * a - b,
+        ),
+        Mistake(
+            key="brackets",
+            diagnosis="You subtract lam from first and multiply then. "
+            "Multiply second by lam, and subtract the product.",
+            wrong=lambda a, b, lam: (a - lam) * b,
+        ),
+        Mistake(
+            key="divided",
+            diagnosis="You divide second by lam. Multiply it.",
+            wrong=lambda a, b, lam: a - b / lam,
+        ),
+        Mistake(
+            key="second forgotten",
+            diagnosis="second is not used: you subtract the number lam.",
+            wrong=lambda a, b, lam: a - lam,
         ),
         Mistake(
             key="added",

@@ -96,6 +96,24 @@ EXERCISE = Exercise(
             wrong=lambda p, n: np.log(n / (1 - p)),
         ),
         Mistake(
+            key="odds of the product",
+            diagnosis="You multiply the share by n before taking the odds, "
+            "and 1 - n * share is negative: its logarithm is nan. n "
+            "multiplies share / (1 - share).",
+            wrong=lambda p, n: np.log(n * p / (1 - n * p)),
+        ),
+        Mistake(
+            key="n outside the logarithm",
+            diagnosis="n stands outside the logarithm. It multiplies "
+            "share / (1 - share) inside, so ln n is added.",
+            wrong=lambda p, n: n * np.log(p / (1 - p)),
+            also=(
+                lambda p, n: -n * np.log(p / (1 - p)),
+                lambda p, n: np.log(p / (1 - p)) / n,
+                lambda p, n: -np.log(p / (1 - p)) / n,
+            ),
+        ),
+        Mistake(
             key="distractors subtracted",
             diagnosis="More distractors must take more lift: ln n has the "
             "wrong sign.",

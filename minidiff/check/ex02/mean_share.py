@@ -32,6 +32,12 @@ def _cases() -> list[Case]:
     return cases
 
 
+def _column(lift: float, noise: np.ndarray, column: int) -> float:
+    """The mean weight in one column; the needle is in column 0."""
+    needle = np.full((len(noise), 1), lift)
+    return softmax(np.hstack([needle, noise]))[:, column].mean()
+
+
 def _first_key(lift: float, noise: np.ndarray, keep: float) -> float:
     """The needle put in the place of distractor 0: the mistakes."""
     scores = noise.copy()
@@ -107,6 +113,7 @@ EXERCISE = Exercise(
             diagnosis="The softmax runs down the columns, over the draws. "
             "Each row is one softmax: take the last axis.",
             wrong=lambda d, z: 1 / len(z),
+            also=(lambda d, z: (1 / (1 + np.exp(z - d).sum(0))).mean(),),
         ),
         Mistake(
             key="no noise",
@@ -121,18 +128,37 @@ EXERCISE = Exercise(
             wrong=lambda d, z: (1 / (1 + np.exp(z - d).mean(-1))).mean(),
         ),
         Mistake(
+            key="one distractor at a time",
+            diagnosis="You compare the needle with one distractor at a time. "
+            "In a row it stands against all of them: sum over the row before "
+            "you divide.",
+            wrong=lambda d, z: (1 / (1 + np.exp(z - d))).mean(),
+            also=(lambda d, z: (1 / (1 + z.shape[1] * np.exp(z - d))).mean(),),
+        ),
+        Mistake(
+            key="no needle",
+            diagnosis="The lift is added to every distractor, which changes "
+            "no weight, and there is no needle. It is one more key, with "
+            "score lift.",
+            wrong=lambda d, z: softmax(z + d)[:, 0].mean(),
+        ),
+        Mistake(
             key="sum of the shares",
             diagnosis="You add up the shares of the rows. Divide by the "
             "number of rows.",
             wrong=lambda d, z: (1 / (1 + np.exp(z - d).sum(-1))).sum(),
+            also=(
+                lambda d, z: (
+                    (1 / (1 + np.exp(z - d).sum(-1))).sum() / z.shape[1]
+                ),
+            ),
         ),
         Mistake(
             key="another column",
-            diagnosis="This is the mean weight of the last distractor. Read "
-            "the column where you put the needle.",
-            wrong=lambda d, z: softmax(
-                np.hstack([np.full((len(z), 1), d), z])
-            )[:, -1].mean(),
+            diagnosis="This is the mean weight of a distractor. Read the "
+            "column where you put the needle.",
+            wrong=lambda d, z: _column(d, z, -1),
+            also=(lambda d, z: _column(d, z, 1),),
         ),
         Mistake(
             key="loudest key",
@@ -144,8 +170,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="every weight",
-            diagnosis="You average all weights of all rows. Take the "
-            "needle's weight of each row, then the mean.",
+            diagnosis="You average over the keys. Take the needle's weight "
+            "of each row, then the mean over the rows.",
             wrong=lambda d, z: 1 / (1 + z.shape[1]),
         ),
     ),

@@ -139,6 +139,12 @@ EXERCISE = Exercise(
             "much noise must count more: write down the noise of all rows, "
             "as one sum, and set its derivative to zero.",
             wrong=_lam(lambda a, b: _of_rows(a, b).mean()),
+            also=(
+                lambda A1, A2, i: (
+                    _row_by_row(A1, A2, i)[0].mean(),
+                    _row_by_row(A1, A2, i)[1],
+                ),
+            ),
         ),
         Mistake(
             key="a lambda for each row",
@@ -151,6 +157,31 @@ EXERCISE = Exercise(
                     quietest_lambda(A1, A2, i)[1],
                 ),
             ),
+        ),
+        Mistake(
+            key="a lambda for each key",
+            diagnosis="You return a lambda for each key: your sums run over "
+            "the rows only. A layer has one: sum over keys too.",
+            wrong=_lam(lambda a, b: (a * b).sum(0) / (b * b).sum(0)),
+        ),
+        Mistake(
+            key="matrix product",
+            diagnosis="a @ b.T also multiplies rows that do not belong "
+            "together, row 0 of one with row 1 of the other. Multiply entry "
+            "by entry: (a * b).sum().",
+            wrong=_lam(lambda a, b: (a @ b.T).sum() / (b @ b.T).sum()),
+        ),
+        Mistake(
+            key="square of the sum",
+            diagnosis="You divide by the square of a sum. It is the sum of "
+            "the squares: (b**2).sum(), not b.sum()**2.",
+            wrong=_lam(lambda a, b: (a * b).sum() / b.sum() ** 2),
+        ),
+        Mistake(
+            key="not squared",
+            diagnosis="lam is right. In the second number the differences "
+            "are added with their signs, so noise hides itself. Square them.",
+            wrong=_left(lambda a, b, lam: (a - lam * b).sum() / a.sum()),
         ),
         Mistake(
             key="other way round",
@@ -277,6 +308,13 @@ EXERCISE = Exercise(
                 quietest_lambda(A1, A2, i)[0],
                 ((A1 - quietest_lambda(A1, A2, i)[0] * A2) ** 2).sum()
                 / (A1**2).sum(),
+            ),
+            also=(
+                lambda A1, A2, i: (
+                    quietest_lambda(A1, A2, i)[0],
+                    ((A1 - quietest_lambda(A1, A2, i)[0] * A2) ** 2).sum()
+                    / (np.delete(A1, i, 1) ** 2).sum(),
+                ),
             ),
         ),
         Mistake(
