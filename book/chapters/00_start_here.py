@@ -239,8 +239,8 @@ plots.save_figure(figure, "my_message.png")
 plt.show()
 
 # %% [markdown]
-# Black capitals are right, small orange letters are wrong. Try a longer
-# message, or change `shared=0.95` in the cell and see how far down it works.
+# Capitals are right, small orange letters are wrong. Try a longer message, or
+# change `shared=0.95` in the cell and see how far down it works.
 #
 # ## Where to go from here
 #

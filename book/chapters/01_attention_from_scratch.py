@@ -52,8 +52,8 @@ plots.use_style()
 #
 # A language model reads a text from left to right and guesses the next word.
 # Here is a sentence, and what happened inside a small trained model when it
-# read it. Each row of the picture is a word that looks back. The darker a
-# cell, the more it looks at that word.
+# read it. Each row of the picture is a word that looks back. The stronger
+# the colour of a cell, the more it looks at that word.
 #
 # Find the second *name*, in the third row from below. Where does it look? And
 # the second *of*, one row further down? Say the rule in one sentence.
@@ -531,8 +531,8 @@ check.ex01_4(multi_head)
 #
 # - Vaswani et al., *Attention Is All You Need*, arXiv 1706.03762: where
 #   equation 1.3 comes from. You can read its formulas now.
-# - Olsson et al., *In-context Learning and Induction Heads*, arXiv
-#   2209.11895: the pair of heads above, taken apart in many models.
+# - Olsson et al., *In-context Learning and Induction Heads*,
+#   arXiv 2209.11895: the pair of heads above, taken apart in many models.
 # - `minidiff/reference/loops.py` and `attention.py`: the functions above and
 #   their differential kin, to keep open.
 # - Dao et al., *FlashAttention*, arXiv 2205.14135: attention without storing

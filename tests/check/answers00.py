@@ -17,6 +17,10 @@ WRONG = {
         "brackets": lambda a, b, lam: a * b - b * lam,
         "divided": lambda a, b, lam: a - np.divide(b, lam),
         "second forgotten": lambda a, b, lam: np.add(a, -lam),
+        "lam fixed": lambda a, b, lam: (10 * a - 9 * b) / 10,
+        "negative numbers removed": lambda a, b, lam: np.where(
+            a > lam * b, a - lam * b, 0.0
+        ),
         "added": lambda a, b, lam: np.add(a, b * lam),
     }
 }

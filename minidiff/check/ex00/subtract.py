@@ -71,6 +71,19 @@ EXERCISE = Exercise(
             wrong=lambda a, b, lam: a - lam,
         ),
         Mistake(
+            key="lam fixed",
+            diagnosis="You wrote 0.9 into the function. lam is an argument: "
+            "use its name.",
+            wrong=lambda a, b, lam: a - 0.9 * b,
+        ),
+        Mistake(
+            key="negative numbers removed",
+            diagnosis="Your result has no negative numbers. They are right "
+            "as they are: leave them in.",
+            wrong=lambda a, b, lam: np.maximum(a - lam * b, 0),
+            also=(lambda a, b, lam: np.abs(a - lam * b),),
+        ),
+        Mistake(
             key="added",
             diagnosis="You add the second list. Subtract it.",
             wrong=lambda a, b, lam: a + lam * b,
