@@ -29,6 +29,7 @@ from builder import execute
 
 ROOT = committed.ROOT
 
+SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
 PYTEST = [sys.executable, "-m", "pytest", "-q"]
 # Two workers with one thread each: two cores, and no fight over them.
 ONE_THREAD = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -157,6 +158,7 @@ def check_notebook(path: str) -> Count:
         options = ["--nbval", "--nbval-current-env"]
         options += ["--nbval-cell-timeout", str(execute.CELL_TIMEOUT)]
         options += ["-p", "no:cacheprovider", "--rootdir", folder]
+        options += ["--nbval-sanitize-with", str(SANITIZE)]
         env = execute.environment(1)
         return pytest_run([*options, str(file)], env, Path(folder), quiet=True)
 

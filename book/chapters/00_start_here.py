@@ -39,7 +39,7 @@ from minidiff import check, plots
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.reference import softmax
 
-plots.use_style()
+plots.use_style("svg")
 print("It works. Go on with the next cell.")
 
 # %% [markdown]

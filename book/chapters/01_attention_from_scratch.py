@@ -45,7 +45,7 @@ from minidiff import check, course, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.course.lookup_diagram import show_lookup, show_looks
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## A cold open: what does *name* look at?

@@ -44,7 +44,7 @@ from minidiff import check, course, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.reference import softmax
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## A cold open: one key among many
@@ -346,7 +346,7 @@ def draw(needles: int, noise: float, lam: float) -> plt.Figure:
     for axis, (name, row) in zip(axes, rows.items(), strict=True):
         axis.bar(np.arange(32), row, color=colours)
         title = f"{name}: needles hold {share_of(row, needles):.0%}"
-        axis.set(title=title, ylabel="weight", ylim=(-0.3, 0.6))
+        axis.set(title=title, ylabel="weight", ylim=(-0.2, 0.5))
     return fig
 
 

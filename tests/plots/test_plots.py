@@ -172,3 +172,33 @@ def test_in_a_kernel(still, tmp_path, monkeypatch):
 def test_show_maps_wants_a_title_for_each_map():
     with pytest.raises(ValueError, match="titles: got 1, expected 2"):
         plots.show_maps([np.eye(2), np.eye(2)], ["A1"])
+
+
+@pytest.mark.parametrize(("lowest", "scale"), [(0.0, 0.0), (-0.5, -1.0)])
+def test_the_scale_begins_at_zero_if_no_weight_is_negative(lowest, scale):
+    _, axes = plots.show_maps([np.array([[lowest, 1.0]])], ["A"])
+    assert axes[0].images[0].get_clim() == (scale, 1.0)
+    plt.close("all")
+
+
+def test_another_format_of_figures_is_refused():
+    with pytest.raises(ValueError, match="figures: got 'pdf', expected 'png'"):
+        plots.use_style("pdf")
+
+
+def test_svg_figures_are_the_same_when_drawn_again(tmp_path, monkeypatch):
+    program = "plt.plot([1, 2]); plt.show()"
+    start = "import matplotlib.pyplot as plt; from minidiff import plots"
+    cells = [f'{start}; plots.use_style("svg")', program, program]
+    nb = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+        metadata={"kernelspec": {"name": "python3", "display_name": "3"}},
+    )
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    client = nbclient.NotebookClient(
+        nb, timeout=120, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute(env=execute.environment(1))
+    one, other = (c.outputs[0].data["image/svg+xml"] for c in nb.cells[1:])
+    assert one == other
+    assert "dc:date" not in one
