@@ -224,8 +224,9 @@ for lam in (0.0, 0.9):
 my_message = tidy("Attention is noisy")
 letters, place, first, second = hide(my_message, shared=0.95)
 
-# %% mystnb={"image": {"alt": "A table of lines of text: for lambda 0 the message reads as mostly wrong letters, for lambda 0.9 most letters are right; right letters are black capitals, wrong ones small and orange."}}
-figure, axis = plt.subplots(figsize=(7, 2.6))
+# %% mystnb={"image": {"alt": "A table of lines of text: for lambda 0 the message reads as mostly wrong letters, for lambda 0.9 most letters are right; right letters are capitals, wrong ones small and orange."}}
+width = max(7, len(my_message) / 4)
+figure, axis = plt.subplots(figsize=(width, 2.6))
 for line, lam in enumerate((0.0, 0.3, 0.6, 0.9)):
     text = read(letters, subtract(first, second, lam))
     axis.text(-1, -line, f"lambda {lam}", ha="right", family="monospace")

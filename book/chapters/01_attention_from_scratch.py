@@ -79,9 +79,12 @@ for word, chance in record["next"]:
 
 # %% [markdown]
 # Nobody programmed this rule. It was learned from text, with the method that
-# this chapter builds: *attention*. (The model has 64 such pictures. This is
-# the clearest for this rule, on a sentence made to repeat itself. Words with
-# nothing to copy look at the first word; chapter 2 says why that may be.)
+# this chapter builds: *attention*.
+#
+# To be honest about it: the model has 64 such pictures, this is the clearest
+# for this rule, and the sentence was made to repeat itself. The rule fails
+# for *the*, which came twice before. Most of the other words look at the
+# first word; chapter 2 says why that may be.
 #
 # ## A lookup that forgives
 #
@@ -456,7 +459,7 @@ for f in (causal_map, masked_late):
 # *heads*, each with queries, keys and values of its own. Here is another head
 # of the same model, on the same sentence. What is its rule?
 
-# %% mystnb={"image": {"alt": "Heat map of attention weights, 14 words by 14 words. Every word looks almost only at the word just before it: the dark cells form a line just below the diagonal."}}
+# %% mystnb={"image": {"alt": "Heat map of attention weights, 14 words by 14 words. Every word looks almost only at the word just before it: the strongest cells form a line just below the diagonal."}}
 before = record["heads"]["previous"]
 A = causal_map(np.array(before["q"]), np.array(before["k"]))
 show_looks(words, A)
@@ -478,11 +481,11 @@ plt.show()
 #
 # ### Exercise 1.4: a whole layer of attention
 #
-# *Hard, 20 minutes.* The whole diagram, for all tokens and all heads. One
-# array $(H, T, D)$ holds the queries of all heads; `@` and your softmax take
-# the extra axis in front as it is. Mind the order of the axes when you cut
-# and when you join. You may call `causal_map` for one head at a time, or
-# write the map for all heads at once.
+# *Hard, 20 minutes.* The whole diagram, for all tokens and all heads. Begin
+# with a loop over the heads and `causal_map` for each. Once it passes, try it
+# without a loop: one array $(H, T, D)$ holds the queries of all heads, and `@`
+# and your softmax take the extra axis in front as it is. Then mind the order
+# of the axes when you cut and when you join.
 
 
 # %% tags=["stub:1.4"]

@@ -143,8 +143,8 @@ for n in (100, 1000, 10_000, 100_000):
     print(f"{n:11,d} {half:27.1f} {most:7.1f} {nearly_all:8.1f}")
 
 # %% [markdown]
-# Every factor of ten in the number of keys asks for the same extra lift. So
-# does every nine in the share, or nearly.
+# Every factor of ten in the number of keys asks for the same extra lift, and
+# so, nearly, does every further nine in the share.
 #
 # ## Noise in the scores
 #
@@ -192,9 +192,9 @@ print(f"e^1 + e^-1 = {np.exp(1) + np.exp(-1):.2f}")
 # $$
 #
 # **Noise acts as if there were $e^{\sigma^2/2}$ times as many distractors.**
-# The bar is a mean over many rows. The right side is a floor: the share is
-# $1/(1+X)$ with a random $X$, a curve that bends upwards, so that its mean
-# lies above its value at the mean of $X$.
+# The bar is a mean over many rows. The right side is a floor and not an
+# equality: the share is $1/(1+X)$ with a random $X$. That curve bends upwards
+# (it is convex), so its mean lies above its value at the mean of $X$.
 #
 # ### Exercise 2.3: measure it
 #
@@ -301,8 +301,8 @@ print(f"output: idle {outputs[1:][idle].mean():.1f}, the largest ", end="")
 print(f"{outputs.max():.1f}, at word {outputs.argmax()}, the second name")
 
 # %% [markdown]
-# The first word has the shortest value, and the head is half as loud when it
-# looks there as when it has found something. That is one head of one small
+# The first word has the shortest value. When the head looks there, its output
+# is less than half as long as when it has found something. That is one head of one small
 # model. In the paper's plain model the first token, a mark for the beginning
 # (BOS), took 0.32 of the attention; in the differential one, 0.19
 # [P, Figure 1]. That it serves as a drain there is our reading: the figure
@@ -475,7 +475,7 @@ plt.show()
 # ## Answers to the sliders, and a check
 #
 # At `noise` 0 a distractor has $1/(31 + e^3)$ in $A_1$ and $1/32$ in $A_2$, so
-# `lam` is $32/(31 + e^3)$, five eighths, nearly. Beyond it distractors become
+# `lam` is $32/(31 + e^3)$, nearly five eighths. Beyond it distractors become
 # negative, and the share falls again. At `noise` 2 no `lam` silences them all:
 # some keys have another noise in the second row.
 #

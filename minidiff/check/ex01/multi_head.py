@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.ex01.causal_map import causal_map
 from minidiff.reference import attention_map, softmax
 
 
@@ -14,13 +15,13 @@ def multi_head(x: np.ndarray, W: np.ndarray, H: int) -> np.ndarray:
     x (T, E); W (4, E, E): the matrices Wq, Wk, Wv and Wo. Head h has columns
     h D to (h + 1) D - 1 of x @ Wq, x @ Wk and x @ Wv, where D = E // H.
     """
-    T, E = x.shape
-    q, k, v = (
-        (x @ w).reshape(T, H, E // H).swapaxes(0, 1)  # (H, T, D)
-        for w in W[:3]
-    )
-    o = attention_map(q, k) @ v  # (H, T, D)
-    return o.swapaxes(0, 1).reshape(T, E) @ W[3]
+    D = x.shape[1] // H
+    q, k, v = (x @ w for w in W[:3])  # (T, E) each
+    heads = []
+    for h in range(H):
+        own = slice(h * D, (h + 1) * D)
+        heads.append(causal_map(q[:, own], k[:, own]) @ v[:, own])
+    return np.hstack(heads) @ W[3]
 
 
 def _cases() -> list[Case]:
@@ -256,10 +257,12 @@ EXERCISE = Exercise(
     ),
     hints=(
         "x @ Wq has the columns of head 0, then those of head 1, and so on. "
-        "Which reshape gives the columns an axis of their own for the head?",
-        "(x @ W[0]).reshape(T, H, D).swapaxes(0, 1) is (H, T, D). The same "
-        "for k and v; attention_map works on all heads at once.",
-        "o = attention_map(q, k) @ v is (H, T, D). Then "
-        "o.swapaxes(0, 1).reshape(T, E) @ W[3].",
+        "Which slice of columns belongs to head h?",
+        "With own = slice(h * D, (h + 1) * D), head h gives "
+        "causal_map(q[:, own], k[:, own]) @ v[:, own], which is (T, D). Put "
+        "the heads side by side with np.hstack, and multiply by Wo.",
+        "Without a loop: (x @ W[0]).reshape(T, H, D).swapaxes(0, 1) is "
+        "(H, T, D), the same for k and v. At the end o.swapaxes(0, 1)"
+        ".reshape(T, E) @ W[3].",
     ),
 )
