@@ -115,9 +115,11 @@ print("read:", read(letters, second))
 
 # %% [markdown]
 # Look at the 200 cards of the second letter, which was read wrong, in both
-# sets. The right card is orange. What would you do with these two pictures?
+# sets. The right card is orange. (The code that draws is folded; run it like
+# any cell, or click on the bar to unfold it.) What would you do with these two
+# pictures?
 
-# %% mystnb={"image": {"alt": "Two rows of 200 bars. In the first set an orange bar stands among about ten blue ones that are taller. The second set has the same blue bars, with few exceptions, and no orange bar to be seen."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two rows of 200 bars. In the first set an orange bar stands among about ten blue ones that are taller. The second set has the same blue bars, with few exceptions, and no orange bar to be seen."}}
 figure, axes = plt.subplots(2, 1, sharex=True, sharey=True, figsize=(7, 3))
 row = 1 % len(message)  # the second letter
 sets = {"first set": first[row], "second set": second[row]}
@@ -169,7 +171,7 @@ print("sent:", message)
 print("read:", read(letters, difference))
 print(hits(read(letters, difference), message), "letters of", len(message))
 
-# %% mystnb={"image": {"alt": "One row of 200 bars, positive and negative. The orange bar stands alone; the blue bars are small, but for a few where the two sets had different noise."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "One row of 200 bars, positive and negative. The orange bar stands alone; the blue bars are small, but for a few where the two sets had different noise."}}
 plt.figure(figsize=(7, 1.9))
 bars = plt.bar(np.arange(200), difference[row], width=1)
 bars[place[row]].set_color(plots.COLOURS[1])
@@ -224,7 +226,7 @@ for lam in (0.0, 0.9):
 my_message = tidy("Attention is noisy")
 letters, place, first, second = hide(my_message, shared=0.95)
 
-# %% mystnb={"image": {"alt": "A table of lines of text: for lambda 0 the message reads as mostly wrong letters, for lambda 0.9 most letters are right; right letters are capitals, wrong ones small and orange."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "A table of lines of text: for lambda 0 the message reads as mostly wrong letters, for lambda 0.9 most letters are right; right letters are capitals, wrong ones small and orange."}}
 width = max(7, len(my_message) / 4)
 figure, axis = plt.subplots(figsize=(width, 2.6))
 for line, lam in enumerate((0.0, 0.3, 0.6, 0.9)):

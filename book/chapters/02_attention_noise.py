@@ -154,9 +154,11 @@ for n in (100, 1000, 10_000, 100_000):
 # distractors, at three noise levels. Predict what happens to the needle's
 # bar.
 
-# %% mystnb={"image": {"alt": "Three rows of 41 bars, the needle first and in orange. Without noise it stands high above 40 equal low bars. At noise 1 it is lower and the others are uneven. At noise 2 two distractors are taller than the needle."}}
+# %%
 rng = np.random.default_rng(2)
 z = rng.normal(size=40)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three rows of 41 bars, the needle first and in orange. Without noise it stands high above 40 equal low bars. At noise 1 it is lower and the others are uneven. At noise 2 two distractors are taller than the needle."}}
 figure, axes = plt.subplots(3, 1, sharex=True, sharey=True, figsize=(6, 3.6))
 for axis, sigma in zip(axes, (0, 1, 2), strict=True):
     bars = axis.bar(range(41), softmax(np.append(3.0, sigma * z)))
@@ -227,7 +229,7 @@ for n in (10, 100, 1000):
     z = rng.normal(size=(1000, n))
     simulated[n] = [mean_share(2 + np.log(n), s * z) for s in levels]
 
-# %% mystnb={"image": {"alt": "Mean share of the needle against noise from 0 to 4. All curves start at 0.88 and fall. The simulation with 1000 distractors stays near the thick grey floor, down to almost 0. That with 100 lies above it from noise 1.5 on, and that with 10 from noise 1 on: it ends at 0.2."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Mean share of the needle against noise from 0 to 4. All curves start at 0.88 and fall. The simulation with 1000 distractors stays near the thick grey floor, down to almost 0. That with 100 lies above it from noise 1.5 on, and that with 10 from noise 1 on: it ends at 0.2."}}
 for n, line in simulated.items():
     plt.plot(levels, line, label=f"{n} distractors, simulated")
 floor = 1 / (1 + np.exp(levels**2 / 2 - 2))
@@ -333,7 +335,7 @@ def share_of(rows: np.ndarray, needles: int = 1) -> float:
     return float(sizes[..., :needles].sum() / (sizes.sum() + 1e-12))
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def draw(needles: int, noise: float, lam: float) -> plt.Figure:
     rng = np.random.default_rng(2)
     first, other = noise * rng.normal(size=(2, 32))
@@ -427,7 +429,7 @@ for part in parts:  # the part of the keys whose noise is the same
     found.append(quietest_lambda(A1, softmax(heard), 0))
 print(f"left with half of the noise shared: {found[10][1]:.0%}")
 
-# %% mystnb={"image": {"alt": "Best lambda and noise left against the shared part of the noise, from 0 to 1. Lambda rises from about 0.3 to 0.8. The noise left falls from about 0.85 slowly at first and steeply at the end, to a few hundredths at 1."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Best lambda and noise left against the shared part of the noise, from 0 to 1. Lambda rises from about 0.3 to 0.8. The noise left falls from about 0.85 slowly at first and steeply at the end, to a few hundredths at 1."}}
 plt.plot(parts, found, label=["best lambda", "share of the noise left"])
 plt.gca().set(xlabel="part of the keys with the same noise", ylim=(0, 1))
 plt.legend()
