@@ -321,9 +321,9 @@ plt.show()
 # the row is soft and still has an opinion, at every width.
 #
 # Can a model learn its way out of the first picture? It learns by nudging
-# scores a little. By how much does the best key's weight $w$ move? Its slope
-# is $w (1 - w)$, as chapter 4 derives: near 0 for a weight near 1. Here is the
-# slope in the median of 300 rows. Guess the ratio of the two first.
+# scores a little. How fast does the best key's weight $w$ follow its score?
+# Chapter 4 derives the slope: it is $w (1 - w)$, near 0 for a weight near 1.
+# Here is its median in 300 rows. Guess the ratio of the two first.
 
 # %%
 for name in ("as they are", "/ sqrt(D)"):
@@ -357,9 +357,14 @@ for name in ("as they are", "/ sqrt(D)"):
 #
 # In training, $T = S$. When a model writes, only the newest token asks:
 # $T = 1$, and it may see all. So the *last* query is aligned with the last
-# key: query $t$ sees keys $0$ to $t + S - T$. With 3 queries and 5 keys,
-# query 0 sees keys 0 to 2, query 1 one more, and query 2 all five. As long as
-# $T \le S$, every query sees a key.
+# key: query $t$ sees keys $0$ to $t + S - T$. With 3 queries and 5 keys:
+#
+# ```
+#     key   0  1  2  3  4
+# query 0   x  x  x  .  .
+# query 1   x  x  x  x  .
+# query 2   x  x  x  x  x
+# ```
 #
 # First as loops, one multiplication at a time: slow, and hard to get wrong. A
 # hidden key needs no $-\infty$ here: its entry stays 0. (A *logit* is a score
