@@ -4,6 +4,9 @@ import math
 
 import torch
 
+from minidiff.check.ex07.transformer import Transformer
+from minidiff.nn.layers import rope_angles
+
 
 def turn(x, cos, sin, pair=None, sign=1, place=None):
     """Multiply complex numbers, one for each pair."""
@@ -158,6 +161,7 @@ class Flat(torch.nn.Module):
     def __init__(self, config, **wrong):
         super().__init__()
         self.c, self.wrong = config, wrong
+        self.config = wrong.get("kept", lambda config: config)(config)
         E, D, F = config.embed_dim, config.head_dim, config.ffn_dim
         F = F or -(-E // 3) * 8
         shapes = {"embedding.weight": (config.vocab_size, E)}
@@ -304,6 +308,36 @@ class Shared(Flat):
             self._modules["blocks"]._modules[name] = one
 
 
+class Assembled(torch.nn.Module):
+    """The course's blocks between parts of one's own; rope(config, x, T)."""
+
+    def __init__(self, config, rope):
+        super().__init__()
+        self.config, self.rope = config, rope
+        for name, part in Transformer(config).named_children():
+            self.add_module(name, part)
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        rope = self.rope(self.config, x, tokens.shape[-1])
+        for block in self.blocks:
+            x = block(x, rope=rope)
+        last = self._modules.get("head", self.embedding)
+        return torch.nn.functional.linear(self.norm(x), last.weight)
+
+
+def assembled(D=None, T=None, cast=True, swap=False):
+    """A model whose tables of angles have something wrong."""
+
+    def rope(config, x, length):
+        width = D(config) if D else config.head_dim
+        tables = rope_angles(T or length, width, config.rope_base)
+        dtype = x.dtype if cast else torch.float64
+        return tuple(t.to(dtype) for t in tables[:: -1 if swap else 1])
+
+    return lambda config: Assembled(config, rope)
+
+
 RIGHT = {
     "7.1": turn,
     "7.2": steps,
@@ -358,6 +392,7 @@ WRONG = {
         ),
         "x added twice": lambda x, *parts: x + steps(x, *parts),
         "wrong norm": lambda x, n1, a, n2, f: steps(x, n2, a, n1, f),
+        "one part only": lambda x, n1, a, n2, f: a(n1(x)).add(x),
         "ffn first": lambda x, n1, a, n2, f: steps(x, n2, f, n1, a),
     },
     "7.3": {
@@ -448,6 +483,13 @@ WRONG = {
         "head norm only": without("lambda"),
     },
     "7.5": {
+        "configuration not kept": flat(kept=vars),
+        "angles in float64": assembled(cast=False),
+        "width of a whole head": assembled(
+            D=lambda c: c.head_dim * (1 + (c.attention == "diff"))
+        ),
+        "table of another length": assembled(T=256),
+        "cos and sin swapped": assembled(swap=True),
         "nothing added": flat(order=chain),
         "norm after": flat(order=post),
         "no last norm": flat(last_norm=False),
@@ -488,7 +530,8 @@ WRONG = {
         "blocks in a list": Lost,
         "tables saved": flat(tables=("cos", "sin")),
         "always differential": lambda config: Flat(
-            type(config)(**{**vars(config), "attention": "diff"})
+            type(config)(**{**vars(config), "attention": "diff"}),
+            kept=lambda _: config,
         ),
         "embedding multiplied": flat(loud=math.sqrt),
         "probabilities": flat(out=lambda z: z.softmax(dim=2)),

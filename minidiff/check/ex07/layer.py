@@ -147,6 +147,24 @@ def _norm1_twice(
     return one_layer(x, n1, attention, n1, ffn)
 
 
+def _norm2_twice(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    return one_layer(x, n2, attention, n2, ffn)
+
+
+def _attention_alone(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    return x + attention(n1(x))
+
+
+def _ffn_alone(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    return x + ffn(n2(x))
+
+
 def _ffn_first(
     x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
 ) -> Tensor:
@@ -229,7 +247,14 @@ EXERCISE = Exercise(
             diagnosis="A part reads through the other part's norm. norm1 "
             "stands before attention, norm2 before ffn.",
             wrong=_norms_swapped,
-            also=(_norm1_twice,),
+            also=(_norm1_twice, _norm2_twice),
+        ),
+        Mistake(
+            key="one part only",
+            diagnosis="Only one of the two parts is used. Attention comes "
+            "first, then ffn reads what attention's sum gave.",
+            wrong=_attention_alone,
+            also=(_ffn_alone,),
         ),
         Mistake(
             key="ffn first",

@@ -30,12 +30,8 @@ def _run(
     if not isinstance(out, tuple):
         return out
     # Overflow shows as inf or as NaN, depending on how it was written.
-    return tuple(
-        torch.nan_to_num(
-            torch.as_tensor(x, dtype=torch.float64), nan=torch.inf
-        )
-        for x in out
-    )
+    numbers = (torch.as_tensor(x, dtype=torch.float64) for x in out)
+    return tuple(x.masked_fill(x.isnan(), torch.inf) for x in numbers)
 
 
 def _cases() -> list[Case]:
@@ -180,6 +176,7 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=loss_and_perplexity,
     run=_run,
+    results=("the loss", "the perplexity"),
     mistakes=(
         Mistake(
             key="softmax overflows", diagnosis=_TOO_LARGE, wrong=_bare_softmax

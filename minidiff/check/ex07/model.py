@@ -28,21 +28,48 @@ class NamesError(Exception):
         super().__init__("the model has " + "; ".join(said))
 
 
+class ConfigError(Exception):
+    """Raised if the model loses its configuration, or part of it."""
+
+    def __init__(self, key: str, text: str) -> None:
+        self.key = key
+        super().__init__(text)
+
+
+class RopeError(Exception):
+    """Raised if a block is given cosines that do not fit its x."""
+
+    def __init__(self, key: str, text: str) -> None:
+        self.key = key
+        super().__init__(f"a block got cosines of {text}")
+
+
+Builder = Callable[[ModelConfig], nn.Module]
+
+
 def _run(
-    answer: Callable[[ModelConfig], nn.Module],
+    answer: Builder,
     what: str,
     config: ModelConfig,
     tokens: Tensor,
 ) -> Tensor | tuple[Tensor, ...] | None:
-    """Build the model and look at one thing."""
+    """Build the model and look at one thing.
+
+    Some mistakes raise an error whatever is looked at. So they are named
+    also where another mistake comes with them.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = answer(config)
+    _watch_rope(model, config.head_dim)
     shapes = _expected(config)
     with torch.no_grad():
         if model(tokens) is None:
             return None
     _check_names(model, shapes)
+    _check_config(answer, model, config)
+    if what == "config":
+        return torch.tensor(1)
     if what == "count":
         return _count(model)
     if what == "start":
@@ -55,6 +82,90 @@ def _run(
         other = tokens.clone()
         other[:, -1] = (other[:, -1] + 1) % config.vocab_size
         return (model(other) - out)[:, :-1].abs().amax(-1)
+
+
+def _watch_rope(model: nn.Module, D: int) -> None:
+    """Look at cosines before a block uses them.
+
+    Otherwise an error from inside the block would be all that is seen. A
+    model whose blocks are not called is not watched.
+    """
+
+    def look(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        given = [*args, *kwargs.values()]
+        x = next((y for y in given if isinstance(y, Tensor)), None)
+        rope = next((y for y in given if isinstance(y, tuple | list)), None)
+        if x is None or not rope or not isinstance(rope[0], Tensor):
+            return
+        cos, want = rope[0], (x.shape[1], D // 2)
+        got = tuple(cos.shape)
+        for key, axis in (("width", -1), ("length", -2)):
+            if len(got) == 2 and got[axis] != want[axis]:
+                raise RopeError(key, f"shape {got}, expected {want}")
+        if cos.dtype != x.dtype:
+            raise RopeError(
+                "dtype", f"dtype {cos.dtype}, expected {x.dtype}, that of x"
+            )
+
+    blocks = getattr(model, "blocks", None)
+    if isinstance(blocks, nn.Module):
+        for block in blocks.children():
+            block.register_forward_pre_hook(look, with_kwargs=True)
+
+
+_ONE: dict[str, Any] = {
+    "vocab_size": 11,
+    "embed_dim": 16,
+    "num_heads": 4,
+    "num_layers": 1,
+}
+
+
+def _check_config(
+    answer: Builder, model: nn.Module, config: ModelConfig
+) -> None:
+    """Raise a ConfigError if the configuration is lost or not used."""
+    if getattr(model, "config", None) != config:
+        raise ConfigError("config", "model.config is not the ModelConfig")
+
+    def same(a: Tensor, b: Tensor) -> bool:
+        return torch.allclose(a, b, rtol=1e-9, atol=1e-9)
+
+    row = torch.arange(1, 6)[None]
+    usual = _last_logits(answer, row)
+    # A model without positions is another mistake.
+    ordered = not same(usual, _last_logits(answer, row[:, [1, 0, 2, 3, 4]]))
+    if ordered and same(usual, _last_logits(answer, row, rope_base=50.0)):
+        raise ConfigError(
+            "rope_base", "rope_base 10000 and 50 give the same logits"
+        )
+    # With empty blocks only the last norm is left to use norm_eps.
+    usual = _last_logits(answer, row, ("proj",))
+    normed = not same(usual, _last_logits(answer, row, ("proj", "norm.")))
+    changed = _last_logits(answer, row, ("proj",), norm_eps=1.0)
+    if normed and same(usual, changed):
+        raise ConfigError(
+            "norm_eps", "the last norm is the same for any norm_eps"
+        )
+
+
+def _last_logits(
+    answer: Builder, row: Tensor, zero: tuple[str, ...] = (), **changed: Any
+) -> Tensor:
+    """Return the last logits of a small model whose weights are drawn.
+
+    Weights with a part of their name in ``zero`` are 0.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(1)
+        config = ModelConfig(**_ONE | changed)
+        model = answer(config).double()
+        for name, p in model.named_parameters():
+            p.copy_(0.5 * torch.randn_like(p))
+            if any(part in name for part in zero):
+                p.zero_()
+        out: Tensor = model(row)
+        return out.flatten()[-config.vocab_size :]
 
 
 @cache
@@ -135,6 +246,12 @@ def _cases() -> list[Case]:
     rows = torch.randint(11, (2, 7), generator=generator)
     cases = [
         Case(
+            name="build a model, run it, and look at model.config",
+            args=("config", diff, rows),
+        )
+    ]
+    cases += [
+        Case(
             name="number of parameters in embedding, attention, SwiGLU, "
             f"norms and head: {name}",
             args=("count", config, rows),
@@ -172,8 +289,8 @@ EXERCISE = Exercise(
     tolerance=1e-5,
     mistakes=MISTAKES,
     hints=(
-        "Write __init__ first: five things, embedding, blocks, norm, "
-        "head and the start of the weights. In forward x goes through "
+        "Write __init__ first: six things, the config, embedding, blocks, "
+        "norm, head and the start of the weights. In forward x goes through "
         "them in this order; what else does a block ask for?",
         "A block needs its number and, in forward, rope: the cosines and "
         "sines of angles(torch.arange(T), config.head_dim, "

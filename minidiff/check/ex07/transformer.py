@@ -84,10 +84,14 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A language model, plain or differential, as a ModelConfig says.
 
-    Its parts have minidiff's names: embedding, blocks, norm and head.
-    blocks is an nn.ModuleList of Block; head is None if
-    config.tie_embeddings, else an nn.Linear without bias. Embedding and
-    matrices start as normal numbers with standard deviation 0.02.
+    self.config keeps the ModelConfig: chapter 15 reads it. The parts have
+    minidiff's names: embedding, blocks, norm and head. blocks is an
+    nn.ModuleList of Block; head is None if config.tie_embeddings, else an
+    nn.Linear without bias. Embedding and matrices start as normal numbers
+    with standard deviation 0.02.
+
+    Read from the config: vocab_size, embed_dim, num_layers, head_dim,
+    norm_eps, rope_base and tie_embeddings.
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from minidiff.check.core import Mistake
+from minidiff.check.edited import edited
 from minidiff.check.ex05.split_pairs import split_pairs
 from minidiff.check.ex07.rotate import rotate
 from minidiff.check.ex07.transformer import (
@@ -197,8 +198,10 @@ def _saved_tables(model: Any) -> None:
     model.register_buffer("sin", a.sin())
 
 
-def _usual_base(model: Any) -> None:
-    model.config = replace(model.config, rope_base=10000.0)
+def _always_differential(config: ModelConfig) -> nn.Module:
+    model = Transformer(replace(config, attention="diff"))
+    model.config = config
+    return model
 
 
 def _last_eps(model: Any) -> None:
@@ -211,7 +214,47 @@ def _every_eps(model: Any) -> None:
             part.eps = None
 
 
+_ROPE = "a.cos().to(x), a.sin().to(x)"
+
 MISTAKES = (
+    Mistake(
+        key="configuration not kept",
+        diagnosis="Keep the whole configuration as self.config. Chapter 15 "
+        "makes minidiff's model from it.",
+        wrong=edited(Transformer, ("self.config", "self.settings")),
+    ),
+    Mistake(
+        key="angles in float64",
+        diagnosis="The angles are float64, and the rest of the model is not. "
+        "a.cos().to(x) gives the cosines the dtype of x.",
+        wrong=edited(Transformer, (_ROPE, "a.cos(), a.sin()")),
+    ),
+    Mistake(
+        key="width of a whole head",
+        diagnosis="The angles are for a head of another width. Each of the "
+        "two branches is turned by itself, and its width is config.head_dim.",
+        wrong=edited(
+            Transformer,
+            (
+                "self.config.head_dim",
+                "self.config.embed_dim // self.config.heads",
+            ),
+        ),
+    ),
+    Mistake(
+        key="table of another length",
+        diagnosis="There are not as many rows of angles as tokens in a row. "
+        "Take torch.arange(tokens.shape[1]), or cut a longer table to it.",
+        wrong=edited(
+            Transformer, ("tokens.shape[1]", "self.config.max_length")
+        ),
+        also=(edited(Transformer, ("tokens.shape[1]", "len(tokens)")),),
+    ),
+    Mistake(
+        key="cos and sin swapped",
+        diagnosis="rope has the sines first. It is cosines, then sines.",
+        wrong=edited(Transformer, (_ROPE, "a.sin().to(x), a.cos().to(x)")),
+    ),
     Mistake(
         key="nothing added",
         diagnosis="In a block the parts follow each other and x is lost. "
@@ -265,8 +308,9 @@ MISTAKES = (
     ),
     Mistake(
         key="base ignored",
-        diagnosis="The angles are those of base 10000. Use config.rope_base.",
-        wrong=_edited(_usual_base),
+        diagnosis="The angles have the same base in every model. Give "
+        "config.rope_base to angles.",
+        wrong=edited(Transformer, (", self.config.rope_base", "")),
     ),
     Mistake(
         key="eps ignored",
@@ -348,7 +392,7 @@ MISTAKES = (
         key="always differential",
         diagnosis="The plain model has differential layers too. "
         "config.attention says which kind; give the config to Block.",
-        wrong=lambda config: Transformer(replace(config, attention="diff")),
+        wrong=_always_differential,
     ),
     Mistake(
         key="embedding multiplied",
