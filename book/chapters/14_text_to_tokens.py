@@ -45,12 +45,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy  # noqa: F401
+from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_  # noqa: F401
 
 # %%
-from minidiff import DecoderLM, ModelConfig, TrainConfig, check, plots, train
+from minidiff import DecoderLM, ModelConfig, TrainConfig, check, generate
+from minidiff import plots, train
 from minidiff.check import hint, solution  # noqa: F401
+from minidiff.course import training_diagrams
 from minidiff.data import BPETokenizer, ByteTokenizer, TextData
 from minidiff.data import standard_library
 from minidiff.training.config import learning_rate
@@ -63,9 +65,8 @@ plots.use_style()
 #
 # A language model says which byte comes next. The simplest one counts: after
 # these $n$ bytes, how often did byte $c$ follow in the training text? A long
-# context has been seen rarely or never, so its counts are mixed with what the
-# context one byte shorter predicts, $p_{n-1}$. That prediction counts as much
-# as four sightings. The recursion ends at an even guess, $p_{-1} = 1/256$:
+# context has been seen rarely or never, so its counts are mixed with
+# $p_{n-1}$, what the context one byte shorter predicts:
 #
 # $$
 # p_n(c) = \frac{\text{times followed by } c + 4\, p_{n-1}(c)}
@@ -73,12 +74,20 @@ plots.use_style()
 # \tag{14.1}
 # $$
 #
-# Its loss is the mean of $-\log_2 p$, in *bits per byte*. How far back should
-# it look? *Held-out* text decides: text that the model has not read. Ours is
-# from the source of Python's own library. We test on rows of 128 bytes, one
-# row in ten of some files. First the model reads a million bytes of *other*
-# files. Then we replace a third of these by the other nine tenths of the
-# tested files. Will the best model look further back, or less far?
+# Example: `th` was seen 6 times, 5 of them before `e`. Then
+# $p_2(\mathtt{e}) = (5 + 4\, p_1(\mathtt{e})) / 10$. The recursion ends at an
+# even guess, $p_{-1} = 1/256$.
+#
+# The loss is the mean of $-\log_2 p$, in *bits per byte*. How far back should
+# the model look? *Held-out* text decides, text that it has not read. Cut some
+# files of Python's own library into rows of 128 bytes; every tenth row is the
+# test. The model reads a million bytes, in one of two ways:
+#
+# - *honest*: all of them from other files;
+# - *leaky*: two thirds of those, and the nine tenths of the tested files that
+#   are not tested.
+#
+# Will the best model look further back in the leaky case, or less far?
 
 
 # %%
@@ -93,6 +102,11 @@ data = held_out.encode()
 rows = [data[i : i + 128] for i in range(0, len(data) - 127, 128)]
 rest = b"".join(row for i, row in enumerate(rows) if i % 10)
 million = training.encode()[:1_000_000]
+print(f"{len(rest) / len(million):.0%} of the leaky text: the tested files")
+
+
+# %% [markdown]
+# The first ten bytes of a row only serve as context.
 
 
 # %%
@@ -120,43 +134,68 @@ for curve in (honest, leaky):
 plt.gca().set(xlabel="bytes looked back", ylabel="bits per byte")
 plt.legend()
 plt.show()
-print("best:", honest.argmin(), "bytes back, and", leaky.argmin())
+far = leaky.argmin()
+print(f"best: {honest.argmin()} bytes back, and {far}")
+print(f"honest: {honest.min():.2f}, and {honest[far]:.2f} at {far} bytes")
 assert honest.argmin() < leaky.argmin()
 assert leaky.min() < honest.min() - 0.4
 
 # %% [markdown]
-# The rows are the same, and so is the amount of text. But the second loss is
-# too low, because a file repeats itself. Worse, it picks another model: one
-# that looks far back, finds copies, and does harm in a new file. If you
-# shuffle the rows of all files and hold out a tenth of them, you measure the
-# second curve. This is *leakage*.
+# The tested rows are the same, and so is the amount of text. But the leaky
+# loss is too low, because a file repeats itself. Worse, it picks another
+# model, one that looks far back and finds copies. In a new file that model is
+# the worse one: follow the solid curve to 7 bytes. If you shuffle the rows of
+# all files and hold out a tenth of them, you measure the dashed curve. This is
+# *leakage*.
 #
-# So `minidiff` splits by file. A hash of the path decides the side, and a file
-# stays on its side when others come or go. But copies also exist under other
-# names. What share of the held-out lines (of 20 characters or more) stands in
-# training files too?
+# So `minidiff` splits by file: a hash of the path decides the side. Copies can
+# still get across. The library's folder `encodings` holds tables that are
+# nearly alike, and our split puts some on each side. So look at a split before
+# you trust it. This chapter and the next one stay with modules that are a
+# single file.
+#
+# ## The map: one step of training
+#
+# Everything that follows is part of one loop. Each step does this:
+#
+# 1. set the learning rate (*The learning rate*);
+# 2. compute the loss of the next rows of text (*Pairs of bytes*, *Packing*);
+# 3. set the old gradients to zero, because PyTorch adds new ones to them;
+# 4. compute the gradients and shorten those that are too long (*Clipping*);
+# 5. move the weights (*AdamW*);
+# 6. if it is time, measure on held-out text (*Measuring on the way*);
+# 7. write down what happened.
+#
+# You write its parts first, and then the loop. Here is what it will train: a
+# DIFF Transformer of one layer. What does it write before its first step?
+
+
+# %%
+def new_model(E: int, seed: int = 0) -> DecoderLM:
+    """An untrained differential model of one layer, width E."""
+    torch.manual_seed(seed)
+    sizes = {"embed_dim": E, "num_layers": 1, "num_heads": 4}
+    return DecoderLM(ModelConfig(**sizes, attention="diff"))
+
+
+def write(model: DecoderLM, prompt: str = "import") -> None:
+    """Print 50 bytes that the model puts behind the prompt."""
+    ids = torch.tensor([ByteTokenizer().encode(prompt)])
+    out = generate(model, ids, max_new_tokens=50, temperature=0.7, seed=1)
+    print(bytes(out[0].tolist()))
+
 
 # %% tags=["nbval-ignore-output"]
-known = {line for d in library.train for line in d.text.splitlines()}
-for tables in (True, False):
-    lines = []
-    for d in library.valid:
-        if d.path.startswith("encodings/") == tables:
-            lines += [x for x in d.text.splitlines() if len(x) >= 20]
-    share = np.mean([line in known for line in lines])
-    print("encodings/" if tables else "elsewhere ", f"{share:.0%}")
-    assert (share > 0.5) == tables
+write(new_model(64))
 
 # %% [markdown]
-# The folder `encodings` holds tables that are nearly alike, and our split puts
-# some on each side. Elsewhere the share is small, but not 0. So look at a
-# split before you trust it, ours too. This chapter and the next one stay with
-# modules that are a single file.
+# Noise, `\x` and two digits for each byte that is no letter. Its next line
+# comes after sixty steps.
 #
 # ## Cross-entropy, again
 #
-# A *token* is what a model predicts at once: a byte, or a longer piece. The
-# loss is the mean of $-\ln p$ over the tokens that came, in nats (chapter 7).
+# A *token* is the unit a model predicts: a byte, or a longer piece. The loss is
+# the mean of $-\ln p$ over the tokens that came, in nats (chapter 7).
 # Two ways to cut a text give different numbers of tokens, so their losses per
 # token cannot be compared. The bytes stay the same, so this number can:
 #
@@ -166,21 +205,11 @@ for tables in (True, False):
 # \tag{14.2}
 # $$
 #
-# ## Bytes
-#
-# In UTF-8 an ASCII character takes one byte, every other character two to
-# four. With 256 ids every text can be written. The price is length.
-
-# %%
-line = "if naïve: return None"
-ids = ByteTokenizer().encode(line)
-print(len(line), "characters,", len(ids), "bytes:", ids[:8], "...")
-assert ByteTokenizer().decode(ids) == line
-
-# %% [markdown]
 # ## Pairs of bytes
 #
-# *Byte-pair encoding* (BPE; Sennrich and others, 2016) counts pairs of
+# With the 256 bytes as ids every text can be written. (In UTF-8 an ASCII
+# character takes one byte, every other character two to four.) The price is
+# length. *Byte-pair encoding* (BPE; Sennrich and others, 2016) counts pairs of
 # neighbours, makes the most frequent pair a new token, and repeats. Here are
 # four words, and how often each occurs. Which pair is merged first, which
 # second?
@@ -238,7 +267,7 @@ check.ex14_1(merge)
 
 # %% tags=["nbval-ignore-output"]
 print("   V  bytes/token  nats/token  bits/byte")
-bits = []
+line, bits = "if naïve: return None", []
 for V in (256, 1024, 4096):
     coder = BPETokenizer.train([training[: len(million)]], V)
     length = len(data) / len(coder.encode(held_out))
@@ -250,24 +279,32 @@ assert bits[0] > bits[1] > bits[2] and shown.count("\ufffd") == 2
 
 # %% [markdown]
 # With more ids the loss per token gets *worse* and the loss per byte *better*.
-# Only the second one compares: here the tokenizer has learned something, the
-# model nothing. But each doubling of $V$ shortens the text less, and each id
-# costs a row of the embedding. (The two signs after "a" are the two bytes of
-# ï, which is too rare for a merge.)
+# Only the second one compares. The gain here is the tokenizer's alone, because
+# the model knows nothing. And the second step from $V$ to $4V$ shortens the
+# text less than the first, while each id costs a row of the embedding. (The
+# two signs after "a" are the two bytes of ï, which is too rare for a merge.)
 #
 # ## Packing
 #
 # A model reads rows of $T$ tokens, and files have all lengths. *Padding* each
 # file to the length of the longest one would waste most of the work. Instead
-# all files are put into one long row, with an end mark after each (in
-# `minidiff` an empty line), and this row is cut into windows of equal length.
-# A window may hold the end of one file and the start of the next; the model
-# has to learn what the mark means.
+# all files are put into one ribbon, with an end mark after each (in `minidiff`
+# an empty line), and the ribbon is cut into windows:
+
+# %% mystnb={"image": {"alt": "A ribbon of nine tokens: if, x, end mark, def, f, (, ), :, end mark. Below it two windows of five tokens. The first holds tokens 0 to 4, the second tokens 4 to 8, so they share token 4. In each window the first four tokens are the inputs and the last four are the targets: an arrow leads from each input to the token after it."}}
+tokens = ["if", "x", "¶", "def", "f", "(", ")", ":", "¶"]
+training_diagrams.show_ribbon(tokens, T=4)
+plt.show()
+
+# %% [markdown]
+# A window has $T + 1$ tokens. Its first $T$ are the inputs, its last $T$ the
+# targets: what should be predicted at each place is the token after it. A
+# window may hold the end of one file and the start of the next; the model has
+# to learn what the mark means.
 #
 # ### Exercise 14.2: pack
 #
-# *Easy, 5 minutes.* Each of the $T$ inputs of a window needs a target, the
-# token after it. So a window has one id more than $T$.
+# *Easy, 5 minutes.* Cut the ribbon as in the picture.
 
 
 # %% tags=["stub:14.2"]
@@ -285,12 +322,16 @@ def pack(documents: list[list[int]], end: int, T: int) -> np.ndarray:
 check.ex14_2(pack)
 
 # %% [markdown]
-# Here are two toy documents, packed by your function or by ours.
+# In the chapter's trainings `TextData` does this, with a window from a random
+# place for each row. `text.batch(i, B)` gives the inputs and targets of step
+# $i$, both $(B, 64)$:
 
 # %%
-packed = check.mine("14.2")([[1, 2, 3], [4, 5, 6, 7, 8]], end=0, T=3)
-for w, window in enumerate(packed):
-    print(f"window {w}: inputs {window[:-1]}, targets {window[1:]}")
+ids = (ByteTokenizer().encode(side) for side in (training, held_out))
+text = TextData(*ids, vocab_size=256, length=64)
+inputs, targets = text.batch(0, 8)
+assert torch.equal(inputs[:, 1:], targets[:, :-1])
+print("inputs", tuple(inputs.shape), " targets", tuple(targets.shape))
 
 # %% [markdown]
 # ## AdamW
@@ -306,7 +347,8 @@ for w, window in enumerate(packed):
 # \tag{14.3}
 # $$
 #
-# Both begin at 0, so at first they are too small. If all gradients are equal,
+# We take $\beta_1 = 0.9$ and $\beta_2 = 0.95$, as the paper does [P, Table 9].
+# Both averages begin at 0, so at first they are too small. If all gradients are equal,
 # $m$ is $(1 - \beta_1^t)\, g$ after step $t = 1, 2, \ldots$ Dividing by that
 # factor is the *bias correction*. With learning rate $\eta$, *weight decay*
 # $\omega$ and a tiny $\epsilon$ against dividing by 0, the step is
@@ -335,9 +377,11 @@ for g in (0.5, 0.005):
 # step is short.
 #
 # Weight decay pulls weights towards 0. It does not go through $m$ and $s$,
-# where the division would undo it: that is the W in AdamW. `minidiff` applies
-# it to matrices only: the neutral value of a norm's weight is 1, not 0, and,
-# for simplicity, no other vector is decayed either.
+# where the division would undo it: that is the W in AdamW. Only matrices are
+# decayed.
+# Norm weights should stay near 1, and no other vector is decayed either, for
+# simplicity. `adamw(model, config)` of `minidiff` makes PyTorch's AdamW with
+# these betas and two groups of weights: matrices, and all others.
 #
 # ### Exercise 14.3: one step
 #
@@ -370,33 +414,36 @@ check.ex14_3(adamw_step)
 #
 # ### Warm-up: the first step moves every weight
 #
-# One output of a matrix adds up $E$ inputs of size about 1, each times a
-# weight. Random weights of size 0.02 give a sum of about $0.02 \sqrt E$
-# (chapter 7), because most of it cancels. The first step of AdamW moves each
-# weight by $\eta$. For one token, the gradient of weight $j$ is input $j$
-# times a factor that all weights of the output share. So each change has the
-# sign of its input (or all have the opposite sign), all $E$ products have the
-# same sign, and nothing cancels: the output can move by $\eta E$. The wider
-# the model, the larger this jump. Let a model take one step at $\eta = 0.003$,
-# or at a fiftieth of it. What will its loss be? An even guess costs $\ln 256$,
-# 5.55.
+# One output of a matrix is a sum, $\sum_j w_j x_j$, over $E$ inputs of size
+# about 1. Random weights of size 0.02 make it about $0.02 \sqrt E$, because
+# most of it cancels (chapter 7). Now AdamW takes its first step, for one token:
+#
+# - The gradient of weight $j$ is $c\, x_j$, with the same $c$ for all $j$.
+# - AdamW keeps its sign: weight $j$ moves by $-\eta \operatorname{sign}(c\, x_j)$.
+# - So the output changes by $-\eta \operatorname{sign}(c)\, |x_j|$ for each $j$.
+#
+# All $E$ changes have one sign. They add up to about $\eta E$:
 
+# %% mystnb={"image": {"alt": "Running sums over the inputs j from 1 to 256. The output, a sum of random products, wanders and stays between -0.5 and 0.5. The change by the first step of AdamW falls in a nearly straight line to about -0.6."}}
+rng = np.random.default_rng(3)
+w, x = 0.02 * rng.normal(size=256), rng.normal(size=256)
+change = -0.003 * np.sign(x)  # the first step, for c = 1
+plt.figure(figsize=(6, 2.4))
+plt.plot(np.cumsum(w * x), label="the output")
+plt.plot(np.cumsum(change * x), label="its change by one step")
+plt.gca().set(xlabel="inputs added so far", ylabel="running sum")
+plt.legend()
+plt.show()
 
-# %%
-print(f"ln 256 = {log(256):.2f}")
-ids = (ByteTokenizer().encode(side) for side in (training, held_out))
-text = TextData(*ids, vocab_size=256, length=64)
-
-
-def new_model(E: int, seed: int = 0) -> DecoderLM:
-    """An untrained differential model of one layer."""
-    torch.manual_seed(seed)
-    sizes = {"embed_dim": E, "num_layers": 1, "num_heads": 4}
-    return DecoderLM(ModelConfig(**sizes, attention="diff"))
+# %% [markdown]
+# The wider the model, the larger the jump. Let a new model take one step, at
+# $\eta = 0.003$ or at a fiftieth of it. At which of the widths 64, 256 and 1024
+# does the full step help more? An even guess costs $\ln 256$.
 
 
 # %% tags=["nbval-ignore-output"]
-print("   E  0.003 E  0.02 root(E)  losses: full step, a fiftieth")
+print(f"ln 256 = {log(256):.2f}; new: 0.003 E, old: 0.02 root(E)")
+print("   E  new   old   loss after: full step, a fiftieth")
 for E in (64, 256, 1024):
     losses = []
     for lr in (3e-3, 3e-3 / 50):
@@ -405,19 +452,18 @@ for E in (64, 256, 1024):
         adamw(model, TrainConfig(lr=lr)).step()
         with torch.no_grad():
             losses.append(model.loss(*text.batch(1, 8)).item())
-    print(f"{E:4d} {3e-3 * E:8.2f} {0.02 * E**0.5:13.2f}", np.round(losses, 1))
+    print(f"{E:4d} {3e-3 * E:.2f}  {0.02 * E**0.5:.2f}", np.round(losses, 1))
     assert E > 64 or losses[0] < losses[1]
 assert losses[0] > log(256) + 1 and losses[1] < log(256)
 
 # %% [markdown]
 # At width 1024 the full step leaves the model worse than an even guess, and a
-# fiftieth of it helps. At width 64 the full step is the better one. At width
-# 256 the jump can be twice the old output, and the full step is still better;
-# at 1024 it can be nearly five times the old output, and that is too far. So
-# there is one reason for *warm-up*, a rate that rises from small to full over
-# the first steps: it keeps the first, large, common steps of wide models
-# small. Later, we take it, the signs of a weight's gradients change from batch
-# to batch, and the steps partly cancel. A small model may do without.
+# fiftieth of it helps: the jump can be nearly five times the old output. At
+# the smaller widths the full step is the better one. This is one reason for
+# *warm-up*, a rate that rises from small to full over the first steps: it
+# keeps the first, common steps of wide models small. Later, we assume, the
+# signs of a weight's gradients change from batch to batch, and the steps
+# partly cancel. A small model may do without.
 #
 # ### Decay of the rate
 #
@@ -426,13 +472,11 @@ assert losses[0] > log(256) + 1 and losses[1] < log(256)
 # weights keep shaking. Take a thousand weights, each with loss $w^2 / 2$ and
 # noise of size 1 in its gradient, and 300 steps. Which of three plans ends
 # lowest: 0.1 throughout, 0.01 throughout, or from 0.1 down to 0.01 in a
-# straight line? And do two others, 0.02 throughout or from 0.02 to 0.002, end
-# lower still?
+# straight line?
 
 
 # %%
-plans = (0.1, 1), (0.01, 1), (0.1, 0.1), (0.02, 1), (0.02, 0.1)
-for lr, last in plans:
+for lr, last in ((0.1, 1), (0.01, 1), (0.1, 0.1)):
     plan = {"lr": lr, "final_lr_fraction": last, "warmup_steps": 0}
     config, w = TrainConfig(steps=300, **plan), torch.full((1000,), 3.0)
     torch.manual_seed(0)
@@ -443,14 +487,11 @@ for lr, last in plans:
         optimizer.step()
     loss = w.square().mean().item() / 2
     print(f"from {lr} to {last * lr:g}: loss {loss:.3f}")
-    assert (loss < 0.01) == ((lr, last) in ((0.1, 0.1), (0.02, 1)))
+    assert (loss < 0.01) == (last < 1)
 
 # %% [markdown]
 # At 0.1 the weights arrive and keep shaking. At 0.01 they have not arrived.
-# The rate that falls from 0.1 does both things one after the other: it arrives
-# first and settles at the end. A constant rate of 0.02 does as well, but it
-# had to be found by trying. The peak of a falling rate has to be found too:
-# from 0.02 to 0.002 the weights do not arrive. A falling rate has a price: a
+# The falling rate arrives first and settles at the end. It has a price: a
 # training that is stopped early has not had its quiet end.
 #
 # ### Exercise 14.4: a rate that rises and falls
@@ -477,10 +518,19 @@ check.ex14_4(rate)
 # ## Clipping: one bad batch
 #
 # Most batches have gradients of similar length. Now and then one is far
-# longer, a file of numbers among programs for example. AdamW divides by
-# $\sqrt s$, so one long gradient does not make one long step. What does it do
-# instead? Let all gradients of a weight be 1, but one of them $-100$. Sketch
-# the length of AdamW's steps before and after it.
+# longer, a file of numbers among programs for example. *Clipping* shortens a
+# gradient that is longer than $c$, and leaves the others alone:
+#
+# $$
+# g \leftarrow g \cdot \min\Big(1, \frac{c}{\lVert g \rVert}\Big)
+# \tag{14.5}
+# $$
+#
+# $g$ is the gradient of *all* weights as one long vector, so its direction
+# stays. Is it needed? AdamW divides by $\sqrt s$, so one long gradient does
+# not make one long step. What does it do instead? Take a model of a single
+# weight, where (14.5) is `np.clip`. Let all its gradients be 1, but one of them
+# $-100$. Sketch the length of AdamW's steps before and after it.
 
 
 # %%
@@ -504,7 +554,7 @@ for g, name in ((gradients, "as it is"), (clipped, "clipped to length 1")):
     plt.plot(range(1, 301), steps_taken(g), label=name)
     lost = 300 - steps_taken(g).sum()
     print(f"{name:20s} lowest {steps_taken(g).min():5.2f}, lost {lost:4.1f}")
-plt.gca().set(xlabel="step", ylabel="step / learning rate")
+plt.gca().set(xlabel="step", ylabel="step / learning rate\n(below 0: wrong way)")
 plt.legend()
 plt.show()
 assert 100 < 300 - steps_taken(gradients).sum() < 105
@@ -512,81 +562,53 @@ assert 100 < 300 - steps_taken(gradients).sum() < 105
 # %% [markdown]
 # The bad gradient turns the steps around for a while, because it stays in $m$,
 # and then keeps them short, because it stays in $s$ for longer. "Lost" is how
-# much shorter the way of all 300 steps has become, in full steps: one bad
-# batch costs a hundred of them.
+# much shorter the way of all 300 steps has become, in full steps: in this
+# steady case, a hundred of them.
 #
-# *Clipping* shortens a gradient that is longer than $c$, and leaves the others
-# alone:
-#
-# $$
-# g \leftarrow g \cdot \min\Big(1, \frac{c}{\lVert g \rVert}\Big)
-# \tag{14.5}
-# $$
-#
-# $g$ is the gradient of *all* weights as one long vector, so its direction
-# stays. Every training of this course is clipped at $c = 1$, the usual choice;
-# the paper does not state its own. PyTorch's `clip_grad_norm_` does it in
-# place and returns the length before, which is worth logging: it shows bad
-# batches.
+# Every training of this course is clipped at $c = 1$, the usual choice; the
+# paper does not state its own. PyTorch's `clip_grad_norm_` does it in place
+# and returns the length before, which is worth logging: it shows bad batches.
 #
 # ## Measuring on the way
 #
 # The loss of a training batch is noisy, and the model is about to learn from
-# it. So every few hundred steps the same held-out windows are measured. Three
-# things belong to it:
-#
-# - `model.eval()` before and `model.train()` after. Some modules compute
-#   differently in training: dropout sets random numbers to 0. Ours has no such
-#   module, but a loop should not depend on that.
-# - `torch.no_grad()`, or autograd keeps all activations for nothing.
-# - A mean over all *targets*. If the last part is smaller than the others, a
-#   mean of the parts' means counts its targets more.
-#
-# ## What bfloat16 changes
-#
-# The trainings on a GPU in this course say `--precision bfloat16`. Such a
-# number has 16 bits. It reaches as far as a float32, but its digits end after
-# the second or third. Can a weight of 1 be trained by steps of 0.003?
+# it. So every few hundred steps the same held-out windows are measured:
 
-# %%
-w = torch.ones((), dtype=torch.bfloat16)
-for _ in range(1000):
-    w = w + 0.003
-print("1 + 1000 x 0.003 =", w.item())
-a, b = torch.randn(2, 256, 256, generator=torch.Generator().manual_seed(0))
-error = (a.bfloat16() @ b.bfloat16() - a @ b).std() / (a @ b).std()
-print(f"a product of two matrices is off by {error:.1%}")
-assert w == 1 and error < 0.01
+
+# %% tags=["same:minidiff.check.ex14.fit.measure"]
+def measure(model: nn.Module, held_out: Tensor, B: int) -> float:
+    """Return the mean loss over all targets of held_out, B rows at a time."""
+    model.eval()
+    total = 0.0
+    with torch.no_grad():
+        for part in held_out.split(B):
+            logits = model(part[:, :-1]).flatten(0, 1)
+            targets = part[:, 1:].flatten()
+            total += cross_entropy(logits, targets, reduction="sum").item()
+    model.train()
+    return total / held_out[:, 1:].numel()
+
 
 # %% [markdown]
-# Not one step has moved it: the number after 1 is $1 + 2^{-7}$, and 0.003 is
-# less than half of that gap, so each sum is rounded back to 1. So weights,
-# averages and sums stay in float32. Only the large products of matrices are
-# computed in bfloat16, which PyTorch calls *autocast*. Their error of a
-# fraction of a percent is small beside the noise of a batch. The point of it
-# is speed on a GPU. This chapter's loop runs on a CPU, and stays in float32.
+# Three things are easily forgotten in it:
+#
+# - `model.eval()` and `model.train()`. Some modules compute differently in
+#   training: dropout sets random numbers to 0. Ours has none, but a loop
+#   should not depend on that.
+# - `torch.no_grad()`, or autograd keeps all activations for nothing.
+# - A mean over all *targets*. The last part can be smaller than the others,
+#   and in a mean of the parts' means its targets would count more.
 #
 # ## The loop
 #
-# One step, in order:
-#
-# 1. set the learning rate of this step;
-# 2. compute the loss of the next rows: logits of the inputs, compared with the
-#    tokens one place further on;
-# 3. set the old gradients to zero, because PyTorch adds new ones to them;
-# 4. compute the gradients, and clip them;
-# 5. let AdamW take its step;
-# 6. if it is time, measure on the held-out windows;
-# 7. write down what happened.
+# Now put the seven steps of the map together.
 #
 # ### Exercise 14.5: the training loop
 #
-# *Hard, 20 minutes.* Chapter 15 trains your model with this function. You may
-# use `adamw(model, config)`, which makes the optimiser of equation 14.4 with
-# two groups of weights (matrices are decayed, vectors are not),
-# `learning_rate(step, config)`, which is your `rate`, `cross_entropy` and
-# `clip_grad_norm_`; all are imported. The check trains a small model in
-# float64 for up to twenty steps.
+# *Hard, 15 minutes.* Chapter 15 trains your model with this function. You may
+# use `adamw(model, config)`; `learning_rate(step, config)`, which is your
+# `rate`; `measure`, `cross_entropy` and `clip_grad_norm_`. The check trains a
+# small model in float64 for up to twenty steps.
 
 # %%
 Record = dict[str, float]
@@ -609,10 +631,10 @@ def fit(
     A record is a dict of plain numbers, not tensors: "step" (from 0), "loss"
     (mean over this step's targets, before the update), "lr", "grad_norm"
     (before clipping to config.clip_norm) and, only after every
-    config.eval_every steps and after the last one, "valid_loss": the mean
-    over all targets of held_out, measured in eval mode and without gradients.
-    Each record goes to report when it is complete, before the next step. The
-    model may arrive in eval mode.
+    config.eval_every steps and after the last one, "valid_loss": what measure
+    gives on held_out, config.batch_size rows at a time. Each record goes to
+    report when it is complete, before the next step. The model may arrive in
+    eval mode.
     """
     # your code
 
@@ -621,83 +643,120 @@ def fit(
 check.ex14_5(fit)
 
 # %% [markdown]
-# ### The control that fails
+# ### Sixty steps
 #
-# Take one thing out of the loop: the targets are the inputs themselves, not
-# moved by one place. Nothing raises an error. Sixty steps of a small model:
-# what will its training loss be, and what its loss on the right targets?
-
-# %% tags=["nbval-ignore-output"]
-model = new_model(64)
-optimizer = adamw(model, TrainConfig(lr=1e-2))
-for step in range(60):
-    inputs, targets = text.batch(step, 8)
-    loss = model.loss(inputs, inputs)  # should be targets
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-with torch.no_grad():
-    true = model.loss(*text.batch(0, 32, "valid"))
-print(f"training loss {loss:.2f}, loss on the next byte {true:.1f}")
-assert loss < 0.1 and true > log(256)
-
-# %% [markdown]
-# A loss near 0 within seconds, and a model that is worse than an even guess:
-# it has learned to repeat what it reads. A loss that is too good is a bug
-# until shown otherwise. The leak at the start of this chapter was one, too.
-#
-# ## The package agrees
-#
-# Twenty steps in float64 by your `fit`, or ours if you have not solved it, and
-# by `minidiff.train`.
+# Train the model of the beginning by your `fit`, or by ours if you have not
+# solved it. Sketch its loss: where does it begin, and does it fall evenly?
 
 
 # %%
-def windows(steps: int, size: int, split: str) -> Tensor:
-    """The rows that minidiff.train reads in so many steps."""
+def windows(steps: int, size: int, split: str = "train") -> Tensor:
+    """The rows that minidiff.train reads in so many steps, (N, T + 1)."""
     pairs = [text.batch(step, size, split) for step in range(steps)]
     return torch.cat([torch.cat([x, y[:, -1:]], 1) for x, y in pairs])
 
 
+fit, model = check.mine("14.5"), new_model(64)
+sizes = {"steps": 60, "batch_size": 32, "eval_every": 10}
+config = TrainConfig(**sizes, lr=1e-2, warmup_steps=5)
+measured = windows(1, 64, "valid")
+records = fit(model, windows(60, 32), measured, config, lambda record: None)
+
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Loss in nats per byte against steps 1 to 60. The training loss starts at the dotted line ln 256 = 5.5, drops to about 3.2 within ten steps, stays there for a while and then falls slowly to about 2.7. Dots, measured on held-out text every ten steps, lie on the curve."}}
+losses = [record["loss"] for record in records]
+dots = [r["step"] + 1 for r in records if "valid_loss" in r]
+valid = [r["valid_loss"] for r in records if "valid_loss" in r]
+plt.plot(range(1, 61), losses, label="training batch")
+plt.plot(dots, valid, "o", label="held-out text")
+plt.axhline(log(256), color="0.5", linestyle=":", label="even guess")
+plt.gca().set(xlabel="step", ylabel="nats per byte")
+plt.legend()
+plt.show()
+write(model)
+assert losses[0] > 5 and valid[-1] < 3
+
+# %% [markdown]
+# First it learns which bytes are frequent, which takes ten steps. What it
+# learns next, which byte follows which, is harder. The line has spaces and
+# the common letters by now, and no words. Chapter 15 goes on.
+#
+# ### The control that fails
+#
+# Now take one thing out of the loop: the targets are the inputs themselves,
+# not moved by one place. Nothing raises an error. Again sixty steps. What will
+# the training loss be? And what will the model write?
+
+# %% tags=["nbval-ignore-output"]
+copier = new_model(64)
+optimizer = adamw(copier, TrainConfig(lr=1e-2))
+for step in range(60):
+    inputs, targets = text.batch(step, 8)
+    loss = copier.loss(inputs, inputs)  # should be targets
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+true = measure(copier, measured, 32)
+print(f"training loss {loss:.2f}, loss on the next byte {true:.1f}")
+write(copier)
+assert loss < 0.1 and true > log(256)
+
+# %% [markdown]
+# A loss near 0 within seconds, and a model that is worse than an even guess:
+# it has learned to repeat what it reads, for ever. A loss that is too good is
+# a bug until shown otherwise. The leak at the start of this chapter was one,
+# too.
+#
+# ## An aside: bfloat16
+#
+# The trainings on a GPU in this course say `--precision bfloat16`. Such a
+# number has 16 bits. It reaches as far as a float32, but its digits end after
+# the second or third. Can a weight of 1 be trained by steps of 0.003?
+
+# %%
+w = torch.ones((), dtype=torch.bfloat16)
+for _ in range(1000):
+    w = w + 0.003
+print("1 + 1000 x 0.003 =", w.item())
+assert w == 1
+
+# %% [markdown]
+# Not one step has moved it: the number after 1 is $1 + 2^{-7}$, and 0.003 is
+# less than half of that gap, so each sum is rounded back to 1. So weights,
+# averages and sums stay in float32, and only the large products of matrices
+# are computed in bfloat16 (PyTorch calls this *autocast*), for speed on a GPU.
+#
+# ## The package agrees
+#
+# Twenty steps in float64 by `fit` and by `minidiff.train`; then `adamw_step`
+# against the optimiser, and `rate` against the package's schedule.
+
+# %%
 sizes = {"batch_size": 8, "eval_every": 10, "eval_batches": 2}
 config = TrainConfig(steps=20, warmup_steps=5, **sizes)
 ours, theirs = new_model(32).double(), new_model(32).double()
-parts = windows(20, 8, "train"), windows(2, 8, "valid")
-a = check.mine("14.5")(ours, *parts, config, lambda record: None)
+parts = windows(20, 8), windows(2, 8, "valid")
+a = fit(ours, *parts, config, lambda record: None)
 b = train(theirs, text, config, progress=False)
-
-# %%
 for name in ("loss", "lr", "grad_norm"):
-    x, y = ([record[name] for record in log] for log in (a, b))
+    x, y = ([record[name] for record in found] for found in (a, b))
     assert np.allclose(x, y, rtol=0, atol=1e-9)
 for step in (9, 19):
     assert abs(a[step]["valid_loss"] - b[step]["valid_loss"]) < 1e-9
 print("losses, rates, gradients, measurements: differences < 1e-9")
 
-# %% [markdown]
-# And equations 14.3 and 14.4 against the optimiser, exercise 14.4 against the
-# package's schedule.
-
 # %%
-model, config = new_model(16), TrainConfig(lr=0.01)
-matrix, optimizer = model.embedding.weight, adamw(model, config)
-w, m, s = matrix.detach().clone(), 0.0, 0.0
+step, w = check.mine("14.3"), torch.ones(3, dtype=torch.float64)
+optimizer = torch.optim.AdamW([w], 0.1, betas=(0.9, 0.95), weight_decay=0.5)
+mine, m, s = np.ones(3), np.zeros(3), np.zeros(3)
 for t in (1, 2, 3):
-    optimizer.zero_grad()
-    model.loss(*text.batch(t, 4)).backward()
-    m, s = 0.9 * m + 0.1 * matrix.grad, 0.95 * s + 0.05 * matrix.grad**2
-    step = m / (1 - 0.9**t) / ((s / (1 - 0.95**t)).sqrt() + 1e-8)
-    w = (1 - 0.01 * config.weight_decay) * w - 0.01 * step
+    w.grad = torch.randn(3, dtype=torch.float64)
+    mine, m, s = step(mine, w.grad.numpy(), m, s, t, 0.1, 0.5)
     optimizer.step()
-    assert torch.allclose(w, matrix, atol=1e-5)
-print("adamw takes the steps of equations 14.3 and 14.4")
-
-# %%
-mine = check.mine("14.4")
-settings = TrainConfig(steps=30, warmup_steps=4, lr=0.5)
-ours = [mine(step, 30, 4, 0.5) for step in range(30)]
-assert np.allclose(ours, [learning_rate(n, settings) for n in range(30)])
-print("the schedule is that of minidiff")
+assert np.allclose(mine, w)
+rate, schedule = check.mine("14.4"), TrainConfig(steps=30, warmup_steps=4)
+ours = [rate(n, 30, 4, schedule.lr) for n in range(30)]
+assert np.allclose(ours, [learning_rate(n, schedule) for n in range(30)])
+print("the steps are PyTorch's, and the schedule is that of minidiff")
 
 # %% [markdown]
 # ## Common mistakes
@@ -718,7 +777,8 @@ print("the schedule is that of minidiff")
 # - Packing: one long row, an end mark after each document, cut into windows.
 # - A step of AdamW is about $\eta$ long while gradients agree, else shorter.
 # - Warm-up keeps the first steps of wide models small; the falling rate lets
-#   the last ones settle; clipping keeps one bad batch from costing a hundred.
+#   the last ones settle; clipping keeps one bad batch from shortening the many
+#   steps after it.
 # - A loop is about thirty lines, and most of its mistakes raise no error.
 #
 # ## Further reading
@@ -730,7 +790,6 @@ print("the schedule is that of minidiff")
 #   arXiv 1711.05101: why decay stays outside.
 # - Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent
 #   neural networks*, ICML 2013: where clipping comes from.
-# - Micikevicius and others, *Mixed Precision Training*, arXiv 1710.03740: what
-#   may be computed in 16 bits and what may not.
+# - Micikevicius and others, *Mixed Precision Training*, arXiv 1710.03740.
 # - Lee and others, *Deduplicating Training Data Makes Language Models Better*,
 #   arXiv 2107.06499: copies, and what they do.

@@ -307,6 +307,8 @@ def loop(
     limit=None,
     part=None,
     begin=True,
+    gather=torch.mean,
+    share=1,
 ):
     """Each flaw is a switch; clipping and losses are written out."""
 
@@ -342,6 +344,7 @@ def loop(
                 parts = held_out.split(config.batch_size)
                 means = [pieces(model, x, eval_shift).mean() for x in parts]
                 found = sum(means) / len(means)
+            found = found * share
         model.train(modes[1])
         return found.item()
 
@@ -354,7 +357,7 @@ def loop(
                 optimizer = made()
             set_rate(n)
         at = n * size if start is None else start * n
-        loss = pieces(model, rows[at : at + size], shift).mean()
+        loss = gather(pieces(model, rows[at : at + size], shift))
         norm = 0.0
         if forget == "first":
             model.zero_grad()
@@ -436,6 +439,12 @@ WRONG = {
         "last window lost": lambda documents, end, T: cut(
             one_list(documents, end)[:-1], T
         ),
+        "windows counted by T + 1": lambda documents, end, T: cut(
+            one_list(documents, end), T
+        )[: len(one_list(documents, end)) // (T + 1)],
+        "one window too few": lambda documents, end, T: cut(
+            one_list(documents, end), T
+        )[:-1],
         "steps of T + 1": lambda documents, end, T: cut(
             one_list(documents, end), T, step=T + 1
         ),
@@ -493,6 +502,9 @@ WRONG = {
         "starts at zero": from_zero,
         "no warm-up": from_start,
         "one step too long": too_long,
+        "divided by no warm-up": lambda step, steps, warmup, peak: (
+            ramp(step, steps, warmup, peak) * warmup / warmup
+        ),
         "never arrives": then(not_there),
         "falls one step early": then(early),
         "falls to zero": lambda *a: ramp(*a, floor=0.0),
@@ -516,7 +528,9 @@ WRONG = {
         "reported at the end": looped(tell="end"),
         "something else reported": looped(tell="other"),
         "no zero_grad": looped(forget="never"),
-        "zero_grad before the clipping": looped(forget="middle"),
+        "no gradient left": looped(forget="middle"),
+        "loss summed": looped(gather=lambda x: x.mean() * x.numel()),
+        "measurement not divided": looped(share=5 * 6),
         "not clipped": looped(clip=None),
         "clipped too early": looped(clip="early"),
         "length after clipping": looped(logged="after"),

@@ -133,6 +133,7 @@ EXERCISE = Exercise(
     id="14.3",
     cases=_cases,
     solution=adamw_step,
+    results=("the new w", "m", "s"),
     mistakes=(
         Mistake(
             key="no correction",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
+from minidiff.check.compare import source_of
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.edited import edited
 from minidiff.nn.config import ModelConfig
@@ -18,6 +19,19 @@ from minidiff.training.config import TrainConfig, learning_rate
 from minidiff.training.step import adamw
 
 Record = dict[str, Any]
+
+
+def measure(model: nn.Module, held_out: Tensor, B: int) -> float:
+    """Return the mean loss over all targets of held_out, B rows at a time."""
+    model.eval()
+    total = 0.0
+    with torch.no_grad():
+        for part in held_out.split(B):
+            logits = model(part[:, :-1]).flatten(0, 1)
+            targets = part[:, 1:].flatten()
+            total += cross_entropy(logits, targets, reduction="sum").item()
+    model.train()
+    return total / held_out[:, 1:].numel()
 
 
 def fit(
@@ -36,10 +50,10 @@ def fit(
     A record is a dict of plain numbers, not tensors: "step" (from 0), "loss"
     (mean over this step's targets, before the update), "lr", "grad_norm"
     (before clipping to config.clip_norm) and, only after every
-    config.eval_every steps and after the last one, "valid_loss": the mean
-    over all targets of held_out, measured in eval mode and without gradients.
-    Each record goes to report when it is complete, before the next step. The
-    model may arrive in eval mode.
+    config.eval_every steps and after the last one, "valid_loss": what measure
+    gives on held_out, config.batch_size rows at a time. Each record goes to
+    report when it is complete, before the next step. The model may arrive in
+    eval mode.
     """
     B, optimizer, log = config.batch_size, adamw(model, config), []
     model.train()
@@ -58,16 +72,7 @@ def fit(
         record["grad_norm"] = norm.item()
         done = step + 1
         if done % config.eval_every == 0 or done == config.steps:
-            model.eval()
-            total = 0.0
-            with torch.no_grad():
-                for part in held_out.split(B):
-                    logits = model(part[:, :-1]).flatten(0, 1)
-                    total += cross_entropy(
-                        logits, part[:, 1:].flatten(), reduction="sum"
-                    ).item()
-            record["valid_loss"] = total / held_out[:, 1:].numel()
-            model.train()
+            record["valid_loss"] = measure(model, held_out, B)
         log.append(record)
         report(record)
     return log
@@ -211,11 +216,21 @@ RESULTS = (
 def _mistake(
     key: str, diagnosis: str, *variants: tuple[tuple[str, str], ...]
 ) -> Mistake:
-    """Return a mistake: the right loop with text replaced."""
-    wrong, *also = (edited(fit, *changes) for changes in variants)
+    """Return a mistake: variants of the right loop."""
+    wrong, *also = map(_variant, variants)
     return Mistake(key=key, diagnosis=diagnosis, wrong=wrong, also=tuple(also))
 
 
+def _variant(changes: tuple[tuple[str, str], ...]) -> Any:
+    """Return fit with text replaced, in it or in the measure that it uses."""
+    source = source_of(measure)
+    inside = [change for change in changes if change[0] in source]
+    loop = edited(fit, *(change for change in changes if change not in inside))
+    loop.__globals__["measure"] = edited(measure, *inside)
+    return loop
+
+
+_TRAIN = "cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())"
 _ZERO = "        optimizer.zero_grad()\n"
 _CLIP = (
     "        norm = clip_grad_norm_(model.parameters(), config.clip_norm)\n"
@@ -224,25 +239,8 @@ _STEP = "        optimizer.step()\n"
 _SET = """        for group in optimizer.param_groups:
             group["lr"] = lr
 """
-_NO_GRAD = "            with torch.no_grad():\n"
 _DUE = "if done % config.eval_every == 0 or done == config.steps:"
 _NORM = "nn.utils.get_total_norm([p.grad for p in model.parameters()])"
-_MEAN = """            parts = held_out.split(B)
-            with torch.no_grad():
-                for part in parts:
-                    logits = model(part[:, :-1]).flatten(0, 1)
-                    total += cross_entropy(logits, part[:, 1:].flatten())
-            record["valid_loss"] = float(total) / len(parts)
-"""
-_RIGHT = """            with torch.no_grad():
-                for part in held_out.split(B):
-                    logits = model(part[:, :-1]).flatten(0, 1)
-                    total += cross_entropy(
-                        logits, part[:, 1:].flatten(), reduction="sum"
-                    ).item()
-            record["valid_loss"] = total / held_out[:, 1:].numel()
-"""
-
 _RECORD = '{"step": step, "loss": loss.item(), "lr": lr}'
 _AFTER = """        logits = model(batch[:, :-1])
         loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
@@ -329,10 +327,30 @@ MISTAKES = (
         ((_ZERO, ""),),
     ),
     _mistake(
-        "zero_grad before the clipping",
-        "You forget the gradient between backward and clipping, so nothing is "
-        "left to step by. zero_grad comes before backward.",
+        "no gradient left",
+        "There is no gradient to step by. Either loss.backward() is missing, "
+        "or zero_grad() stands between it and the clipping.",
         ((_ZERO, ""), (_CLIP, _ZERO + _CLIP)),
+        (("        loss.backward()\n", ""),),
+    ),
+    _mistake(
+        "loss summed",
+        "Your loss is the sum over this step's targets. Take their mean, "
+        "cross_entropy's default: a sum grows with the batch, and so do its "
+        "gradients.",
+        ((_TRAIN, _TRAIN[:-1] + ', reduction="sum")'),),
+        (
+            (_TRAIN, _TRAIN[:-1] + ', reduction="sum")'),
+            ("total / held_out[:, 1:].numel()", "total"),
+        ),
+    ),
+    _mistake(
+        "measurement not divided",
+        "Your valid_loss is not a mean over all targets. Divide the sum by "
+        "their number, rows times T: held_out[:, 1:].numel().",
+        (("total / held_out[:, 1:].numel()", "total"),),
+        (("total / held_out[:, 1:].numel()", "total / len(held_out)"),),
+        (("held_out[:, 1:].numel()", "held_out.numel()"),),
     ),
     _mistake(
         "not clipped",
@@ -478,7 +496,7 @@ MISTAKES = (
         "measured in training mode",
         "You measure in training mode, in which dropout is active. Call "
         "model.eval() first, and model.train() after it.",
-        (("            model.eval()\n", ""),),
+        (("    model.eval()\n", ""),),
     ),
     _mistake(
         "training mode not set",
@@ -490,27 +508,23 @@ MISTAKES = (
         "trained in eval mode",
         "After the first measurement the model stays in eval mode. Call "
         "model.train() before training goes on.",
-        (
-            (
-                '            record["valid_loss"] = '
-                "total / held_out[:, 1:].numel()\n            model.train()\n",
-                '            record["valid_loss"] = '
-                "total / held_out[:, 1:].numel()\n",
-            ),
-        ),
+        (("    model.train()\n    return total", "    return total"),),
     ),
     _mistake(
         "measured with gradients",
         "The numbers are right, but autograd keeps the activations of every "
         "measurement. Measure under torch.no_grad().",
-        ((_NO_GRAD, "            with torch.enable_grad():\n"),),
+        (("torch.no_grad()", "torch.enable_grad()"),),
     ),
     _mistake(
         "mean of means",
         "You average the means of parts of unequal size, and a target in a "
         'small part counts more. Add up with reduction="sum", and divide by '
         "the number of all targets.",
-        ((_RIGHT, _MEAN),),
+        (
+            (', reduction="sum"', ""),
+            (" / held_out[:, 1:].numel()", " / len(held_out.split(B))"),
+        ),
     ),
     _mistake(
         "measured before the step",
@@ -578,8 +592,8 @@ EXERCISE = Exercise(
         "gradients, compute the new ones, clip them, step. Then measure.",
         "Inputs are batch[:, :-1], targets batch[:, 1:]. cross_entropy wants "
         "logits of shape (B T, V) and targets (B T,): flatten both.",
-        "To measure: model.eval(), torch.no_grad(), add up the losses of "
-        'parts with reduction="sum", divide by the number of targets, '
-        "model.train().",
+        "Set the rate of every group in optimizer.param_groups. What "
+        "clip_grad_norm_ returns is grad_norm. A step is measured if "
+        "(step + 1) % config.eval_every == 0, and if it is the last.",
     ),
 )

@@ -78,6 +78,19 @@ def _one_too_few(documents: Documents, end: int, T: int) -> np.ndarray:
     return np.array([row[i : i + T + 1] for i in starts])
 
 
+def _counted(
+    number: Callable[[int, int], int],
+) -> Callable[[Documents, int, int], np.ndarray]:
+    """Windows that begin where they should, but fewer."""
+
+    def answer(documents: Documents, end: int, T: int) -> np.ndarray:
+        row = _row(documents, end)
+        W = number(len(row), T)
+        return np.array([row[w * T : (w + 1) * T + 1] for w in range(W)])
+
+    return answer
+
+
 def _inputs_only(documents: Documents, end: int, T: int) -> np.ndarray:
     return pack(documents, end, T)[:, :-1]
 
@@ -167,6 +180,19 @@ EXERCISE = Exercise(
             "There is an end behind the last document too, and a window from "
             "i takes ids i to i + T, both included.",
             wrong=_one_too_few,
+        ),
+        Mistake(
+            key="windows counted by T + 1",
+            diagnosis="You lose windows at the end. Each has T + 1 ids, but "
+            "shares one with the next: (len(row) - 1) // T of them fit.",
+            wrong=_counted(lambda n, T: n // (T + 1)),
+        ),
+        Mistake(
+            key="one window too few",
+            diagnosis="You return one window too few: (len(row) - 1) // T "
+            "of them fit, and range(W) runs to W - 1 already.",
+            wrong=_counted(lambda n, T: (n - 1) // T - 1),
+            also=(_counted(lambda n, T: n // T - 1),),
         ),
         Mistake(
             key="T ids a window",

@@ -81,6 +81,12 @@ def _one_more(step: int, steps: int, warmup: int, peak: float) -> float:
     return rate(step, steps, warmup, peak)
 
 
+def _smaller_line(step: int, steps: int, warmup: int, peak: float) -> float:
+    """Take the lower of the two lines, and compute both at every step."""
+    rise = peak * (step + 1) / warmup
+    return min(rise, peak * (1 - 0.9 * _done(step, steps, warmup)))
+
+
 def _smaller_one_more(
     step: int, steps: int, warmup: int, peak: float
 ) -> float:
@@ -121,6 +127,12 @@ EXERCISE = Exercise(
             "rate is above peak. Write step < warmup, not <=.",
             wrong=_one_more,
             also=(_smaller_one_more,),
+        ),
+        Mistake(
+            key="divided by no warm-up",
+            diagnosis="With warmup = 0 you divide by 0. Compute the rise "
+            "only where step < warmup.",
+            wrong=_smaller_line,
         ),
         Mistake(
             key="never arrives",
