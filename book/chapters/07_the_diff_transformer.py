@@ -87,20 +87,19 @@ print(f"size of an output: {layer(one[None]).square().mean().sqrt():.2f}")
 # The layer must be told where its tokens stand. And a model needs more than
 # attention:
 
-# %% mystnb={"image": {"alt": "Two rows. Above, the model as a chain: tokens, embedding, block 0, block 1 and so on, norm, head, logits. Below, one block: a straight line runs from x on the left to x' on the right. A branch leaves the line, goes through a norm and through attention, and is added back to the line. A second branch after it does the same with a norm and SwiGLU."}}
+# %% mystnb={"image": {"alt": "Two rows. Above, the model as a chain: tokens (B, T), embedding (B, T, E), block 0, block 1 and so on, norm, head, logits (B, T, V). Below, block 0 enlarged: a straight line, the residual stream, runs from x on the left to x' on the right. A branch leaves the line, goes through a norm and through attention, and is added back to the line. A second branch after it does the same with a norm and SwiGLU."}}
 diagrams.show_model()
 plt.show()
 
 # %% [markdown]
-# Tokens go in on the left. Each becomes a vector of width $E$, the *embedding*
-# of its id. The blocks change these vectors, one block after the other. At the
-# end every position gives $V$ numbers, one for each token that might come
-# next: the *logits*. The lower row shows what happens inside one block.
+# Each token becomes a vector of width $E$, the *embedding* of its id. The blocks
+# change these vectors, one block after the other. A last norm sets their size,
+# and the *head*, a matrix, makes $V$ numbers of each vector, one for each token
+# that might come next: the *logits*.
 #
 # You have written parts of this already. From here on the course uses *your*
-# functions. When a check passes, your answer is kept as a small Python file in
-# the folder `answers`. `check.mine` loads it, or takes the course's solution
-# if you have no answer yet, and says which.
+# functions: `check.mine` loads the answer that was kept when its check passed,
+# or takes the course's solution, and says which.
 
 # %%
 LearnedLambda = check.mine("5.1")
@@ -118,14 +117,14 @@ split_pairs = check.mine("5.2")
 # $s\theta$. Here $\theta$ is 30 degrees, and before turning both arrows
 # point to the right. Compare the first two pictures.
 
-# %% mystnb={"image": {"alt": "Three circles with an arrow q and an arrow k each. At t = 3, s = 1 q points up and k is 60 degrees behind it. At t = 8, s = 6 both have turned on by 150 degrees and the angle between them is 60 degrees again; the score is 0.50 in both. At t = 8, s = 3 the angle is 150 degrees and the score is -0.87."}}
+# %% mystnb={"image": {"alt": "Three circles with an arrow q and an arrow k each, and their angles. At t = 3, s = 1 q stands at 90 degrees and k at 30, 60 apart. At t = 8, s = 6 q stands at 240 and k at 180, 60 apart again; the score is 0.50 in both. At t = 8, s = 3 they are 150 degrees apart and the score is -0.87."}}
 diagrams.show_turned((3, 1), (8, 6), (8, 3))
 plt.show()
 
 # %% [markdown]
-# From the first picture to the second both arrows turn on by five steps. The
-# angle between them stays, and so does the score, their dot product. In the
-# third the distance is 5 instead of 2, and the score changes.
+# From the first picture to the second both arrows turn on by five steps, 150
+# degrees. The angle between them stays, and so does the score, their dot
+# product. In the third the distance is 5 instead of 2, and the score changes.
 #
 # As a formula: let $R(\alpha)$ turn an arrow by $\alpha$,
 #
@@ -136,8 +135,8 @@ plt.show()
 # $$
 #
 # Turning two arrows by the same angle leaves their dot product as it was. So
-# turn both back by $t\theta$. The query is then as it was, and only the
-# difference of the angles is left with the key:
+# turn both by $-t\theta$: the query is back where it stood, and the key is
+# turned by $(s - t)\,\theta$:
 #
 # $$
 # R(t\theta)\,q \cdot R(s\theta)\,k = q \cdot R\big((s - t)\,\theta\big)\,k
@@ -152,8 +151,8 @@ for distance in (0, 2, 5, 12):
     print(f"distance {distance:2d}: score {cos(distance * pi / 6):.2f}")
 
 # %% [markdown]
-# Distance 12 looks like distance 0, because the arrow has gone once around. A
-# clock solves this with several hands. We cut the $D$ channels into $D / 2$
+# Distance 12 looks like distance 0, because the arrow has gone once around. So
+# a clock has several hands. We cut the $D$ channels into $D / 2$
 # pairs, and turn pair $i$ at a speed of its own, in radians a token:
 #
 # $$
@@ -161,8 +160,13 @@ for distance in (0, 2, 5, 12):
 # \tag{7.3}
 # $$
 #
-# The base $b$ is usually 10000, as in `minidiff`. The paper states one only
-# for texts of 64K tokens, 640,000 [P].
+# Pair $i$ is channels $2i$ and $2i + 1$, here and in the official code [U].
+# Elsewhere it is channels $i$ and $i + D/2$ [HF]. Weights trained with one
+# pairing are wrong with the other, and no error says so.
+#
+# The base $b$ is a field of the configuration, `rope_base`. Usually it is
+# 10000. The paper names its base only once: 640,000, for texts of 64K tokens
+# [P].
 
 
 # %% tags=["same:minidiff.check.ex07.transformer.angles"]
@@ -177,10 +181,6 @@ for i, speed in enumerate(angles(torch.ones(1), 8)[0]):
     print(f"pair {i}: {speed:.3f} a token, around in {2 * pi / speed:.0f}")
 
 # %% [markdown]
-# Pair $i$ is channels $2i$ and $2i + 1$, here and in the official code [U].
-# Elsewhere it is channels $i$ and $i + D/2$ [HF]. Weights trained with one
-# pairing are wrong with the other; no shape differs, so no error is raised.
-#
 # ### Exercise 7.1: turn the pairs
 #
 # *Medium, 10 minutes.* Equation 7.1, for all pairs at once.
@@ -248,9 +248,9 @@ for names in ("qk", "q", "qkv"):
 
 # %% [markdown]
 # Only turning queries and keys passes. If queries alone are turned, a score
-# depends on the query's position and not on the distance. Turned values carry
-# their absolute angle into the sum, so the output turns with the text. And the
-# sentences of the cold open? Now the layer gets angles for its four positions.
+# depends on the query's position. Turned values carry their absolute angle into
+# the sum. And the sentences of the cold open? Now the layer gets angles for its
+# four positions.
 
 # %%
 rope = rope_angles(4, 4)  # four positions, D = 4
@@ -262,7 +262,7 @@ print("with positions they differ by", gap_at_the_stop(rope))
 # ## One block
 #
 # Attention moves information between tokens. The other part of a block works
-# on each token alone. *SwiGLU* (Shazeer, 2020) makes two vectors of an inner
+# on each token alone: *SwiGLU* (Shazeer, 2020) makes two vectors of an inner
 # width $F$, multiplies them entry by entry ($\odot$), and goes back to $E$:
 #
 # $$
@@ -274,8 +274,8 @@ print("with positions they differ by", gap_at_the_stop(rope))
 #
 # For large $s$, silu is nearly $s$. For very negative $s$ it is nearly 0, and
 # the gate is shut. The paper takes $F = \frac83 E$ [P, sec. 2]: the three
-# matrices then hold $3 E F = 8 E^2$ numbers, as many as two of width $4E$
-# would. `minidiff` rounds $F$ up to a multiple of 8.
+# matrices then hold $3 E F = 8 E^2$ numbers, as many as the two of a plain
+# network with inner width $4E$. `minidiff` rounds $F$ up to a multiple of 8.
 
 # %%
 ffn, x = SwiGLU(64), torch.randn(5, 64)
@@ -285,15 +285,13 @@ assert torch.allclose(by_hand, ffn(x), atol=1e-6)
 print("F for E = 64:", gate.shape[-1])
 
 # %% [markdown]
-# Each of the two parts reads its input through an *RMSNorm*: a token's $E$
-# numbers are divided by their root mean square, then multiplied by $E$ learned
-# weights (chapter 3). So a part sees the direction of a vector, not its
-# length.
+# Each of the two parts reads its input through an *RMSNorm* (chapter 3): a
+# token's $E$ numbers are divided by their root mean square, then multiplied by
+# $E$ learned weights. So a part sees a vector's direction, not its length.
 #
-# What a part gives back is *added* to what came in. In the picture the vectors
-# run along the straight line from the first block to the last. This line is
-# called the *residual stream*. Parts read from it and add to it, and no norm
-# stands on it (*pre-norm*).
+# What a part gives back is *added* to what came in. The straight line in the
+# picture, from the first block to the last, is the *residual stream*. Parts
+# read from it and add to it, and no norm stands on it (*pre-norm*).
 #
 # ### Exercise 7.2: the order of a block
 #
@@ -323,10 +321,9 @@ one_layer = check.mine("7.2")
 # %% [markdown]
 # ### Attention from your parts
 #
-# Chapter 5 went through a differential layer in three steps: project and
-# split, attend, merge. Here they are in a class of our own, with the rotation
-# between the first and the second. It extends your `LearnedLambda`, so that
-# the four vectors are called `lambda_q1` and so on, as in `minidiff`;
+# The three steps of chapter 5 (project and split, attend, merge) in a class of
+# our own, with the rotation after the first. It extends your `LearnedLambda`,
+# so that the four vectors are called `lambda_q1` and so on, as in `minidiff`;
 # `super().forward()` is lambda.
 
 
@@ -366,12 +363,10 @@ class DiffAttention(LearnedLambda):
 # %% [markdown]
 # A `ModelConfig` is a list of sizes with checks. `num_heads` counts plain
 # heads. `heads` is the number of heads that a layer really has, half as many
-# if it is differential. `head_dim` is $D$, the same for both. It has more
-# fields, for experiments, and our classes leave them out.
+# if it is differential. `head_dim` is $D$, the same for both.
 #
-# For the plain twin we take `minidiff`'s layer, and both kinds fit into one
-# block. The number of the block matters to the differential kind only: it sets
-# $\lambda_{\text{init}}$.
+# For the plain twin we take `minidiff`'s layer. The number of the block matters
+# to the differential kind only: it sets $\lambda_{\text{init}}$.
 
 
 # %% tags=["same:minidiff.check.ex07.transformer.Block"]
@@ -439,8 +434,8 @@ print(f"perplexity {losses.mean().exp():.3f}, root(2 x 4) = {8**0.5:.3f}")
 # ### Exercise 7.3: loss and perplexity
 #
 # *Medium, 10 minutes.* Logits can be large, and $e^{1000}$ overflows. Make it
-# safe. PyTorch's `cross_entropy` is such a loss in one line, and the check
-# lets it pass; write it out from equation 7.5 once, to know what it does.
+# safe. PyTorch's `cross_entropy` would pass; write it out from equation 7.5
+# once, to know what it does.
 
 
 # %% tags=["stub:7.3"]
@@ -462,10 +457,10 @@ check.ex07_3(loss_and_perplexity)
 # ## Counting, to the last parameter
 #
 # What has parameters? The embedding is a matrix of $V$ rows. After the last
-# block stands one more norm. The *head* (the output head, not an attention
-# head) compares each position's vector with a vector for each of the $V$
-# tokens, by dot products. Most small models use the embedding's own rows for
-# that: the head is then *tied* and has no parameters.
+# block stands one more norm. The output head compares each position's vector
+# with a vector for each of the $V$ tokens, by dot products. Most small models
+# use the embedding's own rows for that: the head is then *tied* and has no
+# parameters.
 #
 # ### Exercise 7.4: count a model
 #
@@ -510,9 +505,9 @@ for stated, E, L, H in (
 
 # %% [markdown]
 # The first five rows, Table 10 of the paper, agree to within 0.06 billion. The
-# main model does not: with the sizes of Table 9 it has 3.48 billion parameters,
-# or 3.17 without the embedding [P]. The paper's text and its table cannot both
-# be right, and we do not know which is.
+# main model does not: with the sizes of Table 9, where $F$ is $\frac83 E$ too,
+# it has 3.48 billion parameters, or 3.17 without the embedding [P]. The paper's
+# text and its table cannot both be right, and we do not know which is.
 #
 # ## The whole model
 #
@@ -525,9 +520,10 @@ for stated, E, L, H in (
 # ### Exercise 7.5: your model
 #
 # *Hard, 20 minutes.* Use `Block` and `angles`. The angles are float64, and
-# `.to(x)` gives their cosines and sines the dtype of `x`. The names of the
-# parts matter: with `minidiff`'s names your weights fit into its model, and
-# chapters 15 and 16 will rely on that.
+# `.to(x)` gives their cosines and sines the dtype of `x`. With `minidiff`'s
+# names for the parts your weights fit into its model, and chapters 15 and 16
+# rely on that. The stub names the fields of the `ModelConfig` that you need; the
+# rest are for `Block` and for experiments.
 
 
 # %% tags=["stub:7.5"]
@@ -561,10 +557,9 @@ check.ex07_5(Transformer)
 #
 # That a model runs does not make it right. Three tests: do its weights fit
 # into `minidiff`'s model, name by name? Are the logits the same then? Does a
-# position see later tokens? For this every matrix is multiplied by ten, and
-# every entry of a vector by a random number between a half and one and a half.
-# With the weights of the start, some parts would hardly show in the logits.
-# We compute in float64, so that rounding is no excuse.
+# position see later tokens? With the small weights of the start some parts
+# would hardly show, so every matrix is multiplied by ten, and every entry of a
+# vector by a random number near 1. In float64 rounding is no excuse.
 
 # %%
 Transformer = check.mine("7.5")
@@ -617,10 +612,24 @@ for name, value in {
 #
 # ## Before training
 #
+# Your model exists, and it can write. Give it one byte, draw the next from its
+# probabilities, append it, and go on.
+
+# %% tags=["nbval-ignore-output"]
+model, text = Transformer(config), torch.tensor([[ord("I")]])
+with torch.no_grad():
+    for _ in range(40):
+        probabilities = model(text)[0, -1].softmax(-1)
+        text = torch.cat([text, torch.multinomial(probabilities, 1)[None]], 1)
+print(bytes(text[0].tolist()))
+
+# %% [markdown]
+# Noise. For words only the numbers in the model have to change. In chapter 14
+# you write the loop that changes them, in chapter 15 you run it.
+#
 # A model that knows nothing guesses evenly, and an even guess loses $\ln V$.
 # So the first number of a training is known before it begins. If it is far
-# off, look for a bug. The target at each position is the next token, so
-# the targets are the inputs shifted by one.
+# off, look for a bug. The targets are the inputs shifted by one place.
 
 # %%
 loss_and_perplexity = check.mine("7.3")
@@ -650,22 +659,22 @@ for V in (100, 1000, 10_000):
 #    layer adds $u^2 / \sqrt t$.
 #
 # In a differential layer the headwise norm stands between steps 2 and 3. It
-# gives every head the size 1, whatever the mean has left, and the factor
+# sets every head to size 1, however small the mean was, and the factor
 # $1 - \lambda_{\text{init}}$ makes it 0.8 in block 0. Predict: what does the
 # differential layer add, and how does that depend on $t$?
+#
+# For the test, both layers read the same kind of rows: 256 random tokens,
+# $E = 128$.
 
 # %%
 sizes = {}  # kind: size of the attention's output at each position
-# Many tokens, so that few values in a row are equal.
-wide = replace(config, embed_dim=128, vocab_size=4096)
+wide, a = replace(config, embed_dim=128), angles(torch.arange(256), 32).float()
 for kind in ("softmax", "diff"):
-    model, caught = Transformer(replace(wide, attention=kind)), []
-    model.blocks[0].attention.register_forward_hook(
-        lambda module, args, out, caught=caught: caught.append(out)
-    )
+    block = Transformer(replace(wide, attention=kind)).blocks[0]
     with torch.no_grad():
-        model(torch.randint(0, 4096, (8, 256)))
-    sizes[kind] = caught[0].square().mean((0, 2)).sqrt()  # (T,)
+        x = block.attention_norm(torch.randn(8, 256, 128))
+        out = block.attention(x, rope=(a.cos(), a.sin()))
+    sizes[kind] = out.square().mean((0, 2)).sqrt()  # (T,)
 
 # %% mystnb={"image": {"alt": "Size of the attention output of block 0 against position, both axes logarithmic. The plain curve falls in a straight line from 0.05 to about 0.003. The differential curve stays level near 0.18. Dotted predictions lie on both curves."}}
 t, u, factor = torch.arange(1, 257), 0.02 * 128**0.5, 1 - lambda_init(0)
@@ -682,63 +691,38 @@ print(f"1 - lambda_init in block 0: {factor:.1f}")
 print(f"at the end: {sizes['diff'][-1] / sizes['softmax'][-1]:.0f} times")
 
 # %% [markdown]
-# The differential layer adds $0.8\,u$ at every position (dotted: predicted).
-# At the end of the row that is about 50 times what the plain layer adds.
+# The norm and the factor make a head's size 0.8, the output matrix multiplies
+# it by $u$, and $t$ drops out: the differential layer adds $0.8\,u$ at every
+# position (dotted: predicted). At the end of the row that is more than 50 times
+# what the plain layer adds.
 #
-# Why is there a factor $1 - \lambda_{\text{init}}$ at all? The paper's reason
-# is about gradients [P, app. G]. A norm that enlarges a vector enlarges the
-# gradient on its way back just as much. If a head has size about
-# $1 - \lambda_{\text{init}}$ before the norm, then norm and factor together
-# leave it as it was, and gradients too. The learning rate of a plain
-# Transformer then still fits. In our untrained model the heads are smaller,
-# and the norm enlarges them: its effect grows as $\sqrt t$ if the map is flat.
-# The authors later named this as a cause of instability, late in training at
-# large learning rates. Their second version has no headwise norm [B2].
-#
-# ### What it writes
-#
-# Your model exists, and it can write. Give it one byte, draw the next from its
-# probabilities, append it, and go on.
-
-# %% tags=["nbval-ignore-output"]
-model = Transformer(config)
-text = torch.tensor([[ord("I")]])
-with torch.no_grad():
-    for _ in range(40):
-        probabilities = model(text)[0, -1].softmax(-1)
-        text = torch.cat([text, torch.multinomial(probabilities, 1)[None]], 1)
-print(bytes(text[0].tolist()))
-
-# %% [markdown]
-# Noise, as the loss said: an even guess among 256 bytes. For words nothing in
-# the class has to change, only the numbers in it. In chapter 14 you write the
-# loop that changes them. In chapter 15 you run it on this model and on its
-# plain twin.
+# Why the factor $1 - \lambda_{\text{init}}$? The paper's reason is about
+# gradients [P, app. G]. A norm that enlarges a vector enlarges the gradient on
+# its way back just as much. If a head has size about $1 - \lambda_{\text{init}}$,
+# the norm divides by that and the factor multiplies it back: head and gradient
+# stay as they were, so a plain Transformer's learning rate still fits. In our
+# untrained model the heads are smaller, and the enlargement grows as $\sqrt t$
+# if the map is flat. The authors later named this as a cause of instability,
+# late in training at large learning rates. Their second version has no headwise
+# norm [B2].
 #
 # ## A check of this chapter
 
 # %%
-both = [Transformer(replace(config, attention=k)) for k in ("softmax", "diff")]
-plain, diff = (sum(p.numel() for p in m.parameters()) for m in both)
-assert plain == count_parameters(replace(config, attention="softmax"))
-assert diff - plain == 6 * config.head_dim * config.num_layers
 theirs = [MultiheadDiffAttention(64, 2, depth=1), DiffAttention(config, 1)]
 theirs[1].load_state_dict(theirs[0].state_dict())
 x = torch.randn(2, 10, 64)
 assert torch.allclose(*(m(x, rope=rope) for m in theirs), atol=1e-5)
-print("attention, sizes and logits are those of minidiff")
+print("attention and logits are those of minidiff")
 
 # %% [markdown]
 # ## Common mistakes
 #
-# - **Rotating values**, or queries alone.
 # - **No norm after the last block.** All shapes fit without it.
 # - **Every block as block 0.** Then all have the same $\lambda_{\text{init}}$.
 # - **PyTorch's own start of the embedding**, with standard deviation 1. With a
 #   tied head the first loss is then far above $\ln V$.
 # - **Softmax, then logarithm.** Small probabilities round to 0: `logsumexp`.
-# - **Comparing perplexities of different tokenizers.** Their guesses are about
-#   different things.
 #
 # ## Summary
 #
@@ -748,8 +732,7 @@ print("attention, sizes and logits are those of minidiff")
 #   the stream.
 # - The loss starts at $\ln V$, and perplexity is its exponential.
 # - The two kinds differ by $6D$ parameters a block.
-# - A whole model is a page of code. Weights that fit do not make it right:
-#   compare logits.
+# - Weights that fit do not make a model right: compare logits.
 # - Before training, differential attention adds more to the stream than plain
 #   attention, most of all at late positions. The headwise norm is the reason.
 #
@@ -759,5 +742,4 @@ print("attention, sizes and logits are those of minidiff")
 #   and the argument about gradients. [P]
 # - Su et al., *RoFormer*, arXiv 2104.09864: rotary positions, with the proof.
 # - Shazeer, *GLU Variants Improve Transformer*, arXiv 2002.05202: SwiGLU and
-#   its relatives, compared in four pages.
-# - *Differential Transformer V2*: the authors on why the head norm went. [B2]
+#   its relatives.

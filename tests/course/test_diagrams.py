@@ -36,6 +36,11 @@ def test_the_score_depends_on_the_distance_only():
         "t = 8, s = 6\nscore 0.00",
         "t = 3, s = 0\nscore -0.71",
     ]
-    assert [sorted(words(axis)) for axis in axes] == [["k", "q"]] * 3
+    # The angle of each arrow, and the one between the two.
+    assert [sorted(words(axis)) for axis in axes] == [
+        ["90°", "k: 45°", "q: 135°"],
+        ["90°", "k: 270°", "q: 360°"],
+        ["135°", "k: 0°", "q: 135°"],
+    ]
     end = axes[1].texts[0].xy  # the query has gone once around
     assert end == pytest.approx((1, 0))
