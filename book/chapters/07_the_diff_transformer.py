@@ -92,10 +92,10 @@ diagrams.show_model()
 plt.show()
 
 # %% [markdown]
-# Each token becomes a vector of width $E$, the *embedding* of its id. The blocks
-# change these vectors, one block after the other. A last norm sets their size,
-# and the *head*, a matrix, makes $V$ numbers of each vector, one for each token
-# that might come next: the *logits*.
+# Each token becomes a vector of width $E$, the *embedding* of its id. The
+# blocks change these vectors, one block after the other. A last norm sets
+# their size, and the *head*, a matrix, makes $V$ numbers of each vector, one
+# for each token that might come next: the *logits*.
 #
 # You have written parts of this already. From here on the course uses *your*
 # functions: `check.mine` loads the answer that was kept when its check passed,
@@ -248,16 +248,16 @@ for names in ("qk", "q", "qkv"):
 
 # %% [markdown]
 # Only turning queries and keys passes. If queries alone are turned, a score
-# depends on the query's position. Turned values carry their absolute angle into
-# the sum. And the sentences of the cold open? Now the layer gets angles for its
-# four positions.
+# depends on the query's position. Turned values carry their absolute angle
+# into the sum. And the sentences of the cold open? Now the layer gets angles
+# for its four positions.
 
 # %%
 rope = rope_angles(4, 4)  # four positions, D = 4
 print("with positions they differ by", gap_at_the_stop(rope))
 
 # %% [markdown]
-# The layer can tell who bites.
+# It can tell who bites.
 #
 # ## One block
 #
@@ -365,8 +365,8 @@ class DiffAttention(LearnedLambda):
 # heads. `heads` is the number of heads that a layer really has, half as many
 # if it is differential. `head_dim` is $D$, the same for both.
 #
-# For the plain twin we take `minidiff`'s layer. The number of the block matters
-# to the differential kind only: it sets $\lambda_{\text{init}}$.
+# For the plain twin we take `minidiff`'s layer. The number of the block
+# matters to the differential kind only: it sets $\lambda_{\text{init}}$.
 
 
 # %% tags=["same:minidiff.check.ex07.transformer.Block"]
@@ -506,8 +506,8 @@ for stated, E, L, H in (
 # %% [markdown]
 # The first five rows, Table 10 of the paper, agree to within 0.06 billion. The
 # main model does not: with the sizes of Table 9, where $F$ is $\frac83 E$ too,
-# it has 3.48 billion parameters, or 3.17 without the embedding [P]. The paper's
-# text and its table cannot both be right, and we do not know which is.
+# it has 3.48 billion parameters, or 3.17 without the embedding [P]. The
+# paper's text and its table cannot both be right; we do not know which is.
 #
 # ## The whole model
 #
@@ -522,8 +522,8 @@ for stated, E, L, H in (
 # *Hard, 20 minutes.* Use `Block` and `angles`. The angles are float64, and
 # `.to(x)` gives their cosines and sines the dtype of `x`. With `minidiff`'s
 # names for the parts your weights fit into its model, and chapters 15 and 16
-# rely on that. The stub names the fields of the `ModelConfig` that you need; the
-# rest are for `Block` and for experiments.
+# rely on that. The stub names the fields of the `ModelConfig` that you need;
+# the rest are for `Block` and for experiments.
 
 
 # %% tags=["stub:7.5"]
@@ -624,8 +624,8 @@ with torch.no_grad():
 print(bytes(text[0].tolist()))
 
 # %% [markdown]
-# Noise. For words only the numbers in the model have to change. In chapter 14
-# you write the loop that changes them, in chapter 15 you run it.
+# Noise. For words only the numbers in the model have to change: chapter 14 and
+# chapter 15 do that.
 #
 # A model that knows nothing guesses evenly, and an even guess loses $\ln V$.
 # So the first number of a training is known before it begins. If it is far
@@ -693,18 +693,18 @@ print(f"at the end: {sizes['diff'][-1] / sizes['softmax'][-1]:.0f} times")
 # %% [markdown]
 # The norm and the factor make a head's size 0.8, the output matrix multiplies
 # it by $u$, and $t$ drops out: the differential layer adds $0.8\,u$ at every
-# position (dotted: predicted). At the end of the row that is more than 50 times
-# what the plain layer adds.
+# position. At the end of the row that is more than 50 times what the plain
+# layer adds.
 #
 # Why the factor $1 - \lambda_{\text{init}}$? The paper's reason is about
 # gradients [P, app. G]. A norm that enlarges a vector enlarges the gradient on
-# its way back just as much. If a head has size about $1 - \lambda_{\text{init}}$,
-# the norm divides by that and the factor multiplies it back: head and gradient
-# stay as they were, so a plain Transformer's learning rate still fits. In our
-# untrained model the heads are smaller, and the enlargement grows as $\sqrt t$
-# if the map is flat. The authors later named this as a cause of instability,
-# late in training at large learning rates. Their second version has no headwise
-# norm [B2].
+# its way back just as much. If a head has size about
+# $1 - \lambda_{\text{init}}$, the norm divides by that and the factor
+# multiplies it back: head and gradient stay as they were, so a plain
+# Transformer's learning rate still fits. In our untrained model the heads are
+# smaller, and the enlargement grows as $\sqrt t$ if the map is flat. The
+# authors later named this as a cause of instability, late in training at large
+# learning rates. Their second version has no headwise norm [B2].
 #
 # ## A check of this chapter
 

@@ -33,7 +33,6 @@
 # |---|---|---|
 # | modules, autograd | the models | chapter 5 |
 # | cross-entropy, nats | every loss here | chapter 7 |
-# | mean and standard deviation | gradients | school |
 
 # %%
 from collections import Counter
@@ -81,7 +80,8 @@ plots.use_style()
 # The loss is the mean of $-\log_2 p$, in *bits per byte*. How far back should
 # the model look? *Held-out* text decides, text that it has not read. Cut some
 # files of Python's own library into rows of 128 bytes; every tenth row is the
-# test. The model reads a million bytes, in one of two ways:
+# test (its first ten bytes only serve as context). The model reads a million
+# bytes, in one of two ways:
 #
 # - *honest*: all of them from other files;
 # - *leaky*: two thirds of those, and the nine tenths of the tested files that
@@ -102,11 +102,6 @@ data = held_out.encode()
 rows = [data[i : i + 128] for i in range(0, len(data) - 127, 128)]
 rest = b"".join(row for i, row in enumerate(rows) if i % 10)
 million = training.encode()[:1_000_000]
-print(f"{len(rest) / len(million):.0%} of the leaky text: the tested files")
-
-
-# %% [markdown]
-# The first ten bytes of a row only serve as context.
 
 
 # %%
@@ -149,14 +144,13 @@ assert leaky.min() < honest.min() - 0.4
 # *leakage*.
 #
 # So `minidiff` splits by file: a hash of the path decides the side. Copies can
-# still get across. The library's folder `encodings` holds tables that are
-# nearly alike, and our split puts some on each side. So look at a split before
-# you trust it. This chapter and the next one stay with modules that are a
-# single file.
+# still get across: the library's folder `encodings` holds tables that are
+# nearly alike, on both sides. Look at a split before you trust it. This
+# chapter and the next one stay with modules that are a single file.
 #
 # ## The map: one step of training
 #
-# Everything that follows is part of one loop. Each step does this:
+# Everything that follows is part of one loop:
 #
 # 1. set the learning rate (*The learning rate*);
 # 2. compute the loss of the next rows of text (*Pairs of bytes*, *Packing*);
@@ -189,14 +183,13 @@ def write(model: DecoderLM, prompt: str = "import") -> None:
 write(new_model(64))
 
 # %% [markdown]
-# Noise, `\x` and two digits for each byte that is no letter. Its next line
-# comes after sixty steps.
+# Noise, with `\x` and two digits for each byte that is no letter.
 #
 # ## Cross-entropy, again
 #
-# A *token* is the unit a model predicts: a byte, or a longer piece. The loss is
-# the mean of $-\ln p$ over the tokens that came, in nats (chapter 7).
-# Two ways to cut a text give different numbers of tokens, so their losses per
+# A *token* is the unit a model predicts: a byte, or a longer piece. The loss
+# is the mean of $-\ln p$ over the tokens that came, in nats (chapter 7). Two
+# ways to cut a text give different numbers of tokens, so their losses per
 # token cannot be compared. The bytes stay the same, so this number can:
 #
 # $$
@@ -330,7 +323,6 @@ check.ex14_2(pack)
 ids = (ByteTokenizer().encode(side) for side in (training, held_out))
 text = TextData(*ids, vocab_size=256, length=64)
 inputs, targets = text.batch(0, 8)
-assert torch.equal(inputs[:, 1:], targets[:, :-1])
 print("inputs", tuple(inputs.shape), " targets", tuple(targets.shape))
 
 # %% [markdown]
@@ -348,10 +340,11 @@ print("inputs", tuple(inputs.shape), " targets", tuple(targets.shape))
 # $$
 #
 # We take $\beta_1 = 0.9$ and $\beta_2 = 0.95$, as the paper does [P, Table 9].
-# Both averages begin at 0, so at first they are too small. If all gradients are equal,
-# $m$ is $(1 - \beta_1^t)\, g$ after step $t = 1, 2, \ldots$ Dividing by that
-# factor is the *bias correction*. With learning rate $\eta$, *weight decay*
-# $\omega$ and a tiny $\epsilon$ against dividing by 0, the step is
+# Both averages begin at 0, so at first they are too small. If all gradients
+# are equal, $m$ is $(1 - \beta_1^t)\, g$ after step $t = 1, 2, \ldots$
+# Dividing by that factor is the *bias correction*. With learning rate $\eta$,
+# *weight decay* $\omega$ and a tiny $\epsilon$ against dividing by 0, the step
+# is
 #
 # $$
 # w \leftarrow (1 - \eta\, \omega)\, w - \eta\,
@@ -416,11 +409,14 @@ check.ex14_3(adamw_step)
 #
 # One output of a matrix is a sum, $\sum_j w_j x_j$, over $E$ inputs of size
 # about 1. Random weights of size 0.02 make it about $0.02 \sqrt E$, because
-# most of it cancels (chapter 7). Now AdamW takes its first step, for one token:
+# most of it cancels (chapter 7). Now AdamW takes its first step, for one
+# token:
 #
 # - The gradient of weight $j$ is $c\, x_j$, with the same $c$ for all $j$.
-# - AdamW keeps its sign: weight $j$ moves by $-\eta \operatorname{sign}(c\, x_j)$.
-# - So the output changes by $-\eta \operatorname{sign}(c)\, |x_j|$ for each $j$.
+# - AdamW keeps its sign: weight $j$ moves by
+#   $-\eta \operatorname{sign}(c\, x_j)$.
+# - So for each $j$ the output changes by
+#   $-\eta \operatorname{sign}(c)\, |x_j|$.
 #
 # All $E$ changes have one sign. They add up to about $\eta E$:
 
@@ -437,8 +433,8 @@ plt.show()
 
 # %% [markdown]
 # The wider the model, the larger the jump. Let a new model take one step, at
-# $\eta = 0.003$ or at a fiftieth of it. At which of the widths 64, 256 and 1024
-# does the full step help more? An even guess costs $\ln 256$.
+# $\eta = 0.003$ or at a fiftieth of it. At which of the widths 64, 256 and
+# 1024 does the full step help more? An even guess costs $\ln 256$.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -529,8 +525,8 @@ check.ex14_4(rate)
 # $g$ is the gradient of *all* weights as one long vector, so its direction
 # stays. Is it needed? AdamW divides by $\sqrt s$, so one long gradient does
 # not make one long step. What does it do instead? Take a model of a single
-# weight, where (14.5) is `np.clip`. Let all its gradients be 1, but one of them
-# $-100$. Sketch the length of AdamW's steps before and after it.
+# weight, where (14.5) is `np.clip`. Let all its gradients be 1, but one of
+# them $-100$. Sketch the length of AdamW's steps before and after it.
 
 
 # %%
@@ -554,7 +550,7 @@ for g, name in ((gradients, "as it is"), (clipped, "clipped to length 1")):
     plt.plot(range(1, 301), steps_taken(g), label=name)
     lost = 300 - steps_taken(g).sum()
     print(f"{name:20s} lowest {steps_taken(g).min():5.2f}, lost {lost:4.1f}")
-plt.gca().set(xlabel="step", ylabel="step / learning rate\n(below 0: wrong way)")
+plt.gca().set(xlabel="step", ylabel="step / rate (negative: wrong way)")
 plt.legend()
 plt.show()
 assert 100 < 300 - steps_taken(gradients).sum() < 105
@@ -593,8 +589,7 @@ def measure(model: nn.Module, held_out: Tensor, B: int) -> float:
 # Three things are easily forgotten in it:
 #
 # - `model.eval()` and `model.train()`. Some modules compute differently in
-#   training: dropout sets random numbers to 0. Ours has none, but a loop
-#   should not depend on that.
+#   training: dropout sets random numbers to 0.
 # - `torch.no_grad()`, or autograd keeps all activations for nothing.
 # - A mean over all *targets*. The last part can be smaller than the others,
 #   and in a mean of the parts' means its targets would count more.
@@ -607,8 +602,7 @@ def measure(model: nn.Module, held_out: Tensor, B: int) -> float:
 #
 # *Hard, 15 minutes.* Chapter 15 trains your model with this function. You may
 # use `adamw(model, config)`; `learning_rate(step, config)`, which is your
-# `rate`; `measure`, `cross_entropy` and `clip_grad_norm_`. The check trains a
-# small model in float64 for up to twenty steps.
+# `rate`; `measure`, `cross_entropy` and `clip_grad_norm_`.
 
 # %%
 Record = dict[str, float]
@@ -664,10 +658,9 @@ records = fit(model, windows(60, 32), measured, config, lambda record: None)
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Loss in nats per byte against steps 1 to 60. The training loss starts at a dotted line, the even guess at 5.5. Within ten steps it drops to a second dotted line near 3, the loss of looking 0 bytes back. Then it falls slowly to about 2.7. Dots, measured on held-out text every ten steps, lie on the curve."}}
 losses = [record["loss"] for record in records]
-dots = [r["step"] + 1 for r in records if "valid_loss" in r]
-valid = [r["valid_loss"] for r in records if "valid_loss" in r]
+valid = {n: records[n - 1]["valid_loss"] for n in range(10, 61, 10)}
 plt.plot(range(1, 61), losses, label="training batch")
-plt.plot(dots, valid, "o", label="held-out text")
+plt.plot(valid.keys(), valid.values(), "o", label="held-out text")
 for y, name in ((log(256), "even guess"), (honest[0] * log(2), "0 back")):
     plt.axhline(y, color="0.5", linestyle=":")
     plt.text(61, y + 0.06, name, ha="right")
@@ -675,14 +668,13 @@ plt.gca().set(xlabel="step", ylabel="nats per byte")
 plt.legend()
 plt.show()
 write(model)
-assert losses[0] > 5 and valid[-1] < honest[0] * log(2)
+assert losses[0] > 5 and valid[60] < honest[0] * log(2)
 
 # %% [markdown]
 # After ten steps it is nearly as good as the first point of the cold open's
 # solid curve, which looks 0 bytes back: it has learned which bytes are
-# frequent. Then it gets better than that, so it looks back. That is harder.
-# The line has spaces and common letters by now, and no words. Chapter 15 goes
-# on.
+# frequent. Then it gets better than that, so it looks back. The line has spaces
+# and common letters by now, and no words.
 #
 # ### The control that fails
 #
@@ -769,7 +761,6 @@ print("the steps are PyTorch's, and the schedule is that of minidiff")
 # - **Comparing nats per token** of different tokenizers. Use bits per byte.
 # - **No `zero_grad`.** The gradients of all steps add up, and no error says
 #   so.
-# - **Targets not moved.** A loss near 0 is the symptom.
 # - **One group forgotten.** The rate is set for the matrices, and lambda's
 #   vectors go on at the peak.
 # - **Continuing without the averages.** A checkpoint needs $m$, $s$ and $t$.
@@ -789,11 +780,11 @@ print("the steps are PyTorch's, and the schedule is that of minidiff")
 #
 # - Sennrich, Haddow and Birch, *Neural Machine Translation of Rare Words with
 #   Subword Units*, arXiv 1508.07909: BPE, with code.
-# - Kingma and Ba, *Adam*, ICLR 2015: the averages and their correction.
+# - Kingma and Ba, *Adam*, ICLR 2015.
 # - Loshchilov and Hutter, *Decoupled Weight Decay Regularization*,
 #   arXiv 1711.05101: why decay stays outside.
 # - Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent
-#   neural networks*, ICML 2013: where clipping comes from.
+#   neural networks*, ICML 2013: clipping.
 # - Micikevicius and others, *Mixed Precision Training*, arXiv 1710.03740.
 # - Lee and others, *Deduplicating Training Data Makes Language Models Better*,
-#   arXiv 2107.06499: copies, and what they do.
+#   arXiv 2107.06499.

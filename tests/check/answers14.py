@@ -442,9 +442,9 @@ WRONG = {
         "windows counted by T + 1": lambda documents, end, T: cut(
             one_list(documents, end), T
         )[: len(one_list(documents, end)) // (T + 1)],
-        "one window too few": lambda documents, end, T: cut(
-            one_list(documents, end), T
-        )[:-1],
+        "one window too few": lambda documents, end, T: np.array(
+            list(cut(one_list(documents, end), T))[:-1]
+        ),
         "steps of T + 1": lambda documents, end, T: cut(
             one_list(documents, end), T, step=T + 1
         ),
