@@ -366,6 +366,9 @@ WRONG = {
             ),
             dim=-1,
         ).reshape(x.shape),
+        "channels of a pair swapped": lambda x, c, s: turn(
+            x, c, s, place=lambda i: (2 * i + 1, 2 * i)
+        ),
         "not flattened": lambda x, c, s: turn(x, c, s).unflatten(-1, (-1, 2)),
         "tables in a row": tables_twice,
     },

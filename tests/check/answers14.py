@@ -309,6 +309,7 @@ def loop(
     begin=True,
     gather=torch.mean,
     share=1,
+    told=False,
 ):
     """Each flaw is a switch; clipping and losses are written out."""
 
@@ -370,6 +371,8 @@ def loop(
             norm = shorten()
         record = dict(step=n + first, loss=number(loss), lr=rate_of(n))
         record["grad_norm"] = number(torch.as_tensor(norm))
+        if told:
+            record["lr"] = config.lr
         for name in drop:
             del record[name]
         record.update(unmeasured or {})
@@ -495,6 +498,9 @@ WRONG = {
         ),
         "decay dropped": with_(pull=lambda w, moved, lr, decay: moved),
         "uphill": with_(sign=1),
+        "no learning rate": lambda w, g, m, s, t, lr, decay: adam(
+            w, g, m, s, t, 1.0, lr * decay
+        ),
         "weights only": lambda *args: np.array(adam(*args)[0]),
         "order of results": s_then_m,
     },
@@ -502,6 +508,10 @@ WRONG = {
         "starts at zero": from_zero,
         "no warm-up": from_start,
         "one step too long": too_long,
+        "rise too slow": lambda step, steps, warmup, peak: (
+            ramp(step, steps, warmup, peak)
+            * (warmup / (1 + warmup) if step < warmup else 1)
+        ),
         "divided by no warm-up": lambda step, steps, warmup, peak: (
             ramp(step, steps, warmup, peak) * warmup / warmup
         ),
@@ -513,6 +523,14 @@ WRONG = {
         "falls by a tenth": lambda *a: ramp(*a, floor=0.9),
         "never falls": lambda *a: ramp(*a, floor=1.0),
         "jump after the warm-up": then(from_start),
+        "equal factors": then(
+            lambda step, steps, warmup, peak: (
+                peak
+                * math.exp(
+                    math.log(0.1) * (step - warmup) / (steps - 1 - warmup)
+                )
+            )
+        ),
         "cosine": then(half_wave),
     },
     "14.5": {
@@ -537,6 +555,7 @@ WRONG = {
         "each number clipped": looped(clip="each"),
         "rate one step ahead": looped(ahead=1),
         "rate set after the step": looped(when="after"),
+        "rate not logged": looped(told=True),
         "rate not used": looped(groups=0),
         "one group": looped(groups=1),
         "another optimiser": looped(plain=True),
@@ -557,6 +576,9 @@ WRONG = {
         ),
         "not measured at the end": looped(
             due=lambda n, every, steps: not n % every
+        ),
+        "measured only at the end": looped(
+            due=lambda n, every, steps: n == steps
         ),
         "measured at every step": looped(due=lambda n, every, steps: 1),
         "not reported": looped(tell="never"),

@@ -128,6 +128,28 @@ def _attention_not_added_then_x(
     return x + ffn(n2(attention(n1(x))))
 
 
+def _attention_read_alone(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    y = attention(n1(x))
+    return x + y + ffn(n2(y))
+
+
+def _first_normed(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    x = n1(x)
+    y = x + attention(x)
+    return y + ffn(n2(y))
+
+
+def _last_normed(
+    x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
+) -> Tensor:
+    y = x + attention(n1(x))
+    return n2(y + ffn(y))
+
+
 def _x_twice(
     x: Tensor, n1: Part, attention: Part, n2: Part, ffn: Part
 ) -> Tensor:
@@ -181,6 +203,7 @@ EXERCISE = Exercise(
             diagnosis="You normalise after adding: post-norm. Here a norm "
             "stands before each part, and the sum is left as it is.",
             wrong=_post,
+            also=(_last_normed,),
         ),
         Mistake(
             key="norm after the part",
@@ -199,6 +222,7 @@ EXERCISE = Exercise(
             diagnosis="You add to the normalised x. Only the part reads it "
             "normalised; the sum starts from x itself.",
             wrong=_normed_stream,
+            also=(_first_normed,),
         ),
         Mistake(
             key="both from x",
@@ -234,7 +258,7 @@ EXERCISE = Exercise(
             diagnosis="The first sum is missing: ffn reads attention's "
             "output alone. It reads y = x + attention.",
             wrong=_attention_not_added,
-            also=(_attention_not_added_then_x,),
+            also=(_attention_not_added_then_x, _attention_read_alone),
         ),
         Mistake(
             key="x added twice",

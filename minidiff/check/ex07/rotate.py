@@ -80,6 +80,11 @@ def _swapped(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return rotate(x, sin, cos)
 
 
+def _channels_swapped(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = _pairs(x)
+    return _zip(a * sin + b * cos, a * cos - b * sin)
+
+
 def _cos_first(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     a, b = _pairs(x)
     return _zip(a * cos - b * sin, a * cos + b * sin)
@@ -152,6 +157,12 @@ EXERCISE = Exercise(
             diagnosis="Your second channel is even * cos + odd * sin. There "
             "cos and sin change places: even * sin + odd * cos.",
             wrong=_cos_first,
+        ),
+        Mistake(
+            key="channels of a pair swapped",
+            diagnosis="The two channels of each pair have changed places. "
+            "The one with the minus comes first.",
+            wrong=_channels_swapped,
         ),
         Mistake(
             key="not flattened",

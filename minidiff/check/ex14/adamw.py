@@ -304,6 +304,12 @@ EXERCISE = Exercise(
             wrong=_step(lambda x: _right(x, mean=-x.mean)),
         ),
         Mistake(
+            key="no learning rate",
+            diagnosis="The step lacks the learning rate: it is lr times the "
+            "quotient.",
+            wrong=_step(lambda x: _right(x, mean=x.mean / x.lr)),
+        ),
+        Mistake(
             key="weights only",
             diagnosis="You return the weights only. The next step needs m "
             "and s: return all three.",

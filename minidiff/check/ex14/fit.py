@@ -409,6 +409,11 @@ MISTAKES = (
         ((_SET, ""), (_STEP, _STEP + _SET)),
     ),
     _mistake(
+        "rate not logged",
+        'Your "lr" is config.lr in every record. Log the rate of this step.',
+        (('"lr": lr}', '"lr": config.lr}'),),
+    ),
+    _mistake(
         "rate not used",
         "The log has the rate, but the optimiser keeps the one it was made "
         'with. Set group["lr"] in every group of optimizer.param_groups.',
@@ -540,16 +545,29 @@ MISTAKES = (
     ),
     _mistake(
         "measured one step early",
-        "You measure at steps 0, eval_every, ... Steps are counted from 0, "
-        "so after eval_every steps, step + 1 is a multiple.",
+        "You measure where step is a multiple of eval_every, one step too "
+        "late. Steps are counted from 0: after eval_every steps, step + 1 is.",
         ((_DUE, "if step % config.eval_every == 0 or done == config.steps:"),),
         ((_DUE, "if step % config.eval_every == 0:"),),
+        (
+            (
+                _DUE,
+                "if step and step % config.eval_every == 0 "
+                "or done == config.steps:",
+            ),
+        ),
     ),
     _mistake(
         "not measured at the end",
         "The last step is not measured unless it is a multiple of "
         "eval_every. It always is to be.",
         ((_DUE, "if done % config.eval_every == 0:"),),
+    ),
+    _mistake(
+        "measured only at the end",
+        "You measure after the last step only. Measure after every "
+        "config.eval_every steps as well.",
+        ((_DUE, "if done == config.steps:"),),
     ),
     _mistake(
         "measured at every step",

@@ -65,6 +65,18 @@ def _late_start(step: int, steps: int, warmup: int, peak: float) -> float:
     return rate(step, steps, warmup, peak)
 
 
+def _zero_to_peak(step: int, steps: int, warmup: int, peak: float) -> float:
+    if step < warmup:
+        return peak * step / max(warmup - 1, 1)
+    return rate(step, steps, warmup, peak)
+
+
+def _slow_rise(step: int, steps: int, warmup: int, peak: float) -> float:
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    return rate(step, steps, warmup, peak)
+
+
 def _no_warmup(step: int, steps: int, warmup: int, peak: float) -> float:
     return peak * (1 - 0.9 * step / (steps - 1))
 
@@ -114,6 +126,7 @@ EXERCISE = Exercise(
             diagnosis="The first step has rate 0 and changes nothing. Steps "
             "are counted from 0, so the rise uses step + 1.",
             wrong=_late_start,
+            also=(_zero_to_peak,),
         ),
         Mistake(
             key="no warm-up",
@@ -127,6 +140,12 @@ EXERCISE = Exercise(
             "rate is above peak. Write step < warmup, not <=.",
             wrong=_one_more,
             also=(_smaller_one_more,),
+        ),
+        Mistake(
+            key="rise too slow",
+            diagnosis="Your rise ends below peak, because you divide by "
+            "warmup + 1. Step warmup - 1 has peak: (step + 1) / warmup.",
+            wrong=_slow_rise,
         ),
         Mistake(
             key="divided by no warm-up",
@@ -215,6 +234,16 @@ EXERCISE = Exercise(
             diagnosis="The fall is counted from step 0, so the rate jumps "
             "down when the warm-up ends. Count from warmup.",
             wrong=_after(_no_warmup),
+        ),
+        Mistake(
+            key="equal factors",
+            diagnosis="You multiply by the same factor at every step of the "
+            "fall. Here it is a straight line.",
+            wrong=_after(
+                lambda step, steps, warmup, peak: (
+                    peak * 0.1 ** _done(step, steps, warmup)
+                )
+            ),
         ),
         Mistake(
             key="cosine",
