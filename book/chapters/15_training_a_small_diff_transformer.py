@@ -501,7 +501,7 @@ plt.show()
 #
 # Here are $A_1$, $A_2$ and $A = A_1 - \lambda A_2$ of one head for one line.
 # Orange is positive, purple negative, white is 0, and the darkest colour means
-# 0.5 *or more*. In Lab, sliders choose layer and head. Rows are queries:
+# one half *or more*. In Lab, sliders choose layer and head. Rows are queries:
 # read a row as "this token looks at ...".
 
 

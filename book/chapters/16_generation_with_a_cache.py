@@ -71,9 +71,8 @@ plots.use_style()
 #
 # If you trained and saved a model in chapter 15, it is in the folder
 # `runs/mine`, and this chapter generates from it. If not, it takes the
-# differential model that comes with the course: 3.75 million parameters,
-# trained on the source code of Python packages and on their docstrings. The
-# next cell prints which model it is.
+# differential model that comes with the course, trained on the source code of
+# Python packages. The next cell prints which model it is.
 
 # %% tags=["nbval-ignore-output"]
 mine = course.runs("mine")
@@ -103,6 +102,8 @@ print("attention", repr(model.config.attention))
 
 # %%
 my_prompt = '"""Read a file and '
+prompt = torch.tensor([coder.encode(my_prompt)])
+room = min(100, model.config.max_length - prompt.shape[1])
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -116,15 +117,14 @@ def race(prompt: Tensor, cache: bool) -> tuple[Tensor, int, float]:
         print(coder.decode(new.tolist()), end="", flush=True)
 
     hook = model.embedding.register_forward_hook(show)
-    n = min(100, model.config.max_length - prompt.shape[1])
     start = timeit.default_timer()
-    text = generate(model, prompt, max_new_tokens=n, seed=0, cache=cache)
+    settings = {"max_new_tokens": room, "temperature": 0.7, "seed": 0}
+    text = generate(model, prompt, cache=cache, **settings)
     hook.remove()
     return text, sum(read), timeit.default_timer() - start
 
 
 # %% tags=["nbval-ignore-output"]
-prompt = torch.tensor([coder.encode(my_prompt)])
 print("--- everything again for each token")
 text, tokens, seconds = race(prompt, cache=False)
 print("\n\n--- with a cache")
@@ -217,9 +217,7 @@ for kind, heads in (("softmax", 4), ("diff", 2), ("diff_v2", 2)):
 # At a real size: the paper's main model has 3.48 billion parameters in 28 layers
 # of 12 differential heads with $D = 128$ [P, Table 9]. Take numbers of two bytes
 # and a text of 65,536 tokens. Such a step reads all weights, and the cache of the
-# text so far. At how many tokens is the cache as large as the weights? (The next
-# cell counts with your function if it has passed its check, and with the
-# course's if not. So do later cells.)
+# text so far. At how many tokens is the cache as large as the weights?
 
 # %%
 sizes = {"vocab_size": 100_288, "embed_dim": 3072, "num_layers": 28}
@@ -337,8 +335,8 @@ print("keys", tuple(cache[0]._k.shape), "values", tuple(cache[0]._v.shape))
 
 # %% [markdown]
 # The cache of a layer is two arrays. The keys have two axes of 2, one for the 2
-# heads and one for the 2 branches. (The underscore in `_k` means that a user
-# should leave it alone. We look, and later do damage.) The memory is set aside
+# heads and one for the 2 branches. (The underscore in `_k` says: leave it
+# alone. We look, and later do damage.) The memory is set aside
 # once, and each step writes behind the last token. `torch.cat` would copy the
 # whole cache in each step.
 #
@@ -413,9 +411,8 @@ for name, logits in (
     print(f"{name}: wrong at positions", torch.where(gap > 1e-12)[0].tolist())
 
 # %% [markdown]
-# Both are right for the prompt, so a test of the prompt alone passes. (What the
-# mistakes cost in a trained model is measured in the optional section at the
-# end.)
+# Both are right for the prompt, so a test of the prompt alone passes. (What they
+# cost in a trained model, an optional section measures.)
 #
 # ## From logits to a token
 #
@@ -607,25 +604,25 @@ for piece in write(temperature=0.7, share=0.9):
 #
 # What do the two settings do? Here are your beginning and your model three times,
 # with the same random numbers. Choose another beginning, temperatures and shares,
-# and run the cell again. It saves the picture as `my_sample.png` beside this
-# notebook, for you to keep.
+# and run the two cells again. The second saves the picture as `my_sample.png`
+# beside this notebook, for you to keep.
 
 # %%
 my_prompt, my_seed = '"""Read a file and ', 2
 my_settings = ((0.3, 1.0), (0.8, 0.9), (1.2, 1.0))  # temperature, top-p
+look = {"va": "top", "family": "monospace", "size": 8, "parse_math": False}
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three columns of text in a typewriter face, one for each temperature and top-p: the beginning in orange, and what the model wrote after it in black. At the low temperature phrases repeat, at the high one words fall apart."}}
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.0))
 for axis, (temperature, share) in zip(axes, my_settings, strict=True):
     text = my_prompt + "".join(write(temperature, share, my_seed))
-    lines = text.expandtabs(2).replace("$", r"\$").splitlines()
+    lines = text.expandtabs(2).splitlines()
     wrapped = [textwrap.wrap(x, 34, drop_whitespace=False) for x in lines]
     page = "\n".join(row for part in wrapped for row in part or [""])
     n = len(my_prompt) if page.startswith(my_prompt) else 0
     blank = "".join(x if x.isspace() else " " for x in page[:n])
-    style = {"va": "top", "family": "monospace", "fontsize": 8}
-    axis.text(0, 1, blank + page[n:], **style)
-    axis.text(0, 1, page[:n], color=plots.COLOURS[1], **style)
+    axis.text(0, 1, blank + page[n:], **look)
+    axis.text(0, 1, page[:n], color=plots.COLOURS[1], **look)
     axis.set_title(f"temperature {temperature}, top-p {share}", fontsize=10)
     axis.axis("off")
 plots.save_figure(figure, "my_sample.png")
@@ -669,7 +666,6 @@ print("the stream is that of minidiff")
 #
 # - **Testing the prompt only.** Mistakes of a cache begin with the first token
 #   after it.
-# - **A cache used for a second text.** Make a new one for each text.
 # - **A mask aligned to the start**, as `is_causal=True` makes it in PyTorch. A
 #   single query then sees the first key only. A single query needs no mask.
 # - **Top-p before temperature.** Which tokens are kept depends on the

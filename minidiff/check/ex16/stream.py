@@ -285,6 +285,11 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=stream,
     run=_run,
+    results=(
+        "the tokens",
+        "tokens read when each came, and at the end",
+        "gradients on as before",
+    ),
     mistakes=(
         Mistake(
             key="no cache",
