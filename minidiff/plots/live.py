@@ -73,9 +73,9 @@ class LiveTraining:
 
     def draw(self) -> Figure:
         """Return a new figure of the records so far."""
-        panels = ["loss", "rate"] if self._rate else ["loss"]
+        both = [["bar", "bar"], ["loss", "rate"]]
         figure, axes = plt.subplot_mosaic(
-            [["bar"] * len(panels), panels],
+            both if self._rate else [["bar"], ["loss"]],
             height_ratios=[1, 14],
             width_ratios=[2, 1] if self._rate else None,
             figsize=(7.2, 3.4) if self._rate else (5.0, 3.0),
@@ -94,7 +94,7 @@ class LiveTraining:
             axes["rate"].plot(steps, rates, color="C2", linestyle="-")
             axes["rate"].set(xlabel="step", ylabel="learning rate")
             axes["rate"].set_ylim(0, None)
-        for name in panels:
+        for name in set(axes) - {"bar"}:
             axes[name].set_xlim(0, self._steps)
         return figure
 

@@ -35,8 +35,8 @@ def _log(steps: int, every: int) -> Log:
 def _cases() -> list[Case]:
     return [
         Case(
-            name=f"{steps} steps, measured every {every}, {tokens} tokens of "
-            f"{size} bytes",
+            name=f"a log of {steps}, measured every {every}, {tokens} tokens "
+            f"of {size} bytes",
             args=(_log(steps, every), tokens, size),
         )
         for steps, every, tokens, size in (

@@ -72,8 +72,8 @@ class Watched:
                 short = part.capacity < self.needed
                 raise MisuseError(
                     "cache too short" if short else "cache full",
-                    f"the cache has {part.capacity} places, and {end} tokens "
-                    "were to go into it",
+                    f"the cache can hold {part.capacity}, and now {end} "
+                    "tokens were to be in it",
                 )
         logits = self.model(tokens, *more, **options)
         assert isinstance(logits, Tensor)
