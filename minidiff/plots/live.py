@@ -73,29 +73,28 @@ class LiveTraining:
 
     def draw(self) -> Figure:
         """Return a new figure of the records so far."""
-        both = [["bar", "bar"], ["loss", "rate"]]
         figure, axes = plt.subplot_mosaic(
-            both if self._rate else [["bar"], ["loss"]],
+            "bb;lr" if self._rate else "b;l",
             height_ratios=[1, 14],
             width_ratios=[2, 1] if self._rate else None,
             figsize=(7.2, 3.4) if self._rate else (5.0, 3.0),
         )
-        done, axis = len(self.records), axes["bar"]
+        done, axis = len(self.records), axes["b"]
         axis.barh([0], [done], color="C0")
-        axis.set(xlim=(0, self._steps), yticks=[], xticks=[])
+        axis.set(yticks=[], xticks=[])
         axis.set_title(self._label(), fontsize=10, loc="left")
         axis.grid(False)
         for side in ("right", "top"):
             axis.spines[side].set_visible(True)
         steps = [record["step"] + 1 for record in self.records]
-        self._draw_loss(axes["loss"], steps)
+        self._draw_loss(axes["l"], steps)
         if self._rate:
             rates = [record["lr"] for record in self.records]
-            axes["rate"].plot(steps, rates, color="C2", linestyle="-")
-            axes["rate"].set(xlabel="step", ylabel="learning rate")
-            axes["rate"].set_ylim(0, None)
-        for name in set(axes) - {"bar"}:
-            axes[name].set_xlim(0, self._steps)
+            axes["r"].plot(steps, rates, color="C2", linestyle="-")
+            axes["r"].set(xlabel="step", ylabel="learning rate")
+            axes["r"].set_ylim(0, None)
+        for axis in axes.values():
+            axis.set_xlim(0, self._steps)
         return figure
 
     def _draw_loss(self, axis: Axes, steps: list[int]) -> None:
