@@ -774,7 +774,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# The head that looks at copies most gives them a few hundredths of its weight
+# The head that looks at copies most gives them some hundredths of its weight
 # more than it gives other tokens at the same distance, and with the tokens of
 # another window nothing is left. A head may also look *away* from copies: its
 # excess is below 0. So small a habit cannot be seen in the map of one line: try
@@ -788,7 +788,7 @@ plt.show()
 # others, 2022]. Your function can tell if every map is moved by one key: then
 # the weight on the place after a copy stands where the weight on the copy
 # stood. (After a copy one place back comes the query itself, which is no news:
-# its weight is set to 0.)
+# its weight is set to 0, so that it adds nothing.)
 #
 # But a head may look at such a place for another reason: `.` often follows
 # `self`, whatever came before. So there are two controls: the tokens of another
@@ -819,20 +819,25 @@ def at_followers(A: Tensor, tokens: Tensor, reach: int) -> Tensor:
 
 
 # %% tags=["nbval-ignore-output"]
+looks = {}
 for layer, (_, _, A) in enumerate(maps_of(again, some)):
     moved = A.clone()
     moved.diagonal(0, 2, 3).zero_()
     moved = moved.roll(-1, 3)
     after = score(moved, some, 32)
     other = score(moved, some.roll(1, 0), 32)
-    content = at_followers(A, some, 32)
-    for head, numbers in enumerate(zip(after, other, content, strict=True)):
+    looks[layer] = after, other, at_followers(A, some, 32)
+    for head, numbers in enumerate(zip(*looks[layer], strict=True)):
         print(f"layer {layer}, head {head}: after the copy", end=" ")
         print(
             "{:6.3f}, other window {:6.3f}, no copy {:6.3f}".format(*numbers)
         )
 
 # %% tags=["nbval-ignore-output"]
+(first, _, no_copy), (after, other, content) = looks[0], looks[1]
+h = first.argmax()
+print(f"layer 0, head {h}: {first[h]:.3f} after a copy,", end=" ")
+print(f"{no_copy[h]:.3f} with no copy")
 more = (after - torch.maximum(other, content)).max()  # layer 1's best head
 verdict = "perhaps, try other seeds" if more > 0.02 else "not found"
 print("an induction head in layer 1:", verdict)
@@ -841,11 +846,11 @@ print("an induction head in layer 1:", verdict)
 # Layer 0 cannot have one, whatever its first number. Its weights depend on two
 # tokens and their distance, and no layer below has told a place which token came
 # before it. If a head there scores high, it looks by *content*, at tokens that
-# usually follow the query's; the third number, measured where no copy is near,
-# shows it. (When this page was made, that was head 3.) In layer 1 a first number
-# counts only if it is well above both others, and the last line says whether one
-# is. Two layers are the fewest that can hold an induction head; that ours have
-# learned none in so short a training would be no surprise.
+# usually follow the query's: then its third number, measured where no copy comes
+# before them, is high too. In layer 1 a first number counts only if it is well
+# above both others, and the last line says whether one is. Two layers are the
+# fewest that can hold an induction head; that ours have learned none in so short
+# a training would be no surprise.
 
 # %% [markdown]
 # ## Optional: something better, overnight
@@ -956,6 +961,7 @@ print(f"lambda 0          {without:.2f} bits per byte")
 print(f"                  {without - its_bits:+.2f}")
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert its_bits < bits["differential"] - 0.3
 assert without > its_bits + 0.2
 print("lambda 0 costs more than 0.2 bits per byte")
 
