@@ -63,6 +63,7 @@ from minidiff.check import hint, solution  # noqa: F401
 from minidiff.course import attention_diagrams
 from minidiff.data import BPETokenizer, ByteTokenizer
 from minidiff.nn.config import count_parameters
+from minidiff.reference import softmax  # noqa: F401
 
 plots.use_style()
 
