@@ -21,6 +21,8 @@ PLACEHOLDER = "{card}"
 # takes about 6 seconds.
 WORDS_PER_MINUTE = 130
 SECONDS_PER_CODE_LINE = 6
+# What stands below such a heading is counted by itself.
+OPTIONAL = re.compile(r"(?m)^## Optional\b")
 LABEL = re.compile(r"\*(?:Easy|Medium|Hard), (\d+) minutes\b")
 
 # Upper edges of the buckets in seconds, coarse on purpose.
@@ -64,6 +66,16 @@ def solving_minutes(nb: NotebookNode) -> int:
     )
 
 
+def _divided(nb: NotebookNode) -> tuple[NotebookNode, NotebookNode | None]:
+    """Return the cells before the first optional section, and the others."""
+    for i, cell in enumerate(nb.cells):
+        if cell.cell_type == "markdown" and OPTIONAL.match(cell.source):
+            parts = [nb.copy(), nb.copy()]
+            parts[0].cells, parts[1].cells = nb.cells[:i], nb.cells[i:]
+            return parts[0], parts[1]
+    return nb, None
+
+
 def bucket(seconds: float, before: int | None = None) -> int:
     """Return the upper edge of the bucket that `seconds` falls into.
 
@@ -92,10 +104,14 @@ def text(nb: NotebookNode, timing: dict[str, int]) -> str:
     `timing` has "under" (a key of `BUCKETS`, in seconds) and "threads".
     """
     cores = "one CPU core" if timing["threads"] == 1 else "two CPU cores"
-    solving = solving_minutes(nb)
+    main, optional = _divided(nb)
+    solving = solving_minutes(main)
     exercises = f"Exercises: about {solving} more. " if solving else ""
+    if optional is not None:
+        minutes = reading_minutes(optional) + solving_minutes(optional)
+        exercises += f"Optional sections: about {minutes} more. "
     return (
-        f"*Reading: about {reading_minutes(nb)} minutes. {exercises}"
+        f"*Reading: about {reading_minutes(main)} minutes. {exercises}"
         f"Running every cell: {BUCKETS[timing['under']]} on {cores}, "
         "without a GPU and without a network.*"
     )

@@ -46,7 +46,8 @@ import json
 import textwrap
 import timeit
 from collections.abc import Callable, Iterator
-from itertools import zip_longest
+from dataclasses import replace
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -62,7 +63,7 @@ from minidiff.check import hint, solution  # noqa: F401
 from minidiff.course import attention_diagrams
 from minidiff.data import BPETokenizer, ByteTokenizer
 from minidiff.nn.config import count_parameters
-from minidiff.reference import softmax
+from minidiff.reference import softmax  # noqa: F401
 
 plots.use_style()
 
@@ -71,9 +72,8 @@ plots.use_style()
 #
 # If you trained and saved a model in chapter 15, it is in the folder
 # `runs/mine`, and this chapter generates from it. If not, it takes the
-# differential model that comes with the course: 3.75 million parameters,
-# trained on the source code of Python packages and on their docstrings. The
-# next cell prints which model it is.
+# differential model that comes with the course, trained on the source code of
+# Python packages. The next cell prints which model it is.
 
 # %% tags=["nbval-ignore-output"]
 mine = course.runs("mine")
@@ -93,46 +93,52 @@ print("attention", repr(model.config.attention))
 # %% [markdown]
 # ## A cold open: reading it all again
 #
-# To write 100 tokens, one asks the model 100 times which token comes next, and
-# each time it reads the whole text so far. With a *cache* it reads only the
-# token that is new. The next cell writes both ways from the same seed, counts
-# the tokens that pass through the model, and takes the time.
+# Write a beginning between the quotes and watch your model go on. It writes
+# twice, from the same seed. To write 100 tokens it is asked 100 times which token
+# comes next. In the first run it reads the whole text so far each time. In the
+# second it has a *cache* and reads only the token that is new.
 #
 # Guess two numbers: how many times fewer tokens are read with a cache, and how
 # many times faster it is.
 
-
 # %%
-def write(prompt: Tensor, cache: bool) -> tuple[Tensor, int, float]:
-    """Write up to 100 tokens; return the text, tokens read, and seconds."""
+my_prompt = '"""Read a file and '
+prompt = torch.tensor([coder.encode(my_prompt)])
+room = min(100, model.config.max_length - prompt.shape[1])
+
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+def race(prompt: Tensor, cache: bool) -> tuple[Tensor, int, float]:
+    """Write; return the text, the number of tokens read, and seconds."""
     read = []
-    count = model.embedding.register_forward_hook(
-        lambda module, tokens, out: read.append(tokens[0].numel())
-    )
-    room = model.config.max_length - prompt.shape[1]
+
+    def show(module: object, tokens: tuple[Tensor], out: Tensor) -> None:
+        new = tokens[0][0, -1:] if read else tokens[0][0]
+        read.append(tokens[0].numel())
+        print(coder.decode(new.tolist()), end="", flush=True)
+
+    hook = model.embedding.register_forward_hook(show)
     start = timeit.default_timer()
-    text = generate(
-        model, prompt, max_new_tokens=min(100, room), seed=0, cache=cache
-    )
-    count.remove()
+    settings = {"max_new_tokens": room, "temperature": 0.7, "seed": 0}
+    text = generate(model, prompt, cache=cache, **settings)
+    hook.remove()
     return text, sum(read), timeit.default_timer() - start
 
 
 # %% tags=["nbval-ignore-output"]
-prompt = torch.tensor([coder.encode('"""Read a file and ')])
-text, tokens, seconds = write(prompt, cache=False)
-same, once, fast = write(prompt, cache=True)
-print(coder.decode(text[0].tolist()), end="\n\n")
-print("the same text:", torch.equal(text, same))
+print("--- everything again for each token")
+text, tokens, seconds = race(prompt, cache=False)
+print("\n\n--- with a cache")
+same, once, fast = race(prompt, cache=True)
+print("\n\nthe same text:", torch.equal(text, same))
 print(f"tokens   {tokens:5d} and {once:5d}, ratio {tokens / once:.0f}")
 print(f"seconds  {seconds:5.2f} and {fast:5.2f}, ratio {seconds / fast:.1f}")
 assert once < tokens
 
 # %% [markdown]
-# The text is the same. Without a cache the number of tokens grows with the
-# square of the length. The ratio of the seconds is far smaller than that of
-# the tokens, so a step costs something besides tokens. What that is, we
-# measure below.
+# Without a cache the number of tokens grows with the square of the length. The
+# ratio of the seconds is far smaller than that of the tokens, so a step costs
+# something besides tokens. What that is, an optional section measures.
 #
 # ## What is worth keeping
 #
@@ -169,8 +175,8 @@ def bytes_per_token(kind: str, L: int, Hkv: int, D: int, size: int) -> int:
     """Return the bytes that all L layers cache for one token.
 
     kind: "softmax", "diff" (V1) or "diff_v2". Hkv: key/value heads in a
-    layer, counted as that kind counts them. D: width of one query or key.
-    size: bytes of one number.
+    layer, the real number in a model of that kind. D: width of one query or
+    key. size: bytes of one number.
     """
     # your code
 
@@ -206,13 +212,13 @@ for kind, heads in (("softmax", 4), ("diff", 2), ("diff_v2", 2)):
 # %% [markdown]
 # V1 takes as much as the plain model: it has half as many heads, and each holds
 # twice as much. V2 takes half, because each of its heads holds what one plain
-# head holds. (The authors of V2 keep the cache as large as the plain model's and
-# give it twice as many queries instead [B2].)
+# head holds. (The authors of V2 spend the saving: they keep as many key/value heads
+# as the plain model has, so the same cache, and double the query heads [B2].)
 #
-# At a real size: the 3B model of the paper has 28 layers, 12 differential
-# heads and $D = 128$ [P, Table 9]. Take numbers of two bytes and a text of
-# 65,536 tokens. (The next cell counts with your function if it has passed its
-# check, and with the course's if not. So do later cells.)
+# At a real size: the paper's main model has 3.48 billion parameters in 28 layers
+# of 12 differential heads with $D = 128$ [P, Table 9]. Take numbers of two bytes
+# and a text of 65,536 tokens. Such a step reads all weights, and the cache of the
+# text so far. At how many tokens is the cache as large as the weights?
 
 # %%
 sizes = {"vocab_size": 100_288, "embed_dim": 3072, "num_layers": 28}
@@ -221,21 +227,31 @@ for kind in ("softmax", "diff", "diff_v2"):
     c = ModelConfig(**sizes, num_heads=24, attention=kind)
     token[kind] = count_bytes(kind, 28, c.kv_heads, c.head_dim, 2)
     weights[kind] = 2 * count_parameters(c)
-    GB = token[kind] * 65_536 / 1e9
-    print(f"{kind:8s} {token[kind]:6d} a token, 65,536 tokens {GB:.1f} GB")
-print(f"all weights, V1: {weights['diff'] / 1e9:.1f} GB")
+    GB, even = token[kind] * 65_536 / 1e9, weights[kind] / token[kind]
+    print(
+        f"{kind:8s} {token[kind]:6d} a token, 65,536 tokens {GB:.1f} GB",
+        end="",
+    )
+    print(f"; weights {weights[kind] / 1e9:.1f} GB = {even:.0f} tokens")
 
 # %% [markdown]
 # The cache of this one text is larger than the model. The usual remedy is
-# grouped heads: a quarter of the key/value heads, a quarter of the cache.
+# grouped heads: a quarter of the key/value heads, a quarter of the cache. The
+# texts of a batch share the weights, but each has a cache of its own: with 32
+# texts at a time the two are equal at a thirty-second of these lengths.
 #
 # ## One step, by hand
 #
-# Take $D = 1$ and three tokens. Both queries of the last token are 1. Its keys
-# are $\ln 1$ and $\ln 2$. The cache holds the keys $\ln 2, \ln 1$ for branch 1
-# and $\ln 1, \ln 1$ for branch 2. So the exponentials of the scores are 2, 1, 1
-# in branch 1 and 1, 1, 2 in branch 2. With $\lambda = \frac12$ and the values
-# $(8, 0)$, $(0, 8)$, $(8, 8)$: what is the output? Use a pencil.
+# Take $D = 1$ and three tokens. Both queries of the last token are 1, and
+# $\lambda = \frac12$. So the scores are the keys:
+#
+# | token | $k_1$ | $k_2$ | $v$ |
+# |---|---|---|---|
+# | 1, in the cache | $\ln 2$ | $\ln 1$ | $(8, 0)$ |
+# | 2, in the cache | $\ln 1$ | $\ln 1$ | $(0, 8)$ |
+# | 3, new | $\ln 1$ | $\ln 2$ | $(8, 8)$ |
+#
+# What is the output? Use a pencil.
 
 # %%
 A1, A2 = np.array([2, 1, 1]) / 4, np.array([1, 1, 2]) / 4
@@ -266,7 +282,8 @@ def decode_step(
 
     q, k (2, D) and v (2D,): the new token's, both branches in q and k.
     K (2, S, D) and V (S, 2D): the cache of the S tokens before it, S >= 1.
-    The output is that of a causal differential head, without a norm.
+    The output is that of a causal differential head, without a norm. Scores
+    may be in the thousands.
     """
     # your code
 
@@ -319,8 +336,8 @@ print("keys", tuple(cache[0]._k.shape), "values", tuple(cache[0]._v.shape))
 
 # %% [markdown]
 # The cache of a layer is two arrays. The keys have two axes of 2, one for the 2
-# heads and one for the 2 branches. (The underscore in `_k` means that a user
-# should leave it alone. We look, and later do damage.) The memory is set aside
+# heads and one for the 2 branches. (The underscore in `_k` says: leave it
+# alone. We look, and later do damage.) The memory is set aside
 # once, and each step writes behind the last token. `torch.cat` would copy the
 # whole cache in each step.
 #
@@ -374,7 +391,7 @@ for kind, kv_heads in (("softmax", 2), ("diff", 2), ("diff_v2", 1)):
 # as in a cache that was written for plain heads and keeps one key a head.
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def stuck(model: DecoderLM) -> DecoderLM:
     """A copy that rotates all tokens after the first 8 for position 0."""
     model = copy.deepcopy(model)
@@ -395,112 +412,8 @@ for name, logits in (
     print(f"{name}: wrong at positions", torch.where(gap > 1e-12)[0].tolist())
 
 # %% [markdown]
-# Both are right for the prompt, so a test of the prompt alone passes.
-#
-# In a trained model a mistake has a price. The next cell takes the model that
-# comes with the course and 160 tokens of code that it was not trained on, reads
-# 8 of them as the prompt and the others one by one, and prints the mean loss
-# after the prompt. Which mistake costs more?
-
-# %% tags=["nbval-ignore-output"]
-shipped = load(course.weights("pair_diff.safetensors")).requires_grad_(False)
-words = BPETokenizer.load(course.weights("pair_tokenizer.json"))
-code = torch.tensor([words.encode(inspect.getsource(minidiff.KVCache))[:161]])
-row, pieces, losses = code[:, :-1], [8] + 152 * [1], {}
-for name, logits in (
-    ("read at once", shipped(row)),
-    ("from the cache", in_pieces(shipped, row, pieces)),
-    ("positions not advanced", in_pieces(stuck(shipped), row, pieces)),
-    ("branch 2 forgotten", in_pieces(shipped, row, pieces, forget=True)),
-):
-    losses[name] = F.cross_entropy(logits[0, 8:], code[0, 9:]).item()
-    print(f"{losses[name]:.2f} nats a token, {name}")
-
-# %%
-gap = losses["from the cache"] - losses["read at once"]
-assert abs(gap) < 1e-3
-for mistake in list(losses)[2:]:
-    assert losses[mistake] > losses["read at once"] + 0.05
-assert losses["positions not advanced"] > losses["branch 2 forgotten"] + 1
-
-# %% [markdown]
-# The cache changes nothing. Both mistakes cost something, and nothing crashes.
-# Wrong positions cost by far the most: every key and query after the prompt is
-# turned by a wrong angle, in both branches. Without the old keys of branch 2
-# the second map is wrong, but the first one still works.
-#
-# ## What a step costs
-#
-# To decode one token the processor reads every weight and the whole cache, and
-# multiplies once with each weight. That is little work for much reading, so a
-# step of a large model takes about as long as the reading. In the prefill a
-# weight that was read once serves all tokens of the prompt. How much cheaper is
-# a token there?
-
-# %% tags=["nbval-ignore-output"]
-n = min(256, model.config.max_length - 51)
-row, cache = torch.zeros(1, n, dtype=torch.int64), model.new_cache(1)
-model(row, cache=cache)
-step = timeit.repeat(lambda: model(row[:, :1], cache), number=1, repeat=50)
-prefill = min(timeit.repeat(lambda: model(row), number=1, repeat=5)) / n
-print(4 * model.num_parameters() // 10**6, "MB of weights; ms a token:")
-print(f"prefill {1e3 * prefill:.2f}, decode {1e3 * min(step):.2f}", end="")
-print(f", ratio {min(step) / prefill:.0f}")
-assert min(step) > prefill
-
-# %% [markdown]
-# That is a large part of the factor that was missing in the cold open: a token
-# that is read among hundreds costs less than one that comes alone. In a model
-# this small, reading is not the main reason: most of a step is the overhead of
-# calling PyTorch, some dozens of small operations in every layer, and that is
-# the same for one token and for hundreds. In a large model it is the reading.
-#
-# ### How often the cache is read
-#
-# Chapter 6 counted it. V1 as two ordinary calls, one for each branch, reads its
-# keys once and its values twice: one and a half times the cache. Code that has
-# both maps before it reads the values reads everything once. V2 needs one
-# ordinary call, which reads its cache once.
-#
-# Does a clock agree? A recorded run on a GPU timed V1's attention alone, with
-# $D = 64$ and 8 texts of 65,536 tokens. "Counted" is how often the cache is
-# read. "Timed" is the time divided by that of plain attention, which reads a
-# cache of the same size once. So the two should agree.
-
-# %%
-record = json.loads(course.results("bench_decode.json").read_text())
-print("recorded on", record["provenance"]["device"])
-ratio = {
-    row["peer"]: row.get("decode_ratio")
-    for row in record["rows"]
-    if (row["B"], row["S"], row["D"]) == (8, 65536, 64)
-}
-for peer, name, reads in (
-    ("diff/triton", "V1, one fused kernel", 1),
-    ("diff/matmul", "V1, maps written out", 1),
-    ("diff2/cudnn", "V1, two calls", 1.5),
-):
-    print(f"{name:20s} counted {reads:.1f}, timed {ratio[peer]:.2f}")
-    assert reads <= ratio[peer] < 1.1 * reads
-
-# %% [markdown]
-# The clock agrees: each time is at most a tenth above its count. The weights
-# of a model stay and its cache grows. At how many tokens does a step of the 3B
-# model read as much cache as weights? Guess before you run the next cell.
-
-# %%
-for name, kind, reads in (
-    ("V1, two calls", "diff", 1.5),
-    ("plain, or V1 in one kernel", "diff", 1),
-    ("V2", "diff_v2", 1),
-):
-    even = weights[kind] / (reads * token[kind])
-    print(f"{name:26s} cache = weights at {even:6.0f} tokens")
-
-# %% [markdown]
-# The texts of a batch share the weights, but each has a cache of its own. With
-# 32 texts at a time, divide these lengths by 32. For long texts and many users
-# the cache is what a step costs.
+# Both are right for the prompt, so a test of the prompt alone passes. (What they
+# cost in a trained model, an optional section measures.)
 #
 # ## From logits to a token
 #
@@ -551,75 +464,45 @@ keep = check.mine("16.3")
 # How many tokens does it keep at each place of a docstring? Where do you expect
 # one, where many?
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Bars on a logarithmic axis: how many tokens top-p 0.9 keeps at each of 26 positions of a docstring, the token that really came written below each bar. One bar is at one, where the pieces of the word tokens are completed; most lie between ten and two hundred, and the highest stand where a new word begins."}}
+# %% tags=["nbval-ignore-output"]
+shipped = load(course.weights("pair_diff.safetensors")).requires_grad_(False)
+words = BPETokenizer.load(course.weights("pair_tokenizer.json"))
+code = torch.tensor([words.encode(inspect.getsource(minidiff.KVCache))[:161]])
 P = shipped(code[:, :-1])[0, 8:34].softmax(-1).numpy()
 count = [np.count_nonzero(keep(p.astype(float), 0.9)) for p in P]
-names = [words.decode([int(i)]) for i in code[0, 9:35]]
-names = [repr(name)[1:-1].replace(" ", "·") for name in names]
-figure, axis = plt.subplots(figsize=(7.5, 2.8))
-axis.bar(range(26), count, width=0.8)
-axis.set_xticks(range(26), names, fontsize=8, rotation=60, ha="right")
+# P[i] was computed before the token names[i + 1] was seen.
+names = [words.decode([int(i)]) for i in code[0, 8:35]]
+inside = [
+    old[-1:].isalpha() and new[:1].isalpha() for old, new in pairwise(names)
+]
+shown = ["⏎" if "\n" in x else x.replace(" ", "·") for x in names[1:]]
+
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "A bar for each of 26 tokens of a docstring: how many tokens top-p 0.9 kept before the token below it was seen, with the number on each bar. Orange bars are tokens that continue a word, blue ones all others. Most orange bars are low, a few are not; the highest bars are blue, where a new word begins."}}
+figure, axis = plt.subplots(figsize=(8, 3.2))
+colours = [plots.COLOURS[i] for i in inside]
+bars = axis.bar(range(26), count, width=0.8, color=colours)
+axis.bar_label(bars, fontsize=8)
+for i, label in enumerate(("begins a word, or none", "continues a word")):
+    axis.bar(0, 0, color=plots.COLOURS[i], label=label)
+axis.set_xticks(range(26), shown, fontsize=9, rotation=60, ha="right")
 axis.grid(False, axis="x")
-axis.set(ylabel="tokens kept", yscale="log", ylim=(0.7, None))
+axis.set(
+    xlabel="the token that came next", ylabel="tokens kept before it came"
+)
+axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 plt.show()
 
-# %% [markdown]
-# (A dot is a space.) Few tokens are kept, at one place only one, where a word
-# has begun and its end is missing, and many where a new word begins. A fixed
-# number of tokens, which is called top-$k$, would be too many where the model
-# is sure and too few where it is not.
-#
-# Now read what the two settings do. One prompt, one seed, three temperatures: on
-# the left all tokens may be drawn, on the right those of top-p 0.9.
-
-
-# %%
-def columns(texts: list[str], width: int = 38) -> None:
-    """Print two texts side by side."""
-    sides = []
-    for text in texts:
-        lines = text.expandtabs(2).splitlines()
-        parts = [textwrap.wrap(x, width, drop_whitespace=False) for x in lines]
-        sides.append([row for part in parts for row in part or [""]])
-    for left, right in zip_longest(*sides, fillvalue=""):
-        print(f"{left:{width}s} | {right}".rstrip())
-
-
 # %% tags=["nbval-ignore-output"]
-new = min(48, model.config.max_length - prompt.shape[1])
-
-
-def sampled(**settings: float) -> str:
-    """The prompt and what the model writes after it."""
-    row = generate(model, prompt, max_new_tokens=new, seed=5, **settings)
-    return coder.decode(row[0].tolist())
-
-
-for t in (0.5, 0.8, 1.2):
-    print(f"--- temperature {t}".ljust(38), "| --- and top-p 0.9")
-    columns([sampled(temperature=t), sampled(temperature=t, top_p=0.9)])
+for label, wanted in (("continues a word", True), ("others", False)):
+    some = [n for n, x in zip(count, inside, strict=True) if x == wanted]
+    print(f"{label:16s} median {np.median(some):.0f} kept, ", end="")
+    print(f"from {min(some)} to {max(some)}")
 
 # %% [markdown]
-# At a low temperature the text repeats itself, and at a high one it falls
-# apart. Top-p leaves out the oddest tokens. It does not save the text at
-# temperature 1.2: there so many tokens share the probability that odd ones are
-# kept too. One sample of each is no measurement: change the seed and the
-# prompt.
-#
-# A seed repeats a *call*. Put the same prompt in a batch twice, and ask whether
-# the two rows will be alike.
-
-# %%
-settings = {"max_new_tokens": 16, "seed": 1}
-first, second = (generate(small, twelve, **settings) for _ in range(2))
-print("the same seed twice:", torch.equal(first, second))
-both = generate(small, twelve.repeat(2, 1), **settings)
-print("two rows of one batch:", torch.equal(both[0], both[1]))
-
-# %% [markdown]
-# The rows differ, because they take their numbers from one stream, one after
-# the other. And where a draw is close, rounding can decide, which differs
-# between devices, between batch sizes, and with or without a cache.
+# (A dot is a space, an arrow a new line.) As a rule fewer tokens are kept where a
+# word goes on than elsewhere. But look at the highest orange bar: in a rare word
+# the model is not sure either. A fixed number of tokens, which is called top-$k$,
+# would be too many where the model is sure and too few where it is not.
 #
 # ## Streaming
 #
@@ -650,7 +533,9 @@ def chooser(temperature: float, share: float) -> Pick:
 #
 # *Hard, 20 minutes.* `yield token` hands a token out; the function goes on from
 # there when the next one is asked for. The check counts the tokens that pass
-# through the model.
+# through the model. One trap: while a generator waits inside `with
+# torch.no_grad():`, gradients are off in the code that called it. So let no `with`
+# enclose the `yield`. (The models of this chapter record no gradients anyway.)
 
 
 # %% tags=["stub:16.4"]
@@ -659,11 +544,12 @@ def stream(
 ) -> Iterator[int]:
     """Yield a token for each of the numbers, as soon as it is chosen.
 
-    model.new_cache(1, capacity) makes an empty cache. model(tokens,
-    cache=cache) returns logits (1, T, V) for tokens (1, T), and adds the
-    tokens to the cache. pick(logits, u) chooses the next token for logits
-    (V,), a NumPy array, and one of the numbers. Each token passes through the
-    model once; the last one is yielded and does not pass through it.
+    model.new_cache(1, capacity) makes an empty cache; capacity is how many
+    tokens it must hold, prompt and new ones. model(tokens, cache=cache)
+    returns logits (1, T, V) for tokens (1, T), and adds the tokens to the
+    cache. pick(logits, u) chooses the next token for logits (V,), a NumPy
+    array, and one of the numbers. Each token passes through the model once;
+    the last one is yielded and does not pass through it.
     """
     # your code
 
@@ -693,41 +579,77 @@ def as_text(tokens: Iterator[int]) -> Iterator[str]:
 
 
 # %% tags=["nbval-ignore-output"]
-pick, rng = chooser(temperature=0.7, share=0.9), np.random.default_rng(2)
-for opening in ('"""Read a file and ', "def save(self, path):\n", "import "):
-    ids = coder.encode(opening)
-    numbers = rng.random(min(60, model.config.max_length - len(ids)))
-    print("----", opening, sep="\n", end="")
-    for piece in as_text(my_stream(model, ids, pick, numbers.tolist())):
-        print(piece, end="", flush=True)
-    print()
+def write(temperature: float, share: float, seed: int = 2) -> Iterator[str]:
+    """Yield what the model writes after my_prompt, piece by piece."""
+    ids = coder.encode(my_prompt)
+    n = min(60, model.config.max_length - len(ids))
+    numbers = np.random.default_rng(seed).random(n).tolist()
+    pick = chooser(temperature, share)
+    return as_text(my_stream(model, ids, pick, numbers))
+
+
+print(my_prompt, end="")
+for piece in write(temperature=0.7, share=0.9):
+    print(piece, end="", flush=True)
 
 # %% [markdown]
 # That is your stream and your top-p, or the course's where a check has not
-# passed yet. Whole lines may look right, and together they mean little: this
-# is a model of a few million parameters at most. Beyond `max_length` it would
-# meet distances that it has never seen, so the package refuses to go on.
-#
-# From a shell the same is
+# passed yet. Beyond `max_length` it would meet distances that it has never seen,
+# so the package refuses to go on. From a shell the same is
 #
 # ```
 # minidiff generate runs/mine --prompt "import " --temperature 0.7 --top-p 0.9
 # ```
 #
+# ### Yours
+#
+# What do the two settings do? Here are your beginning and your model three times,
+# with the same random numbers. Choose another beginning, temperatures and shares,
+# and run the two cells again. The second saves the picture as `my_sample.png`
+# beside this notebook, for you to keep.
+
+# %%
+my_prompt, my_seed = '"""Read a file and ', 2
+my_settings = ((0.3, 1.0), (0.8, 0.9), (1.2, 1.0))  # temperature, top-p
+look = {"va": "top", "family": "monospace", "size": 8, "parse_math": False}
+
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three columns of text in a typewriter face, one for each temperature and top-p: the beginning in orange, and what the model wrote after it in black. At the low temperature phrases repeat, at the high one words fall apart."}}
+figure, axes = plt.subplots(1, 3, figsize=(10, 3.0))
+for axis, (temperature, share) in zip(axes, my_settings, strict=True):
+    text = my_prompt + "".join(write(temperature, share, my_seed))
+    lines = text.expandtabs(2).splitlines()
+    wrapped = [textwrap.wrap(x, 34, drop_whitespace=False) for x in lines]
+    page = "\n".join(row for part in wrapped for row in part or [""])
+    n = len(my_prompt) if page.startswith(my_prompt) else 0
+    blank = "".join(x if x.isspace() else " " for x in page[:n])
+    axis.text(0, 1, blank + page[n:], **look)
+    axis.text(0, 1, page[:n], color=plots.COLOURS[1], **look)
+    axis.set_title(f"temperature {temperature}, top-p {share}", fontsize=10)
+    axis.axis("off")
+plots.save_figure(figure, "my_sample.png")
+plt.show()
+
+# %% [markdown]
+# As a rule a low temperature repeats itself, a high one falls apart, and top-p
+# leaves out the oddest tokens only: at a high temperature so many tokens share
+# the probability that odd ones are kept too. Is it so with yours? One sample of
+# each is no measurement.
+#
 # ## The package agrees
 #
-# The head by hand against the operator, and the stream against `generate`, both
+# Your step against the operator, and the stream against `generate`, both
 # taking the likeliest token each time.
 
 # %%
 rng = np.random.default_rng(0)
 q, K = rng.normal(size=(2, 2, 6, 4))  # (2, S, D): both branches
 V = rng.normal(size=(6, 8))
-A1, A2 = softmax(np.einsum("bd,bsd->bs", q[:, -1], K) / np.sqrt(4))
+step = check.mine("16.2")
+mine, *_ = step(q[:, -1], K[:, -1], V[-1], K[:, :-1], V[:-1], 0.8)
 arrays = (torch.from_numpy(x)[None, None] for x in (q[:, -1:], K, V))
 out = minidiff.diff_attention(*arrays, lam=0.8)
-assert np.allclose(out[0, 0, 0], (A1 - 0.8 * A2) @ V)
-print("the head is that of minidiff")
+assert np.allclose(out[0, 0, 0], mine)
+print("the step is that of minidiff")
 
 # %%
 greedy = list(
@@ -745,11 +667,8 @@ print("the stream is that of minidiff")
 #
 # - **Testing the prompt only.** Mistakes of a cache begin with the first token
 #   after it.
-# - **A cache used for a second text.** Make a new one for each text.
 # - **A mask aligned to the start**, as `is_causal=True` makes it in PyTorch. A
 #   single query then sees the first key only. A single query needs no mask.
-# - **`with torch.no_grad()` around a `yield`.** While the generator waits, it
-#   is in force for the code that called it.
 # - **Top-p before temperature.** Which tokens are kept depends on the
 #   temperature.
 #
@@ -764,7 +683,134 @@ print("the stream is that of minidiff")
 #   half times by two calls, once in one kernel; V2's once.
 # - A seed repeats a call. Temperature flattens the probabilities or sharpens
 #   them, and top-p cuts off the tail.
+
+# %% [markdown]
+# ## Optional: measurements
 #
+# *The chapter ends here. These are things that a clock or a trained model can say
+# of it, for another day.*
+#
+# ### A seed repeats a call
+#
+# Put the same prompt in a batch twice. Will the two rows be alike?
+
+# %%
+settings = {"max_new_tokens": 16, "seed": 1}
+first, second = (generate(small, twelve, **settings) for _ in range(2))
+print("the same seed twice:", torch.equal(first, second))
+both = generate(small, twelve.repeat(2, 1), **settings)
+print("two rows of one batch:", torch.equal(both[0], both[1]))
+
+# %% [markdown]
+# The rows differ, because they take their numbers from one stream, one after the
+# other. And a close draw is decided by rounding. Rounding differs between devices,
+# between batch sizes, and with or without a cache.
+#
+# ### What a mistake costs
+#
+# The next cell takes the model that comes with the course and 160 tokens of code
+# that it was not trained on, reads 8 of them as the prompt and the others one by
+# one, and prints the mean loss after the prompt. Which mistake costs more?
+
+# %% tags=["nbval-ignore-output"]
+row, pieces, losses = code[:, :-1], [8] + 152 * [1], {}
+for name, logits in (
+    ("read at once", shipped(row)),
+    ("from the cache", in_pieces(shipped, row, pieces)),
+    ("positions not advanced", in_pieces(stuck(shipped), row, pieces)),
+    ("branch 2 forgotten", in_pieces(shipped, row, pieces, forget=True)),
+):
+    losses[name] = F.cross_entropy(logits[0, 8:], code[0, 9:]).item()
+    print(f"{losses[name]:.2f} nats a token, {name}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+gap = losses["from the cache"] - losses["read at once"]
+assert abs(gap) < 1e-3
+for mistake in list(losses)[2:]:
+    assert losses[mistake] > losses["read at once"] + 0.05
+assert losses["positions not advanced"] > losses["branch 2 forgotten"] + 1
+
+# %% [markdown]
+# The cache changes nothing. Both mistakes cost something, and nothing crashes.
+# Wrong positions cost by far the most: every key and query after the prompt is
+# turned by a wrong angle, in both branches. Without the old keys of branch 2
+# the second map is wrong, but the first one still works.
+#
+# ### What a step costs
+#
+# To decode one token the processor reads every weight and the whole cache, and
+# multiplies once with each weight. That is little work for much reading, so a
+# step of a large model takes about as long as the reading. In the prefill a
+# weight that was read once serves all tokens of the prompt. How much cheaper is
+# a token there? And how much of your model's step is reading? The second model
+# below has as many layers and hardly any weights, so its step is nearly all
+# overhead: calling PyTorch for some dozens of small operations in every layer.
+
+
+# %% tags=["nbval-ignore-output"]
+def step_time(m: DecoderLM) -> float:
+    """Seconds of a decode step after the tokens of row, the fastest of 50."""
+    cache, new = m.new_cache(1), row[:, :1]
+    m(row, cache=cache)
+    return min(timeit.repeat(lambda: m(new, cache), number=1, repeat=50))
+
+
+row = torch.zeros(1, min(256, model.config.max_length - 51), dtype=torch.int64)
+narrow = {"embed_dim": 16, "num_heads": 2, "vocab_size": 64}
+tiny = DecoderLM(replace(model.config, **narrow)).requires_grad_(False)
+step, overhead = step_time(model), step_time(tiny)
+prefill = min(timeit.repeat(lambda: model(row), number=1, repeat=5))
+
+# %% tags=["nbval-ignore-output"]
+prefill /= row.shape[1]
+print(f"prefill {1e3 * prefill:.2f} ms a token")
+print(f"decode  {1e3 * step:.2f} ms a token, {step / prefill:.0f} times that")
+times = model.num_parameters() / tiny.num_parameters()
+print(f"a model {times:.0f} times smaller decodes in {1e3 * overhead:.2f} ms")
+print(f"so the overhead is {overhead / step:.0%} of your step")
+assert step > prefill
+
+# %% [markdown]
+# That is a large part of the factor that was missing in the cold open: a token
+# that is read among hundreds costs less than one that comes alone. The overhead is
+# paid once for all tokens that pass together, and so is the reading of the weights.
+# The rest of a step is reading and arithmetic. In a large model the overhead is
+# next to nothing, and the reading nearly all.
+#
+# ### How often the cache is read
+#
+# Chapter 6 counted it. V1 as two ordinary calls, one for each branch, reads its
+# keys once and its values twice: one and a half times the cache. Code that
+# computes both maps first, and then reads the values once, reads everything
+# once. V2 needs one ordinary call, which reads its cache once.
+#
+# Does a clock agree? A recorded run on a GPU timed V1's attention alone, with
+# $D = 64$ and 8 texts of 65,536 tokens. "Counted" is how often the cache is
+# read. "Timed" is the time divided by that of plain attention, which reads a
+# cache of the same size once. So the two should agree.
+
+# %%
+record = json.loads(course.results("bench_decode.json").read_text())
+print("recorded on", record["provenance"]["device"])
+ratio = {
+    row["peer"]: row.get("decode_ratio")
+    for row in record["rows"]
+    if (row["B"], row["S"], row["D"]) == (8, 65536, 64)
+}
+for peer, name, reads in (
+    ("diff/triton", "V1, one fused kernel", 1),
+    ("diff/matmul", "V1, maps written out", 1),
+    ("diff2/cudnn", "V1, two calls", 1.5),
+):
+    print(f"{name:20s} counted {reads:.1f}, timed {ratio[peer]:.2f}")
+    assert reads <= ratio[peer] < 1.1 * reads
+
+# %% [markdown]
+# The clock agrees: each time is at most a tenth above its count. So with two calls
+# of V1 the cache outweighs the weights at two thirds of the length that you
+# computed with exercise 16.1.
+
+# %% [markdown]
 # ## Further reading
 #
 # - *Differential Transformer V2*: why a cache should be read once. [B2]

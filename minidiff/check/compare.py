@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,10 @@ import numpy as np
 _SCALARS = {t for t in np.sctypeDict.values() if issubclass(t, np.number)} | {
     np.bool_
 }
+# Tolerances, relative and absolute, for results of few operations.
+_ROUNDING = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2}
+_ROUNDING["bfloat16"] = 5e-2
+_REAL = ("float", "bfloat", "real")
 _CLASSES = {"b": "boolean", "i": "integer", "u": "integer", "f": "real"}
 _WORDS = {
     "boolean": "booleans",
@@ -47,10 +51,13 @@ class Problem:
 
     ``text`` has the lines to print. ``explained`` is False if they show two
     unequal numbers, which does not yet say what is wrong with the answer.
+    ``only_dtype`` is True if the numbers agree, as closely as the answer's
+    dtype can tell.
     """
 
     text: str
     explained: bool = True
+    only_dtype: bool = False
 
 
 def as_array(x: Any) -> np.ndarray:
@@ -150,9 +157,28 @@ def kinds_in(x: Any) -> set[str]:
 
 def unexpected(got: set[str], want: set[str]) -> list[str]:
     """Return the kinds in ``got`` that do not go for a kind in ``want``."""
-    real = {x for x in want if x.startswith(("float", "bfloat", "real"))}
+    real = {x for x in want if x.startswith(_REAL)}
     wider = {f"integer {x.partition(' ')[2]}" for x in real}
     return sorted(got - want - wider)
+
+
+def narrower(got: list[str], want: set[str]) -> float:
+    """Return by how much rounding may change the unexpected kinds ``got``.
+
+    0 unless each is a real kind in ``want`` of another precision.
+    """
+    kinds = {x.partition(" ")[2] for x in want if x.startswith(_REAL)}
+    if not all(x.partition(" ")[2] in kinds for x in got):
+        return 0.0
+    found = [_ROUNDING.get(x.partition(" ")[0], 0.0) for x in got]
+    return max(found, default=0.0) if all(found) else 0.0
+
+
+def _rounding(dtype: str, other: str) -> float:
+    """Return a tolerance for the comparison of two dtypes; 0 if equal."""
+    if dtype == other:
+        return 0.0
+    return max(_ROUNDING.get(x, 0.0) for x in (dtype, other))
 
 
 def unchanged(now: Any, before: Any) -> bool:
@@ -193,11 +219,12 @@ def problem(got: Part, want: Part, tolerance: float) -> Problem | None:
         return _other(_WORDS[got.numbers], _WORDS[want.numbers])
     if got.shape != want.shape:
         return _other(f"shape {got.shape}", f"{want.shape}")
-    if got.numbers == "real" and got.dtype != want.dtype:
-        return _other(f"dtype {got.dtype}", want.dtype)
     x, y = got.value, want.value
-    differs = ~_close(x, y, tolerance)
+    differs = ~_close(x, y, max(tolerance, _rounding(got.dtype, want.dtype)))
     if not differs.any():
+        if got.numbers == "real" and got.dtype != want.dtype:
+            other = _other(f"dtype {got.dtype}", want.dtype)
+            return replace(other, only_dtype=True)
         return None
     odd = np.zeros(x.shape, bool)
     if want.numbers == "real":
@@ -228,12 +255,13 @@ def _close(x: Any, y: Any, tolerance: float) -> np.ndarray:
     return np.asarray(x == y)
 
 
-def same(a: Any, b: Any, tolerance: float = 0.0) -> bool:
+def same(a: Any, b: Any, tolerance: float = 0.0, loose: bool = False) -> bool:
     """Tell whether two outcomes agree.
 
     An outcome is a sequence of results, or an exception. None means no
     outcome and agrees with nothing. Two exceptions agree if they have the
-    same type and, where they have a ``key``, the same key.
+    same type and, where they have a ``key``, the same key. With ``loose``,
+    parts of different dtypes agree up to the rounding of the narrower one.
     """
     if a is None or b is None:
         return False
@@ -241,12 +269,14 @@ def same(a: Any, b: Any, tolerance: float = 0.0) -> bool:
         keys = [getattr(x, "key", None) for x in (a, b)]
         return type(a) is type(b) and keys[0] == keys[1]
     return len(a) == len(b) and all(
-        _same_part(x, y, tolerance) for x, y in zip(a, b, strict=True)
+        _same_part(x, y, tolerance, loose) for x, y in zip(a, b, strict=True)
     )
 
 
-def _same_part(x: Any, y: Any, tolerance: float) -> bool:
+def _same_part(x: Any, y: Any, tolerance: float, loose: bool = False) -> bool:
     """Compare values only: a known mistake may come in another dtype too."""
+    if loose and isinstance(x, Part) and isinstance(y, Part):
+        tolerance = max(tolerance, _rounding(x.dtype, y.dtype))
     x, y = (z.value if isinstance(z, Part) else z for z in (x, y))
     if x is None or y is None:
         return False

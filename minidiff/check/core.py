@@ -9,7 +9,13 @@ from typing import Any
 
 from minidiff.check import boundary, untouched
 from minidiff.check.boundary import Raised
-from minidiff.check.compare import Problem, problem, same, unexpected
+from minidiff.check.compare import (
+    Problem,
+    narrower,
+    problem,
+    same,
+    unexpected,
+)
 from minidiff.check.outcome import ArgumentChangedError as ArgumentChangedError
 from minidiff.check.outcome import Outcome, outcome_of
 
@@ -128,7 +134,8 @@ def check(
             text=f"{exercise.id} passed: {count} cases.",
         )
     case, wrong = found
-    mistake = _diagnose(exercise, outcomes, known)
+    loose = not wrong.only_dtype
+    mistake = _diagnose(exercise, outcomes, known, loose)
     return _failed(exercise, wrong, case, mistake)
 
 
@@ -213,7 +220,11 @@ def _outcome(
 def _first_problem(
     exercise: Exercise, outcomes: list[Any], known: Known
 ) -> tuple[Case, Problem] | None:
-    """Describe the first case that is wrong, or None if all are right."""
+    """Describe the first case that is wrong, or None if all are right.
+
+    A wrong dtype is described only if the numbers are right in every case.
+    """
+    dtype = None
     for case, got in zip(exercise.cases(), outcomes, strict=True):
         if isinstance(got, Raised):
             if isinstance(got.error, ArgumentChangedError):
@@ -229,28 +240,38 @@ def _first_problem(
             text = f"  got       {came}, expected {count}"
             return case, Problem(text=text + (" results" * got.listed))
         other = unexpected(got.returned, want.returned)
+        rounding = narrower(other, want.returned)
         for n, (x, y) in enumerate(zip(got.parts, want.parts, strict=True), 1):
-            found = problem(x, y, exercise.tolerance)
-            if found and (found.explained or not other):
+            found = problem(x, y, max(exercise.tolerance, rounding))
+            if found and (found.explained or rounding or not other):
                 names = exercise.results or [f"number {n}"] * count
                 which = f"  result    {names[n - 1]}\n" if count > 1 else ""
-                return case, replace(found, text=which + found.text)
+                found = replace(found, text=which + found.text)
+                if not found.only_dtype:
+                    return case, found
+                dtype = dtype or (case, found)
         if other:
             text = f"  returned  {', '.join(other)}; expected "
-            return case, Problem(text=text + ", ".join(sorted(want.returned)))
-    return None
+            text += ", ".join(sorted(want.returned))
+            if not rounding:
+                return case, Problem(text=text)
+            dtype = dtype or (case, Problem(text=text, only_dtype=True))
+    return dtype
 
 
 def _diagnose(
-    exercise: Exercise, outcomes: list[Any], known: Known
+    exercise: Exercise, outcomes: list[Any], known: Known, loose: bool
 ) -> Mistake | None:
-    """Find the known mistake that has exactly these outcomes."""
+    """Find the known mistake that has exactly these outcomes.
+
+    With ``loose``, an answer in float32 may differ by its rounding.
+    """
     cases = exercise.cases()
     for mistake in exercise.mistakes:
         for wrong in (mistake.wrong, *mistake.also):
             # Stop at the first case that differs, as kernels are slow.
             if all(
-                _agree(exercise, known(exercise, wrong, case), ours)
+                _agree(exercise, known(exercise, wrong, case), ours, loose)
                 for case, ours in zip(cases, outcomes, strict=True)
             ):
                 return mistake
@@ -258,13 +279,17 @@ def _diagnose(
 
 
 def _agree(
-    exercise: Exercise, theirs: Outcome | Exception | None, ours: Any
+    exercise: Exercise,
+    theirs: Outcome | Exception | None,
+    ours: Any,
+    loose: bool,
 ) -> bool:
     if isinstance(theirs, Exception):
         return isinstance(ours, Raised) and same(theirs, ours.error)
     if theirs is None or isinstance(ours, Raised):
         return False
-    return same(theirs.parts, ours.parts, max(exercise.tolerance, 1e-9))
+    tolerance = max(exercise.tolerance, 1e-9)
+    return same(theirs.parts, ours.parts, tolerance, loose)
 
 
 def _failed(

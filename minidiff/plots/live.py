@@ -28,6 +28,8 @@ class LiveTraining:
         Factor from nats per token to ``unit``, such as bits per byte.
     unit : str
         Label of the loss.
+    rate : bool
+        Draw the learning rate beside the loss.
     every : float
         Seconds between two drawings.
     """
@@ -39,13 +41,14 @@ class LiveTraining:
         *,
         scale: float = 1.0,
         unit: str = "nats per token",
+        rate: bool = True,
         every: float = 2.0,
     ) -> None:
         if steps < 1:
             raise ValueError(f"steps: got {steps}, expected 1 or more")
         self.records: list[dict[str, Any]] = []
         self._steps, self._name = steps, name
-        self._scale, self._unit = scale, unit
+        self._scale, self._unit, self._rate = scale, unit, rate
         self._live, self._every = is_live(), every
         self._handle: Any = None
         self._start = self._drawn = time.monotonic()
@@ -71,25 +74,27 @@ class LiveTraining:
     def draw(self) -> Figure:
         """Return a new figure of the records so far."""
         figure, axes = plt.subplot_mosaic(
-            [["bar", "bar"], ["loss", "rate"]],
+            "bb;lr" if self._rate else "b;l",
             height_ratios=[1, 14],
-            width_ratios=[2, 1],
-            figsize=(7.2, 3.4),
+            width_ratios=[2, 1] if self._rate else None,
+            figsize=(7.2, 3.4) if self._rate else (5.0, 3.0),
         )
-        done, axis = len(self.records), axes["bar"]
+        done, axis = len(self.records), axes["b"]
         axis.barh([0], [done], color="C0")
-        axis.set(xlim=(0, self._steps), yticks=[], xticks=[])
+        axis.set(yticks=[], xticks=[])
         axis.set_title(self._label(), fontsize=10, loc="left")
         axis.grid(False)
         for side in ("right", "top"):
             axis.spines[side].set_visible(True)
         steps = [record["step"] + 1 for record in self.records]
-        self._draw_loss(axes["loss"], steps)
-        rates = [record["lr"] for record in self.records]
-        axes["rate"].plot(steps, rates, color="C2", linestyle="-")
-        axes["rate"].set(xlabel="step", ylabel="learning rate", ylim=(0, None))
-        for name in ("loss", "rate"):
-            axes[name].set_xlim(0, self._steps)
+        self._draw_loss(axes["l"], steps)
+        if self._rate:
+            rates = [record["lr"] for record in self.records]
+            axes["r"].plot(steps, rates, color="C2", linestyle="-")
+            axes["r"].set(xlabel="step", ylabel="learning rate")
+            axes["r"].set_ylim(0, None)
+        for axis in axes.values():
+            axis.set_xlim(0, self._steps)
         return figure
 
     def _draw_loss(self, axis: Axes, steps: list[int]) -> None:

@@ -255,6 +255,29 @@ def test_folded_code_takes_no_time_to_read():
     assert card.reading_minutes(folded) == 5  # the least there is
 
 
+def test_optional_sections_are_counted_by_themselves():
+    text = f"""# %% [markdown]
+# *Easy, 5 minutes.* {"word " * 1300}
+
+# %%
+# your code
+
+# %% [markdown]
+# ## Optional: more
+#
+# *Hard, 30 minutes.* {"word " * 500}
+
+# %%
+# your code
+"""
+    nb = source.from_text(text)
+    line = card.text(nb, {"under": 10, "threads": 1})
+    assert "Reading: about 15 minutes. Exercises: about 5 more. " in line
+    assert "Optional sections: about 35 more. " in line
+    main = source.from_text(text.replace("## Optional", "## Not optional"))
+    assert "Optional" not in card.text(main, {"under": 10, "threads": 1})
+
+
 def test_time_to_solve_is_the_sum_of_the_labels():
     text = """# %% [markdown]
 # *Easy, 5 minutes.* Do this.

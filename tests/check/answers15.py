@@ -53,6 +53,18 @@ def counted(A1, A2, lam):
     return shares(A1, A2, lam)[0], (A < 0).sum(-1).sum(-1).double() / places
 
 
+def rows_first(A1, A2, lam):
+    """The second share of each row, then the mean of rows."""
+    heads = []
+    for one, two in zip(A1, A2, strict=True):
+        rows = [
+            shares(a[None, None], b[None, None], lam)[1]
+            for a, b in zip(one, two, strict=True)
+        ]
+        heads.append(sum(rows) / len(rows))
+    return shares(A1, A2, lam)[0], torch.cat(heads)
+
+
 def one_number(A1, A2, lam):
     return tuple(part.mean() for part in one_by_weight(A1, A2, lam))
 
@@ -138,6 +150,33 @@ def row_means(A, tokens, reach):
     return sum(found) / len(found)
 
 
+def copies_in(tokens, reach):
+    return sum(
+        any(row[s] == row[t] for s in range(max(t - reach, 0), t))
+        for row in tokens.tolist()
+        for t in range(len(row))
+    )
+
+
+def own_row(A, tokens, reach):
+    """The usual weight of one row at a time; the mean over all copies."""
+    total = 0
+    for b in range(len(A)):
+        row = tokens[b].tolist()
+        for t in range(len(row)):
+            near = [s for s in range(max(t - reach, 0), t) if row[s] == row[t]]
+            if near:
+                d = t - near[-1]
+                usual = [
+                    A[b, :, i, i - d]
+                    for i in range(d, len(row))
+                    if row[i] != row[i - d]
+                ]
+                total = total + A[b, :, t, t - d]
+                total = total - sum(usual) / max(len(usual), 1)
+    return total / copies_in(tokens, reach)
+
+
 RIGHT = {
     "15.2": in_bits,
     "15.1": boltzmann,
@@ -148,6 +187,10 @@ RIGHT = {
 WRONG = {
     "15.2": {
         "nats": lambda *a: in_bits(*a, unit=math.e),
+        "nothing converted": lambda r, n, size: np.array(
+            [x["valid_loss"] for x in r if "valid_loss" in x]
+        ),
+        "tokens forgotten": lambda r, n, size: in_bits(r, 1, size),
         "times ln 2": lambda r, n, size: (
             math.log(2) ** 2 * in_bits(r, n, size)
         ),
@@ -178,6 +221,22 @@ WRONG = {
             boltzmann(x, t) if t else x * torch.nan
         ),
         "nearly zero": lambda x, t: boltzmann(x, max(t, 0.1)),
+        "added to every temperature": lambda x, t: boltzmann(x, t + 1e-4),
+        "ties share": lambda x, t: (
+            boltzmann(x, t)
+            if t
+            else torch.tensor(
+                [float(v == max(x)) / int((x == max(x)).sum()) for v in x]
+            ).double()
+        ),
+        "every largest": lambda x, t: (
+            boltzmann(x, t) if t else x.ge(x.max()).double()
+        ),
+        "integers at 0": lambda x, t: (
+            boltzmann(x, t)
+            if t
+            else torch.nn.functional.one_hot(x.argmax(), len(x))
+        ),
         "only the index": lambda x, t: boltzmann(x, t) if t else x.max(0)[1],
     },
     "15.3": {
@@ -198,6 +257,19 @@ WRONG = {
             *a, second=lambda low, high: low / high
         ),
         "places counted": counted,
+        "row by row": rows_first,
+        "of the maps": lambda *a: shares(
+            *a, second=lambda low, high: low / a[0].shape[1]
+        ),
+        "mean over places": lambda A1, A2, lam: (
+            shares(A1, A2, lam)[0] / A1.shape[2],
+            shares(A1, A2, lam)[1],
+        ),
+        "not divided": lambda A1, A2, lam: (
+            shares(A1, A2, lam)[0] * A1.shape[1],
+            shares(A1, A2, lam)[1],
+        ),
+        "results swapped": lambda *a: tuple(reversed(shares(*a))),
         "heads together": one_number,
     },
     "15.4": {
@@ -215,6 +287,15 @@ WRONG = {
         "distances weigh equally": with_(per_distance=True),
         "one mean for all distances": with_(flat=True),
         "rows one by one": row_means,
+        "baseline row by row": own_row,
+        "divided by all queries": lambda A, tokens, reach: (
+            excess(A, tokens, reach)
+            * copies_in(tokens, reach)
+            / tokens.numel()
+        ),
+        "added up": lambda A, tokens, reach: (
+            excess(A, tokens, reach) * copies_in(tokens, reach)
+        ),
         "heads together": lambda *a: excess(*a).mean(),
     },
 }

@@ -53,7 +53,7 @@ def across(q, k, v, K, V, lam):
     out = np.zeros(V.shape[1])
     for a, b, value in zip(*new_K, new_V, strict=True):
         x = (dot(q[0], a) - dot(q[1], b)) / math.sqrt(len(a))
-        first = 1 / (1 + math.exp(-x))
+        first, _ = weights([x, 0.0])
         out += (first - lam * (1 - first)) * value
     return out, new_K, new_V
 
@@ -68,6 +68,16 @@ def joint(q, k, v, K, V, lam):
     ]
     first, second = np.split(np.array(weights(scores)), 2)
     return (first - lam * second) @ new_V, new_K, new_V
+
+
+def bare_exponentials(q, k, v, K, V, lam):
+    """Exponentials of the scores as they are."""
+    new_K, new_V = grown(k, v, K, V)
+    out = np.zeros(V.shape[1])
+    for b, sign in ((0, 1), (1, -lam)):
+        e = np.exp(new_K[b] @ q[b] / math.sqrt(len(q[b])))
+        out += sign * (e @ new_V) / e.sum()
+    return out, new_K, new_V
 
 
 def halves(q, k, v, K, V, lam):
@@ -222,8 +232,13 @@ def logits_at(model, tokens, cache=None, at=-1):
 
 def two_phases(model, prompt, pick, numbers, **slip):
     """Prefill, then decode; ``slip`` says what goes wrong."""
-    cache = model.new_cache(batch_size=1, capacity=40)
+    room = slip.get("room", lambda prompt, numbers: 40)(prompt, numbers)
+    cache = model.new_cache(batch_size=1, capacity=room)
     logits = logits_at(model, prompt, cache, slip.get("at", -1))
+    if "again" in slip:
+        logits = logits_at(model, prompt[-1:], cache)
+    if "raw" in slip:
+        logits = torch.from_numpy(logits)
     last = len(numbers) - 1
     for i in range(len(numbers)):
         token = pick(logits, numbers[i * slip.get("step", 1)])
@@ -259,9 +274,9 @@ def gradients_off():
     torch.set_grad_enabled(before)
 
 
-def without_gradients(*args):
+def without_gradients(*args, **slip):
     with gradients_off():
-        yield from two_phases(*args)
+        yield from two_phases(*args, **slip)
 
 
 RIGHT = {
@@ -302,6 +317,8 @@ WRONG = {
             loops(q[::-1], k, v, K, V, lam, keys=(1, 0))[0],
             *grown(k, v, K, V),
         ),
+        "branches crossed": lambda *args: loops(*args, keys=(1, 0)),
+        "overflow": bare_exponentials,
         "output only": lambda *args: loops(*args)[0],
     },
     "16.1": {
@@ -360,5 +377,16 @@ WRONG = {
         "prompt yielded too": lambda *args: chain(args[1], two_phases(*args)),
         "one number": with_slip(step=0),
         "gradients off for the caller": without_gradients,
+        "gradients off, last token read": lambda *args: without_gradients(
+            *args, all=True
+        ),
+        "cache too short": with_slip(
+            room=lambda prompt, numbers: len(prompt) + len(numbers) // 3
+        ),
+        "axes left": with_slip(at=slice(-1, None)),
+        "tensor picked from": with_slip(raw=True),
+        "end of the prompt read twice": lambda *args: two_phases(
+            *args, again=True
+        ),
     },
 }

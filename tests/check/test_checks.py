@@ -130,7 +130,11 @@ def test_what_a_failure_says():
         (lambda a, b, lam: (a, b), "got       2 results, expected 1"),
         (lambda a, b, lam: "text", "got       text, expected an array"),
         (lambda a, b, lam: a.tolist(), "got       a list, expected an array"),
-        (lambda a, b, lam: a.astype("f4"), "dtype float32, expected float64"),
+        (
+            lambda *x: EX.solution(*x).astype("f4"),
+            "dtype float32, expected float64",
+        ),
+        (lambda a, b, lam: a.astype("f4"), "expected  "),
         (
             lambda a, b, lam: a.fill(0) or a,
             "got       your function changed an argument",
@@ -145,6 +149,40 @@ def test_answers_that_go_wrong_otherwise(answer, says):
     result = run(EX, answer)
     assert result.status == "failed"
     assert says in result.text
+
+
+def test_a_wrong_dtype_hides_no_mistake():
+    mistake = EX.mistakes[0]
+    result = run(EX, lambda *x: mistake.wrong(*x).astype("f4"))
+    assert result.mistake == mistake.key
+    assert "dtype" not in result.text
+    # A dtype that is wrong in the first case, and numbers in the second.
+    some = replace(EX, cases=lambda: EX.cases()[:2], mistakes=())
+    first = some.cases()[0].args[0].shape
+    result = run(
+        some,
+        lambda a, b, lam: (
+            EX.solution(a, b, lam).astype("f4") if a.shape == first else a
+        ),
+    )
+    assert "dtype" not in result.text
+    # A mistake that a float32 cannot tell from the right numbers.
+    near = replace(
+        mistake, wrong=lambda a, b, lam: EX.solution(a, b, lam) + 1e-7
+    )
+    close = replace(EX, mistakes=(near,))
+    result = run(close, lambda *x: EX.solution(*x).astype("f4"))
+    assert result.mistake is None
+    assert "dtype float32, expected float64" in result.text
+
+
+def test_a_narrow_dtype_behind_a_converting_run_is_named_last():
+    wide = replace(EX, run=lambda f, *x: np.asarray(f(*x), float), mistakes=())
+    result = run(wide, lambda *x: EX.solution(*x).astype("f4"))
+    assert "returned  float32 array; expected float64 array" in result.text
+    result = run(wide, lambda a, b, lam: a.astype("f4"))
+    assert "returned" not in result.text
+    assert "expected  " in result.text
 
 
 def documented(a, b, lam):

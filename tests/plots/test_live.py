@@ -91,6 +91,15 @@ def test_it_does_not_draw_at_every_step(monkeypatch):
     assert len(drawn) == 1  # the end
 
 
+def test_without_the_learning_rate(shown):
+    bar = plots.LiveTraining(2, "second", rate=False)
+    for step in range(2):
+        bar(record(step))
+    labels = [axis.get_ylabel() for axis in bar.draw().axes]
+    assert "learning rate" not in labels
+    assert "nats per token" in labels
+
+
 def test_no_steps():
     with pytest.raises(ValueError, match="steps: got 0"):
         plots.LiveTraining(0, "mine")

@@ -1,5 +1,6 @@
 """Exercise 15.2: the log of a training in bits per byte."""
 
+from functools import partial
 from math import log
 from typing import Any
 
@@ -34,8 +35,8 @@ def _log(steps: int, every: int) -> Log:
 def _cases() -> list[Case]:
     return [
         Case(
-            name=f"{steps} steps, measured every {every}, {tokens} tokens of "
-            f"{size} bytes",
+            name=f"a log of {steps}, measured every {every}, {tokens} tokens "
+            f"of {size} bytes",
             args=(_log(steps, every), tokens, size),
         )
         for steps, every, tokens, size in (
@@ -58,6 +59,11 @@ def _training_where_measured(records: Log) -> np.ndarray:
     return np.array([r["loss"] for r in records if "valid_loss" in r])
 
 
+def _asked_everywhere(default: float, r: Log, n: int, size: int) -> np.ndarray:
+    found = np.array([x.get("valid_loss", default) for x in r])
+    return found / log(2) * n / size
+
+
 EXERCISE = Exercise(
     id="15.2",
     cases=_cases,
@@ -68,6 +74,19 @@ EXERCISE = Exercise(
             diagnosis="That is nats per byte. A bit is ln 2 nats, so divide "
             "by ln 2.",
             wrong=lambda r, n, size: _valid(r) * n / size,
+        ),
+        Mistake(
+            key="nothing converted",
+            diagnosis="That is the log as it stands, in nats per token. "
+            "Divide by ln 2 for bits, and multiply by tokens / bytes.",
+            wrong=lambda r, n, size: _valid(r),
+        ),
+        Mistake(
+            key="tokens forgotten",
+            diagnosis="You divide by the bytes of the text, and each loss is "
+            "of one token only. The whole text costs `tokens` times as much: "
+            "multiply by tokens / bytes.",
+            wrong=lambda r, n, size: _valid(r) / log(2) / size,
         ),
         Mistake(
             key="times ln 2",
@@ -107,9 +126,14 @@ EXERCISE = Exercise(
         Mistake(
             key="not every record",
             diagnosis="You ask every record for valid_loss, and only those "
-            "after a measurement have it.",
+            "after a measurement have it. Leave the other records out: "
+            'if "valid_loss" in record.',
             wrong=lambda r, n, size: (
                 np.array([x["valid_loss"] for x in r]) / log(2) * n / size
+            ),
+            also=(
+                partial(_asked_everywhere, 0.0),
+                partial(_asked_everywhere, np.nan),
             ),
         ),
         Mistake(

@@ -187,6 +187,35 @@ EXERCISE = Exercise(
             ),
         ),
         _mistake(
+            "baseline row by row",
+            "You take the usual weight from the copy's own row. It is the "
+            "mean over all queries of all rows at that distance.",
+            (
+                (
+                    _OTHER,
+                    "            own = (weight * ~equal[:, None]).sum(2)\n"
+                    "            own = own / (~equal).sum(1)[:, None]"
+                    ".clamp(min=1)\n"
+                    "            other = own[:, None].expand("
+                    "-1, T - d, -1)[copy]\n",
+                ),
+            ),
+        ),
+        _mistake(
+            "divided by all queries",
+            "You divide by the number of queries, copy or no copy. The score "
+            "is a mean over copies: count them.",
+            (("count += len(here)", "count = B * T"),),
+            (("count += len(here)", "count += B * (T - d)"),),
+            (("count += len(here)", "count = B * (T - 1)"),),
+        ),
+        _mistake(
+            "added up",
+            "You add up the excesses of all copies. The score is their "
+            "mean: divide by the number of copies.",
+            (("return total / count", "return total"),),
+        ),
+        _mistake(
             "heads together",
             "You return one number. Keep the heads apart: (H,).",
             (("return total / count", "return (total / count).mean()"),),

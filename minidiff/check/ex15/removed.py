@@ -19,7 +19,8 @@ def removed_and_negative(
     A1's weight, the share that lam A2 takes away. A place cannot lose more
     than A1 has there; where lam A2 is larger, the rest makes the difference
     negative. negative: of all weight in the difference, signs dropped, the
-    share that is negative.
+    share that is negative. Both are shares of a head's whole map: add up all
+    its places first, then divide.
     """
     A = A1 - lam * A2
     taken = torch.minimum(A1, lam * A2)
@@ -68,10 +69,46 @@ def _below(A: Tensor) -> Tensor:
     return A.clamp(max=0).abs().sum((1, 2))
 
 
+def _negative_of(
+    negative: Callable[[Tensor, Tensor, float], Tensor],
+) -> Callable[[Tensor, Tensor, float], Shares]:
+    """Return an answer whose second result is made of both maps."""
+    return lambda A1, A2, lam: (
+        removed_and_negative(A1, A2, lam)[0],
+        negative(A1, A2, lam),
+    )
+
+
+def _by_rows(A: Tensor) -> Tensor:
+    return (A.clamp(max=0).abs().sum(2) / A.abs().sum(2)).mean(1)
+
+
+def _mean_over_keys(A1: Tensor, A2: Tensor, lam: float) -> Shares:
+    taken = torch.minimum(A1, lam * A2)
+    return taken.mean((1, 2)), removed_and_negative(A1, A2, lam)[1]
+
+
+def _over_visible(A1: Tensor, A2: Tensor, lam: float) -> Shares:
+    removed, negative = removed_and_negative(A1, A2, lam)
+    return removed * A1.sum((1, 2)) / (A1 > 0).sum((1, 2)), negative
+
+
+def _both_mean(A1: Tensor, A2: Tensor, lam: float) -> Shares:
+    A = A1 - lam * A2
+    taken = torch.minimum(A1, lam * A2)
+    return taken.mean((1, 2)), A.clamp(max=0).abs().mean((1, 2))
+
+
+def _summed_only(A1: Tensor, A2: Tensor, lam: float) -> Shares:
+    taken = torch.minimum(A1, lam * A2)
+    return taken.sum((1, 2)), removed_and_negative(A1, A2, lam)[1]
+
+
 EXERCISE = Exercise(
     id="15.3",
     cases=_cases,
     solution=removed_and_negative,
+    results=("removed", "negative"),
     mistakes=(
         Mistake(
             key="all of lam A2",
@@ -142,6 +179,54 @@ EXERCISE = Exercise(
                     lambda A: (A < 0).sum((1, 2)) / (A != 0).sum((1, 2))
                 ),
             ),
+        ),
+        Mistake(
+            key="row by row",
+            diagnosis="Your second share is a mean of the rows' shares. A "
+            "row with little weight then counts as much as one with much. "
+            "Add up the whole map of a head first, then divide.",
+            wrong=_with_negative(_by_rows),
+        ),
+        Mistake(
+            key="of the maps",
+            diagnosis="You divide the negative weight by that of A1, of "
+            "lam A2 or of both. The share is of the difference: divide by "
+            "the sum of |A1 - lam A2|.",
+            wrong=_negative_of(
+                lambda A1, A2, lam: _below(A1 - lam * A2) / A1.sum((1, 2))
+            ),
+            also=(
+                _negative_of(
+                    lambda A1, A2, lam: (
+                        _below(A1 - lam * A2) / (lam * A2).sum((1, 2))
+                    )
+                ),
+                _negative_of(
+                    lambda A1, A2, lam: (
+                        _below(A1 - lam * A2) / (A1 + lam * A2).sum((1, 2))
+                    )
+                ),
+            ),
+        ),
+        Mistake(
+            key="mean over places",
+            diagnosis="You divide by a number of places. A share is weight "
+            "divided by weight: removed by the sum of A1, negative by the "
+            "sum of |A1 - lam A2|.",
+            wrong=_mean_over_keys,
+            also=(_both_mean, _over_visible),
+        ),
+        Mistake(
+            key="not divided",
+            diagnosis="Your first number is the weight that is taken away. "
+            "The share is that divided by the weight of A1.",
+            wrong=_summed_only,
+        ),
+        Mistake(
+            key="results swapped",
+            diagnosis="The two results have changed places: first what is "
+            "removed, then what is negative.",
+            wrong=lambda *args: removed_and_negative(*args)[::-1],
         ),
         Mistake(
             key="heads together",

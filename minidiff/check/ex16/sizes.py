@@ -9,8 +9,8 @@ def bytes_per_token(kind: str, L: int, Hkv: int, D: int, size: int) -> int:
     """Return the bytes that all L layers cache for one token.
 
     kind: "softmax", "diff" (V1) or "diff_v2". Hkv: key/value heads in a
-    layer, counted as that kind counts them. D: width of one query or key.
-    size: bytes of one number.
+    layer, the real number in a model of that kind. D: width of one query or
+    key. size: bytes of one number.
     """
     if kind == "diff":
         keys, values = 2 * D, 2 * D
@@ -112,6 +112,12 @@ EXERCISE = Exercise(
             diagnosis="You count the queries as well. A query is used once, "
             "by its own token: nobody keeps it.",
             wrong=_widths(3, 6, 4),
+            also=(
+                _widths(2, 6, 4),
+                _widths(3, 6, 3),
+                _widths(3, 5, 3),
+                _widths(3, 5, 4),
+            ),
         ),
         Mistake(
             key="one layer",

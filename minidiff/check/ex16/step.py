@@ -22,7 +22,8 @@ def decode_step(
 
     q, k (2, D) and v (2D,): the new token's, both branches in q and k.
     K (2, S, D) and V (S, 2D): the cache of the S tokens before it, S >= 1.
-    The output is that of a causal differential head, without a norm.
+    The output is that of a causal differential head, without a norm. Scores
+    may be in the thousands.
     """
     K = np.concatenate([K, k[:, None]], axis=1)  # (2, S + 1, D)
     V = np.concatenate([V, v[None]])
@@ -33,14 +34,23 @@ def decode_step(
 
 def _cases() -> list[Case]:
     cases = []
-    for S, D, lam in ((1, 2, 0.5), (2, 3, 0.2), (5, 4, 0.8)):
+    for S, D, lam, size in (
+        (1, 2, 0.5, 1),
+        (2, 3, 0.2, 1),
+        (5, 4, 0.8, 1),
+        (3, 2, 0.5, 3000),
+    ):
         rng = np.random.default_rng(S)
         q, k = rng.normal(size=(2, 2, D))
+        q *= size
         # Steps through memory larger than one, as a view would have them.
         K = rng.normal(size=(2, 2 * S, D))[:, ::2]
         V = rng.normal(size=(S, 2 * D))
         args = (q, k, rng.normal(size=2 * D), K, V, lam)
-        cases.append(Case(name=f"S = {S}, D = {D}, lam = {lam}", args=args))
+        name = f"S = {S}, D = {D}, lam = {lam}"
+        if size > 1:
+            name += f", queries of size {size}"
+        cases.append(Case(name=name, args=args))
     return cases
 
 
@@ -105,8 +115,8 @@ def _across_branches(
 def _one_sum(
     logits: np.ndarray, V: np.ndarray, lam: float, q: np.ndarray, K: np.ndarray
 ) -> np.ndarray:
-    e = np.exp(logits / np.sqrt(q.shape[-1]))
-    A1, A2 = e / e.sum()
+    both = softmax((logits / np.sqrt(q.shape[-1])).ravel())
+    A1, A2 = both.reshape(logits.shape)
     return (A1 - lam * A2) @ V
 
 
@@ -116,6 +126,31 @@ def _halves(
     A1, A2 = softmax(logits / np.sqrt(q.shape[-1]))
     left, right = np.split(V, 2, axis=1)
     return np.concatenate([A1 @ left, -lam * (A2 @ right)])
+
+
+def _naive(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x)
+    return np.asarray(e / e.sum(-1, keepdims=True))
+
+
+def _overflowing(
+    logits: np.ndarray, V: np.ndarray, lam: float, q: np.ndarray, K: np.ndarray
+) -> np.ndarray:
+    A1, A2 = _naive(logits / np.sqrt(q.shape[-1]))
+    return (A1 - lam * A2) @ V
+
+
+def _crossed(
+    logits: np.ndarray, V: np.ndarray, lam: float, q: np.ndarray, K: np.ndarray
+) -> np.ndarray:
+    crossed = np.einsum("bd,bsd->bs", q, K[::-1])
+    return _combine(crossed / np.sqrt(q.shape[-1]), V, lam)
+
+
+def _one_key_for_both(
+    logits: np.ndarray, V: np.ndarray, lam: float, q: np.ndarray, K: np.ndarray
+) -> np.ndarray:
+    return _combine(q @ K[1].T / np.sqrt(q.shape[-1]), V, lam)
 
 
 def _swapped(
@@ -174,6 +209,7 @@ EXERCISE = Exercise(
     id="16.2",
     cases=_cases,
     solution=decode_step,
+    results=("the output", "K", "V"),
     mistakes=(
         Mistake(
             key="not itself",
@@ -201,9 +237,11 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="keys of one branch",
-            diagnosis="Both queries meet the keys of branch 1. In V1 each "
-            "branch has keys of its own: q[1] belongs to K[1].",
+            diagnosis="Both queries meet the keys of one branch. In V1 each "
+            "branch has keys of its own: q[0] belongs to K[0] and q[1] to "
+            "K[1].",
             wrong=_step(_first_keys),
+            also=(_step(_one_key_for_both),),
         ),
         Mistake(
             key="branch 2 without its past",
@@ -213,7 +251,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="scale 2D",
-            diagnosis="The logits are divided by the root of 2D. Queries "
+            diagnosis="The scores are divided by the root of 2D. Queries "
             "and keys of one branch are D wide.",
             wrong=_step(
                 lambda x, V, lam, q, K: _combine(
@@ -223,7 +261,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="scale 2",
-            diagnosis="The logits are divided by the root of the number of "
+            diagnosis="The scores are divided by the root of the number of "
             "branches. Divide by that of their width D: q.shape[1].",
             wrong=_step(
                 lambda x, V, lam, q, K: _combine(x / np.sqrt(len(q)), V, lam)
@@ -231,7 +269,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="no scale",
-            diagnosis="The logits are not divided by the root of D.",
+            diagnosis="The scores are not divided by the root of D.",
             wrong=_step(lambda x, V, lam, q, K: _combine(x, V, lam)),
         ),
         Mistake(
@@ -254,7 +292,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="before the softmax",
-            diagnosis="You subtract logits and take one softmax. There are "
+            diagnosis="You subtract scores and take one softmax. There are "
             "two softmaxes, and their maps are subtracted.",
             wrong=_step(_before_softmax),
         ),
@@ -281,6 +319,18 @@ EXERCISE = Exercise(
             diagnosis="You compute A2 - lam A1. Branch 2 is taken away from "
             "branch 1.",
             wrong=_step(_swapped),
+        ),
+        Mistake(
+            key="branches crossed",
+            diagnosis="The query of one branch meets the keys of the other. "
+            "q[0] belongs to K[0] and q[1] to K[1].",
+            wrong=_step(_crossed),
+        ),
+        Mistake(
+            key="overflow",
+            diagnosis="exp of a large number overflows, and the result is "
+            "NaN. Take the largest score of each branch away first.",
+            wrong=_step(_overflowing),
         ),
         Mistake(
             key="output only",

@@ -20,11 +20,12 @@ def stream(
 ) -> Iterator[int]:
     """Yield a token for each of the numbers, as soon as it is chosen.
 
-    model.new_cache(1, capacity) makes an empty cache. model(tokens,
-    cache=cache) returns logits (1, T, V) for tokens (1, T), and adds the
-    tokens to the cache. pick(logits, u) chooses the next token for logits
-    (V,), a NumPy array, and one of the numbers. Each token passes through the
-    model once; the last one is yielded and does not pass through it.
+    model.new_cache(1, capacity) makes an empty cache; capacity is how many
+    tokens it must hold, prompt and new ones. model(tokens, cache=cache)
+    returns logits (1, T, V) for tokens (1, T), and adds the tokens to the
+    cache. pick(logits, u) chooses the next token for logits (V,), a NumPy
+    array, and one of the numbers. Each token passes through the model once;
+    the last one is yielded and does not pass through it.
     """
     cache = model.new_cache(1, len(prompt) + len(numbers))
     new = prompt
@@ -34,12 +35,27 @@ def stream(
         yield new[0]
 
 
-class Watched:
-    """A model that counts the tokens that pass through it."""
+class MisuseError(ValueError):
+    """Raised if an answer calls the model or ``pick`` wrongly.
 
-    def __init__(self, model: DecoderLM) -> None:
+    ``key`` tells one misuse from another.
+    """
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(text)
+        self.key = key
+
+
+class Watched:
+    """A model that counts the tokens that pass through it.
+
+    ``needed`` is how many tokens a cache must hold at least.
+    """
+
+    def __init__(self, model: DecoderLM, needed: int) -> None:
         self.model = model
         self.config = model.config
+        self.needed = needed
         self.read = 0
 
     def new_cache(self, *sizes: int, **options: Any) -> Any:
@@ -48,8 +64,17 @@ class Watched:
 
     @torch.no_grad()
     def __call__(self, tokens: Tensor, *more: Any, **options: Any) -> Tensor:
-        """Return the model's logits."""
+        """Return the model's logits; refuse a cache without room for them."""
         self.read += tokens.numel()
+        for part in options.get("cache") or []:
+            end = part.length + tokens.shape[-1]
+            if end > part.capacity:
+                short = part.capacity < self.needed
+                raise MisuseError(
+                    "cache too short" if short else "cache full",
+                    f"the cache can hold {part.capacity}, and now {end} "
+                    "tokens were to be in it",
+                )
         logits = self.model(tokens, *more, **options)
         assert isinstance(logits, Tensor)
         return logits
@@ -57,6 +82,17 @@ class Watched:
 
 def _pick(logits: np.ndarray, u: float) -> int:
     """Choose by u among the tokens, each as likely as its softmax says."""
+    if type(logits) is not np.ndarray:
+        kind = type(logits).__name__
+        raise MisuseError(
+            kind, f"pick: logits: got {kind}, expected a NumPy array"
+        )
+    if logits.ndim != 1:
+        raise MisuseError(
+            "axes",
+            f"pick: logits: got shape {logits.shape}, expected "
+            f"({logits.shape[-1]},)",
+        )
     e = np.exp(np.asarray(logits) - np.max(logits))
     return int(np.searchsorted(np.cumsum(e)[:-1], u * e.sum(), side="right"))
 
@@ -90,7 +126,7 @@ def _run(
 
     And, for each token, whether gradients are on for the caller as before.
     """
-    watched = Watched(model)
+    watched = Watched(model, len(prompt) + len(numbers) - 1)
     out = answer(watched, prompt, _pick, numbers)
     if out is None:
         return None
@@ -179,6 +215,50 @@ def _read_too_much(early: bool) -> Callable[..., Iterator[int]]:
     return answer
 
 
+def _short_cache(
+    capacity: Callable[[list[int], list[float]], int],
+) -> Callable[..., Iterator[int]]:
+    def answer(
+        model: Any, prompt: list[int], pick: Pick, numbers: list[float]
+    ) -> Iterator[int]:
+        cache = model.new_cache(1, capacity(prompt, numbers))
+        new = prompt
+        for u in numbers:
+            new = [pick(_logits(model, new, cache)[-1], u)]
+            yield new[0]
+
+    return answer
+
+
+def _picks_from(
+    logits_of: Callable[[Tensor], Any],
+) -> Callable[..., Iterator[int]]:
+    """Return an answer that gives ``pick`` this of the logits (1, T, V)."""
+
+    def answer(
+        model: Any, prompt: list[int], pick: Pick, numbers: list[float]
+    ) -> Iterator[int]:
+        cache = model.new_cache(1)
+        new = prompt
+        for u in numbers:
+            logits = model(torch.tensor([new]), cache=cache)
+            new = [pick(logits_of(logits), u)]
+            yield new[0]
+
+    return answer
+
+
+def _last_read_twice(
+    model: Any, prompt: list[int], pick: Pick, numbers: list[float]
+) -> Iterator[int]:
+    cache = model.new_cache(1)
+    _logits(model, prompt, cache)
+    new = prompt[-1:]
+    for u in numbers:
+        new = [pick(_logits(model, new, cache)[-1], u)]
+        yield new[0]
+
+
 def _prompt_too(*args: Any) -> Iterator[int]:
     yield from args[1]
     yield from stream(*args)
@@ -190,9 +270,14 @@ def _one_number(
     return stream(model, prompt, pick, numbers[:1] * len(numbers))
 
 
-def _gradients_off(*args: Any) -> Iterator[int]:
-    with torch.no_grad():
-        yield from stream(*args)
+def _gradients_off(
+    answer: Callable[..., Iterator[int]],
+) -> Callable[..., Iterator[int]]:
+    def off(*args: Any) -> Iterator[int]:
+        with torch.no_grad():
+            yield from answer(*args)
+
+    return off
 
 
 EXERCISE = Exercise(
@@ -200,6 +285,11 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=stream,
     run=_run,
+    results=(
+        "the tokens",
+        "tokens read when each came, and at the end",
+        "gradients on as before",
+    ),
     mistakes=(
         Mistake(
             key="no cache",
@@ -272,7 +362,53 @@ EXERCISE = Exercise(
             diagnosis="The tokens are right, but your `with torch.no_grad()` "
             "encloses a `yield`, so gradients stay off in the code that asks "
             "for the tokens. Let it enclose the call of the model only.",
-            wrong=_gradients_off,
+            wrong=_gradients_off(stream),
+        ),
+        Mistake(
+            key="gradients off, last token read",
+            diagnosis="The tokens are right, but there are two things. Your "
+            "`with torch.no_grad()` encloses a `yield`, so gradients stay off "
+            "in the code that asks for the tokens. And the last token passes "
+            "through the model too, although nobody uses its logits.",
+            wrong=_gradients_off(_read_too_much(early=False)),
+        ),
+        Mistake(
+            key="cache too short",
+            diagnosis="Your cache is too short. Prompt and new tokens go into "
+            "it: len(prompt) + len(numbers).",
+            wrong=_short_cache(lambda prompt, numbers: len(prompt)),
+            also=(
+                _short_cache(lambda prompt, numbers: len(numbers)),
+                _short_cache(lambda prompt, numbers: 1),
+                _short_cache(
+                    lambda prompt, numbers: max(len(prompt), len(numbers))
+                ),
+            ),
+        ),
+        Mistake(
+            key="axes left",
+            diagnosis="Your logits still have the axis of the batch or that "
+            "of the tokens. pick takes those at the last token of the one "
+            "row, (V,): [0, -1].",
+            wrong=_picks_from(lambda z: z[:, -1].numpy()),
+            also=(
+                _picks_from(lambda z: z[0].numpy()),
+                _picks_from(lambda z: z.numpy()),
+            ),
+        ),
+        Mistake(
+            key="tensor picked from",
+            diagnosis="pick takes a NumPy array, and you give it a tensor: "
+            "logits.numpy().",
+            wrong=_picks_from(lambda z: z[0, -1]),
+            also=(_picks_from(lambda z: z[:, -1]),),
+        ),
+        Mistake(
+            key="end of the prompt read twice",
+            diagnosis="The last token of the prompt passes through the model "
+            "twice, in the prompt and alone after it, and the cache then "
+            "holds it twice. The prompt's own logits choose the first token.",
+            wrong=_last_read_twice,
         ),
     ),
     hints=(

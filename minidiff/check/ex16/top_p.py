@@ -49,7 +49,7 @@ def _run(
 ) -> np.ndarray:
     """The answer; which of equally likely tokens it keeps is left to it."""
     out = answer(p, top_p)
-    if np.shape(out) != p.shape:
+    if type(out) is not np.ndarray or out.shape != p.shape:
         return out
     out = np.array(out, dtype=float)
     for x in np.unique(p):
