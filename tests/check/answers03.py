@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from minidiff import reference
+
 
 def causal(q, k, hide_from=1, width=None, late=False, hidden=None, safe=True):
     """One row at a time; ``hidden`` is a score that hidden keys get."""
@@ -197,6 +199,9 @@ WRONG = {
         ),
     },
     "3.2": {
+        "imported answer": lambda x, Wq, Wk, Wv, lam: reference.diff_head(
+            x @ Wq, x @ Wk, x @ Wq, x @ Wk, x @ Wv, lam
+        ),
         "scale by 2D": lambda x, Wq, *a: head(x, Wq, *a, width=Wq.shape[1]),
         "no mask": lambda x, *a: head(x, *a, hide_from=len(x)),
         "mask off by one": lambda *a: head(*a, hide_from=2),
@@ -256,6 +261,7 @@ WRONG = {
         ),
     },
     "3.3": {
+        "imported answer": lambda o, n, eps: reference.headwise_norm(o),
         "heads together": lambda o, n, eps: (
             norm(o.transpose(1, 0, 2).reshape(o.shape[1], -1), n, eps, axis=1)
             .reshape(o.shape[1], o.shape[0], -1)

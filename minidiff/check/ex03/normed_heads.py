@@ -3,7 +3,8 @@
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.reference import lambda_init
+from minidiff.check.imported import own_work
+from minidiff.reference import headwise_norm, lambda_init
 
 
 def normed_heads(o: np.ndarray, layer: int, eps: float = 1e-5) -> np.ndarray:
@@ -19,7 +20,12 @@ def normed_heads(o: np.ndarray, layer: int, eps: float = 1e-5) -> np.ndarray:
 def _cases() -> list[Case]:
     cases = []
     for seed, (H, T, Dv, layer, eps) in enumerate(
-        [(1, 1, 4, 0, 1e-5), (2, 5, 8, 3, 1e-5), (4, 3, 6, 1, 1e-4)]
+        [
+            (1, 1, 4, 0, 1e-5),
+            (3, 3, 3, 2, 1e-5),
+            (2, 5, 8, 3, 1e-5),
+            (4, 3, 6, 1, 1e-4),
+        ]
     ):
         o = 0.01 * np.random.default_rng(seed).normal(size=(H, T, Dv)) + 0.004
         cases.append(
@@ -49,7 +55,16 @@ EXERCISE = Exercise(
     id="3.3",
     cases=_cases,
     solution=normed_heads,
+    run=own_work(headwise_norm),
     mistakes=(
+        Mistake(
+            key="imported answer",
+            diagnosis="You call minidiff's own norm. Write the mean square, "
+            "the root and the division yourself.",
+            wrong=lambda o, n, eps: headwise_norm(
+                o, 1.0, 1 - lambda_init(n), eps
+            ),
+        ),
         Mistake(
             key="heads together",
             diagnosis="One root mean square is shared by all heads of a "

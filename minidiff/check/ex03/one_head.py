@@ -11,7 +11,8 @@ from minidiff.check.ex03.wrong_heads import (
     values_added,
     values_joined,
 )
-from minidiff.reference import attention_map
+from minidiff.check.imported import own_work
+from minidiff.reference import attention_map, diff_head
 
 
 def one_head(
@@ -64,7 +65,16 @@ EXERCISE = Exercise(
     id="3.2",
     cases=_cases,
     solution=one_head,
+    run=own_work(diff_head),
     mistakes=(
+        Mistake(
+            key="imported answer",
+            diagnosis="You call minidiff's own head. Build it from two maps; "
+            "attention_map is allowed.",
+            wrong=lambda x, Wq, Wk, Wv, lam: diff_head(
+                *np.split(x @ Wq, 2, -1), *np.split(x @ Wk, 2, -1), x @ Wv, lam
+            ),
+        ),
         Mistake(
             key="scale by 2D",
             diagnosis="The logits are divided by sqrt(2D). Each branch is D "
