@@ -200,9 +200,8 @@ assert -lam <= A.min() < 0 < A.max() <= 1
 print("rows sum to 1 - lam, entries lie between -lam and 1")
 
 # %% [markdown]
-# No entry can leave the interval from $-\lambda$ to 1, and negative weights
-# are normal. With one, a head *subtracts* a value, which a softmax never
-# could.
+# No entry leaves the interval from $-\lambda$ to 1, and negative weights are
+# normal. With one, a head *subtracts* a value, which a softmax never could.
 #
 # ### Exercise 3.2: one whole head
 #
@@ -250,8 +249,8 @@ check.ex03_2(one_head)
 # Multiplying all rows by a number does not change it, so the row sum
 # $1 - \lambda$ plays no part.
 #
-# Next, scores that share their noise to a degree $\rho$ between 0 and 1. Let
-# $z$, $z_1$, $z_2$ be independent with variance 1, and
+# Next, scores that share noise to a degree $\rho$, from 0 to 1. Let $z$, $z_1$
+# and $z_2$ be independent with variance 1, and
 #
 # $$
 # x_1 = \sqrt{\rho}\; z + \sqrt{1 - \rho}\; z_1, \qquad
@@ -332,14 +331,14 @@ assert max(curves[0.95]) > 2.5 * curves[0.95][0]
 print("unshared noise does not cancel")
 
 # %% [markdown]
-# Two independent noises do not cancel; their squares add. What a small
-# $\lambda$ still gains is the flat part that all softmax rows have in common,
-# and the last line shows that subtracting a constant does that better.
+# Independent noises do not cancel; their squares add. What a small $\lambda$
+# still gains is the flat part that all softmax rows have in common, and
+# subtracting a constant does that better (last line).
 #
 # ## Lambda: one learned number a layer
 #
-# Each layer learns its own $\lambda$. It is not stored as a number: it comes
-# from four learned vectors of width $D$. This is equation 2 of the paper:
+# Each layer learns its own $\lambda$, by four learned vectors of width $D$.
+# This is equation 2 of the paper:
 #
 # $$
 # \lambda = e^{\lambda_{q_1} \cdot \lambda_{k_1}}
@@ -355,15 +354,13 @@ print("unshared noise does not cancel")
 # the difference of two it can go up and down. If all vectors are zero, both
 # exponentials are 1 and $\lambda = \lambda_{\text{init}}$.
 #
-# $\lambda_{\text{init}}$ is a constant of the layer, not learned. We count
-# layers from 0 (the paper from 1), and then it is
+# $\lambda_{\text{init}}$ is a constant of the layer, not learned. With layers
+# counted from 0 (the paper counts from 1) it is [P, sec. 2.1]
 #
 # $$
 # \lambda_{\text{init}}(\ell) = 0.8 - 0.6\,e^{-0.3\,\ell}
 # \tag{3.4}
 # $$
-#
-# as in [P, sec. 2.1].
 
 
 # %% tags=["same:minidiff.reference.lambda_init"]
@@ -424,9 +421,8 @@ def normed_heads(o: np.ndarray, layer: int, eps: float = 1e-5) -> np.ndarray:
 check.ex03_3(normed_heads)
 
 # %% [markdown]
-# Is the norm needed? With it, a 1.4-billion differential model reached a loss
-# of 3.062. Without it, 3.122, which is worse than the plain model's 3.087
-# [P, Table 6].
+# Is it needed? With the norm, a 1.4-billion differential model reached a loss
+# of 3.062; without it 3.122, worse than the plain model's 3.087 [P, Table 6].
 #
 # ## A needle that learns
 #
@@ -564,11 +560,9 @@ assert lambda_init(4) == reference.lambda_init(4)
 # - The subtraction cancels the noise that both branches share. Noise they do
 #   not share gets larger.
 # - With shared noise the best $\lambda$ lies near $1 - w_\star$, and climbing
-#   the SNR finds it.
+#   the SNR finds it. A layer learns one $\lambda$.
 # - A differential head takes the place of two plain heads: two maps, values
-#   twice as wide.
-# - $\lambda$ is one number a layer, learned around a constant that grows with
-#   depth. Each head is normalised by itself.
+#   twice as wide. Each head is normalised by itself.
 #
 # ## Further reading
 #
@@ -578,5 +572,3 @@ assert lambda_init(4) == reference.lambda_init(4)
 #   `Diff-Transformer`: three files that compute what you computed. [U]
 # - *Differential Transformer V2*, a post by the authors: what they changed a
 #   year later, and why. Read it after chapter 5. [B2]
-# - Vaswani et al., *Attention Is All You Need*, 2017: where the formula for
-#   $A$ comes from.

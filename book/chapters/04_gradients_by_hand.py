@@ -80,10 +80,6 @@ plt.gca().set(xlabel="step", ylabel="loss")
 plt.legend()
 plt.show()
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
-assert losses["rule 2"][-1] < losses["rule 1"][-1]
-print("rule 2 ends lower than rule 1")
-
 # %% [markdown]
 # Both rules give arrays of the right shape, and both learn. Rule 2 even ends
 # lower, and rule 2 is the wrong one. So a falling loss does not prove that a
@@ -127,6 +123,7 @@ plt.legend()
 plt.show()
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert losses["rule 2"][-1] < losses["rule 1"][-1]
 assert both[16] < 1e-9 and min(up[16], both[0], both[-1]) > 1e-7
 print("the error near h = 1e-5 is below 1e-9")
 
@@ -252,8 +249,7 @@ print(f"rule 2 is off by up to {np.abs(wrong - dS).max():.2f}")
 print("row sums of dS are 0:", np.abs(dS.sum(-1)).max() < 1e-12)
 
 # %% [markdown]
-# Rows of $dS$ sum to zero, because raising all scores of a row together
-# changes no weight. That is one more test.
+# Rows of $dS$ sum to zero: raising all scores of a row changes no weight.
 #
 # ### The control that fails
 #
@@ -316,7 +312,7 @@ print("the shift does not change rule 1, and stops rule 2")
 #
 # ### Exercise 4.3: backward to the vectors
 #
-# *Easy, 5 minutes.* $d\lambda$ is known. One path leads to each vector.
+# *Easy, 4 minutes.* $d\lambda$ is known. One path leads to each vector.
 
 
 # %% tags=["stub:4.3"]
@@ -511,8 +507,8 @@ print("with the norm, delta_1 and lambda delta_2 differ by less than 1e-3")
 # \tag{4.8}
 # $$
 #
-# The second term takes from $dy$ its part along $o$, all of it up to
-# $\varepsilon$. (A learned weight multiplies $dy$ first.) So
+# The second term takes from $dy$ its part along $o$, up to $\varepsilon$. (A
+# learned weight multiplies $dy$ first.) So
 #
 # $$
 # \delta_1 - \lambda\,\delta_2 = do \cdot o \approx 0
