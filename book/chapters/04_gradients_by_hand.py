@@ -424,7 +424,7 @@ def head_backward(
     v: np.ndarray,
     lam: float,
     do: np.ndarray,
-) -> tuple:
+) -> tuple[np.ndarray, ...]:
     """Return dq1, dk1, dq2, dk2, dv, dlam for o = (A1 - lam A2) v.
 
     q1, q2 (T, D), k1, k2 (S, D), v (S, Dv), do (T, Dv); both maps are causal.

@@ -172,6 +172,13 @@ RIGHT = {"3.1": partner, "3.2": head, "3.3": norm, "3.4": climb}
 
 WRONG = {
     "3.1": {
+        "needle's old weight counted": lambda row, i, lam: (
+            (
+                row * (np.arange(len(row)) != i)
+                + (lam - 1) * np.eye(len(row))[i]
+            )
+            / lam
+        ),
         "needle cancelled as well": lambda row, i, lam: np.divide(row, lam),
         "row 1 again": lambda row, i, lam: row * lam / lam,
         "needle left at 0": lambda row, i, lam: (
@@ -199,6 +206,21 @@ WRONG = {
         ),
     },
     "3.2": {
+        "cut at 2D": lambda x, Wq, *a: head(
+            x, Wq, *a, pick=(list(range(len(Wq[0]))), [])
+        ),
+        "one column lost": lambda x, Wq, *a: head(
+            x,
+            Wq,
+            *a,
+            pick=(
+                list(range(len(Wq[0]) // 2)),
+                list(range(len(Wq[0]) // 2 + 1, len(Wq[0]))),
+            ),
+        ),
+        "values not projected": lambda x, Wq, Wk, Wv, lam: head(
+            x, Wq, Wk, np.identity(x.shape[1]), lam
+        ),
         "imported answer": lambda x, Wq, Wk, Wv, lam: reference.diff_head(
             x @ Wq, x @ Wk, x @ Wq, x @ Wk, x @ Wv, lam
         ),
@@ -261,6 +283,14 @@ WRONG = {
         ),
     },
     "3.3": {
+        "axis put back too early": lambda o, n, eps: (
+            (1 - schedule(n))
+            * o
+            / np.expand_dims(np.mean(o * o, axis=-1) + eps, 1) ** 0.5
+        ),
+        "brackets of lam_init": lambda o, n, eps: norm(
+            o, n, eps, scale=lambda s: 1 - 0.8 - 0.6 * np.exp(-0.3 * n)
+        ),
         "imported answer": lambda o, n, eps: reference.headwise_norm(o),
         "heads together": lambda o, n, eps: (
             norm(o.transpose(1, 0, 2).reshape(o.shape[1], -1), n, eps, axis=1)
@@ -314,6 +344,25 @@ WRONG = {
         ),
     },
     "3.4": {
+        "brackets": lambda a, b, i, start, rate, n: climb(
+            a, b, i, start, rate * 1e-8, n
+        ),
+        "one side": lambda *a: climb(
+            *a,
+            how=lambda u, v, i, x, y: (
+                1e4
+                * (
+                    log_ratio(*snr_of(u, v, i, x + 1e-4, y))
+                    - log_ratio(*snr_of(u, v, i, x, y))
+                ),
+                1e4
+                * (
+                    log_ratio(*snr_of(u, v, i, x, y + 1e-4))
+                    - log_ratio(*snr_of(u, v, i, x, y))
+                ),
+            ),
+        ),
+        "one array in all rows": lambda *a: 0 * climb(*a) + climb(*a)[-1:],
         "downhill": lambda a, b, i, start, rate, n: climb(
             a, b, i, start, -rate, n
         ),

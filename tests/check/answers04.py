@@ -145,6 +145,15 @@ def as_one(q1, k1, q2, k2, v, lam, do):
     return dS @ k1, dS.T @ q1, *branch2, A.T @ do, dlam
 
 
+def keys_not_turned(*a):
+    out = list(head(*a))
+    for q, k in ((0, 1), (2, 3)):
+        A = scores_of(a[q], a[k])
+        dS = jacobian(A, a[6] @ a[4].T) / len(a[0][0]) ** 0.5
+        out[k] = dS @ a[q] * (1 if q == 0 else -a[5])
+    return tuple(out)
+
+
 def half_scaled(*a):
     out = list(head(*a))
     for i in (1, 3):
@@ -253,6 +262,9 @@ WRONG = {
         ),
     },
     "4.4": {
+        "axis put back too early": lambda o, dy, scale, eps: norm(
+            o, dy, scale, eps, pool=lambda x: x.mean(2)[:, None]
+        ),
         "imported answer": lambda o, dy, scale, eps: (
             reference.headwise_norm_backward(o, dy)
         ),
@@ -301,6 +313,16 @@ WRONG = {
         ),
     },
     "4.5": {
+        "lam in the map": lambda *a: head(
+            *a, second=lambda A1, A2: -a[5] * A2
+        ),
+        "lam in dlam": lambda *a: head(*a, plus=-a[5]),
+        "transpose forgotten": keys_not_turned,
+        "transpose of the map forgotten": lambda *a: (
+            *head(*a)[:4],
+            (scores_of(*a[:2]) - a[5] * scores_of(*a[2:4])) @ a[6],
+            head(*a)[5],
+        ),
         "imported answer": lambda *a: reference.diff_attention_backward(*a),
         "no scale": lambda *a: head(*a, width=1),
         "scale on the queries alone": half_scaled,

@@ -118,6 +118,7 @@ def _learn(
     together: bool = True,
     moves: tuple[float, float] = (1.0, 1.0),
     width: float = 2.0,
+    down: float = 1.0,
     **options: Any,
 ) -> np.ndarray:
     """Learning with something about it changed."""
@@ -130,7 +131,7 @@ def _learn(
         for i in (0, 1):
             at = now if together else here
             nudge = h * (np.arange(2) == i)
-            rise = goal(*(at + nudge)) - goal(*(at - nudge))
+            rise = goal(*(at + nudge)) - goal(*(at - down * nudge))
             here[i] += sign * moves[i] * rate * rise / (width * h)
         path.append(here.copy())
     return np.array(path)
@@ -217,6 +218,24 @@ EXERCISE = Exercise(
             diagnosis="Both slopes are twice too large. From x - h to x + h "
             "it is 2h; and the goal is log(SNR), not that of its square.",
             wrong=lambda *a: _learn(*a, width=1.0),
+        ),
+        Mistake(
+            key="brackets",
+            diagnosis="/ 2 * h divides by 2 and then multiplies by h. Write "
+            "/ (2 * h).",
+            wrong=lambda *a: _learn(*a, width=2e8),
+        ),
+        Mistake(
+            key="one side",
+            diagnosis="You nudge up only. Up and down, divided by 2h, is far "
+            "more precise.",
+            wrong=lambda *a: _learn(*a, down=0.0, width=1.0),
+        ),
+        Mistake(
+            key="one array in all rows",
+            diagnosis="All rows show the end: you changed one array in place "
+            "and stored it again and again. Store a copy, or two numbers.",
+            wrong=lambda *a: _learn(*a)[[-1] * (a[5] + 1)],
         ),
         Mistake(
             key="lam stays",

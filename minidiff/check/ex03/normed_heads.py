@@ -135,6 +135,24 @@ EXERCISE = Exercise(
             wrong=lambda o, n, eps: normed_heads(o, n),
         ),
         Mistake(
+            key="axis put back too early",
+            diagnosis="[:, None] puts the lost axis back in second place. "
+            "It was the last one: mean(-1, keepdims=True), or [..., None].",
+            wrong=lambda o, n, eps: _divided(
+                o, n, np.sqrt((o**2).mean(-1)[:, None] + eps)
+            ),
+        ),
+        Mistake(
+            key="brackets of lam_init",
+            diagnosis="The sign inside the factor is wrong: 1 - (0.8 - 0.6 * "
+            "exp(...)) is 0.2 + 0.6 * exp(...).",
+            wrong=lambda o, n, eps: (
+                normed_heads(o, n, eps)
+                * (lambda_init(n) - 0.6)
+                / (1 - lambda_init(n))
+            ),
+        ),
+        Mistake(
             key="no keepdims",
             diagnosis="The mean over the last axis has lost that axis, so "
             "the shapes no longer fit: mean(-1, keepdims=True).",

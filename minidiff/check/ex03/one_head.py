@@ -72,7 +72,7 @@ EXERCISE = Exercise(
             diagnosis="You call minidiff's own head. Build it from two maps; "
             "attention_map is allowed.",
             wrong=lambda x, Wq, Wk, Wv, lam: diff_head(
-                *np.split(x @ Wq, 2, -1), *np.split(x @ Wk, 2, -1), x @ Wv, lam
+                x @ Wq, x @ Wk, x @ Wq, x @ Wk, x @ Wv, lam
             ),
         ),
         Mistake(
@@ -145,6 +145,36 @@ EXERCISE = Exercise(
             "2D), so the projection is x @ W.",
             wrong=lambda x, Wq, Wk, Wv, lam: one_head(
                 x, Wq.T, Wk.T, Wv.T, lam
+            ),
+        ),
+        Mistake(
+            key="cut at 2D",
+            diagnosis="You cut at the number of columns, so branch 2 is "
+            "empty and its scores are 0 / 0. There are 2D columns: cut in "
+            "the middle.",
+            wrong=lambda *a: np.full((len(a[0]), a[3].shape[1]), np.nan),
+        ),
+        Mistake(
+            key="one column lost",
+            diagnosis="Branch 2 begins one column late. The second branch is "
+            "[:, D:], with the column D itself.",
+            wrong=lambda x, Wq, Wk, Wv, lam: (
+                (
+                    map_of(x, Wq, Wk, 0)
+                    - lam
+                    * attention_map(
+                        (x @ Wq)[:, Wq.shape[1] // 2 + 1 :],
+                        (x @ Wk)[:, Wq.shape[1] // 2 + 1 :],
+                    )
+                )
+                @ (x @ Wv)
+            ),
+        ),
+        Mistake(
+            key="values not projected",
+            diagnosis="The maps are multiplied by x. The values are x @ Wv.",
+            wrong=lambda x, Wq, Wk, Wv, lam: one_head(
+                x, Wq, Wk, np.eye(len(x[0])), lam
             ),
         ),
         Mistake(

@@ -74,6 +74,12 @@ EXERCISE = Exercise(
             wrong=_rescaled,
         ),
         Mistake(
+            key="needle's old weight counted",
+            diagnosis="The needle's own weight, divided by lam, is part of "
+            "the sum that you take from 1. Sum over the other keys only.",
+            wrong=lambda row, i, lam: _with(row / lam, i, 1 - 1 / lam),
+        ),
+        Mistake(
             key="multiplied by lam",
             diagnosis="The other keys have lam * row1[s]. From row1[s] = lam "
             "* row2[s] it follows that row1 is divided by lam.",

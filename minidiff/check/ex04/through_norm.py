@@ -93,10 +93,16 @@ def _eps_outside(
 
 
 def _lost_axis(
-    o: np.ndarray, dy: np.ndarray, scale: float, eps: float
+    o: np.ndarray,
+    dy: np.ndarray,
+    scale: float,
+    eps: float,
+    kept: tuple[bool, bool] = (False, False),
 ) -> np.ndarray:
-    r = 1 / np.sqrt((o**2).mean(-1) + eps)
-    return r * (scale * dy - o * r**2 * (scale * dy * o).mean(-1))
+    """The axis of one mean, or of both, is not kept."""
+    r = 1 / np.sqrt((o**2).mean(-1, keepdims=kept[0]) + eps)
+    product = (scale * dy * o).mean(-1, keepdims=kept[1])
+    return r * (scale * dy - o * r**2 * product)
 
 
 def _centred(
@@ -104,6 +110,20 @@ def _centred(
 ) -> np.ndarray:
     out = through_norm(o, dy, scale, eps)
     return out - out.mean(-1, keepdims=True)
+
+
+def _early(
+    o: np.ndarray,
+    dy: np.ndarray,
+    scale: float,
+    eps: float,
+    places: tuple[int, int],
+) -> np.ndarray:
+    """The two means with their lost axis put back at these places."""
+    square = np.expand_dims((o**2).mean(-1), places[0])
+    product = np.expand_dims((scale * dy * o).mean(-1), places[1])
+    r = 1 / np.sqrt(square + eps)
+    return r * (scale * dy - o * r**2 * product)
 
 
 EXERCISE = Exercise(
@@ -191,10 +211,24 @@ EXERCISE = Exercise(
             wrong=lambda *a: _like(*a, times=-1.0),
         ),
         Mistake(
+            key="axis put back too early",
+            diagnosis="[:, None] puts the lost axis back in second place. "
+            "It was the last one: keepdims=True, or [..., None].",
+            wrong=lambda o, dy, scale, eps: _early(o, dy, scale, eps, (1, 1)),
+            also=(
+                lambda o, dy, scale, eps: _early(o, dy, scale, eps, (1, -1)),
+                lambda o, dy, scale, eps: _early(o, dy, scale, eps, (-1, 1)),
+            ),
+        ),
+        Mistake(
             key="keepdims",
             diagnosis="A mean has lost its last axis, so it does not fit "
             "(H, T, Dv). Use keepdims=True in both means.",
             wrong=_lost_axis,
+            also=(
+                lambda *a: _lost_axis(*a, kept=(True, False)),
+                lambda *a: _lost_axis(*a, kept=(False, True)),
+            ),
         ),
         Mistake(
             key="everything pooled",

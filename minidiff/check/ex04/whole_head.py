@@ -19,7 +19,7 @@ def head_backward(
     v: np.ndarray,
     lam: float,
     do: np.ndarray,
-) -> tuple:
+) -> tuple[np.ndarray, ...]:
     """Return dq1, dk1, dq2, dk2, dv, dlam for o = (A1 - lam A2) v.
 
     q1, q2 (T, D), k1, k2 (S, D), v (S, Dv), do (T, Dv); both maps are causal.
@@ -67,7 +67,7 @@ def _like(
     scale: tuple[float, float] | None = None,
     value_map: str = "difference",
     dlam: float = -1.0,
-) -> tuple:
+) -> tuple[np.ndarray, ...]:
     """The gradients with something about them changed: the mistakes."""
     A1, A2 = attention_map(q1, k1, causal), attention_map(q2, k2, causal)
     A, dA = A1 - lam * A2, do @ v.T
@@ -76,6 +76,7 @@ def _like(
         "none": (0 * A1, 0 * A2),
         "first": (A1, A1),
         "difference": (A, A),
+        "times -lam": (A1, -lam * A2),
     }[means]
     m1, m2 = ((dA * w).sum(-1, keepdims=True) for w in weights)
     factor = -lam if factor is None else factor
@@ -100,13 +101,36 @@ def _one_softmax(
     v: np.ndarray,
     lam: float,
     do: np.ndarray,
-) -> tuple:
+) -> tuple[np.ndarray, ...]:
     """Pass the difference through the backward of one softmax."""
     A1, A2 = attention_map(q1, k1), attention_map(q2, k2)
     A, dA = A1 - lam * A2, do @ v.T
     dS = softmax_backward(A, dA) / np.sqrt(q1.shape[1])
     out = dS @ k1, dS.T @ q1, -lam * dS @ k2, -lam * dS.T @ q2
     return *out, A.T @ do, -(dA * A2).sum()
+
+
+def _untransposed(
+    q1: np.ndarray,
+    k1: np.ndarray,
+    q2: np.ndarray,
+    k2: np.ndarray,
+    v: np.ndarray,
+    lam: float,
+    do: np.ndarray,
+    *,
+    keys: bool,
+) -> tuple[np.ndarray, ...]:
+    """Forget the transpose in both dk, or in dv."""
+    out = list(head_backward(q1, k1, q2, k2, v, lam, do))
+    A1, A2 = attention_map(q1, k1), attention_map(q2, k2)
+    if keys:
+        dA = do @ v.T / np.sqrt(q1.shape[1])
+        out[1] = softmax_backward(A1, dA) @ q1
+        out[3] = softmax_backward(A2, -lam * dA) @ q2
+    else:
+        out[4] = (A1 - lam * A2) @ do
+    return tuple(out)
 
 
 EXERCISE = Exercise(
@@ -172,6 +196,31 @@ EXERCISE = Exercise(
             diagnosis="-lam stands in branch 2's gradients twice. It is one "
             "factor, on the way from the difference to A2.",
             wrong=lambda *a: _like(*a, factor=a[5] ** 2),
+        ),
+        Mistake(
+            key="lam in the map",
+            diagnosis="You hand softmax_backward the map times -lam. It "
+            "wants the softmax itself, whose rows sum to 1; -lam belongs to "
+            "dA.",
+            wrong=lambda *a: _like(*a, means="times -lam"),
+        ),
+        Mistake(
+            key="lam in dlam",
+            diagnosis="dlam has a factor lam. lambda enters the difference "
+            "as -lam A2, so its slope is -A2.",
+            wrong=lambda *a: _like(*a, dlam=-a[5]),
+        ),
+        Mistake(
+            key="transpose forgotten",
+            diagnosis="The gradients of the keys need the transposed scores: "
+            "dk = dS.T @ q, because key s meets every query of column s.",
+            wrong=lambda *a: _untransposed(*a, keys=True),
+        ),
+        Mistake(
+            key="transpose of the map forgotten",
+            diagnosis="dv needs the transposed map: dv = (A1 - lam A2).T @ "
+            "do, because value s enters every row of column s.",
+            wrong=lambda *a: _untransposed(*a, keys=False),
         ),
         Mistake(
             key="means forgotten",
