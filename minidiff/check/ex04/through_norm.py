@@ -226,8 +226,12 @@ EXERCISE = Exercise(
             "(H, T, Dv). Use keepdims=True in both means.",
             wrong=_lost_axis,
             also=(
-                lambda *a: _lost_axis(*a, kept=(True, False)),
-                lambda *a: _lost_axis(*a, kept=(False, True)),
+                lambda o, dy, scale, eps: _lost_axis(
+                    o, dy, scale, eps, (True, False)
+                ),
+                lambda o, dy, scale, eps: _lost_axis(
+                    o, dy, scale, eps, (False, True)
+                ),
             ),
         ),
         Mistake(
