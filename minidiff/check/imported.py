@@ -1,5 +1,6 @@
 """Refusal of answers that call the package's own solution."""
 
+import sys
 from collections.abc import Callable, Iterable
 from types import CodeType, ModuleType
 from typing import Any
@@ -13,7 +14,8 @@ def own_work(*functions: Callable[..., Any]) -> Callable[..., Any]:
     """Return an ``Exercise.run`` that refuses answers using these functions.
 
     A function is found under any name by which the answer's code, or code
-    nested in it, can reach it: a global, or an attribute of a module.
+    nested in it, can reach it: a global, or an attribute of a module, also of
+    one that is imported inside the answer.
     """
 
     def run(answer: Callable[..., Any], *args: Any) -> Any:
@@ -31,7 +33,12 @@ def _reached(answer: Any) -> list[Any]:
     code = getattr(answer, "__code__", None)
     known = getattr(answer, "__globals__", {})
     names = set(_names([code])) if isinstance(code, CodeType) else set()
-    found = [known[name] for name in names if name in known]
+    found = [
+        place[name]
+        for place in (known, sys.modules)
+        for name in names
+        if name in place
+    ]
     return found + [
         vars(module)[name]
         for module in found

@@ -147,6 +147,23 @@ def test_answers_that_go_wrong_otherwise(answer, says):
     assert says in result.text
 
 
+def raises_elsewhere(a, b, lam):
+    half = np.split(a, 2)  # raised inside NumPy
+    return half[0]
+
+
+def test_an_exception_shows_the_line_of_the_answer():
+    text = run(EX, raises_elsewhere).text
+    assert "raised    ValueError: array split does not" in text
+    assert "in line   half = np.split(a, 2)  # raised inside NumPy\n" in text
+    # Code without a source has no line to show.
+    names = {}
+    exec("def divide(a, b, lam): return 1 / 0", names)
+    text = run(EX, names["divide"]).text
+    assert "ZeroDivisionError" in text
+    assert "in line" not in text
+
+
 def documented(a, b, lam):
     """Say what is to be done."""
 
