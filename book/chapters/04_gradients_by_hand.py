@@ -46,11 +46,10 @@ plots.use_style()
 # %% [markdown]
 # ## A cold open: a wrong gradient that trains
 #
-# A head has eight queries and eight keys. Its scores start at zero and are to
-# learn the map whose output $A\,v$ comes closest to a target. The loss is the
-# mean squared error. A *rule* says how steeply the loss grows with each score,
-# and each step moves the scores the other way. One of the two rules below is
-# wrong. Which?
+# A head has eight queries and eight keys. Its scores start at zero and learn
+# to bring the output $A\,v$ close to a target. The loss is the mean squared
+# error. A *rule* says how steeply the loss grows with each score, and each
+# step moves the scores the other way. One of these two rules is wrong. Which?
 
 
 # %%
@@ -128,11 +127,10 @@ assert both[16] < 1e-9 and min(up[16], both[0], both[-1]) > 1e-7
 print("the error near h = 1e-5 is below 1e-9")
 
 # %% [markdown]
-# The curve is a V. On its right the formula is inexact, by about $h^2$. (Going
-# up only, it is inexact by about $h$; going down, by as much the other way,
-# and in the difference the two cancel.) On its left the computer rounds, by
-# about $10^{-16} / h$, because it subtracts two numbers that agree in most
-# digits. Near $h = 10^{-5}$ the error is below $10^{-9}$. That is our step.
+# The curve is a V. On its right the formula is inexact, by about $h^2$ (up
+# only: by about $h$). On its left the computer rounds, by about
+# $10^{-16} / h$, because it subtracts two numbers that agree in most digits.
+# Near $h = 10^{-5}$ the error is below $10^{-9}$. That is our step.
 #
 # ### Exercise 4.1: finite differences
 #
@@ -404,15 +402,18 @@ check.ex04_4(through_norm)
 # %% [markdown]
 # ## One whole head
 #
-# You have all pieces. The scores are $S_i = q_i\,k_i^\top / \sqrt D$, and
-# equation 4.2 leads on to queries and keys. A causal mask needs no line of
-# its own: a hidden key has weight 0, so the slope of its score is 0.
+# You have all pieces. The scores are $S_i = q_i\,k_i^\top / \sqrt D$, a product
+# that equation 4.2 leads through. A causal mask needs no line of its own: a
+# hidden key has weight 0, so the slope of its score is 0.
 #
 # ### Exercise 4.5: backward through a head
 #
 # *Hard, 20 minutes.* Sketch the paths in the block diagram of chapter 3 first,
-# from $o$ back to each of the six inputs. You may use `attention_map` and
-# `softmax_backward` from `minidiff.reference`, and your own `test`.
+# from $o$ back to each of the six inputs. You may use the functions of the
+# next cell, and `test`.
+
+# %%
+from minidiff.reference import attention_map, softmax_backward  # noqa: F401
 
 
 # %% tags=["stub:4.5"]
@@ -480,7 +481,7 @@ for name, x in head.items():
 
 # %%
 pairs = ((head["q1"], head["k1"]), (head["q2"], head["k2"]))
-o1, o2 = (reference.attention_map(q, k) @ head["v"] for q, k in pairs)
+o1, o2 = (attention_map(q, k) @ head["v"] for q, k in pairs)
 rest = {}
 for name, back in (("with", do), ("without", dy)):
     d1, d2 = (back * o1).sum(-1), (back * o2).sum(-1)
@@ -586,9 +587,8 @@ for name, rung in (rungs | {"v": theirs.v[0, 0], "lam": theirs.lam}).items():
 #
 # - Multiply slopes along a path, add over paths, and test the result by
 #   finite differences. A falling loss is no test.
-# - Softmax: $dS = A\,(dA - \delta)$, where the mean slope $\delta$ equals
-#   $\sum do \cdot o$.
-# - Branch 2's gradient carries $-\lambda$, and $d\lambda = -\sum \delta_2$.
+# - Softmax: $dS = A\,(dA - \delta)$ with $\delta = \sum do \cdot o$. Branch 2's
+#   gradient carries $-\lambda$, and $d\lambda = -\sum \delta_2$.
 # - The norm's gradient is at a right angle to $o$. So
 #   $\delta_1 = \lambda \delta_2$.
 # - $1 - \lambda_{\text{init}}$ keeps the gradients of queries and keys level
