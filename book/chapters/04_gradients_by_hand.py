@@ -402,7 +402,7 @@ check.ex04_4(through_norm)
 # %% [markdown]
 # ## One whole head
 #
-# You have all pieces. The scores are $S_i = q_i\,k_i^\top / \sqrt D$, a product
+# You have all the pieces. The scores are $S_i = q_i\,k_i^\top / \sqrt D$, a product
 # that equation 4.2 leads through. A causal mask needs no line of its own: a
 # hidden key has weight 0, so the slope of its score is 0.
 #
@@ -476,8 +476,7 @@ for name, x in head.items():
 # $\delta_1$ and $\delta_2$ come from two maps, with queries and keys of their
 # own. Does one tell anything about the other? By equation 4.5, $\delta_i$ is
 # $do \cdot o_i$ with the branch's output $o_i = A_i\,v$. Here they are for 7
-# queries, with $do$ from the norm, and with a $do$ that has not been through
-# one.
+# queries, with the norm behind the head and without it.
 
 # %%
 pairs = ((head["q1"], head["k1"]), (head["q2"], head["k2"]))
