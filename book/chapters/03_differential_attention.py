@@ -153,10 +153,11 @@ plt.show()
 # \tag{3.1}
 # $$
 #
-# $M$ is the causal mask of equation 1.3, the same for both branches. Three
-# details are easy to miss. The subtraction comes *after* the two softmaxes.
-# The scale is $\sqrt D$, the width of one branch, not of both. And $\lambda$
-# is one number for all heads of a layer.
+# $M$ is the causal mask of equation 1.3, the same for both branches; with more
+# keys than queries, the last query is aligned with the last key. Three details
+# are easy to miss. The subtraction comes *after* the two softmaxes. The scale
+# is $\sqrt D$, the width of one branch, not of both. And $\lambda$ is one
+# number for all heads of a layer.
 #
 # **Why are the values $2D$ wide?** Two maps take the queries and keys of two
 # plain heads. So where a plain layer has $2H$ heads of width $D$, this one
@@ -347,10 +348,9 @@ print("unshared noise does not cancel")
 # $$
 #
 # **Why this form?** The paper's reason is that $\lambda$ then learns at the
-# pace of the other weights [P, sec. 2.1]: like a score, it is made of dot
-# products and exponentials. An author adds that it worked better than
-# learning the number directly (unilm, issue 1663). Chapter 4 measures one
-# step. With one exponential $\lambda$ could only lie above a constant; with
+# pace of the other weights [P, sec. 2.1]; chapter 4 measures one step. An
+# author adds that it worked better than learning the number directly (unilm,
+# issue 1663). With one exponential $\lambda$ could only lie above a constant; with
 # the difference of two it can go up and down. If all vectors are zero, both
 # exponentials are 1 and $\lambda = \lambda_{\text{init}}$.
 #

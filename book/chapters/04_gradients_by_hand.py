@@ -548,7 +548,6 @@ for layer in (0, 3, 11, 23):
 q, q_with, v, v_with = np.transpose(table)
 assert np.ptp(q_with) < 0.05 and q[-1] > 3.5 * q[0]
 assert np.ptp(v) < 0.2 and v_with[-1] < 0.3
-print("with the factor q1 stays level; without it v does")
 
 # %% [markdown]
 # *For queries and keys the argument holds*: without the factor their gradients
