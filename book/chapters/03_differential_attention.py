@@ -42,7 +42,7 @@ from minidiff.check import hint, solution  # noqa: F401
 from minidiff.course.head_diagram import show_head
 from minidiff.reference import attention_map, softmax
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## A cold open: which token do they all look for?
@@ -65,7 +65,7 @@ k1[needle, 0] = np.sqrt(D)  # its score grows by 2 sqrt(D) / sqrt(D)
 A1, A2 = attention_map(q1, k1), attention_map(q2, k2)
 A = A1 - lam * A2
 
-# %% mystnb={"image": {"alt": "Three lower triangular heat maps side by side. A1 and A2 are orange, with much the same dark cells in different columns. In the difference the column of key 3 is orange in every row from 3 on; most other cells are near white, a few purple."}}
+# %% mystnb={"image": {"alt": "Three lower triangular heat maps side by side. A1 and A2 are orange, with strong cells in much the same places, in several columns. In the difference the column of key 3 is orange in every row from 3 on; most other cells are near zero, a few purple."}}
 plots.show_maps([A1, A2, A], ["A1", "A2", "A1 - 0.8 A2"], limit=0.7)
 plt.show()
 
@@ -434,11 +434,11 @@ check.ex03_3(normed_heads)
 #
 # ### Exercise 3.4: a needle and its own lambda
 #
-# *Hard, 20 minutes.* Measure each slope as in chapter 1: nudge one number up
-# by $h = 10^{-4}$, then down, and divide the difference by $2h$. Each step
-# measures both slopes at the same place, then moves both numbers, each by
-# `rate` times its slope. We climb the logarithm of the SNR, whose slopes stay
-# moderate.
+# *Hard, 20 minutes.* The slope says how fast the goal grows with a number.
+# Measure it: nudge the number up by $h = 10^{-4}$, then down, and divide the
+# difference of the two goals by $2h$. Each step measures both slopes at the
+# same place, then moves both numbers, each by `rate` times its slope. The
+# goal is the logarithm of the SNR, whose slopes stay moderate.
 
 
 # %% tags=["stub:3.4"]
@@ -473,7 +473,7 @@ for step in (0, 20, 40, 60, 80, 100):
     print(f"1 - needle's weight {1 - found[step]:.2f},", end=" ")
     print(f"lambda {lams[step]:.2f}")
 
-# %% mystnb={"image": {"alt": "Three curves against the step, 0 to 100. One minus the needle's weight falls slowly from 0.98 to about a half. Lambda with 95 percent shared noise rises steeply from 0.2, meets that line after about 20 steps and follows it down. Lambda with nothing shared stays between 0 and 0.3."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three curves against the step, 0 to 100. One minus the needle's weight falls slowly from 0.98 to about a half. Lambda with 95 percent shared noise rises steeply from 0.2, meets that line after about 20 steps and follows it down. Lambda with nothing shared stays between 0 and 0.3."}}
 plt.plot(lams, label="lambda, 95% of the noise shared")
 plt.plot(1 - found, label="1 - the needle's weight in A1")
 plt.plot(learn(*noisy_scores(0.0), 0, (0.5, 0.2), 0.05, 100)[:, 1])

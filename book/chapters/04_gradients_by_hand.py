@@ -41,7 +41,7 @@ from minidiff import check, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.reference import lambda_init, softmax
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## A cold open: a wrong gradient that trains
@@ -196,7 +196,7 @@ test("dv", A.T @ do, lambda v: (do * (A @ v)).sum(), v)
 # look: which sign do the numbers off the diagonal have, and what does each
 # row sum to?
 
-# %% mystnb={"image": {"alt": "A three by three table. Row: score that is raised; column: weight that moves. First row 1/4, -1/8, -1/8; second row -1/8, 3/16, -1/16; third row -1/8, -1/16, 3/16. The diagonal is orange, all else purple."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "A three by three table. Row: score that is raised; column: weight that moves. First row 1/4, -1/8, -1/8; second row -1/8, 3/16, -1/16; third row -1/8, -1/16, 3/16. The diagonal is orange, all else purple."}}
 weights = np.array([1 / 2, 1 / 4, 1 / 4])
 jacobian = np.diag(weights) - np.outer(weights, weights)
 figure, axis = plt.subplots(figsize=(3.4, 3.0))
@@ -359,7 +359,7 @@ print("the step is the sum of all absolute slopes")
 # $\sum dy \cdot y$ is equal, with $dy = (1, \frac12)$ and $c = 1$. In which
 # direction does the loss not change?
 
-# %% mystnb={"image": {"alt": "A plane with axes o1 and o2. Lines of equal loss are rays from the origin, labelled with the loss, from 0.8 near the upper axis to 1.5. Along one ray stand three points, each twice as far out as the one before, each with an arrow at a right angle to the ray and half as long as the one before."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "A plane with axes o1 and o2. Lines of equal loss are rays from the origin, labelled with the loss, from 0.8 near the upper axis to 1.5. Along one ray stand three points, each twice as far out as the one before, each with an arrow at a right angle to the ray and half as long as the one before."}}
 dy, direction = np.array([1.0, 0.5]), np.array([0.28, 0.96])
 grid = np.stack(np.meshgrid(*[np.linspace(0.01, 4.5, 300)] * 2), -1)
 loss = (dy * reference.headwise_norm(grid)).sum(-1)
