@@ -51,8 +51,9 @@ plots.use_style("svg")
 # *needle*, one of the 12 keys. Only the first map knows it: there the
 # needle's score is raised by 2. The rest is noise, nearly the same in both
 # maps: `q2` and `k2` are `q1` and `k1` with a little noise of their own. The
-# third map is the first minus 0.8 times the second. (The draw was picked for
-# clarity; later we average.) Which key is the needle? Try each map alone.
+# third map is the first minus 0.8 times the second. Orange is positive, purple
+# negative. (The draw was picked for clarity; later we average.) Which key is
+# the needle? Try each map alone.
 
 # %%
 rng = np.random.default_rng(1047)
