@@ -10,12 +10,6 @@ from minidiff.reference import softmax as renamed
 run = own_work(softmax)
 
 
-def inside(x):
-    from minidiff.reference import softmax as other
-
-    return other(x)
-
-
 def nested(x):
     def rows():
         return [renamed(row) for row in x]
@@ -30,7 +24,6 @@ def nested(x):
         lambda x: softmax(x),
         lambda x: renamed(x),
         lambda x: reference.softmax(x),
-        inside,
         nested,
     ],
 )
@@ -48,3 +41,14 @@ def softmax_of_mine(x):
 )
 def test_other_functions_are_called(answer):
     assert run(answer, 1) == answer(1)
+
+
+def test_an_import_inside_the_answer_is_found():
+    def inside(x):
+        from minidiff.reference import lambda_init as other
+
+        return other(x)
+
+    with pytest.raises(ImportedAnswerError, match="lambda_init"):
+        own_work(reference.lambda_init)(inside, 1)
+    assert run(inside, 0) == inside(0)
