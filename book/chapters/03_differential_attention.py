@@ -11,7 +11,7 @@
 #
 # By the end of this chapter you will have shown, in a model of noise, that
 # subtracting one softmax map from another removes the noise that both of them
-# share, and hardly any other.
+# share, and that a needle and its lambda can be learned together.
 #
 # {card}
 #
@@ -19,19 +19,17 @@
 #
 # After this chapter you can
 #
-# - compute a differential attention map by hand, and in NumPy;
-# - say what its rows sum to, and why it may hold negative weights;
+# - say what the rows of a differential map sum to, and write its head;
 # - measure how much noise the subtraction removes, and when it removes none;
-# - compute lambda from its four learned vectors and its schedule;
-# - apply the headwise norm, and say what goes wrong without it.
+# - say where lambda and the widths of a head come from;
+# - let a needle and its lambda learn together.
 #
 # ## Prerequisites
 #
 # | you need | for | where |
 # |---|---|---|
-# | NumPy arrays and broadcasting | all code here | any NumPy tutorial |
-# | softmax and the causal mask | both maps | chapter 1, or as recalled |
-# | what noise does to a map | why to subtract | chapter 2, or the cold open |
+# | NumPy, `attention_map`, the causal mask | all code here | chapter 1 |
+# | needle, lift, noise in the scores | why to subtract | chapter 2 |
 
 # %%
 from math import exp
@@ -39,69 +37,59 @@ from math import exp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minidiff import check, plots
+from minidiff import check, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
+from minidiff.course.head_diagram import show_head
 from minidiff.reference import attention_map, softmax
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
-# ## A cold open: two wrong rows and a right one
+# ## A cold open: which token do they all look for?
 #
-# One query looks at 64 keys. One of them, the *needle*, holds what the query
-# wants. The scores are noisy, as scores in a real model are. Below are two
-# rows of attention weights, made from scores that share 95 % of their noise,
-# and a third row that is nothing but the first minus 0.8 times the second.
-# Only the first knows the needle: its score there is raised by 3.
-#
-# Run the two cells. Which key would you say is the needle, from each row?
+# Below are two causal attention maps of 12 tokens. Every query wants the same
+# *needle*, one of the 12 keys. Only the first map knows it: there the
+# needle's score is raised by 2. The rest is noise, nearly the same in both
+# maps: `q2` and `k2` are `q1` and `k1` with a little noise of their own. The
+# third map is the first minus 0.8 times the second. Orange is positive, purple
+# negative. (The draw was picked for clarity; later we average.) Which key is
+# the needle? Try each map alone.
 
 # %%
-rng = np.random.default_rng(92)
-shared, own1, own2 = rng.normal(size=(3, 64))
-scores1 = np.sqrt(0.95) * shared + np.sqrt(0.05) * own1
-scores2 = np.sqrt(0.95) * shared + np.sqrt(0.05) * own2
-scores1[20] += 3.0
+rng = np.random.default_rng(1047)
+T, D, lam, needle = 12, 8, 0.8, rng.integers(3, 6)
+q1, k1, own_q, own_k = 1.2 * rng.normal(size=(4, T, D))
+q1[:, 0], k1[:, 0] = 2.0, 0.0  # channel 0 is for the needle alone
+q2, k2 = q1 + 0.15 * own_q, k1 + 0.15 * own_k
+k1[needle, 0] = np.sqrt(D)  # its score grows by 2 sqrt(D) / sqrt(D)
 
-rows = {"first": softmax(scores1), "second": softmax(scores2)}
-rows["difference"] = rows["first"] - 0.8 * rows["second"]
+A1, A2 = attention_map(q1, k1), attention_map(q2, k2)
+A = A1 - lam * A2
 
-# %% mystnb={"image": {"alt": "Three rows of bars over 64 keys. In the first some other key is taller than key 20, the second has the same tall keys but not key 20, in the third key 20 stands far above small bars of both signs."}}
-figure, axes = plt.subplots(3, 1, sharex=True, sharey=True, figsize=(6, 4))
-for axis, (name, row) in zip(axes, rows.items(), strict=True):
-    axis.bar(np.arange(64), row, color=plots.COLOURS[0])
-    axis.set_ylabel(name)
-axes[-1].set_xlabel("key")
+# %% mystnb={"image": {"alt": "Three lower triangular heat maps side by side. A1 and A2 are orange, with strong cells in much the same places, in several columns. In the difference the column of key 3 is orange in every row from 3 on; most other cells are near zero, a few purple."}}
+plots.show_maps([A1, A2, A], ["A1", "A2", "A1 - 0.8 A2"], limit=0.7)
 plt.show()
 
 # %%
-for name, row in rows.items():
-    loudest, next_one = np.argsort(-np.abs(row))[:2]
-    times = abs(row[loudest] / row[next_one])
-    print(f"{name:10s}  loudest key {loudest:2d}, {times:.1f} times the next")
-assert rows["first"].argmax() != 20 == np.abs(rows["difference"]).argmax()
+rows = np.arange(needle + 1, T)  # the queries that can choose
+for name, weights in {"A1": A1, "A2": A2, "difference": A}.items():
+    right = (np.abs(weights[rows]).argmax(-1) == needle).sum()
+    print(f"{name:10s} largest weight on the needle: {right} of {len(rows)}")
 
 # %% [markdown]
-# The needle is key 20. The first row points elsewhere; only the third points
-# at it, and clearly. The third row is what this course is about. The
+# The needle is key 3. The third map is what this course is about: the
 # Differential Transformer (Ye et al., 2025) replaces every attention map by
-# such a difference. In the paper's own measurement, a plain model of 3 billion
-# parameters gave between 0.03 and 0.09 of its attention to the answer and
-# about half to noise; the differential one gave 0.27 to 0.40 to the answer and
-# 0.01 to 0.02 to noise [P, Table 3]. (Letters in brackets name sources: see
-# the [bibliography](../book/bibliography.md).)
+# such a difference. In the paper's measurement, a plain model of 3 billion
+# parameters gave 0.03 to 0.09 of its attention to the answer and about half
+# to noise; the differential one gave 0.27 to 0.40 to the answer and 0.01 to
+# 0.02 to noise [P, Table 3].
 #
 # ## The idea with three keys
 #
-# Take one query, three keys, and numbers small enough for paper. There are
-# two *branches*, two ways of scoring the same keys. The first scores them
-# $(\ln 2, 0, 0)$, the second $(0, 0, 0)$. A softmax turns scores into
-# $e^{\text{score}}$ divided by their sum, so
-#
-# - branch 1 gives $(2, 1, 1) / 4$,
-# - branch 2 gives $(1, 1, 1) / 3$.
-#
-# Now subtract $\lambda = 3/4$ of the second from the first:
+# Take one query and three keys, scored by two *branches*. Branch 1 gives the
+# scores $(\ln 2, 0, 0)$, branch 2 gives $(0, 0, 0)$. Softmax turns these into
+# $(2, 1, 1)/4$ and $(1, 1, 1)/3$. Subtract $\lambda = \tfrac34$ times the
+# second from the first:
 #
 # $$
 # \left(\tfrac12, \tfrac14, \tfrac14\right)
@@ -109,73 +97,75 @@ assert rows["first"].argmax() != 20 == np.abs(rows["difference"]).argmax()
 # = \left(\tfrac14, 0, 0\right)
 # $$
 #
-# Two keys have weight exactly zero. A softmax cannot do that: it gives every
-# key some weight, and many small weights on many useless keys add up to
-# *attention noise* (chapter 2).
-
-# %%
-first, second = softmax(np.array([[np.log(2), 0, 0], [0, 0, 0]]))
-print((first - 0.75 * second).round(4) + 0.0)
-assert np.allclose(first - 0.75 * second, [1 / 4, 0, 0])
-
-# %% [markdown]
-# ### Exercise 3.1: two softmaxes and a subtraction
+# Two keys have weight exactly zero, which no softmax can do (chapter 2). That
+# was luck: branch 2 had just the right row. Could it always have?
 #
-# *Easy, 5 minutes.* Write the difference for whole matrices of scores
-# (`logits`): each row is one query. `softmax` works row by row. Stuck?
-# `hint("3.1", 1)`, then 2, then 3, in a cell of your own. The rest of the
-# chapter runs without your answer.
+# ### Exercise 3.1: be branch 2
+#
+# *Easy, 5 minutes.* Branch 1 has made its row, and $\lambda$ is given. Choose
+# branch 2's row so that only the needle is left. Like every softmax row it
+# sums to 1. How much will the needle keep? Stuck? `hint("3.1", 1)`, then 2,
+# then 3, in a cell of your own. The chapter runs without your answer.
 
 
 # %% tags=["stub:3.1"]
-def difference(
-    logits1: np.ndarray, logits2: np.ndarray, lam: float
-) -> np.ndarray:
-    """Return softmax(logits1) - lam * softmax(logits2), row by row.
+def perfect_partner(row1: np.ndarray, needle: int, lam: float) -> np.ndarray:
+    """Return row2 so that row1 - lam * row2 is 0 at all keys but the needle.
 
-    logits1 and logits2 (T, S); lam a number; the result (T, S).
+    row1 (S,): the weights of one softmax row; needle: the index of the key we
+    want; lam: a number, at least 1 - row1[needle]. row2 (S,) sums to 1.
     """
     # your code
 
 
 # %% tags=["check:3.1"]
-check.ex03_1(difference)
+check.ex03_1(perfect_partner)
+
+# %%
+partner = check.mine("3.1")
+row1 = softmax(np.array([1.0, 0.3, -0.5, 0.8]))
+print("branch 1     ", row1.round(3))
+print("branch 2     ", partner(row1, 0, 0.8).round(3))
+print("difference   ", (row1 - 0.8 * partner(row1, 0, 0.8)).round(3) + 0.0)
 
 # %% [markdown]
-# ## From queries and keys to a map
+# The needle keeps $1 - \lambda$, whatever it had before. It has to: each row
+# of $A_1$ sums to 1, each row of $A_2$ too, so each row of the difference sums
+# to $1 - \lambda$. And $\lambda$ must be at least $1 - w_\star$, with
+# $w_\star$ the needle's weight in row 1: so much weight lies on the other
+# keys, and $\lambda$ times a softmax row can cancel no more than $\lambda$.
+# Remember this bound; it comes back.
 #
-# A reminder. A language model reads *tokens*, pieces of text, each one a
-# vector. Matrix products make of each token a *query*, a *key* and a *value*.
-# There are $T$ queries and $S$ keys, each $D$ wide: $q$ has shape $(T, D)$,
-# $k$ has shape $(S, D)$. An attention *map* is, as in equation 1.3,
+# ## One differential head
 #
-# $$
-# A = \operatorname{softmax}\!\left(\frac{q\,k^\top}{\sqrt D} + M\right)
-# $$
-#
-# with the softmax taken over each row. The *causal mask* $M$ is $-\infty$ for
-# every later token, so that its weight is 0, and 0 elsewhere. If there are
-# more keys than queries, the last query is aligned with the last key: query
-# $t$ sees keys $0$ to $t + S - T$. In NumPy the map is `attention_map(q, k)`,
-# imported above; chapter 1 writes it.
-#
-# What query $t$ gets is the sum of all values, each times its weight in row
-# $t$: $O = A\,v$. Queries, keys, values and map together are one attention
-# *head*. A layer has several.
-#
-# A *differential head* has two queries and two keys for each token,
-# $q_1, q_2, k_1, k_2$, each $D$ wide, and so two maps $A_1$ and $A_2$. It
-# has one set of values $v$, and these are $2D$ wide. Its output is
+# A differential head has two queries and two keys for each token, each $D$
+# wide, and so two maps. It has one set of values, and these are $2D$ wide:
+
+# %% mystnb={"image": {"alt": "Block diagram, left to right. From the tokens x come q1 and k1 in blue, q2 and k2 in orange, each T by D, and v in green, T by 2D. q1 and k1 enter a softmax that gives A1, q2 and k2 one that gives A2. Both maps and lambda, one a layer, enter A1 minus lambda A2. This map times v is T by 2D, and goes through a norm and a factor one minus lambda init."}}
+show_head()
+plt.show()
+
+# %% [markdown]
+# Up to the norm, which comes later, this is equation 1 of the paper:
 #
 # $$
-# O = \left(A_1 - \lambda A_2\right) v
+# O = \left(A_1 - \lambda A_2\right) v, \qquad
+# A_i = \operatorname{softmax}\!\left(\frac{q_i\,k_i^\top}{\sqrt D} + M\right)
 # \tag{3.1}
 # $$
 #
-# This is equation 1 of the paper. Three details are easy to miss. The
-# subtraction comes *after* the two softmaxes. The
-# scale is $\sqrt D$, the width of one branch, not of both. And $\lambda$ is
-# one number for all heads of a layer.
+# $M$ is the causal mask of equation 1.3, the same for both branches; with more
+# keys than queries, the last query is aligned with the last key. Three details
+# are easy to miss. The subtraction comes *after* the two softmaxes. The scale
+# is $\sqrt D$, the width of one branch, not of both. And $\lambda$ is one
+# number for all heads of a layer.
+#
+# **Why are the values $2D$ wide?** Two maps take the queries and keys of two
+# plain heads. So where a plain layer has $2H$ heads of width $D$, this one
+# has $H$. With values $D$ wide they would put out $HD$ numbers, half of the
+# plain layer's. With values $2D$ wide it is $2HD$ again. The matrices for
+# queries, keys, values and output then have the sizes of the plain layer's,
+# and the two models can be compared fairly [P, sec. 2.1].
 
 
 # %% tags=["same:minidiff.reference.diff_map"]
@@ -194,41 +184,32 @@ def diff_map(
 
 
 # %% [markdown]
-# What do the rows sum to? Each row of $A_1$ sums to 1 and each row of $A_2$
-# too. So each row of the difference sums to $1 - \lambda$. The first query
-# sees only itself: both its weights are 1, and the difference is
-# $1 - \lambda$ exactly. For $\lambda \ge 0$ no entry can leave the interval
-# from $-\lambda$ to 1. Will there be negative weights? Decide before you run
-# the next cell. It shows the three maps of a random head: orange is positive,
-# purple is negative, white is zero.
-
-# %% mystnb={"image": {"alt": "Three lower triangular heat maps side by side: A1 and A2 all orange, and their difference with orange and purple cells and many near white."}}
-T, D, lam = 12, 8, 0.8
-q1, q2, k1, k2 = rng.normal(size=(4, T, D))
-A1, A2 = attention_map(q1, k1), attention_map(q2, k2)
-A = diff_map(q1, k1, q2, k2, lam)
-plots.show_maps([A1, A2, A], ["A1", "A2", "A1 - 0.8 A2"])
-plt.show()
+# Back to the third map. Before you run the cell: what is its first entry,
+# where the query sees only itself? And between which two numbers do all
+# entries lie?
 
 # %%
-print("row sums        ", A.sum(-1).round(12)[:4])
-print("first entry     ", A[0, 0].round(12))
+A = diff_map(q1, k1, q2, k2, lam)
+print("row sums         ", A.sum(-1).round(12)[:4])
+print("first entry      ", A[0, 0].round(12))
 print("smallest, largest", A.min().round(3), A.max().round(3))
-print("negative entries", (A < 0).sum(), "of", T * (T + 1) // 2)
+print("negative entries ", (A < 0).sum(), "of", T * (T + 1) // 2)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert np.allclose(A.sum(-1), 1 - lam)
 assert np.isclose(A[0, 0], 1 - lam)
 assert -lam <= A.min() < 0 < A.max() <= 1
+print("rows sum to 1 - lam, entries lie between -lam and 1")
 
 # %% [markdown]
-# Negative weights are normal here. A head can *subtract* a value, which a
-# softmax never could.
+# No entry leaves the interval from $-\lambda$ to 1, and negative weights are
+# normal. With one, a head *subtracts* a value, which a softmax never could.
 #
 # ### Exercise 3.2: one whole head
 #
-# *Medium, 10 minutes.* Now from the tokens' vectors $x$, shape $(T, E)$: $T$
-# tokens, each $E$ wide. The matrices $W_q$ and $W_k$ give both branches at
-# once, $2D$ columns: the first $D$ are branch 1, the others branch 2. You may
-# use `attention_map`.
+# *Medium, 8 minutes.* Now from the tokens' vectors $x$, shape $(T, E)$. The
+# matrices $W_q$ and $W_k$ give both branches at once, $2D$ columns: the first
+# $D$ are branch 1, the others branch 2. You may use `attention_map`.
 
 
 # %% tags=["stub:3.2"]
@@ -253,143 +234,113 @@ check.ex03_2(one_head)
 # %% [markdown]
 # ## Noise that cancels, measured
 #
-# The cold open was one draw, and a picture persuades too easily. We need a
-# number. Suppose the value of each key is a random vector: the wanted key's
-# value is signal, the rest is noise. The output then holds $w_\star$ times
-# the signal, where $w_\star$ is the weight on the wanted key, the *needle*.
-# To it come the other values, each times its own weight. Independent random
-# numbers add like squares, so the noise has size
-# $\sqrt{\sum_{s \ne \star} w_s^2}$. The ratio of the two is the
-# *signal-to-noise ratio* of the row:
+# One draw persuades too easily; we need a number. Suppose the values are
+# random vectors. The output holds $w_\star$ times the needle's value, the
+# signal. The other values are added, each times its own weight. The squares
+# of independent random numbers add, so this noise has size
+# $\sqrt{\sum_{s \ne \star} w_s^2}$. For many rows take the mean
+# $\langle\,\rangle$ of the weight and of the squared noise. Signal over noise
+# is the *signal-to-noise ratio*:
 #
 # $$
-# \text{SNR} = \frac{|w_\star|}{\sqrt{\sum_{s \ne \star} w_s^2}}
+# \text{SNR} = \frac{|\langle w_\star \rangle|}
+# {\sqrt{\langle \sum_{s \ne \star} w_s^2 \rangle}}
 # \tag{3.2}
 # $$
 #
-# It does not change when the whole row is multiplied by a number. So the row
-# sum $1 - \lambda$, small or large, plays no part in it.
+# Multiplying all rows by a number does not change it, so the row sum
+# $1 - \lambda$ plays no part.
 #
-# ### Exercise 3.3: signal and noise of a row
+# Next, scores that share noise to a degree $\rho$, from 0 to 1. Let $z$, $z_1$
+# and $z_2$ be independent with variance 1, and
 #
-# *Easy, 5 minutes.*
-
-
-# %% tags=["stub:3.3"]
-def signal_to_noise(weights: np.ndarray, needle: int) -> float:
-    """Return |weight on the needle| / root of the summed squares elsewhere.
-
-    weights (S,): one row of a map; needle: the index of the key we want.
-    """
-    # your code
-
-
-# %% tags=["check:3.3"]
-check.ex03_3(signal_to_noise)
-
-# %% [markdown]
-# Now a model of noise. The scores of both branches are random, and a number
-# $\rho$ between 0 and 1 says how much of their noise they share: at
-# $\rho = 1$ the two branches see the same noise, at $\rho = 0$ each has its
-# own. Only branch 1 knows the needle: its score for key 0 is raised by 3.
-# The function draws many such pairs of rows.
+# $$
+# x_1 = \sqrt{\rho}\; z + \sqrt{1 - \rho}\; z_1, \qquad
+# x_2 = \sqrt{\rho}\; z + \sqrt{1 - \rho}\; z_2
+# $$
+#
+# Why the roots? A factor in front of a random number enters its variance
+# squared. With the roots, $x_1$ and $x_2$ have variance
+# $\rho + (1 - \rho) = 1$ at every $\rho$, and their covariance, which only
+# $z$ makes, is $\sqrt\rho\,\sqrt\rho = \rho$. So $\rho$ is their correlation,
+# and changing it changes nothing else.
 
 
 # %%
-def noisy_rows(
-    rho: float, keys: int = 64, draws: int = 2000, lift: float = 3.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw rows A1, A2 (draws, keys) whose noise is shared to degree rho."""
+def noisy_scores(rho: float, keys: int = 64, rows: int = 1000) -> tuple:
+    """Draw scores x1, x2 (rows, keys) that share the degree rho."""
     rng = np.random.default_rng(1)
-    shared, own1, own2 = rng.normal(size=(3, draws, keys))
-    scores1 = np.sqrt(rho) * shared + np.sqrt(1 - rho) * own1
-    scores2 = np.sqrt(rho) * shared + np.sqrt(1 - rho) * own2
-    scores1[:, 0] += lift
-    return softmax(scores1), softmax(scores2)
+    z, z1, z2 = rng.normal(size=(3, rows, keys))
+    shared = np.sqrt(rho) * z
+    return shared + np.sqrt(1 - rho) * z1, shared + np.sqrt(1 - rho) * z2
 
 
-# %%
-def median_snr(A: np.ndarray) -> float:
-    """Median over the rows of A of eq. 3.2, the needle being key 0."""
-    noise = np.sqrt((A[:, 1:] ** 2).sum(-1))
-    return float(np.median(np.abs(A[:, 0]) / noise))
+def snr(A: np.ndarray) -> float:
+    """Eq. 3.2 for rows A (rows, keys) whose needle is key 0."""
+    return abs(A[:, 0].mean()) / np.sqrt((A[:, 1:] ** 2).sum(-1).mean())
 
 
-A1, A2 = noisy_rows(rho=0.9)
-plain, diff = median_snr(A1), median_snr(A1 - 0.8 * A2)
-needle, other = A1[:, 0].mean(), A1[:, 1:].mean()
-print(f"needle's weight in A1    {needle:.2f}")
-print(f"mean of the others       {other:.4f}, {needle / other:.0f} times less")
-print(f"SNR of A1                {plain:.2f}")
-print(f"SNR of A1 - 0.8 A2       {diff:.2f}")
-assert diff > 2 * plain
+NEEDLE = np.eye(64)[0]  # 1 at key 0, 0 elsewhere
 
 # %% [markdown]
-# The first map gives the needle a fifth of all weight, many times the mean of
-# the others. Still signal and noise are of equal size, because the others are
-# many and a few of them are loud. The difference more than doubles the ratio.
-#
-# How much of this is due to the choice of $\lambda$, and how much to the
-# shared noise? Sweep both. Before you run the cell, sketch the curve for
-# $\rho = 0$, where the branches share nothing.
+# Branch 1 raises its needle by 3, and we sweep $\lambda$ from 0, which is
+# plain attention. Before you run the cell, sketch two curves: 95 % of the
+# noise shared, and nothing shared.
 
-# %% mystnb={"image": {"alt": "Signal-to-noise ratio against lambda from 0 to 1.2 for four degrees of shared noise. With 0.95 shared it rises above 3 near lambda 0.8 and falls again; with nothing shared it never rises much above its start and then falls."}}
-lams = np.linspace(0, 1.2, 25)
+# %% mystnb={"image": {"alt": "Signal-to-noise ratio against lambda from 0 to 1.2 for four degrees of shared noise. All start near 1.2. With 95 percent shared it rises to about 3.5 near lambda 0.8 and falls again; with nothing shared it rises to about 1.3 near 0.3 and falls below its start."}}
+lams, curves = np.linspace(0, 1.2, 25), {}
 for rho in (0.95, 0.9, 0.5, 0.0):
-    A1, A2 = noisy_rows(rho)
-    ratios = [median_snr(A1 - lam * A2) for lam in lams]
-    plt.plot(lams, ratios, label=f"{rho:.0%} shared")
-    print(f"{rho:.0%} shared: best lambda {lams[np.argmax(ratios)]:.2f}")
+    x1, x2 = noisy_scores(rho)
+    A1, A2 = softmax(x1 + 3 * NEEDLE), softmax(x2)
+    curves[rho] = [snr(A1 - lam * A2) for lam in lams]
+    plt.plot(lams, curves[rho], label=f"{rho:.0%} shared")
 plt.xlabel("lambda")
 plt.ylabel("signal-to-noise ratio")
 plt.legend()
 plt.show()
 
+# %%
+for rho, curve in curves.items():
+    print(f"{rho:4.0%} shared: SNR {curve[0]:.1f} at lambda 0,", end=" ")
+    print(f"at best {max(curve):.1f} at {lams[np.argmax(curve)]:.2f}")
+A1 = softmax(noisy_scores(0.95)[0] + 3 * NEEDLE)
+print(f"mean weight on the needle in A1: {A1[:, 0].mean():.2f}")
+
 # %% [markdown]
-# Three things to see.
-#
 # 1. The more noise is shared, the higher the peak. The subtraction removes
 #    what the branches have in common, and only that.
-# 2. There is a best $\lambda$, and it is not 1. Branch 1 spends $w_\star$ of
-#    its weight on the needle. So, with all noise shared, its noise is nearly
-#    $1 - w_\star$ times that of branch 2, and $\lambda = 1 - w_\star$ nearly
-#    cancels it. Here $w_\star$ is about a fifth, and the upper curves peak
-#    near four fifths. (Not exactly, as each row has a $\lambda$ of its own:
-#    exercise 2.4.) With less shared noise the second map also brings in noise
-#    of its own, so the best $\lambda$ is smaller.
-# 3. Past the peak the gain is lost again.
+# 2. There is a best $\lambda$, and it is not 1. Here $w_\star$ is about a
+#    fifth, and the upper curves peak near $1 - w_\star$, the bound of exercise
+#    3.1. With less shared noise the second map also brings in noise of its
+#    own, and the best $\lambda$ is smaller.
 #
 # ### The control that fails
 #
-# If the benefit came from having two maps, or from the subtraction as such,
-# it would survive when the two branches see unrelated noise. It does not:
+# The lowest curve is the control. If having two maps were the benefit, it
+# would rise like the others.
 
 # %%
-A1, A2 = noisy_rows(rho=0.0)
-for lam in (0.0, 0.3, 0.8, 1.0):
-    print(f"nothing shared, lambda {lam}: SNR {median_snr(A1 - lam * A2):.2f}")
-print(f"a constant 0.8 / 64 subtracted: SNR {median_snr(A1 - 0.8 / 64):.2f}")
-assert median_snr(A1 - 0.8 * A2) < median_snr(A1)
+x1, x2 = noisy_scores(0.0)
+A1, A2 = softmax(x1 + 3 * NEEDLE), softmax(x2)
+for lam in (0.0, 0.2, 0.8):
+    print(f"nothing shared, lambda {lam}: SNR {snr(A1 - lam * A2):.2f}")
+print(f"a constant 0.2 / 64 subtracted: SNR {snr(A1 - 0.2 / 64):.2f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert snr(A1 - 0.8 * A2) < snr(A1) < snr(A1 - 0.2 * A2)
+assert snr(A1 - 0.2 * A2) < snr(A1 - 0.2 / 64)
+assert max(curves[0.95]) > 2.5 * curves[0.95][0]
+print("unshared noise does not cancel")
 
 # %% [markdown]
-# Two independent noises do not cancel; their squares add. What a small
-# $\lambda$ still gains is the flat part that all softmax rows have in common,
-# and the last line shows that plain subtraction of a constant does that
-# better. So the second microphone of a noise-cancelling headphone is a fair
-# picture in this one respect: it helps much only if it hears the same noise
-# as the first.
-#
-# Nothing in equation 3.1 makes the branches share their noise. Training would
-# have to find that, and whether it does is a question about trained models.
-# Chapter 15 looks inside one that you train, and chapter 19 will ask larger
-# ones.
+# Independent noises do not cancel; their squares add. What a small $\lambda$
+# still gains is the flat part that all softmax rows have in common, and
+# subtracting a constant does that better (last line).
 #
 # ## Lambda: one learned number a layer
 #
-# Each layer learns its own $\lambda$. It is not a bare parameter: it comes
-# from four learned vectors of width $D$, so that it learns at the pace of
-# the other weights [P, sec. 2.1]; chapter 4 measures a step. This is equation
-# 2 of the paper:
+# Each layer learns its own $\lambda$, by four learned vectors of width $D$.
+# This is equation 2 of the paper:
 #
 # $$
 # \lambda = e^{\lambda_{q_1} \cdot \lambda_{k_1}}
@@ -397,10 +348,15 @@ assert median_snr(A1 - 0.8 * A2) < median_snr(A1)
 # \tag{3.3}
 # $$
 #
-# If all four vectors are zero, both exponentials are 1 and $\lambda$ is
-# $\lambda_{\text{init}}$. That constant is fixed, not learned, and grows
-# with depth. The paper counts layers from 1; we count from 0, and then it is
-# [P, sec. 2.1]
+# **Why this form?** The paper's reason is that $\lambda$ then learns at the
+# pace of the other weights [P, sec. 2.1]; chapter 4 measures one step. An
+# author adds that it worked better than learning the number directly (unilm,
+# issue 1663). With one exponential $\lambda$ could only lie above a constant; with
+# the difference of two it can go up and down. If all vectors are zero, both
+# exponentials are 1 and $\lambda = \lambda_{\text{init}}$.
+#
+# $\lambda_{\text{init}}$ is a constant of the layer, not learned. With layers
+# counted from 0 (the paper counts from 1) it is [P, sec. 2.1]
 #
 # $$
 # \lambda_{\text{init}}(\ell) = 0.8 - 0.6\,e^{-0.3\,\ell}
@@ -419,88 +375,22 @@ for layer in (0, 1, 3, 7, 15, 23):
     print(f"layer {layer:2d}  lambda_init {lambda_init(layer):.4f}")
 
 # %% [markdown]
-# So training begins with a first layer that subtracts little, and deep ones
-# that subtract nearly 0.8 of the second map [P, sec. 2.1].
-#
-# ### Exercise 3.4: lambda of a layer
-#
-# *Easy, 5 minutes.* From the four vectors and the layer's number.
-
-
-# %% tags=["stub:3.4"]
-def lam_of_layer(
-    lq1: np.ndarray,
-    lk1: np.ndarray,
-    lq2: np.ndarray,
-    lk2: np.ndarray,
-    layer: int,
-) -> float:
-    """Return lambda of one layer; layers count from 0.
-
-    Four learned vectors (D,), one layer's own.
-    """
-    # your code
-
-
-# %% tags=["check:3.4"]
-check.ex03_4(lam_of_layer)
-
-# %% [markdown]
-# The official code starts the vectors as random numbers with standard
-# deviation 0.1 [U]. So $\lambda$ does *not* start at
-# $\lambda_{\text{init}}$, only near it. How near? A product of two such
-# numbers has standard deviation $0.1^2$; a dot product adds up $D$ of them,
-# and there are two. Near 0, $e^x$ moves as $x$ does. So expect
-# $0.1^2 \sqrt{2D}$. Draw many starts for $D = 64$ in layer 0:
-
-# %%
-rng = np.random.default_rng(5)
-lq1, lk1, lq2, lk2 = 0.1 * rng.normal(size=(4, 20_000, 64))
-starts = np.exp((lq1 * lk1).sum(-1)) - np.exp((lq2 * lk2).sum(-1))
-starts += lambda_init(0)
-expected = 0.1**2 * np.sqrt(2 * 64)
-print(f"0.1 squared is {0.1**2:.2f}; expected deviation {expected:.2f}")
-print(f"mean {starts.mean():.2f}, standard deviation {starts.std():.2f}")
-print(f"share of starts below zero: {(starts < 0).mean():.0%}")
-assert abs(starts.std() - expected) < 0.005
-
-# %% [markdown]
-# In the first layer some models begin by *adding* a little of the second
-# map. Nothing breaks: $\lambda$ may have any sign.
+# **Why this schedule?** The first layer begins by subtracting little, deep
+# ones by subtracting nearly 0.8 of the second map. The paper does not derive
+# it, but tries others: with 0.8 or 0.5 in all layers, the loss of a 1.4-billion
+# model rises from 3.062 to 3.065 or 3.066 [P, Table 6]. So it matters little.
+# In the official code the vectors start as random numbers of standard
+# deviation 0.1 [U]. So $\lambda$ starts only *near* $\lambda_{\text{init}}$.
 #
 # ## The headwise norm
 #
-# One problem is left. A head whose map is sharp puts out large vectors. A
-# head whose map is flat averages many values and puts out small ones, and
-# the subtraction makes these smaller still, since a flat row keeps only
-# $1 - \lambda$ of its weight. The heads of a layer are joined end to end and
-# multiplied by one matrix, so the loud ones would drown the quiet ones.
-
-
-# %%
-def random_head(sharpness: float) -> np.ndarray:
-    """The output (T, Dv) of one random head with scaled-up queries."""
-    rng = np.random.default_rng(7)
-    q1, k1, q2, k2 = rng.normal(size=(4, 64, 16))
-    v = rng.normal(size=(64, 32))
-    return diff_map(sharpness * q1, k1, sharpness * q2, k2, 0.5) @ v
-
-
-heads = np.stack([random_head(s) for s in (0.1, 1.0, 4.0)])  # (H, T, Dv)
-sizes = np.sqrt((heads**2).mean(-1))[:, -1]
-for name, size in zip(("flat", "medium", "sharp"), sizes, strict=True):
-    print(f"{name:6s} head, last token: root mean square {size:.3f}")
-assert sizes[2] > 5 * sizes[0]
-
-# %% [markdown]
-# The cure is a root-mean-square norm, *RMSNorm*, of each head by itself:
-# divide each head's vector, for each token, by its root mean square. Then
-# multiply by the constant $1 - \lambda_{\text{init}}$. The paper's reason is
-# that an output without a norm would be about that large early in training;
-# so the constant keeps the size of the gradients as in a plain Transformer
-# [P, app. G]. Chapter 4 measures where that holds. Equation 3 of the paper,
-# for head output $o$ with $2D$ numbers (*channels*) and a learned weight $g$,
-# also $2D$ numbers, that all heads of the layer share:
+# A head that leaves only the needle puts out $1 - \lambda$ times one value. A
+# head with a flat map averages many values and puts out far less. The heads
+# of a layer are joined and multiplied by one matrix, so the loud ones would
+# drown the quiet ones. The cure is *RMSNorm*: divide each head's vector, for
+# each token, by its root mean square. This is equation 3 of the paper, for a
+# head's output $o$ with $2D$ numbers (*channels*) and a learned weight $g$
+# that all heads of the layer share:
 #
 # $$
 # y = (1 - \lambda_{\text{init}})\;
@@ -508,16 +398,18 @@ assert sizes[2] > 5 * sizes[0]
 # \tag{3.5}
 # $$
 #
-# The mean runs over the channels of one head and one token, nothing else.
-# Figures in the paper call it GroupNorm, which it is not: `torch`'s
-# GroupNorm subtracts a mean and pools over the tokens too (chapter 8).
+# The factor in front keeps gradients as large as in a plain Transformer early
+# in training, says the paper [P, app. G]; chapter 4 measures it. The paper's
+# figures call the norm GroupNorm, but `torch`'s GroupNorm does something else
+# (chapter 8).
 #
-# ### Exercise 3.5: the headwise norm
+# ### Exercise 3.3: the headwise norm
 #
-# *Medium, 10 minutes.* Leave out the weight $g$, as if it were 1.
+# *Easy, 5 minutes.* Leave out the weight $g$, as if it were 1. The mean runs
+# over the channels of one head and one token, nothing else.
 
 
-# %% tags=["stub:3.5"]
+# %% tags=["stub:3.3"]
 def normed_heads(o: np.ndarray, layer: int, eps: float = 1e-5) -> np.ndarray:
     """Return (1 - lam_init) * RMSNorm(o), each head and token by itself.
 
@@ -526,67 +418,128 @@ def normed_heads(o: np.ndarray, layer: int, eps: float = 1e-5) -> np.ndarray:
     # your code
 
 
-# %% tags=["check:3.5"]
-check.ex03_5(normed_heads)
+# %% tags=["check:3.3"]
+check.ex03_3(normed_heads)
 
 # %% [markdown]
-# Here is ours, with the weight. Every head of every token comes out with the
-# same size, $1 - \lambda_{\text{init}}$.
+# Is it needed? With the norm, a 1.4-billion differential model reached a loss
+# of 3.062; without it 3.122, worse than the plain model's 3.087 [P, Table 6].
+#
+# ## A needle that learns
+#
+# So far we chose the lift and swept $\lambda$. A model has to find both. The
+# norm makes the size of an output irrelevant, so what counts is the SNR. Let
+# lift and $\lambda$ climb it together, from hardly any lift and
+# $\lambda = 0.2$. Predict first: where will $\lambda$ be while the lift is
+# small, and where when the needle has half of its row? You know a bound.
+#
+# ### Exercise 3.4: a needle and its own lambda
+#
+# *Hard, 20 minutes.* The slope says how fast the goal grows with a number.
+# Measure it: nudge the number up by $h = 10^{-4}$, then down, and divide the
+# difference of the two goals by $2h$. Each step measures both slopes at the
+# same place, then moves both numbers, each by `rate` times its slope. The
+# goal is the logarithm of the SNR, whose slopes stay moderate.
 
 
-# %% tags=["same:minidiff.reference.headwise_norm"]
-def headwise_norm(
-    o: np.ndarray,
-    weight: np.ndarray | float = 1.0,
-    scale: float = 1.0,
-    eps: float = 1e-5,
+# %% tags=["stub:3.4"]
+def learned_needle(
+    noise1: np.ndarray,
+    noise2: np.ndarray,
+    needle: int,
+    start: tuple[float, float],
+    rate: float,
+    steps: int,
 ) -> np.ndarray:
-    """The norm of eq. 3.5: o (..., H, T, Dv), weight (Dv,)."""
-    rms = np.sqrt((o**2).mean(-1, keepdims=True) + eps)
-    return scale * o / rms * weight
+    """Return (lift, lam) at the start and after each step, (steps + 1, 2).
 
+    noise1, noise2 (N, S): the scores of N rows in both branches. Branch 1
+    adds lift to its scores of the needle, branch 2 does not. start: the first
+    lift and lam. Each step moves both by rate times their slope in
+    log(SNR), with the SNR of eq. 3.2.
+    """
+    # your code
+
+
+# %% tags=["check:3.4"]
+check.ex03_4(learned_needle)
 
 # %%
-layer = 3
-y = headwise_norm(heads, scale=1 - lambda_init(layer))
-print("sizes before", sizes.round(3))
-print("sizes after ", np.sqrt((y**2).mean(-1))[:, -1].round(3))
-print(f"1 - lambda_init({layer}) = {1 - lambda_init(layer):.3f}")
-assert np.allclose(np.sqrt((y**2).mean(-1)), 1 - lambda_init(layer), atol=0.01)
+learn, x = check.mine("3.4"), noisy_scores(0.95)
+lifts, lams = learn(*x, 0, (0.5, 0.2), 0.05, 100).T
+A1 = softmax(x[0] + lifts[:, None, None] * NEEDLE)
+found = A1[..., 0].mean(-1)  # the needle's mean weight at each step
+for step in (0, 20, 40, 60, 80, 100):
+    print(f"step {step:3d}: lift {lifts[step]:.1f},", end=" ")
+    print(f"1 - needle's weight {1 - found[step]:.2f},", end=" ")
+    print(f"lambda {lams[step]:.2f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three curves against the step, 0 to 100. One minus the needle's weight falls slowly from 0.98 to about a half. Lambda with 95 percent shared noise rises steeply from 0.2, meets that line after about 20 steps and follows it down. Lambda with nothing shared stays between 0 and 0.3."}}
+plt.plot(lams, label="lambda, 95% of the noise shared")
+plt.plot(1 - found, label="1 - the needle's weight in A1")
+plt.plot(learn(*noisy_scores(0.0), 0, (0.5, 0.2), 0.05, 100)[:, 1])
+plt.gca().lines[-1].set_label("lambda, nothing shared")
+plt.gca().set(xlabel="step", ylim=(0, 1.5))
+plt.legend(loc="upper right")
+plt.show()
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert lams.max() > 0.85 and abs(lams - (1 - found))[25:].max() < 0.05
+print("after 25 steps lambda is within 0.05 of 1 - the needle's weight")
 
 # %% [markdown]
-# Is the norm needed? The paper tried without. The differential model then
-# predicted text less well than the plain one, and with the norm better
-# [P, Table 6]; chapter 8 has the numbers.
+# First $\lambda$ hurries up to meet the line $1 - w_\star$. Then it follows
+# the line down: the louder the needle, the less noise there is to cancel.
+# Nobody told it the rule. Where the branches share nothing, it stays low.
+#
+# What is it worth? Guess how many steps it takes until signal and noise are
+# equal, with and without shared noise.
+
+# %%
+for rho in (0.95, 0.0):
+    x1, x2 = noisy_scores(rho)
+    path = learn(x1, x2, 0, (0.5, 0.2), 0.05, 100)
+    A2 = softmax(x2)
+    maps = (softmax(x1 + lift * NEEDLE) - lam * A2 for lift, lam in path)
+    ratios = np.array([snr(A) for A in maps])
+    print(f"{rho:4.0%} shared: SNR above 1 after", end=" ")
+    print(f"{(ratios < 1).sum()} steps, {ratios[-1]:.1f} at the end")
+
+# %% [markdown]
+# Without shared noise nearly all of this is the lift's work. With it, the
+# subtraction halves the way and more.
+#
+# **Would a trained model do this?** Here branch 2 was given. It heard the
+# noise, and only $\lambda$ had to be found. In a model branch 2 is learned as
+# well, and nothing in equation 3.1 makes it listen to branch 1's noise. The
+# loss rewards whatever helps to predict, and a second map can help in another
+# way: it can look at *other* tokens than the first and take their values
+# away. In models as small as ours, training mostly finds such a second map
+# with another use. In the one you train in chapter 15, some second maps look
+# at the query's own token, where the first has little weight; its $\lambda$
+# becomes small, and setting it to 0 costs next to nothing. A model trained
+# for longer, in the same chapter, does need its second maps, and we do not
+# know for what. So cancelling noise is the idea behind the formula. What a
+# trained head does with it has to be measured.
 #
 # ## A check of this chapter
 #
-# Every implementation in this course is held against a slower one that is
-# easier to believe. Below this chapter stand plain Python loops, one
-# multiplication at a time; above it, `minidiff`.
+# Our head against plain Python loops, and against `minidiff`:
 
 # %%
-from minidiff import reference
-
 rng = np.random.default_rng(11)
 for T, S in ((9, 9), (3, 8), (1, 5)):
     q1, q2 = rng.normal(size=(2, T, 6))
     k1, k2 = rng.normal(size=(2, S, 6))
     v = rng.normal(size=(S, 12))
     ours = diff_map(q1, k1, q2, k2, 0.6) @ v
-    loops = reference.diff_head_loops(q1, k1, q2, k2, v, 0.6)
-    head = reference.diff_head(q1, k1, q2, k2, v, 0.6)
-    assert np.abs(ours - loops).max() < 1e-12
-    assert np.abs(ours - head).max() < 1e-12
+    for other in (reference.diff_head_loops, reference.diff_head):
+        assert np.abs(ours - other(q1, k1, q2, k2, v, 0.6)).max() < 1e-12
     print(f"T = {T}, S = {S}: loops, chapter, minidiff differ by < 1e-12")
-
-# %%
-x = rng.normal(size=(2, 5, 8))
-theirs = reference.diff_map(x[0], x[1], x[1], x[0], 0.6)
-assert np.array_equal(diff_map(x[0], x[1], x[1], x[0], 0.6), theirs)
-assert np.array_equal(headwise_norm(x), reference.headwise_norm(x))
+o, scale = rng.normal(size=(2, 5, 8)), 1 - lambda_init(4)
+theirs = reference.headwise_norm(o, scale=scale)
+assert np.abs(check.mine("3.3")(o, 4) - theirs).max() < 1e-12
 assert lambda_init(4) == reference.lambda_init(4)
-print("this chapter's functions and minidiff's are equal")
 
 # %% [markdown]
 # ## Common mistakes
@@ -595,27 +548,22 @@ print("this chapter's functions and minidiff's are equal")
 #   \lambda s_2)$ is one softmax again: no zeros, no negative weights.
 # - **Scaling by $\sqrt{2D}$.** Each branch is $D$ wide.
 # - **Splitting the values.** Both maps read the same values, $2D$ wide.
-# - **Counting layers from 1 in a formula that counts from 0.** The schedule
-#   is then one layer early everywhere: the first layer gets the second's.
+# - **Counting layers from 1** in a formula that counts from 0.
 # - **Normalising the rows to sum to 1.** They sum to $1 - \lambda$, and the
 #   headwise norm takes care of the size.
-# - **One norm over all heads together**, or `torch.nn.GroupNorm`. It is one
-#   root mean square for each head and each token.
-#
-# Chapter 8 shows how tests find most of these.
+# - **One norm over all heads together.** It is one root mean square for each
+#   head and each token.
 #
 # ## Summary
 #
-# - A softmax gives every key some weight, and the small weights on many
-#   useless keys add up to noise.
-# - The difference of two softmaxes can hold zeros and negative weights. Its
-#   rows sum to $1 - \lambda$.
+# - A differential map can hold zeros and negative weights. Its rows sum to
+#   $1 - \lambda$.
 # - The subtraction cancels the noise that both branches share. Noise they do
 #   not share gets larger.
-# - $\lambda$ is one number a layer, learned through four vectors around a
-#   constant that grows with depth.
-# - Each head is normalised by itself and scaled by
-#   $1 - \lambda_{\text{init}}$.
+# - With shared noise the best $\lambda$ lies near $1 - w_\star$, and climbing
+#   the SNR finds it. A layer learns one $\lambda$.
+# - A differential head takes the place of two plain heads: two maps, values
+#   twice as wide. Each head is normalised by itself.
 #
 # ## Further reading
 #
@@ -625,5 +573,3 @@ print("this chapter's functions and minidiff's are equal")
 #   `Diff-Transformer`: three files that compute what you computed. [U]
 # - *Differential Transformer V2*, a post by the authors: what they changed a
 #   year later, and why. Read it after chapter 5. [B2]
-# - Vaswani et al., *Attention Is All You Need*, 2017: where the formula for
-#   $A$ comes from.

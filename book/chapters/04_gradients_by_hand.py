@@ -17,11 +17,11 @@
 #
 # ## Goals
 #
-# - judge any gradient by finite differences, and choose the step;
-# - derive those of a softmax, a difference and a norm;
+# - test any gradient by finite differences, and choose the step;
+# - derive the gradients of a softmax, a difference and a norm;
+# - write the backward pass of a whole differential head;
 # - say when the second branch learns nothing;
-# - prove that under the headwise norm one branch's row sums give the other's;
-# - measure what the factor $1 - \lambda_{\text{init}}$ does to gradients.
+# - prove that under the headwise norm one branch's row sums give the other's.
 #
 # ## Prerequisites
 #
@@ -32,23 +32,24 @@
 
 # %%
 from collections.abc import Callable
+from fractions import Fraction
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from minidiff import check, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
-from minidiff.reference import lambda_init, softmax, softmax_backward
+from minidiff.reference import lambda_init, softmax
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## A cold open: a wrong gradient that trains
 #
-# Eight queries, eight keys. The scores start at zero and shall learn the map
-# whose output $A\,v$ hits a target. The loss is the mean squared miss. A
-# *rule* says how steeply the loss grows with each score, and each step moves
-# the other way. Of these two rules one is wrong.
+# A head has eight queries and eight keys. Its scores start at zero and learn
+# to bring the output $A\,v$ close to a target. The loss is the mean squared
+# error. A *rule* says how steeply the loss grows with each score, and each
+# step moves the scores the other way. One of these two rules is wrong. Which?
 
 
 # %%
@@ -60,15 +61,16 @@ def race(rule: Callable, shift: float = 0.0) -> np.ndarray:
     scores, losses = np.zeros((8, 8)), []
     for _ in range(100):
         A = softmax(scores)
-        miss = A @ v - target
-        losses.append((miss**2).mean())
-        dA = 2 * miss @ v.T / 64  # the weights' slopes, see eq. 4.2
+        error = A @ v - target
+        losses.append((error**2).mean())
+        dA = 2 * error @ v.T / 64  # the weights' slopes, see eq. 4.2
         scores = scores - 8 * rule(A, dA)
     return np.array(losses)
 
 
 # %% mystnb={"image": {"alt": "Loss against step on a logarithmic axis. Both curves fall steeply and run side by side; the dashed curve of rule 2 ends a little below the solid one of rule 1."}}
-rules = {"rule 1": softmax_backward, "rule 2": lambda A, dA: A * dA}
+rules = {"rule 1": reference.softmax_backward}
+rules["rule 2"] = lambda A, dA: A * dA
 losses = {name: race(rule) for name, rule in rules.items()}
 for name, loss in losses.items():
     print(f"{name}: loss {loss[0]:.4f} at first, {loss[-1]:.4f} at last")
@@ -76,23 +78,23 @@ for name, loss in losses.items():
 plt.gca().set(xlabel="step", ylabel="loss")
 plt.legend()
 plt.show()
-assert losses["rule 2"][-1] < losses["rule 1"][-1]
 
 # %% [markdown]
-# Both give the right shape, both learn. Rule 2 even ends lower, and rule 2 is
-# wrong. A falling loss proves nothing about a gradient. We need a judge.
+# Both rules give arrays of the right shape, and both learn. Rule 2 even ends
+# lower, and rule 2 is the wrong one. So a falling loss does not prove that a
+# gradient is right. We need a test that does.
 #
-# ## What a gradient is, and its judge
+# ## What a gradient is, and how to test one
 #
 # Let $L$ be the loss, one number. The *gradient* of an array $X$ is written
 # $dX$ and has the shape of $X$. Each entry says how fast $L$ grows when that
 # entry of $X$ grows: its *slope*. We go backwards, from a head's output $o$
-# to its inputs. $do$ comes from the layers above, and is given. For small
-# changes of $o$ any loss with this $do$ moves like $L = \sum do \cdot o$, our
-# loss from here on.
+# to its inputs. The gradient $do$ comes from the layers above, and is given.
+# For small changes of $o$, any loss with this $do$ changes as
+# $\sum do \cdot o$ does, which is our loss $L$ from here on.
 #
 # The *chain rule* finds gradients: along a path from an entry to the loss,
-# multiply the slopes; over several paths, add. The judge needs no rule. It
+# multiply the slopes; over several paths, add. The test needs no rule. It
 # moves one entry up by $h$, then down by $h$:
 #
 # $$
@@ -118,16 +120,19 @@ plt.loglog(h, up, label="up only")
 plt.gca().set(xlabel="h", ylabel="error of the slope")
 plt.legend()
 plt.show()
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert losses["rule 2"][-1] < losses["rule 1"][-1]
 assert both[16] < 1e-9 and min(up[16], both[0], both[-1]) > 1e-7
+print("the error near h = 1e-5 is below 1e-9")
 
 # %% [markdown]
-# The curve is a V. On its right the formula errs, by about $h^2$. (Up only
-# errs by about $h$; down errs as much the other way, and the two cancel.) On
-# its left the computer errs, by about $10^{-16} / h$: it subtracts two numbers
-# that agree in most digits. Near $h = 10^{-5}$ the error is below $10^{-9}$.
-# That is our step.
+# The curve is a V. On its right the formula is inexact, by about $h^2$ (up
+# only: by about $h$). On its left the computer rounds, by about
+# $10^{-16} / h$, because it subtracts two numbers that agree in most digits.
+# Near $h = 10^{-5}$ the error is below $10^{-9}$. That is our step.
 #
-# ### Exercise 4.1: the judge
+# ### Exercise 4.1: finite differences
 #
 # *Easy, 5 minutes.* Equation 4.1 for every entry of an array, one at a time.
 
@@ -149,9 +154,12 @@ check.ex04_1(finite_differences)
 
 
 # %%
-def judge(name: str, by_hand: np.ndarray, f: Callable, x: np.ndarray) -> None:
-    """Stop unless by_hand is minidiff's eq. 4.1 for f at x, h = 1e-5."""
-    gap = np.abs(by_hand - reference.numerical_gradient(f, x)).max()
+slopes_of = check.mine("4.1")
+
+
+def test(name: str, by_hand: np.ndarray, f: Callable, x: np.ndarray) -> None:
+    """Stop unless by_hand is eq. 4.1 for f at x, with h = 1e-5."""
+    gap = np.abs(by_hand - slopes_of(f, x, 1e-5)).max()
     assert gap < 1e-8, f"{name}: off by {gap}"
     print(f"{name:6s} agrees with finite differences")
 
@@ -174,20 +182,37 @@ def judge(name: str, by_hand: np.ndarray, f: Callable, x: np.ndarray) -> None:
 # %%
 rng = np.random.default_rng(5)
 A, v, do = (rng.normal(size=shape) for shape in ((3, 5), (5, 4), (3, 4)))
-judge("dA", do @ v.T, lambda A: (do * (A @ v)).sum(), A)
-judge("dv", A.T @ do, lambda v: (do * (A @ v)).sum(), v)
+test("dA", do @ v.T, lambda A: (do * (A @ v)).sum(), A)
+test("dv", A.T @ do, lambda v: (do * (A @ v)).sum(), v)
 
 # %% [markdown]
 # ## Through a softmax
 #
-# Three keys again, scores $(\ln 2, 0, 0)$, weights
+# Three keys again, with scores $(\ln 2, 0, 0)$ and weights
 # $(\tfrac12, \tfrac14, \tfrac14)$. Raise the first score. Its weight grows
 # with slope $2 \cdot 2 / 4^2 = \tfrac14$. The row must still sum to 1, so the
-# other two fall, with slope $-\tfrac18$ each. One score moves *every* weight
-# of its row: as many paths as keys. For scores $x$ of one row,
-# $A_j = e^{x_j} / Z$, where $Z$ sums the exponentials. Raising $x_i$ raises
-# $Z$, which takes $A_i\,A_j$ off every weight $j$; weight $i$ also gains
-# $A_i$, through its numerator:
+# other two fall, with slope $-\tfrac18$ each. So one score moves *every*
+# weight of its row. All nine slopes make a table, the *Jacobian*. Before you
+# look: which sign do the numbers off the diagonal have, and what does each
+# row sum to?
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "A three by three table. Row: score that is raised; column: weight that moves. First row 1/4, -1/8, -1/8; second row -1/8, 3/16, -1/16; third row -1/8, -1/16, 3/16. The diagonal is orange, all else purple."}}
+weights = np.array([1 / 2, 1 / 4, 1 / 4])
+jacobian = np.diag(weights) - np.outer(weights, weights)
+figure, axis = plt.subplots(figsize=(3.4, 3.0))
+axis.imshow(jacobian, cmap="PuOr_r", vmin=-0.4, vmax=0.4)
+for i, j in np.ndindex(3, 3):
+    number = str(Fraction(jacobian[i, j]))
+    axis.text(j, i, number, ha="center", va="center")
+axis.set(xticks=range(3), yticks=range(3), xlabel="weight that moves")
+axis.set(ylabel="score that is raised")
+axis.grid(False)
+plt.show()
+
+# %% [markdown]
+# The rule behind the table: $A_j = e^{x_j} / Z$, where $Z$ sums the
+# exponentials of the row. Raising $x_i$ raises $Z$, which takes $A_i\,A_j$ off
+# every weight $j$. Weight $i$ also gains $A_i$, through its own numerator:
 #
 # $$
 # \frac{\partial A_j}{\partial x_i} =
@@ -197,8 +222,8 @@ judge("dv", A.T @ do, lambda v: (do * (A @ v)).sum(), v)
 #
 # ### Exercise 4.2: backward through a softmax
 #
-# *Medium, 8 minutes.* Add over the paths. You need no loop and no table of
-# pairs $(i, j)$.
+# *Medium, 8 minutes.* Score $i$ reaches the loss through every weight of its
+# row. Add over the paths. You need no loop and no table.
 
 
 # %% tags=["stub:4.2"]
@@ -213,63 +238,63 @@ def through_softmax(A: np.ndarray, dA: np.ndarray) -> np.ndarray:
 # %% tags=["check:4.2"]
 check.ex04_2(through_softmax)
 
-# %% [markdown]
-# Score $s$ gets $A_{ts}\,dA_{ts}$ by its own numerator; through $Z$ it loses
-# $A_{ts}\,A_{tj}\,dA_{tj}$ for every key $j$. Take $A_{ts}$ out:
-#
-# $$
-# dS_{ts} = A_{ts}\,(dA_{ts} - \Delta_t), \qquad
-# \Delta_t = \sum_s dA_{ts}\,A_{ts}
-# \tag{4.4}
-# $$
-#
-# $\Delta_t$ is the row's mean slope, weighted by attention. Slopes count only
-# *against that mean*. Rule 2 forgot it.
-
 # %%
+through = check.mine("4.2")
 x, dA = rng.normal(size=(2, 3, 5))
-dS, wrong = softmax_backward(softmax(x), dA), softmax(x) * dA
-judge("rule 1", dS, lambda x: (dA * softmax(x)).sum(), x)
+dS, wrong = through(softmax(x), dA), softmax(x) * dA
+test("dS", dS, lambda x: (dA * softmax(x)).sum(), x)
 print(f"rule 2 is off by up to {np.abs(wrong - dS).max():.2f}")
-assert np.abs(dS.sum(-1)).max() < 1e-12 < 0.1 < np.abs(wrong - dS).max()
+print("row sums of dS are 0:", np.abs(dS.sum(-1)).max() < 1e-12)
 
 # %% [markdown]
-# Rows of $dS$ sum to zero, because raising all scores of a row together
-# changes nothing: a free test.
+# Rows of $dS$ sum to zero: raising all scores of a row changes no weight.
 #
 # ### The control that fails
 #
-# When does the forgotten mean hurt? Add 3 to every value. Outputs and
-# targets all grow by 3, since rows sum to 1, so the task is the very same.
-# Predict both losses.
+# When does rule 2 do harm? Add 3 to every value. All outputs and targets grow
+# by 3, since rows sum to 1, so the task is the same as before. Predict both
+# losses.
 
 # %%
 for name, rule in rules.items():
     last = race(rule, shift=3.0)[-1]
     print(f"{name}: last loss {last:.4f}, before {losses[name][-1]:.4f}")
-    assert np.isclose(last, losses[name][-1]) == (name == "rule 1")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert np.isclose(race(rules["rule 1"], 3.0)[-1], losses["rule 1"][-1])
+assert last > 2 * losses["rule 2"][-1]
+assert np.abs(dS.sum(-1)).max() < 1e-12 < 0.1 < np.abs(wrong - dS).max()
+print("the shift does not change rule 1, and stops rule 2")
 
 # %% [markdown]
 # Rule 1 does not notice; rule 2 gets stuck. The shift adds one number to all
-# slopes of a row, and only rule 1 takes it off again.
-#
-# Now put $dA = do\,v^\top$ into $\Delta$:
+# slopes of a row, and only rule 1 takes it off again. It says
 #
 # $$
-# \Delta_t = \sum_s \sum_c do_{tc}\, v_{sc}\, A_{ts}
+# dS_{ts} = A_{ts}\,(dA_{ts} - \delta_t), \qquad
+# \delta_t = \sum_s dA_{ts}\,A_{ts}
+# \tag{4.4}
+# $$
+#
+# The row sum $\delta_t$ is the mean slope of row $t$, weighted by attention. A
+# key's slope counts only as far as it differs from that mean. Now put
+# $dA = do\,v^\top$ in:
+#
+# $$
+# \delta_t = \sum_s \sum_c do_{tc}\, v_{sc}\, A_{ts}
 # = \sum_c do_{tc}\, o_{tc}
 # \tag{4.5}
 # $$
 #
-# So $\Delta$ needs no map, only two rows of $D_v$ numbers. *Flash attention*,
-# GPU code that never stores the map, gets $\Delta$ from here; so will chapter
-# 12.
+# So $\delta$ needs no map, only two rows of $D_v$ numbers. *Flash attention*,
+# GPU code that never stores the map, computes $\delta$ in this way; so will
+# chapter 12.
 #
 # ## Through the difference
 #
-# Now $o = (A_1 - \lambda A_2)\,v$, and $dA = do\,v^\top$ belongs to the
-# difference. There $A_1$ enters with slope 1, $A_2$ with slope $-\lambda$,
-# and $\lambda$ enters every entry, with slope $-A_2$:
+# Now $o = (A_1 - \lambda A_2)\,v$, and $dA = do\,v^\top$ is the gradient of the
+# difference. $A_1$ enters it with slope 1 and $A_2$ with slope $-\lambda$.
+# $\lambda$ enters every entry, with slope $-A_2$:
 #
 # $$
 # dA_1 = dA, \qquad dA_2 = -\lambda\,dA, \qquad
@@ -277,52 +302,18 @@ for name, rule in rules.items():
 # \tag{4.6}
 # $$
 #
-# ### Exercise 4.3: the scores of both branches
-#
-# *Medium, 7 minutes.* You may use `softmax_backward`.
-
-
-# %% tags=["stub:4.3"]
-def through_difference(
-    A1: np.ndarray, A2: np.ndarray, lam: float, dA: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return dS1 and dS2, the gradients of the two branches' scores.
-
-    A1, A2 (T, S): the softmax maps; dA (T, S): the gradient of A1 - lam A2.
-    """
-    # your code
-
-
-# %% tags=["check:4.3"]
-check.ex04_3(through_difference)
-
-# %% [markdown]
-# Each branch has its own mean. With $D_1$, $D_2$ for the row sums of
-# $dA \cdot A_1$, $dA \cdot A_2$:
-#
-# $$
-# dS_1 = A_1\,(dA - D_1), \qquad dS_2 = \lambda\,A_2\,(D_2 - dA),
-# \qquad d\lambda = -\sum_t D_{2,t}
-# \tag{4.7}
-# $$
-#
-# Read the signs, for $\lambda > 0$: where $dA$ is above both means, training
-# lowers the score in branch 1 and raises it in branch 2. And branch 2 gets its
-# gradient in proportion to $\lambda$. At zero it is deaf, until lambda's own
-# gradient moves $\lambda$.
-#
 # ## Through lambda's four vectors
 #
 # By equation 3.3,
 # $\lambda = e^{\lambda_{q_1} \cdot \lambda_{k_1}} - e^{\lambda_{q_2} \cdot
 # \lambda_{k_2}} + \lambda_{\text{init}}$.
 #
-# ### Exercise 4.4: backward to the vectors
+# ### Exercise 4.3: backward to the vectors
 #
-# *Easy, 5 minutes.* $d\lambda$ is known. One path leads to each vector.
+# *Easy, 4 minutes.* $d\lambda$ is known. One path leads to each vector.
 
 
-# %% tags=["stub:4.4"]
+# %% tags=["stub:4.3"]
 def through_lambda(vectors: np.ndarray, dlam: float) -> np.ndarray:
     """Return the gradients of lq1, lk1, lq2, lk2, shaped like vectors.
 
@@ -331,33 +322,32 @@ def through_lambda(vectors: np.ndarray, dlam: float) -> np.ndarray:
     # your code
 
 
-# %% tags=["check:4.4"]
-check.ex04_4(through_lambda)
+# %% tags=["check:4.3"]
+check.ex04_3(through_lambda)
 
 # %% [markdown]
-# Each gradient is a multiple of the vector's *partner*. Four vectors of
-# zeros would never move; they start at random (chapter 3).
+# Four vectors of zeros would never move; so they start at random (chapter 3).
 #
-# Why four vectors for one number? So that $\lambda$ learns in step with the
+# Why four vectors for one number? So that $\lambda$ learns at the pace of the
 # other weights, says the paper [P, sec. 2.1]. Adam (chapter 14) at first
 # moves every parameter by one *learning rate*, against the sign of its
-# gradient. So a bare $\lambda$ moves by one. And with $4 \times 64$ numbers
-# behind it?
+# gradient. A $\lambda$ stored as a number would move by one. How far does it
+# move with $4 \times 64$ numbers behind it?
 
 # %%
 vectors = 0.1 * np.random.default_rng(6).normal(size=(4, 64))
-lq1, lk1, lq2, lk2 = vectors
-e1, e2 = np.exp(lq1 @ lk1), np.exp(lq2 @ lk2)
-slopes = np.stack([e1 * lk1, e1 * lq1, -e2 * lk2, -e2 * lq2])  # dlam = 1
+slopes = check.mine("4.3")(vectors, 1.0)
 stepped = reference.lambda_value(*(vectors + 1e-5 * np.sign(slopes)), 0.2)
 moved = (stepped - reference.lambda_value(*vectors, 0.2)) / 1e-5
 print(f"lambda moves by {moved:.1f} learning rates")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert np.isclose(moved, np.abs(slopes).sum(), rtol=1e-2) and moved > 15
+print("the step is the sum of all absolute slopes")
 
 # %% [markdown]
-# Many small steps add up. A score $q \cdot k$ hangs on many weights too; a
-# bare number would be left behind. That is our reading, and it is about a
-# first step.
+# Many small steps add up. A score $q \cdot k$ depends on many weights too, so
+# one stored number would fall behind. That is our reading of the reason.
 #
 # ## Through the headwise norm
 #
@@ -365,36 +355,37 @@ assert np.isclose(moved, np.abs(slopes).sum(), rtol=1e-2) and moved > 15
 # for each head and token a vector $o$ of $D_v$ numbers, a constant $c$, and
 # $r = 1 / \sqrt{\operatorname{mean}(o^2) + \varepsilon}$. Twice as long an
 # $o$ has half the $r$, and the same $y$. From the layers above now comes $dy$.
-# Draw the loss $\sum dy \cdot y$ over $o$, for two channels. Which way can it
-# not rise?
+# For two channels, the figure draws lines on which the loss
+# $\sum dy \cdot y$ is equal, with $dy = (1, \frac12)$ and $c = 1$. In which
+# direction does the loss not change?
 
-# %% mystnb={"image": {"alt": "A plane with axes o1 and o2. Lines of equal loss are rays from the origin. Along one ray stand three points, each twice as far out as the one before, each with an arrow at a right angle to the ray and half as long as the one before."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "A plane with axes o1 and o2. Lines of equal loss are rays from the origin, labelled with the loss, from 0.8 near the upper axis to 1.5. Along one ray stand three points, each twice as far out as the one before, each with an arrow at a right angle to the ray and half as long as the one before."}}
 dy, direction = np.array([1.0, 0.5]), np.array([0.28, 0.96])
 grid = np.stack(np.meshgrid(*[np.linspace(0.01, 4.5, 300)] * 2), -1)
 loss = (dy * reference.headwise_norm(grid)).sum(-1)
-figure, axis = plt.subplots(figsize=(4.2, 3.8))
-axis.contour(*np.moveaxis(grid, -1, 0), loss, 14, colors="0.75", linewidths=1)
+figure, axis = plt.subplots(figsize=(4.6, 4.2))
+levels = axis.contour(*np.moveaxis(grid, -1, 0), loss, 9, colors="0.6")
+axis.clabel(levels, fontsize=8)
 for length in (1, 2, 4):
     o = length * direction
     do, _ = reference.headwise_norm_backward(o, dy)
     axis.plot(*o, "o", color=plots.COLOURS[0])
     axis.quiver(*o, *do, color=plots.COLOURS[1], scale=1, scale_units="xy")
-    assert abs(do @ o) < 1e-4
 axis.set(xlabel="$o_1$", ylabel="$o_2$", aspect="equal")
 axis.grid(False)
 plt.show()
 
 # %% [markdown]
-# Never along $o$. The gradient (arrows) stands at a right angle to $o$, and
-# it halves when $o$ doubles.
+# Along $o$ it does not change. The gradient (arrows) stands at a right angle
+# to $o$, and it halves when $o$ doubles.
 #
-# ### Exercise 4.5: backward through the norm
+# ### Exercise 4.4: backward through the norm
 #
-# *Hard, 10 minutes.* A channel of $o$ reaches $y$ by two kinds of paths: as
+# *Medium, 10 minutes.* A channel of $o$ reaches $y$ by two kinds of paths: as
 # itself, and inside $r$, which is in every channel of $y$.
 
 
-# %% tags=["stub:4.5"]
+# %% tags=["stub:4.4"]
 def through_norm(
     o: np.ndarray, dy: np.ndarray, scale: float, eps: float = 1e-5
 ) -> np.ndarray:
@@ -405,173 +396,170 @@ def through_norm(
     # your code
 
 
-# %% tags=["check:4.5"]
-check.ex04_5(through_norm)
+# %% tags=["check:4.4"]
+check.ex04_4(through_norm)
 
 # %% [markdown]
-# As itself, channel $i$ has slope $c\,r$. Inside: $r$ has slope
-# $-r^3\,o_i / D_v$ in $o_i$, and meets $c\,o_j\,dy_j$ in every channel $j$.
-# Added up,
-#
-# $$
-# do = c\,r \left( dy - o\, r^2 \operatorname{mean}(dy\,o) \right)
-# \tag{4.8}
-# $$
-#
-# The second term takes from $dy$ its part along $o$, all of it up to
-# $\varepsilon$, and $r$ in front does the halving. (A learned weight
-# multiplies $dy$ first.)
-#
 # ## One whole head
 #
-# Now the pieces in a row, from end to start. A causal mask needs no line of
-# its own: a hidden key has weight 0, so by equation 4.4 its score has
-# gradient 0.
-
-
-# %%
-def head_backward(q1, k1, q2, k2, v, lam, dy, scale=None) -> dict:
-    """All gradients of sum(dy * y), y one causal head; no norm if None."""
-    A1, A2 = (reference.attention_map(*b) for b in ((q1, k1), (q2, k2)))
-    A, do = A1 - lam * A2, dy
-    if scale is not None:
-        do, _ = reference.headwise_norm_backward(A @ v, dy, 1.0, scale)
-    dA = do @ v.T
-    D1, D2 = (dA * A1).sum(-1), (dA * A2).sum(-1)
-    # Eq. 4.7, and the scores' 1 / sqrt(D) with it.
-    dS1 = A1 * (dA - D1[:, None]) / np.sqrt(q1.shape[1])
-    dS2 = lam * A2 * (D2[:, None] - dA) / np.sqrt(q1.shape[1])
-    grads = {"q1": dS1 @ k1, "k1": dS1.T @ q1, "q2": dS2 @ k2}
-    grads |= {"k2": dS2.T @ q2, "v": A.T @ do, "lam": -D2.sum()}
-    return grads | {"D1": D1, "D2": D2}
-
+# You have all the pieces. The scores are $S_i = q_i\,k_i^\top / \sqrt D$, a product
+# that equation 4.2 leads through. A causal mask needs no line of its own: a
+# hidden key has weight 0, so the slope of its score is 0.
+#
+# ### Exercise 4.5: backward through a head
+#
+# *Hard, 20 minutes.* Sketch the paths in the block diagram of chapter 3 first,
+# from $o$ back to each of the six inputs. You may use the functions of the
+# next cell, and `test`.
 
 # %%
+from minidiff.reference import attention_map, softmax_backward  # noqa: F401
+
+
+# %% tags=["stub:4.5"]
+def head_backward(
+    q1: np.ndarray,
+    k1: np.ndarray,
+    q2: np.ndarray,
+    k2: np.ndarray,
+    v: np.ndarray,
+    lam: float,
+    do: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    """Return dq1, dk1, dq2, dk2, dv, dlam for o = (A1 - lam A2) v.
+
+    q1, q2 (T, D), k1, k2 (S, D), v (S, Dv), do (T, Dv); both maps are causal.
+    Each gradient has the shape of its input; dlam is a number.
+    """
+    # your code
+
+
+# %% tags=["check:4.5"]
+check.ex04_5(head_backward)
+
+# %% [markdown]
+# Together with the norm, tested on every input:
+
+# %%
+through_head, back_norm = check.mine("4.5"), check.mine("4.4")
 head = {n: rng.normal(size=(7, 4)) for n in ("q1", "k1", "q2", "k2")}
 head |= {"v": rng.normal(size=(7, 8)), "lam": np.array(0.6)}
 dy = rng.normal(size=(7, 8))
-grads = head_backward(**head, dy=dy, scale=0.4)
+do = back_norm(reference.diff_head(**head)[None], dy[None], 0.4)[0]
+grads = dict(zip(head, through_head(**head, do=do), strict=True))
 for name, x in head.items():
 
     def loss_of(x: np.ndarray, name: str = name) -> float:
         o = reference.diff_head(**(head | {name: x}))
         return (dy * reference.headwise_norm(o, scale=0.4)).sum()
 
-    judge(f"d{name}", grads[name], loss_of, x)
-assert not head_backward(**head | {"lam": 0.0}, dy=dy)["q2"].any()
+    test(f"d{name}", grads[name], loss_of, x)
 
 # %% [markdown]
-# ## A surprise: one row sum gives the other
-#
-# $D_1$ and $D_2$ come from two maps, with queries and keys of their own.
-# Should one tell you anything about the other? Here they are for 7 queries.
-
-# %%
-bare = head_backward(**head, dy=dy)
-for name, g in (("with", grads), ("without", bare)):
-    for what, D in (("D1", g["D1"]), ("lambda D2", head["lam"] * g["D2"])):
-        numbers = (f"{x:5.2f}" for x in D.round(2) + 0.0)
-        print(f"{name:7s} the norm {what:>9s}:", *numbers)
-rest = bare["D1"] - head["lam"] * bare["D2"]
-assert np.allclose(rest, (dy * reference.diff_head(**head)).sum(-1))
-assert np.abs(rest).max() > 1
-assert np.allclose(grads["D1"], head["lam"] * grads["D2"], atol=1e-3)
-
-# %% [markdown]
-# The reason is in the picture above. By equation 4.5, $D_i$ is the dot
-# product of $do$ with the branch's output, $o_i = A_i\,v$. And
-# $o = o_1 - \lambda o_2$, so in every row
+# Each branch has its own mean slope. With $\delta_1$ and $\delta_2$ for the
+# row sums of $dA \cdot A_1$ and $dA \cdot A_2$:
 #
 # $$
-# D_1 - \lambda D_2 = do \cdot o
+# dS_1 = A_1\,(dA - \delta_1), \qquad
+# dS_2 = \lambda\,A_2\,(\delta_2 - dA), \qquad
+# d\lambda = -\sum_t \delta_{2,t}
+# \tag{4.7}
+# $$
+#
+# Read the signs, for $\lambda > 0$. Where $dA$ is above both means, the key
+# raises the loss: training lowers its score in branch 1 and raises it in
+# branch 2. And branch 2's gradient is proportional to $\lambda$. At
+# $\lambda = 0$ branch 2 learns nothing, until $\lambda$ has moved.
+#
+# ## A surprise: one row sum gives the other
+#
+# $\delta_1$ and $\delta_2$ come from two maps, with queries and keys of their
+# own. Does one tell anything about the other? By equation 4.5, $\delta_i$ is
+# $do \cdot o_i$ with the branch's output $o_i = A_i\,v$. Here they are for 7
+# queries, with the norm behind the head and without it.
+
+# %%
+pairs = ((head["q1"], head["k1"]), (head["q2"], head["k2"]))
+o1, o2 = (attention_map(q, k) @ head["v"] for q, k in pairs)
+rest = {}
+for name, back in (("with", do), ("without", dy)):
+    d1, d2 = (back * o1).sum(-1), (back * o2).sum(-1)
+    rest[name] = np.abs(d1 - 0.6 * d2).max()
+    for what, d in (("delta_1", d1), ("lambda delta_2", 0.6 * d2)):
+        numbers = (f"{x:5.2f}" for x in d.round(2) + 0.0)
+        print(f"{name:7s} the norm {what:>14s}:", *numbers)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert rest["with"] < 1e-3 and rest["without"] > 1
+off = through_head(**(head | {"lam": 0.0}), do=do)
+assert not off[2].any() and not off[3].any()
+print("with the norm, delta_1 and lambda delta_2 differ by less than 1e-3")
+
+# %% [markdown]
+# The reason is in the picture of the rays. Since $o = o_1 - \lambda o_2$, in
+# every row $\delta_1 - \lambda \delta_2 = do \cdot o$, and under the norm
+# $do$ stands at a right angle to $o$. In formulas: as itself, channel $i$ of
+# $o$ has slope $c\,r$. Inside $r$, whose slope in $o_i$ is $-r^3\,o_i / D_v$,
+# it meets $c\,o_j\,dy_j$ in every channel $j$. Added up,
+#
+# $$
+# do = c\,r \left( dy - o\, r^2 \operatorname{mean}(dy\,o) \right)
+# \tag{4.8}
+# $$
+#
+# The second term takes from $dy$ its part along $o$, up to $\varepsilon$. (A
+# learned weight multiplies $dy$ first.) So
+#
+# $$
+# \delta_1 - \lambda\,\delta_2 = do \cdot o \approx 0
 # \tag{4.9}
 # $$
 #
-# Under the norm $do$ is at a right angle to $o$, so $D_1 = \lambda D_2$, up
-# to $\varepsilon$. GPU code may keep one number a row instead of two.
+# GPU code may keep one number a row instead of two.
 #
 # ## The factor $1 - \lambda_{\text{init}}$, measured
 #
-# Why does the paper scale the normed head by $1 - \lambda_{\text{init}}$?
-# Early in training $o$ has about that size. By equation 4.8 the norm then
-# multiplies gradients by $1 / (1 - \lambda_{\text{init}})$. The factor undoes
-# it, and gradients stay those of a plain Transformer, up to constants
-# [P, app. G].
+# Why does the paper multiply the normed head by $1 - \lambda_{\text{init}}$?
+# Early in training $o$ has about that size, since rows sum to $1 - \lambda$.
+# Then $r$ in equation 4.8 multiplies gradients by
+# $1 / (1 - \lambda_{\text{init}})$, and the factor undoes it [P, app. G].
 #
-# The plain head is branch 1 alone, without a norm. Take the size of a
-# gradient over its size in the plain head, at each layer's
-# $\lambda_{\text{init}}$. `sharp` scales the scores, `alike`
-# is the share that all values have in common.
-
+# We divide the size of a gradient by its size in a plain head, which is
+# branch 1 alone without a norm. As early in training, the maps are flat, and
+# the values have most in common. Predict: does the factor help $q_1$? And $v$?
 
 # %%
-def ratios(layer: int, sharp: float, alike: float) -> np.ndarray:
-    """Gradients of q1, k1, v: normed head without factor / plain head."""
-    found = []
-    for seed in range(5):
-        rng = np.random.default_rng(seed)
-        branches = np.sqrt(sharp) * rng.normal(size=(4, 32, 16))
-        v = np.sqrt(1 - alike) * rng.normal(size=(32, 32))
-        v += np.sqrt(alike) * rng.normal(size=32)
-        dy = rng.normal(size=(32, 32))
-        ours = head_backward(*branches, v, lambda_init(layer), dy, scale=1.0)
-        plain = head_backward(*branches, v, 0.0, dy)
-        norm, names = np.linalg.norm, ("q1", "k1", "v")
-        found.append([norm(ours[n]) / norm(plain[n]) for n in names])
-    return np.mean(found, 0)
+rng, norm, table = np.random.default_rng(0), np.linalg.norm, []
+branches = 0.3 * rng.normal(size=(4, 32, 16))
+above = rng.normal(size=(32, 32))  # the gradient from above
+values = 0.3 * rng.normal(size=(32, 32)) + rng.normal(size=32)
+plain = through_head(*branches, values, 0.0, above)
+print("layer   q1 without   with    v without   with")
+for layer in (0, 3, 11, 23):
+    c = 1 - lambda_init(layer)
+    o = reference.diff_head(*branches, values, 1 - c)
+    do_o = back_norm(o[None], above[None], 1.0)[0]
+    ours = through_head(*branches, values, 1 - c, do_o)
+    q, v = (norm(ours[i]) / norm(plain[i]) for i in (0, 4))
+    table.append((q, q * c, v, v * c))
+    print(f"{layer:5d}{q:13.2f}{q * c:7.2f}{v:13.2f}{v * c:7.2f}")
 
-
-# %% [markdown]
-# Left: a head as the argument pictures it, flat maps and values alike.
-# Right: sharp maps with nothing in common. Predict, on the left: does the
-# factor help $q_1$? And $v$?
-
-# %% mystnb={"image": {"alt": "Two panels: gradient over the plain head's against layer. Left, flat maps: without the factor q1 rises from above 1 to almost 5 while v stays near 1; with the factor q1 is a level line at 1 and v falls to about 0.2. Right, sharp maps: without the factor both are level a little above 1; with it both fall to about a quarter."}}
-layers = range(24)
-factor = np.array([1 - lambda_init(n) for n in layers])
-cases = {"flat maps, values alike": (0.1, 0.9), "sharp maps": (4.0, 0.0)}
-figure, axes = plt.subplots(1, 2, sharey=True, figsize=(7, 3.2))
-curves = []
-for axis, (title, case) in zip(axes, cases.items(), strict=True):
-    curves += list(np.transpose([ratios(n, *case) for n in layers]))
-    axis.plot(layers, curves[-3], "C0--", label="q1, no factor")
-    axis.plot(layers, curves[-3] * factor, "C0-", label="q1, with it")
-    axis.plot(layers, curves[-1], "C1:", label="v, no factor")
-    axis.plot(layers, curves[-1] * factor, "C1-.", label="v, with it")
-    axis.set(title=title, xlabel="layer")
-axes[0].set(ylabel="gradient / plain head's", ylim=(0, None))
-axes[1].legend()
-plt.show()
-
-# %%
-print("layers 0 and 23: without the factor, with it")
-names = [f"{maps}, {n}" for maps in cases for n in ("q1", "k1", "v")]
-for name, r in zip(names, curves, strict=True):
-    print(f"{name:27s}", r[[0, 23]].round(2), (r * factor)[[0, 23]].round(2))
-assert np.ptp(curves[:2] * factor) < 0.05 and np.ptp(curves[2]) < 0.2
-assert curves[0][-1] > 3.5 * curves[0][0] and curves[3][-1] < curves[3][0]
-assert ratios(0, 0.1, 0.0)[0] > 3 * curves[0][0]  # values not alike
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+q, q_with, v, v_with = np.transpose(table)
+assert np.ptp(q_with) < 0.05 and q[-1] > 3.5 * q[0]
+assert np.ptp(v) < 0.2 and v_with[-1] < 0.3
 
 # %% [markdown]
-# 1. *The argument holds for queries and keys.* Without the factor their
-#    gradients grow with depth, to almost 5 times the plain head's. With it
-#    they stay level, near 1.
-# 2. *For values it is the other way round.* The rows of $A_1 - \lambda A_2$
-#    sum to $1 - \lambda$. On the way to $v$ that alone undoes the norm, and
-#    the factor does it a second time. The paper counts this map as of the
-#    size of $A$ [P, app. G]. Adam, nearly blind to the size of gradients,
-#    does not mind.
-# 3. *Sharp maps with nothing in common do not shrink* $o$, and nothing grows
-#    with depth. Now the factor makes the gradients of deep layers small. The
-#    argument is about the start of training, and says so.
-#
-# If the values have nothing in common either, a flat head averages them
-# away: over $n$ keys $o$ shrinks, and the gradient grows, by $\sqrt n$. The
-# authors name this when they drop the norm in V2 [B2].
+# *For queries and keys the argument holds*: without the factor their gradients
+# grow with depth, with it they stay level. *For values it is the other way
+# round.* On the way to $v$ the row sums $1 - \lambda$ alone undo the norm, and
+# the factor does it a second time. Adam, nearly blind to the size of
+# gradients, does not mind. And the argument is about flat maps: once they are
+# sharp, $o$ no longer shrinks with $\lambda$.
 #
 # ## Check of this chapter
 #
-# Our head against minidiff's.
+# Our gradients against minidiff's.
 
 # %%
 q, k = (np.stack([head[n + "1"], head[n + "2"]])[None, None] for n in "qk")
@@ -588,18 +576,19 @@ for name, rung in (rungs | {"v": theirs.v[0, 0], "lam": theirs.lam}).items():
 # ## Common mistakes
 #
 # - **A softmax entry by entry.** $A\,(1 - A)\,dA$ is one path of many.
-# - **One mean for both branches.** $D_1$ and $D_2$ belong to their own maps.
+# - **One mean for both branches.** $\delta_1$ and $\delta_2$ belong to their
+#   own maps.
 # - **Losing $\lambda$, or its sign, in branch 2.**
 # - **Treating $r$ as a constant.** The gradient then keeps a part along $o$.
 #
 # ## Summary
 #
-# - Multiply slopes along a path, add over paths; let finite differences
-#   judge.
-# - Softmax: $dS = A\,(dA - \Delta)$, where the mean slope $\Delta$ equals
-#   $\sum do \cdot o$.
-# - Branch 2's gradient carries $-\lambda$, and $d\lambda = -\sum D_2$.
-# - The norm's gradient is at a right angle to $o$. So $D_1 = \lambda D_2$.
+# - Multiply slopes along a path, add over paths, and test the result by
+#   finite differences. A falling loss is no test.
+# - Softmax: $dS = A\,(dA - \delta)$ with $\delta = \sum do \cdot o$. Branch 2's
+#   gradient carries $-\lambda$, and $d\lambda = -\sum \delta_2$.
+# - The norm's gradient is at a right angle to $o$. So
+#   $\delta_1 = \lambda \delta_2$.
 # - $1 - \lambda_{\text{init}}$ keeps the gradients of queries and keys level
 #   over depth while maps are flat; not those of values.
 #

@@ -516,7 +516,7 @@ arrays = reference.diff_attention(q, k, v, lam, **norm)
 # $G^\top z$, summed over all tokens (equation 4.2). So we go through the output
 # matrix; through the heads with `diff_attention_backward`, which is chapter 4
 # for many heads; and on to the other three matrices and to lambda's vectors
-# (exercise 4.4).
+# (exercise 4.3).
 
 # %%
 G = rng.normal(size=(2, 7, 32))

@@ -389,16 +389,16 @@ if passed:
 # First, `lse` gives back any weight from its score alone:
 # $A_{ts} = e^{x_{ts} - \mathrm{lse}_t}$. (Why? It is one line.)
 #
-# Second, chapter 04's formula $dS = A\,(dA - \Delta)$ needs for each row the
-# sum $\Delta_t = \sum_s A_{ts}\, dA_{ts}$ over all keys. By its equation 4.5
+# Second, chapter 04's formula $dS = A\,(dA - \delta)$ needs for each row the
+# sum $\delta_t = \sum_s A_{ts}\, dA_{ts}$ over all keys. By its equation 4.5
 # that is a sum over channels, of the output that the branch has anyway:
 #
 # $$
-# \Delta_t = \sum_c d\mathrm{out}_{tc}\, \mathrm{out}_{tc}
+# \delta_t = \sum_c d\mathrm{out}_{tc}\, \mathrm{out}_{tc}
 # \tag{P1.5}
 # $$
 #
-# So two numbers a row are enough, $\mathrm{lse}_t$ and $\Delta_t$, and any
+# So two numbers a row are enough, $\mathrm{lse}_t$ and $\delta_t$, and any
 # block of keys can be done without the others. In which of $dq$, $dk$, $dv$
 # do the blocks add up?
 
@@ -430,9 +430,9 @@ passed = check.exP1_5(branch_backward)
 # $d\mathrm{out}$, branch 2 with $-\lambda\, d\mathrm{out}$, so the row sum of
 # branch 2 gets the factor $-\lambda$ as well. Both give a gradient of $v$,
 # and these add. And lambda? By equation 4.7 its gradient is
-# $-\sum_t D_{2,t}$, where $D_2$ sums $d\mathrm{out} \cdot o_2$ over each
-# row's channels. It costs nothing, but it needs $o_2$ itself, not only the
-# difference.
+# $-\sum_t \delta_{2,t}$, where $\delta_2$ sums $d\mathrm{out} \cdot o_2$ over
+# each row's channels. It costs nothing, but it needs $o_2$ itself, not only
+# the difference.
 #
 # We compare with the gradients of `minidiff`, which keeps its maps.
 
@@ -444,17 +444,19 @@ v, dout = rng.normal(size=(2, T, 2 * D))
 hidden = ~np.tril(np.ones((T, T), dtype=bool))
 scores = np.where(hidden, -np.inf, q @ k.transpose(0, 2, 1) / np.sqrt(D))
 lse = np.logaddexp.reduce(scores, axis=-1)
-D1, D2 = (dout * (attention_map(q, k) @ v)).sum(-1)
+delta1, delta2 = (dout * (attention_map(q, k) @ v)).sum(-1)
 want = reference.diff_attention_backward(
     *(x[None, None] for x in (dout, q, k, v)), lam
 )
-assert np.isclose(-D2.sum(), want.lam)
-print("lambda's gradient is the sum of -D2")
+assert np.isclose(-delta2.sum(), want.lam)
+print("lambda's gradient is minus the sum of delta_2")
 
 # %%
 if passed:
-    one = branch_backward(q[0], k[0], v, lse[0], D1, dout, 16)
-    two = branch_backward(q[1], k[1], v, lse[1], -lam * D2, -lam * dout, 16)
+    one = branch_backward(q[0], k[0], v, lse[0], delta1, dout, 16)
+    two = branch_backward(
+        q[1], k[1], v, lse[1], -lam * delta2, -lam * dout, 16
+    )
     for i, (dq, dk, _) in enumerate((one, two)):
         assert np.abs(dq - want.q[0, 0, i]).max() < 1e-12
         assert np.abs(dk - want.k[0, 0, i]).max() < 1e-12
@@ -464,7 +466,7 @@ if passed:
 # %% [markdown]
 # ## What you have now
 #
-# In place of two maps the head keeps $\mathrm{lse}$ and $\Delta$ of both
+# In place of two maps the head keeps $\mathrm{lse}$ and $\delta$ of both
 # branches: four numbers a token, the second line of this set's first output.
 # Everything else that it keeps, $o_1$ and $o_2$ among it, grows with the
 # length of the text, not with its square.

@@ -344,7 +344,7 @@ assert torch.autograd.gradcheck(Scaled.apply, (x, 10.0))
 #
 # with the weight $w$ and $c = 1 - \lambda_{\text{init}}$, `scale` in code.
 # Four inputs need gradients: $o_1$, $o_2$, $\lambda$ and $w$. Go backwards one
-# step at a time. Through the norm, exercise 4.5 was the same without $w$. When
+# step at a time. Through the norm, exercise 4.4 was the same without $w$. When
 # you have the gradient of $o$, those of $o_1$, $o_2$ and $\lambda$ follow in a
 # line each. One $\lambda$ serves all elements, and one $w$ all heads and
 # tokens: a number used often collects the gradients of all its uses.

@@ -8,6 +8,7 @@ Python, or memory that runs out; ``minidiff check`` is prepared for these.
 """
 
 import io
+import linecache
 import os
 import signal
 import sys
@@ -20,12 +21,16 @@ from contextlib import (
     redirect_stdout,
 )
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import walk_tb
 from types import FrameType
 from typing import Any
 
 SECONDS = 30.0  # the slowest solution takes one
 PRINTED = 2000  # characters shown of what one case prints
 _MESSAGE = 1000  # characters kept of an exception's message
+_LINE = 100  # characters kept of the line that raised it
+_PACKAGE = str(Path(__file__).parents[1])
 
 
 class StoppedError(BaseException):
@@ -37,10 +42,14 @@ class StoppedError(BaseException):
 
 @dataclass(frozen=True, kw_only=True)
 class Raised:
-    """An exception that an answer raised, and its message."""
+    """An exception that an answer raised, its message, and its line.
+
+    ``line`` is the text of the answer's line that raised it, or "".
+    """
 
     error: BaseException
     text: str
+    line: str = ""
 
     @property
     def ends_check(self) -> bool:
@@ -90,7 +99,9 @@ def _caught(call: Callable[[], Any], seconds: float) -> Any:
             try:
                 result = call()
             except BaseException as error:
-                result = Raised(error=error, text=_message(error))
+                result = Raised(
+                    error=error, text=_message(error), line=_line(error)
+                )
     except BaseException as error:  # raised as the lines above came to an end
         result = Raised(error=error, text=_message(error))
     if stops.interrupted:
@@ -112,6 +123,22 @@ def _message(error: BaseException) -> str:
         return text[:_MESSAGE] + ("..." if len(text) > _MESSAGE else "")
     except Exception:
         return "(its message cannot be printed)"
+
+
+def _line(error: BaseException) -> str:
+    """Return the line of the answer's own file that raised, "" if unknown.
+
+    The answer's file is the first one outside this package. What the answer
+    calls elsewhere, as in NumPy, is not shown.
+    """
+    file = line = ""
+    for frame, number in walk_tb(error.__traceback__):
+        name = frame.f_code.co_filename
+        if not file and not name.startswith(_PACKAGE):
+            file = name
+        if name == file:
+            line = linecache.getline(file, number).strip()
+    return line[:_LINE]
 
 
 class _Stops:

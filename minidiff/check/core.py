@@ -175,7 +175,8 @@ def _raised(outcome: Raised) -> Problem:
             text=f"  stopped   {outcome.text}: does a loop never end?"
         )
     name = type(outcome.error).__name__
-    return Problem(text=f"  raised    {name}: {outcome.text}")
+    where = f"\n  in line   {outcome.line}" if outcome.line else ""
+    return Problem(text=f"  raised    {name}: {outcome.text}{where}")
 
 
 # What a function without statements compiles to, with a docstring or not.

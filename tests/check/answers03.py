@@ -2,19 +2,24 @@
 
 import numpy as np
 
-
-def soft(x):
-    e = np.exp(x)
-    return e / np.sum(e, axis=1)[:, None]
+from minidiff import reference
 
 
-def causal(q, k, hide_from=1, width=None):
+def causal(q, k, hide_from=1, width=None, late=False, hidden=None, safe=True):
+    """One row at a time; ``hidden`` is a score that hidden keys get."""
     T, D = q.shape
     A = np.zeros((T, T))
     for t in range(T):
         n = min(T, t + hide_from)
-        e = np.exp(k[:n] @ q[t] / (width or D) ** 0.5)
-        A[t, :n] = e / e.sum()
+        scores = k @ q[t] / (width or D) ** 0.5
+        if hidden is not None:
+            scores[n:] = hidden
+        elif not late:
+            scores = scores[:n]
+        e = np.exp(scores - (np.max(scores) if safe else 0))
+        A[t, : len(e)] = e / np.sum(e)
+        if late:
+            A[t, n:] = 0
     return A
 
 
@@ -56,25 +61,100 @@ def one_map(x, Wq, Wk, Wv, lam):
     return causal(x @ Wq * sign, x @ Wk, width=D) @ x @ Wv
 
 
-def ratio(w, needle, root=True, power=2, skip=True, mean=False, signed=False):
-    total, n = 0.0, 0
-    for i, value in enumerate(w):
-        if skip and i == needle:
-            continue
-        total += value if signed else abs(value) ** power
-        n += 1
-    total = total / n if mean else total
-    return abs(w[needle]) / (total**0.5 if root else abs(total))
+def partner(row, needle, lam, keys=None):
+    """One key at a time: what cancels it, and the rest for the needle."""
+    keys = (
+        [s for s in range(len(row)) if s != needle] if keys is None else keys
+    )
+    out = np.zeros(len(row))
+    for s in keys:
+        out[s] = row[s] / lam
+    out[needle] += 1 - np.sum(out)
+    return out
 
 
-def lam_terms(lq1, lk1, lq2, lk2, layer, sign=-1, start=0.8, late=0):
-    first = np.exp(np.sum(lq1 * lk1))
-    second = np.exp(np.sum(lq2 * lk2))
-    decay = 0.6 * np.exp(-0.3 * (layer - late)) if start else 0
-    return first + sign * second + start - decay
+def unscaled(row, needle, lam):
+    out = np.array([w for w in row])
+    out[needle] = 0.0
+    return out
 
 
-def norm(o, layer, axis=2, scale=None, centre=False, eps=1e-5, outside=False):
+def weights_of(scores):
+    e = np.exp(scores)
+    return e / np.sum(e, axis=1)[:, None]
+
+
+def slopes_of(a, b, needle, lift, lam, both=0, count=1.0):
+    """Slopes of log(SNR) in lift and lam, derived by hand.
+
+    The needle's weight w grows with slope w (1 - w), every other weight u
+    with slope -u w. ``both``: branch 2 has the lift as well.
+    """
+    hot = np.eye(len(a[0]))[needle]
+    A1, A2 = weights_of(a + lift * hot), weights_of(b + both * lift * hot)
+    A = A1 - lam * A2
+    in_lift = A1 * (hot - A1[:, [needle]])
+    in_lift -= both * lam * A2 * (hot - A2[:, [needle]])
+    rest = (1 - hot) * A
+    noise = np.sum(rest**2)
+    slopes = []
+    for slope in (in_lift, -A2):
+        signal = np.sum(slope[:, needle]) / np.sum(A[:, needle])
+        slopes.append(signal - count * np.sum(rest * slope) / noise)
+    return slopes
+
+
+def climb(a, b, needle, start, rate, steps, how=slopes_of, order=(0, 1)):
+    path = np.zeros((steps + 1, 2))
+    path[0] = start
+    for n in range(steps):
+        slopes = how(a, b, needle, *path[n])
+        for i in order:
+            path[n + 1, i] = path[n, i] + rate * slopes[i]
+    return path
+
+
+def snr_of(a, b, needle, lift, lam, sign=-1, one_softmax=False):
+    """All that a goal may need: signal of each row, weights elsewhere."""
+    hot = np.eye(len(a[0]))[needle]
+    if one_softmax:
+        A = weights_of(a + lift * hot - lam * b)
+    else:
+        A = weights_of(a + lift * hot) + sign * lam * weights_of(b)
+    keep = [s for s in range(len(a[0])) if s != needle]
+    return A[:, needle], A[:, keep]
+
+
+def measured(goal, **options):
+    """Learning by a goal(signals, others, all), slopes by differences."""
+
+    def how(a, b, needle, lift, lam, h=1e-5):
+        def at(x, y):
+            return goal(*snr_of(a, b, needle, x, y, **options))
+
+        return (
+            (at(lift + h, lam) - at(lift - h, lam)) / h / 2,
+            (at(lift, lam + h) - at(lift, lam - h)) / h / 2,
+        )
+
+    return lambda *args: climb(*args, how=how)
+
+
+def in_turn(a, b, needle, start, rate, steps):
+    lift, lam = start
+    path = [start]
+    for _ in range(steps):
+        lift = lift + rate * slopes_of(a, b, needle, lift, lam)[0]
+        lam = lam + rate * slopes_of(a, b, needle, lift, lam)[1]
+        path.append((lift, lam))
+    return np.array(path)
+
+
+def log_ratio(w, rest):
+    return np.log(abs(np.mean(w))) - np.log(np.mean(np.sum(rest**2, 1))) / 2
+
+
+def norm(o, layer, eps=1e-5, axis=2, scale=None, centre=False, outside=False):
     start = 0.8 - 0.6 * np.exp(-0.3 * layer)
     scale = (1 - start) if scale is None else scale(start)
     if centre:
@@ -88,52 +168,82 @@ def schedule(layer):
     return 0.8 - 0.6 * np.exp(-0.3 * layer)
 
 
-RIGHT = {
-    "3.1": lambda a, b, lam: np.array(
-        [
-            soft(x[None])[0] - lam * soft(y[None])[0]
-            for x, y in zip(a, b, strict=True)
-        ]
-    ),
-    "3.2": head,
-    "3.3": ratio,
-    "3.4": lam_terms,
-    "3.5": norm,
-}
+RIGHT = {"3.1": partner, "3.2": head, "3.3": norm, "3.4": climb}
 
 WRONG = {
     "3.1": {
-        "before the softmax": lambda a, b, lam: soft(a - lam * b),
-        "lam dropped": lambda a, b, lam: soft(a) - soft(b),
-        "lam inside": lambda a, b, lam: soft(a) - soft(b * lam),
-        "wrong axis": lambda a, b, lam: (
-            np.exp(a) / np.exp(a).sum(axis=0)
-            - lam * np.exp(b) / np.exp(b).sum(axis=0)
+        "needle's old weight counted": lambda row, i, lam: (
+            (
+                row * (np.arange(len(row)) != i)
+                + (lam - 1) * np.eye(len(row))[i]
+            )
+            / lam
         ),
-        "whole matrix": lambda a, b, lam: (
-            soft(a.reshape(1, -1)) - lam * soft(b.reshape(1, -1))
-        ).reshape(a.shape),
-        "lam on both": lambda a, b, lam: lam * soft(a) - lam * soft(b),
-        "rows rescaled": lambda a, b, lam: (
-            lambda d: d / d.sum(axis=1, keepdims=True)
-        )(soft(a) - lam * soft(b)),
-        "no keepdims": lambda a, b, lam: (
-            np.exp(a) / np.einsum("ts->t", np.exp(a))
-            - lam * (np.exp(b) / np.einsum("ts->t", np.exp(b)))
+        "needle cancelled as well": lambda row, i, lam: np.divide(row, lam),
+        "row 1 again": lambda row, i, lam: row * lam / lam,
+        "needle left at 0": lambda row, i, lam: (
+            partner(row, i, lam) * (np.arange(len(row)) != i)
         ),
-        "no sum": lambda a, b, lam: np.e**a - lam * np.e**b,
-        "added": lambda a, b, lam: soft(a) - (-lam) * soft(b),
-        "branches swapped": lambda a, b, lam: -lam * soft(a) + soft(b),
-        "lam on the first": lambda a, b, lam: soft(a) * lam - soft(b),
-        "negative weights removed": lambda a, b, lam: (
-            lambda d: np.where(d < 0, 0, d)
-        )(soft(a) - lam * soft(b)),
-        "a third softmax": lambda a, b, lam: soft(soft(a) - lam * soft(b)),
+        "needle left at 0, rescaled": lambda row, i, lam: (
+            unscaled(row, i, lam) / (1 - row[i])
+        ),
+        "multiplied by lam": lambda row, i, lam: partner(row, i, 1 / lam),
+        "lam forgotten": unscaled,
+        "needle gets 1 - lam": lambda row, i, lam: np.array(
+            [1 - lam if s == i else w / lam for s, w in enumerate(row)]
+        ),
+        "the difference": lambda row, i, lam: row - lam * partner(row, i, lam),
+        "lam times row 2": lambda row, i, lam: np.array(
+            [lam - 1 + row[i] if s == i else w for s, w in enumerate(row)]
+        ),
+        "all equal": lambda row, i, lam: np.ones(len(row)) / len(row),
+        "key 0 as the needle": lambda row, i, lam: partner(row, 0, lam),
+        "loudest key as the needle": lambda row, i, lam: partner(
+            row, list(row).index(max(row)), lam
+        ),
+        "scores": lambda row, i, lam: (
+            np.log2(partner(row, i, lam)) * np.log(2)
+        ),
     },
     "3.2": {
+        "cut at 2D": lambda x, Wq, *a: head(
+            x, Wq, *a, pick=(list(range(len(Wq[0]))), [])
+        ),
+        "one column lost": lambda x, Wq, *a: head(
+            x,
+            Wq,
+            *a,
+            pick=(
+                list(range(len(Wq[0]) // 2)),
+                list(range(len(Wq[0]) // 2 + 1, len(Wq[0]))),
+            ),
+        ),
+        "values not projected": lambda x, Wq, Wk, Wv, lam: head(
+            x, Wq, Wk, np.identity(x.shape[1]), lam
+        ),
+        "imported answer": lambda x, Wq, Wk, Wv, lam: reference.diff_head(
+            x @ Wq, x @ Wk, x @ Wq, x @ Wk, x @ Wv, lam
+        ),
         "scale by 2D": lambda x, Wq, *a: head(x, Wq, *a, width=Wq.shape[1]),
         "no mask": lambda x, *a: head(x, *a, hide_from=len(x)),
         "mask off by one": lambda *a: head(*a, hide_from=2),
+        "scale by E": lambda x, *a: head(x, *a, width=len(x[0])),
+        "hidden by a finite number": lambda *a: head(*a, hidden=-1e4),
+        "hidden scores set to 0": lambda *a: head(*a, hidden=0),
+        "masked after the softmax": lambda *a: head(*a, late=True),
+        "maximum forgotten": lambda *a: head(*a, safe=False),
+        "cut at E / 2": lambda x, Wq, *a: head(
+            x,
+            Wq,
+            *a,
+            pick=(
+                list(range(len(Wq[0])))[: len(x[0]) // 2],
+                list(range(len(Wq[0])))[len(x[0]) // 2 :],
+            ),
+        ),
+        "transposed weights": lambda x, Wq, Wk, Wv, lam: head(
+            x, *(np.swapaxes(W, 0, 1) for W in (Wq, Wk, Wv)), lam
+        ),
         "interleaved split": interleaved,
         "branches swapped": swapped,
         "keys crossed": crossed,
@@ -173,111 +283,149 @@ WRONG = {
         ),
     },
     "3.3": {
-        "needle in the noise": lambda w, i: ratio(w, i, skip=False),
-        "no absolute value": lambda w, i: ratio(w, i) * np.sign(w[i]),
-        "no root": lambda w, i: ratio(w, i, root=False),
-        "absolute sum": lambda w, i: ratio(w, i, root=False, power=1),
-        "signed sum": lambda w, i: ratio(w, i, root=False, signed=True),
-        "mean of squares": lambda w, i: ratio(w, i, mean=True),
-        "needle always key 0": lambda w, i: ratio(w, 0),
-        "squared": lambda w, i: w[i] ** 2 / sum(np.delete(w, i) ** 2),
-        "standard deviation": lambda w, i: (
-            abs(w[i]) / np.sqrt(np.var([x for x in w if x != w[i]]))
+        "axis put back too early": lambda o, n, eps: (
+            (1 - schedule(n))
+            * o
+            / np.expand_dims(np.mean(o * o, axis=-1) + eps, 1) ** 0.5
         ),
-        "share": lambda w, i: abs(w[i] / np.linalg.norm(w, 1)),
-        "upside down": lambda w, i: (
-            np.linalg.norm(np.delete(w, i)) / abs(w[i])
+        "brackets of lam_init": lambda o, n, eps: norm(
+            o, n, eps, scale=lambda s: 1 - 0.8 - 0.6 * np.exp(-0.3 * n)
         ),
-    },
-    "3.4": {
-        "layer off by one": lambda *a: lam_terms(*a, late=1),
-        "layer counted from one": lambda *a: lam_terms(*a, late=-1),
-        "no lam_init": lambda *a: lam_terms(*a, start=0),
-        "exponentials added": lambda *a: lam_terms(*a, sign=1),
-        "no exponential": lambda a, b, c, d, n: (
-            sum(a * b) - sum(c * d) + (0.8 - 0.6 * np.exp(-0.3 * n))
-        ),
-        "exponential of each product": lambda a, b, c, d, n: (
-            sum(
-                np.exp(x) - np.exp(y)
-                for x, y in zip(a * b, c * d, strict=True)
-            )
-            + (0.8 - 0.6 * np.exp(-0.3 * n))
-        ),
-        "no schedule": lambda a, b, c, d, n: (
-            np.exp(sum(a * b)) - np.exp(sum(c * d)) + 0.8
-        ),
-        "product without a sum": lambda a, b, c, d, n: (
-            np.array(
-                [
-                    np.exp(a[i] * b[i]) - np.exp(c[i] * d[i])
-                    for i in range(len(a))
-                ]
-            )
-            + schedule(n)
-        ),
-        "terms swapped": lambda a, b, c, d, n: (
-            np.exp(sum(c * d)) - np.exp(sum(a * b)) + schedule(n)
-        ),
-        "wrong partners": lambda a, b, c, d, n: (
-            np.exp(sum(a * c)) - np.exp(sum(b * d)) + schedule(n)
-        ),
-        "one exponential": lambda a, b, c, d, n: (
-            np.exp(sum(a * b)) / np.exp(sum(c * d)) + schedule(n)
-        ),
-        "exponentials of the vectors": lambda a, b, c, d, n: (
-            np.exp(a + b).sum() - np.exp(c + d).sum() + schedule(n)
-        ),
-        "lam_init subtracted": lambda a, b, c, d, n: (
-            np.exp(sum(a * b)) - np.exp(sum(c * d)) - schedule(n)
-        ),
-        "schedule rising": lambda a, b, c, d, n: (
-            lam_terms(a, b, c, d, 0) + 0.6 - 0.6 * np.exp(0.3 * n)
-        ),
-    },
-    "3.5": {
-        "heads together": lambda o, n: (
-            norm(o.transpose(1, 0, 2).reshape(o.shape[1], -1), n, axis=1)
+        "imported answer": lambda o, n, eps: reference.headwise_norm(o),
+        "heads together": lambda o, n, eps: (
+            norm(o.transpose(1, 0, 2).reshape(o.shape[1], -1), n, eps, axis=1)
             .reshape(o.shape[1], o.shape[0], -1)
             .transpose(1, 0, 2)
         ),
-        "tokens together": lambda o, n: norm(
-            o.reshape(len(o), -1), n, axis=1
+        "tokens together": lambda o, n, eps: norm(
+            o.reshape(len(o), -1), n, eps, axis=1
         ).reshape(o.shape),
-        "everything together": lambda o, n: norm(
-            o.reshape(1, -1), n, axis=1
+        "everything together": lambda o, n, eps: norm(
+            o.reshape(1, -1), n, eps, axis=1
         ).reshape(o.shape),
-        "no scale": lambda o, n: norm(o, n, scale=lambda s: 1),
-        "scale by lam_init": lambda o, n: norm(o, n, scale=lambda s: s),
-        "mean subtracted": lambda o, n: norm(o, n, centre=True),
-        "no eps": lambda o, n: norm(o, n, eps=0.0),
-        "eps outside": lambda o, n: norm(o, n, outside=True),
-        "no keepdims": lambda o, n: (
-            (1 - schedule(n)) * o / (np.square(o).mean(axis=2) + 1e-5) ** 0.5
+        "no scale": lambda o, n, eps: norm(o, n, eps, scale=lambda s: 1),
+        "scale by lam_init": lambda o, n, eps: norm(
+            o, n, eps, scale=lambda s: s
         ),
-        "mean before the square": lambda o, n: (
+        "mean subtracted": lambda o, n, eps: norm(o, n, eps, centre=True),
+        "own eps": lambda o, n, eps: norm(o, n),
+        "no eps": lambda o, n, eps: norm(o, n, 0.0),
+        "eps outside": lambda o, n, eps: norm(o, n, eps, outside=True),
+        "no keepdims": lambda o, n, eps: (
+            (1 - schedule(n)) * o / (np.square(o).mean(axis=2) + eps) ** 0.5
+        ),
+        "mean before the square": lambda o, n, eps: (
             (1 - schedule(n))
             * o
-            / np.sqrt((o.sum(2) / o.shape[2])[..., None] ** 2 + 1e-5)
+            / np.sqrt((o.sum(2) / o.shape[2])[..., None] ** 2 + eps)
         ),
-        "divided by the factor": lambda o, n: norm(
-            o, n, scale=lambda s: 1 / (1 - s)
+        "divided by the factor": lambda o, n, eps: norm(
+            o, n, eps, scale=lambda s: 1 / (1 - s)
         ),
-        "sum, not mean": lambda o, n: (
+        "sum, not mean": lambda o, n, eps: (
             (1 - schedule(n))
             * o
-            / np.sqrt(np.einsum("htc,htc->ht", o, o)[..., None] + 1e-5)
+            / np.sqrt(np.einsum("htc,htc->ht", o, o)[..., None] + eps)
         ),
-        "no root": lambda o, n: norm(o, n) ** 2 / o / (1 - schedule(n)),
-        "standard deviation": lambda o, n: (
-            norm(o - o.mean(2)[..., None], n) * o / (o - o.mean(2)[..., None])
+        "no root": lambda o, n, eps: (
+            norm(o, n, eps) ** 2 / o / (1 - schedule(n))
         ),
-        "wrong axis": lambda o, n: norm(o, n, axis=0),
-        "scale before the norm": lambda o, n: norm(
-            o * (1 - schedule(n)), n, scale=lambda s: 1
+        "standard deviation": lambda o, n, eps: (
+            norm(o - o.mean(2)[..., None], n, eps)
+            * o
+            / (o - o.mean(2)[..., None])
         ),
-        "another layer": lambda o, n: norm(
-            o, n, scale=lambda s: 1 - schedule(n + 1)
+        "wrong axis": lambda o, n, eps: norm(o, n, eps, axis=0),
+        "scale before the norm": lambda o, n, eps: norm(
+            o * (1 - schedule(n)), n, eps, scale=lambda s: 1
         ),
+        "another layer": lambda o, n, eps: norm(
+            o, n, eps, scale=lambda s: 1 - schedule(n + 1)
+        ),
+    },
+    "3.4": {
+        "brackets": lambda a, b, i, start, rate, n: climb(
+            a, b, i, start, rate * 1e-8, n
+        ),
+        "one side": lambda *a: climb(
+            *a,
+            how=lambda u, v, i, x, y: (
+                1e4
+                * (
+                    log_ratio(*snr_of(u, v, i, x + 1e-4, y))
+                    - log_ratio(*snr_of(u, v, i, x, y))
+                ),
+                1e4
+                * (
+                    log_ratio(*snr_of(u, v, i, x, y + 1e-4))
+                    - log_ratio(*snr_of(u, v, i, x, y))
+                ),
+            ),
+        ),
+        "one array in all rows": lambda *a: 0 * climb(*a) + climb(*a)[-1:],
+        "downhill": lambda a, b, i, start, rate, n: climb(
+            a, b, i, start, -rate, n
+        ),
+        "one after the other": in_turn,
+        "lift in both branches": lambda *a: climb(
+            *a, how=lambda *x: slopes_of(*x, both=1)
+        ),
+        "scores subtracted": measured(log_ratio, one_softmax=True),
+        "added": measured(log_ratio, sign=1),
+        "needle in the noise": measured(
+            lambda w, rest: (
+                np.log(abs(w.mean()))
+                - np.log(np.mean(w**2 + np.sum(rest**2, 1))) / 2
+            )
+        ),
+        "a ratio for each row": measured(
+            lambda w, rest: np.mean(
+                np.log(np.abs(w)) - np.log(np.linalg.norm(rest, axis=1))
+            )
+        ),
+        "mean of the roots": measured(
+            lambda w, rest: np.log(
+                abs(w.sum()) / np.linalg.norm(rest, axis=1).sum()
+            )
+        ),
+        "absolute weights": measured(
+            lambda w, rest: np.log(abs(w.sum()) / np.abs(rest).sum())
+        ),
+        "no root": lambda *a: climb(
+            *a, how=lambda *x: slopes_of(*x, count=2.0)
+        ),
+        "no logarithm": measured(
+            lambda w, rest: abs(w.mean()) / np.mean(np.sum(rest**2, 1)) ** 0.5
+        ),
+        "no absolute value": measured(
+            lambda w, rest: (
+                np.log(w.mean() / np.mean(np.sum(rest**2, 1)))
+                + np.log(np.mean(np.sum(rest**2, 1))) / 2
+            )
+        ),
+        "divided by h": lambda a, b, i, start, rate, n: climb(
+            a, b, i, start, 2 * rate, n
+        ),
+        "lam stays": lambda *a: climb(
+            *a, how=lambda *x: (slopes_of(*x)[0], 0.0)
+        ),
+        "lift stays": lambda *a: climb(
+            *a, how=lambda *x: (0.0, slopes_of(*x)[1])
+        ),
+        "rate dropped": lambda a, b, i, start, rate, n: climb(
+            a,
+            b,
+            i,
+            start,
+            rate,
+            n,
+            how=lambda *x: np.divide(slopes_of(*x), rate),
+        ),
+        "key 0 as the needle": lambda a, b, i, *rest: climb(a, b, 0, *rest),
+        "start left out": lambda *a: np.delete(climb(*a), 0, 0),
+        "end left out": lambda *a: climb(*a)[: a[-1]],
+        "only the end": lambda *a: climb(*a)[a[-1]],
+        "columns swapped": lambda *a: climb(*a)[:, [1, 0]],
+        "sideways": lambda *a: np.array(list(zip(*climb(*a), strict=True))),
     },
 }

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from minidiff import reference
+
 
 def moved(x, i, by):
     x = np.array(x)
@@ -80,22 +82,83 @@ def lost_axis(A, dA):
     return A * dA - A * np.einsum("...ts,...ts->...t", A, dA)
 
 
-def branches(A1, A2, lam, dA, factor=None, first=None, second=None):
-    """One row at a time; first and second weight the two means."""
+def scores_of(q, k):
+    """A causal map, one row at a time."""
+    T, S = len(q), len(k)
+    A = np.zeros((T, S))
+    for t in range(T):
+        seen = S - T + t + 1
+        e = np.exp(k[:seen] @ q[t] / len(q[t]) ** 0.5)
+        A[t, :seen] = e / np.sum(e)
+    return A
+
+
+def head(
+    q1,
+    k1,
+    q2,
+    k2,
+    v,
+    lam,
+    do,
+    factor=None,
+    first=None,
+    second=None,
+    width=None,
+    plus=-1,
+    maps=scores_of,
+    value_map=None,
+):
+    """Row by row; first and second(A1, A2) weight the two means."""
+    A1, A2 = maps(q1, k1), maps(q2, k2)
     factor = -lam if factor is None else factor
-    first = A1 if first is None else first
-    second = A2 if second is None else second
-    dS1, dS2 = np.zeros_like(dA), np.zeros_like(dA)
-    for t, row in enumerate(dA):
-        dS1[t] = A1[t] * (row - first[t] @ row)
-        dS2[t] = factor * A2[t] * (row - second[t] @ row)
-    return dS1, dS2
+    width = width or len(q1[0])
+    out = [np.zeros_like(x) for x in (q1, k1, q2, k2, v)]
+    W = A1 - lam * A2 if value_map is None else value_map(A1, A2)
+    dlam = 0.0
+    for t, row in enumerate(do):
+        dA = v @ row
+        m1 = (A1 if first is None else first(A1, A2))[t] @ dA
+        m2 = (A2 if second is None else second(A1, A2))[t] @ dA
+        for b, q, k, A, m, f in (
+            (0, q1, k1, A1, m1, 1),
+            (2, q2, k2, A2, m2, factor),
+        ):
+            dS = f * A[t] * (dA - m) / width**0.5
+            out[b][t] += dS @ k
+            out[b + 1] += np.outer(dS, q[t])
+        out[4] += np.outer(W[t], row)
+        dlam += plus * float(A2[t] @ dA)
+    return (*out, dlam)
 
 
-def as_one(A1, A2, lam, dA):
-    A = A1 - lam * A2
-    dS = A * dA - A * np.sum(A * dA, axis=1)[:, None]
-    return dS, -lam * dS
+def unmasked(q, k):
+    e = np.exp(q @ k.T / len(q[0]) ** 0.5)
+    return e / np.sum(e, 1)[:, None]
+
+
+def as_one(q1, k1, q2, k2, v, lam, do):
+    A = scores_of(q1, k1) - lam * scores_of(q2, k2)
+    dS = jacobian(A, do @ v.T) / len(q1[0]) ** 0.5
+    dlam = head(q1, k1, q2, k2, v, lam, do)[5]
+    branch2 = -lam * dS @ k2, -lam * dS.T @ q2
+    return dS @ k1, dS.T @ q1, *branch2, A.T @ do, dlam
+
+
+def keys_not_turned(*a):
+    out = list(head(*a))
+    for q, k in ((0, 1), (2, 3)):
+        A = scores_of(a[q], a[k])
+        dS = jacobian(A, a[6] @ a[4].T) / len(a[0][0]) ** 0.5
+        out[k] = dS @ a[q] * (1 if q == 0 else -a[5])
+    return tuple(out)
+
+
+def half_scaled(*a):
+    out = list(head(*a))
+    for i in (1, 3):
+        out[i] = out[i] * len(a[0][0]) ** 0.5
+    return tuple(out)
 
 
 def vectors(x, dlam, sign=-1, exps=None, rows=(0, 1, 2, 3)):
@@ -130,13 +193,14 @@ def norm(o, dy, scale, eps=1e-5, through=1.0, power=1.5, pool=None):
 RIGHT = {
     "4.1": slopes,
     "4.2": jacobian,
-    "4.3": branches,
-    "4.4": vectors,
-    "4.5": norm,
+    "4.3": vectors,
+    "4.4": norm,
+    "4.5": head,
 }
 
 WRONG = {
     "4.1": {
+        "imported answer": lambda f, x, h: reference.numerical_gradient(f, x),
         "one side": lambda f, x, h: slopes(f, x, h, below=False, width=1),
         "divided by h": lambda f, x, h: slopes(f, x, h, width=1),
         "brackets": lambda f, x, h: slopes(f, x, h) * h * h,
@@ -151,6 +215,7 @@ WRONG = {
         "sign": lambda f, x, h: slopes(f, x, h, width=-2),
     },
     "4.2": {
+        "imported answer": lambda A, dA: reference.softmax_backward(A, dA),
         "mean forgotten": lambda A, dA: jacobian(A, dA, others=False),
         "own path only": diagonal_only,
         "own path twice": own_twice,
@@ -179,41 +244,6 @@ WRONG = {
         "sign": lambda A, dA: jacobian(A, dA, sign=-1),
     },
     "4.3": {
-        "lam dropped": lambda *a: branches(*a, factor=-1.0),
-        "sign": lambda A1, A2, lam, dA: branches(A1, A2, lam, dA, lam),
-        "lam and sign dropped": lambda *a: branches(*a, factor=1.0),
-        "lam twice": lambda A1, A2, lam, dA: branches(
-            A1, A2, lam, dA, lam * lam
-        ),
-        "lam in the map": lambda A1, A2, lam, dA: branches(
-            A1, A2, lam, dA, second=-lam * A2
-        ),
-        "lam in the map, minus outside": lambda A1, A2, lam, dA: branches(
-            A1, A2, lam, dA, second=lam * A2
-        ),
-        "A1 in both": lambda A1, A2, lam, dA: branches(A1, A1, lam, dA),
-        "arguments swapped": lambda A1, A2, lam, dA: (
-            jacobian(dA, A1),
-            jacobian(-lam * dA, A2),
-        ),
-        "-lam in both": lambda A1, A2, lam, dA: tuple(
-            x * y
-            for x, y in zip(branches(A1, A2, lam, dA), (-lam, 1), strict=True)
-        ),
-        "mean of the difference": lambda A1, A2, lam, dA: branches(
-            A1, A2, lam, dA, None, A1 - lam * A2, A1 - lam * A2
-        ),
-        "mean of branch 1": lambda A1, A2, lam, dA: branches(
-            A1, A2, lam, dA, second=A1
-        ),
-        "means forgotten": lambda A1, A2, lam, dA: branches(
-            A1, A2, lam, dA, None, 0 * A1, 0 * A2
-        ),
-        "one softmax": as_one,
-        "maps, not scores": lambda A1, A2, lam, dA: (1.0 * dA, dA * -lam),
-        "order": lambda *a: tuple(reversed(branches(*a))),
-    },
-    "4.4": {
         "own vector": same_vector,
         "minus dropped": lambda *a: vectors(*a, sign=1),
         "no exponential": lambda *a: vectors(*a, exps=(1.0, 1.0)),
@@ -231,15 +261,23 @@ WRONG = {
             *a, rows=(0, 2, 1, 3)
         ),
     },
-    "4.5": {
-        "r constant": lambda o, dy, scale: (
-            scale * dy / np.sqrt(np.mean(o * o, 2)[..., None] + 1e-5)
+    "4.4": {
+        "axis put back too early": lambda o, dy, scale, eps: norm(
+            o, dy, scale, eps, pool=lambda x: x.mean(2)[:, None]
+        ),
+        "imported answer": lambda o, dy, scale, eps: (
+            reference.headwise_norm_backward(o, dy)
+        ),
+        "own eps": lambda o, dy, scale, eps: norm(o, dy, scale),
+        "r constant": lambda o, dy, scale, eps: (
+            scale * dy / np.sqrt(np.mean(o * o, 2)[..., None] + eps)
         ),
         "own path": lambda *a: norm(*a, pool=lambda x: x / x.shape[2]),
         "own path, no mean": lambda *a: norm(*a, pool=lambda x: x),
-        "o in front forgotten": lambda o, dy, scale: (
-            norm(o, dy, scale, through=0)
-            - (norm(o, dy, scale, through=0) - norm(o, dy, scale)) / o
+        "o in front forgotten": lambda o, dy, scale, eps: (
+            norm(o, dy, scale, eps, through=0)
+            - (norm(o, dy, scale, eps, through=0) - norm(o, dy, scale, eps))
+            / o
         ),
         "sum": lambda *a: norm(*a, pool=lambda x: x.sum(2)[..., None]),
         "twice": lambda *a: norm(*a, through=2),
@@ -249,27 +287,71 @@ WRONG = {
         "sign": lambda *a: norm(*a, through=-1),
         "keepdims": lambda *a: norm(*a, pool=lambda x: x.mean(axis=2)),
         "everything pooled": lambda *a: norm(*a, pool=np.mean),
-        "whole part along o": lambda o, dy, scale: (
+        "whole part along o": lambda o, dy, scale, eps: (
             scale
             * (dy - o * ((o * dy).sum(2) / (o * o).sum(2))[..., None])
-            * (np.mean(o * o, 2)[..., None] + 1e-5) ** -0.5
+            * (np.mean(o * o, 2)[..., None] + eps) ** -0.5
         ),
-        "eps outside the root": lambda o, dy, scale: norm(
+        "eps outside the root": lambda o, dy, scale, eps: norm(
             o,
             dy,
             scale,
-            eps=(2e-5 * np.mean(o * o, 2) ** 0.5 + 1e-10)[..., None],
+            (2 * eps * np.mean(o * o, 2) ** 0.5 + eps**2)[..., None],
         ),
-        "scale twice": lambda o, dy, scale: scale * norm(o, dy, scale),
-        "scale dropped": lambda o, dy, scale: norm(o, dy, 1),
-        "scale in one term": lambda o, dy, scale: (
-            norm(o, dy, scale, through=0)
-            + norm(o, dy, 1)
-            - norm(o, dy, 1, through=0)
+        "scale twice": lambda o, dy, scale, eps: (
+            scale * norm(o, dy, scale, eps)
         ),
-        "no eps": lambda o, dy, scale: norm(o, dy, scale, eps=0.0),
+        "scale dropped": lambda o, dy, scale, eps: norm(o, dy, 1, eps),
+        "scale in one term": lambda o, dy, scale, eps: (
+            norm(o, dy, scale, eps, through=0)
+            + norm(o, dy, 1, eps)
+            - norm(o, dy, 1, eps, through=0)
+        ),
+        "no eps": lambda o, dy, scale, eps: norm(o, dy, scale, 0.0),
         "mean subtracted": lambda *a: (lambda x: x - x.mean(2)[..., None])(
             norm(*a)
         ),
+    },
+    "4.5": {
+        "lam in the map": lambda *a: head(
+            *a, second=lambda A1, A2: -a[5] * A2
+        ),
+        "lam in dlam": lambda *a: head(*a, plus=-a[5]),
+        "transpose forgotten": keys_not_turned,
+        "transpose of the map forgotten": lambda *a: (
+            *head(*a)[:4],
+            (scores_of(*a[:2]) - a[5] * scores_of(*a[2:4])) @ a[6],
+            head(*a)[5],
+        ),
+        "imported answer": lambda *a: reference.diff_attention_backward(*a),
+        "no scale": lambda *a: head(*a, width=1),
+        "scale on the queries alone": half_scaled,
+        "scale by sqrt(2D)": lambda *a: head(*a, width=2 * len(a[0][0])),
+        "no mask": lambda *a: head(*a, maps=unmasked),
+        "lam dropped": lambda *a: head(*a, factor=-1),
+        "sign": lambda *a: head(*a, factor=a[5]),
+        "lam and sign dropped": lambda *a: head(*a, factor=1),
+        "lam twice": lambda *a: head(*a, factor=a[5] * a[5]),
+        "means forgotten": lambda *a: head(
+            *a, first=lambda A1, A2: 0 * A1, second=lambda A1, A2: 0 * A2
+        ),
+        "mean of branch 1": lambda *a: head(*a, second=lambda A1, A2: A1),
+        "mean of the difference": lambda *a: head(
+            *a,
+            first=lambda A1, A2: A1 - a[5] * A2,
+            second=lambda A1, A2: A1 - a[5] * A2,
+        ),
+        "one softmax": as_one,
+        "values of branch 1": lambda *a: head(*a, value_map=lambda A1, A2: A1),
+        "values of the sum": lambda *a: head(
+            *a, value_map=lambda A1, A2: A1 + a[5] * A2
+        ),
+        "dlam sign": lambda *a: head(*a, plus=1),
+        "order": lambda *a: (lambda q, k, r, m, v, n: (q, r, k, m, v, n))(
+            *head(*a)
+        ),
+        "queries and keys swapped": lambda *a: (
+            lambda q, k, r, m, v, n: (k, q, m, r, v, n)
+        )(*head(*a)),
     },
 }

@@ -12,13 +12,12 @@ import pytest
 from minidiff import check
 from minidiff.check import kept, teacher
 from minidiff.check.standalone import CannotKeepError, standalone
-from minidiff.reference import softmax
 
 ANSWER = """\
-def difference(a, b, lam):
-    return softmax(a) - lam * softmax(b)
+def subtract(a, b, lam):
+    return np.asarray(a) - lam * np.asarray(b)
 """
-IMPORT = "from minidiff.reference.softmax import softmax\n"
+IMPORT = "import numpy as np\n"
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ class Notebook:
     """Cells that run as in Jupyter: one namespace, sources in linecache."""
 
     def __init__(self):
-        self.names = {"__name__": "__main__", "softmax": softmax}
+        self.names = {"__name__": "__main__", "np": np}
         self.count = 0
 
     def __call__(self, source):
@@ -56,30 +55,30 @@ def run(text):
 
 
 def test_a_function_is_kept_and_returned(folder, cell, capsys):
-    answer = cell(ANSWER).difference
-    assert check.ex03_1(answer)
-    assert "kept in answers/ex03_1.py\n" in capsys.readouterr().out
-    head, body = (folder / "ex03_1.py").read_text().split("\n\n", 1)
-    assert head.startswith("# Your answer to exercise 3.1 (")
+    answer = cell(ANSWER).subtract
+    assert check.ex00_1(answer)
+    assert "kept in answers/ex00_1.py\n" in capsys.readouterr().out
+    head, body = (folder / "ex00_1.py").read_text().split("\n\n", 1)
+    assert head.startswith("# Your answer to exercise 0.1 (")
     assert body == f"{IMPORT}\n\n{ANSWER}"
-    got = check.mine("3.1")
+    got = check.mine("0.1")
     said = capsys.readouterr().out
-    assert said.startswith("exercise 3.1: your answer of ")
+    assert said.startswith("exercise 0.1: your answer of ")
     assert said.count("\n") == 1
     assert got is not answer
-    assert check.ex03_1(got)
+    assert check.ex00_1(got)
     assert "kept in" not in capsys.readouterr().out
 
 
 def test_a_new_answer_replaces_the_old_one(folder, cell, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    newer = ANSWER.replace("lam * softmax(b)", "softmax(b) * lam")
+    newer = ANSWER.replace("lam * np.asarray(b)", "np.asarray(b) * lam")
     codes = []
     # Files of one length and one second: none is read from a cache.
     for text in (ANSWER, newer, ANSWER):
-        assert check.ex03_1(cell(text).difference)
-        assert (folder / "ex03_1.py").read_text().endswith(text)
-        codes.append(check.mine("3.1").__code__.co_code)
+        assert check.ex00_1(cell(text).subtract)
+        assert (folder / "ex00_1.py").read_text().endswith(text)
+        codes.append(check.mine("0.1").__code__.co_code)
     assert codes[0] == codes[2] != codes[1]
 
 
@@ -122,15 +121,15 @@ def test_a_class_with_its_base_and_a_name_of_its_own(cell):
 
 
 def test_an_answer_may_use_kept_answers_and_solutions(folder, cell):
-    check.ex03_1(cell(ANSWER).difference)
+    check.ex00_1(cell(ANSWER).subtract)
     nb = Notebook()
-    nb.names |= {"part": check.mine("3.1"), "head": check.mine("3.2")}
+    nb.names |= {"part": check.mine("0.1"), "head": check.mine("3.2")}
     text = standalone(nb("def f(): return part, head").f, "f")
-    assert "part = difference" in text
+    assert "part = subtract" in text
     assert "from minidiff.check.ex03" in text
-    (folder / "ex03_1.py").unlink()
+    (folder / "ex00_1.py").unlink()
     part, head = run(text).f()
-    assert part(np.zeros(1), np.zeros(1), 0.5) == 0.5
+    assert part(np.ones(1), np.ones(1), 0.5) == 0.5
     assert head is nb.names["head"]
 
 
@@ -171,23 +170,23 @@ def test_two_things_of_one_name_cannot_be_kept(cell):
 
 def test_it_passes_though_it_cannot_be_kept(folder, cell, capsys):
     cell("ONE = object()")
-    assert check.ex03_1(
-        cell(ANSWER.replace("lam *", "(ONE and lam) *")).difference
+    assert check.ex00_1(
+        cell(ANSWER.replace("lam *", "(ONE and lam) *")).subtract
     )
     out = capsys.readouterr().out
-    assert "3.1 passed" in out
+    assert "0.1 passed" in out
     assert "not kept for later chapters: it uses ONE, a object" in out
     assert not folder.exists()
 
 
 def test_nothing_is_stored_if_it_failed(folder, cell, capsys):
-    assert not check.ex03_1(cell(ANSWER.replace(" - ", " + ")).difference)
-    check.ex03_1(lambda *_: None)
+    assert not check.ex00_1(cell(ANSWER.replace(" - ", " + ")).subtract)
+    check.ex00_1(lambda *_: None)
     assert not folder.exists()
     capsys.readouterr()
-    assert check.mine("3.1") is check._find("3.1").solution
+    assert check.mine("0.1") is check._find("0.1").solution
     assert capsys.readouterr().out == (
-        "exercise 3.1 is not solved yet: the course's solution is used\n"
+        "exercise 0.1 is not solved yet: the course's solution is used\n"
     )
 
 
@@ -196,16 +195,16 @@ def test_nothing_is_stored_or_read_with_an_empty_variable(
 ):
     monkeypatch.setenv(kept.VARIABLE, "")
     monkeypatch.chdir(tmp_path)
-    assert check.ex03_1(cell(ANSWER).difference)
+    assert check.ex00_1(cell(ANSWER).subtract)
     assert "kept" not in capsys.readouterr().out
-    assert check.mine("3.1") is check._find("3.1").solution
+    assert check.mine("0.1") is check._find("0.1").solution
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("def difference(:", "SyntaxError"),
+        ("def subtract(:", "SyntaxError"),
         ("import no_such_package", "ModuleNotFoundError"),
         ("other = 1", "AttributeError"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
@@ -213,18 +212,18 @@ def test_nothing_is_stored_or_read_with_an_empty_variable(
 )
 def test_a_broken_file(folder, capsys, text, error):
     folder.mkdir()
-    (folder / "ex03_1.py").write_text(text)
-    assert check.mine("3.1") is check._find("3.1").solution
+    (folder / "ex00_1.py").write_text(text)
+    assert check.mine("0.1") is check._find("0.1").solution
     out = capsys.readouterr().out
-    assert out.startswith("exercise 3.1: answers/ex03_1.py does not load")
+    assert out.startswith("exercise 0.1: answers/ex00_1.py does not load")
     assert error in out
     assert "the course's solution is used" in out
-    assert "answers.ex03_1" not in sys.modules
+    assert "answers.ex00_1" not in sys.modules
 
 
 def test_a_folder_that_cannot_be_written(folder, cell, capsys):
     folder.write_text("a file")
-    assert check.ex03_1(cell(ANSWER).difference)
+    assert check.ex00_1(cell(ANSWER).subtract)
     assert "not kept for later chapters: " in capsys.readouterr().out
 
 

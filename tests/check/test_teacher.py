@@ -27,7 +27,7 @@ def test_a_class(tmp_path, capsys):
     good = write(
         tmp_path / "03_ada.ipynb",
         solution_source("3.1"),
-        "check.ex03_1(difference)",
+        "check.ex03_1(perfect_partner)",
     )
     bad = write(
         tmp_path / "03_bob.ipynb",
@@ -37,8 +37,8 @@ def test_a_class(tmp_path, capsys):
     )
     assert teacher.main([good, bad]) == 1
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["notebook", "3.1", "3.2", "3.3", "3.4", "3.5"]
-    assert lines[1] == ["03_ada.ipynb", "yes", "?", "?", "?", "?"]
+    assert lines[0] == ["notebook", "3.1", "3.2", "3.3", "3.4"]
+    assert lines[1] == ["03_ada.ipynb", "yes", "?", "?", "?"]
     assert lines[2][:4] == ["03_bob.ipynb", "no", "-", "?"]
     assert lines[2][-1] == "ZeroDivisionError"
 

@@ -17,7 +17,7 @@ START = (
     "import numpy as np\nfrom minidiff import check\n"
     "from minidiff.reference import softmax"
 )
-FIRST = solution_source("3.1") + "\ncheck.ex03_1(difference)"
+FIRST = solution_source("3.1") + "\ncheck.ex03_1(perfect_partner)"
 WRONG = "check.ex03_1(lambda a, b, lam: a)"
 NOT_YET = "check.ex03_2(lambda *a: None)"
 FORGED = "\\n03_zoe.ipynb   yes   yes   yes   yes   yes"

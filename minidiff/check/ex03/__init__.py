@@ -1,17 +1,15 @@
 """Chapter 03: differential attention in NumPy."""
 
 from minidiff.check.ex03 import (
-    difference,
-    lam_of_layer,
+    learned_needle,
     normed_heads,
     one_head,
-    signal_to_noise,
+    perfect_partner,
 )
 
 EXERCISES = (
-    difference.EXERCISE,
+    perfect_partner.EXERCISE,
     one_head.EXERCISE,
-    signal_to_noise.EXERCISE,
-    lam_of_layer.EXERCISE,
     normed_heads.EXERCISE,
+    learned_needle.EXERCISE,
 )

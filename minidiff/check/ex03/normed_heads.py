@@ -1,9 +1,10 @@
-"""Exercise 3.5: the headwise norm."""
+"""Exercise 3.3: the headwise norm."""
 
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.reference import lambda_init
+from minidiff.check.imported import own_work
+from minidiff.reference import headwise_norm, lambda_init
 
 
 def normed_heads(o: np.ndarray, layer: int, eps: float = 1e-5) -> np.ndarray:
@@ -18,21 +19,27 @@ def normed_heads(o: np.ndarray, layer: int, eps: float = 1e-5) -> np.ndarray:
 
 def _cases() -> list[Case]:
     cases = []
-    for seed, (H, T, Dv, layer) in enumerate(
-        [(1, 1, 4, 0), (2, 5, 8, 3), (4, 3, 6, 1)]
+    for seed, (H, T, Dv, layer, eps) in enumerate(
+        [
+            (1, 1, 4, 0, 1e-5),
+            (3, 3, 3, 2, 1e-5),
+            (2, 5, 8, 3, 1e-5),
+            (4, 3, 6, 1, 1e-4),
+        ]
     ):
         o = 0.01 * np.random.default_rng(seed).normal(size=(H, T, Dv)) + 0.004
         cases.append(
             Case(
-                name=f"H = {H}, T = {T}, Dv = {Dv}, layer = {layer}",
-                args=(o, layer),
+                name=f"H = {H}, T = {T}, Dv = {Dv}, layer = {layer}, "
+                f"eps = {eps}",
+                args=(o, layer, eps),
             )
         )
     return cases
 
 
 def _norm_like(
-    o: np.ndarray, layer: int, axes: tuple[int, ...], eps: float = 1e-5
+    o: np.ndarray, layer: int, eps: float, axes: tuple[int, ...]
 ) -> np.ndarray:
     """The norm over other axes, and without its scale: the mistakes."""
     rms = np.sqrt((o**2).mean(axes, keepdims=True) + eps)
@@ -45,53 +52,66 @@ def _divided(o: np.ndarray, layer: int, size: np.ndarray) -> np.ndarray:
 
 
 EXERCISE = Exercise(
-    id="3.5",
+    id="3.3",
     cases=_cases,
     solution=normed_heads,
+    run=own_work(headwise_norm),
     mistakes=(
+        Mistake(
+            key="imported answer",
+            diagnosis="You call minidiff's own norm. Write the mean square, "
+            "the root and the division yourself.",
+            wrong=lambda o, n, eps: headwise_norm(
+                o, 1.0, 1 - lambda_init(n), eps
+            ),
+        ),
         Mistake(
             key="heads together",
             diagnosis="One root mean square is shared by all heads of a "
             "token. Each head is normalised by itself: the mean runs over "
             "the last axis only.",
-            wrong=lambda o, n: _norm_like(o, n, (0, 2)),
+            wrong=lambda o, n, eps: _norm_like(o, n, eps, (0, 2)),
         ),
         Mistake(
             key="tokens together",
             diagnosis="The mean runs over the tokens as well, so a token "
             "sees later ones. It runs over the last axis only.",
-            wrong=lambda o, n: _norm_like(o, n, (1, 2)),
+            wrong=lambda o, n, eps: _norm_like(o, n, eps, (1, 2)),
         ),
         Mistake(
             key="everything together",
             diagnosis="One root mean square is taken of the whole array. "
             "Each head and token has its own: the mean runs over the last "
             "axis, with keepdims=True.",
-            wrong=lambda o, n: _norm_like(o, n, (0, 1, 2)),
+            wrong=lambda o, n, eps: _norm_like(o, n, eps, (0, 1, 2)),
         ),
         Mistake(
             key="no scale",
             diagnosis="The factor (1 - lam_init) is missing.",
-            wrong=lambda o, n: normed_heads(o, n) / (1 - lambda_init(n)),
+            wrong=lambda o, n, eps: (
+                normed_heads(o, n, eps) / (1 - lambda_init(n))
+            ),
         ),
         Mistake(
             key="scale by lam_init",
             diagnosis="You scale by lam_init. The factor is 1 - lam_init.",
-            wrong=lambda o, n: (
-                normed_heads(o, n) * lambda_init(n) / (1 - lambda_init(n))
+            wrong=lambda o, n, eps: (
+                normed_heads(o, n, eps) * lambda_init(n) / (1 - lambda_init(n))
             ),
         ),
         Mistake(
             key="mean subtracted",
             diagnosis="You subtract the mean first: that is LayerNorm. "
             "RMSNorm only divides.",
-            wrong=lambda o, n: normed_heads(o - o.mean(-1, keepdims=True), n),
+            wrong=lambda o, n, eps: normed_heads(
+                o - o.mean(-1, keepdims=True), n, eps
+            ),
         ),
         Mistake(
             key="no eps",
             diagnosis="eps is missing. It is added to the mean square, and "
             "these outputs are small enough to show it.",
-            wrong=lambda o, n: (
+            wrong=lambda o, n, eps: (
                 (1 - lambda_init(n))
                 * o
                 / np.sqrt((o**2).mean(-1, keepdims=True))
@@ -102,30 +122,56 @@ EXERCISE = Exercise(
             diagnosis="eps is added after the root. It belongs to the mean "
             "square, under the root; these outputs are small enough to show "
             "the difference.",
-            wrong=lambda o, n: (
+            wrong=lambda o, n, eps: (
                 (1 - lambda_init(n))
                 * o
-                / (np.sqrt((o**2).mean(-1, keepdims=True)) + 1e-5)
+                / (np.sqrt((o**2).mean(-1, keepdims=True)) + eps)
+            ),
+        ),
+        Mistake(
+            key="own eps",
+            diagnosis="eps is always 1e-5. It is an argument: use the one "
+            "that is given.",
+            wrong=lambda o, n, eps: normed_heads(o, n),
+        ),
+        Mistake(
+            key="axis put back too early",
+            diagnosis="[:, None] puts the lost axis back in second place. "
+            "It was the last one: mean(-1, keepdims=True), or [..., None].",
+            wrong=lambda o, n, eps: _divided(
+                o, n, np.sqrt((o**2).mean(-1)[:, None] + eps)
+            ),
+        ),
+        Mistake(
+            key="brackets of lam_init",
+            diagnosis="The sign inside the factor is wrong: 1 - (0.8 - 0.6 * "
+            "exp(...)) is 0.2 + 0.6 * exp(...).",
+            wrong=lambda o, n, eps: (
+                normed_heads(o, n, eps)
+                * (lambda_init(n) - 0.6)
+                / (1 - lambda_init(n))
             ),
         ),
         Mistake(
             key="no keepdims",
             diagnosis="The mean over the last axis has lost that axis, so "
             "the shapes no longer fit: mean(-1, keepdims=True).",
-            wrong=lambda o, n: _divided(o, n, np.sqrt((o**2).mean(-1) + 1e-5)),
+            wrong=lambda o, n, eps: _divided(
+                o, n, np.sqrt((o**2).mean(-1) + eps)
+            ),
         ),
         Mistake(
             key="sum, not mean",
             diagnosis="You add up the squares: then each head has length 1. "
             "Take their mean.",
-            wrong=lambda o, n: _divided(
-                o, n, np.sqrt((o**2).sum(-1, keepdims=True) + 1e-5)
+            wrong=lambda o, n, eps: _divided(
+                o, n, np.sqrt((o**2).sum(-1, keepdims=True) + eps)
             ),
             also=(
-                lambda o, n: _divided(
-                    o, n, np.linalg.norm(o, axis=-1, keepdims=True) + 1e-5
+                lambda o, n, eps: _divided(
+                    o, n, np.linalg.norm(o, axis=-1, keepdims=True) + eps
                 ),
-                lambda o, n: _divided(
+                lambda o, n, eps: _divided(
                     o, n, np.linalg.norm(o, axis=-1, keepdims=True)
                 ),
             ),
@@ -133,35 +179,37 @@ EXERCISE = Exercise(
         Mistake(
             key="no root",
             diagnosis="You divide by the mean square. The root is missing.",
-            wrong=lambda o, n: _divided(
-                o, n, (o**2).mean(-1, keepdims=True) + 1e-5
+            wrong=lambda o, n, eps: _divided(
+                o, n, (o**2).mean(-1, keepdims=True) + eps
             ),
         ),
         Mistake(
             key="standard deviation",
             diagnosis="You divide by the standard deviation, which takes the "
             "mean off first. The root mean square does not.",
-            wrong=lambda o, n: _divided(
-                o, n, np.sqrt(o.var(-1, keepdims=True) + 1e-5)
+            wrong=lambda o, n, eps: _divided(
+                o, n, np.sqrt(o.var(-1, keepdims=True) + eps)
             ),
             also=(
-                lambda o, n: _divided(o, n, o.std(-1, keepdims=True) + 1e-5),
-                lambda o, n: _divided(o, n, o.std(-1, keepdims=True)),
+                lambda o, n, eps: _divided(
+                    o, n, o.std(-1, keepdims=True) + eps
+                ),
+                lambda o, n, eps: _divided(o, n, o.std(-1, keepdims=True)),
             ),
         ),
         Mistake(
             key="wrong axis",
             diagnosis="The mean runs over heads or tokens. It runs over the "
             "channels of one head and one token: the last axis.",
-            wrong=lambda o, n: _norm_like(o, n, (0,)),
-            also=(lambda o, n: _norm_like(o, n, (1,)),),
+            wrong=lambda o, n, eps: _norm_like(o, n, eps, (0,)),
+            also=(lambda o, n, eps: _norm_like(o, n, eps, (1,)),),
         ),
         Mistake(
             key="scale before the norm",
             diagnosis="The factor is applied before the norm, which divides "
             "it out again. It comes after.",
-            wrong=lambda o, n: (
-                normed_heads((1 - lambda_init(n)) * o, n)
+            wrong=lambda o, n, eps: (
+                normed_heads((1 - lambda_init(n)) * o, n, eps)
                 / (1 - lambda_init(n))
             ),
         ),
@@ -170,14 +218,14 @@ EXERCISE = Exercise(
             diagnosis="The factor is that of another layer: layers count "
             "from 0 here, and 0.8 - 0.6 * exp(-0.3 * layer) takes layer as "
             "it comes.",
-            wrong=lambda o, n: (
-                normed_heads(o, n)
+            wrong=lambda o, n, eps: (
+                normed_heads(o, n, eps)
                 * (1 - lambda_init(n + 1))
                 / (1 - lambda_init(n))
             ),
             also=(
-                lambda o, n: (
-                    normed_heads(o, n)
+                lambda o, n, eps: (
+                    normed_heads(o, n, eps)
                     * (0.2 + 0.6 * np.exp(-0.3 * (n - 1)))
                     / (1 - lambda_init(n))
                 ),
@@ -186,15 +234,17 @@ EXERCISE = Exercise(
         Mistake(
             key="mean before the square",
             diagnosis="You square the mean. Take the mean of the squares.",
-            wrong=lambda o, n: _divided(
-                o, n, np.sqrt(o.mean(-1, keepdims=True) ** 2 + 1e-5)
+            wrong=lambda o, n, eps: _divided(
+                o, n, np.sqrt(o.mean(-1, keepdims=True) ** 2 + eps)
             ),
         ),
         Mistake(
             key="divided by the factor",
             diagnosis="You divide by 1 - lam_init. The norm is multiplied by "
             "it.",
-            wrong=lambda o, n: normed_heads(o, n) / (1 - lambda_init(n)) ** 2,
+            wrong=lambda o, n, eps: (
+                normed_heads(o, n, eps) / (1 - lambda_init(n)) ** 2
+            ),
         ),
     ),
     hints=(

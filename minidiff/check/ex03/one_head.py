@@ -3,7 +3,16 @@
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.reference import attention_map, softmax
+from minidiff.check.ex03.wrong_heads import (
+    cut_at_half_of_E,
+    head_like,
+    map_of,
+    one_softmax,
+    values_added,
+    values_joined,
+)
+from minidiff.check.imported import own_work
+from minidiff.reference import attention_map, diff_head
 
 
 def one_head(
@@ -28,7 +37,7 @@ def one_head(
 def _cases() -> list[Case]:
     cases = []
     for seed, (T, E, D, lam) in enumerate(
-        [(5, 8, 4, 0.2), (7, 6, 3, 0.5), (1, 4, 2, 0.8)]
+        [(5, 8, 4, 0.2), (7, 5, 3, 0.5), (6, 9, 2, -0.3), (1, 4, 3, 0.8)]
     ):
         rng = np.random.default_rng(seed)
         x, W = rng.normal(size=(T, E)), rng.normal(size=(3, E, 2 * D))
@@ -38,121 +47,141 @@ def _cases() -> list[Case]:
                 args=(x, *W, lam),
             )
         )
-    return cases
+    return [*cases, _far_below_zero()]
 
 
-def _head_like(
-    x: np.ndarray,
-    Wq: np.ndarray,
-    Wk: np.ndarray,
-    Wv: np.ndarray,
-    lam: float,
-    *,
-    columns: tuple[slice, slice] | None = None,
-    width: float = 1.0,
-    edge: int | None = 0,
-    weights: tuple[float, float] | None = None,
-    rescaled: bool = False,
-) -> np.ndarray:
-    """One head with something about it changed: the mistakes below."""
-    T, D = len(x), Wq.shape[1] // 2
-    first, second = columns or (slice(0, D), slice(D, None))
-    maps = []
-    for part in (first, second):
-        q, k = (x @ Wq)[:, part], (x @ Wk)[:, part]
-        logits = q @ k.T / np.sqrt(D * width)
-        if edge is not None:
-            hidden = ~np.tril(np.ones((T, T), dtype=bool), edge)
-            logits = np.where(hidden, -np.inf, logits)
-        maps.append(softmax(logits))
-    w1, w2 = weights or (1, -lam)
-    A = w1 * maps[0] + w2 * maps[1]
-    if rescaled:
-        A = A / A.sum(-1, keepdims=True)
-    return A @ (x @ Wv)
-
-
-def _values_dealt_out(
-    x: np.ndarray,
-    Wq: np.ndarray,
-    Wk: np.ndarray,
-    Wv: np.ndarray,
-    lam: float,
-) -> np.ndarray:
-    D = Wv.shape[1] // 2
-    first = one_head(x, Wq, Wk, Wv[:, :D], 0.0)
-    return (
-        first
-        + one_head(x, Wq, Wk, Wv[:, D:], lam)
-        - one_head(x, Wq, Wk, Wv[:, D:], 0.0)
-    )
-
-
-def _values_joined(
-    x: np.ndarray,
-    Wq: np.ndarray,
-    Wk: np.ndarray,
-    Wv: np.ndarray,
-    lam: float,
-) -> np.ndarray:
-    D = Wv.shape[1] // 2
-    first = one_head(x, Wq, Wk, Wv[:, :D], 0.0)
-    second = one_head(x, Wq, Wk, Wv[:, D:], lam)
-    second -= one_head(x, Wq, Wk, Wv[:, D:], 0.0)
-    return np.concatenate([first, second], -1)
-
-
-def _one_softmax(
-    x: np.ndarray,
-    Wq: np.ndarray,
-    Wk: np.ndarray,
-    Wv: np.ndarray,
-    lam: float,
-) -> np.ndarray:
-    q1, q2 = np.split(x @ Wq, 2, axis=-1)
-    k1, k2 = np.split(x @ Wk, 2, axis=-1)
-    logits = (q1 @ k1.T - lam * q2 @ k2.T) / np.sqrt(q1.shape[1])
-    hidden = ~np.tril(np.ones(logits.shape, dtype=bool))
-    return softmax(np.where(hidden, -np.inf, logits)) @ (x @ Wv)
-
-
-def _map(
-    x: np.ndarray, Wq: np.ndarray, Wk: np.ndarray, branch: int
-) -> np.ndarray:
-    q, k = (np.split(x @ W, 2, -1)[branch] for W in (Wq, Wk))
-    return attention_map(q, k)
+def _far_below_zero() -> Case:
+    """A head whose scores are about -30000: a hidden -10000 is above them."""
+    rng = np.random.default_rng(9)
+    x, W = rng.normal(size=(4, 6)), rng.normal(size=(3, 6, 4))
+    x[:, 0] = 1  # the same for all tokens
+    W[:2, 1:, ::2] = 0
+    W[0, 0, ::2], W[1, 0, ::2] = 200, -200
+    name = "T = 4, E = 6, D = 2, lam = 0.5, scores below -28000"
+    return Case(name=name, args=(x, *W, 0.5))
 
 
 EXERCISE = Exercise(
     id="3.2",
     cases=_cases,
     solution=one_head,
+    run=own_work(diff_head),
     mistakes=(
+        Mistake(
+            key="imported answer",
+            diagnosis="You call minidiff's own head. Build it from two maps; "
+            "attention_map is allowed.",
+            wrong=lambda x, Wq, Wk, Wv, lam: diff_head(
+                x @ Wq, x @ Wk, x @ Wq, x @ Wk, x @ Wv, lam
+            ),
+        ),
         Mistake(
             key="scale by 2D",
             diagnosis="The logits are divided by sqrt(2D). Each branch is D "
             "wide, so its scale is sqrt(D).",
-            wrong=lambda *a: _head_like(*a, width=2.0),
+            wrong=lambda *a: head_like(*a, width=2.0),
+        ),
+        Mistake(
+            key="scale by E",
+            diagnosis="The scores are divided by sqrt(E), the width of a "
+            "token. It is sqrt(D), the width of one branch.",
+            wrong=lambda x, Wq, *a: head_like(
+                x, Wq, *a, width=2 * x.shape[1] / Wq.shape[1]
+            ),
         ),
         Mistake(
             key="no mask",
             diagnosis="Every query sees every key. The maps must be causal: "
             "query t sees keys 0 to t.",
-            wrong=lambda *a: _head_like(*a, edge=None),
+            wrong=lambda *a: head_like(*a, edge=None),
         ),
         Mistake(
             key="mask off by one",
             diagnosis="The causal mask lets query t see key t + 1. It may "
             "see keys 0 to t.",
-            wrong=lambda *a: _head_like(*a, edge=1),
+            wrong=lambda *a: head_like(*a, edge=1),
+        ),
+        Mistake(
+            key="hidden by a finite number",
+            diagnosis="Hidden scores are large and negative, but not minus "
+            "infinity. In the last case all scores lie below -28000, so the "
+            "hidden keys win. Use -np.inf.",
+            wrong=lambda *a: head_like(*a, hide=-1e4),
+            also=(
+                lambda *a: head_like(*a, hide=-1e3),
+                lambda *a: head_like(*a, hide=-100.0),
+            ),
+        ),
+        Mistake(
+            key="hidden scores set to 0",
+            diagnosis="Hidden scores are 0, and exp(0) is 1: the hidden keys "
+            "still get weight. Set them to -np.inf.",
+            wrong=lambda *a: head_like(*a, hide=0.0),
+        ),
+        Mistake(
+            key="masked after the softmax",
+            diagnosis="You set weights to 0 after the softmax, so later "
+            "tokens are still part of the sums. Hide their scores first.",
+            wrong=lambda *a: head_like(*a, late=True),
         ),
         Mistake(
             key="interleaved split",
             diagnosis="You take every second column for each branch. Here "
             "the first D columns are branch 1 and the last D branch 2.",
-            wrong=lambda *a: _head_like(
+            wrong=lambda *a: head_like(
                 *a, columns=(slice(0, None, 2), slice(1, None, 2))
             ),
+        ),
+        Mistake(
+            key="maximum forgotten",
+            diagnosis="You exponentiate the scores as they are. Below -28000 "
+            "every exponential is 0, and 0 / 0 is NaN: subtract the largest "
+            "score of the row first, as softmax does.",
+            wrong=lambda *a: head_like(*a, safe=False),
+        ),
+        Mistake(
+            key="transposed weights",
+            diagnosis="You multiply by the transposed matrices. W is (E, "
+            "2D), so the projection is x @ W.",
+            wrong=lambda x, Wq, Wk, Wv, lam: one_head(
+                x, Wq.T, Wk.T, Wv.T, lam
+            ),
+        ),
+        Mistake(
+            key="cut at 2D",
+            diagnosis="You cut at the number of columns, so branch 2 is "
+            "empty and its scores are 0 / 0. There are 2D columns: cut in "
+            "the middle.",
+            wrong=lambda *a: np.full((len(a[0]), a[3].shape[1]), np.nan),
+        ),
+        Mistake(
+            key="one column lost",
+            diagnosis="Branch 2 begins one column late. The second branch is "
+            "[:, D:], with the column D itself.",
+            wrong=lambda x, Wq, Wk, Wv, lam: (
+                (
+                    map_of(x, Wq, Wk, 0)
+                    - lam
+                    * attention_map(
+                        (x @ Wq)[:, Wq.shape[1] // 2 + 1 :],
+                        (x @ Wk)[:, Wq.shape[1] // 2 + 1 :],
+                    )
+                )
+                @ (x @ Wv)
+            ),
+        ),
+        Mistake(
+            key="values not projected",
+            diagnosis="The maps are multiplied by x. The values are x @ Wv.",
+            wrong=lambda x, Wq, Wk, Wv, lam: one_head(
+                x, Wq, Wk, np.eye(len(x[0])), lam
+            ),
+        ),
+        Mistake(
+            key="cut at E / 2",
+            diagnosis="You cut the columns at E / 2. E is the width of a "
+            "token and may be any number; the columns are 2D, so cut at D.",
+            wrong=cut_at_half_of_E,
         ),
         Mistake(
             key="branches swapped",
@@ -182,7 +211,7 @@ EXERCISE = Exercise(
             key="before the softmax",
             diagnosis="You subtract the scores and take one softmax. Take "
             "two softmaxes, then subtract the maps.",
-            wrong=_one_softmax,
+            wrong=one_softmax,
         ),
         Mistake(
             key="values split",
@@ -191,13 +220,13 @@ EXERCISE = Exercise(
             wrong=lambda x, Wq, Wk, Wv, lam: one_head(
                 x, Wq, Wk, Wv[:, : Wv.shape[1] // 2], lam
             ),
-            also=(_values_dealt_out, _values_joined),
+            also=(values_joined, values_added),
         ),
         Mistake(
             key="scaled twice",
             diagnosis="The scores are divided by sqrt(D) twice. "
             "attention_map has done it already.",
-            wrong=lambda x, Wq, *a: _head_like(
+            wrong=lambda x, Wq, *a: head_like(
                 x, Wq, *a, width=Wq.shape[1] / 2
             ),
         ),
@@ -205,26 +234,26 @@ EXERCISE = Exercise(
             key="no scale",
             diagnosis="The scores are not scaled. Divide them by sqrt(D), "
             "the width of one branch.",
-            wrong=lambda x, Wq, *a: _head_like(
+            wrong=lambda x, Wq, *a: head_like(
                 x, Wq, *a, width=2 / Wq.shape[1]
             ),
         ),
         Mistake(
             key="added",
             diagnosis="The second map is added. It is subtracted.",
-            wrong=lambda *a: _head_like(*a, weights=(1, a[-1])),
+            wrong=lambda *a: head_like(*a, factors=(1, a[-1])),
         ),
         Mistake(
             key="lam on the first",
             diagnosis="lam multiplies the first map. It belongs to the "
             "second.",
-            wrong=lambda *a: _head_like(*a, weights=(a[-1], -1)),
+            wrong=lambda *a: head_like(*a, factors=(a[-1], -1)),
         ),
         Mistake(
             key="rows rescaled",
             diagnosis="You divide the rows of the difference by their sum. "
             "They are left as they are and sum to 1 - lam.",
-            wrong=lambda *a: _head_like(*a, rescaled=True),
+            wrong=lambda *a: head_like(*a, rescaled=True),
         ),
         Mistake(
             key="one wide map",
@@ -252,7 +281,7 @@ EXERCISE = Exercise(
             diagnosis="The map (T, T) comes back. The head's output is the "
             "map times the values, (T, 2D).",
             wrong=lambda x, Wq, Wk, Wv, lam: (
-                _map(x, Wq, Wk, 0) - lam * _map(x, Wq, Wk, 1)
+                map_of(x, Wq, Wk, 0) - lam * map_of(x, Wq, Wk, 1)
             ),
         ),
     ),

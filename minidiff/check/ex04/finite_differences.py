@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.imported import own_work
+from minidiff.reference import numerical_gradient
 
 Function = Callable[[np.ndarray], float]
 
@@ -86,7 +88,14 @@ EXERCISE = Exercise(
     id="4.1",
     cases=_cases,
     solution=finite_differences,
+    run=own_work(numerical_gradient),
     mistakes=(
+        Mistake(
+            key="imported answer",
+            diagnosis="You call minidiff's own function. Write the loop "
+            "yourself.",
+            wrong=lambda f, x, h: numerical_gradient(f, x, h),
+        ),
         Mistake(
             key="one side",
             diagnosis="You go up only: (f(x + h) - f(x)) / h. Equation 4.1 "

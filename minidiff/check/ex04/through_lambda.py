@@ -1,4 +1,4 @@
-"""Exercise 4.4: backward to lambda's four vectors."""
+"""Exercise 4.3: backward to lambda's four vectors."""
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def _partners(vectors: np.ndarray, factors: np.ndarray) -> np.ndarray:
 _SIGNS = np.array([[1.0], [-1.0]])
 
 EXERCISE = Exercise(
-    id="4.4",
+    id="4.3",
     cases=_cases,
     solution=through_lambda,
     mistakes=(

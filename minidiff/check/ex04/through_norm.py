@@ -1,8 +1,10 @@
-"""Exercise 4.5: backward through the headwise norm."""
+"""Exercise 4.4: backward through the headwise norm."""
 
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.imported import own_work
+from minidiff.reference import headwise_norm_backward
 
 
 def through_norm(
@@ -20,15 +22,23 @@ def through_norm(
 def _cases() -> list[Case]:
     cases = []
     for seed, (H, T, Dv, scale) in enumerate(
-        [(1, 1, 4, 0.8), (2, 3, 8, 0.5), (3, 4, 2, 0.2), (2, 3, 1, 0.6)]
+        [
+            (1, 1, 4, 0.8),
+            (3, 3, 3, 0.7),
+            (2, 3, 8, 0.5),
+            (3, 4, 2, 0.2),
+            (2, 3, 1, 0.6),
+        ]
     ):
+        eps = 1e-4 if seed == 3 else 1e-5
         rng = np.random.default_rng(seed)
         o, dy = rng.normal(size=(2, H, T, Dv))
         o = 0.02 * o  # small enough for eps to matter
         cases.append(
             Case(
-                name=f"H = {H}, T = {T}, Dv = {Dv}, scale = {scale}",
-                args=(o, dy, scale),
+                name=f"H = {H}, T = {T}, Dv = {Dv}, scale = {scale}, "
+                f"eps = {eps}",
+                args=(o, dy, scale, eps),
             )
         )
     return cases
@@ -57,38 +67,85 @@ def _like(
 
 
 def _own_path(
-    o: np.ndarray, dy: np.ndarray, scale: float, parts: int | None = None
+    o: np.ndarray,
+    dy: np.ndarray,
+    scale: float,
+    eps: float,
+    parts: int | None = None,
 ) -> np.ndarray:
-    r = 1 / np.sqrt((o**2).mean(-1, keepdims=True) + 1e-5)
+    r = 1 / np.sqrt((o**2).mean(-1, keepdims=True) + eps)
     return scale * dy * (r - o**2 * r**3 / (parts or o.shape[-1]))
 
 
-def _whole_part(o: np.ndarray, dy: np.ndarray, scale: float) -> np.ndarray:
+def _whole_part(
+    o: np.ndarray, dy: np.ndarray, scale: float, eps: float
+) -> np.ndarray:
     square = (o**2).mean(-1, keepdims=True)
     along = o * (o * dy).mean(-1, keepdims=True) / square
-    return scale * (dy - along) / np.sqrt(square + 1e-5)
+    return scale * (dy - along) / np.sqrt(square + eps)
 
 
-def _eps_outside(o: np.ndarray, dy: np.ndarray, scale: float) -> np.ndarray:
-    r = 1 / (np.sqrt((o**2).mean(-1, keepdims=True)) + 1e-5)
+def _eps_outside(
+    o: np.ndarray, dy: np.ndarray, scale: float, eps: float
+) -> np.ndarray:
+    r = 1 / (np.sqrt((o**2).mean(-1, keepdims=True)) + eps)
     return scale * r * (dy - o * r**2 * (o * dy).mean(-1, keepdims=True))
 
 
-def _lost_axis(o: np.ndarray, dy: np.ndarray, scale: float) -> np.ndarray:
-    r = 1 / np.sqrt((o**2).mean(-1) + 1e-5)
-    return r * (scale * dy - o * r**2 * (scale * dy * o).mean(-1))
+def _lost_axis(
+    o: np.ndarray,
+    dy: np.ndarray,
+    scale: float,
+    eps: float,
+    kept: tuple[bool, bool] = (False, False),
+) -> np.ndarray:
+    """The axis of one mean, or of both, is not kept."""
+    r = 1 / np.sqrt((o**2).mean(-1, keepdims=kept[0]) + eps)
+    product = (scale * dy * o).mean(-1, keepdims=kept[1])
+    return r * (scale * dy - o * r**2 * product)
 
 
-def _centred(o: np.ndarray, dy: np.ndarray, scale: float) -> np.ndarray:
-    out = through_norm(o, dy, scale)
+def _centred(
+    o: np.ndarray, dy: np.ndarray, scale: float, eps: float
+) -> np.ndarray:
+    out = through_norm(o, dy, scale, eps)
     return out - out.mean(-1, keepdims=True)
 
 
+def _early(
+    o: np.ndarray,
+    dy: np.ndarray,
+    scale: float,
+    eps: float,
+    places: tuple[int, int],
+) -> np.ndarray:
+    """The two means with their lost axis put back at these places."""
+    square = np.expand_dims((o**2).mean(-1), places[0])
+    product = np.expand_dims((scale * dy * o).mean(-1), places[1])
+    r = 1 / np.sqrt(square + eps)
+    return r * (scale * dy - o * r**2 * product)
+
+
 EXERCISE = Exercise(
-    id="4.5",
+    id="4.4",
     cases=_cases,
     solution=through_norm,
+    run=own_work(headwise_norm_backward),
     mistakes=(
+        Mistake(
+            key="imported answer",
+            diagnosis="You call minidiff's own function. Add over the two "
+            "kinds of paths yourself.",
+            wrong=lambda o, dy, scale, eps: headwise_norm_backward(
+                o, dy, 1.0, scale, eps
+            )[0],
+        ),
+        Mistake(
+            key="own eps",
+            diagnosis="eps is always 1e-5. It is an argument: use the one "
+            "that is given.",
+            wrong=lambda o, dy, scale, eps: through_norm(o, dy, scale),
+        ),
         Mistake(
             key="r constant",
             diagnosis="You treat r as a constant. It holds o too: the path "
@@ -107,13 +164,15 @@ EXERCISE = Exercise(
             diagnosis="r is made of the mean over all channels. Through it a "
             "channel reaches every channel of y, each by a share 1 / Dv: "
             "put a mean over the channels where you have o * dy.",
-            wrong=lambda o, dy, scale: _own_path(o, dy, scale, 1),
+            wrong=lambda o, dy, scale, eps: _own_path(o, dy, scale, eps, 1),
         ),
         Mistake(
             key="o in front forgotten",
             diagnosis="The second term lacks a factor o: the slope of r in "
             "o_i is -r^3 * o_i / Dv.",
-            wrong=lambda o, dy, scale: _like(o, dy, scale, front=1.0),
+            wrong=lambda o, dy, scale, eps: _like(
+                o, dy, scale, eps, front=1.0
+            ),
         ),
         Mistake(
             key="sum",
@@ -152,10 +211,28 @@ EXERCISE = Exercise(
             wrong=lambda *a: _like(*a, times=-1.0),
         ),
         Mistake(
+            key="axis put back too early",
+            diagnosis="[:, None] puts the lost axis back in second place. "
+            "It was the last one: keepdims=True, or [..., None].",
+            wrong=lambda o, dy, scale, eps: _early(o, dy, scale, eps, (1, 1)),
+            also=(
+                lambda o, dy, scale, eps: _early(o, dy, scale, eps, (1, -1)),
+                lambda o, dy, scale, eps: _early(o, dy, scale, eps, (-1, 1)),
+            ),
+        ),
+        Mistake(
             key="keepdims",
             diagnosis="A mean has lost its last axis, so it does not fit "
             "(H, T, Dv). Use keepdims=True in both means.",
             wrong=_lost_axis,
+            also=(
+                lambda o, dy, scale, eps: _lost_axis(
+                    o, dy, scale, eps, (True, False)
+                ),
+                lambda o, dy, scale, eps: _lost_axis(
+                    o, dy, scale, eps, (False, True)
+                ),
+            ),
         ),
         Mistake(
             key="everything pooled",
@@ -179,24 +256,26 @@ EXERCISE = Exercise(
         Mistake(
             key="scale twice",
             diagnosis="scale stands in the result twice. y holds it once.",
-            wrong=lambda o, dy, scale: through_norm(o, dy, scale**2),
+            wrong=lambda o, dy, scale, eps: through_norm(o, dy, scale**2, eps),
         ),
         Mistake(
             key="scale dropped",
             diagnosis="scale is not used.",
-            wrong=lambda o, dy, scale: through_norm(o, dy, 1.0),
+            wrong=lambda o, dy, scale, eps: through_norm(o, dy, 1.0, eps),
         ),
         Mistake(
             key="scale in one term",
             diagnosis="scale is missing in the second term. It multiplies y, "
             "so it multiplies both paths.",
-            wrong=lambda o, dy, scale: _like(o, dy, scale, inner=1 / scale),
+            wrong=lambda o, dy, scale, eps: _like(
+                o, dy, scale, eps, inner=1 / scale
+            ),
         ),
         Mistake(
             key="no eps",
             diagnosis="eps is missing. It is added to the mean square, and "
             "these outputs are small enough to show it.",
-            wrong=lambda o, dy, scale: through_norm(o, dy, scale, 0.0),
+            wrong=lambda o, dy, scale, eps: through_norm(o, dy, scale, 0.0),
         ),
         Mistake(
             key="mean subtracted",

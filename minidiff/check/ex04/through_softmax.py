@@ -3,7 +3,8 @@
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.reference import softmax
+from minidiff.check.imported import own_work
+from minidiff.reference import softmax, softmax_backward
 
 
 def through_softmax(A: np.ndarray, dA: np.ndarray) -> np.ndarray:
@@ -18,7 +19,9 @@ def through_softmax(A: np.ndarray, dA: np.ndarray) -> np.ndarray:
 def _cases() -> list[Case]:
     by_hand = np.array([[0.5, 0.25, 0.25]]), np.array([[1.0, 0.0, 0.0]])
     cases = [Case(name="weights (1/2, 1/4, 1/4), dA (1, 0, 0)", args=by_hand)]
-    for seed, shape in enumerate([(4, 4), (3, 5), (2, 3, 4), (2, 1)]):
+    for seed, shape in enumerate(
+        [(4, 4), (3, 3, 3), (3, 5), (2, 3, 4), (2, 1)]
+    ):
         x, dA = np.random.default_rng(seed).normal(size=(2, *shape))
         cases.append(
             Case(name=f"maps of shape {shape}", args=(softmax(x), dA))
@@ -35,7 +38,14 @@ EXERCISE = Exercise(
     id="4.2",
     cases=_cases,
     solution=through_softmax,
+    run=own_work(softmax_backward),
     mistakes=(
+        Mistake(
+            key="imported answer",
+            diagnosis="You call minidiff's own function, rule 1 of the cold "
+            "open. Write the formula yourself: add over the paths.",
+            wrong=lambda A, dA: softmax_backward(A, dA),
+        ),
         Mistake(
             key="mean forgotten",
             diagnosis="This is rule 2 of the cold open, A * dA: a raised "
