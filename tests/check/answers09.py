@@ -5,6 +5,7 @@ and conditions are spelled out.
 """
 
 from minidiff.check.kernels import Variant
+from tests.check import puzzles09
 
 # isort: split
 import triton
@@ -256,7 +257,9 @@ KEYS = {
     ),
 }
 RIGHT = {name: Variant(k, WRONG="nothing") for name, k in KERNELS.items()}
+RIGHT |= puzzles09.RIGHT
 WRONG = {
     name: {key: Variant(KERNELS[name], WRONG=key) for key in keys}
     for name, keys in KEYS.items()
 }
+WRONG |= puzzles09.WRONG
