@@ -96,13 +96,12 @@ assert torch.equal(out, x + y) and savings.sum() == 0
 # different numbers at the same time. So the work has to come in many equal
 # pieces that do not wait for each other.
 #
-# Tensors are stored in the GPU's *main memory*. Before a GPU can compute with a
-# number, it has to load it into a *register*, right beside the arithmetic, and
-# afterwards it has to store the result. Both take time. A large GPU that
-# multiplies matrices of 16-bit numbers does well over a hundred operations in
-# the time in which it moves one byte (chapter 13 measures it). The sum above
-# does one addition for 12 bytes: it loads two numbers of 4 bytes and stores
-# one. So its arithmetic waits for memory nearly all the time.
+# Tensors are stored in the GPU's *main memory*. To compute with a number, a GPU
+# has to load it into a *register*, right beside the arithmetic, and to store
+# the result. Both take time. A large GPU that multiplies matrices of 16-bit
+# numbers does well over a hundred operations in the time in which it moves one
+# byte (chapter 13 measures it). The sum above does one addition for 12 bytes, so
+# its arithmetic waits for memory nearly all the time.
 #
 # Hence the rule of this part: **load each number once, do everything with it,
 # store once.** Each operation of PyTorch loads its inputs and stores its
@@ -644,7 +643,7 @@ if INTERPRETED:
         print(error)
 
 # %% [markdown]
-# On a GPU bfloat16 is right. Without a GPU we test in float32 and float16.
+# On a GPU bfloat16 is right; without one we test in float32 and float16.
 #
 # ## What a passing test proves
 #
@@ -666,11 +665,11 @@ if INTERPRETED:
 #
 # ## Nine puzzles
 #
-# These puzzles are optional, and the minutes at the top do not count them. Each
-# takes about five minutes: two to five lines in a kernel that is given. From
-# each to the next the step is small, and together they lead to chapter 10. Do
-# them in order, or only those you are unsure about. Hints and solutions are
-# called as usual, such as `hint("9.6", 1)` and `solution("9.6")`.
+# These puzzles are optional, and the exercise minutes at the top do not count
+# them. Each takes about five minutes: one to five lines in a given kernel.
+# Together they lead to chapter 10 in small steps. Do them in order, or only
+# those you are unsure about. `hint("9.6", 1)` and `solution("9.6")` work as
+# usual.
 #
 # ### Exercise 9.5: a launch grid
 #
@@ -927,10 +926,8 @@ def mean_kernel(
 check.ex09_13(mean_kernel)
 
 # %% [markdown]
-# **What the puzzles prove, and what they do not.** They are checked like the
-# exercises, in float32 and in float16. There is one gap: `tl.max` passes over
-# NaN, so in 9.11 a load without `other` goes unnoticed, and on a GPU it would
-# be undefined.
+# **What the puzzles do not prove.** `tl.max` ignores NaN in the interpreter, so
+# in 9.11 a load without `other` goes unnoticed. On a GPU it is undefined.
 #
 # ## Check of this chapter
 #
