@@ -142,8 +142,8 @@ for i in range(triton.cdiv(10, 4)):
     print("program", i, "elements", o_n, "there:", o_n < 10)
 
 # %% [markdown]
-# Elements 10 and 11 do not exist. The kernel above wrote such elements, because
-# it has no mask; it does not even know $n$.
+# Elements 10 and 11 do not exist. The kernel above wrote such elements: it has no
+# mask, and does not know $n$.
 #
 # ### Exercise 9.1: a sum and nothing else
 #
@@ -195,8 +195,7 @@ assert torch.equal(out, x + y) and not outside_touched(out)
 # *interpreter*, which runs the programs one after the other on the CPU, with
 # NumPy. That is slow, but everything can be watched. `record` keeps every load
 # and store (every *touch*) of every program, and `show_touches` draws them.
-# This is your kernel, or ours if exercise 9.1 is not solved, on 21 numbers in
-# blocks of 8:
+# This is your kernel, or ours if 9.1 is not solved, on 21 numbers in blocks of 8:
 
 # %% mystnb={"image": {"alt": "Two strips of 21 squares, p_x with loads above and p_out with stores below. Squares 0 to 7 bear the number 0, 8 to 15 the number 1, 16 to 20 the number 2."}}
 if INTERPRETED:
@@ -214,10 +213,9 @@ if INTERPRETED:
 # touches five elements. (With a GPU such cells do nothing.)
 #
 # **What 9.1 proves, and what it does not.** The values are right for these
-# lengths. The interpreter itself does not mind a touch outside a tensor; our
-# check looks at each touch before it happens, and refuses it. On a GPU the
-# check has only the fences, and does not see a number that is loaded from
-# outside and then not used.
+# lengths. The interpreter itself allows a touch outside a tensor; our check sees
+# each touch before it happens, and refuses it. On a GPU the check has only the
+# fences, and misses a number that is loaded from outside and not used.
 #
 # ## What the interpreter hides: races
 #
@@ -280,9 +278,8 @@ print("with atomics:", total.item())
 assert total == 32
 
 # %% [markdown]
-# The order of the additions is still open, so with other numbers the last
-# digits may differ from run to run. Chapter 12 has to choose between the two
-# remedies.
+# The order of the additions is still open, so with other numbers the last digits
+# may differ from run to run. Chapter 12 chooses between the two.
 #
 # ## Rows, columns, strides
 #
@@ -353,8 +350,8 @@ if INTERPRETED:
 # neighbouring addresses together, and here either the loads or the stores jump
 # from row to row. The interpreter cannot say what that costs.
 #
-# If this exercise took you long, do puzzles 9.5 to 9.10, near the end of this
-# chapter, before you go on. They are smaller steps.
+# If this exercise took you long, do puzzles 9.5 to 9.10 at the end of this chapter
+# before you go on. They are smaller steps.
 #
 # ## Softmax of rows
 #
@@ -448,8 +445,7 @@ if INTERPRETED:
     assert moved == 2 * x.numel()
 
 # %% [markdown]
-# It moves each entry twice instead of eight times. If moving numbers is all
-# that takes time, it is four times as fast.
+# If moving numbers is all that takes time, it is four times as fast.
 #
 # **What 9.3 proves, and what it does not.** The values are right, for rows that
 # fill their block and rows that do not, for rows far below zero, and for
@@ -556,8 +552,7 @@ for B in (16, 32, 64):
 # %% [markdown]
 # Twice the block size means half the traffic. With blocks of 64 each number is
 # loaded once. Why not always take larger blocks? One program would do all the
-# work while the rest of the GPU is idle, and a block of sums has to fit into
-# registers.
+# work, and a block of sums has to fit into registers.
 #
 # **What 9.4 proves, and what it does not.** The values are right, for sizes
 # that are no multiples of the blocks. It does not prove that the compiler

@@ -34,8 +34,8 @@
 # | programs, blocks, pointers, masks, `tl.dot` | the kernels | chapter 9 |
 # | bytes alive, bytes moved, `Meter` | the memory | chapter 6 |
 #
-# If you did problem set 1, you know the idea; here it goes into a kernel. The
-# last puzzles of chapter 9 are small steps towards it: 9.10 to 9.13.
+# If you did problem set 1, you know the idea; here it goes into a kernel.
+# Exercises 9.10 to 9.13, puzzles of chapter 9, are small steps towards it.
 
 # %%
 import matplotlib.pyplot as plt
@@ -697,25 +697,10 @@ for kind in (np.float16, np.float32):
 #
 # ## The whole kernel
 #
-# Here is minidiff's own solution, first the step and then the kernel. Compare it
-# with yours.
-
-
-# %% tags=["same:minidiff.course.kernels.flash.softmax_step"]
-@triton.jit
-def softmax_step(b_acc, b_top, b_sum, b_s, b_v):
-    b_new = tl.maximum(b_top, tl.max(b_s, 1))
-    b_shrink = tl.exp2(b_top - b_new)
-    b_p = tl.exp2(b_s - b_new[:, None])
-    b_sum = b_sum * b_shrink + tl.sum(b_p, 1)
-    b_acc = b_acc * b_shrink[:, None]
-    b_acc = tl.dot(b_p.to(b_v.dtype), b_v, b_acc, input_precision="ieee")
-    return b_acc, b_new, b_sum
-
-
-# %% [markdown]
-# The first query of a block sees the fewest keys and decides what is whole;
-# the last sees the most and decides what is skipped:
+# Here is minidiff's kernel, to compare with yours; `solution("10.2")` prints its
+# step. First the edges of exercise 10.3. The first query of a block sees the
+# fewest keys and decides what is whole; the last query sees the most and decides
+# what is skipped:
 #
 # $$
 # \text{whole} = \left\lfloor \frac{\min(S,\; i B_T + S - T + 1)}{B_S}
