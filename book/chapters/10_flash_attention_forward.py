@@ -55,6 +55,7 @@ from minidiff.course.gpu_diagrams import show_gpu, show_stages
 from minidiff.course.kernels.memory import fenced, outside_touched, poisoned
 from minidiff.course.kernels.picture import show_touches
 from minidiff.course.kernels.trace import record
+from minidiff.course.tile_walk import show_tile_walk
 from minidiff.reference import attention_map
 
 plots.use_style()
@@ -251,8 +252,15 @@ assert np.allclose(ways["base e"], ways["base 2"])
 # Rows of attention do not depend on each other. So take $B_T$ queries at once,
 # each with its own $m$, $z$ and $u$. A block of $B_S$ keys is loaded once and
 # used by all of them. The scores of a block of queries with a block of keys are
-# a *tile* of the map, $B_T$ by $B_S$. This is equation 10.3 with a row axis in
-# front, and with chapter 1's mask:
+# a *tile* of the map, $B_T$ by $B_S$. Blue tiles are done and forgotten; the
+# orange one is at work:
+
+# %% mystnb={"image": {"alt": "A map of three blocks of queries by four blocks of keys and values. In the row of query block 1 tiles 0 and 1 are blue, tile 2 is orange, tile 3 is white. An arrow leads along the row to a box with m, z and u, kept for each row, and from there to u divided by z and the log-sum, stored at the end."}}
+show_tile_walk()
+plt.show()
+
+# %% [markdown]
+# This is equation 10.3 with a row axis in front, and with chapter 1's mask:
 
 
 # %%

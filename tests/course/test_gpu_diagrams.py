@@ -1,9 +1,11 @@
-"""The diagrams of a GPU: what stands in them, and what overlaps in time."""
+"""The diagrams of a GPU and of a walk: what they hold, what overlaps."""
 
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
 from minidiff.course.gpu_diagrams import show_gpu, show_stages
+from minidiff.course.tile_walk import DONE, NOW, show_tile_walk
 
 
 def texts(figure):
@@ -28,4 +30,14 @@ def test_loads_overlap_only_with_two_stages():
     for i in range(2):
         assert starts[f"load {i + 1}"] == starts[f"compute {i}"] + 1
         assert ahead[f"load {i + 1}"] == ahead[f"compute {i}"]
+    plt.close(figure)
+
+
+def test_tiles_before_the_step_are_done():
+    figure = show_tile_walk(step=3, blocks=5)
+    boxes = [p for p in figure.axes[0].patches if isinstance(p, Rectangle)]
+    row = [b for b in boxes if b.get_y() == 1 and 0 <= b.get_x() < 5]
+    colours = [to_hex(b.get_facecolor()).upper() for b in row[:5]]
+    assert colours[:4] == [DONE, DONE, DONE, NOW]
+    assert colours[4] not in (DONE, NOW)
     plt.close(figure)
