@@ -11,8 +11,8 @@ DONE, NOW, NEXT = "#CFE2F3", "#FCE0C8", "white"
 def _tile(
     axis: Axes, x: float, y: float, width: float, text: str, colour: str
 ) -> None:
-    look = {"facecolor": colour, "edgecolor": "0.3"}
-    axis.add_patch(Rectangle((x, y), width, 0.8, **look))
+    box = Rectangle((x, y), width, 0.8, facecolor=colour, edgecolor="0.3")
+    axis.add_patch(box)
     axis.text(x + width / 2, y + 0.4, text, ha="center", va="center", size=9)
 
 
