@@ -8,9 +8,11 @@ Python, or memory that runs out; ``minidiff check`` is prepared for these.
 """
 
 import io
+import linecache
 import os
 import signal
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import (
@@ -20,12 +22,19 @@ from contextlib import (
     redirect_stdout,
 )
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 SECONDS = 30.0  # the slowest solution takes one
 PRINTED = 2000  # characters shown of what one case prints
 _MESSAGE = 1000  # characters kept of an exception's message
+_LINE = 100  # characters shown of a line
+# Code below these folders is not the answer's: Python, packages, minidiff.
+_OTHERS = (
+    *(sysconfig.get_path(x) for x in ("stdlib", "purelib", "platlib")),
+    str(Path(__file__).parents[1]),
+)
 
 
 class StoppedError(BaseException):
@@ -37,10 +46,14 @@ class StoppedError(BaseException):
 
 @dataclass(frozen=True, kw_only=True)
 class Raised:
-    """An exception that an answer raised, and its message."""
+    """An exception that an answer raised, its message, and the line.
+
+    ``line`` is the source of the answer's line that raised it, or "".
+    """
 
     error: BaseException
     text: str
+    line: str = ""
 
     @property
     def ends_check(self) -> bool:
@@ -90,7 +103,9 @@ def _caught(call: Callable[[], Any], seconds: float) -> Any:
             try:
                 result = call()
             except BaseException as error:
-                result = Raised(error=error, text=_message(error))
+                result = Raised(
+                    error=error, text=_message(error), line=_line()
+                )
     except BaseException as error:  # raised as the lines above came to an end
         result = Raised(error=error, text=_message(error))
     if stops.interrupted:
@@ -103,6 +118,18 @@ def _caught(call: Callable[[], Any], seconds: float) -> Any:
         # Tracebacks would keep all the answer's variables alive.
         result.error.__traceback__ = result.error.__context__ = None
     return result
+
+
+def _line() -> str:
+    """Return the answer's last line on the way to the current exception."""
+    trace, line = sys.exc_info()[2], ""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if not code.co_filename.startswith((*_OTHERS, "<frozen ")):
+            found = linecache.getline(code.co_filename, trace.tb_lineno)
+            line = found.strip()[:_LINE] or line
+        trace = trace.tb_next
+    return line
 
 
 def _message(error: BaseException) -> str:

@@ -168,7 +168,8 @@ def _raised(outcome: Raised) -> Problem:
             text=f"  stopped   {outcome.text}: does a loop never end?"
         )
     name = type(outcome.error).__name__
-    return Problem(text=f"  raised    {name}: {outcome.text}")
+    line = f"\n  line      {outcome.line}" if outcome.line else ""
+    return Problem(text=f"  raised    {name}: {outcome.text}{line}")
 
 
 # What a function without statements compiles to, with a docstring or not.
