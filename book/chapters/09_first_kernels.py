@@ -9,9 +9,9 @@
 # %% [markdown]
 # # 9. First kernels
 #
-# By the end of this chapter you will have shown, without a GPU, that four
-# functions for a GPU that you wrote compute what PyTorch computes and touch
-# nothing beyond their tensors, though nothing would have stopped them.
+# By the end of this chapter you will have written four functions for a GPU,
+# and shown without a GPU that they compute what PyTorch computes and touch no
+# memory outside their tensors, although nothing would have stopped them.
 #
 # {card}
 #
@@ -21,8 +21,8 @@
 #
 # - write and launch a Triton kernel, on a GPU or on any CPU;
 # - turn a program's number and a stride into addresses;
-# - mask what is not there, and choose what stands in for it;
-# - draw which program touches which element;
+# - mask elements that do not exist, and choose the value that replaces them;
+# - draw which program touches which element, and find mistakes in the picture;
 # - say what a passing test in the interpreter does not prove.
 #
 # ## Prerequisites
@@ -79,57 +79,62 @@ y = torch.zeros(64, device=DEVICE)[:50].normal_()
 reckless_kernel[(4,)](x, y, out, BLOCK=16)
 print("the sum is right:", torch.equal(out, x + y))
 print("savings: 1400 before,", savings.sum().item(), "after")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert torch.equal(out, x + y) and savings.sum() == 0
 
 # %% [markdown]
-# The sum is right, a test of the sum passes, and the savings are gone. No
-# error, here or on a GPU: the function never saw a tensor of 50 numbers. It
-# got three addresses, and wrote 64 sums, the last 14 of them $0 + 0$. Whoever
-# writes such functions has to look after their ends.
+# The sum is right, a test of the sum passes, and the savings are gone. There is
+# no error message, here or on a GPU, because the function never saw a tensor of
+# 50 numbers. It got three addresses and wrote 64 sums, the last 14 of them
+# $0 + 0$. When you write such functions, you have to take care of their ends.
 #
 # ## What a GPU is good for
 #
-# A laptop's processor has a few cores that each do one thing after another,
-# fast. A GPU has thousands of slower ones, which do the *same* thing to
-# different numbers at once. So the work has to come in many equal pieces that
-# do not wait for each other.
+# A laptop's processor has a few fast cores, each of which does one thing after
+# another. A GPU has thousands of slower ones, which do the *same* thing to
+# different numbers at the same time. So the work has to come in many equal
+# pieces that do not wait for each other.
 #
-# Tensors lie in the GPU's *main memory*. To compute with a number, one has to
-# fetch it into a *register*, right beside the arithmetic, and carry the result
-# back. That costs. A large GPU, multiplying matrices of short numbers, does
-# well over a hundred operations in the time in which it moves one byte
-# (chapter 13 measures it). The sum above does one addition for 12 bytes: two
-# numbers of 4 bytes in, one out. Nearly all the time its arithmetic waits.
+# Tensors are stored in the GPU's *main memory*. To compute with a number, a GPU
+# has to load it into a *register*, right beside the arithmetic, and to store
+# the result. Both take time. A large GPU that multiplies matrices of 16-bit
+# numbers does well over a hundred operations in the time in which it moves one
+# byte (chapter 13 measures it). The sum above does one addition for 12 bytes, so
+# its arithmetic waits for memory nearly all the time.
 #
-# Hence the rule of this part: **fetch each number once, do everything with it,
-# write once.** PyTorch's operations each fetch and write, one after the other.
-# A function of your own, which runs on the GPU and does several steps in one
-# go, is a *kernel*.
+# Hence the rule of this part: **load each number once, do everything with it,
+# store once.** Each operation of PyTorch loads its inputs and stores its
+# output. A function that runs on the GPU is called a *kernel*, and a kernel of
+# your own can do several operations between one load and one store. (The end
+# of chapter 10 looks inside a GPU.)
 #
 # ## Program, block, pointer, mask
 #
-# Triton is a language for kernels that looks like Python. Five words:
+# Triton is a language for kernels that looks like Python. It needs five words:
 #
 # - **Kernel**: a function marked `@triton.jit`. On a GPU it is compiled.
-# - **Program**: one run of it. A launch `kernel[grid](...)` starts many; the
-#   tuple `grid` says how many along each of up to three axes.
-#   `tl.program_id(0)` is a program's number along the first.
-# - **Block**: a small array that a program holds. `tl.arange(0, 4)` is one.
-#   Its size must be a power of two, and known when the kernel is compiled: a
-#   number you write, or an argument marked `tl.constexpr`. So
-#   `tl.arange(start, start + 4)` is refused; `start + tl.arange(0, 4)` is not.
-# - **Pointer**: the address of a tensor's first element, all that a kernel
-#   gets of a tensor you pass. `p_x + 3` is the address of element 3, and a
-#   pointer plus a block of offsets is a block of addresses. `tl.load` fetches
-#   what lies there (`p_x[3]` does not), `tl.store` writes.
-# - **Mask**: a block of truths. Where it is false nothing is touched.
+# - **Program**: one run of a kernel. A launch `kernel[grid](...)` starts many
+#   programs; the tuple `grid` says how many along each of up to three axes.
+#   `tl.program_id(0)` is the program's number along the first axis.
+# - **Block**: a small array that a program holds, such as `tl.arange(0, 4)`.
+#   Its size must be a power of two that is known when the kernel is compiled:
+#   a number you write, or an argument marked `tl.constexpr`. So
+#   `tl.arange(start, start + 4)` is refused, and `start + tl.arange(0, 4)` is
+#   right.
+# - **Pointer**: the address of a tensor's first element. It is all that a
+#   kernel gets of a tensor. `p_x + 3` is the address of element 3, and a
+#   pointer plus a block of offsets is a block of addresses. `tl.load` reads
+#   the numbers at these addresses (`p_x[3]` does not work), `tl.store` writes.
+# - **Mask**: a block of booleans. Where it is false, nothing is read or
+#   written.
 #
-# Our names begin with `p_` for pointers, `o_` for offsets, `m_` for masks,
+# Our names begin with `p_` for pointers, `o_` for offsets, `m_` for masks, and
 # `b_` for other blocks.
 #
-# By hand, with $n = 10$ elements in blocks of 4. That takes three programs,
-# $10/4$ rounded up, which is `triton.cdiv(10, 4)`. Program $i$ begins at
-# element $4i$. Which elements does the last one get?
+# Here is an example by hand, with $n = 10$ elements in blocks of 4. It takes
+# three programs: $10/4$ rounded up, which is `triton.cdiv(10, 4)`. Program $i$
+# begins at element $4i$. Which elements does the last program get?
 
 # %%
 for i in range(triton.cdiv(10, 4)):
@@ -137,8 +142,8 @@ for i in range(triton.cdiv(10, 4)):
     print("program", i, "elements", o_n, "there:", o_n < 10)
 
 # %% [markdown]
-# Elements 10 and 11 are not there. The kernel above wrote them all the same:
-# it has no mask, and does not even know $n$.
+# Elements 10 and 11 do not exist. The kernel above wrote such elements: it has no
+# mask, and does not know $n$.
 #
 # ### Exercise 9.1: a sum and nothing else
 #
@@ -163,11 +168,11 @@ my_add = add_kernel if passed else first.add_kernel
 # %% [markdown]
 # ## Two ways to see the ends
 #
-# The first works everywhere. `fenced(x)` gives the same numbers as a piece of
-# a larger tensor that is NaN everywhere else: a result in which something from
-# outside had a part is NaN too. `poisoned(50)` is an output full of NaN, so
-# what nobody writes stays NaN. Around it lies one fixed number, and
-# `outside_touched` counts where it no longer does.
+# The first way works everywhere. `fenced(x)` returns the same numbers inside a
+# larger tensor that is NaN everywhere else: if a kernel reads outside x and
+# computes with it, its result is NaN. `poisoned(50)` returns an output full of
+# NaN, so that elements which nobody writes stay NaN. All around it lies one
+# fixed number, and `outside_touched` counts the places where that has changed.
 
 
 # %%
@@ -186,11 +191,11 @@ print("yours writes outside:", outside_touched(out), "elements")
 assert torch.equal(out, x + y) and not outside_touched(out)
 
 # %% [markdown]
-# Where there is no GPU, `minidiff.course.kernels` has switched on Triton's
-# *interpreter*: it runs the programs one after the other, on the CPU, with
-# NumPy: slowly, but one can watch. `record` writes down every touch of every
-# program, `show_touches` draws it. Your kernel, on 21 numbers in blocks of 8
-# (from here on: ours, where an exercise is not solved):
+# Without a GPU, `minidiff.course.kernels` has switched on Triton's
+# *interpreter*, which runs the programs one after the other on the CPU, with
+# NumPy. That is slow, but everything can be watched. `record` keeps every load
+# and store (every *touch*) of every program, and `show_touches` draws them.
+# This is your kernel, or ours if 9.1 is not solved, on 21 numbers in blocks of 8:
 
 # %% mystnb={"image": {"alt": "Two strips of 21 squares, p_x with loads above and p_out with stores below. Squares 0 to 7 bear the number 0, 8 to 15 the number 1, 16 to 20 the number 2."}}
 if INTERPRETED:
@@ -198,21 +203,24 @@ if INTERPRETED:
         launch_add(my_add, torch.ones(21), torch.ones(21), 8)
     show_touches(log, "p_x", "p_out")
     plt.show()
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+if INTERPRETED:
     assert log.count("p_out") == 21 and log.outside("p_out") == 0
 
 # %% [markdown]
-# Each square bears the number of the program that touched it; the third
-# touches five. (With a GPU such cells do nothing.)
+# Each square shows the number of the program that touched it. The third program
+# touches five elements. (With a GPU such cells do nothing.)
 #
-# **What 9.1 proves, and what not.** The values are right for these lengths.
-# The interpreter itself lets every touch pass. Our check looks at each before
-# it happens and refuses those outside a tensor. On a GPU it has only fences,
-# and a load that is thrown away again goes unseen.
+# **What 9.1 proves, and what it does not.** The values are right for these
+# lengths. The interpreter itself allows a touch outside a tensor; our check sees
+# each touch before it happens, and refuses it. On a GPU the check has only the
+# fences, and misses a number that is loaded from outside and not used.
 #
-# ## What one after the other hides
+# ## What the interpreter hides: races
 #
-# Four programs each sum up 8 of 32 ones (`tl.sum(b, 0)`, along axis 0) and add
-# that to a single number.
+# Four programs each add up 8 of 32 ones, with `tl.sum(b, 0)`, a sum along axis
+# 0. Then they add their sums to a single number.
 
 
 # %%
@@ -224,8 +232,9 @@ def total_kernel(p_x, p_total, BLOCK: tl.constexpr):
 
 
 # %% [markdown]
-# Predict the total in the interpreter. Then predict what a GPU may give, if
-# all four load the total before any of them stores.
+# Predict the total in the interpreter, which runs one program after the other.
+# Then predict what a GPU may give, if all four programs load the total before
+# any of them stores it.
 
 # %%
 if INTERPRETED:
@@ -234,18 +243,24 @@ if INTERPRETED:
         total_kernel[(4,)](torch.ones(32), total, BLOCK=8)
     print("one after the other:", total.item())
     print("touched by several programs, and stored to:", log.races())
-    assert total == 32 and log.races() == ["p_total"]
 
 loaded = [0.0] * 4  # four programs load the total, all at once
 stored = [old + 8 for old in loaded]  # each adds its 8 ones and stores
 print("all at once:", stored[-1])
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert stored[-1] == 8
+if INTERPRETED:
+    assert total == 32 and log.races() == ["p_total"]
+
 # %% [markdown]
-# 32, and 8: three of four sums are lost. A GPU may give 16 or 24 as well. That
-# is a *race*: two programs at one place, one of which writes. The interpreter
-# never gives a wrong total, so the record has to tell; our checks refuse
-# races. Either each element of an output has one program, as in all other
-# kernels of this chapter, or the addition is made indivisible:
+# The totals are 32, and 8: three of four sums are lost. A GPU may also give 16
+# or 24. This is a *race*: two programs touch one element, at least one of them
+# writes, and the result depends on which comes first. In the interpreter the
+# total is never wrong, so only the record shows the race, and our checks refuse
+# it. There are two remedies. Either each element of an output belongs to one
+# program, as in all other kernels of this chapter, or load, addition and store
+# become one *atomic* step that no other program can interrupt:
 
 
 # %%
@@ -258,18 +273,20 @@ def atomic_total_kernel(p_x, p_total, BLOCK: tl.constexpr):
 total = torch.zeros(1, device=DEVICE)
 atomic_total_kernel[(4,)](torch.ones(32, device=DEVICE), total, BLOCK=8)
 print("with atomics:", total.item())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert total == 32
 
 # %% [markdown]
-# Their order stays open, so with other numbers the last digits may differ from
-# run to run. Chapter 12 has to choose between the two.
+# The order of the additions is still open, so with other numbers the last digits
+# may differ from run to run. Chapter 12 chooses between the two.
 #
 # ## Rows, columns, strides
 #
-# Memory is one long line. A matrix lies in it row by row, and its *stride*
-# says how many elements further the next row begins. Element $(r, c)$ lies at
-# $r \cdot \text{stride} + c$. That is not the width: take five columns out of
-# eight, and the next row still begins eight further.
+# Memory is one long line of elements. A matrix lies in it row by row, and its
+# *stride* says how many elements after a row the next one begins. Element
+# $(r, c)$ lies at $r \cdot \text{stride} + c$. The stride is not always the
+# width: in a slice of five columns out of eight, rows are still eight apart.
 
 # %%
 piece = torch.zeros(3, 8)[:, :5]
@@ -279,14 +296,15 @@ print("offsets of 2 rows, 4 columns:")
 print(o_r[:, None] * piece.stride(0) + o_c[None, :])
 
 # %% [markdown]
-# A column of row offsets plus a row of column offsets is a block of addresses
-# with two axes, as in NumPy. A mask is built alike, joined by `&`. (`fenced`
-# and `poisoned` give every matrix a stride that is not its width.)
+# As in NumPy, a column of row offsets plus a row of column offsets is a block
+# with two axes. A mask is built in the same way, from two conditions that are
+# joined by `&`. (`fenced` and `poisoned` give every matrix a stride that is
+# not its width.)
 #
 # ### Exercise 9.2: a transposed copy
 #
-# *Medium, 8 minutes.* Now the grid has two axes, and so has each block.
-# (`tl.trans(b)` turns a block; you can do without.)
+# *Medium, 8 minutes.* Now the grid has two axes, and so does each block.
+# (`tl.trans(b)` transposes a block; you can do without it.)
 
 
 # %% tags=["stub:9.2"]
@@ -321,19 +339,25 @@ if INTERPRETED:
         out = launch_transpose(my_transpose, torch.arange(54.0).view(6, 9), 4)
     show_touches(log, "p_x", "p_out")
     plt.show()
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+if INTERPRETED:
     assert out.T.flatten().tolist() == list(range(54))
 
 # %% [markdown]
-# **What 9.2 proves, and what not.** Addresses and masks, for odd sizes and
-# strides. Not speed: a GPU fetches neighbouring addresses together, and here
-# either the reads or the writes jump from row to row. What that costs, the
-# interpreter cannot say.
+# **What 9.2 proves, and what it does not.** The addresses and masks are right,
+# for odd sizes and strides. Nothing is known about speed: a GPU reads
+# neighbouring addresses together, and here either the loads or the stores jump
+# from row to row. The interpreter cannot say what that costs.
+#
+# If this exercise took you long, do puzzles 9.5 to 9.10 at the end of this chapter
+# before you go on. They are smaller steps.
 #
 # ## Softmax of rows
 #
-# Chapter 1's softmax in five PyTorch operations: largest, difference,
-# exponential, sum, quotient. How often does each entry travel, read or
-# written? Count first.
+# Chapter 1's softmax takes five PyTorch operations: maximum, difference,
+# exponential, sum, quotient. How many times is each entry of the matrix read or
+# written in all? Count before you run this.
 
 
 # %%
@@ -346,12 +370,15 @@ x = torch.randn(8, 400, device=DEVICE)
 with Meter() as meter:
     by_steps(x)
 print(f"five operations move each entry {meter.moved / x.nbytes:.0f} times")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert round(meter.moved / x.nbytes) == 8
 
 # %% [markdown]
-# Largest and sum read it, the other three read and write it: together
-# $2 + 3 \cdot 2$. A kernel whose programs hold a whole row each needs one read
-# and one write. But a row of 400 does not get a block of 400:
+# Maximum and sum read each entry, and the other three operations read and write
+# it, so the total is $2 + 3 \cdot 2$. A kernel whose programs hold a whole row
+# each needs one read and one write. But a row of 400 numbers cannot have a
+# block of 400:
 
 
 # %%
@@ -367,12 +394,12 @@ except Exception as error:
 print("so take", triton.next_power_of_2(400))
 
 # %% [markdown]
-# On a GPU a block is dealt out to workers, *threads*, whose number is a power
-# of two, and sums are taken by halving. So take the next power of two, and
-# mask the rest. Now masked entries matter: the largest and the sum run over
-# them too. What shall stand in for them is the third argument of
-# `tl.load(pointers, mask, other)`. Left out, it is *undefined*: on a GPU,
-# anything.
+# On a GPU the numbers of a block are shared out among *threads*, whose number is
+# a power of two, and sums are computed by halving. So take the next power of
+# two and mask the rest. Now the masked entries matter, because the maximum and
+# the sum run over them too. The third argument of `tl.load(pointers, mask,
+# other)` is the value they get. If you leave it out, their value is
+# *undefined*: on a GPU it can be anything.
 #
 # ### Exercise 9.3: softmax of rows
 #
@@ -406,92 +433,55 @@ def launch_softmax(kernel, x: Tensor, **more: bool) -> Tensor:
 
 
 # %%
-assert torch.allclose(launch_softmax(my_softmax, x), x.softmax(-1), atol=1e-6)
 if INTERPRETED:
     with record() as log:
         launch_softmax(my_softmax, x)
     moved = log.count("p_x") + log.count("p_out")
     print(f"your kernel moves each entry {moved / x.numel():.0f} times")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert torch.allclose(launch_softmax(my_softmax, x), x.softmax(-1), atol=1e-6)
+if INTERPRETED:
     assert moved == 2 * x.numel()
 
 # %% [markdown]
-# Twice instead of eight times. If carrying is all that costs, it is four times
-# as fast.
+# If moving numbers is all that takes time, it is four times as fast.
 #
-# ## The control that fails
-#
-# Take the mask of the load away, or let 0 stand in where masked. Four rows of
-# five zeros, in blocks of 8: every weight should be $1/5$. Once they lie bare,
-# with more zeros behind them, once fenced. Predict the four weights. Then for
-# rows of eight zeros, which should give $1/8$.
-
-
-# %%
-@triton.jit
-def careless_kernel(
-    p_x, p_out, width, x_row, out_row, BLOCK: tl.constexpr, MASK: tl.constexpr
-):
-    o_w = tl.arange(0, BLOCK)
-    p_row = p_x + tl.program_id(0) * x_row + o_w
-    if MASK:
-        b_e = tl.exp(tl.load(p_row, o_w < width, 0.0))
-    else:
-        b_e = tl.exp(tl.load(p_row))
-    p_end = p_out + tl.program_id(0) * out_row + o_w
-    tl.store(p_end, b_e / tl.sum(b_e, 0), o_w < width)
-
-
-# %%
-zeros = torch.zeros(9, 8, device=DEVICE).reshape(-1)
-for name, mask in (("no mask", False), ("0 where masked", True)):
-    for width in (5, 8):
-        bare = zeros[: 4 * width].view(4, width)
-        outs = [
-            launch_softmax(careless_kernel, x, MASK=mask)
-            for x in (bare, fenced(bare))
-        ]
-        found = [out[0, 0].item() for out in outs]
-        print(f"{name:15s}width {width}: bare {found[0]}, fenced {found[1]}")
-        assert (found == [1 / 8] * 2) == (mask or width == 8)
-
-# %% [markdown]
-# At width 5, $1/8$ instead of $1/5$: three strangers are in the sum. The fence
-# turns the missing mask into NaN; without it you get a plausible number. The
-# wrong stand-in not even the fence can show, since nothing outside was read.
-# There only a comparison helps, and not at width 8, where all four are right.
-#
-# **What 9.3 proves, and what not.** Values, at widths that fill their block
-# and that do not. Where a load names no `other`, our check puts NaN; the
-# interpreter's 0 might look right. Not shown: how wide a row may be. A program
-# holds its row in registers, which are few. Chapter 10 takes rows in pieces.
+# **What 9.3 proves, and what it does not.** The values are right, for rows that
+# fill their block and rows that do not, for rows far below zero, and for
+# float16. Where a load names no `other`, our check puts NaN; the interpreter
+# itself puts 0, which might look right. How wide a row may be is not shown: a
+# program holds its row in registers, and there are few of them. Chapter 10
+# takes rows in pieces.
 #
 # ## A matrix product, block by block
 #
-# `out = a @ b`, with `a` $(M, K)$ and `b` $(K, N)$. Entry $(m, n)$ needs a
-# whole row of `a` and a whole column of `b`. If each entry had a program of
-# its own, every row of `a` would be fetched $N$ times. A program that computes
-# a *block* of $B_M$ times $B_N$ entries fetches $B_M$ rows and $B_N$ columns,
-# for all of them:
+# We compute `out = a @ b`, with `a` $(M, K)$ and `b` $(K, N)$. Entry $(m, n)$
+# needs a whole row of `a` and a whole column of `b`. If each entry had a
+# program of its own, every row of `a` would be loaded $N$ times. A program that
+# computes a *block* of $B_M$ times $B_N$ entries loads $B_M$ rows and $B_N$
+# columns, and uses them for all entries of the block:
 #
 # $$
-# \text{numbers fetched} = \frac{M}{B_M} \cdot \frac{N}{B_N} \cdot
+# \text{numbers loaded} = \frac{M}{B_M} \cdot \frac{N}{B_N} \cdot
 # (B_M K + K B_N) = M N K \left( \frac{1}{B_N} + \frac{1}{B_M} \right)
 # \tag{9.1}
 # $$
 #
-# It walks along $K$ in steps of $B_K$, since whole rows would fill its
-# registers. Each step loads two small blocks, multiplies them by `tl.dot`, and
-# adds. GPUs have units for just this, faster than all else there, which take
-# short numbers: float16, bfloat16, or TF32, which is float32 with 10 bits
-# after the point instead of 23.
+# It walks along $K$ in steps of $B_K$, since whole rows would not fit into its
+# registers. Each step loads two small blocks, multiplies them with `tl.dot`,
+# and adds the product to a sum. GPUs have special units for such products, by
+# far the fastest arithmetic they have. These units take short numbers: float16,
+# bfloat16, or TF32, which is float32 with 10 bits after the point instead
+# of 23.
 #
 # ### Exercise 9.4: a matrix product
 #
 # *Hard, 15 minutes.* `tl.zeros((BM, BN), tl.float32)` makes a block of zeros,
 # `for start in range(0, K, BK):` works as in Python, and
 # `tl.dot(b_a, b_b, b_out, input_precision="ieee")` is `b_out` plus the
-# product. Without `"ieee"` a GPU shortens float32 to TF32. What should stand
-# in where masked this time?
+# product. Without `"ieee"` a GPU rounds float32 to TF32. Which value should
+# masked entries have this time?
 
 
 # %% tags=["stub:9.4"]
@@ -525,7 +515,8 @@ def launch_matmul(kernel, a: Tensor, b: Tensor, B: int) -> Tensor:
 
 
 # %% [markdown]
-# What does program $(1, 2)$ touch, with blocks of 4 times 4 in steps of 16?
+# Which elements does program $(1, 2)$ touch, with blocks of 4 times 4 in steps
+# of 16? Sketch them before you run this.
 
 # %% mystnb={"image": {"alt": "Three grids of squares. In p_a, 8 rows of 16, rows 4 to 7 are filled in whole; in p_b, 16 rows of 12, columns 8 to 11 are filled in whole; in p_out, 8 rows of 12, the block where these rows and columns meet."}}
 if INTERPRETED:
@@ -534,38 +525,93 @@ if INTERPRETED:
         launch_matmul(my_matmul, a, b, 4)
     show_touches(log, "p_a", "p_b", "p_out", program=(1, 2))
     plt.show()
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+if INTERPRETED:
     assert log.races() == [] and log.count("p_out") == 8 * 12
 
 # %% [markdown]
-# Now equation 9.1, for matrices of 64 times 64 in blocks of 16, of 32 and of
-# 64. Predict the three counts before you look.
+# Now work out equation 9.1 for matrices of 64 times 64, in blocks of 16, of 32
+# and of 64. Predict the three counts before you look.
 
 # %%
 a, b = torch.randn(2, 64, 64, device=DEVICE)
+counted = {}
 for B in (16, 32, 64):
-    foretold = 64**3 * 2 // B
-    assert torch.allclose(launch_matmul(my_matmul, a, b, B), a @ b, atol=1e-4)
     if INTERPRETED:
         with record() as log:
             launch_matmul(my_matmul, a, b, B)
-        counted = log.count("p_a") + log.count("p_b")
-        print(f"blocks of {B}: foretold {foretold:5d}, counted {counted:5d}")
-        assert counted == foretold
+        counted[B] = log.count("p_a") + log.count("p_b")
+        print(f"blocks of {B}: {counted[B]:5d} numbers loaded")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+for B in (16, 32, 64):
+    assert torch.allclose(launch_matmul(my_matmul, a, b, B), a @ b, atol=1e-4)
+    assert not INTERPRETED or counted[B] == 64**3 * 2 // B
 
 # %% [markdown]
-# Twice the block, half the traffic. At 64 each number is fetched once. Why not
-# always larger? One program would do all the work while the rest of the GPU
-# looks on, and a block of sums has to fit into registers.
+# Twice the block size means half the traffic. With blocks of 64 each number is
+# loaded once. Why not always take larger blocks? One program would do all the
+# work, and a block of sums has to fit into registers.
 #
-# **What 9.4 proves, and what not.** Values, for sizes that are no multiples of
-# blocks. Not that the compiler takes your blocks: it refuses a `tl.dot` whose
-# steps along $K$ are shorter than 16, the interpreter does not. Nor that you
-# wrote `"ieee"`: the interpreter never rounds to TF32.
+# **What 9.4 proves, and what it does not.** The values are right, for sizes
+# that are no multiples of the blocks. It does not prove that the compiler
+# accepts your blocks: it refuses a `tl.dot` whose steps along $K$ are shorter
+# than 16, and the interpreter does not. Nor does it prove that you wrote
+# `"ieee"`, because the interpreter never rounds to TF32.
+#
+# ## The control that fails
+#
+# Take exercise 9.3's softmax and spoil it in two ways: leave out the mask of the
+# load, or read 0 where masked. The input is four rows of five zeros, in blocks
+# of 8, so every weight should be $1/5$. It comes twice: once bare, with more
+# zeros behind it in memory, and once fenced. Predict the four weights. Then
+# predict them for rows of eight zeros, where every weight should be $1/8$.
+
+
+# %%
+@triton.jit
+def careless_kernel(
+    p_x, p_out, width, x_row, out_row, BLOCK: tl.constexpr, MASK: tl.constexpr
+):
+    o_w = tl.arange(0, BLOCK)
+    p_row = p_x + tl.program_id(0) * x_row + o_w
+    if MASK:
+        b_e = tl.exp(tl.load(p_row, o_w < width, 0.0))
+    else:
+        b_e = tl.exp(tl.load(p_row))
+    p_end = p_out + tl.program_id(0) * out_row + o_w
+    tl.store(p_end, b_e / tl.sum(b_e, 0), o_w < width)
+
+
+# %%
+zeros = torch.zeros(9, 8, device=DEVICE).reshape(-1)
+for name, mask in (("no mask", False), ("0 where masked", True)):
+    for width in (5, 8):
+        bare = zeros[: 4 * width].view(4, width)
+        outs = [
+            launch_softmax(careless_kernel, x, MASK=mask)
+            for x in (bare, fenced(bare))
+        ]
+        found = [out[0, 0].item() for out in outs]
+        print(f"{name:15s}width {width}: bare {found[0]}, fenced {found[1]}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+x = fenced(zeros[:20].view(4, 5))
+assert launch_softmax(careless_kernel, x, MASK=False).isnan().all()
+assert (launch_softmax(careless_kernel, x, MASK=True) == 1 / 8).all()
+
+# %% [markdown]
+# At width 5 the bare rows give $1/8$ instead of $1/5$, because three strangers
+# are in the sum. The fence turns the missing mask into NaN; without a fence you
+# get a plausible number. Even the fence cannot show the wrong value for masked
+# entries, since nothing outside was read. Only a comparison shows it, and not
+# at width 8, where all four weights are right.
 #
 # ## A type that the interpreter gets wrong
 #
-# Models are trained in bfloat16, two bytes a number. In the interpreter, what
-# is $1 + 1$?
+# Models are trained in bfloat16, which takes two bytes a number. What is $1 + 1$
+# in the interpreter?
 
 # %%
 if INTERPRETED:
@@ -575,12 +621,14 @@ if INTERPRETED:
     bits = one.view(torch.int16).item()
     print(f"the bits of 1: {bits}; {bits} + {bits} = {2 * bits}, which is")
     print(torch.tensor(2 * bits).to(torch.int16).view(torch.bfloat16).item())
-    assert two > 1e38
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert not INTERPRETED or two > 1e38
 
 # %% [markdown]
-# NumPy has no bfloat16, so the interpreter keeps such numbers as the whole
-# numbers that their bits spell, and adds those. No warning. That is why every
-# function of `minidiff.course.kernels` refuses the type there:
+# NumPy has no bfloat16, so the interpreter keeps the 16 bits of such a number as
+# an integer, and adds the integers. It gives no warning. That is why every
+# function of `minidiff.course.kernels` refuses the type in the interpreter:
 
 # %%
 if INTERPRETED:
@@ -590,7 +638,7 @@ if INTERPRETED:
         print(error)
 
 # %% [markdown]
-# On a GPU bfloat16 is right. Without one we test in float32 and float16.
+# On a GPU bfloat16 is right; without one we test in float32 and float16.
 #
 # ## What a passing test proves
 #
@@ -604,15 +652,281 @@ if INTERPRETED:
 # | will it compile | no | no | yes |
 # | is it fast | no | no | measure |
 #
-# Where there is a GPU, the checks run on it and see what the last column says.
-# Who wants the middle column there sets `TRITON_INTERPRET=1` before Python
-# starts, for instance `TRITON_INTERPRET=1 make lab`. That holds for the whole
-# session, so stop it when Part III's exercises are done: `minidiff`'s fused
-# kernels then cannot run on the GPU either.
+# If there is a GPU, the checks run on it and see what the last column says. To
+# have the middle column there, set `TRITON_INTERPRET=1` before Python starts,
+# for instance with `TRITON_INTERPRET=1 make lab`. It holds for the whole
+# session, and `minidiff`'s fused kernels then cannot run on the GPU either, so
+# end the session when Part III's exercises are done.
+#
+# ## Nine puzzles
+#
+# These puzzles are optional, and the exercise minutes at the top do not count
+# them. Each takes about five minutes: one to five lines in a given kernel.
+# Together they lead to chapter 10 in small steps. Do them in order, or only
+# those you are unsure about. `hint("9.6", 1)` and `solution("9.6")` work as
+# usual.
+#
+# ### Exercise 9.5: a launch grid
+#
+# *Optional puzzle, 5 minutes.* This one is plain Python: how many programs are
+# there along each of three axes?
+
+
+# %% tags=["stub:9.5"]
+def grid_of(
+    N: int, rows: int, cols: int, BR: int, BC: int
+) -> tuple[int, int, int]:
+    """Return the grid of a launch over x (N, rows, cols).
+
+    Program (n, i, j) takes BR rows and BC columns of matrix n: rows from
+    i * BR on, columns from j * BC on. The last blocks may be cut short.
+    """
+    # your code
+
+
+# %% tags=["check:9.5"]
+check.ex09_5(grid_of)
+
+# %% [markdown]
+# ### Exercise 9.6: a column plus a row
+#
+# *Optional puzzle, 5 minutes.* Two loads, one store, and three masks. The block
+# that is stored has two axes.
+
+
+# %% tags=["stub:9.6"]
+@triton.jit
+def outer_kernel(p_x, p_y, p_out, rows, cols, out_row, BLOCK: tl.constexpr):
+    """Write out[r, c] = x[r] + y[c] for x (rows,) and y (cols,).
+
+    Program (i, j) takes BLOCK rows from i * BLOCK on, and BLOCK columns from
+    j * BLOCK on. Rows of out lie out_row elements apart.
+    """
+    o_r = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    o_c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    # your code
+
+
+# %% tags=["check:9.6"]
+check.ex09_6(outer_kernel)
+
+# %% [markdown]
+# ### Exercise 9.7: any strided view
+#
+# *Optional puzzle, 5 minutes.* `x[:, ::2]` and `x.T` are views: they copy
+# nothing and only change strides. PyTorch hands your kernel both strides.
+
+
+# %% tags=["stub:9.7"]
+@triton.jit
+def view_kernel(
+    p_x, p_out, rows, cols, x_row, x_col, out_row, BLOCK: tl.constexpr
+):
+    """Copy x (rows, cols) into out, for any two strides of x.
+
+    Element (r, c) of x lies r * x_row + c * x_col after the first. Columns of
+    out lie side by side. Program (i, j) takes BLOCK rows and BLOCK columns.
+    """
+    o_r = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    o_c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    # your code
+
+
+# %% tags=["check:9.7"]
+check.ex09_7(view_kernel)
+
+# %% [markdown]
+# ### Exercise 9.8: find the mistake in a picture
+#
+# *Optional puzzle, 5 minutes.* This kernel should halve a matrix. The picture
+# shows which program stores which element, for 6 rows and 9 columns in blocks
+# of 4. What is wrong? Two words have to be changed.
+
+
+# %%
+@triton.jit
+def askew_kernel(p_x, p_out, rows, cols, x_row, out_row, BLOCK: tl.constexpr):
+    o_r = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    o_c = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    m = (o_r < rows)[:, None] & (o_c < rows)[None, :]
+    b_x = tl.load(p_x + o_r[:, None] * x_row + o_c[None, :], m)
+    tl.store(p_out + o_r[:, None] * out_row + o_c[None, :], b_x / 2, m)
+
+
+# %% mystnb={"image": {"alt": "A grid of 6 rows by 9 columns, p_out. Filled are only the block of rows 0 to 3 and columns 0 to 3 and the block of rows 4 and 5 and columns 4 and 5, each touched by three programs. Everything else is empty."}}
+if INTERPRETED:
+    x, out = torch.ones(6, 9), poisoned(6, 9)
+    with record() as log:
+        askew_kernel[(2, 3)](x, out, 6, 9, 9, out.stride(0), BLOCK=4)
+    show_touches(log, "p_out")
+    plt.show()
+
+
+# %% tags=["stub:9.8"]
+@triton.jit
+def halve_kernel(p_x, p_out, rows, cols, x_row, out_row, BLOCK: tl.constexpr):
+    """Write x / 2 into out, both (rows, cols).
+
+    Program (i, j) takes BLOCK rows from i * BLOCK on, and BLOCK columns from
+    j * BLOCK on.
+    """
+    # your code
+
+
+# %% tags=["check:9.8"]
+check.ex09_8(halve_kernel)
+
+# %% [markdown]
+# ### Exercise 9.9: repair a race
+#
+# *Optional puzzle, 5 minutes.* Here each program takes some rows, adds up their
+# columns, and adds that to `out`. It is right in the interpreter and wrong on a
+# GPU. Which two lines must not be separated? `tl.atomic_add` takes pointers,
+# values and a mask, as `tl.store` does.
+
+
+# %%
+@triton.jit
+def racing_kernel(p_x, p_out, rows, cols, x_row, BLOCK: tl.constexpr):
+    o_r = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    o_c = tl.arange(0, BLOCK)
+    m = (o_r < rows)[:, None] & (o_c < cols)[None, :]
+    b_x = tl.load(p_x + o_r[:, None] * x_row + o_c[None, :], m, 0.0)
+    b_old = tl.load(p_out + o_c, o_c < cols)
+    tl.store(p_out + o_c, b_old + tl.sum(b_x, 0), o_c < cols)
+
+
+# %% tags=["stub:9.9"]
+@triton.jit
+def column_sums_kernel(p_x, p_out, rows, cols, x_row, BLOCK: tl.constexpr):
+    """Add the sum of each column of x (rows, cols) to out (cols,).
+
+    out holds zeros before. Program i takes rows from i * BLOCK on, BLOCK of
+    them, and all columns, cols <= BLOCK.
+    """
+    o_r = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    o_c = tl.arange(0, BLOCK)
+    m = (o_r < rows)[:, None] & (o_c < cols)[None, :]
+    # your code
+
+
+# %% tags=["check:9.9"]
+check.ex09_9(column_sums_kernel)
+
+# %% [markdown]
+# ### Exercise 9.10: sums of rows, a block at a time
+#
+# *Optional puzzle, 5 minutes.* Now a row is longer than a block, so the program
+# walks along it. `b_sum` holds one sum for each place in a block. Write one line
+# in the loop, and one after it.
+
+
+# %% tags=["stub:9.10"]
+@triton.jit
+def row_sums_kernel(p_x, p_out, cols, x_row, BLOCK: tl.constexpr):
+    """Write the sum of each row of x (rows, cols) into out (rows,).
+
+    Program i takes row i, BLOCK columns at a time. Add up in float32.
+    """
+    i_r = tl.program_id(0)
+    b_sum = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, cols, BLOCK):
+        o_c = start + tl.arange(0, BLOCK)
+        # your code
+
+
+# %% tags=["check:9.10"]
+check.ex09_10(row_sums_kernel)
+
+# %% [markdown]
+# ### Exercise 9.11: the largest so far
+#
+# *Optional puzzle, 5 minutes.* One number is carried along the row. Write one
+# line before the loop, and three in it. `tl.maximum(a, b)` is the larger of two.
+# All numbers of a row may be negative.
+
+
+# %% tags=["stub:9.11"]
+@triton.jit
+def running_max_kernel(p_x, p_out, cols, x_row, out_row, BLOCK: tl.constexpr):
+    """Write the largest number so far of each row of x, block by block.
+
+    x (rows, cols), out (rows, blocks): out[i, k] is the largest of the first
+    (k + 1) * BLOCK numbers of row i. Program i takes row i.
+    """
+    i_r = tl.program_id(0)
+    # your code
+    for k in range(tl.cdiv(cols, BLOCK)):
+        o_c = k * BLOCK + tl.arange(0, BLOCK)
+        p_row = p_x + i_r * x_row
+
+
+# %% tags=["check:9.11"]
+check.ex09_11(running_max_kernel)
+
+# %% [markdown]
+# ### Exercise 9.12: hide the future
+#
+# *Optional puzzle, 5 minutes.* This is chapter 1's causal mask.
+# `tl.where(m, a, b)` takes `a` where `m` holds, and `b` elsewhere.
+# A hidden score is $-\infty$, and it is written too.
+
+
+# %% tags=["stub:9.12"]
+@triton.jit
+def hidden_kernel(p_x, p_out, T, S, x_row, out_row, BLOCK: tl.constexpr):
+    """Copy scores x (T, S) into out, with -inf where a key is hidden.
+
+    Query t sees keys 0 to t + S - T, and T <= S. Program (i, j) takes BLOCK
+    queries from i * BLOCK on, and BLOCK keys from j * BLOCK on.
+    """
+    o_t = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    o_s = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    m = (o_t < T)[:, None] & (o_s < S)[None, :]
+    # your code
+
+
+# %% tags=["check:9.12"]
+check.ex09_12(hidden_kernel)
+
+# %% [markdown]
+# ### Exercise 9.13: a weighted mean
+#
+# *Optional puzzle, 5 minutes.* Attention gives each query a weighted mean of the
+# values. Here the weights are given, and do not sum to 1. Two sums grow in the
+# loop; divide once.
+
+
+# %% tags=["stub:9.13"]
+@triton.jit
+def mean_kernel(
+    p_w, p_v, p_out, S, v_row, BLOCK: tl.constexpr, D: tl.constexpr
+):
+    """Write the mean of the rows of v (S, D), weighted by w (S,), to out (D,).
+
+    That is the sum of w[s] * v[s], divided by the sum of w. One program takes
+    BLOCK rows at a time.
+    """
+    o_d = tl.arange(0, D)
+    b_acc = tl.zeros([D], tl.float32)
+    total = 0.0
+    for start in range(0, S, BLOCK):
+        o_s = start + tl.arange(0, BLOCK)
+        m_s = o_s < S
+        at = o_s[:, None] * v_row + o_d[None, :]
+        # your code
+
+
+# %% tags=["check:9.13"]
+check.ex09_13(mean_kernel)
+
+# %% [markdown]
+# **What the puzzles do not prove.** `tl.max` ignores NaN in the interpreter, so
+# in 9.11 a load without `other` goes unnoticed. On a GPU it is undefined.
 #
 # ## Check of this chapter
 #
-# Your four kernels, or ours where yours are not done, against those of
+# Your four kernels, or ours where yours are not done, are compared with those of
 # `minidiff.course.kernels.first`, between fences, at sizes that fit no block.
 
 # %%
@@ -631,22 +945,24 @@ for name, mine, theirs in (
 # %% [markdown]
 # ## Common mistakes
 #
-# - **A mask at the load only.** The store needs it more.
-# - **The width for the stride.** Right, until somebody passes a slice.
+# - **A mask at the load only.** The store needs it even more.
+# - **The width instead of the stride.** It is right until somebody passes a
+#   slice.
 # - **Tests at powers of two.** They hide every missing mask.
-# - **Nothing named for masked entries.** 0 for sums, minus infinity for a
-#   largest or a softmax.
-# - **`import triton` before `minidiff.course.kernels`.** The interpreter then
-#   comes too late.
+# - **No value for masked entries.** Take 0 for sums, and minus infinity for a
+#   maximum or a softmax.
+# - **`import triton` before `minidiff.course.kernels`.** Then it is too late to
+#   switch the interpreter on.
 #
 # ## Summary
 #
-# - A kernel gets addresses. Programs, blocks and strides say which, masks
-#   which not.
-# - Fetch once, do all, write once. Softmax of rows: 2 instead of 8.
-# - Larger blocks fetch less, by equation 9.1.
-# - The interpreter proves values; fences and a record of touches show what it
-#   hides; only a GPU tells the time.
+# - A kernel gets addresses. Program index, block size and strides decide which
+#   elements a program touches; the mask excludes those outside the tensor.
+# - Load once, compute everything, store once: softmax of rows moves each entry
+#   2 times instead of 8.
+# - Larger blocks load less, by equation 9.1.
+# - The interpreter proves values. Fences and a record of touches show what it
+#   hides. Only a GPU tells the time.
 #
 # ## Further reading
 #

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # 10. Flash attention forward
 #
-# By the end of this chapter you will have shown that attention needs no map: a
-# kernel of yours, which forgets every block of scores after use, agrees with
-# the formula, and needs memory for its results alone.
+# By the end of this chapter you will have shown that attention can be computed
+# without ever storing its map: your kernel drops every block of scores after
+# use, agrees with the formula, and needs memory for its results alone.
 #
 # {card}
 #
@@ -23,7 +23,8 @@
 # - write a running softmax for numbers, for rows and for tiles;
 # - say where base 2 is used, and find the place where base e got in;
 # - tell which blocks of a causal map are whole, masked and skipped;
-# - count what the kernel keeps and what it reads.
+# - count what the kernel keeps and what it reads;
+# - name the parts of a GPU that decide how fast a kernel is.
 #
 # ## Prerequisites
 #
@@ -34,6 +35,7 @@
 # | bytes alive, bytes moved, `Meter` | the memory | chapter 6 |
 #
 # If you did problem set 1, you know the idea; here it goes into a kernel.
+# Exercises 9.10 to 9.13, puzzles of chapter 9, are small steps towards it.
 
 # %%
 import matplotlib.pyplot as plt
@@ -49,9 +51,11 @@ import triton.language as tl
 from minidiff import check, plots
 from minidiff.bench.peak_memory import Meter
 from minidiff.check import hint, solution  # noqa: F401
+from minidiff.course.gpu_diagrams import show_gpu, show_stages
 from minidiff.course.kernels.memory import fenced, outside_touched, poisoned
 from minidiff.course.kernels.picture import show_touches
 from minidiff.course.kernels.trace import record
+from minidiff.course.tile_walk import show_tile_walk
 from minidiff.reference import attention_map
 
 plots.use_style()
@@ -59,10 +63,10 @@ plots.use_style()
 # %% [markdown]
 # ## A cold open: a wrong function, tested
 #
-# Here is attention that takes the keys 16 at a time. It keeps the largest
-# score of each row so far, a sum of weights, and a sum of weights times
-# values. One line is missing. The test draws queries as small as a new layer
-# makes them, and allows an error of one hundredth, as one would for bfloat16.
+# Here is attention that takes the keys 16 at a time. For each row it keeps the
+# largest score so far, a sum of weights, and a sum of weights times values. One
+# line is missing. We test it with queries as small as a new layer makes them,
+# and allow an error of one hundredth, as one would for bfloat16.
 
 
 # %%
@@ -85,32 +89,34 @@ for size in (0.02, 3):
     right = attention_map(size * q, k, causal=False) @ v
     errors[size] = np.abs(blockwise(size * q, k, v) - right).max()
     print(f"queries of size {size}: largest error {errors[size]:.3f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert errors[0.02] < 0.01 < 1 < errors[3]
 
 # %% [markdown]
-# The test passes. With queries of size 3 the same function is off by more than
-# the size of a value, which is 1. No NaN, no infinity, nothing to notice. The
-# missing line is what this chapter is about. If you see it already, say what
-# it must do to `total` and to `out`.
+# The test passes. With queries of size 3 the error of the same function is
+# larger than a typical value, which is 1. There is no NaN and no infinity to
+# notice. The missing line is what this chapter is about. If you see it already,
+# say what it must do to `total` and to `out`.
 #
 # ## Two keys
 #
-# A row of attention is a weighted mean. What keeps us from taking its keys a
-# few at a time is the softmax: it divides by a sum over *all* keys, and it
-# subtracts the largest score of *all* keys, so that nothing overflows.
+# A row of attention is a weighted mean of values. The softmax seems to need all
+# keys at once: it divides by a sum over *all* keys, and it subtracts the largest
+# score of *all* keys, so that nothing overflows.
 #
-# We write weights as powers of 2, not of $e$; why, comes below. As
+# We write weights as powers of 2 instead of $e$, for a reason given below. Since
 # $e^x = 2^{\,x \log_2 e}$, a score in base 2 is the usual score times
-# $\log_2 e$. Call it $y$.
+# $\log_2 e$. We call it $y$.
 #
-# Take scores 1 and 3, values 10 and 20. The weights are $2^1 = 2$ and $2^3 =
-# 8$, and the output is $(2 \cdot 10 + 8 \cdot 20) / 10 = 18$. Now each key by
-# itself. Of any part of a row we keep three things: its largest score $m$; the
-# sum $z$ of its weights relative to that, $2^{\,y - m}$; and the sum $u$ of
-# those weights times values. For one key that is $(y, 1, v)$: here $(1, 1,
-# 10)$ and $(3, 1, 20)$.
+# Take two keys with scores 1 and 3 and values 10 and 20. Their weights are
+# $2^1 = 2$ and $2^3 = 8$, and the output is $(2 \cdot 10 + 8 \cdot 20) / 10 =
+# 18$. Now take the keys one by one. Of any part of a row we keep three numbers:
+# its largest score $m$; the sum $z$ of its weights $2^{\,y - m}$, which are
+# relative to that score; and the sum $u$ of these weights times values. For one
+# key these are $(y, 1, v)$: here $(1, 1, 10)$ and $(3, 1, 20)$.
 #
-# Make one part of two. The larger $m$ is 3. The first key's weight was
+# Now merge the two parts. The larger $m$ is 3. The first key's weight was
 # relative to 1; relative to 3 it is $2^{1 - 3}$, a quarter. So $z = \frac14 +
 # 1 = \frac54$, and $u = \frac{10}{4} + 20 = \frac{45}{2}$. Their quotient is
 # 18 again. In general:
@@ -122,8 +128,8 @@ assert errors[0.02] < 0.01 < 1 < errors[3]
 # \tag{10.1}
 # $$
 #
-# No factor is ever above 1, so nothing overflows. Now a third key comes, with
-# score 2 and value 0. Work out $z$ and the output before you run this.
+# No factor is ever above 1, so nothing overflows. Now add a third key, with score
+# 2 and value 0. Work out $z$ and the output before you run this.
 
 
 # %%
@@ -140,27 +146,29 @@ two = merge((1, 1, 10), (3, 1, 20))
 three = merge(two, (2, 1, 0))
 for m, z, u in (two, three):
     print(f"m {m}, z {z}, u {u}, output {u / z:.4f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert two == (3, 5 / 4, 45 / 2) and three[2] / three[1] == 180 / 14
 
 # %% [markdown]
-# $z = \frac54 + \frac12$, and $u$ stays. The weights themselves are 2, 8 and 4,
-# and their sum, 14, is not lost: it is $2^m z$. Its logarithm is called the
-# *log-sum*,
+# $z$ becomes $\frac54 + \frac12$, and $u$ does not change. The weights
+# themselves are 2, 8 and 4. Their sum, 14, can be computed from what we keep:
+# it is $2^m z$. Its logarithm is called the *log-sum*,
 #
 # $$
 # \ell = m + \log_2 z = \log_2 \sum_s 2^{\,y_s}
 # \tag{10.2}
 # $$
 #
-# Whoever has $\ell$ gets the finished weight of a key from its score alone, as
-# $2^{\,y - \ell}$. The backward pass lives on that (chapter 12), so our kernel
-# will write it.
+# With $\ell$, a key's final weight follows from its score alone, as
+# $2^{\,y - \ell}$. The backward pass (chapter 12) needs this, so our kernel will
+# store $\ell$.
 #
 # ## A row
 #
-# A row arrives in blocks of keys. A block is a part too, but need not be made
-# into one first: take the new maximum of all, and its weights relative to
-# that. Only the *old* sums then need a factor:
+# A row arrives in blocks of keys. We could make each block a part and merge it.
+# It is shorter to take the new maximum first, and to compute the block's weights
+# relative to that. Then only the *old* sums need a factor:
 #
 # $$
 # m' = \max(m, \max_s y_s), \quad
@@ -169,8 +177,8 @@ assert two == (3, 5 / 4, 45 / 2) and three[2] / three[1] == 180 / 14
 # \tag{10.3}
 # $$
 #
-# That is the line that was missing: where the maximum grows, the old sums
-# shrink. Begin with $m = -\infty$ and zeros; the first factor is then
+# The factor $2^{\,m - m'}$ is what was missing in the cold open: where the maximum
+# grows, the old sums shrink. Begin with $m = -\infty$ and zeros; the first factor is then
 # $2^{-\infty} = 0$.
 #
 # ### Exercise 10.1: a row longer than a block
@@ -196,26 +204,28 @@ def log_sum_kernel(p_x, p_out, stride, S, BS: tl.constexpr):
 passed = check.ex10_1(log_sum_kernel)
 
 # %% [markdown]
-# **What 10.1 proves, and what not.** Values, for rows that end inside a block,
-# and near 3000, where $2^y$ itself is far beyond float32. Not speed: one
-# program walks along its row alone, and it takes many rows to fill a GPU.
+# **What 10.1 proves, and what it does not.** The values are right, for rows that
+# end inside a block, and for numbers near 3000, where $2^y$ itself is far beyond
+# float32. It does not prove speed: one program walks along its row alone, and it
+# takes many rows to keep a GPU busy.
 #
 # ## Base 2, base e
 #
-# Why base 2? An NVIDIA GPU has an instruction for $2^x$ and none for $e^x$.
-# Compiled, `tl.exp2` becomes that instruction; `tl.exp` a multiplication by
-# $\log_2 e$ and then that instruction [test], for each of $T S$ scores. But
-# scores are multiplied anyway, by $1 / \sqrt D$. So fold both into one number,
+# Why base 2? An NVIDIA GPU has an instruction for $2^x$ and none for $e^x$. The
+# compiler makes that instruction of `tl.exp2`; of `tl.exp` it makes a
+# multiplication by $\log_2 e$ and then that instruction [test], for each of
+# $T S$ scores. But scores are multiplied by $1 / \sqrt D$ anyway. So put both
+# factors into one number,
 #
 # $$
 # c = \frac{\log_2 e}{\sqrt D}, \qquad y = c\; q \cdot k
 # \tag{10.4}
 # $$
 #
-# and base $e$ costs nothing. The output is the same number. The log-sum is
-# not: ours is in base 2, and larger than one in base $e$, such as PyTorch's,
-# by the factor $\log_2 e$. Who mixes the two gets no error message. Predict
-# for each line below whether the weights still sum to 1.
+# and the change of base costs nothing. The output is the same number. The
+# log-sum is not: ours is in base 2, and it is $\log_2 e$ times one in base $e$,
+# such as PyTorch's. If you mix the two, you get no error message. Predict for
+# each line below whether the weights still sum to 1.
 
 # %%
 x = np.array([0.5, 2.0, 1.0, 0.0])  # scores as in chapter 1
@@ -229,18 +239,28 @@ ways = {
 }  # fmt: skip
 for name, weights in ways.items():
     print(f"{name:24s}{weights.round(3)} sum {weights.sum():.3f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert np.allclose(ways["base e"], ways["base 2"])
 
 # %% [markdown]
-# The third line is the dangerous one: proper weights that sum to 1, only too
-# sharp. The fourth is what a backward pass makes of the wrong log-sum.
+# The third line is the dangerous one: its weights sum to 1, but they are too
+# sharp. The fourth line is what a backward pass computes from the wrong log-sum.
 #
 # ## Tiles
 #
-# Queries do not disturb each other. So take $B_T$ of them at once, each with
-# its own $m$, $z$ and $u$. A block of $B_S$ keys, once fetched, then serves
-# all of them, and the scores of the two blocks are a *tile* of the map, $B_T$
-# by $B_S$. Equation 10.3 with a row axis in front, and chapter 1's mask:
+# Rows of attention do not depend on each other. So take $B_T$ queries at once,
+# each with its own $m$, $z$ and $u$. A block of $B_S$ keys is loaded once and
+# used by all of them. The scores of a block of queries with a block of keys are
+# a *tile* of the map, $B_T$ by $B_S$. Blue tiles are done and forgotten; the
+# orange one is at work:
+
+# %% mystnb={"image": {"alt": "A map of three blocks of queries by four blocks of keys and values. In the row of query block 1 tiles 0 and 1 are blue, tile 2 is orange, tile 3 is white. An arrow leads along the row to a box with m, z and u, kept for each row, and from there to u divided by z and the log-sum, stored at the end."}}
+show_tile_walk()
+plt.show()
+
+# %% [markdown]
+# This is equation 10.3 with a row axis in front, and with chapter 1's mask:
 
 
 # %%
@@ -271,9 +291,9 @@ def numpy_flash(q, k, v, BT=16, BS=16, step=numpy_step):
 
 
 # %% [markdown]
-# Can a tile hide everything from a row, and $-\infty - (-\infty)$ give NaN?
-# Not here: with $T \le S$ every query sees key 0, so $m$ is a number after the
-# first block. Is the result an approximation?
+# If a tile hid all its keys from a row, $-\infty - (-\infty)$ would give NaN.
+# Here that cannot happen in a row's first block: with $T \le S$ every query sees
+# key 0, so $m$ is finite from then on. Is the result an approximation?
 
 # %%
 rng = np.random.default_rng(1)
@@ -291,10 +311,10 @@ for T, S, BT, BS in ((1, 1, 16, 16), (17, 50, 8, 16), (33, 33, 16, 4)):
 #
 # ## The step as a kernel function
 #
-# A function marked `@triton.jit` may be called by kernels. It takes blocks and
-# returns blocks. One thing is new: values may be float16, and `tl.dot` wants
-# both its blocks in one type. Weights are at most 1, so they may be shortened,
-# `b.to(b_v.dtype)`; the sums stay in float32.
+# Kernels may call a function marked `@triton.jit`. It takes blocks and returns
+# blocks. One thing is new: values may be float16, and `tl.dot` wants both its
+# blocks in one type. Weights are at most 1, so they may be rounded to the type
+# of the values, `b.to(b_v.dtype)`; the sums stay in float32.
 #
 # ### Exercise 10.2: the softmax step
 #
@@ -317,33 +337,21 @@ def step(b_acc, b_top, b_sum, b_s, b_v):
 
 
 # %% tags=["check:10.2"]
-check.ex10_2(step)
+passed = check.ex10_2(step)
+softmax_step = step if passed else flash.softmax_step
 
 # %% [markdown]
-# **What 10.2 proves, and what not.** Values, also for scores near 3000 and
-# float16. Not that there are registers enough: `b_acc` stays there for the
-# whole walk, $B_T$ times $D_v$ numbers, and chapter 11 needs two of them.
+# **What 10.2 proves, and what it does not.** The values are right, also for
+# scores near 3000 and for float16. It does not prove that there are enough
+# registers: `b_acc` has $B_T$ times $D_v$ numbers and stays in registers for
+# the whole walk, and chapter 11 needs two of them.
 #
-# We go on with minidiff's:
-
-
-# %% tags=["same:minidiff.course.kernels.flash.softmax_step"]
-@triton.jit
-def softmax_step(b_acc, b_top, b_sum, b_s, b_v):
-    b_new = tl.maximum(b_top, tl.max(b_s, 1))
-    b_shrink = tl.exp2(b_top - b_new)
-    b_p = tl.exp2(b_s - b_new[:, None])
-    b_sum = b_sum * b_shrink + tl.sum(b_p, 1)
-    b_acc = b_acc * b_shrink[:, None]
-    b_acc = tl.dot(b_p.to(b_v.dtype), b_v, b_acc, input_precision="ieee")
-    return b_acc, b_new, b_sum
-
-
-# %% [markdown]
-# Around it, a kernel for one head, not causal: every query sees every key.
-# `rows` loads a block of rows as in chapter 9, `walk` is the loop over keys,
-# and program $i$ takes $B_T$ queries. A block's shape, `b_q.shape[0]`, may
-# serve as a size; `tl.full` is `tl.zeros` with another number.
+# From here on `softmax_step` is yours, or minidiff's if exercise 10.2 is not
+# solved. Around it we build a kernel for one head that is not causal: every
+# query sees every key. `rows` loads a block of rows as in chapter 9, `walk` is
+# the loop over keys, and program $i$ takes $B_T$ queries. A block's shape,
+# `b_q.shape[0]`, may serve as a size; `tl.full` is `tl.zeros` with another
+# number.
 
 
 # %%
@@ -383,10 +391,10 @@ def full_kernel(
 
 
 # %% [markdown]
-# Keys beyond the last one are read as zeros. Their scores are then 0, which is
-# no small score, so they are hidden by $-\infty$. Their weight is 0. Then why
-# must their values be zeros too? Because 0 times NaN is NaN. Between fences,
-# at lengths that fit no block:
+# Keys beyond the last one are read as zeros. Their scores are then 0, which is a
+# score like any other, so we replace it by $-\infty$, and their weight is 0. Why
+# must their values be zeros too? Because 0 times NaN is NaN. We run the kernel
+# between fences, at lengths that fit no block:
 
 # %%
 torch.manual_seed(0)
@@ -405,16 +413,19 @@ print("full attention, float32: differs by < 1e-5")
 # %% [markdown]
 # ## The diagonal
 #
-# Now causal: query $t$ sees keys 0 to $t + S - T$. A tile can be *whole*, seen
-# by all its queries; *skipped*, seen by none; or *masked*, cut by the diagonal
-# or by the end of the keys. By hand, $T = 4$, $S = 6$, tiles of 2 by 2. Query
-# 0 sees 3 keys, query 1 sees 4. So for the first block of queries keys 0 and 1
-# are whole, 2 and 3 need a mask, 4 and 5 are skipped. The second block sees 5
-# and 6: two whole, one masked.
+# Now the map becomes causal: query $t$ sees keys 0 to $t + S - T$. A tile is
+# *whole* if all its queries see all its keys, *skipped* if none sees any, and
+# otherwise *masked*: the diagonal or the end of the keys cuts it. Here is an
+# example by hand, with $T = 4$, $S = 6$ and tiles of 2 by 2. Query 0 sees 3
+# keys, query 1 sees 4. So for the first block of queries the block of keys 0
+# and 1 is whole, keys 2 and 3 need a mask, and keys 4 and 5 are skipped. In the
+# second block query 2 sees 5 keys and query 3 sees 6, so two blocks are whole
+# and one is masked.
 #
 # ### Exercise 10.3: whole, masked, skipped
 #
-# *Medium, 8 minutes.* Python, no kernel. Two queries of a block decide; which?
+# *Medium, 8 minutes.* This is plain Python, not a kernel. Two queries of a block
+# decide. Which two?
 
 
 # %% tags=["stub:10.3"]
@@ -453,17 +464,6 @@ axis.grid(False)
 plt.show()
 
 # %% [markdown]
-# The first query of a block sees the fewest keys and decides what is whole;
-# the last sees the most and decides what is skipped:
-#
-# $$
-# \text{whole} = \left\lfloor \frac{\min(S,\; i B_T + S - T + 1)}{B_S}
-# \right\rfloor, \qquad
-# \text{visited} = \left\lceil \frac{\min(S,\; (i + 1) B_T + S - T)}{B_S}
-# \right\rceil
-# \tag{10.5}
-# $$
-#
 # For a long sequence, what share of the tiles needs a mask? Guess.
 
 # %%
@@ -471,11 +471,12 @@ T, BT, BS = 16384, 64, 32
 tiles = np.sum([my_blocks(i, T, T, BT, BS) for i in range(T // BT)], 0)
 for name, share in zip(fill, tiles / tiles.sum(), strict=True):
     print(f"{name:8s}{share:6.1%}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert tiles[1] / tiles.sum() < 0.01 and tiles[2] / tiles.sum() > 0.49
 
 # %% [markdown]
-# Half of the work falls away, and fewer than one tile in a hundred needs a
-# mask.
+# Half of the work disappears, and fewer than one tile in a hundred needs a mask.
 #
 # ### Exercise 10.4: flash attention, causal
 #
@@ -510,12 +511,13 @@ if not passed:  # minidiff's does both, causal and full
     my_kernel, more = flash.flash_kernel, {"CAUSAL": True}
 
 # %% [markdown]
-# **What 10.4 proves, and what not.** Values, at lengths that fit no block,
-# different strides for each tensor, tiles that are not square, rows where one
-# key takes all or every score is far below zero; in float16, for one row that
-# must come out exact. Also that nothing outside is touched and no hidden block
-# read. Not that it compiles. A first version of minidiff's kernel passed all
-# its tests in the interpreter, and the compiler refused it [test]:
+# **What 10.4 proves, and what it does not.** The values are right: at lengths
+# that fit no block, with a different stride for each tensor, with tiles that
+# are not square, in rows where one key takes all the weight or every score is
+# far below zero, and in float16 for one row that must come out exact. Nothing
+# outside is touched, and no hidden block is read. It does not prove that the
+# kernel compiles. A first version of minidiff's kernel passed all its tests in
+# the interpreter, and the compiler refused it [test]:
 #
 # ```text
 # Loop-carried variable p_row has initial type
@@ -523,77 +525,16 @@ if not passed:  # minidiff's does both, causal and full
 # <['32', '1'], pointer<fp16>> in loop!
 # ```
 #
-# It used one name, `p_row`, for the addresses of $B_T$ rows before the loop
-# and of $B_S$ rows inside. In Python a name may change its shape; in a
-# compiled loop it has one. Hence `at_q`, `at_k` and `at_v` below.
-#
-# ## The whole kernel
-#
-# As minidiff has it. Three things are new. `CAUSAL` is fixed when the kernel
-# is compiled, so one text makes two kernels. A mask is made only where a block
-# is not whole. And offsets between heads have 64 bits, since a tensor may have
-# more than $2^{31}$ numbers.
-
-
-# %% tags=["same:minidiff.course.kernels.flash.flash_kernel"]
-@triton.jit
-def flash_kernel(
-    p_q, p_k, p_v, p_out, p_lse,
-    q_n, q_t, k_n, k_s, v_n, v_s, out_n, out_t, lse_n,
-    T, S, c,
-    D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
-    CAUSAL: tl.constexpr,
-):  # fmt: skip
-    i_n = tl.program_id(0).to(tl.int64)  # tensors may exceed 2**31 numbers
-    i_t = tl.program_id(1)
-    o_t = i_t * BT + tl.arange(0, BT)
-    o_d = tl.arange(0, D)
-    o_v = tl.arange(0, DV)
-    m_t = o_t < T
-    at_q = i_n * q_n + o_t[:, None] * q_t + o_d[None, :]
-    b_q = tl.load(p_q + at_q, m_t[:, None], 0.0)
-    b_acc = tl.zeros([BT, DV], tl.float32)
-    b_top = tl.full([BT], float("-inf"), tl.float32)
-    b_sum = tl.zeros([BT], tl.float32)
-
-    shift = S - T
-    whole = S  # keys before this one are seen by every query of the block
-    end = S  # from this one on no query sees any
-    if CAUSAL:
-        whole = tl.minimum(S, i_t * BT + shift + 1)
-        end = tl.minimum(S, (i_t + 1) * BT + shift)
-    for i_s in range(0, end, BS):
-        o_s = i_s + tl.arange(0, BS)
-        m_s = o_s < S
-        at_k = i_n * k_n + o_s[:, None] * k_s + o_d[None, :]
-        b_k = tl.load(p_k + at_k, m_s[:, None], 0.0)
-        at_v = i_n * v_n + o_s[:, None] * v_s + o_v[None, :]
-        b_v = tl.load(p_v + at_v, m_s[:, None], 0.0)
-        b_s = tl.dot(b_q, b_k.T, input_precision="ieee") * c
-        if i_s + BS > whole:
-            m_seen = m_s[None, :]
-            if CAUSAL:
-                m_seen = m_seen & (o_t[:, None] + shift >= o_s[None, :])
-            b_s = tl.where(m_seen, b_s, float("-inf"))
-        b_acc, b_top, b_sum = softmax_step(b_acc, b_top, b_sum, b_s, b_v)
-
-    at_out = i_n * out_n + o_t[:, None] * out_t + o_v[None, :]
-    tl.store(p_out + at_out, b_acc / b_sum[:, None], m_t[:, None])
-    tl.store(p_lse + i_n * lse_n + o_t, b_top + tl.log2(b_sum), m_t)
-
-
-# %% [markdown]
-# The kernels that minidiff ships, in `minidiff.ops.triton`, walk the same way,
-# with more care for speed: two loops in place of the `if`, the product with
-# $c$ taken inside the exponent, the longest rows first. Chapters 11 and 12
-# look at them.
+# It used one name, `p_row`, for the addresses of $B_T$ rows before the loop and
+# of $B_S$ rows inside. In Python a name may change its shape. In a compiled loop
+# it may not, so use one name for each.
 #
 # ## Memory, counted
 #
-# What the kernel makes is its output and the log-sums, for $N$ heads in
-# float32 $N\,T\,(4 D_v + 4)$ bytes. The way with maps makes one map after the
-# other, two of them alive at a time, and a mask. Predict what twice the length
-# does to each.
+# The kernel allocates its output and the log-sums: for $N$ heads in float32
+# these are $N\,T\,(4 D_v + 4)$ bytes. The way with maps computes several maps
+# one after the other, two of which are alive at a time, and a mask. Predict
+# what twice the length does to the memory of each.
 
 
 # %%
@@ -614,25 +555,28 @@ for T in (128, 256, 512):
         flash.flash(q, k, v, BS=64)
     held = maps.peak / 1024, ours.peak / 1024
     print("T {}: with maps {:4.0f} KiB, flash {:3.0f} KiB".format(T, *held))
-    assert ours.peak == 2 * T * (4 * 32 + 4)
-    assert maps.peak == 2 * (2 * T * T * 4) + T * T + 2 * T * 4 * 32
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert ours.peak == 2 * T * (4 * 32 + 4)
+assert maps.peak == 2 * (2 * T * T * 4) + T * T + 2 * T * 4 * 32
 
 # %% [markdown]
-# Nearly four times the memory with maps, twice without. `Meter` cannot look
-# into a kernel. But what a program holds it holds in registers: some tiles,
-# whatever the length.
+# Twice the length takes nearly four times the memory with maps, and twice the
+# memory without. `Meter` cannot look into a kernel, but a program holds its few
+# tiles in registers, and their size does not depend on the length.
 #
-# What is moved: each query once, but keys and values once *for each block of
-# queries that sees them*. With $S = T$, $n = T / B_T$ blocks, and $B_T$ a
-# multiple of $B_S$, the first block reads one $n$-th of the keys, the last all
-# of them. So keys and values are read
+# And how much is read? Each query is read once, but keys and values once *for
+# each block of queries that sees them*. With $S = T$, $n = T / B_T$ blocks, and
+# $B_T$ a multiple of $B_S$, the first block reads one $n$-th of the keys, and
+# the last one reads all of them. So keys and values are read
 #
 # $$
 # \frac{1}{n} (1 + 2 + \dots + n) = \frac{n + 1}{2} \text{ times}
 # \tag{10.6}
 # $$
 #
-# Foretold, then counted from your kernel's own touches:
+# Work out this number for $T = 128$ and blocks of 16, 32 and 64 queries. Below
+# it is counted from your kernel's own touches:
 
 
 # %%
@@ -650,19 +594,23 @@ def run(kernel, q: Tensor, k: Tensor, v: Tensor, BT: int, BS: int):
 
 # %%
 q, k, v = torch.randn(3, 1, 128, 16, device=DEVICE)
+counted = {}
 for BT in (16, 32, 64):
-    foretold = (128 // BT + 1) / 2
     if INTERPRETED:
         with record() as log:
             run(my_kernel, q, k, v, BT, 16)
-        counted = log.count("p_k") / k.numel()
-        print(f"BT {BT}: foretold {foretold} times, counted {counted}")
-        assert counted == foretold == log.count("p_v") / v.numel()
+        counted[BT] = log.count("p_k") / k.numel()
+        print(f"BT {BT}: each key is read {counted[BT]} times")
+        assert counted[BT] == log.count("p_v") / v.numel()
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+for BT, times in counted.items():
+    assert times == (128 // BT + 1) / 2
 
 # %% [markdown]
-# Chapter 9's rule again: larger blocks, less traffic, as far as the registers
-# reach. In the picture, 12 queries and tiles of 4 by 4. Which rows of `p_k`
-# will be read by three programs (marked $\times 3$)?
+# Chapter 9's rule holds again: larger blocks mean less traffic, as far as there
+# are registers for them. The next picture has 12 queries and tiles of 4 by 4.
+# Which rows of `p_k` will be read by three programs (marked $\times 3$)?
 
 # %% mystnb={"image": {"alt": "Three grids of squares, 12 rows of 4. In p_q and p_out the first four rows bear program 0,0, the next four 0,1, the last four 0,2. In p_k the first four rows bear times 3, the next four times 2, the last four program 0,2 alone."}}
 if INTERPRETED:
@@ -670,20 +618,23 @@ if INTERPRETED:
         run(my_kernel, *torch.randn(3, 1, 12, 4), 4, 4)
     show_touches(log, "p_q", "p_k", "p_out")
     plt.show()
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+if INTERPRETED:
     assert log.races() == [] and log.count("p_k") == 4 * (4 + 8 + 12)
 
 # %% [markdown]
-# The counts say how often a program asked. Whether a block came from main
-# memory or from a cache that another program had just filled, they do not say;
-# only a GPU does (chapter 13).
+# These counts say how often programs asked for a number. They do not say whether
+# it came from main memory or from a cache that another program had just filled;
+# only a measurement on a GPU does (chapter 13).
 #
 # ## The control that fails
 #
-# Remove the trick, in two ways: keep the old sums as they are when the maximum
-# grows; or subtract no maximum at all. Weights are rounded to float16 or
-# float32, as a kernel has them when it multiplies them with values. What does
-# the error do as scores grow? Sketch four curves: right, not rescaled, and
-# without a maximum in either type.
+# Remove the trick in two ways: leave the old sums as they are when the maximum
+# grows, or subtract no maximum at all. Weights are rounded to float16 or
+# float32, as in a kernel that multiplies them with values. How does the error
+# change as scores grow? Sketch four curves: right, not rescaled, and without a
+# maximum in either type.
 
 
 # %%
@@ -735,23 +686,149 @@ for kind in (np.float16, np.float32):
     most, end = np.finfo(kind).max, ends[f"not subtracted, {kind.__name__}"]
     powers = f"2 ** {np.log2(most):.0f} or e ** {np.log(most):.1f}"
     print(f"{kind.__name__} ends at {powers}; NaN after score {end:.0f}")
-    assert np.log2(most) / 1.3 < end < np.log2(most)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert max(errors["right, float16"]) < 0.01
 assert max(errors["not rescaled, float16"]) > 1
+for kind in (np.float16, np.float32):
+    bits = np.log2(np.finfo(kind).max)
+    assert bits / 1.3 < ends[f"not subtracted, {kind.__name__}"] < bits
 
 # %% [markdown]
-# Not rescaled: wrong everywhere, never absurd, and least wrong where tests
-# look first. That was the function of the cold open. Not subtracted: as good
-# as its type until a score reaches 16 in float16 or 128 in float32, and NaN
-# from there on. (A row with nothing but very low scores, as in exercise 10.4,
-# would end as 0 divided by 0.) Subtracting the maximum serves both: the
-# exponential, and the float16 into which weights have to fit.
+# "Not rescaled" is wrong everywhere, never looks absurd, and is least wrong for
+# the small scores that tests try first. It is the function of the cold open.
+# "Not subtracted" is as good as its type until a score reaches 16 in float16 or
+# 128 in float32, and NaN from there on. (A row in which all scores are very low,
+# as in exercise 10.4, would give 0 divided by 0.) So subtracting the maximum
+# protects two things: the exponential itself, and the weights, which have to
+# fit into float16.
+#
+# ## The whole kernel
+#
+# Here is minidiff's kernel, to compare with yours; `solution("10.2")` prints its
+# step. First the edges of exercise 10.3. The first query of a block sees the
+# fewest keys and decides what is whole; the last query sees the most and decides
+# what is skipped:
+#
+# $$
+# \text{whole} = \left\lfloor \frac{\min(S,\; i B_T + S - T + 1)}{B_S}
+# \right\rfloor, \qquad
+# \text{visited} = \left\lceil \frac{\min(S,\; (i + 1) B_T + S - T)}{B_S}
+# \right\rceil
+# \tag{10.5}
+# $$
+#
+# The kernel computes these edges in keys instead of blocks, as `whole` and
+# `end`. Three more things are new. `CAUSAL` is fixed when the kernel is
+# compiled, so one text makes two kernels. A mask is made only where a block is
+# not whole. And offsets between heads have 64 bits, since a tensor may have
+# more than $2^{31}$ numbers.
+
+
+# %% tags=["same:minidiff.course.kernels.flash.flash_kernel"]
+@triton.jit
+def flash_kernel(
+    p_q, p_k, p_v, p_out, p_lse,
+    q_n, q_t, k_n, k_s, v_n, v_s, out_n, out_t, lse_n,
+    T, S, c,
+    D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
+    CAUSAL: tl.constexpr,
+):  # fmt: skip
+    i_n = tl.program_id(0).to(tl.int64)  # tensors may exceed 2**31 numbers
+    i_t = tl.program_id(1)
+    o_t = i_t * BT + tl.arange(0, BT)
+    o_d = tl.arange(0, D)
+    o_v = tl.arange(0, DV)
+    m_t = o_t < T
+    at_q = i_n * q_n + o_t[:, None] * q_t + o_d[None, :]
+    b_q = tl.load(p_q + at_q, m_t[:, None], 0.0)
+    b_acc = tl.zeros([BT, DV], tl.float32)
+    b_top = tl.full([BT], float("-inf"), tl.float32)
+    b_sum = tl.zeros([BT], tl.float32)
+
+    shift = S - T
+    whole = S  # keys before this one are seen by every query of the block
+    end = S  # from this one on no query sees any
+    if CAUSAL:
+        whole = tl.minimum(S, i_t * BT + shift + 1)
+        end = tl.minimum(S, (i_t + 1) * BT + shift)
+    for i_s in range(0, end, BS):
+        o_s = i_s + tl.arange(0, BS)
+        m_s = o_s < S
+        at_k = i_n * k_n + o_s[:, None] * k_s + o_d[None, :]
+        b_k = tl.load(p_k + at_k, m_s[:, None], 0.0)
+        at_v = i_n * v_n + o_s[:, None] * v_s + o_v[None, :]
+        b_v = tl.load(p_v + at_v, m_s[:, None], 0.0)
+        b_s = tl.dot(b_q, b_k.T, input_precision="ieee") * c
+        if i_s + BS > whole:
+            m_seen = m_s[None, :]
+            if CAUSAL:
+                m_seen = m_seen & (o_t[:, None] + shift >= o_s[None, :])
+            b_s = tl.where(m_seen, b_s, float("-inf"))
+        b_acc, b_top, b_sum = softmax_step(b_acc, b_top, b_sum, b_s, b_v)
+
+    at_out = i_n * out_n + o_t[:, None] * out_t + o_v[None, :]
+    tl.store(p_out + at_out, b_acc / b_sum[:, None], m_t[:, None])
+    tl.store(p_lse + i_n * lse_n + o_t, b_top + tl.log2(b_sum), m_t)
+
+
+# %% [markdown]
+# The kernels that minidiff ships, in `minidiff.ops.triton`, walk in the same
+# way, with more care for speed: two loops instead of the `if`, the product with
+# $c$ taken inside the exponent, and the longest rows first. Chapters 11 and 12
+# look at them.
+#
+# ## Inside a GPU
+#
+# To choose block sizes, and to read chapter 11, you need a few more words. The
+# picture shows the way of a number from its tensor to the arithmetic.
+
+# %% mystnb={"image": {"alt": "Boxes from left to right. Main memory holds the tensors. An arrow leads to the L2 cache, shared by all multiprocessors, and from there to one of 132 multiprocessors, a large box. In it, shared memory of 228 KiB holds the blocks of a program, and two rows of four warps each, of program A and program B, have registers and arithmetic. Behind it stand more multiprocessors."}}
+show_gpu()
+plt.show()
+
+# %% [markdown]
+# - **Multiprocessor.** A large GPU has 132 of them. Each runs several programs at
+#   a time, and a program stays on one multiprocessor until it ends. With fewer
+#   programs than multiprocessors, some are idle.
+# - **Warp.** The threads of a program form groups of 32, called warps. All
+#   threads of a warp execute the same instruction at the same time, each on its
+#   own numbers. A launch sets the warps of a program with
+#   `kernel[grid](..., num_warps=4)`.
+# - **Occupancy.** While a warp waits for memory, the multiprocessor runs another
+#   one, so it needs many to choose from. Occupancy is how many it holds, and
+#   registers limit it. A multiprocessor has 65,536. A program of 4 warps with
+#   128 registers a thread takes $4 \cdot 32 \cdot 128 = 16{,}384$, so four
+#   programs fit. If each thread takes twice as many, two fit.
+# - **Coalescing.** Memory is read in pieces of several neighbouring numbers. If
+#   the 32 threads of a warp read 32 neighbours, they share a few pieces. If they
+#   read down a column, each needs a piece of its own, and most of it is thrown
+#   away. That is why exercise 9.2 cannot be fast on both sides.
+# - **L2 cache.** What one program has loaded stays in this cache for a while, and
+#   the next program may find it there. So not all reads of equation 10.6 go to
+#   main memory.
+# - **Shared memory.** Each multiprocessor has memory of its own, 228 KiB on a
+#   Hopper GPU, where blocks wait for `tl.dot`.
+# - **Pipeline stages.** With `kernel[grid](..., num_stages=2)` the compiler
+#   starts the load of the next block before it computes with this one. Each
+#   stage takes shared memory for one more block.
+
+# %% mystnb={"image": {"alt": "Two timelines. With one stage, load 0, compute 0, load 1, compute 1, load 2, compute 2 follow each other. With two stages, load 1 runs while compute 0 does, and load 2 while compute 1 does, so the same work ends earlier."}}
+show_stages()
+plt.show()
+
+# %% [markdown]
+# So a larger block loads less (equations 9.1 and 10.6), but it takes more
+# registers and shared memory, so fewer programs fit beside each other. Which
+# size is fastest has to be measured: if you have a GPU,
+# `python book/recipes/block_sizes.py` times this chapter's kernel and chapter
+# 9's softmax over block sizes and warps.
 #
 # ## Check of this chapter
 #
-# Your kernel, or minidiff's where yours is not done, between fences: against
-# the map in NumPy's float64, against minidiff's flash, and, with as many
-# queries as keys, against PyTorch's own.
+# Your kernel, or minidiff's where yours is not done, runs between fences. It is
+# compared with the map in NumPy's float64, with minidiff's flash, and, for as
+# many queries as keys, with PyTorch's own attention.
 
 # %%
 torch.manual_seed(0)
@@ -779,28 +856,31 @@ print("this chapter -> PyTorch's attention differ by < 1e-5")
 # %% [markdown]
 # ## Common mistakes
 #
-# - **The maximum moves, the sums do not.** Tame tests pass.
-# - **The sum shrinks, the accumulator does not.** Both hold the same weights.
+# - **The maximum changes and the sums do not.** Tests with small scores pass.
+# - **The sum is rescaled and the accumulator is not.** Both hold the same
+#   weights, so both need the factor.
 # - **`exp` among `exp2`.** The weights still sum to 1.
-# - **The diagonal one off, or aligned to the start.** Test with more keys than
-#   queries. One query at the end sees every key.
-# - **Trusting a weight of 0.** Times NaN it is NaN: values beyond the end are
-#   loaded as zeros.
-# - **Dividing in each step.** Once, after the last key.
+# - **The diagonal is one off, or aligned to the start.** Test with more keys
+#   than queries. One query at the end sees every key.
+# - **Trusting a weight of 0.** 0 times NaN is NaN, so load values beyond the end
+#   as zeros.
+# - **Dividing in each step.** Divide once, after the last key.
 #
 # ## Summary
 #
-# - Any part of a row is told by three things: its largest score, its sum of
+# - Three numbers describe any part of a row: its largest score, its sum of
 #   weights, its sum of weights times values. Parts merge exactly.
-# - Tiles: $B_T$ queries share each block of keys; nothing of size $T S$
-#   exists.
-# - Scores in base 2 cost nothing, as $\log_2 e$ hides in the scale. The
+# - $B_T$ queries share each block of keys, and nothing of size $T S$ is stored.
+# - Scores in base 2 cost nothing, because $\log_2 e$ is part of the scale. The
 #   log-sum is then in base 2 too.
-# - On the causal map half of the tiles are skipped, and few of the rest need a
+# - In the causal map half of the tiles are skipped, and few of the rest need a
 #   mask.
-# - Alive: what is returned. Read: keys and values, $(n + 1) / 2$ times.
+# - The kernel allocates only its results, and reads keys and values
+#   $(n + 1) / 2$ times.
+# - A GPU is fast if enough warps are resident, neighbouring threads read
+#   neighbouring addresses, and loads are started early.
 #
-# Chapter 11 lets two of these walk side by side.
+# Chapter 11 computes two of these walks in one kernel.
 #
 # ## Further reading
 #

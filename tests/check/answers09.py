@@ -5,6 +5,7 @@ and conditions are spelled out.
 """
 
 from minidiff.check.kernels import Variant
+from tests.check import puzzles09
 
 # isort: split
 import triton
@@ -60,6 +61,9 @@ def transpose(
         m = (c + o_down < rows) & (r + o_right < cols)
     if WRONG == "half a mask":
         m = (c + o_down < cols) and (r + o_right < rows)
+    if WRONG == "[:, None] forgotten":
+        o_right = o_down
+        m = (c + o_down < cols) & (r + o_right < rows)
     if WRONG == "width for stride":
         x_row = cols
     if WRONG == "strides swapped":
@@ -113,7 +117,10 @@ def softmax(
     if WRONG == "masked entries zero":
         b = tl.where(there, b, 0.0)
     b = b.to(tl.float32)
-    if WRONG != "largest not subtracted":
+    if WRONG == "largest taken with 0":
+        b = tl.where(there, b, 0.0)
+        b = tl.where(there, b - tl.max(b, axis=0), float("-inf"))
+    elif WRONG != "largest not subtracted":
         b = b - tl.max(b, axis=0)
     if WRONG != "base 2":
         b = b * 1.4426950408889634  # log2(e)
@@ -221,6 +228,7 @@ KEYS = {
         "load without mask",
         "half a mask",
         "store without mask",
+        "[:, None] forgotten",
         "program's places swapped",
         "programs overlap",
     ),
@@ -228,6 +236,7 @@ KEYS = {
         "load without mask",
         "masked entries undefined",
         "masked entries zero",
+        "largest taken with 0",
         "mask counts from row 0",
         "store without mask",
         "largest not subtracted",
@@ -256,7 +265,9 @@ KEYS = {
     ),
 }
 RIGHT = {name: Variant(k, WRONG="nothing") for name, k in KERNELS.items()}
+RIGHT |= puzzles09.RIGHT
 WRONG = {
     name: {key: Variant(KERNELS[name], WRONG=key) for key in keys}
     for name, keys in KEYS.items()
 }
+WRONG |= puzzles09.WRONG

@@ -406,6 +406,11 @@ CAUSAL = {
     "maximum not rescaled": ran(
         ("b_sum * b_old", "b_sum"), ("b_acc = b_acc * b_old[:, None]", "pass")
     ),
+    "no maximum": ran(
+        ("pow2(b_s - b_new[:, None])", "pow2(b_s)"),
+        ("b_old = pow2(b_high - b_new)", "b_old = b_high * 0 + 1"),
+        (LSE, "bits(b_sum)"),
+    ),
     "stale accumulator": ran(("b_acc = b_acc * b_old[:, None]", "pass")),
     "bases mixed": ran(("pow2", "tl.exp"), ("bits", "tl.log2")),
     "begins anew in each block": ran(

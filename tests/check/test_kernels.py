@@ -8,6 +8,7 @@ import torch
 
 from minidiff.check.compare import same, source_of
 from minidiff.check.core import Case, Exercise, check
+from minidiff.check.ex09.add import EXERCISE as ADD
 from minidiff.check.kernels import (
     NothingWrittenError,
     RaceError,
@@ -193,6 +194,33 @@ def test_an_exercise_takes_kernels():
         text = check(EX, unmasked_load).text
         assert "raised    ReadsOutsideError: program 1 reads" in text
     assert "@triton.jit" in check(EX, lambda *a: None).text
+
+
+def fails_two_calls_deep(p_x, p_out, n):
+    return divided(n, 0)
+
+
+def divided(a, b):
+    return a / b
+
+
+def test_an_error_shows_the_line_of_the_answer_that_raised_it():
+    if INTERPRETED:
+        text = check(EX, unmasked_load).text
+        line = source_of(unmasked_load).splitlines()[-1].strip()
+        assert f"  in line   {line}\n" in text
+    plain = Exercise(
+        id=EX.id,
+        cases=lambda: [Case(name="3", args=(0, 0, 3))],
+        solution=lambda p_x, p_out, n: n,
+        mistakes=(),
+        hints=EX.hints,
+    )
+    text = check(plain, fails_two_calls_deep).text
+    assert "raised    ZeroDivisionError: division by zero\n" in text
+    assert "  in line   return a / b\n" in text
+    # Where no line of the answer raised it, none is shown.
+    assert "in line" not in check(ADD, lambda *a: None).text
 
 
 def test_the_source_of_a_kernel_begins_with_its_decorator():

@@ -41,21 +41,19 @@ def _run(answer: Any, x: Tensor) -> Any:
 
 
 def _cases() -> list[Case]:
-    def case(rows: int, width: int, scale: float, dtype: torch.dtype) -> Case:
-        x = (scale * draw(width, rows, width)).to(dtype)
-        large = ", large numbers" if scale > 10 else ""
-        half = ", float16" if dtype == torch.float16 else ""
-        name = f"{rows} rows, width {width}{large}{half}"
-        return Case(name=name, args=(x,))
-
-    return [
-        case(1, 8, 1.0, torch.float32),
-        case(3, 8, 1.0, torch.float32),
-        case(3, 5, 1.0, torch.float32),
-        case(2, 16, 200.0, torch.float32),
-        case(2, 4, 1.0, torch.float16),
-        case(2, 1, 1.0, torch.float32),
-    ]
+    cases = {
+        "1 row, width 8": draw(8, 1, 8),
+        "3 rows, width 8": draw(8, 3, 8),
+        "3 rows, width 5": draw(5, 3, 5),
+        "2 rows, width 16, large numbers": 200 * draw(16, 2, 16),
+        "2 rows, width 5, all near -300": draw(4, 2, 5) - 300,
+        "2 rows, width 4, float16": draw(4, 2, 4).half(),
+        "2 rows, width 6, all near -300, float16": (
+            (draw(6, 2, 6) - 300).half()
+        ),
+        "2 rows, width 1": draw(1, 2, 1),
+    }
+    return [Case(name=name, args=(x,)) for name, x in cases.items()]
 
 
 @triton.jit
@@ -102,6 +100,8 @@ def _wrong(
         tl.store(p_end, b_e, m_w)
 
 
+_ONLY_THERE = "tl.where(m_w, tl.exp(b_x - tl.max(b_x, 0)), 0.0)"
+
 EXERCISE = Exercise(
     id="9.3",
     cases=_cases,
@@ -128,6 +128,24 @@ EXERCISE = Exercise(
             'counts in the sum. Read them as float("-inf"): its exponential '
             "is 0, and it is never the largest.",
             wrong=Variant(_wrong, WRONG="zero"),
+        ),
+        Mistake(
+            key="largest taken with 0",
+            diagnosis="The largest is never below 0, as masked entries are "
+            "0 when it is taken. A row far below 0 then has exponentials that "
+            "are all 0, and 0 / 0 is NaN: read masked entries as "
+            'float("-inf").',
+            wrong=edited(
+                softmax_kernel,
+                ('float("-inf")', "0.0"),
+                ("tl.exp(b_x - tl.max(b_x, 0))", _ONLY_THERE),
+            ),
+            also=(
+                edited(
+                    softmax_kernel,
+                    ("tl.max(b_x, 0)", "tl.maximum(tl.max(b_x, 0), 0.0)"),
+                ),
+            ),
         ),
         Mistake(
             key="mask counts from row 0",

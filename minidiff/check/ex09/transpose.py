@@ -95,6 +95,11 @@ _TURNED = (
 )
 _MASK_TURNED = ("b_x, m)", "b_x, tl.trans(m))")
 _ZEROS = ("o_c[None, :], m)", "o_c[None, :], m, 0.0)")
+_FLAT = ("[:, None]", ""), ("[None, :]", "")
+_AXES = (
+    "    tl.store",
+    "    m_out = (o_r < cols)[:, None] & (o_c < rows)[None, :]\n    tl.store",
+)
 _ROWS = "(o_r < rows)[:, None]"
 _COLUMNS = "(o_c < cols)[None, :]"
 
@@ -173,9 +178,22 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="store without mask",
-            diagnosis="The store is not masked. The mask of the load fits it: "
-            "entry (r, c) of the block is there or not, wherever it goes.",
+            diagnosis="The store reaches beyond out: it has no mask, or one "
+            "that does not fit its block. If the block is stored as it was "
+            "loaded, the mask of the load fits; if it is turned, so is its "
+            "mask.",
             wrong=Variant(_wrong, WRONG="store"),
+            also=(
+                edited(transpose_kernel, ("b_x, m)", "b_x, m_out)"), _AXES),
+            ),
+        ),
+        Mistake(
+            key="[:, None] forgotten",
+            diagnosis="Offsets of rows and of columns are added entry by "
+            "entry, so only the diagonal of each block is copied. Make the "
+            "rows a column, o_r[:, None], and the columns a row, "
+            "o_c[None, :], in the pointers and in the mask.",
+            wrong=edited(transpose_kernel, *_FLAT),
         ),
         Mistake(
             key="program's places swapped",

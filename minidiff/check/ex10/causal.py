@@ -174,6 +174,13 @@ def _inline(shrink_sum: str, shrink_acc: str, weight: str = "tl.exp2") -> str:
 
 FACTOR = "tl.exp2(b_top - tl.maximum(b_top, tl.max(b_s, 1)))"
 
+TOP = "tl.maximum(b_top, tl.max(b_s, 1))"
+NO_MAXIMUM = (
+    "(b_acc + tl.dot(tl.exp2(b_s).to(b_v.dtype), b_v, "
+    'input_precision="ieee"), tl.zeros([BT], tl.float32), '
+    "b_sum + tl.sum(tl.exp2(b_s), 1))"
+)
+
 EXERCISE = Exercise(
     id="10.4",
     cases=_cases,
@@ -463,6 +470,23 @@ EXERCISE = Exercise(
             "maximum grows. Multiply both by 2 ** (old - new), or leave it to "
             "softmax_step.",
             wrong=_but((STEP, _inline("1.0", "1.0"))),
+        ),
+        Mistake(
+            key="no maximum",
+            diagnosis="2 ** score is summed with nothing subtracted. Weights "
+            "end at 2 ** 16 in float16 and 2 ** 128 in float32, and for a "
+            "row of very low scores all of them are 0. Subtract the largest "
+            "score so far, or leave it to softmax_step.",
+            wrong=_but((STEP, NO_MAXIMUM)),
+            also=(
+                _but(
+                    (
+                        STEP,
+                        NO_MAXIMUM.replace("tl.zeros", TOP + " + tl.zeros"),
+                    ),
+                    (LSE, "tl.log2(b_sum)"),
+                ),
+            ),
         ),
         Mistake(
             key="stale accumulator",

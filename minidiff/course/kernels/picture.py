@@ -64,5 +64,5 @@ def show_touches(
         axis.set_xticks(np.arange(-0.5, sets.shape[1]), [])
         axis.set_yticks(np.arange(-0.5, len(sets)), [])
         axis.tick_params(length=0)
-        axis.grid(color="white" if program is None else "0.85", alpha=1)
+        axis.grid(color="0.85", alpha=1)
     return figure, axes.reshape(-1)

@@ -74,7 +74,8 @@ def test_columns_apart_are_copied_first():
     near(first.softmax(a), a.double().softmax(-1), torch.float32)
 
 
-@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
+# The puzzles after them, from 9.5 on, lead to none of the package's kernels.
+@pytest.mark.parametrize("exercise", EXERCISES[:4], ids=lambda e: e.id)
 def test_the_exercises_lead_to_these_kernels(exercise):
     ours = getattr(first, exercise.solution.fn.__name__)
     assert source_of(exercise.solution) == source_of(ours)
