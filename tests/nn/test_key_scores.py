@@ -108,7 +108,7 @@ def test_snapkv_equals_a_loop_over_keys():
 
 def test_sizes_that_do_not_fit_are_refused():
     A = torch.rand(1, 1, 4, 8)
-    with pytest.raises(ValueError, match="window: got 4, .* the 4 queries"):
+    with pytest.raises(ValueError, match=r"window: got 4, .* the 4 queries"):
         snapkv(A, window=4)
     with pytest.raises(ValueError, match="kernel: got 2, expected an odd"):
         snapkv(A, window=2, kernel=2)
