@@ -54,18 +54,21 @@ def held_positions(cache):
     return k.tolist()
 
 
+@pytest.mark.parametrize("budget", [P, P + 2])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_budget_that_suffices_changes_no_bit(kind):
+def test_a_budget_that_suffices_changes_no_bit(kind, budget):
     model, tokens = model_of(kind), row()
-    plain, budgeted = model.new_cache(2), model.new_cache(2, budget=P)
+    plain, budgeted = model.new_cache(2), model.new_cache(2, budget=budget)
     outputs = []
     for cache in (plain, budgeted):
         model(tokens[:, :P], cache)
         if cache is budgeted:
             for part, scores in zip(cache, random_scores(model), strict=True):
+                memory = part._k.data_ptr()
                 kept = part.evict(scores)
                 every = torch.arange(P).expand_as(kept)
                 assert torch.equal(kept, every) and part.evicted == 0
+                assert part._k.data_ptr() == memory, "a copy without need"
         outputs.append(model(tokens[:, P:], cache))
     assert torch.equal(*outputs)
 
