@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from minidiff.nn.cache import KVCache
 from minidiff.nn.model import DecoderLM
 from minidiff.ops import AttentionMaps
+from minidiff.ops.arguments import check_tensor
 
 Scores = TypeVar("Scores")
 
@@ -56,6 +57,7 @@ def read_prompt(
         out, maps = output
         return out, score(maps)
 
+    check_tensor("tokens", tokens, "(B, T) of integers", 2)
     hooks = [
         block.get_submodule("attention").register_forward_hook(scored)
         for block in model.blocks

@@ -69,3 +69,11 @@ def test_a_score_that_fails_leaves_model_and_cache_as_they_were():
         read_prompt(model, tokens, cache, score)
     assert [part.length for part in cache] == [0, 0]
     assert not any(b.attention._forward_hooks for b in model.blocks)
+
+
+def test_tokens_that_are_no_rows_are_refused():
+    model = model_of("diff")
+    with pytest.raises(ValueError, match="tokens: got 1 axes"):
+        read_prompt(model, row()[0], model.new_cache(1), h2o)
+    with pytest.raises(TypeError, match="tokens: got list"):
+        read_prompt(model, row().tolist(), model.new_cache(2), h2o)
