@@ -152,7 +152,7 @@ def recall(
     grouped by the depth of their answer.
     """
     right, depth, nats = [], [], 0.0
-    for step, size in enumerate(_batches(rows, batch_size)):
+    for step, size in enumerate(batches(rows, batch_size)):
         asked = draw_questions(task, model, size, step, first)
         logits = model(
             asked.tokens, positions=asked.questions, backend=backend
@@ -216,7 +216,7 @@ def effective_length(
     )
 
 
-def _batches(rows: int, batch_size: int) -> Iterable[int]:
+def batches(rows: int, batch_size: int) -> Iterable[int]:
     """Return the sizes of batches that add up to ``rows``."""
     if rows < 1:
         raise ValueError(f"rows: got {rows}, expected 1 or more")

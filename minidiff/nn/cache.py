@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+from minidiff.files.checks import positive_int
+from minidiff.nn.kept_keys import check_scores, highest, only
+
 
 class KVCache:
     """Keys and values of the tokens so far, in preallocated tensors.
@@ -21,6 +24,19 @@ class KVCache:
     adapt : bool
         Take over dtype and device of the first keys and values if they
         differ.
+    budget : int, optional
+        Number of keys that each key head keeps in :meth:`evict`. It bounds
+        what is kept of the tokens read before; those appended later are added
+        to it.
+
+    Attributes
+    ----------
+    length : int
+        Number of tokens so far, also of those whose keys were evicted. It is
+        the position of the next token. Setting it to a smaller number forgets
+        the last tokens, but not beyond the last eviction.
+    evicted : int
+        Number of keys that each key head has evicted.
     """
 
     def __init__(
@@ -31,6 +47,7 @@ class KVCache:
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         adapt: bool = False,
+        budget: int | None = None,
     ) -> None:
         if k_shape[0] != v_shape[0] or k_shape[-2] != v_shape[-2]:
             raise ValueError(
@@ -38,50 +55,114 @@ class KVCache:
                 f"{k_shape[0]} and capacity {k_shape[-2]} as in k_shape "
                 f"{tuple(k_shape)}"
             )
+        if budget is not None:
+            positive_int("budget", budget)
         self._k = torch.empty(k_shape, dtype=dtype, device=device)
         self._v = torch.empty(v_shape, dtype=dtype, device=device)
         self._adapt = adapt
+        self.budget = budget
         self.length = 0
+        self.evicted = 0
+        self._read = 0  # tokens before the last eviction
+
+    @property
+    def held(self) -> int:
+        """Number of keys that each key head holds."""
+        return self.length - self.evicted
 
     @property
     def capacity(self) -> int:
-        """Number of tokens the cache can hold."""
-        return self._k.shape[-2]
+        """Number of tokens the cache has room for, evicted ones included."""
+        return self._k.shape[-2] + self.evicted
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the keys and values in bytes, unused places included."""
+        return self._k.nbytes + self._v.nbytes
 
     @property
     def numbers_per_token(self) -> int:
         """Number of entries stored for one token of one sequence."""
         total = self._k.numel() + self._v.numel()
-        return total // (self._k.shape[0] * self.capacity)
+        return total // (self._k.shape[0] * self._k.shape[-2])
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append T tokens; return views of all keys and values so far.
+        """Append T tokens; return views of all keys and values held.
 
         k is (B, Hkv, P, T, D), or (B, Hkv, T, D) for softmax; v is (B, Hkv,
-        T, Dv). The views have ``length`` tokens instead of T.
+        T, Dv). The views have ``held`` tokens instead of T, the new ones
+        last. So a causal mask aligned to the end is right after an eviction.
 
         Raises ValueError when the cache is full, when a shape, dtype or
-        device differs from the cache's, or when gradients are being recorded.
+        device differs from the cache's, when gradients are being recorded, or
+        when ``length`` was set to less than the last eviction had read.
         """
+        if self.length < self._read:
+            raise ValueError(
+                f"length: got {self.length}, expected at least {self._read}, "
+                "as keys of the tokens before were evicted; make a new cache"
+            )
         if self._adapt and self.length == 0:
             self._k = _as_wanted(self._k, k)
             self._v = _as_wanted(self._v, v)
-        end = self.length + k.shape[-2]
+        start, end = self.held, self.held + k.shape[-2]
         _check_fits("k", k, self._k)
         _check_fits("v", v, self._v)
         if k.shape[-2] != v.shape[-2]:
             raise ValueError(
                 f"v: got {v.shape[-2]} tokens, expected {k.shape[-2]} as in k"
             )
-        if end > self.capacity:
+        if end > self._k.shape[-2]:
             raise ValueError(
                 f"cache: got {k.shape[-2]} more tokens, but {self.length} of "
                 f"{self.capacity} places are taken; make a longer cache"
             )
-        self._k[..., self.length : end, :] = k
-        self._v[..., self.length : end, :] = v
-        self.length = end
+        self._k[..., start:end, :] = k
+        self._v[..., start:end, :] = v
+        self.length += k.shape[-2]
         return self._k[..., :end, :], self._v[..., :end, :]
+
+    @torch.no_grad()
+    def evict(self, scores: Tensor) -> Tensor:
+        """Keep the ``budget`` keys of highest score and free the others.
+
+        Each key head keeps its own set of keys, which both branches and the
+        values share. Kept keys stay in the order of their positions, and were
+        rotated for these positions before they were cached. Of equal scores
+        the later key is kept. Nothing is evicted if no more than ``budget``
+        keys are held. During the call, old and new memory exist together.
+
+        Parameters
+        ----------
+        scores : (B, H, S)
+            From :mod:`minidiff.nn.key_scores`, for the S = ``held`` keys. H
+            is a multiple of Hkv: heads that share keys are averaged.
+
+        Returns
+        -------
+        (B, Hkv, min(budget, S)) int64: which of the S keys were kept, in
+        ascending order. Before the first eviction these are positions.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the cache has no budget, or for scores of another shape or
+            device, or that are NaN.
+        """
+        if self.budget is None:
+            raise ValueError(
+                "budget: the cache was made without one, expected a number "
+                "of keys to keep: new_cache(..., budget=n)"
+            )
+        B, Hkv, S = self._v.shape[0], self._v.shape[1], self.held
+        check_scores(scores, B, Hkv, S, self._v.device)
+        kept = highest(scores.unflatten(1, (Hkv, -1)).mean(2), self.budget)
+        if self.budget < S:
+            self._k = only(self._k, kept, S)
+            self._v = only(self._v, kept, S)
+            self.evicted += S - self.budget
+            self._read = self.length
+        return kept
 
 
 def _as_wanted(empty: Tensor, x: Tensor) -> Tensor:

@@ -158,11 +158,13 @@ class DecoderLM(nn.Module):
         capacity: int | None = None,
         *,
         dtype: torch.dtype | None = None,
+        budget: int | None = None,
     ) -> list[KVCache]:
         """Make an empty cache, a list with one KVCache for each layer.
 
         ``capacity`` is in tokens; by default the model's max_length. Dtype
         and device are those of the first keys, unless ``dtype`` is given.
+        ``budget`` is the number of keys that :meth:`KVCache.evict` keeps.
         """
         if capacity is None:
             capacity = self.config.max_length
@@ -171,7 +173,9 @@ class DecoderLM(nn.Module):
             attention = block.get_submodule("attention")
             assert isinstance(attention, MultiheadBase)
             parts.append(
-                attention.new_cache(batch_size, capacity, dtype=dtype)
+                attention.new_cache(
+                    batch_size, capacity, dtype=dtype, budget=budget
+                )
             )
         return parts
 

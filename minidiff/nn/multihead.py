@@ -44,11 +44,13 @@ class MultiheadBase(nn.Module):
         capacity: int,
         *,
         dtype: torch.dtype | None = None,
+        budget: int | None = None,
     ) -> KVCache:
         """Make an empty cache for ``capacity`` tokens of each sequence.
 
         Its dtype and device are those of the first keys and values. ``dtype``
-        fixes the dtype instead.
+        fixes the dtype instead. ``budget`` is the number of keys to keep of
+        the tokens read before :meth:`KVCache.evict`.
         """
         positive_int("batch_size", batch_size)
         positive_int("capacity", capacity)
@@ -67,6 +69,7 @@ class MultiheadBase(nn.Module):
             dtype=dtype or expected,
             device=first.device,
             adapt=dtype is None,
+            budget=budget,
         )
 
     def attend(
@@ -110,14 +113,15 @@ class MultiheadBase(nn.Module):
             the cache.
         key_lengths : (B,) integers, optional
             Keys from this position on are padding. Positions include those
-            of the cached tokens.
+            of the cached tokens. Refused after an eviction, because the keys
+            of a head are then no longer numbered by position.
         return_maps : bool
             Also return the maps: AttentionMaps of three tensors (B, H, T, S),
-            or one such tensor for softmax.
+            or one such tensor for softmax. S counts the keys held.
         backend : str
             As in :func:`minidiff.diff_attention`.
         """
-        self._check(x, rope, cache)
+        self._check(x, rope, cache, key_lengths)
         flag("return_maps", return_maps)
         q, k, v = (
             proj(x).unflatten(-1, shape).movedim(1, -2)
@@ -160,6 +164,7 @@ class MultiheadBase(nn.Module):
         x: Tensor,
         rope: tuple[Tensor, Tensor] | None,
         cache: KVCache | None,
+        key_lengths: Tensor | None,
     ) -> None:
         check_tensor("x", x, "(B, T, E)")
         if not x.is_floating_point():
@@ -176,6 +181,12 @@ class MultiheadBase(nn.Module):
             raise TypeError(
                 f"cache: got {type(cache).__name__}, expected a KVCache, made "
                 "by new_cache"
+            )
+        if key_lengths is not None and cache is not None and cache.evicted:
+            raise ValueError(
+                f"key_lengths: got lengths with a cache that has evicted "
+                f"{cache.evicted} keys of each head, expected None: its keys "
+                "are no longer numbered by position"
             )
         if x.ndim != 3 or x.shape[-1] != self.embed_dim or 0 in x.shape:
             raise ValueError(
