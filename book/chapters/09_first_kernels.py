@@ -53,7 +53,7 @@ from minidiff.course.kernels.memory import fenced, outside_touched, poisoned
 from minidiff.course.kernels.picture import show_touches
 from minidiff.course.kernels.trace import record
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## A cold open: a right sum, and an empty account

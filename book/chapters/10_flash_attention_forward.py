@@ -58,7 +58,7 @@ from minidiff.course.kernels.trace import record
 from minidiff.course.tile_walk import show_tile_walk
 from minidiff.reference import attention_map
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## A cold open: a wrong function, tested
