@@ -90,8 +90,8 @@ def backwards(
         _, ds1, ds2 = tile(
             q1, q2, k1, k2, v, do, lse1, lse2, delta1, delta2, lam, seen, c
         )
-        dq1 += tl.dot(ds1, k1 * scale, input_precision="ieee")
-        dq2 += tl.dot(ds2, k2 * scale, input_precision="ieee")
+        dq1 += tl.dot(ds1, k1.to(tl.float32) * scale, input_precision="ieee")
+        dq2 += tl.dot(ds2, k2.to(tl.float32) * scale, input_precision="ieee")
     at_dq = rows[:, None] * dq_t + cols
     tl.store(p_dq + at_dq, dq1, m_t[:, None])
     tl.store(p_dq + at_dq + dq_j, dq2, m_t[:, None])
@@ -264,8 +264,8 @@ WRONG = {
             ("    at_dq =", "    dq1 *= scale\n    dq2 *= scale\n    at_dq ="),
             _FORWARDS,
         ),
-        "queries for keys": walk(("ds1, k1 *", "ds1, q1 *"),
-                                 ("ds2, k2 *", "ds2, q2 *")),
+        "queries for keys": walk(("ds1, k1.to", "ds1, q1.to"),
+                                 ("ds2, k2.to", "ds2, q2.to")),
         "tile turned over": walk(("dot(ds1", "dot(tl.trans(ds1)"),
                                  ("dot(ds2", "dot(tl.trans(ds2)")),
         "tiles in another order": walk(("_, ds1, ds2", "ds1, ds2, _")),
@@ -279,6 +279,15 @@ WRONG = {
         "a branch not written": walk(
             ("    tl.store(p_dq + at_dq + dq_j, dq2, m_t[:, None])", "")
         ),
+        "branches swapped": walk(("at_dq, dq1", "at_dq, dq0"),
+                                 ("dq_j, dq2", "dq_j, dq1"),
+                                 ("dq0", "dq2")),
+        "added, not written": walk(("tl.store(p_dq", "tl.atomic_add(p_dq")),
+        "dS not rounded": walk(("k1.to(tl.float32)", "k1"),
+                               ("k2.to(tl.float32)", "k2"),
+                               (" * scale, input", ", input"),
+                               ("at_dq, dq1", "at_dq, dq1 * scale"),
+                               ("dq_j, dq2", "dq_j, dq2 * scale")),
         "branch 2 onto branch 1": walk(("at_dq + dq_j", "at_dq")),
         "wrong stride": walk(("keys[:, None] * k_s", "keys[:, None] * q_t")),
     },

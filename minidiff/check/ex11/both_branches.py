@@ -106,7 +106,7 @@ def _run(
 
 
 def _cases() -> list[Case]:
-    return [
+    cases = [
         Case(
             name=f"T = {T}, S = {S}, blocks {BT} x {BS}",
             args=(
@@ -126,6 +126,12 @@ def _cases() -> list[Case]:
             ]
         )
     ]
+    for far in (0, 1):  # the scores of one branch are 160 less: e ** -160 = 0
+        q, k = 2 * draw(4, 2, 20, D), 2 * draw(14, 2, 20, D + 5)
+        q[far, :, 0], k[far, :, 0] = 32, -20
+        name = f"T = S = 20, branch {far + 1} scores 160 below the other"
+        cases.append(Case(name=name, args=(q, k, draw(24, 20, DV), 16, 16)))
+    return cases
 
 
 _STEP2 = "b_acc2, b_top2, b_sum2, b_s2"
@@ -133,6 +139,16 @@ _TO2 = "b_acc2, b_top2, b_sum2 ="
 _HIDE = (', float("-inf"))\n        b_acc', ", 0.0)\n        b_acc")
 _SEEN = "o_t[:, None] + S - T >= o_s[None, :]"
 _END = "tl.program_id(0) * BT"
+# One maximum for both: what was measured from its own is moved there.
+_AFTER = "    p_acc1 = p_acc"
+_COMMON = """\
+        b_top = tl.maximum(b_top1, b_top2)
+        b_acc1 = b_acc1 * tl.exp2(b_top1 - b_top)[:, None]
+        b_sum1 = b_sum1 * tl.exp2(b_top1 - b_top)
+        b_acc2 = b_acc2 * tl.exp2(b_top2 - b_top)[:, None]
+        b_sum2 = b_sum2 * tl.exp2(b_top2 - b_top)
+        b_top1, b_top2 = b_top, b_top
+"""
 # Our walk goes to the last key; most will end where nothing is seen.
 _SHORT = edited(
     both_branches,
@@ -196,6 +212,14 @@ EXERCISE = Exercise(
                     ("o_t, b_sum2", "o_t, b_sum1"),
                 ),
             ),
+        ),
+        Mistake(
+            key="common maximum",
+            diagnosis="Both branches subtract one common maximum. Where one "
+            "branch lies far below the other, all of its powers of 2 "
+            "underflow: sum and accumulator are 0, and 0 / 0 is NaN. Each "
+            "branch subtracts its own maximum.",
+            wrong=edited(both_branches, (_AFTER, _COMMON + _AFTER)),
         ),
         Mistake(
             key="keys of branch 1 twice",
