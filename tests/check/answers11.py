@@ -324,6 +324,9 @@ WRONG = {
         ),
         "lambda on both": edited(by_columns, ("== 0, 1.0", "== 0, lam")),
         "lambda dropped": edited(by_columns, ("1.0, -lam", "1.0, -1.0")),
+        "branches swapped": edited(
+            by_columns, ("o_j == 0, 1.0, -lam", "o_j == 1, 1.0, -lam")
+        ),
         "branches added": edited(by_columns, ("1.0, -lam", "1.0, lam")),
         "sum, not mean": edited(by_columns, ("o * o, 1) / DV", "o * o, 1)")),
         "mean over the queries": edited(

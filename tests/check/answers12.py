@@ -185,8 +185,8 @@ WRONG = {
         "sums before rounding": pre(("do = half.to(tl.float32)", "")),
         "wrong stride": pre(("at_o = rows[:, None] * out_t",
                              "at_o = rows[:, None] * dy_t")),
-        "D2 right behind D1": pre(("rows + delta_j", "rows + T")),
-        "D1 unmasked": pre(("rows, d1, mask=inside", "rows, d1")),
+        "delta_2 right behind delta_1": pre(("rows + delta_j", "rows + T")),
+        "delta_1 unmasked": pre(("rows, d1, mask=inside", "rows, d1")),
         "output not written": pre(
             ("    tl.store(p_delta + rows + delta_j, d2, mask=inside)", "")
         ),
@@ -217,21 +217,23 @@ WRONG = {
         "sign of dS2": one(("-lam * above2", "lam * above2")),
         "lam in both branches": one(("above1 * a1", "above1 * a1 * lam")),
         "lam twice": one(("    ds1 =", "    a2 *= lam\n    ds1 =")),
-        "lam on D2": one(
+        "lam on delta_2": one(
             ("slope - tl.expand_dims(b_delta2, 1)",
              "slope - lam * tl.expand_dims(b_delta2, 1)"),
             ("-lam * above2", "-above2"),
         ),
         "lam dropped in the map": one(("a1 - a2 * lam", "a1 - a2")),
-        "no D": one(("slope - tl.expand_dims(b_delta1, 1)", "slope"),
+        "no delta": one(("slope - tl.expand_dims(b_delta1, 1)", "slope"),
                     ("slope - tl.expand_dims(b_delta2, 1)", "slope")),
-        "one D for both": one(("dims(b_delta2", "dims(b_delta1")),
-        "D of the other branch": one(
+        "one delta for both": one(("dims(b_delta2", "dims(b_delta1")),
+        "delta of the other branch": one(
             ("above1 = slope - tl.expand_dims(b_delta1",
              "above1 = slope - tl.expand_dims(b_delta0"),
             ("b_delta2, 1)", "b_delta1, 1)"),
             ("b_delta0", "b_delta2"),
         ),
+        "results in another order": one(("* lam, ds1, ds2",
+                                         "* lam, ds2, ds1")),
         "c again": one(("ds1, ds2", "c * ds1, c * ds2")),
     },
     "12.3": {

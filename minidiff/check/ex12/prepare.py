@@ -27,12 +27,13 @@ def prepare(
     p_dy, p_o, p_o2, p_do, p_delta, dy_t, out_t, delta_j,
     T, lam, norm_scale, eps, DV: tl.constexpr, BT: tl.constexpr,
 ):  # fmt: skip
-    """Write do by eq. 4.8, and D1 and D2 by eq. 12.2, for one head.
+    """Write do by eq. 4.8, and delta_1 and delta_2 by eq. 12.2, for one head.
 
     dy, o and o2 (T, DV); to write: do (T, DV) in its own dtype, and delta
-    (2, T), float32: D1, then D2. Rows of dy are dy_t elements apart, rows
-    of o, of o2 and of do out_t, the two of delta delta_j. Program i takes
-    BT rows, from row i BT on. norm_scale is the factor of the norm.
+    (2, T), float32: delta_1, then delta_2. Rows of dy are dy_t elements
+    apart, rows of o, of o2 and of do out_t, the two of delta delta_j.
+    Program i takes BT rows, from row i BT on. norm_scale is the factor of
+    the norm.
     """
     o_t = tl.program_id(0) * BT + tl.arange(0, BT)
     b_dy = load_rows(p_dy, o_t, dy_t, T, DV).to(tl.float32)
@@ -72,11 +73,11 @@ def _run(
 
 
 def _rounded_case(T: int) -> tuple[Tensor, Tensor, Tensor, float]:
-    """A case in float16 where D of the rounded do is another number.
+    """A case in float16 where delta of the rounded do is another number.
 
     No entry of do lies near the middle of two float16 numbers, so that all
-    ways to compute it are rounded alike. o2 is 64 o and a little more: D2 is
-    small, because do is at a right angle to o, and rounding shows.
+    ways to compute it are rounded alike. o2 is 64 o and a little more:
+    delta_2 is small, because do is at a right angle to o, and rounding shows.
     """
     for seed in range(100):
         dy = draw(seed, T, DV + 5, dtype=torch.float16)
@@ -170,8 +171,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="sums of dy",
-            diagnosis="D1 and D2 are row sums with do, the gradient after "
-            "the norm; you took dy, or the scaled dy.",
+            diagnosis="delta_1 and delta_2 are row sums with do, the "
+            "gradient after the norm; you took dy, or the scaled dy.",
             wrong=_wrong(
                 ("tl.sum(b_do * b_o2", "tl.sum(b_dy * b_o2"),
                 ("tl.sum(b_do * b_o,", "tl.sum(b_dy * b_o,"),
@@ -185,8 +186,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="o for o1",
-            diagnosis="Your D1 is the row sum of do and o. It needs branch "
-            "1's output, o1 = o + lam o2.",
+            diagnosis="Your delta_1 is the row sum of do and o. It needs "
+            "branch 1's output, o1 = o + lam o2.",
             wrong=_wrong((_DELTA1, "tl.sum(b_do * b_o, 1)")),
         ),
         Mistake(
@@ -197,8 +198,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="lam dropped",
-            diagnosis="D1 lacks lam: o1 = o + lam o2, so D1 = rowsum(do o) + "
-            "lam D2.",
+            diagnosis="delta_1 lacks lam: o1 = o + lam o2, so delta_1 = "
+            "rowsum(do o) + lam delta_2.",
             wrong=_wrong(("+ lam * b_delta2", "+ b_delta2")),
         ),
         Mistake(
@@ -210,7 +211,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="branches swapped",
-            diagnosis="D1 stands where D2 belongs, and D2 where D1 does.",
+            diagnosis="delta_1 stands where delta_2 belongs, and delta_2 "
+            "where delta_1 does.",
             wrong=_wrong(
                 ("b_delta1, o_t < T", "b_delta3, o_t < T"),
                 ("b_delta2, o_t < T", "b_delta1, o_t < T"),
@@ -219,8 +221,9 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="sums before rounding",
-            diagnosis="D1 and D2 do not belong to the do that you stored: "
-            "float16 rounded it on the way. Round first, then add up.",
+            diagnosis="delta_1 and delta_2 do not belong to the do that you "
+            "stored: float16 rounded it on the way. Round first, then add "
+            "up.",
             wrong=_wrong(
                 ("    b_do = b_do.to(p_do.dtype.element_ty)\n", ""),
                 ("    b_do = b_do.to(tl.float32)\n", ""),
@@ -245,13 +248,13 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            key="D2 right behind D1",
-            diagnosis="You write D2 from element T of delta on. Its row "
-            "begins delta_j elements after that of D1.",
+            key="delta_2 right behind delta_1",
+            diagnosis="You write delta_2 from element T of delta on. Its row "
+            "begins delta_j elements after that of delta_1.",
             wrong=_wrong(("p_delta + delta_j", "p_delta + T")),
         ),
         Mistake(
-            key="D1 unmasked",
+            key="delta_1 unmasked",
             diagnosis="You write delta beyond row T. tl.store needs the mask "
             "o_t < T.",
             wrong=_wrong(("b_delta1, o_t < T", "b_delta1")),
@@ -292,6 +295,7 @@ EXERCISE = Exercise(
         "b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)[:, None]; b_g = "
         "norm_scale * b_dy; b_do = b_r * (b_g - b_o * b_r * b_r * "
         "(tl.sum(b_g * b_o, 1) / DV)[:, None]); after rounding and storing, "
-        "D2 = tl.sum(b_do * b_o2, 1), D1 = tl.sum(b_do * b_o, 1) + lam * D2.",
+        "delta_2 = tl.sum(b_do * b_o2, 1), delta_1 = tl.sum(b_do * b_o, 1) + "
+        "lam * delta_2.",
     ),
 )

@@ -114,7 +114,12 @@ def _run(
         fenced(x.to(DEVICE)) for x in (q, k, v, do, lse, delta)
     )
     # Strides that all differ from each other.
-    q, k, v, dq = q[..., :D], k[..., :D], v[..., :DV], poisoned(2, T, D, dtype=dtype)
+    q, k, v, dq = (
+        q[..., :D],
+        k[..., :D],
+        v[..., :DV],
+        poisoned(2, T, D, dtype=dtype),
+    )
     late: list[tuple[int, int]] = []
 
     def look(touch: Touch) -> None:
@@ -405,8 +410,8 @@ EXERCISE = Exercise(
             ),
             also=(
                 _wrong(
-                    ("store_rows(p_dq, b_dq1", "store_rows(p_dq + dq_i, b_dq1"),
-                    ("store_rows(p_dq + dq_j", "store_rows(p_dq"),
+                    ("rows(p_dq, b_dq1", "rows(p_dq + dq_i, b_dq1"),
+                    ("rows(p_dq + dq_j", "rows(p_dq"),
                     ("dq_i", "dq_j"),
                 ),
             ),
@@ -470,7 +475,7 @@ EXERCISE = Exercise(
         "i_s + tl.arange(0, BS), call tile, and add dS k to two accumulators "
         "(BT, D).",
         "m_seen = o_t[:, None] >= o_s[None, :]; _, b_ds1, b_ds2 = tile(...); "
-        'b_dq1 = tl.dot(b_ds1.to(b_k1.dtype), b_k1, b_dq1, '
+        "b_dq1 = tl.dot(b_ds1.to(b_k1.dtype), b_k1, b_dq1, "
         'input_precision="ieee"), the same for 2; after the loop '
         "store_rows(p_dq, b_dq1 * scale, o_t, dq_t, T, D), and b_dq2 at "
         "p_dq + dq_j.",
