@@ -49,7 +49,7 @@ import triton.language as tl
 from minidiff import check, diff_attention, plots
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.course.kernel_diagrams import show_registers, show_walk
-from minidiff.course.kernels.flash import softmax_step
+from minidiff.course.kernels.flash import softmax_step  # noqa: F401
 from minidiff.course.kernels.fused_forward import fused_forward
 from minidiff.course.rounding import errors
 from minidiff.ops.triton.tuning import choose
