@@ -398,7 +398,7 @@ for name, x, y in zip(("q", "k", "v", "lam"), first, second, strict=True):
 # The ideal of 10 units needs one kernel instead of two. With one walk, over the
 # queries, a row of $dq$ is a sum over programs. Each would add its part in
 # memory, by an *atomic* addition: no part is lost, and nobody knows in what
-# order they come. Does a sum mind? Here are 64 numbers, as 64 programs might
+# order they come. Here are 64 numbers, as 64 programs might
 # bring them, in a thousand orders. How many different sums?
 
 # %% mystnb={"image": {"alt": "Bars of the number of orders against the distance of their sum from the exact one, in units of the last place, from about -6 to 7. The distribution is a bell around 0; about a quarter of the orders hit 0."}}
@@ -418,7 +418,7 @@ print(f"{len(set(sums))} different sums in 1000 orders of 64 numbers")
 
 # %% [markdown]
 # Each addition in float32 rounds, and the order decides what is rounded away. All
-# sums are right to six digits, and two runs need not agree. Then a failed
+# sums are right to six digits, but two runs may differ. Then a failed
 # training run cannot be repeated and looked into, and a test can no longer ask
 # for equal bits. We pay 4 of our 14 units for the order. But one kernel would hold
 # five accumulators in registers and send every part of $dq$ to memory. A clock
@@ -515,4 +515,3 @@ for dtype, limit in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
 #
 # - Dao et al., *FlashAttention*, arXiv 2205.14135, the appendix on the backward
 #   pass: one softmax, with equation 4.5.
-# - Dao, *FlashAttention-2*, arXiv 2307.08691.
