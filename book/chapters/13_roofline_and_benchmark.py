@@ -259,8 +259,7 @@ show_ratios(record)
 plt.show()
 
 # %% [markdown]
-# - A differential head has more to do than two plain heads. That plain on cuDNN
-#   is ahead is no fault of a kernel.
+# - A differential head has more to do, so plain on cuDNN should be ahead.
 # - Who says "DIFF is as fast as the Transformer" must say with whose kernel.
 # - The rows of 1,024 tokens depend on how much Python a peer has around its
 #   kernels. A second benchmark that shares no code with ours wrote two cuDNN calls
@@ -336,8 +335,8 @@ for peer, units in (("cudnn-pad", 8), ("cudnn", 6)):
 # %% [markdown]
 # The slower one: it multiplies zeros, fast. Say milliseconds first.
 #
-# Other ways to fool yourself: time all of one peer and then all of the other, on a
-# machine that grows warm; count the first call, which compiles; leave the inputs
+# Other ways: time all of one peer and then all of the other, on a machine that
+# grows warm; count the first call, which compiles; leave the inputs
 # in the cache; give a ratio without its spread. The last is an exercise.
 #
 # ### Exercise 13.3: a ratio one can believe
