@@ -65,8 +65,8 @@ times = alternate({m: lambda m=m: x[m] @ W for m in x}, cpu, 5)
 print(f"16 rows take {times[16] / times[1]:.1f} times as long as one")
 
 # %% [markdown]
-# Far less than sixteen times. The whole matrix must come from memory, whether one
-# row uses it or sixteen, and many multiplications fit into the waiting.
+# Far less than sixteen times. The matrix must come from memory, whether one
+# row uses it or sixteen, and many products fit into the waiting.
 #
 # ## Two ceilings
 #
@@ -366,8 +366,7 @@ def ratio_interval(
 check.ex13_3(ratio_interval)
 
 # %% [markdown]
-# With a GPU, `minidiff bench attention --help` tells how to measure all of this
-# again.
+# With a GPU, `minidiff bench attention --help` tells how to repeat this.
 #
 # ## Check of this chapter
 #

@@ -230,6 +230,9 @@ WRONG = {
         "queries of branch 1 twice": edited(in_turn, ("p_q + j * q_j", "p_q")),
         "aligned to the start": edited(in_turn, ("> S - T", "> 0")),
         "diagonal hidden": edited(both_by_steps, ("<= (S", "< (S")),
+        "mask without an axis": edited(
+            both_by_steps, ("(S - T + o_t)[:, None]", "(S - T + o_t)[None, :]")
+        ),
         "no mask of what is seen": edited(
             both_by_steps,
             ("o_s[None, :] <= (S - T + o_t)[:, None]", "o_s[None, :] < S"),

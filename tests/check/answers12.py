@@ -248,6 +248,8 @@ WRONG = {
             ("(blocks - 1 - i) * BS", "i"),
         ),
         "own key hidden": walk(("<= rows", "< rows")),
+        "mask without an axis": walk(("<= rows[:, None]",
+                                      "<= rows[None, :]")),
         "mask turned round": walk(("<= rows", ">= rows")),
         "no mask of what is seen": walk(
             ("keys[None, :] <= rows[:, None]",

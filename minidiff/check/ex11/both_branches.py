@@ -17,7 +17,7 @@ from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.edited import edited
 from minidiff.check.kernels import draw, launch
 
-D, DV = 16, 32
+D = 16
 
 
 @triton.jit
@@ -79,7 +79,7 @@ def _run(
 
     So an answer may measure its exponentials from any other number.
     """
-    T, S = q.shape[1], v.shape[0]
+    T, (S, DV) = q.shape[1], v.shape
     q, v = (fenced(x.to(DEVICE)) for x in (q, v))
     k = fenced(k.to(DEVICE))[..., :D]  # rows further apart than q's
     acc = poisoned(2, T, DV)
@@ -108,7 +108,7 @@ def _run(
 def _cases() -> list[Case]:
     cases = [
         Case(
-            name=f"T = {T}, S = {S}, blocks {BT} x {BS}",
+            name=f"T = {T}, S = {S}, DV = {DV}, blocks {BT} x {BS}",
             args=(
                 2 * draw(seed, 2, T, D),
                 2 * draw(seed + 10, 2, S, D + 5),
@@ -117,12 +117,12 @@ def _cases() -> list[Case]:
                 BS,
             ),
         )
-        for seed, (T, S, BT, BS) in enumerate(
+        for seed, (T, S, DV, BT, BS) in enumerate(
             [
-                (1, 1, 16, 16),
-                (32, 32, 16, 16),
-                (36, 53, 32, 16),
-                (5, 40, 16, 32),
+                (1, 1, 32, 16, 16),
+                (32, 32, 32, 16, 16),
+                (36, 53, 32, 32, 16),
+                (5, 40, 16, 16, 32),
             ]
         )
     ]
@@ -130,7 +130,7 @@ def _cases() -> list[Case]:
         q, k = 2 * draw(4, 2, 20, D), 2 * draw(14, 2, 20, D + 5)
         q[far, :, 0], k[far, :, 0] = 32, -20
         name = f"T = S = 20, branch {far + 1} scores 160 below the other"
-        cases.append(Case(name=name, args=(q, k, draw(24, 20, DV), 16, 16)))
+        cases.append(Case(name=name, args=(q, k, draw(24, 20, 32), 16, 16)))
     return cases
 
 
@@ -244,6 +244,13 @@ EXERCISE = Exercise(
             diagnosis="A query does not see its own key: the mask is off by "
             "one. It is >=, not >.",
             wrong=edited(both_branches, ("- T >= o_s", "- T > o_s")),
+        ),
+        Mistake(
+            key="mask without an axis",
+            diagnosis="Your mask compares query t with key t only, or has "
+            "shapes that do not fit. It is a block (BT, BS): queries go down, "
+            "o_t[:, None], keys go across, o_s[None, :].",
+            wrong=edited(both_branches, ("o_t[:, None] + S", "o_t + S")),
         ),
         Mistake(
             key="no mask of what is seen",

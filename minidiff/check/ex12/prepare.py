@@ -19,7 +19,6 @@ from minidiff.check.edited import edited
 from minidiff.check.kernels import draw, launch
 
 DV, BT = 32, 16
-EPS = 1e-2
 
 
 @triton.jit
@@ -53,7 +52,7 @@ def prepare(
 
 
 def _run(
-    answer: Any, dy: Tensor, o: Tensor, o2: Tensor, lam: float
+    answer: Any, dy: Tensor, o: Tensor, o2: Tensor, lam: float, eps: float
 ) -> tuple[np.ndarray, ...] | None:
     T = o.shape[0]
     dy = fenced(dy.to(DEVICE))[:, :DV]  # rows further apart than o's
@@ -64,7 +63,7 @@ def _run(
         (triton.cdiv(T, BT),),
         (
             dy, o, o2, do, delta, dy.stride(0), o.stride(0), delta.stride(0),
-            T, lam, 0.4, EPS,
+            T, lam, 0.4, eps,
         ),
         (do, delta),
         DV=DV,
@@ -72,7 +71,9 @@ def _run(
     )  # fmt: skip
 
 
-def _rounded_case(T: int) -> tuple[Tensor, Tensor, Tensor, float]:
+def _rounded_case(
+    T: int, eps: float = 1e-2
+) -> tuple[Tensor, Tensor, Tensor, float, float]:
     """A case in float16 where delta of the rounded do is another number.
 
     No entry of do lies near the middle of two float16 numbers, so that all
@@ -83,22 +84,25 @@ def _rounded_case(T: int) -> tuple[Tensor, Tensor, Tensor, float]:
         dy = draw(seed, T, DV + 5, dtype=torch.float16)
         o = draw(seed + 100, T, DV, dtype=torch.float16)
         x, g = o.double(), 0.4 * dy[:, :DV].double()
-        r = (x.square().mean(1, keepdim=True) + EPS).rsqrt()
+        r = (x.square().mean(1, keepdim=True) + eps).rsqrt()
         do = r * (g - x * r * r * (g * x).mean(1, keepdim=True))
         ulp = 2.0 ** torch.floor(torch.log2(do.abs())) / 1024
         middle = ((do / ulp) % 1 - 0.5).abs().min()
         if middle > 1e-3 and do.abs().min() > 1e-4:
             o2 = (64 * o).float() + draw(seed + 200, T, DV)
-            return dy, o, o2.half(), 0.5
+            return dy, o, o2.half(), 0.5, eps
     raise RuntimeError("no seed gives entries away from all ties")
 
 
 def _cases() -> list[Case]:
     cases = []
-    for seed, (T, lam) in enumerate([(1, 0.5), (16, 0.8), (33, -0.3)]):
+    for seed, (T, lam, eps) in enumerate(
+        [(1, 0.5, 1e-2), (16, 0.8, 0.5), (33, -0.3, 1e-2)]
+    ):
         dy, o = draw(seed, T, DV + 5), draw(seed + 10, T, DV)
-        args = (dy, 0.3 * o, draw(seed + 20, T, DV), lam)
-        cases.append(Case(name=f"T = {T}, lam = {lam}, float32", args=args))
+        args = (dy, 0.3 * o, draw(seed + 20, T, DV), lam, eps)
+        name = f"T = {T}, lam = {lam}, eps = {eps}, float32"
+        cases.append(Case(name=name, args=args))
     name = "T = 3, lam = 0.5, float16"
     return [*cases, Case(name=name, args=_rounded_case(3))]
 

@@ -21,7 +21,7 @@ from minidiff.check.edited import edited
 from minidiff.check.kernels import draw, launch
 from minidiff.course.kernels.trace import Touch
 
-D, DV = 16, 32
+D = 16
 # Two right answers differ by this in float16, where dS is rounded or is not.
 TOLERANCE = 2e-3
 
@@ -91,7 +91,7 @@ def _expected(
     scores = (q[..., :D] @ k[..., :D].mT * c).masked_fill(hidden, -torch.inf)
     lse = scores.mul(log(2)).logsumexp(2) / log(2)
     maps = torch.exp2(scores - lse[:, :, None])
-    slopes = do @ v[:, :DV].mT
+    slopes = do @ v[:, : do.shape[1]].mT
     delta = (maps * slopes).sum(2)
     right = maps * (slopes - delta[:, :, None]) @ k[..., :D] / D**0.5
     right[1] *= -lam
@@ -108,7 +108,7 @@ def _run(
     BT: int,
     BS: int,
 ) -> tuple[np.ndarray, ...] | None:
-    T, c, dtype = q.shape[1], log2(e) / D**0.5, q.dtype
+    T, DV, c, dtype = q.shape[1], do.shape[1], log2(e) / D**0.5, q.dtype
     lse, delta, right = _expected(q, k, v, do, lam)
     q, k, v, do, lse, delta = (
         fenced(x.to(DEVICE)) for x in (q, k, v, do, lse, delta)
@@ -153,25 +153,28 @@ def _run(
 
 
 def _cases() -> list[Case]:
-    sizes = [(12, 16, 16), (33, 32, 16), (1, 16, 16), (33, 16, 32)]
-    sizes += [(32, 16, 16)]  # no row beyond the end: another stride shows
+    sizes = [(12, 0.7, 16, 16), (33, -0.3, 32, 16), (1, 0.7, 16, 16)]
+    sizes += [(33, 1.2, 16, 32)]
+    sizes += [(32, 0.7, 16, 16)]  # no row beyond the end: another stride shows
     cases = [
         Case(
-            name=f"T = {T}, BT = {BT}, BS = {BS}",
-            args=(*_inputs(seed, T), 0.7, BT, BS),
+            name=f"T = {T}, lam = {lam}, BT = {BT}, BS = {BS}",
+            args=(*_inputs(seed, T), lam, BT, BS),
         )
-        for seed, (T, BT, BS) in enumerate(sizes)
+        for seed, (T, lam, BT, BS) in enumerate(sizes)
     ]
-    half = (x.half() for x in _inputs(5, 20, 0.5))
+    half = (x.half() for x in _inputs(5, 20, DV=16, size=0.5))
     name = "T = 20, BT = 16, BS = 16, float16"
     return [*cases, Case(name=name, args=(*half, 0.7, 16, 16))]
 
 
-def _inputs(seed: int, T: int, size: float = 1.0) -> tuple[Tensor, ...]:
+def _inputs(
+    seed: int, T: int, DV: int = 32, size: float = 1.0
+) -> tuple[Tensor, ...]:
     """q, k, v and do, with rows that are further apart than they are wide."""
     return (
-        2 * draw(seed, 2, T, D + 5),
-        2 * draw(seed + 10, 2, T, D + 2),
+        2 * size * draw(seed, 2, T, D + 5),
+        2 * size * draw(seed + 10, 2, T, D + 2),
         size * draw(seed + 20, T, DV + 1),
         size * draw(seed + 30, T, DV),
     )
@@ -231,6 +234,18 @@ EXERCISE = Exercise(
             diagnosis="A query does not see its own key: your mask is off by "
             "one. It is >=, not >.",
             wrong=_wrong(("o_t[:, None] >= o_s", "o_t[:, None] > o_s")),
+        ),
+        Mistake(
+            key="mask without an axis",
+            diagnosis="Your mask compares query t with key t only, or has "
+            "shapes that do not fit. It is a block (BT, BS): queries go down, "
+            "o_t[:, None], keys go across, o_s[None, :].",
+            wrong=_wrong(("o_t[:, None] >= o_s[None, :]", "o_t >= o_s")),
+            also=(
+                _wrong(
+                    ("o_t[:, None] >= o_s[None, :]", "o_t >= o_s[None, :]")
+                ),
+            ),
         ),
         Mistake(
             key="mask turned round",
