@@ -134,8 +134,8 @@ compare(accumulators=1)
 # $$
 #
 # So $o_1 = 4$, $o_2 = 6$, and $4 - \tfrac12 \cdot 6 = 1$. The single
-# accumulator holds $8 - \tfrac12 \cdot 8 = 4$ and has one factor to apply. With
-# branch 1's factor it ends at 2.
+# accumulator holds $8 - \tfrac12 \cdot 8 = 4$ and has one factor to apply.
+# With branch 1's factor it ends at 2.
 #
 # No other factor helps. Imagine another past, $o_1 = 4$ and $o_2 = 0$: the
 # single accumulator holds 4 as well, but now the right answer is 2. The
@@ -185,8 +185,8 @@ plt.show()
 #
 # ### Exercise 11.1: the walk
 #
-# *Hard, 15 minutes.* `softmax_step` is chapter 10's: it takes an accumulator, a
-# top, a sum, a block of scores in base 2 and a block of values, and returns
+# *Hard, 15 minutes.* `softmax_step` is chapter 10's: it takes an accumulator,
+# a top, a sum, a block of scores in base 2 and a block of values, and returns
 # the first three anew. What the loop starts from is given.
 
 
@@ -259,10 +259,10 @@ for gap in (0, 5, 10, 15, 20, 80, 95, 110):
 # ## Both at once, or in turn
 #
 # Two accumulators live through the whole walk. If they do not fit into the
-# registers, there is another order. *Both at once*, as above, the branches walk
-# in step. *In turn*, branch 2 walks first and leaves $o_2$ in memory; then
-# branch 1 walks with the same registers. That reads $v$ twice, the second time
-# mostly from the cache on the chip.
+# registers, there is another order. *Both at once*, as above, the branches
+# walk in step. *In turn*, branch 2 walks first and leaves $o_2$ in memory;
+# then branch 1 walks with the same registers. That reads $v$ twice, the second
+# time mostly from the cache on the chip.
 #
 # ### Exercise 11.2: registers by hand
 #
@@ -340,14 +340,16 @@ check.ex11_3(epilogue)
 # `fused_forward` joins walk and epilogue in one kernel, so that accumulators
 # never reach memory. It adds batch and heads, and groups of query heads that
 # share keys. For chapter 12 it also leaves $o$, $o_2$ and both log-sums. Read
-# it in `minidiff/course/kernels/fused_forward.py`; you have written most of it.
+# it in `minidiff/course/kernels/fused_forward.py`; you have written most of
+# it.
 #
 # ## What fusing saves
 #
 # Units for one head, and the numbers that travel between memory and chip for
-# one token, in multiples of $D$, each tensor counted once per kernel. Two calls
-# read $q$, $k$ and $v$ twice, $2 + 2 + 4$, and write $o_1$ and $o_2$, 4; a third
-# kernel reads these, subtracts, normalises and writes 2. Guess the last rows.
+# one token, in multiples of $D$, each tensor counted once per kernel. Two
+# calls read $q$, $k$ and $v$ twice, $2 + 2 + 4$, and write $o_1$ and $o_2$, 4;
+# a third kernel reads these, subtracts, normalises and writes 2. Guess the
+# last rows.
 #
 # | | units | numbers moved | kernels |
 # |---|---|---|---|
@@ -377,16 +379,16 @@ for name, x in (("two calls", after), ("one kernel", before)):
     print(f"{name}: {x.item() * 512:.0f}/512")
 
 # %% [markdown]
-# Off by a third, though each call was right to its last bit. The rounding error
-# belongs to the size of $o_1$; what is left is much smaller. And cancelling is
-# what the second branch is for.
+# Off by a third, though each call was right to its last bit. The rounding
+# error belongs to the size of $o_1$; what is left is much smaller. And
+# cancelling is what the second branch is for.
 #
-# Now at full size, in `minidiff/course/rounding.py`: eight heads of $D = 64$ and
-# 256 tokens, with branches more and more alike. *One product* needs a word. If
-# a first walk has found both log-sums, a second one knows every weight at
-# once. It can subtract the *weights* and multiply once, as the eager form
-# does. Predict the order of the four, and which does not mind how alike the
-# branches are.
+# Now at full size, in `minidiff/course/rounding.py`: eight heads of $D = 64$
+# and 256 tokens, with branches more and more alike. *One product* needs a
+# word. If a first walk has found both log-sums, a second one knows every
+# weight at once. It can subtract the *weights* and multiply once, as the eager
+# form does. Predict the order of the four, and which does not mind how alike
+# the branches are.
 
 # %% mystnb={"image": {"alt": "Relative error in thousandths against cancellation from 1 to 5. Three lines rise: two calls the steepest, from about 4 to 14, then in turn, then both at once, which ends near 7. The line of one product stays level a little above 2."}}
 found = [errors(alike) for alike in (0.0, 0.5, 0.9, 0.99, 0.999)]
@@ -423,9 +425,10 @@ over = worst["in turn"] / worst["one product"]
 print(f"in turn over one product: {over:.1f}")
 
 # %% [markdown]
-# Where the table above says in turn, the shipped kernel pays this. The headwise
-# norm then multiplies difference and error alike. In training $o_2$ is kept in
-# bfloat16 in either order, so an error of that size reaches the gradients too.
+# Where the table above says in turn, the shipped kernel pays this. The
+# headwise norm then multiplies difference and error alike. In training $o_2$
+# is kept in bfloat16 in either order, so an error of that size reaches the
+# gradients too.
 #
 # ### Exercise 11.4: one product
 #
@@ -449,16 +452,16 @@ def combined(
 check.ex11_4(combined)
 
 # %% [markdown]
-# As a forward this makes two walks: 2 units for the sums, then 2 for the scores
-# again and 2 for one product. Again 6 units, but twice the exponentials. In the
-# backward pass the log-sums are known from the start.
+# As a forward this makes two walks: 2 units for the sums, then 2 for the
+# scores again and 2 for one product. Again 6 units, but twice the
+# exponentials. In the backward pass the log-sums are known from the start.
 #
 # ## The control that fails: what the norm hides
 #
-# The norm makes every row the same size, so it hides any factor of a whole row.
-# Two wrong epilogues, looked at through the norm: one forgets the sums, one
-# applies $\lambda$ to both branches. For which $\lambda$ does a test on $y$ not
-# notice?
+# The norm makes every row the same size, so it hides any factor of a whole
+# row. Two wrong epilogues, looked at through the norm: one forgets the sums,
+# one applies $\lambda$ to both branches. For which $\lambda$ does a test on
+# $y$ not notice?
 
 # %%
 torch.manual_seed(2)
@@ -521,8 +524,8 @@ for name, y in (("this chapter", ours), ("shipped", shipped)):
 #
 # - What is left of the past differs between the branches, so each needs an
 #   accumulator and a maximum until its last key.
-# - Fused costs 6 units, as two calls do. It saves two kernels of three and more
-#   than half of the traffic.
+# - Fused costs 6 units, as two calls do. It saves two kernels of three and
+#   more than half of the traffic.
 # - Registers decide the order: in turn where two accumulators do not fit.
 # - The norm is almost free, since a program holds whole rows; and it hides
 #   mistakes.

@@ -23,7 +23,8 @@
 # - say what a forward pass must keep, and compute maps again from log-sums;
 # - count a backward pass in units, as an ideal and as built;
 # - write its parts as kernels: a tile, and the walk over the keys;
-# - show why sums in a changing order change bits, and what a fixed order costs.
+# - show why sums in a changing order change bits, and what a fixed order
+#   costs.
 #
 # ## Prerequisites
 #
@@ -64,9 +65,9 @@ plots.use_style()
 # %% [markdown]
 # ## A cold open: brackets moved
 #
-# Forward, fusing saved no multiplications (chapter 11): no map is finished while
-# the kernel walks, so each branch is multiplied by $v$. Here are both ways to
-# write the head, with whole maps: one formula with its brackets moved.
+# Forward, fusing saved no multiplications (chapter 11): no map is finished
+# while the kernel walks, so each branch is multiplied by $v$. Here are both
+# ways to write the head, with whole maps: one formula with its brackets moved.
 
 
 # %%
@@ -107,19 +108,19 @@ for way in (apart, joined):
     print("{:7s} {:6.0f} {:9.0f}".format(way.__name__, *found))
 
 # %% [markdown]
-# A third of the backward pass was in the brackets. Each product with $v$ has two
-# products behind it, $do\,v^\top$ and $A^\top do$, of 2 units each. `apart` uses
-# $v$ twice, and computes $A_1^\top do - \lambda\,A_2^\top do$ where
-# $(A_1 - \lambda A_2)^\top do$ is enough.
+# A third of the backward pass was in the brackets. Each product with $v$ has
+# two products behind it, $do\,v^\top$ and $A^\top do$, of 2 units each.
+# `apart` uses $v$ twice, and computes $A_1^\top do - \lambda\,A_2^\top do$
+# where $(A_1 - \lambda A_2)^\top do$ is enough.
 #
-# The backward pass begins when both log-sums are known, so a fused kernel can use
-# the brackets.
+# The backward pass begins when both log-sums are known, so a fused kernel can
+# use the brackets.
 #
 # ## What chapter 4 found
 #
 # These are the equations of chapter 4 that we build, with its numbers. For one
-# product $o = A\,v$, a softmax $A$ of scores $S$, and a row sum $\delta$ (since
-# $D$ is the width here):
+# product $o = A\,v$, a softmax $A$ of scores $S$, and a row sum $\delta$
+# (since $D$ is the width here):
 #
 # $$
 # dA = do\,v^\top, \quad dv = A^\top do, \quad
@@ -163,8 +164,8 @@ for way in (apart, joined):
 # $\ell = 3$. The weights are $2^{2-3} = \tfrac12$ and twice $2^{1-3} =
 # \tfrac14$. No maximum is needed: no weight is above 1.
 #
-# Our forward also keeps $o$ and $o_2$. Not $o_1$: it is $o + \lambda\,o_2$. For
-# 16 heads of $D = 64$, 4,096 tokens, bfloat16:
+# Our forward also keeps $o$ and $o_2$. Not $o_1$: it is $o + \lambda\,o_2$.
+# For 16 heads of $D = 64$, 4,096 tokens, bfloat16:
 
 # %%
 H, T, D = 16, 4096, 64
@@ -177,16 +178,16 @@ print(f"o, o2 and log-sums: {kept / 1e6:.0f} MB")
 #
 # ## Three kernels
 #
-# Row sums need whole rows, $dk$ and $dv$ all queries of a key, and $dq$ all keys
-# of a query:
+# Row sums need whole rows, $dk$ and $dv$ all queries of a key, and $dq$ all
+# keys of a query:
 
 # %% mystnb={"image": {"alt": "A flow of boxes. dy, o and o2 go into the kernel prepare, which makes do, delta 1 and delta 2; minus the sum of delta 2 is the gradient of lambda. These and q, k, v and the log-sums go into two kernels: the keys kernel, which walks over queries and makes dk1, dk2 and dv, and the queries kernel, which walks over keys and makes dq1 and dq2."}}
 show_backward()
 plt.show()
 
 # %% [markdown]
-# The first makes $do$ by equation 4.8, and with $o_1 = o + \lambda\,o_2$, row by
-# row:
+# The first makes $do$ by equation 4.8, and with $o_1 = o + \lambda\,o_2$, row
+# by row:
 #
 # $$
 # \delta_2 = do \cdot o_2, \qquad
@@ -206,12 +207,13 @@ plt.show()
 #
 # ### Exercise 12.1: the rows
 #
-# *Optional, 15 minutes.* Two helpers are imported: `load_rows(p, o_t, stride, T,
-# W)` returns rows `o_t` of the matrix `(T, W)` at `p`, and zeros beyond row `T`;
-# `store_rows(p, b, o_t, stride, T, W)` writes block `b` there. Compute in float32:
-# `b.to(tl.float32)`. $do$ may be stored in 16 bits, and the other kernels will
-# read it so. Let both deltas belong to the rounded $do$. The type that a
-# pointer `p` leads to is `p.dtype.element_ty`.
+# *Optional, 15 minutes.* Two helpers are imported:
+# `load_rows(p, o_t, stride, T, W)` returns rows `o_t` of the matrix `(T, W)`
+# at `p`, and zeros beyond row `T`; `store_rows(p, b, o_t, stride, T, W)`
+# writes block `b` there. Compute in float32: `b.to(tl.float32)`. $do$ may be
+# stored in 16 bits, and the other kernels will read it so. Let both deltas
+# belong to the rounded $do$. The type that a pointer `p` leads to is
+# `p.dtype.element_ty`.
 
 
 # %% tags=["stub:12.1"]
@@ -245,24 +247,25 @@ check.ex12_1(prepare)
 # | four calls, values cut | 4 | 4 | 4 | 4 | 4 | 20 |
 #
 # Two calls pay $dA$ and $dv$ for each branch. Four calls pay scores, $dk$ and
-# $dq$ for each half of $v$ as well. Ten units are the *ideal*. Our kernels take
-# 14, because two of them compute the scores and $dA$: 4 units for the tile and 4
-# for $dk$ and $dv$, then 4 again for the tile and 2 for $dq$. Cut in the same
-# way, two plain heads take 14 too, and two calls 20.
+# $dq$ for each half of $v$ as well. Ten units are the *ideal*. Our kernels
+# take 14, because two of them compute the scores and $dA$: 4 units for the
+# tile and 4 for $dk$ and $dv$, then 4 again for the tile and 2 for $dq$. Cut
+# in the same way, two plain heads take 14 too, and two calls 20.
 #
 # ## One tile
 #
-# Cut the maps into *tiles* of `BT` queries by `BS` keys. From its queries, keys
-# and values, and the rows of $do$, $\ell$, $\delta_1$ and $\delta_2$, a tile of
-# $A_1 - \lambda A_2$, $dS_1$ and $dS_2$ can be computed by itself. Both kernels
-# need it, so it is a function that kernels call.
+# Cut the maps into *tiles* of `BT` queries by `BS` keys. From its queries,
+# keys and values, and the rows of $do$, $\ell$, $\delta_1$ and $\delta_2$, a
+# tile of $A_1 - \lambda A_2$, $dS_1$ and $dS_2$ can be computed by itself.
+# Both kernels need it, so it is a function that kernels call.
 #
 # Where a key is hidden from a query, the log-sum does not include it. There
 # $c\,q k^\top - \ell$ may be large, and its power infinite.
 #
 # ### Exercise 12.2: one tile
 #
-# *Medium, 10 minutes.* Equations 12.1 and 4.7, with one $dA$ for both branches.
+# *Medium, 10 minutes.* Equations 12.1 and 4.7, with one $dA$ for both
+# branches.
 
 
 # %% tags=["stub:12.2"]
@@ -286,8 +289,8 @@ def one_tile(
 check.ex12_2(one_tile)
 
 # %% [markdown]
-# `"ieee"` asks a GPU for full float32 products; by default it takes fewer bits.
-# From here on the chapter uses minidiff's, `tile`.
+# `"ieee"` asks a GPU for full float32 products; by default it takes fewer
+# bits. From here on the chapter uses minidiff's, `tile`.
 #
 # ## Two walks
 #
@@ -304,11 +307,11 @@ check.ex12_2(one_tile)
 # \tag{12.5}
 # $$
 #
-# A program can hold a sum in registers as long as it goes on adding to it. So a
-# program with its block of *keys* walks over the queries that see them, from the
-# diagonal down. One with its block of *queries* walks over the keys, up to the
-# diagonal. Before you look: sketch the tiles, and write into each the step in
-# which each kernel makes it. A colour is a program.
+# A program can hold a sum in registers as long as it goes on adding to it. So
+# a program with its block of *keys* walks over the queries that see them, from
+# the diagonal down. One with its block of *queries* walks over the keys, up to
+# the diagonal. Before you look: sketch the tiles, and write into each the step
+# in which each kernel makes it. A colour is a program.
 
 # %% mystnb={"image": {"alt": "Two grids of 4 blocks of queries by 4 blocks of keys; tiles above the diagonal are empty. Left, keys kernel: each column is one program; its steps count down the column from 1 on the diagonal. Right, queries kernel: each row is one program; its steps count along the row from 1 at the first keys to the diagonal."}}
 if INTERPRETED:  # on a GPU nobody sees the programs at work
@@ -319,12 +322,12 @@ if INTERPRETED:  # on a GPU nobody sees the programs at work
 # Every tile is made twice, and no program touches what another one writes.
 #
 # Below is the loop of the first walk; the whole kernel is `keys_kernel` in
-# `minidiff/course/kernels/fused_backward.py`. `G` query heads may share a head of
-# keys; one program collects from all of them. `q_n` is the stride to the next
-# head. `c` is for exp2, and has $\log_2 e$ in it; `scale` is the factor of
-# equations 12.4 and 12.5. Each step loads what belongs to the queries, makes one
-# mask and one tile, and three products. Before a product the tile is rounded to
-# the inputs' dtype, because `tl.dot` takes two blocks of one dtype.
+# `minidiff/course/kernels/fused_backward.py`. `G` query heads may share a head
+# of keys; one program collects from all of them. `q_n` is the stride to the
+# next head. `c` is for exp2, and has $\log_2 e$ in it; `scale` is the factor
+# of equations 12.4 and 12.5. Each step loads what belongs to the queries,
+# makes one mask and one tile, and three products. Before a product the tile is
+# rounded to the inputs' dtype, because `tl.dot` takes two blocks of one dtype.
 
 # %%
 text = inspect.getsource(keys_kernel.fn)
@@ -362,9 +365,9 @@ check.ex12_3(queries_walk)
 # %% [markdown]
 # ## The same bits, every time
 #
-# `fused_attention` makes one operation for autograd of chapter 11's forward and
-# these three kernels. Run it twice, and compare not with a tolerance but bit
-# by bit:
+# `fused_attention` makes one operation for autograd of chapter 11's forward
+# and these three kernels. Run it twice, and compare not with a tolerance but
+# bit by bit:
 
 
 # %%
@@ -390,16 +393,16 @@ for name, x, y in zip(("q", "k", "v", "lam"), first, second, strict=True):
     print(f"d{name:3s}: equal bits in both runs: {torch.equal(x, y)}")
 
 # %% [markdown]
-# In the interpreter programs run one after another, so this had to come out. On
-# a GPU they run at the same time and finish in any order; there minidiff's tests
-# ask the same. It holds because each number is written by one program, which
-# adds in the order of its own loop.
+# In the interpreter programs run one after another, so this had to come out.
+# On a GPU they run at the same time and finish in any order; there minidiff's
+# tests ask the same. It holds because each number is written by one program,
+# which adds in the order of its own loop.
 #
-# The ideal of 10 units needs one kernel instead of two. With one walk, over the
-# queries, a row of $dq$ is a sum over programs. Each would add its part in
+# The ideal of 10 units needs one kernel instead of two. With one walk, over
+# the queries, a row of $dq$ is a sum over programs. Each would add its part in
 # memory, by an *atomic* addition: no part is lost, and nobody knows in what
-# order they come. Here are 64 numbers, as 64 programs might
-# bring them, in a thousand orders. How many different sums?
+# order they come. Here are 64 numbers, as 64 programs might bring them, in a
+# thousand orders. How many different sums?
 
 # %% mystnb={"image": {"alt": "Bars of the number of orders against the distance of their sum from the exact one, in units of the last place, from about -6 to 7. The distribution is a bell around 0; about a quarter of the orders hit 0."}}
 rng = np.random.default_rng(0)
@@ -417,12 +420,12 @@ plt.show()
 print(f"{len(set(sums))} different sums in 1000 orders of 64 numbers")
 
 # %% [markdown]
-# Each addition in float32 rounds, and the order decides what is rounded away. All
-# sums are right to six digits, but two runs may differ. Then a failed
+# Each addition in float32 rounds, and the order decides what is rounded away.
+# All sums are right to six digits, but two runs may differ. Then a failed
 # training run cannot be repeated and looked into, and a test can no longer ask
-# for equal bits. We pay 4 of our 14 units for the order. But one kernel would hold
-# five accumulators in registers and send every part of $dq$ to memory. A clock
-# on a GPU decides between them (chapter 13).
+# for equal bits. We pay 4 of our 14 units for the order. But one kernel would
+# hold five accumulators in registers and send every part of $dq$ to memory. A
+# clock on a GPU decides between them (chapter 13).
 #
 # ### Exercise 12.4: other cuts
 #
@@ -448,8 +451,8 @@ check.ex12_4(backward_units)
 # ## The controls that fail
 #
 # Four ways to be wrong: forget both deltas; forget lambda in $dS_2$; take the
-# deltas of $do$ *before* it is rounded to 16 bits; and leave $do \cdot o$ out of
-# $\delta_1$, since it is almost 0. As in chapter 4 a number is added to all
+# deltas of $do$ *before* it is rounded to 16 bits; and leave $do \cdot o$ out
+# of $\delta_1$, since it is almost 0. As in chapter 4 a number is added to all
 # values, so that $dA$ is large and $\delta$ leaves a small rest. Which of the
 # four stays hidden longest?
 
@@ -461,20 +464,20 @@ for name in found[0]:
     print(f"{name:38s}", *(f"{f[name]:8.2%}" for f in found))
 
 # %% [markdown]
-# Two mistakes are loud from the start, and two show only far out. Rows of $dS$ sum
-# to zero only if $\delta$ is the mean of the very $dA$ that it is taken from.
-# That $dA$ is made of the rounded $do$, and the rounded $do$ is not at a right
-# angle to $o$. So our kernels round first, and then add up $do \cdot o$ all the
-# same.
+# Two mistakes are loud from the start, and two show only far out. Rows of $dS$
+# sum to zero only if $\delta$ is the mean of the very $dA$ that it is taken
+# from. That $dA$ is made of the rounded $do$, and the rounded $do$ is not at a
+# right angle to $o$. So our kernels round first, and then add up $do \cdot o$
+# all the same.
 #
 # ## The shipped kernels
 #
 # `minidiff/ops/triton/kernels/backward.py` has the same three kernels, made
 # fast. There $P_2$ holds lambda, heads and queries are numbered through in one
-# loop, and where three sums exceed the registers the keys kernel runs twice, for
-# $dk$ and then for $dv$, at 16 units. On Hopper GPUs its warps have *roles*: one
-# loads, two groups of four compute by turns, so that one multiplies while the
-# other takes exponentials.
+# loop, and where three sums exceed the registers the keys kernel runs twice,
+# for $dk$ and then for $dv$, at 16 units. On Hopper GPUs its warps have
+# *roles*: one loads, two groups of four compute by turns, so that one
+# multiplies while the other takes exponentials.
 #
 # ## Check of this chapter
 #
@@ -506,12 +509,12 @@ for dtype, limit in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
 #
 # - In the backward pass the log-sums are known, so the maps may be subtracted
 #   first: $dA$ once, $dv$ once.
-# - Ideal: 10 units, as for two plain heads; two flash calls take 14, four 20. As
-#   built, in two kernels: 14, and 14 for the plain heads.
+# - Ideal: 10 units, as for two plain heads; two flash calls take 14, four 20.
+#   As built, in two kernels: 14, and 14 for the plain heads.
 # - Kept: $o$, $o_2$ and two log-sums a row. Not $o_1$, and no map.
 # - One owner for each sum makes the results bitwise reproducible.
 #
 # ## Further reading
 #
-# - Dao et al., *FlashAttention*, arXiv 2205.14135, the appendix on the backward
-#   pass: one softmax, with equation 4.5.
+# - Dao et al., *FlashAttention*, arXiv 2205.14135, the appendix on the
+#   backward pass: one softmax, with equation 4.5.

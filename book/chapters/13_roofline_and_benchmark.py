@@ -79,8 +79,8 @@ print(f"16 rows take {times[16] / times[1]:.1f} times as long as one")
 # \tag{13.1}
 # $$
 #
-# even if it does both at once. With the *intensity* $I = F / M$, FLOPs for each
-# byte moved, its rate is bounded by
+# even if it does both at once. With the *intensity* $I = F / M$, FLOPs for
+# each byte moved, its rate is bounded by
 #
 # $$
 # \frac{F}{t} \le \min(\pi,\ \beta\,I)
@@ -94,10 +94,10 @@ print(f"16 rows take {times[16] / times[1]:.1f} times as long as one")
 #
 # ## Your roofline
 #
-# The probes are a large product and a large copy. (A copy of $n$ bytes moves $2n$.) A product
-# of $m$ rows with the $n \times n$ matrix has $2 m n^2$ FLOPs and moves at least
-# $4\,(n^2 + 2 m n)$ bytes, so $m$ is a dial for the intensity. Where will the
-# points of the cold open lie?
+# The probes are a large product and a large copy. (A copy of $n$ bytes moves
+# $2n$.) A product of $m$ rows with the $n \times n$ matrix has $2 m n^2$ FLOPs
+# and moves at least $4\,(n^2 + 2 m n)$ bytes, so $m$ is a dial for the
+# intensity. Where will the points of the cold open lie?
 
 # %% tags=["nbval-ignore-output"]
 a = torch.randn(1536, 1536)
@@ -126,12 +126,13 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# A ceiling is no promise, so most points lie below it. A point may also lie *above* the probe's rate, the dotted line: a larger product
-# spends a smaller part of its time on starting. A measured ceiling is only the
-# best that some program reached. If another one reaches more, the ceiling was
-# too low and has to be raised, as the cell above does. Likewise a point above
-# the slope says that your cache holds the matrix, or that your memory reads
-# faster than it copies.
+# A ceiling is no promise, so most points lie below it. A point may also lie
+# *above* the probe's rate, the dotted line: a larger product spends a smaller
+# part of its time on starting. A measured ceiling is only the best that some
+# program reached. If another one reaches more, the ceiling was too low and has
+# to be raised, as the cell above does. Likewise a point above the slope says
+# that your cache holds the matrix, or that your memory reads faster than it
+# copies.
 #
 # ## What attention asks for
 #
@@ -157,8 +158,9 @@ def intensity(T: int, S: int, D: int, H: int, Hkv: int, size: int) -> float:
 check.ex13_1(intensity)
 
 # %% [markdown]
-# `work` counts the same for our causal kernels, 16-bit numbers and keys of their
-# own for each pair, and the exponentials too: one for each entry of each map.
+# `work` counts the same for our causal kernels, 16-bit numbers and keys of
+# their own for each pair, and the exponentials too: one for each entry of each
+# map.
 
 # %%
 print("              T     FLOPs a byte   FLOPs an exp")
@@ -171,10 +173,10 @@ for what, T in [*lines, ("train", 4096), ("decode", 4096)]:
 # A thousand times apart: a long forward pass lies far to the right of any
 # ridge, decoding far to the left. In decoding the length cancels.
 #
-# The last column is a third ceiling. A GPU has few units for exponentials, apart
-# from the *tensor cores* that do the products. An NVIDIA H200 does 789 TFLOP/s in
-# products, copies 4.26 TB/s, and takes $4.15 \cdot 10^{12}$ exponentials a
-# second, by probes like yours [H200].
+# The last column is a third ceiling. A GPU has few units for exponentials,
+# apart from the *tensor cores* that do the products. An NVIDIA H200 does 789
+# TFLOP/s in products, copies 4.26 TB/s, and takes $4.15 \cdot 10^{12}$
+# exponentials a second, by probes like yours [H200].
 #
 # ### Exercise 13.2: two least times
 #
@@ -205,8 +207,8 @@ check.ex13_2(floors)
 #
 # `minidiff bench` wrote what follows on an H200. Each file names its device,
 # date, commit and command. All sizes have 16,384 tokens and 2,048 columns.
-# Before the picture: where is the kernel nearest to its least time, at 1,024 or
-# at 16,384 tokens? At $D = 64$ or at $D = 128$?
+# Before the picture: where is the kernel nearest to its least time, at 1,024
+# or at 16,384 tokens? At $D = 64$ or at $D = 128$?
 
 # %%
 record = Attention()
@@ -218,14 +220,15 @@ plt.show()
 
 # %% [markdown]
 # The line at 1 is the least time, everything at once. The cross is the time of
-# products, memory and exponentials one after the other. A dot at its cross means
-# that little overlaps, or that what overlapping wins is lost elsewhere. The way
-# from a dot to 1 is all that a better kernel with the same products could gain.
+# products, memory and exponentials one after the other. A dot at its cross
+# means that little overlaps, or that what overlapping wins is lost elsewhere.
+# The way from a dot to 1 is all that a better kernel with the same products
+# could gain.
 #
 # ## What a small size measures
 #
-# At 1,024 tokens the dots lie far out. To see one reason, add 1 to one number, to
-# 16, to 256, and so on. What do you expect?
+# At 1,024 tokens the dots lie far out. To see one reason, add 1 to one number,
+# to 16, to 256, and so on. What do you expect?
 
 # %% tags=["nbval-ignore-output"]
 for k in range(0, 25, 4):
@@ -234,8 +237,9 @@ for k in range(0, 25, 4):
     print(f"{2**k:9d} numbers {1e3 * took:8.1f} us")
 
 # %% [markdown]
-# Up to some thousand numbers this measures Python and PyTorch, not an addition. A
-# step of attention has several launches, and Python starts each of them.
+# Up to some thousand numbers this measures Python and PyTorch, not an
+# addition. A step of attention has several launches, and Python starts each of
+# them.
 #
 # ## Reading ratios
 #
@@ -243,8 +247,8 @@ for k in range(0, 25, 4):
 # *other* way to compute differential attention at that size, the matched plain
 # model ($2H$ heads of width $D$) on cuDNN, and on FlashAttention-2. Ratios of
 # time to ours: to the right of 1 ours is faster. Predict where plain on cuDNN
-# lies. By units it is $4 / 6$ forward. In training it is $14 / 20$ as our kernels
-# are built and cuDNN makes each product once.
+# lies. By units it is $4 / 6$ forward. In training it is $14 / 20$ as our
+# kernels are built and cuDNN makes each product once.
 
 # %%
 for name, found in record.ratios().items():
@@ -260,16 +264,16 @@ plt.show()
 # - A differential head has more to do, so plain on cuDNN should be ahead.
 # - Who says "DIFF is as fast as the Transformer" must say with whose kernel.
 # - The rows of 1,024 tokens depend on how much Python a peer has around its
-#   kernels. A second benchmark that shares no code with ours wrote two cuDNN calls
-#   more leanly, and found them *ahead* of ours there, in training too. And two
-#   runs of ours, minutes apart, differed by up to 12 percent. Do not lean on
-#   differences smaller than that.
+#   kernels. A second benchmark that shares no code with ours wrote two cuDNN
+#   calls more leanly, and found them *ahead* of ours there, in training too.
+#   And two runs of ours, minutes apart, differed by up to 12 percent. Do not
+#   lean on differences smaller than that.
 #
 # ## Whole models
 #
-# A model does more than attend, so its ratio is nearer to 1. Speeds of updates, 336
-# million parameters, 24 layers, $D = 64$; plain on cuDNN is 1, and `diff/sdpa` is
-# two calls of PyTorch's attention:
+# A model does more than attend, so its ratio is nearer to 1. Speeds of
+# updates, 336 million parameters, 24 layers, $D = 64$; plain on cuDNN is 1,
+# and `diff/sdpa` is two calls of PyTorch's attention:
 
 # %%
 for T in (2048, 8192):
@@ -282,14 +286,14 @@ for T in (2048, 8192):
 
 # %% [markdown]
 # The paper gives 0.90 to 0.94 for larger models [P, Table 7], with both on
-# FlashAttention-2. At 2,048 tokens compare our kernels with two calls: starting
-# may decide again, but that was not shown.
+# FlashAttention-2. At 2,048 tokens compare our kernels with two calls:
+# starting may decide again, but that was not shown.
 #
 # ## Decoding: at the limit
 #
-# One new token, $D = 64$. A step must read its cache once, so its rate of reading
-# says how much is left to gain. Shares of the fastest rate that anything
-# reached in this record; `eager` is chapter 6's form, compiled.
+# One new token, $D = 64$. A step must read its cache once, so its rate of
+# reading says how much is left to gain. Shares of the fastest rate that
+# anything reached in this record; `eager` is chapter 6's form, compiled.
 
 # %%
 steps = json.loads(course.results("bench_decode.json").read_text())["rows"]
@@ -302,15 +306,16 @@ for S, B in ((8192, 1), (65536, 1), (8192, 32), (65536, 32)):
     print(f"{S:5d} {B:3d}" + "{:8.0%}{:8.0%}".format(*two))
 
 # %% [markdown]
-# With many sequences and long caches both are near the limit, and no kernel can
-# gain much, unless it reads *less*: 8-bit numbers, fewer keys. (Reading alone is
-# faster than copying: a memory that turns between reading and writing loses time.)
+# With many sequences and long caches both are near the limit, and no kernel
+# can gain much, unless it reads *less*: 8-bit numbers, fewer keys. (Reading
+# alone is faster than copying: a memory that turns between reading and writing
+# loses time.)
 #
 # ## Predict, then measure
 #
 # Whoever does not predict first finds every outcome expected. Our log,
-# `book/results/kernel-log.md`, holds version, prediction and outcome. Four entries
-# in plain words; rates are in TFLOP/s. Cover the last column.
+# `book/results/kernel-log.md`, holds version, prediction and outcome. Four
+# entries in plain words; rates are in TFLOP/s. Cover the last column.
 #
 # | what was changed | predicted | came out |
 # |---|---|---|
@@ -322,8 +327,8 @@ for S, B in ((8192, 1), (65536, 1), (8192, 32), (65536, 32)):
 # ## A control that fails: one's own units
 #
 # Recorded, forward, $D = 64$, 16,384 tokens. `cudnn` is two calls, 6 units;
-# `cudnn-pad` two calls with queries and keys padded by zeros to the width of the
-# values, 8 units. Which has the higher rate?
+# `cudnn-pad` two calls with queries and keys padded by zeros to the width of
+# the values, 8 units. Which has the higher rate?
 
 # %%
 unit = 16 * 16384**2 * 64
@@ -335,16 +340,16 @@ for peer, units in (("cudnn-pad", 8), ("cudnn", 6)):
 # The slower one: it multiplies zeros, fast. Say milliseconds first.
 #
 # Other ways to deceive: time all of one peer and then all of the other, on a
-# machine that grows warm; count the first call, which compiles; leave the inputs
-# in the cache; give a ratio without its spread.
+# machine that grows warm; count the first call, which compiles; leave the
+# inputs in the cache; give a ratio without its spread.
 #
 # ### Exercise 13.3: a ratio one can believe
 #
-# *Optional, 10 minutes.* Round $i$ of `alternate` times both, one right after the
-# other, so each round has a ratio. A ratio lies above the true median or below
-# with equal chance, as a coin falls. Of ten, all or all but one lie on the same
-# side with a probability of $2 \cdot 11 / 2^{10}$, some 2 percent. So drop the
-# least and the largest, and the true median is between those left.
+# *Optional, 10 minutes.* Round $i$ of `alternate` times both, one right after
+# the other, so each round has a ratio. A ratio lies above the true median or
+# below with equal chance, as a coin falls. Of ten, all or all but one lie on
+# the same side with a probability of $2 \cdot 11 / 2^{10}$, some 2 percent. So
+# drop the least and the largest, and the true median is between those left.
 
 
 # %% tags=["stub:13.3"]
@@ -369,8 +374,9 @@ check.ex13_3(ratio_interval)
 #
 # ## Check of this chapter
 #
-# Is the recorded file what this chapter took it for? Ratios are worked out again
-# from milliseconds, and every peer was compared with float32 before it was timed.
+# Is the recorded file what this chapter took it for? Ratios are worked out
+# again from milliseconds, and every peer was compared with float32 before it
+# was timed.
 
 # %%
 for row in record.rows:
@@ -403,4 +409,5 @@ print(f"ratios are those of their times; all {len(errors)} peers were right")
 #
 # - Williams, Waterman, Patterson, *Roofline*, Communications of the ACM 2009:
 #   the picture, and more ceilings below the roof.
-# - Hoefler and Belli, *Scientific benchmarking of parallel computing systems*, 2015.
+# - Hoefler and Belli, *Scientific benchmarking of parallel computing systems*,
+#   2015.
