@@ -242,15 +242,15 @@ check.ex12_1(prepare)
 # | | scores | $dA$ | $dv$ | $dk$ | $dq$ | |
 # |---|---|---|---|---|---|---|
 # | two plain heads | 2 | 2 | 2 | 2 | 2 | 10 |
-# | fused, each product once | 2 | 2 | 2 | 2 | 2 | 10 |
+# | fused, the ideal | 2 | 2 | 2 | 2 | 2 | 10 |
+# | fused, as built | 4 | 4 | 2 | 2 | 2 | 14 |
 # | two calls, values $2D$ wide | 2 | 4 | 4 | 2 | 2 | 14 |
 # | four calls, values cut | 4 | 4 | 4 | 4 | 4 | 20 |
 #
 # Two calls pay $dA$ and $dv$ for each branch. Four calls pay scores, $dk$ and
-# $dq$ for each half of $v$ as well. Ten units are the *ideal*. Our kernels
-# take 14, because two of them compute the scores and $dA$: 4 units for the
-# tile and 4 for $dk$ and $dv$, then 4 again for the tile and 2 for $dq$. Cut
-# in the same way, two plain heads take 14 too, and two calls 20.
+# $dq$ for each half of $v$ as well. Ten units are the *ideal*, with each
+# product made once. Our kernels take 14, because two of them need the scores
+# and $dA$. Cut in the same way, two plain heads take 14 too, and two calls 20.
 #
 # ## One tile
 #
