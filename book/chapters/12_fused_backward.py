@@ -351,10 +351,9 @@ def queries_walk(
 
     q, k and, to write, dq (2, T, D); v and do (T, DV), all of one dtype;
     lse and delta (2, T), float32, both with the stride row_j. Query t sees
-    keys 0 to t.
-    Program i takes the queries from i BT on and walks over the keys, BS at a
-    time; it visits no block of keys that none of them sees. Use tile,
-    load_rows and store_rows.
+    keys 0 to t. Program i takes the queries from i BT on and walks over the
+    keys, BS at a time; it visits no block of keys that none of them sees.
+    Use tile, load_rows and store_rows.
     """
     # your code
 
