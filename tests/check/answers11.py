@@ -207,10 +207,32 @@ WRONG = {
             ("acc_b, top_b, sum_b", "acc_b, top_a, sum_a"),
             ("sum_j + o_t, sum_b", "sum_j + o_t, sum_a"),
         ),
+        "common maximum": edited(
+            both_by_steps,
+            (
+                "        acc_a, top_a, sum_a = softmax_step(acc_a, top_a, "
+                "sum_a, s_a, b_v)\n"
+                "        acc_b, top_b, sum_b = softmax_step(acc_b, top_b, "
+                "sum_b, s_b, b_v)\n",
+                "        high = tl.maximum(tl.max(s_a, 1), tl.max(s_b, 1))\n"
+                "        high = tl.maximum(high, top_a)\n"
+                "        less = tl.exp2(top_a - high)\n"
+                "        p_a = tl.exp2(s_a - high[:, None])\n"
+                "        p_b = tl.exp2(s_b - high[:, None])\n"
+                "        sum_a = less * sum_a + tl.sum(p_a, 1)\n"
+                "        sum_b = less * sum_b + tl.sum(p_b, 1)\n"
+                "        acc_a = less[:, None] * acc_a + tl.dot(p_a, b_v)\n"
+                "        acc_b = less[:, None] * acc_b + tl.dot(p_b, b_v)\n"
+                "        top_a = high\n",
+            ),
+        ),
         "keys of branch 1 twice": edited(in_turn, ("p_k + j * k_j", "p_k")),
         "queries of branch 1 twice": edited(in_turn, ("p_q + j * q_j", "p_q")),
         "aligned to the start": edited(in_turn, ("> S - T", "> 0")),
         "diagonal hidden": edited(both_by_steps, ("<= (S", "< (S")),
+        "mask without an axis": edited(
+            both_by_steps, ("(S - T + o_t)[:, None]", "(S - T + o_t)[None, :]")
+        ),
         "no mask of what is seen": edited(
             both_by_steps,
             ("o_s[None, :] <= (S - T + o_t)[:, None]", "o_s[None, :] < S"),
@@ -305,6 +327,9 @@ WRONG = {
         ),
         "lambda on both": edited(by_columns, ("== 0, 1.0", "== 0, lam")),
         "lambda dropped": edited(by_columns, ("1.0, -lam", "1.0, -1.0")),
+        "branches swapped": edited(
+            by_columns, ("o_j == 0, 1.0, -lam", "o_j == 1, 1.0, -lam")
+        ),
         "branches added": edited(by_columns, ("1.0, -lam", "1.0, lam")),
         "sum, not mean": edited(by_columns, ("o * o, 1) / DV", "o * o, 1)")),
         "mean over the queries": edited(

@@ -90,8 +90,8 @@ def backwards(
         _, ds1, ds2 = tile(
             q1, q2, k1, k2, v, do, lse1, lse2, delta1, delta2, lam, seen, c
         )
-        dq1 += tl.dot(ds1, k1 * scale, input_precision="ieee")
-        dq2 += tl.dot(ds2, k2 * scale, input_precision="ieee")
+        dq1 += tl.dot(ds1, k1.to(tl.float32) * scale, input_precision="ieee")
+        dq2 += tl.dot(ds2, k2.to(tl.float32) * scale, input_precision="ieee")
     at_dq = rows[:, None] * dq_t + cols
     tl.store(p_dq + at_dq, dq1, m_t[:, None])
     tl.store(p_dq + at_dq + dq_j, dq2, m_t[:, None])
@@ -185,8 +185,8 @@ WRONG = {
         "sums before rounding": pre(("do = half.to(tl.float32)", "")),
         "wrong stride": pre(("at_o = rows[:, None] * out_t",
                              "at_o = rows[:, None] * dy_t")),
-        "D2 right behind D1": pre(("rows + delta_j", "rows + T")),
-        "D1 unmasked": pre(("rows, d1, mask=inside", "rows, d1")),
+        "delta_2 right behind delta_1": pre(("rows + delta_j", "rows + T")),
+        "delta_1 unmasked": pre(("rows, d1, mask=inside", "rows, d1")),
         "output not written": pre(
             ("    tl.store(p_delta + rows + delta_j, d2, mask=inside)", "")
         ),
@@ -217,21 +217,23 @@ WRONG = {
         "sign of dS2": one(("-lam * above2", "lam * above2")),
         "lam in both branches": one(("above1 * a1", "above1 * a1 * lam")),
         "lam twice": one(("    ds1 =", "    a2 *= lam\n    ds1 =")),
-        "lam on D2": one(
+        "lam on delta_2": one(
             ("slope - tl.expand_dims(b_delta2, 1)",
              "slope - lam * tl.expand_dims(b_delta2, 1)"),
             ("-lam * above2", "-above2"),
         ),
         "lam dropped in the map": one(("a1 - a2 * lam", "a1 - a2")),
-        "no D": one(("slope - tl.expand_dims(b_delta1, 1)", "slope"),
+        "no delta": one(("slope - tl.expand_dims(b_delta1, 1)", "slope"),
                     ("slope - tl.expand_dims(b_delta2, 1)", "slope")),
-        "one D for both": one(("dims(b_delta2", "dims(b_delta1")),
-        "D of the other branch": one(
+        "one delta for both": one(("dims(b_delta2", "dims(b_delta1")),
+        "delta of the other branch": one(
             ("above1 = slope - tl.expand_dims(b_delta1",
              "above1 = slope - tl.expand_dims(b_delta0"),
             ("b_delta2, 1)", "b_delta1, 1)"),
             ("b_delta0", "b_delta2"),
         ),
+        "results in another order": one(("* lam, ds1, ds2",
+                                         "* lam, ds2, ds1")),
         "c again": one(("ds1, ds2", "c * ds1, c * ds2")),
     },
     "12.3": {
@@ -246,6 +248,8 @@ WRONG = {
             ("(blocks - 1 - i) * BS", "i"),
         ),
         "own key hidden": walk(("<= rows", "< rows")),
+        "mask without an axis": walk(("<= rows[:, None]",
+                                      "<= rows[None, :]")),
         "mask turned round": walk(("<= rows", ">= rows")),
         "no mask of what is seen": walk(
             ("keys[None, :] <= rows[:, None]",
@@ -264,8 +268,8 @@ WRONG = {
             ("    at_dq =", "    dq1 *= scale\n    dq2 *= scale\n    at_dq ="),
             _FORWARDS,
         ),
-        "queries for keys": walk(("ds1, k1 *", "ds1, q1 *"),
-                                 ("ds2, k2 *", "ds2, q2 *")),
+        "queries for keys": walk(("ds1, k1.to", "ds1, q1.to"),
+                                 ("ds2, k2.to", "ds2, q2.to")),
         "tile turned over": walk(("dot(ds1", "dot(tl.trans(ds1)"),
                                  ("dot(ds2", "dot(tl.trans(ds2)")),
         "tiles in another order": walk(("_, ds1, ds2", "ds1, ds2, _")),
@@ -279,6 +283,15 @@ WRONG = {
         "a branch not written": walk(
             ("    tl.store(p_dq + at_dq + dq_j, dq2, m_t[:, None])", "")
         ),
+        "branches swapped": walk(("at_dq, dq1", "at_dq, dq0"),
+                                 ("dq_j, dq2", "dq_j, dq1"),
+                                 ("dq0", "dq2")),
+        "added, not written": walk(("tl.store(p_dq", "tl.atomic_add(p_dq")),
+        "dS not rounded": walk(("k1.to(tl.float32)", "k1"),
+                               ("k2.to(tl.float32)", "k2"),
+                               (" * scale, input", ", input"),
+                               ("at_dq, dq1", "at_dq, dq1 * scale"),
+                               ("dq_j, dq2", "dq_j, dq2 * scale")),
         "branch 2 onto branch 1": walk(("at_dq + dq_j", "at_dq")),
         "wrong stride": walk(("keys[:, None] * k_s", "keys[:, None] * q_t")),
     },

@@ -57,24 +57,10 @@ def rounds_cut(ours, theirs, drop):
     )
 
 
-def by_loops(
-    weights, L, H, Hkv, D, S, B, heads=None, parts=("k1", "k2", "v", "v"),
-    layers=None, again=1, sequences=None, size=2,
-):  # fmt: skip
-    total = again * weights * size
-    for _sequence in range(B if sequences is None else sequences):
-        for _layer in range(L if layers is None else layers):
-            for _head in range(Hkv if heads is None else heads):
-                for _part in parts:
-                    total += S * D * size
-    return total
-
-
 RIGHT = {
     "13.1": by_tensors,
     "13.2": longest_and_all,
-    "13.4": by_numpy,
-    "13.3": by_loops,
+    "13.3": by_numpy,
 }
 
 WRONG = {
@@ -137,7 +123,7 @@ WRONG = {
             sum(1e3 * 1e12 * y / x for x, y in zip(w, r, strict=True)),
         ),
     },
-    "13.4": {
+    "13.3": {
         "unpaired": lambda a, b, n: by_numpy(np.sort(a), np.sort(b), n),
         "ratio of medians": lambda a, b, n: (
             by_numpy(a, b, n)[0],
@@ -162,18 +148,5 @@ WRONG = {
             np.sort(np.divide(a, b))[n:-n][-1],
         ),
         "another order": lambda *a: (by_numpy(*a)[1], *by_numpy(*a)[::2]),
-    },
-    "13.3": {
-        "numbers, not bytes": lambda *a: by_loops(*a, size=1),
-        "weights for each sequence": lambda *a: by_loops(*a, again=a[-1]),
-        "one cache for the batch": lambda *a: by_loops(*a, sequences=1),
-        "one layer": lambda *a: by_loops(*a, layers=1),
-        "query heads": lambda *a: by_loops(*a, heads=a[2]),
-        "three widths": lambda *a: by_loops(*a, parts=("k1", "k2", "v")),
-        "one branch": lambda *a: by_loops(*a, parts=("k1", "v")),
-        "two calls": lambda *a: by_loops(*a, parts=("k1", "k2") + ("v",) * 4),
-        "weights left out": lambda *a: by_loops(*a, again=0),
-        "cache left out": lambda *a: by_loops(*a, layers=0),
-        "weights in each layer": lambda *a: by_loops(*a, again=a[1]),
     },
 }

@@ -17,7 +17,7 @@ from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.edited import edited
 from minidiff.check.kernels import draw, launch
 
-D, DV = 16, 32
+D = 16
 
 
 @triton.jit
@@ -79,7 +79,7 @@ def _run(
 
     So an answer may measure its exponentials from any other number.
     """
-    T, S = q.shape[1], v.shape[0]
+    T, (S, DV) = q.shape[1], v.shape
     q, v = (fenced(x.to(DEVICE)) for x in (q, v))
     k = fenced(k.to(DEVICE))[..., :D]  # rows further apart than q's
     acc = poisoned(2, T, DV)
@@ -106,9 +106,9 @@ def _run(
 
 
 def _cases() -> list[Case]:
-    return [
+    cases = [
         Case(
-            name=f"T = {T}, S = {S}, blocks {BT} x {BS}",
+            name=f"T = {T}, S = {S}, DV = {DV}, blocks {BT} x {BS}",
             args=(
                 2 * draw(seed, 2, T, D),
                 2 * draw(seed + 10, 2, S, D + 5),
@@ -117,15 +117,21 @@ def _cases() -> list[Case]:
                 BS,
             ),
         )
-        for seed, (T, S, BT, BS) in enumerate(
+        for seed, (T, S, DV, BT, BS) in enumerate(
             [
-                (1, 1, 16, 16),
-                (32, 32, 16, 16),
-                (36, 53, 32, 16),
-                (5, 40, 16, 32),
+                (1, 1, 32, 16, 16),
+                (32, 32, 32, 16, 16),
+                (36, 53, 32, 32, 16),
+                (5, 40, 16, 16, 32),
             ]
         )
     ]
+    for far in (0, 1):  # the scores of one branch are 160 less: e ** -160 = 0
+        q, k = 2 * draw(4, 2, 20, D), 2 * draw(14, 2, 20, D + 5)
+        q[far, :, 0], k[far, :, 0] = 32, -20
+        name = f"T = S = 20, branch {far + 1} scores 160 below the other"
+        cases.append(Case(name=name, args=(q, k, draw(24, 20, 32), 16, 16)))
+    return cases
 
 
 _STEP2 = "b_acc2, b_top2, b_sum2, b_s2"
@@ -133,6 +139,16 @@ _TO2 = "b_acc2, b_top2, b_sum2 ="
 _HIDE = (', float("-inf"))\n        b_acc', ", 0.0)\n        b_acc")
 _SEEN = "o_t[:, None] + S - T >= o_s[None, :]"
 _END = "tl.program_id(0) * BT"
+# One maximum for both: what was measured from its own is moved there.
+_AFTER = "    p_acc1 = p_acc"
+_COMMON = """\
+        b_top = tl.maximum(b_top1, b_top2)
+        b_acc1 = b_acc1 * tl.exp2(b_top1 - b_top)[:, None]
+        b_sum1 = b_sum1 * tl.exp2(b_top1 - b_top)
+        b_acc2 = b_acc2 * tl.exp2(b_top2 - b_top)[:, None]
+        b_sum2 = b_sum2 * tl.exp2(b_top2 - b_top)
+        b_top1, b_top2 = b_top, b_top
+"""
 # Our walk goes to the last key; most will end where nothing is seen.
 _SHORT = edited(
     both_branches,
@@ -198,6 +214,14 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            key="common maximum",
+            diagnosis="Both branches subtract one common maximum. Where one "
+            "branch lies far below the other, all of its powers of 2 "
+            "underflow: sum and accumulator are 0, and 0 / 0 is NaN. Each "
+            "branch subtracts its own maximum.",
+            wrong=edited(both_branches, (_AFTER, _COMMON + _AFTER)),
+        ),
+        Mistake(
             key="keys of branch 1 twice",
             diagnosis="Branch 2 reads the keys of branch 1. Its own begin "
             "k_j elements further on.",
@@ -220,6 +244,13 @@ EXERCISE = Exercise(
             diagnosis="A query does not see its own key: the mask is off by "
             "one. It is >=, not >.",
             wrong=edited(both_branches, ("- T >= o_s", "- T > o_s")),
+        ),
+        Mistake(
+            key="mask without an axis",
+            diagnosis="Your mask compares query t with key t only, or has "
+            "shapes that do not fit. It is a block (BT, BS): queries go down, "
+            "o_t[:, None], keys go across, o_s[None, :].",
+            wrong=edited(both_branches, ("o_t[:, None] + S", "o_t + S")),
         ),
         Mistake(
             key="no mask of what is seen",

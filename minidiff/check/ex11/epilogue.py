@@ -126,6 +126,21 @@ EXERCISE = Exercise(
             wrong=edited(epilogue, ("- lam * b_o2", "- b_o2")),
         ),
         Mistake(
+            key="branches swapped",
+            diagnosis="lambda multiplies branch 1. The output is o1 - lam o2: "
+            "branch 2 is scaled, then taken from branch 1.",
+            wrong=edited(
+                epilogue,
+                (_DIFFERENCE, "b_o2 - lam * (b_acc1 / b_sum1[:, None])"),
+            ),
+            also=(
+                edited(
+                    epilogue,
+                    (_DIFFERENCE, "lam * (b_acc1 / b_sum1[:, None]) - b_o2"),
+                ),
+            ),
+        ),
+        Mistake(
             key="branches added",
             diagnosis="You add the branches. It is o1 minus lam o2.",
             wrong=edited(epilogue, ("- lam * b_o2", "+ lam * b_o2")),

@@ -30,9 +30,9 @@ def one_tile(
     """Return a tile of A1 - lam A2, of dS1 and of dS2, each (BT, BS).
 
     b_q1, b_q2 (BT, D), b_k1, b_k2 (BS, D), b_v (BS, DV) and b_do (BT, DV);
-    the log-sums, base 2, and D1, D2 (BT,). m_seen (BT, BS) is true where the
-    query sees the key; elsewhere a logit may be anything, and all three
-    tiles are 0. c is the scale times log2(e). Give tl.dot
+    the log-sums, base 2, and delta_1, delta_2 (BT,). m_seen (BT, BS) is true
+    where the query sees the key; elsewhere a logit may be anything, and all
+    three tiles are 0. c is the scale times log2(e). Give tl.dot
     input_precision="ieee".
     """
     b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") * c
@@ -210,8 +210,9 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="numbers of columns",
-            diagnosis="Log-sums, D1 and D2 are one number a query, that is a "
-            "row of the tile: [:, None]. You spread them over the keys.",
+            diagnosis="Log-sums, delta_1 and delta_2 are one number a query, "
+            "that is a row of the tile: [:, None]. You spread them over the "
+            "keys.",
             wrong=_wrong(
                 ("b_lse1[:, None]", "b_lse1[None, :]"),
                 ("b_lse2[:, None]", "b_lse2[None, :]"),
@@ -250,7 +251,7 @@ EXERCISE = Exercise(
         Mistake(
             key="sign of dS2",
             diagnosis="dS2 has the wrong sign: the second map is taken away, "
-            "so lam A2 (D2 - dA).",
+            "so lam A2 (delta_2 - dA).",
             wrong=_wrong(
                 ("(b_delta2[:, None] - b_da)", "(b_da - b_delta2[:, None])")
             ),
@@ -285,9 +286,9 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            key="lam on D2",
-            diagnosis="D2 is multiplied by lam, and dA is not. The whole "
-            "bracket is, once: lam A2 (D2 - dA).",
+            key="lam on delta_2",
+            diagnosis="delta_2 is multiplied by lam, and dA is not. The whole "
+            "bracket is, once: lam A2 (delta_2 - dA).",
             wrong=_wrong(
                 (
                     "lam * b_a2 * (b_delta2[:, None] - b_da)",
@@ -302,29 +303,42 @@ EXERCISE = Exercise(
             wrong=_wrong(("return b_a1 - lam * b_a2", "return b_a1 - b_a2")),
         ),
         Mistake(
-            key="no D",
-            diagnosis="D1 and D2 are not used. Slopes count against the "
-            "row's mean slope, eq. 4.4.",
+            key="no delta",
+            diagnosis="delta_1 and delta_2 are not used. Slopes count "
+            "against the row's mean slope, eq. 4.4.",
             wrong=_wrong(
                 ("(b_da - b_delta1[:, None])", "b_da"),
                 ("(b_delta2[:, None] - b_da)", "-b_da"),
             ),
         ),
         Mistake(
-            key="one D for both",
-            diagnosis="Both branches subtract the same D. D1 belongs to A1, "
-            "D2 to A2.",
+            key="one delta for both",
+            diagnosis="Both branches subtract the same delta. delta_1 "
+            "belongs to A1, delta_2 to A2.",
             wrong=_wrong(("b_delta2[:, None]", "b_delta1[:, None]")),
             also=(_wrong(("b_delta1[:, None]", "b_delta2[:, None]")),),
         ),
         Mistake(
-            key="D of the other branch",
-            diagnosis="D1 and D2 have changed places: D1 belongs to A1.",
+            key="delta of the other branch",
+            diagnosis="delta_1 and delta_2 have changed places: delta_1 "
+            "belongs to A1.",
             wrong=_wrong(
                 ("b_delta2[:, None]", "b_delta3[:, None]"),
                 ("b_delta1[:, None]", "b_delta2[:, None]"),
                 ("b_delta3[:, None]", "b_delta1[:, None]"),
             ),
+        ),
+        Mistake(
+            key="results in another order",
+            diagnosis="The three tiles come in another order. Return "
+            "A1 - lam A2 first, then dS1, then dS2.",
+            wrong=_wrong(
+                (
+                    "return b_a1 - lam * b_a2, b_ds1, b_ds2",
+                    "return b_ds1, b_ds2, b_a1 - lam * b_a2",
+                )
+            ),
+            also=(_wrong((", b_ds1, b_ds2", ", b_ds2, b_ds1")),),
         ),
         Mistake(
             key="c again",

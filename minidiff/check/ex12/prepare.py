@@ -19,7 +19,6 @@ from minidiff.check.edited import edited
 from minidiff.check.kernels import draw, launch
 
 DV, BT = 32, 16
-EPS = 1e-2
 
 
 @triton.jit
@@ -27,12 +26,13 @@ def prepare(
     p_dy, p_o, p_o2, p_do, p_delta, dy_t, out_t, delta_j,
     T, lam, norm_scale, eps, DV: tl.constexpr, BT: tl.constexpr,
 ):  # fmt: skip
-    """Write do by eq. 4.8, and D1 and D2 by eq. 12.2, for one head.
+    """Write do by eq. 4.8, and delta_1 and delta_2 by eq. 12.2, for one head.
 
     dy, o and o2 (T, DV); to write: do (T, DV) in its own dtype, and delta
-    (2, T), float32: D1, then D2. Rows of dy are dy_t elements apart, rows
-    of o, of o2 and of do out_t, the two of delta delta_j. Program i takes
-    BT rows, from row i BT on. norm_scale is the factor of the norm.
+    (2, T), float32: delta_1, then delta_2. Rows of dy are dy_t elements
+    apart, rows of o, of o2 and of do out_t, the two of delta delta_j.
+    Program i takes BT rows, from row i BT on. norm_scale is the factor of
+    the norm.
     """
     o_t = tl.program_id(0) * BT + tl.arange(0, BT)
     b_dy = load_rows(p_dy, o_t, dy_t, T, DV).to(tl.float32)
@@ -52,7 +52,7 @@ def prepare(
 
 
 def _run(
-    answer: Any, dy: Tensor, o: Tensor, o2: Tensor, lam: float
+    answer: Any, dy: Tensor, o: Tensor, o2: Tensor, lam: float, eps: float
 ) -> tuple[np.ndarray, ...] | None:
     T = o.shape[0]
     dy = fenced(dy.to(DEVICE))[:, :DV]  # rows further apart than o's
@@ -63,7 +63,7 @@ def _run(
         (triton.cdiv(T, BT),),
         (
             dy, o, o2, do, delta, dy.stride(0), o.stride(0), delta.stride(0),
-            T, lam, 0.4, EPS,
+            T, lam, 0.4, eps,
         ),
         (do, delta),
         DV=DV,
@@ -71,33 +71,38 @@ def _run(
     )  # fmt: skip
 
 
-def _rounded_case(T: int) -> tuple[Tensor, Tensor, Tensor, float]:
-    """A case in float16 where D of the rounded do is another number.
+def _rounded_case(
+    T: int, eps: float = 1e-2
+) -> tuple[Tensor, Tensor, Tensor, float, float]:
+    """A case in float16 where delta of the rounded do is another number.
 
     No entry of do lies near the middle of two float16 numbers, so that all
-    ways to compute it are rounded alike. o2 is 64 o and a little more: D2 is
-    small, because do is at a right angle to o, and rounding shows.
+    ways to compute it are rounded alike. o2 is 64 o and a little more:
+    delta_2 is small, because do is at a right angle to o, and rounding shows.
     """
     for seed in range(100):
         dy = draw(seed, T, DV + 5, dtype=torch.float16)
         o = draw(seed + 100, T, DV, dtype=torch.float16)
         x, g = o.double(), 0.4 * dy[:, :DV].double()
-        r = (x.square().mean(1, keepdim=True) + EPS).rsqrt()
+        r = (x.square().mean(1, keepdim=True) + eps).rsqrt()
         do = r * (g - x * r * r * (g * x).mean(1, keepdim=True))
         ulp = 2.0 ** torch.floor(torch.log2(do.abs())) / 1024
         middle = ((do / ulp) % 1 - 0.5).abs().min()
         if middle > 1e-3 and do.abs().min() > 1e-4:
             o2 = (64 * o).float() + draw(seed + 200, T, DV)
-            return dy, o, o2.half(), 0.5
+            return dy, o, o2.half(), 0.5, eps
     raise RuntimeError("no seed gives entries away from all ties")
 
 
 def _cases() -> list[Case]:
     cases = []
-    for seed, (T, lam) in enumerate([(1, 0.5), (16, 0.8), (33, -0.3)]):
+    for seed, (T, lam, eps) in enumerate(
+        [(1, 0.5, 1e-2), (16, 0.8, 0.5), (33, -0.3, 1e-2)]
+    ):
         dy, o = draw(seed, T, DV + 5), draw(seed + 10, T, DV)
-        args = (dy, 0.3 * o, draw(seed + 20, T, DV), lam)
-        cases.append(Case(name=f"T = {T}, lam = {lam}, float32", args=args))
+        args = (dy, 0.3 * o, draw(seed + 20, T, DV), lam, eps)
+        name = f"T = {T}, lam = {lam}, eps = {eps}, float32"
+        cases.append(Case(name=name, args=args))
     name = "T = 3, lam = 0.5, float16"
     return [*cases, Case(name=name, args=_rounded_case(3))]
 
@@ -170,8 +175,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="sums of dy",
-            diagnosis="D1 and D2 are row sums with do, the gradient after "
-            "the norm; you took dy, or the scaled dy.",
+            diagnosis="delta_1 and delta_2 are row sums with do, the "
+            "gradient after the norm; you took dy, or the scaled dy.",
             wrong=_wrong(
                 ("tl.sum(b_do * b_o2", "tl.sum(b_dy * b_o2"),
                 ("tl.sum(b_do * b_o,", "tl.sum(b_dy * b_o,"),
@@ -185,8 +190,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="o for o1",
-            diagnosis="Your D1 is the row sum of do and o. It needs branch "
-            "1's output, o1 = o + lam o2.",
+            diagnosis="Your delta_1 is the row sum of do and o. It needs "
+            "branch 1's output, o1 = o + lam o2.",
             wrong=_wrong((_DELTA1, "tl.sum(b_do * b_o, 1)")),
         ),
         Mistake(
@@ -197,8 +202,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="lam dropped",
-            diagnosis="D1 lacks lam: o1 = o + lam o2, so D1 = rowsum(do o) + "
-            "lam D2.",
+            diagnosis="delta_1 lacks lam: o1 = o + lam o2, so delta_1 = "
+            "rowsum(do o) + lam delta_2.",
             wrong=_wrong(("+ lam * b_delta2", "+ b_delta2")),
         ),
         Mistake(
@@ -210,7 +215,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="branches swapped",
-            diagnosis="D1 stands where D2 belongs, and D2 where D1 does.",
+            diagnosis="delta_1 stands where delta_2 belongs, and delta_2 "
+            "where delta_1 does.",
             wrong=_wrong(
                 ("b_delta1, o_t < T", "b_delta3, o_t < T"),
                 ("b_delta2, o_t < T", "b_delta1, o_t < T"),
@@ -219,8 +225,9 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="sums before rounding",
-            diagnosis="D1 and D2 do not belong to the do that you stored: "
-            "float16 rounded it on the way. Round first, then add up.",
+            diagnosis="delta_1 and delta_2 do not belong to the do that you "
+            "stored: float16 rounded it on the way. Round first, then add "
+            "up.",
             wrong=_wrong(
                 ("    b_do = b_do.to(p_do.dtype.element_ty)\n", ""),
                 ("    b_do = b_do.to(tl.float32)\n", ""),
@@ -245,13 +252,13 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            key="D2 right behind D1",
-            diagnosis="You write D2 from element T of delta on. Its row "
-            "begins delta_j elements after that of D1.",
+            key="delta_2 right behind delta_1",
+            diagnosis="You write delta_2 from element T of delta on. Its row "
+            "begins delta_j elements after that of delta_1.",
             wrong=_wrong(("p_delta + delta_j", "p_delta + T")),
         ),
         Mistake(
-            key="D1 unmasked",
+            key="delta_1 unmasked",
             diagnosis="You write delta beyond row T. tl.store needs the mask "
             "o_t < T.",
             wrong=_wrong(("b_delta1, o_t < T", "b_delta1")),
@@ -292,6 +299,7 @@ EXERCISE = Exercise(
         "b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)[:, None]; b_g = "
         "norm_scale * b_dy; b_do = b_r * (b_g - b_o * b_r * b_r * "
         "(tl.sum(b_g * b_o, 1) / DV)[:, None]); after rounding and storing, "
-        "D2 = tl.sum(b_do * b_o2, 1), D1 = tl.sum(b_do * b_o, 1) + lam * D2.",
+        "delta_2 = tl.sum(b_do * b_o2, 1), delta_1 = tl.sum(b_do * b_o, 1) + "
+        "lam * delta_2.",
     ),
 )

@@ -21,7 +21,9 @@ from minidiff.check.edited import edited
 from minidiff.check.kernels import draw, launch
 from minidiff.course.kernels.trace import Touch
 
-D, DV = 16, 32
+D = 16
+# Two right answers differ by this in float16, where dS is rounded or is not.
+TOLERANCE = 2e-3
 
 
 @triton.jit
@@ -32,11 +34,11 @@ def queries_walk(
 ):  # fmt: skip
     """Write dq1 and dq2 of BT queries of one head, eq. 12.5.
 
-    q, k and, to write, dq (2, T, D); v and do (T, DV); lse and delta
-    (2, T), both of them with the stride row_j. Query t sees keys 0 to t.
-    Program i takes the queries from i BT on and walks over the keys, BS at a
-    time; it visits no block of keys that none of them sees. Use tile,
-    load_rows and store_rows.
+    q, k and, to write, dq (2, T, D); v and do (T, DV), all of one dtype;
+    lse and delta (2, T), float32, both with the stride row_j. Query t sees
+    keys 0 to t. Program i takes the queries from i BT on and walks over the
+    keys, BS at a time; it visits no block of keys that none of them sees.
+    Use tile, load_rows and store_rows.
     """
     i_t = tl.program_id(0) * BT
     o_t = i_t + tl.arange(0, BT)
@@ -59,14 +61,40 @@ def queries_walk(
             b_q1, b_q2, b_k1, b_k2, b_v, b_do, b_lse1, b_lse2, b_delta1,
             b_delta2, lam, m_seen, c,
         )  # fmt: skip
+        b_ds1 = b_ds1.to(b_k1.dtype)
         b_dq1 = tl.dot(b_ds1, b_k1, b_dq1, input_precision="ieee")
+        b_ds2 = b_ds2.to(b_k2.dtype)
         b_dq2 = tl.dot(b_ds2, b_k2, b_dq2, input_precision="ieee")
     store_rows(p_dq, b_dq1 * scale, o_t, dq_t, T, D)
     store_rows(p_dq + dq_j, b_dq2 * scale, o_t, dq_t, T, D)
 
 
+@triton.jit
+def add_rows(p, b, o_t, stride, T, W: tl.constexpr):
+    """Add b to rows o_t of the matrix (T, W) at p: for a wrong answer."""
+    at = o_t[:, None] * stride + tl.arange(0, W)[None, :]
+    tl.atomic_add(p + at, b.to(p.dtype.element_ty), (o_t < T)[:, None])
+
+
 class HiddenBlockError(Exception):
     """A block of keys was read that no query of the program sees."""
+
+
+def _expected(
+    q: Tensor, k: Tensor, v: Tensor, do: Tensor, lam: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the log-sums, delta_1 and delta_2, and dq, from whole maps."""
+    q, k, v, do = (x.float() for x in (q, k, v, do))
+    T, c = q.shape[1], log2(e) / D**0.5
+    hidden = torch.ones(T, T, dtype=torch.bool).triu(1)
+    scores = (q[..., :D] @ k[..., :D].mT * c).masked_fill(hidden, -torch.inf)
+    lse = scores.mul(log(2)).logsumexp(2) / log(2)
+    maps = torch.exp2(scores - lse[:, :, None])
+    slopes = do @ v[:, : do.shape[1]].mT
+    delta = (maps * slopes).sum(2)
+    right = maps * (slopes - delta[:, :, None]) @ k[..., :D] / D**0.5
+    right[1] *= -lam
+    return lse, delta, right
 
 
 def _run(
@@ -79,20 +107,18 @@ def _run(
     BT: int,
     BS: int,
 ) -> tuple[np.ndarray, ...] | None:
-    T, c = q.shape[1], log2(e) / D**0.5
-    hidden = torch.ones(T, T, dtype=torch.bool).triu(1)
-    scores = (q[..., :D] @ k[..., :D].mT * c).masked_fill(hidden, -torch.inf)
-    lse = scores.mul(log(2)).logsumexp(2) / log(2)
-    maps = torch.exp2(scores - lse[:, :, None])
-    slopes = do @ v[:, :DV].mT
-    delta = (maps * slopes).sum(2)
-    right = maps * (slopes - delta[:, :, None]) @ k[..., :D] / D**0.5
-    right[1] *= -lam
+    T, DV, c, dtype = q.shape[1], do.shape[1], log2(e) / D**0.5, q.dtype
+    lse, delta, right = _expected(q, k, v, do, lam)
     q, k, v, do, lse, delta = (
         fenced(x.to(DEVICE)) for x in (q, k, v, do, lse, delta)
     )
     # Strides that all differ from each other.
-    q, k, v, dq = q[..., :D], k[..., :D], v[..., :DV], poisoned(2, T, D)
+    q, k, v, dq = (
+        q[..., :D],
+        k[..., :D],
+        v[..., :DV],
+        poisoned(2, T, D, dtype=dtype),
+    )
     late: list[tuple[int, int]] = []
 
     def look(touch: Touch) -> None:
@@ -117,7 +143,7 @@ def _run(
         BT=BT,
         BS=BS,
     )  # fmt: skip
-    if late and found is not None and same(found, [right.numpy()], 1e-4):
+    if late and found is not None and same(found, [right.numpy()], TOLERANCE):
         raise HiddenBlockError(
             f"values are right, but program {late[0][0]} reads keys from "
             f"{late[0][1]} on, which none of its queries sees"
@@ -126,23 +152,31 @@ def _run(
 
 
 def _cases() -> list[Case]:
-    sizes = [(12, 16, 16), (33, 32, 16), (1, 16, 16), (33, 16, 32)]
-    sizes += [(32, 16, 16)]  # no row beyond the end: another stride shows
-    return [
+    sizes = [(12, 0.7, 16, 16), (33, -0.3, 32, 16), (1, 0.7, 16, 16)]
+    sizes += [(33, 1.2, 16, 32)]
+    sizes += [(32, 0.7, 16, 16)]  # no row beyond the end: another stride shows
+    cases = [
         Case(
-            name=f"T = {T}, BT = {BT}, BS = {BS}",
-            args=(
-                2 * draw(seed, 2, T, D + 5),
-                2 * draw(seed + 10, 2, T, D + 2),
-                draw(seed + 20, T, DV + 1),
-                draw(seed + 30, T, DV),
-                0.7,
-                BT,
-                BS,
-            ),
+            name=f"T = {T}, lam = {lam}, BT = {BT}, BS = {BS}",
+            args=(*_inputs(seed, T), lam, BT, BS),
         )
-        for seed, (T, BT, BS) in enumerate(sizes)
+        for seed, (T, lam, BT, BS) in enumerate(sizes)
     ]
+    half = (x.half() for x in _inputs(5, 20, DV=16, size=0.5))
+    name = "T = 20, BT = 16, BS = 16, float16"
+    return [*cases, Case(name=name, args=(*half, 0.7, 16, 16))]
+
+
+def _inputs(
+    seed: int, T: int, DV: int = 32, size: float = 1.0
+) -> tuple[Tensor, ...]:
+    """q, k, v and do, with rows that are further apart than they are wide."""
+    return (
+        2 * size * draw(seed, 2, T, D + 5),
+        2 * size * draw(seed + 10, 2, T, D + 2),
+        size * draw(seed + 20, T, DV + 1),
+        size * draw(seed + 30, T, DV),
+    )
 
 
 def _wrong(*changes: tuple[str, str]) -> Any:
@@ -156,7 +190,7 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=queries_walk,
     run=_run,
-    tolerance=1e-4,
+    tolerance=TOLERANCE,
     mistakes=(
         Mistake(
             key="from the diagonal on",
@@ -199,6 +233,18 @@ EXERCISE = Exercise(
             diagnosis="A query does not see its own key: your mask is off by "
             "one. It is >=, not >.",
             wrong=_wrong(("o_t[:, None] >= o_s", "o_t[:, None] > o_s")),
+        ),
+        Mistake(
+            key="mask without an axis",
+            diagnosis="Your mask compares query t with key t only, or has "
+            "shapes that do not fit. It is a block (BT, BS): queries go down, "
+            "o_t[:, None], keys go across, o_s[None, :].",
+            wrong=_wrong(("o_t[:, None] >= o_s[None, :]", "o_t >= o_s")),
+            also=(
+                _wrong(
+                    ("o_t[:, None] >= o_s[None, :]", "o_t >= o_s[None, :]")
+                ),
+            ),
         ),
         Mistake(
             key="mask turned round",
@@ -317,7 +363,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="rows of branch 1 twice",
-            diagnosis="Branch 2 gets the log-sums, or the D, of branch 1. "
+            diagnosis="Branch 2 gets the log-sums, or delta, of branch 1. "
             "Its own begin row_j elements further on.",
             wrong=_wrong(("row_j + o_t", "o_t")),
             also=(
@@ -327,7 +373,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="rows unmasked",
-            diagnosis="You read log-sums, D1 or D2 beyond row T. tl.load "
+            diagnosis="You read log-sums or deltas beyond row T. tl.load "
             "needs the mask o_t < T, and 0.0 for what it hides.",
             wrong=_wrong(("p_lse + o_t, o_t < T, 0.0", "p_lse + o_t")),
             also=(
@@ -342,7 +388,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="branch 2 right behind",
-            diagnosis="You look for branch 2's log-sums, or its D, from "
+            diagnosis="You look for branch 2's log-sums, or its delta, from "
             "element T on. They begin row_j elements after branch 1's.",
             wrong=_wrong(("row_j + o_t", "T + o_t")),
             also=(
@@ -366,6 +412,45 @@ EXERCISE = Exercise(
                     "T, D)\n",
                     "",
                 )
+            ),
+        ),
+        Mistake(
+            key="branches swapped",
+            diagnosis="dq1 stands where dq2 belongs, and dq2 where dq1 does.",
+            wrong=_wrong(
+                ("p_dq, b_dq1 *", "p_dq, b_dq0 *"),
+                ("dq_j, b_dq2 *", "dq_j, b_dq1 *"),
+                ("b_dq0", "b_dq2"),
+            ),
+            also=(
+                _wrong(
+                    ("rows(p_dq, b_dq1", "rows(p_dq + dq_i, b_dq1"),
+                    ("rows(p_dq + dq_j", "rows(p_dq"),
+                    ("dq_i", "dq_j"),
+                ),
+            ),
+        ),
+        Mistake(
+            key="added, not written",
+            diagnosis="You add to dq in memory, where nothing was written "
+            "before: every number is NaN. One program owns these rows, so it "
+            "sums in registers and stores once; no atomics are needed.",
+            wrong=_wrong(
+                ("store_rows(p_dq", "add_rows(p_dq"),
+            ),
+        ),
+        Mistake(
+            key="dS not rounded",
+            diagnosis="tl.dot takes two blocks of one dtype. tile computes "
+            "dS in float32; where the keys are float16 it must be rounded "
+            "first: b_ds1.to(b_k1.dtype).",
+            wrong=_wrong(
+                ("        b_ds1 = b_ds1.to(b_k1.dtype)\n", ""),
+                ("        b_ds2 = b_ds2.to(b_k2.dtype)\n", ""),
+            ),
+            also=(
+                _wrong(("        b_ds1 = b_ds1.to(b_k1.dtype)\n", "")),
+                _wrong(("        b_ds2 = b_ds2.to(b_k2.dtype)\n", "")),
             ),
         ),
         Mistake(
@@ -396,16 +481,17 @@ EXERCISE = Exercise(
         ),
     ),
     hints=(
-        "Turn keys_kernel round: a program holds queries, log-sums, D1 and "
-        "D2, and walks over blocks of keys and values. Which block is the "
+        "Turn keys_kernel round: a program holds queries, log-sums and "
+        "deltas, and walks over blocks of keys and values. Which block is the "
         "last that one of its queries sees?",
         "Load all that belongs to the queries first. Then for i_s in "
         "range(0, tl.minimum(i_t + BT, T), BS): load k1, k2 and v of rows "
         "i_s + tl.arange(0, BS), call tile, and add dS k to two accumulators "
         "(BT, D).",
         "m_seen = o_t[:, None] >= o_s[None, :]; _, b_ds1, b_ds2 = tile(...); "
-        'b_dq1 = tl.dot(b_ds1, b_k1, b_dq1, input_precision="ieee"), the '
-        "same for 2; after the loop store_rows(p_dq, b_dq1 * scale, o_t, "
-        "dq_t, T, D), and b_dq2 at p_dq + dq_j.",
+        "b_dq1 = tl.dot(b_ds1.to(b_k1.dtype), b_k1, b_dq1, "
+        'input_precision="ieee"), the same for 2; after the loop '
+        "store_rows(p_dq, b_dq1 * scale, o_t, dq_t, T, D), and b_dq2 at "
+        "p_dq + dq_j.",
     ),
 )

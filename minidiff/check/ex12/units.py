@@ -10,7 +10,8 @@ def backward_units(kernels: list[str]) -> int:
 
     kernels: what each of them computes, out of dq, dk and dv, for both
     branches. ["dk dv", "dq"] are our two. A kernel keeps nothing for the
-    next: what it needs, it computes. Values are 2D wide; D1 and D2 are known.
+    next: what it needs, it computes. Values are 2D wide; delta_1 and delta_2
+    are known.
     """
     total = 0
     for kernel in kernels:

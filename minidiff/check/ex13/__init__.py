@@ -1,10 +1,5 @@
 """Chapter 13: roofline and benchmark."""
 
-from minidiff.check.ex13 import floors, intensity, ratio, step_bytes
+from minidiff.check.ex13 import floors, intensity, ratio
 
-EXERCISES = (
-    intensity.EXERCISE,
-    floors.EXERCISE,
-    step_bytes.EXERCISE,
-    ratio.EXERCISE,
-)
+EXERCISES = (intensity.EXERCISE, floors.EXERCISE, ratio.EXERCISE)

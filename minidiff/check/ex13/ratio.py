@@ -1,4 +1,4 @@
-"""Exercise 13.4: a ratio, and how far to trust it."""
+"""Exercise 13.3: a ratio, and how far to trust it."""
 
 from collections.abc import Callable
 from statistics import fmean, median
@@ -102,7 +102,7 @@ def _middle_one(x: Times) -> float:
 
 
 EXERCISE = Exercise(
-    id="13.4",
+    id="13.3",
     cases=lambda: [
         Case(name=name, args=(ours, theirs, drop))
         for name, ours, theirs, drop in (

@@ -1,6 +1,6 @@
 """The course's fused backward pass: three kernels, no map in memory.
 
-    prepare_kernel   do from dy, through the norm; D1 and D2, one a row each
+    prepare_kernel   do from dy, through the norm; delta_1 and delta_2
     keys_kernel      dk1, dk2 and dv of BS keys: a walk over the queries
     queries_kernel   dq1 and dq2 of BT queries: a walk over the keys
 
@@ -53,10 +53,10 @@ def prepare_kernel(
     dy_n, dy_t, out_n, out_t, delta_n, delta_j, T, norm_scale, eps,
     DV: tl.constexpr, BT: tl.constexpr, NORM: tl.constexpr,
 ):  # fmt: skip
-    """do by eq. 4.8, or dy where there is no norm; D1 and D2 by eq. 12.2.
+    """do by eq. 4.8, or dy without a norm; the deltas by eq. 12.2.
 
     dy, o, o2 and do (N, T, DV), the last three with the strides out_n and
-    out_t; lam (N,), contiguous; delta (N, 2, T) takes D1 and D2.
+    out_t; lam (N,), contiguous; delta (N, 2, T) takes delta_1 and delta_2.
     """
     n = tl.program_id(0).to(tl.int64)
     o_t = tl.program_id(1) * BT + tl.arange(0, BT)
@@ -86,8 +86,8 @@ def tile(
     """One tile of A1 - lam A2, of dS1 and of dS2: three of (BT, BS).
 
     b_q1, b_q2 (BT, D), b_k1, b_k2 (BS, D), b_v (BS, DV), b_do (BT, DV); the
-    log-sums, base 2, and D1, D2 (BT,). m_seen (BT, BS) is true where the
-    query sees the key; c is the scale times log2(e).
+    log-sums, base 2, and delta_1, delta_2 (BT,). m_seen (BT, BS) is true
+    where the query sees the key; c is the scale times log2(e).
     """
     b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") * c
     b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") * c
@@ -110,7 +110,7 @@ def keys_kernel(
     """dk1, dk2 and dv of BS keys, from all queries that see them.
 
     row_n and row_j are the strides of lse and of delta, both (N, 2, T). Rows
-    beyond T come as zeros: with do = 0 and D1 = D2 = 0 they add nothing.
+    beyond T come as zeros: with do and both deltas 0 they add nothing.
     """
     m = tl.program_id(0).to(tl.int64)  # a head of keys
     i_s = tl.program_id(1) * BS
@@ -258,7 +258,7 @@ def fused_backward(
     queries_kernel[B * H, triton.cdiv(T, BT)](
         *given, x_dq, *strides, *x_dq.stride()[:3], *sizes, **blocks
     )
-    # dlam = -sum of D2, eq. 4.7; added in a fixed order.
+    # dlam = -sum of delta_2, eq. 4.7; added in a fixed order.
     dlam = -delta[:, 1].sum(-1).view(B, H, 1)
     return Gradients(dq, dk, dv, dlam, dweight)
 
