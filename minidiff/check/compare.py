@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -174,11 +175,15 @@ def narrower(got: list[str], want: set[str]) -> float:
     return max(found, default=0.0) if all(found) else 0.0
 
 
-def _rounding(dtype: str, other: str) -> float:
-    """Return a tolerance for the comparison of two dtypes; 0 if equal."""
-    if dtype == other:
-        return 0.0
-    return max(_ROUNDING.get(x, 0.0) for x in (dtype, other))
+def rounding_between(a: Sequence[Part], b: Sequence[Part]) -> float:
+    """Return a tolerance for the comparison of results; 0 if dtypes agree.
+
+    If one of several results has another dtype, all may be rounded: some are
+    gradients, computed from the others.
+    """
+    pairs = [(x.dtype, y.dtype) for x, y in zip(a, b, strict=True)]
+    found = [x for pair in pairs if pair[0] != pair[1] for x in pair]
+    return max((_ROUNDING.get(x, 0.0) for x in found), default=0.0)
 
 
 def unchanged(now: Any, before: Any) -> bool:
@@ -220,7 +225,8 @@ def problem(got: Part, want: Part, tolerance: float) -> Problem | None:
     if got.shape != want.shape:
         return _other(f"shape {got.shape}", f"{want.shape}")
     x, y = got.value, want.value
-    differs = ~_close(x, y, max(tolerance, _rounding(got.dtype, want.dtype)))
+    tolerance = max(tolerance, rounding_between([got], [want]))
+    differs = ~_close(x, y, tolerance)
     if not differs.any():
         if got.numbers == "real" and got.dtype != want.dtype:
             other = _other(f"dtype {got.dtype}", want.dtype)
@@ -268,15 +274,15 @@ def same(a: Any, b: Any, tolerance: float = 0.0, loose: bool = False) -> bool:
     if isinstance(a, BaseException) or isinstance(b, BaseException):
         keys = [getattr(x, "key", None) for x in (a, b)]
         return type(a) is type(b) and keys[0] == keys[1]
-    return len(a) == len(b) and all(
-        _same_part(x, y, tolerance, loose) for x, y in zip(a, b, strict=True)
-    )
+    if len(a) != len(b):
+        return False
+    if loose:
+        tolerance = max(tolerance, rounding_between(a, b))
+    return all(_same_part(x, y, tolerance) for x, y in zip(a, b, strict=True))
 
 
-def _same_part(x: Any, y: Any, tolerance: float, loose: bool = False) -> bool:
+def _same_part(x: Any, y: Any, tolerance: float) -> bool:
     """Compare values only: a known mistake may come in another dtype too."""
-    if loose and isinstance(x, Part) and isinstance(y, Part):
-        tolerance = max(tolerance, _rounding(x.dtype, y.dtype))
     x, y = (z.value if isinstance(z, Part) else z for z in (x, y))
     if x is None or y is None:
         return False

@@ -13,6 +13,7 @@ from minidiff.check.compare import (
     Problem,
     narrower,
     problem,
+    rounding_between,
     same,
     unexpected,
 )
@@ -242,8 +243,10 @@ def _first_problem(
             return case, Problem(text=text + (" results" * got.listed))
         other = unexpected(got.returned, want.returned)
         rounding = narrower(other, want.returned)
+        between = rounding_between(got.parts, want.parts)
+        tolerance = max(exercise.tolerance, rounding, between)
         for n, (x, y) in enumerate(zip(got.parts, want.parts, strict=True), 1):
-            found = problem(x, y, max(exercise.tolerance, rounding))
+            found = problem(x, y, tolerance)
             if found and (found.explained or rounding or not other):
                 names = exercise.results or [f"number {n}"] * count
                 which = f"  result    {names[n - 1]}\n" if count > 1 else ""

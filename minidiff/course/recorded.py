@@ -3,7 +3,6 @@
 All sizes hold the same number of tokens and columns; a size is (D, T).
 """
 
-import json
 from collections.abc import Sequence
 from math import inf
 from typing import Any
@@ -13,8 +12,12 @@ from matplotlib.figure import Figure
 
 from minidiff.course.ceilings import least_ms
 from minidiff.course.paths import results
+from minidiff.files.json import read_json
+from minidiff.files.schema import anything, fields, list_of, map_of
 from minidiff.plots import COLOURS
 
+RECORD = "a record of `minidiff bench attention`"
+SCHEMA = fields({"provenance": anything, "rows": list_of(map_of(anything))})
 OURS = "diff/triton"
 WHAT = ("forward", "train")
 
@@ -23,7 +26,7 @@ class Attention:
     """The rows of ``book/results/bench_attention.json``."""
 
     def __init__(self) -> None:
-        found = json.loads(results("bench_attention.json").read_text())
+        found = read_json(results("bench_attention.json"), SCHEMA, RECORD)
         self.provenance: dict[str, Any] = found["provenance"]
         self.rows: list[dict[str, Any]] = found["rows"]
         self.by = {(r["peer"], r["D"], r["T"]): r for r in self.rows}
