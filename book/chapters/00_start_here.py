@@ -266,7 +266,7 @@ plt.show()
 # | ready | [9. First kernels](09_first_kernels.ipynb) | add, softmax and multiply in Triton |
 # | ready | [10. Flash attention forward](10_flash_attention_forward.ipynb) | attention that never holds its map |
 # | ready | [11. The fused forward](11_fused_forward.ipynb) | both branches in one walk |
-# | ready | [12. The fused backward](12_fused_backward.ipynb) | every gradient, each product once |
+# | ready | [12. The fused backward](12_fused_backward.ipynb) | every gradient, in two passes over the tiles |
 # | ready | [13. Roofline and benchmark](13_roofline_and_benchmark.ipynb) | ceilings, predictions, honest timing |
 # | ready | [14. Text to tokens](14_text_to_tokens.ipynb) | bytes, merges, AdamW, your own training loop |
 # | ready | [15. Train your own](15_training_a_small_diff_transformer.ipynb) | your model, your loop, and what it writes |

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from statistics import fmean, median
 
+import numpy as np
+
 from minidiff.check.core import Case, Exercise, Mistake
 
 Times = list[float]
@@ -21,7 +23,7 @@ def ratio_interval(
     """
     ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
     kept = ratios[drop : len(ratios) - drop]
-    return kept[0], median(ratios), kept[-1]
+    return kept[0], float(np.median(ratios)), kept[-1]
 
 
 def _ratios(ours: Times, theirs: Times) -> Times:
