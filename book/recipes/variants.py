@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from minidiff import DecoderLM, ModelConfig, MultiheadDiffAttention
 from minidiff.nn.kinds import build_kind
-from minidiff.ops import diff_attention
 from minidiff.ops.wide import wide
 
 VECTORS = ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2")
@@ -55,27 +54,10 @@ class LambdaWithoutExp(MultiheadDiffAttention):
 class WithoutGain(MultiheadDiffAttention):
     """The norm's output is not multiplied by ``1 - lam_init``."""
 
-    def attend(
-        self,
-        x: Tensor,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        key_lengths: Tensor | None,
-        backend: str,
-    ) -> Tensor:
-        """Return the normalised output of the heads, (B, H, T, 2D)."""
-        return diff_attention(
-            q,
-            k,
-            v,
-            self.lam(),
-            norm_weight=self.norm_weight,
-            norm_scale=1.0,
-            eps=self.norm_eps,
-            key_lengths=key_lengths,
-            backend=backend,
-        )
+    @property
+    def norm_scale(self) -> float | None:
+        """The factor after the head norm."""
+        return None if self.norm_weight is None else 1.0
 
 
 class SharedKeys(MultiheadDiffAttention):

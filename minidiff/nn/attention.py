@@ -180,6 +180,11 @@ class MultiheadDiffAttention(MultiheadBase):
         dot2 = (wide(self.lambda_q2) * wide(self.lambda_k2)).sum()
         return dot1.exp() - dot2.exp() + self.lam_init
 
+    @property
+    def norm_scale(self) -> float | None:
+        """The factor after the head norm, 1 - lam_init; None without it."""
+        return None if self.norm_weight is None else 1 - self.lam_init
+
     def _subtracted(self) -> Tensor:
         """Return the factor of the second map in the subtraction."""
         return SIGNS[self.second_map] * self.lam()
@@ -200,7 +205,7 @@ class MultiheadDiffAttention(MultiheadBase):
             v,
             self._subtracted(),
             norm_weight=self.norm_weight,
-            norm_scale=None if self.norm_weight is None else 1 - self.lam_init,
+            norm_scale=self.norm_scale,
             eps=self.norm_eps,
             key_lengths=key_lengths,
             backend=backend,

@@ -1,6 +1,6 @@
 """Languages to identify: numbers are of the row, snippets of the text."""
 
-import pickle
+from multiprocessing import get_context
 
 import pytest
 import torch
@@ -111,8 +111,14 @@ def test_batches_depend_on_seed_split_and_step_alone():
     assert torch.equal(valid, other.batch(3, 4, "valid")[0])
     part = TASK.batch(3, 4, "train", slice(1, 3))
     assert torch.equal(first[1][1:3], part[1])
-    sent = pickle.loads(pickle.dumps(TASK))  # to a worker process
-    assert torch.equal(first[0], sent.batch(3, 4)[0])
+
+
+@pytest.mark.slow
+def test_another_process_makes_the_same_rows():
+    with get_context("spawn").Pool(1) as workers:
+        there = workers.apply(TASK.batch, (3, 4))
+    for x, y in zip(there, TASK.batch(3, 4), strict=True):
+        assert torch.equal(x, y)
 
 
 def test_its_description_tells_texts_apart():
