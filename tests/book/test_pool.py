@@ -122,7 +122,7 @@ def test_the_pair_leaves_its_weights(tokens, lookup, tmp_path):
     assert {(row["kind"], row["curriculum"]) for row in found} == {
         (kind, stages)
         for kind in ("plain", "diff")
-        for stages in evidence_data.CURRICULA
+        for stages in evidence_data.CANDIDATES
     }
     weights = tmp_path / "weights"
     given = ["--quick", "--tokens", tokens, "--weights", weights]
