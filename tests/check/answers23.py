@@ -135,62 +135,48 @@ def two_branches(
     logits,
     lam,
     bits,
+    reach,
     *,
-    scale="query",
-    size=abs,
-    top=lambda b: 2 ** (b - 1) - 1,
-    zero=1.0,
+    among="query",
+    size=lambda x: x,
+    clip=True,
+    drop=False,
+    to=np.rint,
+    top=lambda b: 2**b - 1,
+    back=True,
+    down=-1,
     sign=-1,
-    rounds=True,
 ):
-    """Loop over branches and queries."""
+    """Loop over branches, queries and keys."""
     T = logits.shape[-1]
     out = np.zeros((T, T))
-    for b, weight in enumerate((1, sign * lam)):
+    step = reach / top(bits)
+    for b, factor in enumerate((1, sign * lam)):
         for t in range(T):
-            row = logits[b, t, : t + 1]
-            among = {
-                "query": row,
-                "map": [
-                    logits[b, u, s] for u in range(T) for s in range(u + 1)
-                ],
-                "both": np.concatenate(
-                    [logits[0, t, : t + 1], logits[1, t, : t + 1]]
-                ),
+            compared = {
+                "query": logits[b, t, : t + 1],
+                "map": logits[b][np.tril_indices(T)],
+                "both": logits[:, t, : t + 1].ravel(),
                 "future": logits[b, t],
-            }
-            if scale == "key":
-                largest = np.array(
-                    [max(abs(logits[b, s:, s])) for s in range(t + 1)]
-                )
-            else:
-                largest = np.array(max(size(x) for x in among[scale]))
-            step = largest / top(bits)
-            step = np.where(step == 0, zero, step)
-            with np.errstate(all="ignore"):
-                near = np.rint(row / step) * step if rounds else row
-            weights = np.exp(near - near.max())
-            out[t, : t + 1] += weight * weights / weights.sum()
+            }[among]
+            highest = max(size(x) for x in compared)
+            weights = []
+            for x in logits[b, t, : t + 1]:
+                far = highest - x
+                if clip and not drop:
+                    far = min(far, reach)
+                whole = to(far / step) * (step if back else 1)
+                gone = drop and far > reach
+                weights.append(0.0 if gone else math.exp(down * whole))
+            for s, weight in enumerate(weights):
+                out[t, s] += factor * weight / sum(weights)
     return out
 
 
-def rows_on_a_grid(x, bits):
-    x = np.tril(x)
-    for t in range(x.shape[-1]):
-        for row in x[..., t, :].reshape(-1, x.shape[-1]):
-            step = max(abs(row)) / (2 ** (bits - 1) - 1) or 1.0
-            row[:] = np.rint(row / step) * step
-    return x
-
-
-def late_grid(logits, lam, bits):
-    return rows_on_a_grid(two_branches(logits, lam, bits, rounds=False), bits)
-
-
-def one_softmax(logits, lam, bits):
-    x = np.stack([rows_on_a_grid(b, bits) for b in logits])
-    joined = np.stack([x[0] - lam * x[1], np.zeros_like(x[0])])
-    return two_branches(joined, 0.0, bits, rounds=False)
+def around_zero(logits, lam, bits, reach):
+    top = 2 ** (bits - 1) - 1
+    near = np.rint(np.clip(logits * top / reach, -top, top)) * reach / top
+    return two_branches(near, lam, bits, reach, clip=False, to=lambda x: x)
 
 
 def itself(x):
@@ -245,16 +231,21 @@ WRONG = {
         "no root of D": partial(by_loops, root=False),
     },
     "23.4": {
-        "a scale for the map": partial(two_branches, scale="map"),
-        "a scale for the key": partial(two_branches, scale="key"),
-        "both branches share": partial(two_branches, scale="both"),
-        "the future sets the scale": partial(two_branches, scale="future"),
-        "largest with its sign": partial(two_branches, size=itself),
-        "divided by 0": partial(two_branches, zero=0.0),
-        "no bit for the sign": partial(two_branches, top=lambda b: 2**b - 1),
-        "added": partial(two_branches, sign=1),
-        "difference rounded": late_grid,
-        "subtracted before the softmax": one_softmax,
-        "not rounded": partial(two_branches, rounds=False),
+        "one largest for the map": partial(two_branches, among="map"),
+        "both branches share": partial(two_branches, among="both"),
+        "the future counts": partial(two_branches, among="future"),
+        "absolute values": partial(two_branches, size=abs),
+        "a bit for the sign": partial(
+            two_branches, top=lambda b: 2 ** (b - 1) - 1
+        ),
+        "one integer too many": partial(two_branches, top=lambda b: 2**b),
+        "not clipped": partial(two_branches, clip=False),
+        "dropped": partial(two_branches, drop=True),
+        "rounded down": partial(two_branches, to=math.floor),
+        "not scaled back": partial(two_branches, back=False),
+        "distances added": partial(two_branches, down=1),
+        "second map added": partial(two_branches, sign=1),
+        "not shifted": around_zero,
+        "not rounded": partial(two_branches, to=lambda x: x),
     },
 }
