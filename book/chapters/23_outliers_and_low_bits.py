@@ -9,11 +9,11 @@
 # %% [markdown]
 # # 23. Outliers and low-bit attention
 #
-# By the end of this chapter you will have shown how large the largest attention
-# logits of small plain and differential models are, what they cost when logits
-# are rounded to a few bits, that the learning rate moves them as the kind does,
-# and that one change to the rounding makes most of the cost go away for both
-# kinds.
+# By the end of this chapter you will have shown that our small differential
+# models have smaller largest logits than their plain twins and still lose more
+# when logits are rounded to a few bits, that the learning rate moves the
+# largest logits at least as much as the kind does, and that one change to the
+# rounding removes most of the loss in both kinds.
 #
 # {card}
 #
@@ -62,28 +62,29 @@ plots.use_style()
 torch.set_num_threads(1)
 
 # %% [markdown]
-# The models are the shipped pair, one plain and one differential. They read the
-# first tokens of a few held-out files of your Python's own library. The next
-# number says how many files.
+# The models are a pair that comes with the course, one plain and one
+# differential, of 4 million parameters each, trained on a mixture of Python,
+# English and small tasks. They read the first tokens of a few held-out files of
+# your Python's own library. The next number says how many files.
 
 # %% tags=["parameters"] quick={"ROWS": 1}
 ROWS = 4
 
 # %%
-WORDS = BPETokenizer.load(course.weights("pair_tokenizer.json"))
+WORDS = BPETokenizer.load(course.weights("mixture_tokenizer.json"))
 LENGTH = 128
 starts = (d.text[:3000] for d in standard_library().valid if len(d.text) > 9e3)
 lines = [WORDS.encode(next(starts))[: LENGTH + 1] for _ in range(ROWS)]
 TEXT = torch.tensor(lines)  # (ROWS, LENGTH + 1)
 SHIPPED = {
-    kind: load(course.weights(f"pair_{name}.safetensors"))
-    for kind, name in (("plain", "softmax"), ("diff", "diff"))
+    kind: load(course.weights(f"mixture_{kind}.safetensors"))
+    for kind in ("plain", "diff")
 }
 for model in SHIPPED.values():
     model.requires_grad_(False)
 
 # %% [markdown]
-# ## A cold open: half are below three
+# ## A cold open: half are below four
 #
 # Here is the typical size of an attention logit, before the softmax, in each of
 # the two models: half of all logits are smaller. Guess the largest one.
@@ -454,7 +455,8 @@ check.ex23_3(rounded_map)
 # %% [markdown]
 # What does that do to a model? Nothing is trained again. All logits of all
 # layers are rounded while the model reads, and the loss on the text says what
-# it costs. Guess first: at how many bits will each model break?
+# it costs. You know the largest logit of each model. Guess: which of the two
+# will lose less at four bits?
 
 
 # %%
@@ -484,8 +486,9 @@ for kind, costs in COST.items():
 
 # %% [markdown]
 # (The first column is the loss in nats a token, the others what is added to it.)
-# Eight bits cost next to nothing in either model, three break both. From the
-# largest logits of the cold open, how many bits should diff have saved?
+# Eight bits cost next to nothing in either model, three break both. When this
+# page was made, the model with the smaller largest logit was *not* the one that
+# lost less. How many bits should diff have saved?
 
 # %% tags=["nbval-ignore-output"]
 tops = [found["logits"]["all"]["top"]["1"] for found in FOUND.values()]
@@ -494,9 +497,12 @@ steps = np.log2(HEADS["plain"]).mean() - np.log2(HEADS["diff"]).mean()
 print(f"{steps:.1f} bits by the mean over all maps")
 
 # %% [markdown]
-# Less than one bit, and each map has its own step, so what counts is the second
-# line. One pair of models is one pair; four seeds of each follow below. But
-# first a question about the rounding.
+# The largest logit of a whole model is one number of one map. Every map has its
+# own step, so what counts is the largest logit of *each* map, and on average
+# those of diff are no smaller. Table 5 gives the largest of all.
+#
+# One pair of models is one pair; four seeds of each follow below. But first a
+# question about the rounding.
 #
 # ## Are outliers to blame, or the step?
 #
@@ -533,9 +539,23 @@ def clipped_difference(
 check.ex23_4(clipped_difference)
 
 # %% [markdown]
-# The same for whole models. What is clipped keeps a weight of $e^{-8}$ times the
-# largest. (We tried reaches of 6, 8 and 10 on such text before, and kept the
-# best: a fair test would choose it on other text.)
+# Now the same for whole models, beside absmax with one step for a layer, for a
+# map, and for a query. What is clipped keeps a weight of $e^{-8}$ times the
+# largest. (We tried reaches of 6, 8 and 10 on such text before, and kept one
+# that did well: a fair test would choose it on other text.)
+
+
+# %%
+def shared(bits: int, axes: int):
+    """Equation 23.1 with one step for all numbers along the last axes."""
+
+    def change(logits: Tensor, mask: Tensor) -> Tensor:
+        dims = tuple(range(-min(axes, logits.ndim), 0))
+        largest = logits.masked_fill(~mask, 0).abs().amax(dims, keepdim=True)
+        step = (largest / (2 ** (bits - 1) - 1)).clamp(min=1e-9)
+        return (logits / step).round() * step
+
+    return change
 
 
 # %%
@@ -552,38 +572,43 @@ def clipped(bits: int, reach: float = 8.0):
 
 
 # %% tags=["nbval-ignore-output"]
-CLIPPED = {
-    kind: [text_loss(model, clipped(b)) - EXACT[kind] for b in (4, 3, 2)]
+RULES = {
+    "absmax, a layer": lambda bits: shared(bits, 9),
+    "absmax, a map": absmax,
+    "absmax, a query": lambda bits: shared(bits, 1),
+    "clipped": clipped,
+}
+FEW = (6, 4, 3, 2)
+ADDED = {
+    (rule, kind): [text_loss(model, change(b)) - EXACT[kind] for b in FEW]
+    for rule, change in RULES.items()
     for kind, model in SHIPPED.items()
 }
-print("bits                4       3       2")
-for kind, costs in CLIPPED.items():
-    old = COST[kind][-2:]
-    print(f"{kind:6s}absmax ", *(f"{x:+7.3f}" for x in old))
-    print(f"{kind:6s}clipped", *(f"{x:+7.3f}" for x in costs))
 
-# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Loss added by rounding against bits, for both models. With absmax both curves are near 0 at 8 and 6 bits and rise steeply to 4 and 3 bits. With clipping both stay near 0 down to 2 bits."}}
-figure, axis = plt.subplots()
-for kind, color in (("plain", "C0"), ("diff", "C1")):
-    for name, bits, costs, style in (
-        ("absmax", BITS, COST, "o-"),
-        ("clipped", (4, 3, 2), CLIPPED, "s--"),
-    ):
-        style = {"ls": style[1:], "marker": style[0], "color": color}
-        axis.plot(bits, costs[kind], **style, label=f"{kind}, {name}")
-axis.set(xlabel="bits", ylabel="nats added to the loss")
-axis.set(xlim=(8.5, 1.5), xticks=(8, 6, 4, 3, 2))
-axis.legend()
+# %% tags=["nbval-ignore-output"]
+print("nats added        bits", *(f"{bits:6d}" for bits in FEW))
+for (rule, kind), costs in ADDED.items():
+    print(f"{rule:16s} {kind:5s}", *(f"{x:+6.3f}" for x in costs))
+
+# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: nats added to the loss against bits, a line for each rule of rounding. In both panels absmax with one step for a layer rises first, from 6 bits on, then a step for a map, then a step for a query. The line of clipping stays near 0 down to 2 bits."}}
+figure, axes = plt.subplots(1, 2, figsize=(7.2, 3), sharey=True)
+for axis, kind in zip(axes, SHIPPED, strict=True):
+    for rule, marker in zip(RULES, "osD^", strict=True):
+        axis.plot(FEW, ADDED[rule, kind], marker=marker, label=rule)
+    axis.set(title=kind, xlabel="bits", xticks=FEW, xlim=(6.2, 1.8))
+axes[0].set(ylabel="nats added to the loss")
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right")
 plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true}
-for kind, costs in CLIPPED.items():
-    assert costs[1] < COST[kind][-1] / 4
+for kind in SHIPPED:
+    assert ADDED["clipped", kind][2] < ADDED["absmax, a map", kind][2] / 4
 
 # %% [markdown]
-# **With clipping, three bits cost less than a tenth of what they cost with
-# absmax, in both models.** The outliers are still there; the rounding no longer
-# looks at them. So a curve like Figure 8 measures two things together: a model's
+# **With clipping, three bits cost less than a tenth of what they cost with one
+# absmax step for a map, in both models.** The outliers are still there; the
+# rounding no longer looks at them. And the fewer numbers share a step, the less
+# it costs. So a curve like Figure 8 measures two things together: a model's
 # outliers, and a rule of rounding that is at their mercy. Whether the paper's
 # outliers can be clipped as well, we cannot say: ours are small models.
 #
@@ -674,7 +699,7 @@ plt.show()
 # mixture of text and tasks. Four seeds of each kind were recorded.
 
 # %%
-PAIR = runs_of(recorded("pair.json") or recorded("pair_few_first.json"))
+PAIR = runs_of(recorded("pair.json") or recorded("pair_64_rows.json"))
 BY_KIND = {kind: runs for (kind, _), runs in PAIR.items()}
 
 
@@ -714,34 +739,54 @@ for kind in ("plain", "diff"):
     print(f"{kind:17s}", *means, sep="")
 
 # %% [markdown]
-# VERDICT PAIR
+# Two things at once, and they do not fit together as in the paper:
+#
+# - the largest logits of diff are smaller, by about a quarter, in every pair of
+#   seeds. The hidden states do not differ by more than four seeds can tell;
+# - rounding costs diff *more*, by about half, at four bits and at three.
+#
+# The first model of each kind is the one that you took apart above. There the
+# largest logits of the single maps, which set the steps, were no smaller in
+# diff. And a differential head has two maps, so that two errors meet in one
+# difference. How much each of these contributes was not measured.
 #
 # ## The verdict
 #
 # Evidence for the paper's two claims should come from larger models: 15 million
-# parameters, six kinds, five seeds. These have not been trained yet. The command
-# is below, and this cell prints them when they are there.
+# parameters, six kinds, five seeds. That run is planned (its command is below)
+# and not done. So these are verdicts on models of 4 million parameters, which
+# show mechanisms. The words are those of chapter 18.
 
 
 # %%
-def verdict(measure, smaller: float) -> str:
-    """Diff minus plain by seed; seen if the interval lies below 0."""
+def verdict(measure, paper: float) -> str:
+    """Diff minus plain by seed, against the paper's (negative) effect."""
     a, b = (by_seed(kind, measure) for kind in ("diff", "plain"))
     if len(a) != len(b) or len(a) == 0:
         return "not run"
     d = a - b
-    half = 3.182 * d.std(ddof=1) / np.sqrt(len(d))
-    word = "not seen" if half < smaller else "cannot be seen at this size"
+    half = 3.182 * d.std(ddof=1) / np.sqrt(len(d))  # Student's t, 4 values
+    word = "not seen" if half < -paper else "cannot be seen at this size"
     word = "seen" if d.mean() + half < 0 else word
-    return f"{d.mean():+.3f} +- {half:.3f}, {word}"
+    return f"{d.mean():+.3f} +- {half:.3f}: {word}"
 
+
+for name, paper in (("logits", 38.8 / 318.0), ("hidden", 1688.2 / 3608.6)):
+    found = verdict(lambda x: np.log(largest(name, "1")(x)), np.log(paper))
+    print(f"log of the largest of the {name:6s} {found}")
+    print(f"  in the paper {np.log(paper):+.3f}")
 
 # %%
-print("log of the largest logit:", end=" ")
-print(verdict(lambda r: np.log(largest("logits", "1")(r)), np.log(ratio)))
-print("log of the largest hidden state:", end=" ")
-smaller = np.log(3608.6 / 1688.2)
-print(verdict(lambda r: np.log(largest("hidden", "1")(r)), smaller))
+a, b = (by_seed(kind, added(4)) for kind in ("diff", "plain"))
+if len(a) == len(b) > 0:
+    d, half = a - b, 3.182 * (a - b).std(ddof=1) / 2
+    print(
+        f"nats added at 4 bits: {d.mean():+.3f} +- {half:.3f}, diff", end=" "
+    )
+    print(f"loses more in {(d > 0).sum()} of {len(d)} seeds")
+for kind in BY_KIND:
+    right = by_seed(kind, lambda x: x["rounding"]["exact"]["needles"])
+    print(f"{kind:6s} 6 needles, exact logits: {right.mean():.2f} right")
 
 # %%
 pool = recorded("pool.json")
@@ -754,7 +799,17 @@ print(
 )
 
 # %% [markdown]
-# VERDICT WORDS
+# *Smaller largest logits* (Table 5) are **seen**: by a quarter, where the paper's
+# are smaller by seven eighths. *Smaller largest hidden states* are **not seen**.
+#
+# *Fewer bits suffice* (Figure 8) is about the accuracy on a task. Ours would be
+# the needles, but these models guess among six, with exact logits too, so
+# rounding has nothing to take from them. In the loss on text, which was not
+# fixed beforehand, the effect has the *opposite* sign: diff loses more.
+#
+# This does not refute Figure 8. By the largest logits, the paper's plain model
+# needs three bits more than its differential one; ours needs less than half a
+# bit more. Where there is no outlier to spare, there is nothing to gain.
 #
 # ## The package agrees
 
@@ -789,6 +844,9 @@ print("outliers and rounding are what this chapter says")
 # - **One step for everything.** A step for all heads lets one head take the bits
 #   of all others. Say how many numbers share a step: Figure 8's meaning depends
 #   on it.
+# - **The largest of all for the largest of each.** Table 5 lists the largest
+#   values of a whole model. What a step depends on is the largest of the numbers
+#   that share it.
 # - **A largest value without the rate.** Two models that differ in their
 #   learning rates differ in their outliers, whatever their kind.
 # - **A scale that sees the future.** With one step for a map, a later token
@@ -802,7 +860,9 @@ print("outliers and rounding are what this chapter says")
 # - A softmax needs a lead of $\ln((S - 1)(1 - \varepsilon) / \varepsilon)$ to
 #   say "nothing"; a difference needs a finite one, and none with $\lambda = 1$.
 #   The headwise norm then makes the quiet head loud again.
-# - VERDICT SUMMARY
+# - In our pairs, diff has smaller largest logits and loses more when they are
+#   rounded: the largest logit of a model does not set the steps of its maps.
+# - SMALL SUMMARY
 # - Clipping each query's logits before rounding removes most of the cost at three
 #   bits, for both kinds.
 #

@@ -149,6 +149,16 @@ def test_the_race_record_can_be_resumed():
     assert_resumable("needle_race.json", jobs)
 
 
+def test_the_record_of_outliers_can_be_resumed():
+    import outliers
+
+    from minidiff.nn.kinds import KINDS
+
+    jobs = outliers.outlier_jobs()
+    assert [job["kind"] for job in jobs] == list(KINDS)
+    assert_resumable("outliers.json", jobs)
+
+
 def assert_resumable(name, jobs):
     """Check that a record's jobs are among ``jobs``, and the rest not run."""
     recorded = json.loads((ROOT / "book/results" / name).read_text())
