@@ -124,7 +124,7 @@ sizes = {
     for kind, layers in LOGITS.items()
 }  # of all logits that a query sees
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Histogram of the absolute attention logits of the two shipped models, the number of logits on a logarithmic axis. Both fall steeply from 0, and a thin tail of a few logits reaches far to the right, several times as far as where nearly all logits lie."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Histogram of the absolute attention logits of the two models, the number of logits on a logarithmic axis. Both fall steeply from 0, and a thin tail of a few logits reaches far to the right, several times as far as where nearly all logits lie."}}
 figure, axis = plt.subplots()
 edges = np.linspace(0, max(x.max() for x in sizes.values()), 60)
 for kind, style in (("plain", "-"), ("diff", "--")):
@@ -292,31 +292,32 @@ def outliers(layers: list[np.ndarray], count: int = 100) -> np.ndarray:
 
 # %% tags=["nbval-ignore-output"]
 for kind, layers in LOGITS.items():
-    largest, weights = outliers(layers).T
-    print(f"{kind:6s}{(largest < 0).mean():.0%} negative;", end=" ")
+    values, weights = outliers(layers).T
+    print(f"{kind:6s}{(values < 0).mean():.0%} negative;", end=" ")
     print(f"weight below one in a million: {(weights < 1e-6).mean():.0%}")
 
 # %% [markdown]
 # When this page was made, nearly all of these outliers were negative, and the
 # softmax made nothing of them. They say *not this key*, and say it far louder
 # than needed: to a softmax, 20 below the largest logit and 60 below it are the
-# same nothing. Keep this in mind for later. First: why would a model want large
-# logits at all?
+# same nothing. Nor does the loss hold them back, because the gradient of a logit
+# is proportional to its weight (chapter 4). Keep this in mind for later. First:
+# why would a model want large logits at all?
 #
 # ## What a softmax pays for "nothing"
 #
 # Suppose a head has nothing to say at some position. The weights of a softmax
 # sum to 1, so it must put them somewhere. It can *park* them on one key whose
 # value is small. To put all but $\varepsilon$ of the weight there, with $S - 1$
-# other keys that have equal logits, its logit must lead by
+# other keys that have equal logits, its logit must exceed theirs by a *lead* of
 #
 # $$
 # \ln \frac{(S - 1)(1 - \varepsilon)}{\varepsilon}
 # \tag{23.2}
 # $$
 #
-# above the others. This is the lift of chapter 2, for a share of
-# $1 - \varepsilon$. It grows without end as $\varepsilon$ becomes 0.
+# This is the lift of chapter 2, for a share of $1 - \varepsilon$. It grows
+# without end as $\varepsilon$ becomes 0.
 #
 # A differential head subtracts. If both its maps are equal and $\lambda = 1$,
 # then *every* weight is 0, also with all logits 0. With $\lambda$ below 1, equal
@@ -771,10 +772,18 @@ def verdict(measure, paper: float) -> str:
     return f"{d.mean():+.3f} +- {half:.3f}: {word}"
 
 
+def log_largest(name: str):
+    """Logarithm of the largest logit or hidden state of a run."""
+    return lambda run: np.log(largest(name, "1")(run))
+
+
+# %%
 for name, paper in (("logits", 38.8 / 318.0), ("hidden", 1688.2 / 3608.6)):
-    found = verdict(lambda x: np.log(largest(name, "1")(x)), np.log(paper))
-    print(f"log of the largest of the {name:6s} {found}")
-    print(f"  in the paper {np.log(paper):+.3f}")
+    print(f"log of the largest of {name}: {np.log(paper):+.3f} in the paper")
+    print(f"  ours {verdict(log_largest(name), np.log(paper))}")
+    a, b = (by_seed(kind, log_largest(name)) for kind in ("diff", "plain"))
+    if len(a) == len(b) > 0:
+        print(f"  {(b - a).mean() / np.log(2):+.2f} bits more for plain")
 
 # %%
 a, b = (by_seed(kind, added(4)) for kind in ("diff", "plain"))

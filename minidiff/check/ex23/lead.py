@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from minidiff.check.core import Case, Exercise, Mistake
 
 
@@ -17,7 +19,7 @@ def lead_needed(S: int, eps: float, lam: float) -> float:
     elsewhere = eps + lam * (S - 1) / S  # of the first map
     if elsewhere >= (S - 1) / S:
         return 0.0
-    return math.log((S - 1) * (1 - elsewhere) / elsewhere)
+    return float(np.log((S - 1) * (1 - elsewhere) / elsewhere))
 
 
 def _cases() -> list[Case]:
