@@ -5,8 +5,9 @@
 Small models, on a short form of the needle race of chapters 15 and 19: 2
 needles in a row of 32 tokens, both asked, 400 steps. Each kind is trained with
 four seeds at two rates, eight models in one stack; every seed has the same
-rows for all kinds and both rates. About 9 minutes on one CPU core. Seed 0 of
-"plain" and "diff" was used to choose the sizes and is not recorded.
+rows for all kinds and both rates. About 9 minutes of one CPU core. The sizes
+were chosen with seed 0 of "plain" and "diff", whose largest logits were seen;
+it is not recorded.
 
 The run compares two causes of large logits: the kind and the learning rate.
 Fixed before the run:
