@@ -756,9 +756,9 @@ plt.show()
 #
 # ## Four seeds of each kind
 #
-# Now the two models that you took apart, and their brothers: four seeds of each
-# kind were trained on the mixture of text and tasks, at one rate for both kinds,
-# and recorded.
+# Now the two models that you took apart, with three more seeds of each kind. All
+# were trained on the mixture of text and tasks, at one rate for both kinds, and
+# recorded.
 
 # %%
 PAIR = runs_of(recorded("pair.json") or recorded("pair_64_rows.json"))
