@@ -274,7 +274,8 @@ def draw_clock(axis: plt.Axes, blue: float, orange: float, name: str) -> None:
     """The angles that training has shown, and those of a longer row."""
     for a, b, color in ((blue, orange, "C1"), (0, blue, "C0")):
         turn = 2 * np.pi * np.linspace(a, b, 200)
-        axis.plot(turn, np.ones(200), color=color, lw=5, solid_capstyle="butt")
+        style = {"color": color, "lw": 5, "ls": "-", "solid_capstyle": "butt"}
+        axis.plot(turn, np.ones(200), **style)
     axis.set(xticks=[], yticks=[], ylim=(0, 1.2), title=name)
     axis.set_theta_zero_location("N")
     axis.set_theta_direction(-1)
@@ -573,7 +574,8 @@ if LONG_ROWS:
         axis.set_title(f"{NAMES[kind]}\nbase {base:,.0f}", fontsize=9)
         axis.grid(visible=False)
     ticks = [cell["length"] for cell in found["needles"]]
-    axis.set_xticks(range(len(ticks)), ticks, rotation=60, fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xticks(range(len(ticks)), ticks, rotation=60, fontsize=8)
     axis.set_yticks(range(5), ["begin", "", "", "", "end"], fontsize=8)
     figure.colorbar(image, ax=axes, label="answered right")
     plt.show()
