@@ -352,9 +352,9 @@ draw_losses(curves | {"plain, old base": own["softmax"]})
 
 # %% [markdown]
 # Not one weight was changed. Most of the break is gone, and so the explanation
-# has passed its test: it was mostly the new angles. A smaller price is paid
-# on the left, in rows that the model knew: all pairs but the first now turn at
-# speeds that it has not seen.
+# has passed its test: it was mostly the new angles. On the left, in rows that
+# the model knew, the loss moves far less, although all pairs but the first now
+# turn at speeds that the model has not seen.
 #
 # ### Controls that fail
 #
@@ -378,10 +378,9 @@ for name, losses in (CONTROLS | {"old base": own["softmax"]}).items():
     print(f"{name:19s} {first:9.2f} {last:14.2f}")
 
 # %% [markdown]
-# Divided positions are worse than the new base everywhere, most of all where
-# the model was at home: a distance of one token, which every layer uses, has
-# become an angle that nothing was trained for. So "no new angle" was too
-# simple. The *combination* of angles that a distance shows is new as well, and
+# Divided positions are worse than the new base, most of all where the model was
+# at home: a distance of one token, which every layer uses, has become an angle
+# that nothing was trained for. So "no new angle" was too simple. The *combination* of angles that a distance shows is new as well, and
 # it matters most at short distances, which is why one leaves the fast pairs
 # alone.
 #
@@ -481,14 +480,14 @@ for kind in MODELS:
 # %% tags=["nbval-ignore-output"]
 SHORT, SAME = 64, IDS[: TRAINED + 1]  # within the training's length
 for kind in MODELS:
-    near = []
-    for start in range(TRAINED - TRAINED // 8, TRAINED, 16):
-        part = SAME[start - SHORT : start + 17]  # 16 targets at the end
-        near.append(token_losses(MODELS[kind], part)[-16:])
-    last = token_losses(MODELS[kind], SAME)[-TRAINED // 8 :]
-    gain = np.concatenate(near).mean() - last.mean()
-    print(f"{NAMES[kind]:13s}the last eighth of a training row:", end=" ")
-    print(f"{gain:+.2f} nats lower with all of the row before it")
+    near = [
+        token_losses(MODELS[kind], SAME[start - SHORT : start + 17])[-16:]
+        for start in range(TRAINED // 2, TRAINED, 16)
+    ]
+    far = token_losses(MODELS[kind], SAME)[TRAINED // 2 :]
+    print(f"{NAMES[kind]:13s}second half of a training row:", end=" ")
+    print(f"{np.mean(near):.2f} nats with 64 to 79 tokens before,", end=" ")
+    print(f"{far.mean():.2f} with all")
 
 # %% [markdown]
 # ## Needles by length and depth
@@ -664,8 +663,10 @@ for (kind, base), found in LONG_ROWS.items():
     print(f" = {unbroken / TRAINED:g} of the longest training row")
 
 # %% [markdown]
-# (The package's own `effective_length` returns the longest kept length, and
-# None for a model that guesses.)
+# Where a model looks keys up, compare its unbroken length with the factor for
+# which a base was computed: 1 for the training's, then 2 and 4. (The package's
+# own `effective_length` returns the longest kept length, and None for a model
+# that guesses.)
 #
 # ## Training for length
 #
@@ -852,15 +853,15 @@ print("tables, losses and effective lengths are what this chapter says")
 #   how many rows they rest on.
 # - **Leaving out the base accuracy.** A model that guesses keeps 0.85 of a
 #   guess at every length.
-# - **A larger base as a free gift.** It costs loss in short rows, until it is
-#   trained with.
+# - **A base far larger than needed as a free gift.** It costs loss in short
+#   rows, until it is trained with.
 #
 # ## Summary
 #
 # - Both kinds break behind the longest row of their training, because slow
 #   pairs of channels reach angles that training never showed.
 # - A base computed for the longer row repairs most of it without training, and
-#   costs a little in short rows. Dividing positions costs more.
+#   changes little in short rows. Dividing the positions costs far more there.
 # - A cumulative loss hides where a lead is made; stretches show it.
 # - From the paper's own figure DIFF's effective length is 64K or 24K, the plain
 #   model's 16K, depending on the definition and on a few answers.
