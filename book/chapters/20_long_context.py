@@ -93,7 +93,7 @@ print(f"rows of up to {TRAINED} tokens in training, {LONG} here")
 print(f"width of a head D = {D}, RoPE base {BASE:g}")
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def read_text() -> tuple[str, str]:
     """The name and the text of your file, or of a held-out one."""
     if FILE:
@@ -131,6 +131,7 @@ def stretched(
     return copy.eval()
 
 
+# %%
 @torch.no_grad()
 def token_losses(model: DecoderLM, ids: Tensor) -> np.ndarray:
     """Loss of each token but the first, given all before it, in nats."""
@@ -269,18 +270,19 @@ print("seen in training", *(f"{x:5.0%}" for x in before))
 print(f"in {LONG:5d} tokens ", *(f"{x:5.0%}" for x in after))
 
 
-# %% mystnb={"image": {"alt": "A clock face for each pair of channels. The fast pairs have a full blue circle: every angle was seen in training. From one pair on, a blue arc covers a part of the circle, ever smaller for slower pairs, and an orange arc continues it: the angles that only longer rows contain."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def draw_clock(axis: plt.Axes, blue: float, orange: float, name: str) -> None:
     """The angles that training has shown, and those of a longer row."""
     for a, b, color in ((blue, orange, "C1"), (0, blue, "C0")):
         turn = 2 * np.pi * np.linspace(a, b, 200)
         style = {"color": color, "lw": 5, "ls": "-", "solid_capstyle": "butt"}
         axis.plot(turn, np.ones(200), **style)
-    axis.set(xticks=[], yticks=[], ylim=(0, 1.2), title=name)
     axis.set_theta_zero_location("N")
     axis.set_theta_direction(-1)
+    axis.set(xticks=[], yticks=[], ylim=(0, 1.2), title=name)
 
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "A clock face for each pair of channels. The fast pairs have a full blue circle: every angle was seen in training. From one pair on, a blue arc covers a part of the circle, ever smaller for slower pairs, and an orange arc continues it: the angles that only longer rows contain."}}
 style = {"subplot_kw": {"projection": "polar"}, "figsize": (7.4, 1.6)}
 figure, axes = plt.subplots(1, D // 2, **style)
 for i, axis in enumerate(axes):
@@ -475,7 +477,6 @@ for kind in MODELS:
 # imports. To separate them, average over many rows whose beginnings are at
 # random places, as the record below does, or read the *same tokens* with less
 # before them. How much is the context worth that lies more than 64 tokens back,
-# in your text?
 
 # %% tags=["nbval-ignore-output"]
 SHORT, SAME = 64, IDS[: TRAINED + 1]  # within the training's length
@@ -567,15 +568,14 @@ if LONG_ROWS:
     figure, axes = plt.subplots(2, len(BASES), squeeze=False, **shape)
     for (kind, base), found in LONG_ROWS.items():
         axis = axes[list(MODELS).index(kind), BASES.index(base)]
-        depths = [cell["by_depth"] for cell in found["needles"]]
-        grid = np.array(depths, float).T
+        grid = [cell["by_depth"] for cell in found["needles"]]
+        grid = np.array(grid, float).T
         image = axis.imshow(grid, vmin=0, vmax=1, aspect="auto")
         axis.set_title(f"{NAMES[kind]}\nbase {base:,.0f}", fontsize=9)
         axis.grid(visible=False)
-    ticks = [cell["length"] for cell in found["needles"]]
-    for axis in axes[-1]:
+        ticks = [cell["length"] for cell in found["needles"]]
         axis.set_xticks(range(len(ticks)), ticks, rotation=60, fontsize=8)
-    axis.set_yticks(range(5), ["begin", "", "", "", "end"], fontsize=8)
+    axis.set_yticks([0, 4], ["begin", "end"], fontsize=8)
     figure.colorbar(image, ax=axes, label="answered right")
     plt.show()
 
@@ -692,6 +692,8 @@ for job in pool["jobs"]:
         if "long" in found:
             of_kind = EXTENDED.setdefault(job["job"]["kind"], {})
             of_kind[found["seed"]] = found["long"]
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 for kind in ("plain", "wide", "diff"):
     print(f"{kind:6s}", end="")
     for T in ("8192", "16384", "32768", "65536"):
@@ -709,6 +711,7 @@ def mean_of_depths(measures: dict) -> float:
     return np.nanmean(np.array(by_depth, float))
 
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def primary(other: str) -> None:
     """Diff minus another kind at 8,192 tokens, by the rule fixed before."""
     both = [EXTENDED.get(kind, {}) for kind in ("diff", other)]
@@ -726,6 +729,7 @@ def primary(other: str) -> None:
     print("cannot be seen at this size" if small else seen)
 
 
+# %%
 primary("plain")
 primary("wide")
 
