@@ -38,7 +38,7 @@ KINDS = ("softmax", "diff")
 TIMES = (0.25, 0.5, 1, 2, 4)  # lengths, in longest rows of the training
 PAPER = 640_000.0  # the base of the paper's extension
 ROWS = 16  # with eight questions each
-WINDOWS = 8
+WINDOWS = 32  # of held-out text
 
 
 def bases(trained: int, D: int, base: float) -> list[float]:
