@@ -380,11 +380,13 @@ for name, losses in (CONTROLS | {"old base": own["softmax"]}).items():
     print(f"{name:19s} {first:9.2f} {last:14.2f}")
 
 # %% [markdown]
-# Divided positions are worse than the new base, most of all where the model was
-# at home: a distance of one token, which every layer uses, has become an angle
-# that nothing was trained for. So "no new angle" was too simple. The *combination* of angles that a distance shows is new as well, and
-# it matters most at short distances, which is why one leaves the fast pairs
-# alone.
+# Divided positions are worse than the new base far right, and at the beginning,
+# where the model was at home, far worse: a distance of one token has become an
+# angle that nothing was trained for. So "no new angle" was too simple. A
+# distance shows a *combination* of angles, and a row without new angles still
+# has new combinations. They seem to matter most at short distances, which is a
+# reason to leave the fast pairs alone. And the base 640,000 costs loss at the
+# beginning that the smaller one does not.
 #
 # Try other bases. Each move reads the text again.
 
@@ -476,7 +478,8 @@ for kind in MODELS:
 # position and content go together: a source file begins with comments and
 # imports. To separate them, average over many rows whose beginnings are at
 # random places, as the record below does, or read the *same tokens* with less
-# before them. How much is the context worth that lies more than 64 tokens back,
+# before them. How much is the context worth that lies further back, in your
+# text?
 
 # %% tags=["nbval-ignore-output"]
 SHORT, SAME = 64, IDS[: TRAINED + 1]  # within the training's length
@@ -670,13 +673,14 @@ for (kind, base), found in LONG_ROWS.items():
 #
 # ## Training for length
 #
-# In the paper the larger base is where an extension begins, and a short training
-# completes it: the model can get used to the new speeds, and to weights that
-# spread over more keys. The recipe `book/recipes/long_context.py`
+# In the paper the larger base is where an extension begins, and a short
+# training completes it: the model can get used to the new speeds, and to
+# weights that spread over more keys. The recipe `book/recipes/long_context.py`
 # does what the paper did, in small. Models of 15 million parameters of three
 # kinds (plain, wide and diff) get the base 640,000, a quarter of their learning
 # rate, and 20 million tokens in rows of 16,384. They are measured at up to
-# 65,536. Fixed before the run:
+# 65,536. It needs a GPU, so it is a recorded run. Fixed
+# before it:
 #
 # - the metric: accuracy at eight needles, one asked, in rows of 8,192 tokens,
 #   as the mean over five depths;
@@ -848,7 +852,8 @@ print("tables, losses and effective lengths are what this chapter says")
 # ## Common mistakes
 #
 # - **Calling the longest accepted row the context length.** The models here
-#   accept any row for which there is a table, and break at their training's.
+#   accept any row for which there is a table, and break behind their
+#   training's.
 # - **Reading a cumulative loss as a loss at a length.** It carries every
 #   earlier token along. Take it apart.
 # - **Position and content confounded.** Average over rows that begin at random
@@ -917,8 +922,8 @@ for name, found in FIGURE_5.items():
 # %% [markdown]
 # The plain model would come out at 8K, 16K or 24K, the differential one
 # anywhere from 16K to 32K and, rarely, beyond. These are repetitions of the
-# *test*. Repetitions of the *training* (other seeds) vary more, and nobody has
-# made them.
+# *test*. How much repetitions of the *training* (other seeds) would vary, the
+# paper does not say.
 #
 # ## Further reading
 #
