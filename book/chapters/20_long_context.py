@@ -239,9 +239,9 @@ print(f"smallest {gap.min():.2f}, at {KS[gap.min(0).argmin()]}K")
 #
 # and a score depends on the *distance* of two tokens, through the angles
 # between them. In rows of $T$ tokens the distances are 0 to $T - 1$. A fast
-# pair goes around many times in a row, so training shows it every angle. A slow
-# pair shows a small part of its circle, and nothing else. In a longer row it
-# enters the rest.
+# pair goes around many times in a row, so training shows it every angle. A
+# slow pair shows a small part of its circle, and nothing else. In a longer row
+# it enters the rest.
 #
 # ### Exercise 20.1: how much of the circle
 #
@@ -380,13 +380,13 @@ for name, losses in (CONTROLS | {"old base": own["softmax"]}).items():
     print(f"{name:19s} {first:9.2f} {last:14.2f}")
 
 # %% [markdown]
-# Divided positions are worse than the new base far right, and at the beginning,
-# where the model was at home, far worse: a distance of one token has become an
-# angle that nothing was trained for. So "no new angle" was too simple. A
-# distance shows a *combination* of angles, and a row without new angles still
-# has new combinations. They seem to matter most at short distances, which is a
-# reason to leave the fast pairs alone. And the base 640,000 costs loss at the
-# beginning that the smaller one does not.
+# Divided positions are worse than the new base far right, and at the
+# beginning, where the model was at home, far worse: a distance of one token
+# has become an angle that nothing was trained for. So "no new angle" was too
+# simple. A distance shows a *combination* of angles, and a row without new
+# angles still has new combinations. They seem to matter most at short
+# distances, which is a reason to leave the fast pairs alone. And the base
+# 640,000 costs loss at the beginning that the smaller one does not.
 #
 # Try other bases. Each move reads the text again.
 
@@ -469,10 +469,10 @@ for kind in MODELS:
     print(f"{'':13s}by stretch", *(f"{x:6.2f}" for x in parts))
 
 # %% [markdown]
-# So a model that is better in the first tenth of a text, and equal in the rest,
-# has a lower cumulative curve up to the end. "Lower at every length up to 64K"
-# [P, Figure 4] does not say that the lead is made at long distances. Only the
-# stretches would.
+# So a model that is better in the first tenth of a text, and equal in the
+# rest, has a lower cumulative curve up to the end. "Lower at every length up
+# to 64K" [P, Figure 4] does not say that the lead is made at long distances.
+# Only the stretches would.
 #
 # Nor does a falling curve say that a model *uses* the far context. In one file
 # position and content go together: a source file begins with comments and
@@ -497,8 +497,8 @@ for kind in MODELS:
 # ## Needles by length and depth
 #
 # Loss is a mean over tokens, and few tokens need anything far away. Needles
-# need nothing else. First by eye: one row of needles, all eight asked, with the
-# old and with the new base.
+# need nothing else. First by eye: one row of needles, all eight asked, with
+# the old and with the new base.
 
 # %%
 FIRST = TOKENIZER.vocab_size  # the needles' ids follow those of the text
@@ -604,9 +604,9 @@ if LONG_ROWS:
 # How long a context does a model have? Not the longest row that it accepts. A
 # usual answer comes from the benchmark NoLiMa: take the accuracy in short rows
 # as the *base accuracy*, and find the longest length with at least 0.85 of it.
-# That is a relative measure, so a model that is poor everywhere can have a long
-# effective length. And if the accuracy falls and rises again, "the longest that
-# is kept" and "the longest up to which all are kept" differ.
+# That is a relative measure, so a model that is poor everywhere can have a
+# long effective length. And if the accuracy falls and rises again, "the
+# longest that is kept" and "the longest up to which all are kept" differ.
 #
 # ### Exercise 20.4: effective length, twice
 #
@@ -646,9 +646,9 @@ for name, found in FIGURE_5.items():
 # %% [markdown]
 # **By one definition DIFF's effective length is four times that of the plain
 # model, by the other one and a half times.** Nothing was measured twice; the
-# accuracies are the same. DIFF's threshold is 0.847, and its accuracies at 32K,
-# 40K and 56K are 0.83, 0.83 and 0.84: two hundredths decide between 24K and
-# 64K.
+# accuracies are the same. DIFF's threshold is 0.847, and its accuracies at
+# 32K, 40K and 56K are 0.83, 0.83 and 0.84: two hundredths decide between 24K
+# and 64K.
 #
 # Now the course's pair, from the record:
 
@@ -677,10 +677,9 @@ for (kind, base), found in LONG_ROWS.items():
 # training completes it: the model can get used to the new speeds, and to
 # weights that spread over more keys. The recipe `book/recipes/long_context.py`
 # does what the paper did, in small. Models of 15 million parameters of three
-# kinds (plain, wide and diff) get the base 640,000, a quarter of their learning
-# rate, and 20 million tokens in rows of 16,384. They are measured at up to
-# 65,536. It needs a GPU, so it is a recorded run. Fixed
-# before it:
+# kinds (plain, wide and diff) get the base 640,000, a quarter of their
+# learning rate, and 20 million tokens in rows of 16,384. They are measured at
+# up to 65,536. It needs a GPU, so it is a recorded run. Fixed before it:
 #
 # - the metric: accuracy at eight needles, one asked, in rows of 8,192 tokens,
 #   as the mean over five depths;
@@ -739,9 +738,9 @@ primary("wide")
 
 # %% [markdown]
 # By the rule of this part (chapter 18), an effect is *seen* if the interval of
-# the paired differences lies above 0, and *cannot be seen* if its half-width is
-# larger than the paper's effect; that was 0.05 at 8K, the mean over the depths
-# of its figure.
+# the paired differences lies above 0, and *cannot be seen* if its half-width
+# is larger than the paper's effect; that was 0.05 at 8K, the mean over the
+# depths of its figure.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true, "outputs_hidden": true}
 print(f"lead at 8K, mean over depths: {gap[:, 0].mean():.2f}")
@@ -763,8 +762,8 @@ for T in (4_096, 16_384, 65_536):
 
 # %% [markdown]
 # The maps grow by 16 when the length grows by 4, the tensors by 4. Measure it
-# on your machine, in small: the peak of the memory that PyTorch allocates, with
-# the maps written out (`eager`) and with a fused kernel (`sdpa`).
+# on your machine, in small: the peak of the memory that PyTorch allocates,
+# with the maps written out (`eager`) and with a fused kernel (`sdpa`).
 
 
 # %%
@@ -784,8 +783,8 @@ for backend in ("eager", "sdpa"):
     )
 
 # %% [markdown]
-# `minidiff`'s fused kernels (chapters 11 and 12) do the same for the difference
-# of two maps, forward and backward, on a GPU. The recipe
+# `minidiff`'s fused kernels (chapters 11 and 12) do the same for the
+# difference of two maps, forward and backward, on a GPU. The recipe
 # `book/recipes/long_kernel.py` measures one layer at up to 65,536 tokens
 # against plain attention on cuDNN and on FlashAttention, and against maps that
 # are stored.
@@ -872,8 +871,8 @@ print("tables, losses and effective lengths are what this chapter says")
 # - A base computed for the longer row repairs most of it without training, and
 #   changes little in short rows. Dividing the positions costs far more there.
 # - A cumulative loss hides where a lead is made; stretches show it.
-# - From the paper's own figure DIFF's effective length is 64K or 24K, the plain
-#   model's 16K, depending on the definition and on a few answers.
+# - From the paper's own figure DIFF's effective length is 64K or 24K, the
+#   plain model's 16K, depending on the definition and on a few answers.
 # - Whether DIFF keeps needles better than plain after an extension is a matter
 #   for models that were extended; the cell under *Training for length* says
 #   what our record has.
