@@ -763,7 +763,9 @@ for T in (4_096, 16_384, 65_536):
 # %% [markdown]
 # The maps grow by 16 when the length grows by 4, the tensors by 4. Measure it
 # on your machine, in small: the peak of the memory that PyTorch allocates,
-# with the maps written out (`eager`) and with a fused kernel (`sdpa`).
+# with the maps written out (`eager`) and with a fused kernel (`sdpa`). (No
+# fused kernel for a CPU takes values wider than keys, as chapter 6 found, so
+# `sdpa` pads queries and keys with zeros there, which changes no score.)
 
 
 # %%
