@@ -96,8 +96,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="half the exponent",
-            diagnosis="Your exponent is -i / D. Pair i has -2 i / D, so that "
-            "the slowest pair is slower than 1 / base by little.",
+            diagnosis="Your exponent is -i / D. Pair i has -2 i / D: speeds "
+            "go down to nearly 1 / base, not to its root.",
             wrong=_from(lambda D, b: b ** (-np.arange(D // 2) / D)),
         ),
         Mistake(
