@@ -276,6 +276,8 @@ plt.show()
 # | ready | [19. Needles and attention noise](19_needles_and_attention_noise.ipynb) | which part of a model finds the needle |
 # | ready | [23. Outliers and low-bit attention](23_outliers_and_low_bits.ipynb) | what large logits are for, and what they cost |
 # | planned | 20 to 22, 24 to 27 | more evidence, the frontier |
+# | ready | [20. Long context](20_long_context.ipynb) | why long rows break a model, and what repairs it |
+# | planned | 21 to 27 | more evidence, the frontier |
 #
 # Which way is yours?
 #
