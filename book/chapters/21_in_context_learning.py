@@ -1,0 +1,894 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 21. In-context learning and order
+#
+# By the end of this chapter you will have shown, from eight recorded trainings
+# and with two models of your own to ask, which models of this size learn a task
+# from the demonstrations in a prompt, how much their answers depend on the
+# order of these demonstrations, and why best minus worst over orders is large
+# even where the order has no effect.
+#
+# {card}
+#
+# ## Goals
+#
+# After this chapter you can
+#
+# - write a few-shot prompt whose labels mean nothing outside it;
+# - draw the right chance line beside accuracy by shots;
+# - measure dependence on order in three ways, and say what each misses;
+# - simulate what best minus worst would be if the order did not matter;
+# - say how large an effect a number of seeds could see.
+#
+# ## Prerequisites
+#
+# | you need | for | where |
+# |---|---|---|
+# | tokens, and a model that predicts the next one | prompts | 7, 14 |
+# | a cache of keys and values | asking many questions | 16 |
+# | paired intervals, Fisher's test | comparing kinds | 18, 19 |
+# | permutations, mean | orders | school |
+
+# %%
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from minidiff import check, course, load, plots
+from minidiff.check import hint, solution  # noqa: F401
+from minidiff.data import BPETokenizer, FewShotTask, Languages
+from minidiff.data.small_languages import small_languages
+
+# %%
+from minidiff.data.orders import item_order
+from minidiff.evaluation.counts import fisher_exact
+from minidiff.nn.kinds import KINDS
+
+plots.use_style()
+torch.set_num_threads(1)
+
+# %% [markdown]
+# The next numbers say how many questions you ask two models, and how often you
+# shuffle their answers.
+
+# %% tags=["parameters"] quick={"QUESTIONS": 8, "DRAWS": 200}
+QUESTIONS, DRAWS = 32, 2000
+
+# %% [markdown]
+# ## A cold open: ten orders
+#
+# Plain and differential models were trained on text with four tasks among it,
+# with four seeds each, and recorded. One task is *language identification*: a
+# prompt shows snippets of eight languages, each followed by a digit that stands
+# for its language in this prompt only. Then come four snippets without a digit.
+# No training row had text in the languages of these questions.
+#
+# Each model answered the questions of 256 prompts ten times. The ten prompts
+# held the same demonstrations, in ten random orders. The accuracies of the best
+# and the worst of the ten orders are close. Guess: how many of the answers were
+# the same in all ten orders?
+
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+def newest(find: Callable[[str], Path], *names: str) -> Path:
+    """The first of these files that this copy of the course has."""
+    for name in names:
+        try:
+            return find(name)
+        except FileNotFoundError:
+            continue
+    raise FileNotFoundError(" or ".join(names))
+
+
+def runs_of(record: dict) -> dict[str, list[dict]]:
+    """The runs of each kind, in order of the seed."""
+    found: dict[str, list[dict]] = {}
+    for job in record["jobs"]:
+        rows = sorted(job["rows"], key=lambda row: row["seed"])
+        found.setdefault(job["job"]["kind"], []).extend(rows)
+    return found
+
+
+# %%
+RECORDS = "pair.json", "pair_64_rows.json"
+record = json.loads(newest(course.results, *RECORDS).read_text())
+RUNS = runs_of(record)
+for kind, runs in RUNS.items():
+    for run in runs:
+        ten = run["language_orders"]["random"]
+        print(f"{kind:6s} seed {run['seed']}: right {ten['mean']:.3f},", end="")
+        print(f" best - worst {ten['best'] - ten['worst']:.3f},", end=" ")
+        print(f"answers that change {ten['changed']:.0%}")
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true, "outputs_hidden": true}
+made = record["provenance"]
+print("recorded", made["date"], "on", made["device"])
+print("torch", made["versions"]["torch"], "by\n ", made["command"])
+print("not run:", record["not_run"] or "nothing")
+
+# %% [markdown]
+# Best and worst order differ by one or two hundredths, and yet between a fifth
+# and two thirds of the answers change. If you had measured only best minus
+# worst, you would have called all of these models robust. And three models that
+# are hardly better than a guess look as robust as the others.
+#
+# So there are three questions. *Does a model learn from the prompt at all?*
+# *How much does the order matter to it?* And: *what would a number like best
+# minus worst be, if the order did not matter?*
+#
+# ## What the paper found
+#
+# Models of 3 billion parameters, extended to 64,000 tokens, classify sentences
+# after as many demonstrations as fit into the context.
+#
+# | | plain | differential | from |
+# |---|---|---|---|
+# | TREC, 6 classes, % right | 69.9 | 87.9 | [P-fig, Figure 6] |
+# | TREC-fine, 50 classes | 61.0 | 82.6 | [P-fig, Figure 6] |
+# | Banking-77 | 65.2 | 75.6 | [P-fig, Figure 6] |
+# | Clinic-150 | 74.0 | 79.2 | [P-fig, Figure 6] |
+# | TREC, best minus worst of 10 random orders | 19.0 | 4.0 | [P, Figure 7] |
+# | TREC, best minus worst of 30 alternating orders | 56.7 | 13.4 | [P, Figure 7] |
+#
+# (In an *alternating* order the classes take turns: one demonstration of each,
+# then again one of each.) A gain of 5 to 22 points in accuracy, and a spread
+# that is four times smaller.
+#
+# ## A prompt whose labels mean nothing
+#
+# If a class is called "location", a model may know from its training what that
+# means, and need no demonstration. To measure learning *in context*, the labels
+# must be drawn anew for each prompt. Then nothing but the demonstrations says
+# which digit belongs to which language.
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Diagram of a prompt as five boxes in a row: Todos los seres = 4, Kõik inimesed = 1, Basque text Gizon-emakume = 7, derechos iguales = 4, and a question, dotados como están = ?. Two curved arrows lead from the question back to the two Spanish items, which carry the label 4."}}
+ITEMS = ["Todos los\nseres", "Kõik\ninimesed", "Gizon-\nemakume"]
+ITEMS += ["derechos\niguales", "dotados\ncomo"]
+figure, axis = plt.subplots(figsize=(7.2, 1.9))
+for x, (text, label) in enumerate(zip(ITEMS, "4174?", strict=True)):
+    color = "C1" if label in "4?" else "C0"
+    box = {"boxstyle": "round", "facecolor": "none", "edgecolor": color}
+    axis.text(x, 0, text, ha="center", va="center", bbox=box, fontsize=9)
+    axis.text(x + 0.46, 0, f"= {label}", ha="center", va="center", color=color)
+for x in (0, 3):
+    bend = {"arrowstyle": "->", "connectionstyle": "arc3,rad=0.35"}
+    ends = {"xy": (x, 0.4), "xytext": (4, 0.4)}
+    axis.annotate("", **ends, arrowprops=bend | {"color": "C1", "lw": 2})
+axis.set(xlim=(-0.5, 4.7), ylim=(-0.5, 1.9))
+axis.axis("off")
+plt.show()
+
+# %% [markdown]
+# The question must find items that look like itself, and take over their label.
+# The course has texts in eight languages that none of its models has read, all
+# in Latin letters. A snippet is 15 tokens and the sign that comes before a
+# label.
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+TOKENIZER = BPETokenizer.load(
+    newest(course.weights, "mixture_tokenizer.json", "pair_tokenizer.json")
+)
+TEXTS = json.loads(course.weights("eight_languages.json").read_text("utf-8"))
+TEXTS = TEXTS["texts"]
+SEPARATOR = TOKENIZER.encode(" =")
+END = TOKENIZER.encode("\n")[0]
+DIGITS = np.array([TOKENIZER.encode(str(d))[0] for d in range(10)])
+
+
+# %%
+def snippets(seed: int) -> list[list[list[int]]]:
+    """All snippets of each language, in a random order."""
+    rng, found = np.random.default_rng(seed), []
+    for text in TEXTS.values():
+        ids = TOKENIZER.encode(text)
+        starts = rng.permutation(len(ids) // 15) * 15
+        found.append([ids[i : i + 15] + SEPARATOR for i in starts])
+    return found
+
+
+SHOTS, C = 3, len(TEXTS)
+for name, parts in zip(TEXTS, snippets(0), strict=True):
+    print(f"{name:9s}", repr(TOKENIZER.decode(parts[0])))
+
+# %% [markdown]
+# ### Exercise 21.1: the tokens of a prompt
+#
+# *Easy, 8 minutes.* Texts may have different lengths. The positions are where
+# you will later ask the model; think about which token they are.
+
+
+# %% tags=["stub:21.1"]
+def few_shot_prompt(
+    texts: list[list[int]],
+    classes: np.ndarray,
+    labels: np.ndarray,
+    order: np.ndarray,
+    end: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the token ids of a prompt, and the positions before its labels.
+
+    texts: the token ids of each of I items. classes (I,): the class of each
+    item. labels (C,): the token id that stands for each class in this row.
+    order (I,): order[n] is the number of the item that comes n-th. Each item
+    is its text, then its class's label, then the token id end. A position
+    predicts the token after it: return those whose next token is a label.
+    """
+    # your code
+
+
+# %% tags=["check:21.1"]
+check.ex21_1(few_shot_prompt)
+
+# %%
+few_shot_prompt = check.mine("21.1")
+parts = snippets(0)
+# Item n has class n % C, so item C + 2 is the second one of class 2.
+demos = [parts[n % C][n // C] for n in range(C * SHOTS)]
+classes = np.arange(C * SHOTS) % C
+labels = np.random.default_rng(0).permutation(DIGITS)[:C]
+order = np.random.default_rng(1).permutation(C * SHOTS)
+ids, places = few_shot_prompt(demos, classes, labels, order, END)
+print(TOKENIZER.decode(ids.tolist())[:330])
+
+# %% [markdown]
+# Every label of the row is a prediction, also those of the demonstrations:
+# before the first item of a language the model cannot know its digit, before
+# the second it could.
+#
+# ## Which chance line?
+#
+# Eight classes, so a guess is right one time in eight? That is the guess of
+# somebody who knows the eight labels of this prompt. Ten digits are possible.
+# Which eight this prompt uses, the model must read. Halfway through the
+# demonstrations it has perhaps read six, and may choose among six.
+#
+# So here is the best that a model can do which has learned nothing about the
+# texts: it knows which labels it has read, and picks one of them.
+#
+# ### Exercise 21.2: a guess among the labels said before
+#
+# *Medium, 12 minutes.* Before you write it: is this line above or below 1/8
+# where the model has seen one demonstration of the class? And at the end?
+
+
+# %% tags=["stub:21.2"]
+def guess_by_shots(classes: np.ndarray, shots: int) -> np.ndarray:
+    """Return the accuracy of guessing among labels said before, (shots + 1,).
+
+    classes (B, I): the class of each item of each row. At an item the guess
+    is one of the different labels of the items before it in the row, each
+    equally likely; at the first item it is wrong. Entry n of the result is
+    the mean over all items that have n earlier items of their own class;
+    the last entry takes those with ``shots`` or more.
+    """
+    # your code
+
+
+# %% tags=["check:21.2"]
+check.ex21_2(guess_by_shots)
+
+# %% [markdown]
+# The record has a second task of this kind, *few-shot labels*: items of three
+# abstract features, 8 classes, 15 demonstrations of each, 8 questions. A class
+# has a fixed set of features; its label is drawn anew for each row. Both lines:
+
+# %%
+guess_by_shots = check.mine("21.2")
+GUESS = {}
+for task, shots, asked in (("languages", 3, 4), ("few_shot", 15, 8)):
+    rows = FewShotTask(classes=8, shots=shots, questions=asked)
+    GUESS[task] = guess_by_shots(rows.sample(0, 256).classes.numpy(), shots)
+    print(f"{task:10s}", *(f"{x:.3f}" for x in GUESS[task][:8]), "...")
+
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels of accuracy against the number of earlier demonstrations of the same class, plain models solid and differential ones dashed, one line a seed, with a dotted line for the guess among labels said and a thin one at one eighth. Left, languages: the guess line is near one eighth; several lines of each kind rise at one demonstration far above it and then slowly, others stay at the guess. Right, few-shot labels: all lines lie on the guess line."}}
+figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.1))
+for axis, (task, guess) in zip(axes, GUESS.items(), strict=True):
+    for kind, style, color in (("plain", "-", "C0"), ("diff", "--", "C1")):
+        for run in RUNS.get(kind, []):
+            y = run["shots"][task]["accuracy"]
+            axis.plot(y, style, color=color, lw=1.2, alpha=0.8)
+        axis.plot([], style, color=color, label=kind)
+    axis.plot(guess, ":", color="grey", lw=2.5, label="guess among said")
+    axis.axhline(1 / 8, color="grey", lw=0.8)
+    axis.set(title=task.replace("_", " "), xlabel="earlier ones of the class")
+axes[0].set(ylabel="right", ylim=(0, 1), xticks=range(4))
+axes[1].set(ylim=(0, 0.3))
+axes[0].legend(fontsize=9)
+plt.show()
+
+# %% [markdown]
+# Look at the right panel first (its axis ends at 0.3). After one demonstration
+# most models are above 1/8. With the flat line beside them, one would report
+# that they have begun to learn, and that more demonstrations hurt. With the
+# right line, nothing remains: a guess among the labels said does the same.
+#
+# **At this size neither kind learns the few-shot labels.** So this task can say
+# nothing about kinds here, not about accuracy and not about order. All that
+# follows is about languages.
+#
+# ## Accuracy: plain against diff
+#
+# In the left panel most models learn from one demonstration. Not all do.
+# Compare them as chapters 18 and 19 did: a seed is a pair, and where a run
+# either learns or guesses, count.
+
+# %%
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 8: 2.365}  # 95 %
+
+
+def paired(measure: Callable[[dict], float], runs: dict) -> np.ndarray:
+    """Differences diff minus plain of all seeds that have both."""
+    by_seed = {k: {r["seed"]: measure(r) for r in runs[k]} for k in runs}
+    seeds = sorted(by_seed["plain"].keys() & by_seed["diff"].keys())
+    return np.array([by_seed["diff"][s] - by_seed["plain"][s] for s in seeds])
+
+
+def half_width(d: np.ndarray) -> float:
+    """Half of the 95 % interval of the mean, by Student's t."""
+    return float(STUDENT[len(d)] * d.std(ddof=1) / len(d) ** 0.5)
+
+
+# %%
+def right(run: dict) -> float:
+    """Accuracy at the questions, as a mean over ten random orders."""
+    return run["language_orders"]["random"]["mean"]
+
+
+LEARNED = 0.3  # between the two groups: a guess has 0.125
+counts = []
+for kind in ("plain", "diff"):
+    found = [right(run) for run in RUNS[kind]]
+    counts += [sum(x > LEARNED for x in found), len(found)]
+    print(f"{kind:6s}", *(f"{x:.3f}" for x in found), end="   ")
+    print(f"learned: {counts[-2]} of {counts[-1]}")
+print(f"Fisher's test of the counts: p = {fisher_exact(*counts):.2f}")
+d = paired(right, RUNS)
+print(f"diff minus plain {d.mean():+.3f} +- {half_width(d):.3f}")
+
+# %% [markdown]
+# The interval is wide because one thing dominates it: whether a seed has learned
+# the task at all. This is a lottery as in chapter 19, and four seeds a kind
+# cannot rank its odds. What about the pairs in which both have learned?
+
+# %%
+both = {
+    kind: [
+        r for r, *rest in zip(RUNS[kind], *RUNS.values(), strict=True)
+        if min(right(x) for x in rest) > LEARNED
+    ]
+    for kind in ("plain", "diff")
+}  # fmt: skip
+some = paired(right, both)
+print(f"{len(some)} pairs:", *(f"{x:+.3f}" for x in some))
+if len(some) > 1:
+    print(f"mean {some.mean():+.3f} +- {half_width(some):.3f}")
+
+# %% [markdown]
+# (Leaving out seeds that failed changes the question: it compares models that
+# can, not kinds. This selection was made after looking, so it is *exploratory*.)
+#
+# ### When do they learn it?
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Accuracy at all labels of the language rows against million tokens, a line for each run, plain solid and differential dashed. The lines stay near 0.1 for a long time; then one after another rises within a short stretch, at very different moments, to between 0.4 and 0.6. Some never do."}}
+config = record["jobs"][0]["job"]["config"]
+length = record["data"]["short"]["text"]["length"]
+per_step = config["batch_size"] * length / 1e6  # million tokens
+figure, axis = plt.subplots(figsize=(6.5, 2.9))
+for kind, style, color in (("plain", "-", "C0"), ("diff", "--", "C1")):
+    for run in RUNS[kind]:
+        x = np.array(run["steps"]) * per_step
+        y = run["parts"]["languages"]["accuracy"]
+        axis.plot(x, y, style, color=color, lw=1.2)
+    axis.plot([], style, color=color, label=kind)
+axis.set(xlabel="million tokens", ylabel="right, all labels", ylim=(0, 0.8))
+axis.legend()
+plt.show()
+
+# %% [markdown]
+# They stay at a guess for most of the training and then rise suddenly, each at
+# its own moment. A training that ends in the middle of this picture compares
+# moments, not kinds. Remember it for the section about the six kinds.
+#
+# ## Ask them yourself
+#
+# One model of each kind came with the course. You ask both after the same
+# demonstrations in ten orders. Every order gets the same questions, a few of
+# each language. To read the prompts only once, keep their keys and values in a
+# cache (chapter 16), and let it forget each question after its answer.
+
+
+# %%
+@torch.no_grad()
+def ask(
+    model: torch.nn.Module, prompts: torch.Tensor, questions: torch.Tensor
+) -> np.ndarray:
+    """Answers (K, Q) to each of Q questions after each of K prompts."""
+    K, T = prompts.shape
+    cache = model.new_cache(K, T + questions.shape[1])
+    model(prompts, cache=cache)
+    said = []
+    for question in questions:
+        for layer in cache:
+            layer.length = T  # forget the last question
+        logits = model(question.expand(K, -1), cache=cache)
+        said.append(logits[:, -1].argmax(-1))
+    return torch.stack(said, 1).numpy()
+
+
+# %%
+asked = [parts[c][SHOTS + i] for i in range(QUESTIONS // C) for c in range(C)]
+answer = np.tile(labels, QUESTIONS // C)  # the right digit of each question
+sizes = {"rows": 10, "classes": C, "shots": SHOTS, "questions": 0}
+orders = item_order(np.random.default_rng(2), "random", **sizes)
+prompts = [
+    few_shot_prompt(demos, classes, labels, order, END)[0] for order in orders
+]
+prompts, questions = torch.tensor(np.array(prompts)), torch.tensor(asked)
+print(f"{len(prompts)} prompts of {prompts.shape[1]} tokens,", end=" ")
+print(f"{len(questions)} questions after each")
+
+# %% tags=["nbval-ignore-output"]
+SHIPPED = {
+    "plain": ("mixture_plain.safetensors", "pair_softmax.safetensors"),
+    "diff": ("mixture_diff.safetensors", "pair_diff.safetensors"),
+}
+SAID = {}
+for kind, names in SHIPPED.items():
+    model = load(newest(course.weights, *names))
+    SAID[kind] = ask(model, prompts, questions)
+    by_order = (SAID[kind] == answer).mean(1)
+    print(f"{kind:6s} each order:", *(f"{x:.2f}" for x in by_order))
+
+# %% [markdown]
+# Less than in the record. There, the eight languages of a row were drawn from
+# almost a hundred, of which many have letters of their own. Here all are
+# written in Latin letters. How much can be had without any model? Count how
+# many tokens a question shares with the demonstrations of each language, and
+# say the language that shares most.
+
+
+# %%
+def by_shared_tokens(seed: int) -> float:
+    """Accuracy of counting the tokens that a question shares."""
+    parts = snippets(seed)
+    known = [{t for p in part[:SHOTS] for t in p} for part in parts]
+    found = []
+    for c, part in enumerate(parts):
+        for p in part[SHOTS:]:
+            shared = [sum(t in k for t in p) for k in known]
+            found.append(int(np.argmax(shared)) == c)
+    return float(np.mean(found))
+
+
+counting = [by_shared_tokens(seed) for seed in range(20)]
+print(f"counting shared tokens: {np.mean(counting):.2f} right on average")
+
+# %% tags=["nbval-ignore-output"]
+for kind, said in SAID.items():
+    print(f"{kind:6s} {(said == answer).mean():.2f} right on average")
+print(f"a guess {1 / C:.2f}")
+
+# %% [markdown]
+# A program of five lines does better than both models. So "learns from the
+# prompt" means here: to some degree, less well than counting. Keep such a
+# baseline beside a result in context; the chance line alone flatters.
+#
+# (Two models are one pair. They say nothing about kinds.)
+#
+# ## Order: three measures
+#
+# ### Exercise 21.3: how much do answers depend on order?
+#
+# *Medium, 12 minutes.* Best minus worst is the paper's measure. The second
+# counts the questions whose answer is not always the same. It has a flaw: with
+# more orders, it can only grow. The third has not: it compares two orders at a
+# time, and averages over all pairs.
+
+
+# %% tags=["stub:21.3"]
+def order_dependence(
+    said: np.ndarray, labels: np.ndarray
+) -> tuple[float, float, float]:
+    """Return best minus worst, the share that changes, and disagreement.
+
+    said (K, Q): the answers to Q questions with the demonstrations in each
+    of K orders. labels (Q,): the right answers. Best and worst are the
+    accuracies of single orders. The second result is the share of questions
+    that did not get the same answer in all orders. The third is the share of
+    questions answered differently by two different orders, as a mean over
+    all pairs of orders.
+    """
+    # your code
+
+
+# %% tags=["check:21.3"]
+check.ex21_3(order_dependence)
+
+# %%
+order_dependence = check.mine("21.3")
+
+# %% tags=["nbval-ignore-output"]
+for kind, said in SAID.items():
+    for K in (2, 5, 10):
+        found = order_dependence(said[:K], answer)
+        print(f"{kind:6s} {K:2d} orders: best - worst {found[0]:.3f},", end=" ")
+        print(f"changed {found[1]:.2f}, disagreement {found[2]:.2f}")
+
+# %% [markdown]
+# With more orders the first two numbers grow, since the best of ten is better
+# than the best of two. Only the third stays about where it is. So compare best
+# minus worst, and the share that changes, only between equal numbers of orders:
+# not ten random ones with thirty alternating ones.
+#
+# In the record, with 1,024 questions and equal numbers for both kinds:
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+COUNT = {"random": 10, "alternating": 30}
+
+
+def spread(run: dict, order: str) -> float:
+    """Best minus worst accuracy over the orders."""
+    found = run["language_orders"][order]
+    return found["best"] - found["worst"]
+
+
+def changed(run: dict, order: str) -> float:
+    """Share of the answers that are not the same in all orders."""
+    return run["language_orders"][order]["changed"]
+
+
+# %%
+for order, count in COUNT.items():
+    for measure in (spread, changed):
+        for name, runs in (("all pairs", RUNS), ("both learned", both)):
+            d = paired(lambda r: measure(r, order), runs)
+            half = half_width(d) if len(d) > 1 else np.inf
+            print(f"{count} {order:11s} {measure.__name__:8s}", end="")
+            print(f"{name:12s} diff - plain {d.mean():+.3f} +- {half:.3f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, random and alternating orders. For each of eight runs, plain and differential, the share of answers that change against the accuracy. Runs that have learned lie to the right; among those, the differential ones lie somewhat above the plain ones. The runs at a guess, at the left, scatter widely."}}
+figure, axes = plt.subplots(1, 2, figsize=(7.2, 3), sharey=True)
+for axis, (order, count) in zip(axes, COUNT.items(), strict=True):
+    for kind, mark, color in (("plain", "o", "C0"), ("diff", "D", "C1")):
+        x = [run["language_orders"][order]["mean"] for run in RUNS[kind]]
+        y = [changed(run, order) for run in RUNS[kind]]
+        axis.plot(x, y, mark, color=color, label=kind)
+    axis.axvline(1 / 8, color="grey", lw=1, ls=":")
+    axis.set(title=f"{count} {order} orders", xlabel="right", xlim=(0, 1))
+axes[0].set(ylabel="answers that change", ylim=(0, 1))
+axes[0].legend()
+plt.show()
+
+# %% [markdown]
+# Of a robust model one would expect a point at the lower right. The paper leads
+# one to expect the differential models below the plain ones. They are not.
+#
+# Is that a result about order? For the best minus worst, look at what it would
+# be without any effect of the order.
+#
+# ## What chance does
+#
+# ### Noise alone has a spread
+#
+# Take a model that is right with probability $p$ at each question, whatever the
+# order. If each of $K$ orders is measured on $Q$ *fresh* questions, its $K$
+# accuracies still differ, and the best minus the worst is always positive:
+
+
+# %%
+def noise(p: float, Q: int, K: int) -> tuple[float, float]:
+    """Best minus worst of K accuracies: its mean, and 95 % lie below."""
+    rng = np.random.default_rng(0)
+    spreads = np.ptp(rng.binomial(Q, p, (20_000, K)) / Q, axis=1)
+    return float(spreads.mean()), float(np.quantile(spreads, 0.95))
+
+
+for Q in (30, 100, 500, 1024):
+    for K in (10, 30):
+        mean, most = noise(0.7, Q, K)
+        print(f"{Q:4d} questions, {K} orders: {mean:.3f} on average,", end=" ")
+        print(f"95 % below {most:.3f}")
+
+# %% [markdown]
+# With 100 questions and ten orders, 14 points of "order sensitivity" come from
+# nothing. And how many questions did the paper ask? Its four accuracies for
+# alternating orders, 30.0, 86.7, 83.3 and 96.7 [P, Figure 7], are multiples of
+# one thirtieth. That would fit 30 questions, or a multiple of 30. (This is our
+# inference, not a statement of the paper.) If there were 30, what would noise
+# alone give?
+
+# %%
+for kind, low, high in (("plain", 0.300, 0.867), ("diff", 0.833, 0.967)):
+    thirtieths = np.array([low, high]) * 30
+    assert np.allclose(thirtieths, thirtieths.round(), atol=0.02)
+    mean, most = noise((low + high) / 2, 30, 30)
+    print(f"{kind:6s} measured {high - low:.3f}; noise {mean:.3f}", end=" ")
+    print(f"on average, 95 % below {most:.3f}")
+
+# %% [markdown]
+# The plain model's spread is far above the noise of 30 fresh questions: its
+# order effect is real on any reading. The differential one's is *below* the
+# noise. That is possible only because every order gets the *same* questions.
+# Then an answer that never changes adds no noise at all.
+#
+# ### The control for equal questions
+#
+# So here is the control that fits. Keep each question's own outcomes: right in,
+# say, seven of ten orders. Shuffle *which* orders these are, for each question
+# separately. Each question stays as easy and as unsteady as it was. But whatever
+# the questions had in common, because one order was good for many of them, is
+# gone.
+#
+# ### Exercise 21.4: shuffled outcomes
+#
+# *Hard, 20 minutes.* This is a null distribution, as the flipped signs of
+# chapter 18 were. Ties matter: with few questions many spreads are equal.
+
+
+# %% tags=["stub:21.4"]
+def shuffled_spreads(
+    right: np.ndarray, shuffles: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Return the spreads of shuffled outcomes (N,), and a p-value.
+
+    right (K, Q): whether each of Q questions was answered right in each of K
+    orders. shuffles (N, K, Q): for each of N draws and each question a
+    permutation of 0 to K - 1. In draw n, order k gets for question q the
+    outcome that order shuffles[n, k, q] really had. A spread is the best
+    accuracy of an order minus the worst. p is the share of spreads at least
+    as large as the real one, where the real one counts as one more draw:
+    1 is added to the count and to N.
+    """
+    # your code
+
+
+# %% tags=["check:21.4"]
+check.ex21_4(shuffled_spreads)
+
+# %% tags=["nbval-ignore-output"]
+shuffled_spreads = check.mine("21.4")
+SHUFFLES = np.random.default_rng(3).random((DRAWS, 10, QUESTIONS))
+SHUFFLES = SHUFFLES.argsort(axis=1)
+NULL = {}
+for kind, said in SAID.items():
+    NULL[kind], p = shuffled_spreads(said == answer, SHUFFLES)
+    real = order_dependence(said, answer)[0]
+    print(f"{kind:6s} best - worst {real:.3f};", end=" ")
+    print(f"shuffled {NULL[kind].mean():.3f} on average; p = {p:.2f}")
+
+# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two histograms, plain and differential: best minus worst over ten orders of shuffled outcomes, a heap from about 0.06 to 0.4, with a vertical line at the real value, which lies inside the heap or at its right side."}}
+figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.6), sharey=True)
+edges = (np.arange(QUESTIONS + 2) - 0.5) / QUESTIONS
+for axis, (kind, spreads) in zip(axes, NULL.items(), strict=True):
+    axis.hist(spreads, edges, color="C0")
+    real = order_dependence(SAID[kind], answer)[0]
+    axis.axvline(real, color="C1", lw=3)
+    axis.set(title=kind, xlabel="best - worst", xlim=(0, 0.6))
+axes[0].set(ylabel="draws")
+plt.show()
+
+# %% [markdown]
+# (Orange: the real spread.) A large spread by itself says little: shuffled
+# outcomes have a large one too. Only a real spread that shuffling seldom
+# reaches, a small $p$, says that some orders are better *as orders*.
+#
+# ### A control that fails: an order that matters
+#
+# Does the test notice an order effect when there is one? Take the answers of
+# the plain model, and let one of the ten orders be bad: there, half of the
+# answers that were right become wrong.
+
+# %% tags=["nbval-ignore-output"]
+bad = SAID["plain"] == answer
+hit = np.flatnonzero(bad[4])
+bad[4, hit[: (len(hit) + 1) // 2]] = False
+spreads, p = shuffled_spreads(bad, SHUFFLES)
+print(f"one bad order: best - worst {np.ptp(bad.mean(1)):.3f},", end=" ")
+print(f"shuffled {spreads.mean():.3f} on average; p = {p:.4f}")
+
+# %% [markdown]
+# ### What the record cannot say
+#
+# Now think about the record once more. There, each of 256 prompts has
+# demonstrations of its own, and "order 3" shuffles those of each prompt in
+# another way. Order 3 of one prompt has nothing in common with order 3 of the
+# next. So the outcomes *are* shuffled, by construction. **The recorded best
+# minus worst is noise, for every model**: it depends on how often answers flip
+# and on how many questions were asked, and on nothing else. With four times as
+# many questions it would be half as large.
+#
+# What the record can say about order is how many answers flip. It was recorded
+# as the share that changes.
+#
+# ## What did it read last?
+#
+# One way for an order to matter is known from large models: they favour what
+# they have read last (*recency bias*). Do ours? For each answer, how far from
+# the end stood the last demonstration with the label that was said?
+
+# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Bars for plain and differential: how often an answer was the label of the last demonstration, of the one with the next most recent label, and so on to the eighth, with a dotted line at one eighth."}}
+figure, axis = plt.subplots(figsize=(6.5, 2.7))
+for n, (kind, said) in enumerate(SAID.items()):
+    shares = np.zeros(C)
+    for row, answers in zip(labels[classes[orders]], said, strict=True):
+        recent = list(dict.fromkeys(row[::-1].tolist()))
+        shares += [(answers == label).sum() for label in recent]
+    x = np.arange(C) + 0.4 * n - 0.2
+    axis.bar(x, shares / said.size, 0.38, color=f"C{n}", label=kind)
+    print(f"{kind:6s}", *(f"{x:.2f}" for x in shares / said.size))
+axis.axhline(1 / C, color="grey", ls=":", lw=1.5)
+axis.set(xlabel="labels, the most recent first", ylabel="share of answers")
+axis.set_xticks(range(C), range(1, C + 1))
+axis.legend()
+plt.show()
+
+# %% [markdown]
+# Without any preference, each bar would be near one eighth. The order changes
+# between the ten prompts, so a language that the model likes to say lands in
+# all bars. A bar that is higher on the left means recency. (320 answers at the
+# most, and not independent: this picture is exploratory.)
+#
+# ## The six kinds
+#
+# A differential head differs from a plain one in head shape, norm and second
+# map (chapter 19). Which of them matters in context? First looks at these tasks
+# could not separate head shape from subtraction. The recipe for that is a
+# *pool* of models of 15 million parameters, of six kinds with five seeds each:
+
+# %%
+try:
+    pool = json.loads(newest(course.results, "pool.json").read_text())
+except FileNotFoundError:
+    pool = {"jobs": []}
+POOL = runs_of(pool)
+for kind in KINDS:
+    found = [right(run) for run in POOL.get(kind, [])]
+    shown = " ".join(f"{x:.3f}" for x in found) or "not run"
+    print(f"{kind:12s} {shown}")
+
+# %% [markdown]
+# As long as these rows say "not run", the question stays open. You can run them
+# on a GPU; `book/recipes/queue.md` has the price:
+#
+#     python book/recipes/pool.py main --tokens data/evidence \
+#         --archives data/archives --device cuda \
+#         --lookup book/results/lookup.json \
+#         --pilot book/results/text_pilot.json --weights runs/pool \
+#         --out book/results/pool.json
+#
+# Could two CPU cores decide it with smaller models? The record says how many
+# tokens a run reads before it has learned anything from the prompt. A task that
+# no kind has learned compares nothing.
+
+# %%
+for kind in ("plain", "diff"):
+    for run in RUNS[kind]:
+        rises = np.array(run["parts"]["languages"]["accuracy"]) > LEARNED
+        if not rises.any():
+            print(f"{kind:6s} seed {run['seed']}: never")
+            continue
+        tokens = run["steps"][int(rises.argmax())] * per_step
+        hours = tokens * 1e6 / 2000 / 3600  # at 2,000 tokens a second
+        print(f"{kind:6s} seed {run['seed']}: {tokens:.0f} million", end="")
+        print(f" tokens, {hours:.0f} hours at 2,000 tokens a second")
+
+# %% [markdown]
+# No. (Your own speed stands in the log of chapter 15; smaller models are faster,
+# but no smaller model of ours is known to learn it.) And how large must an
+# effect be, to be seen by five seeds, if they scatter like these?
+
+# %%
+for name, runs in (("all pairs", RUNS), ("both learned", both)):
+    for what, measure in (
+        ("accuracy", right),
+        ("changed, 10 orders", lambda run: changed(run, "random")),
+    ):
+        sd = paired(measure, runs).std(ddof=1)
+        widths = {n: STUDENT[n] * sd / n**0.5 for n in (4, 5, 8)}
+        print(f"{name:13s}{what:19s} SD {sd:.3f}:", end=" ")
+        print(", ".join(f"{n} seeds {w:.3f}" for n, w in widths.items()))
+
+# %% [markdown]
+# An effect as large as the half-width is found about every second time. While
+# seeds fail to learn the task, accuracy scatters so much that even the paper's
+# largest gain would be missed. In pairs that have both learned it, differences
+# of some hundredths would be visible.
+#
+# ## The verdict
+#
+# The recipe fixed, for the pool, best minus worst over ten random orders as the
+# measure of order. We have just seen that it is noise in this design, so the
+# verdict on order uses the share of answers that change, and is *exploratory*.
+# The words are those of chapter 18: *seen* if the interval excludes 0 in the
+# paper's direction, *cannot be seen at this size* if its half-width is larger
+# than the paper's effect (at most 0.216 in accuracy [P-fig, Figure 6]), and
+# otherwise *not seen*.
+
+# %%
+d = paired(right, RUNS)
+verdict = "not seen"
+if d.mean() > half_width(d):
+    verdict = "seen"
+elif half_width(d) > 0.216:
+    verdict = "cannot be seen at this size"
+print(f"accuracy, diff - plain {d.mean():+.3f} +- {half_width(d):.3f}:", end="")
+print(f" {verdict}")
+for order in COUNT:
+    d = paired(lambda run: changed(run, order), RUNS)
+    verdict = "seen" if d.mean() < -half_width(d) else "not seen"
+    print(f"fewer answers change, {order}: {d.mean():+.3f}", end=" ")
+    print(f"+- {half_width(d):.3f}: {verdict}")
+print("diff - sum:", "not run" if "sum" not in POOL else "see the pool")
+
+# %% [markdown]
+# These are models of 4 million parameters and prompts of 512 tokens. They show
+# how such a claim is measured. They give no verdict on models of 3 billion.
+#
+# ## The package agrees
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+task = Languages(
+    small_languages(), TOKENIZER, classes=2, questions=2, snippet=8, length=128
+)
+rows = task.sample(0, 3, "valid")
+size = 8 + len(SEPARATOR) + 2
+for n in range(3):
+    row = rows.inputs[n, : task.items * size].reshape(-1, size).numpy()
+    given = [item[:-2].tolist() for item in row]
+    known = rows.classes[n].numpy(), rows.labels[n].numpy()
+    same, where = few_shot_prompt(given, *known, np.arange(task.items), END)
+    assert np.array_equal(same, row.ravel())
+    assert np.array_equal(where, rows.places.numpy())
+assert abs(GUESS["few_shot"][-1] - FewShotTask(classes=8).chance[1]) < 1e-9
+print("prompts and the last chance line are those of minidiff.data")
+
+# %% [markdown]
+# ## Common mistakes
+#
+# - **A flat chance line.** Early in a prompt fewer labels are known, and a guess
+#   is right more often.
+# - **Labels with a meaning.** Then a model can answer without demonstrations,
+#   and the accuracy is not only learned in context.
+# - **Best minus worst without its noise.** It is positive for a model that does
+#   not know the order, and it grows with orders and shrinks with questions.
+# - **Comparing ten orders with thirty.** The best of thirty is better than the
+#   best of ten.
+# - **"Order 3" of prompts that share nothing.** There is no such order.
+# - **Leaving out failed seeds silently.** It changes the question.
+#
+# ## Summary
+#
+# - Labels drawn anew make a prompt a test of learning in context. Right beside
+#   it belong the guess among labels said, and a program that counts.
+# - At this size neither kind learns few-shot labels. Language identification is
+#   learned by most seeds, suddenly and late.
+# - Best minus worst over orders has a noise of its own. Shuffling the outcomes
+#   of each question shows how large that is.
+# - Order robustness of differential models, as the paper reports it, does not
+#   appear in our record: the share of answers that change is not smaller.
+# - Head shape against subtraction: open, until the pool has been run.
+#
+# ## Further reading
+#
+# - Ye et al., *Differential Transformer*, arXiv 2410.05258: Figures 6, 7 and 11.
+#   Read the accuracies of single orders, not only the margins. [P]
+# - Lu et al., *Fantastically Ordered Prompts and Where to Find Them*, ACL 2022:
+#   how much orders can matter in large models.
+# - Zhao et al., *Calibrate Before Use*, ICML 2021: recency and other biases of
+#   prompts, and a simple correction.
+# - Min et al., *Rethinking the Role of Demonstrations*, 2022: what remains if
+#   the labels are wrong.
+# - Yen et al., *HELMET*, 2024: many-shot tasks whose labels are numbers, the
+#   idea of this chapter's rows.
