@@ -10,10 +10,10 @@
 # # 21. In-context learning and order
 #
 # By the end of this chapter you will have shown, from eight recorded trainings
-# and with two models of your own to ask, which models of this size learn a task
-# from the demonstrations in a prompt, how much their answers depend on the
-# order of these demonstrations, and why best minus worst over orders is large
-# even where the order has no effect.
+# and by asking two trained models, that most small models learn one task from
+# the demonstrations in a prompt and none learns another, that many of their
+# answers depend on the order of the demonstrations, and that best minus worst
+# over orders is above zero even if the order has no effect.
 #
 # {card}
 #
@@ -120,14 +120,14 @@ print("torch", made["versions"]["torch"], "by\n ", made["command"])
 print("not run:", record["not_run"] or "nothing")
 
 # %% [markdown]
-# Best and worst order differ by one or two hundredths, and yet between a fifth
-# and two thirds of the answers change. If you had measured only best minus
-# worst, you would have called all of these models robust. And three models that
-# are hardly better than a guess look as robust as the others.
+# Best and worst order differ by a few hundredths at most, and yet many answers
+# change, in some models every second one. Somebody who measures only best minus
+# worst would call all of these models robust. Models that are hardly better
+# than a guess look as robust as the others.
 #
 # So there are three questions. *Does a model learn from the prompt at all?*
-# *How much does the order matter to it?* And: *what would a number like best
-# minus worst be, if the order did not matter?*
+# *How much does the order matter to it?* And *how large would best minus worst
+# be if the order did not matter?*
 #
 # ## What the paper found
 #
@@ -252,11 +252,11 @@ print(TOKENIZER.decode(ids.tolist())[:330])
 #
 # Eight classes, so a guess is right one time in eight? That is the guess of
 # somebody who knows the eight labels of this prompt. Ten digits are possible.
-# Which eight this prompt uses, the model must read. Halfway through the
-# demonstrations it has perhaps read six, and may choose among six.
+# Which eight this prompt uses, the model must read. After a few
+# demonstrations it has perhaps read three of them, and chooses among three.
 #
-# So here is the best that a model can do which has learned nothing about the
-# texts: it knows which labels it has read, and picks one of them.
+# So the chance line should be that of a model that has learned nothing about the
+# texts, but knows which labels it has read, and picks one of them.
 #
 # ### Exercise 21.2: a guess among the labels said before
 #
@@ -311,13 +311,15 @@ axes[0].legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
-# Look at the right panel first (its axis ends at 0.3). After one demonstration
+# Look at the right panel first (its axis is shorter). After one demonstration
 # most models are above 1/8. With the flat line beside them, one would report
 # that they have begun to learn, and that more demonstrations hurt. With the
-# right line, nothing remains: a guess among the labels said does the same.
+# dotted line nothing of this remains: a guess among the labels said does as
+# well. (With no earlier demonstration that guess is always wrong, while a model
+# may choose a digit that has not been said.)
 #
-# **At this size neither kind learns the few-shot labels.** So this task can say
-# nothing about kinds here, not about accuracy and not about order. All that
+# **In this record neither kind learns the few-shot labels.** So this task can
+# say nothing about kinds here, not about accuracy and not about order. All that
 # follows is about languages.
 #
 # ## Accuracy: plain against diff
@@ -360,9 +362,21 @@ d = paired(right, RUNS)
 print(f"diff minus plain {d.mean():+.3f} +- {half_width(d):.3f}")
 
 # %% [markdown]
-# The interval is wide because one thing dominates it: whether a seed has learned
-# the task at all. This is a lottery as in chapter 19, and four seeds a kind
-# cannot rank its odds. What about the pairs in which both have learned?
+# One thing decides such a difference: whether a seed has learned the task at
+# all. How firmly does a seed decide that? Four plain models were trained once
+# before, with the same four seeds. Only the needle rows were made in another
+# way, which have nothing to do with languages:
+
+# %%
+first = json.loads(course.results("pair_few_first.json").read_text())
+for name, runs in (("before", runs_of(first)), ("now", RUNS)):
+    shown = (f"seed {r['seed']} {right(r):.3f}" for r in runs["plain"])
+    print(f"plain, {name:7s}", ", ".join(shown))
+
+# %% [markdown]
+# The seeds that learn are not the same ones. This is a lottery, as in chapter
+# 19, and four seeds a kind cannot tell who has the better odds. What about the
+# pairs in which both models have learned?
 
 # %%
 both = {
@@ -399,9 +413,9 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# They stay at a guess for most of the training and then rise suddenly, each at
-# its own moment. A training that ends in the middle of this picture compares
-# moments, not kinds. Remember it for the section about the six kinds.
+# They stay at a guess for a long time and then rise suddenly, each at its own
+# moment. A training that ends in the middle of this picture compares moments,
+# not kinds. Remember it for the section about the six kinds.
 #
 # ## Ask them yourself
 #
@@ -464,11 +478,11 @@ for kind, names in SHIPPED.items():
         print(f"from {accuracy.min():.2f} to {accuracy.max():.2f}")
 
 # %% [markdown]
-# Less than in the record. There, the eight languages of a row were drawn from
-# almost a hundred, of which many have letters of their own. Here all are
-# written in Latin letters. How much can be had without any model? Count how
-# many tokens a question shares with the demonstrations of each language, and
-# say the language that shares most.
+# How does this compare with the record? There, the eight languages of a row were
+# drawn from almost a hundred, of which many have letters of their own. Here all
+# are written in Latin letters, which is harder. How much can be had without any
+# model? Count how many tokens a question shares with the demonstrations of each
+# language, and say the language that shares most.
 
 
 # %%
@@ -493,9 +507,10 @@ for kind in SHIPPED:
     print(f"{kind:6s} {share:.2f} right on average, a guess {1 / C:.2f}")
 
 # %% [markdown]
-# A program of five lines does better than both models. So "learns from the
-# prompt" means here: to some degree, less well than counting. Keep such a
-# baseline beside a result in context; the chance line alone flatters.
+# When this page was made, these few lines did much better than both models. The
+# models learn from the prompt, as they are well above a guess, but less than a
+# program that counts. Keep such a baseline beside a result in context: the
+# chance line alone flatters.
 #
 # (Two models are one pair. They say nothing about kinds.)
 #
@@ -541,12 +556,12 @@ for (kind, name), said in SAID.items():
         print(f" changed {found[1]:.2f}, disagreement {found[2]:.2f}")
 
 # %% [markdown]
-# With more orders the first two numbers grow, since the best of ten is better
-# than the best of two. Only the third stays about where it is. So compare best
-# minus worst, and the share that changes, only between equal numbers of orders:
-# not ten random ones with thirty alternating ones.
+# With more orders the first two numbers grow: the best of ten is at least as
+# good as the best of the first two. The third has no such trend. So compare
+# best minus worst, and the share that changes, only between equal numbers of
+# orders, and not ten random ones with thirty alternating ones.
 #
-# In the record, with 1,024 questions and equal numbers for both kinds:
+# Here are the first two in the record, with 1,024 questions:
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -562,13 +577,19 @@ def changed(run: dict, order: str) -> float:
 
 
 # %%
-for order, count in COUNT.items():
-    for measure in (spread, changed):
-        for name, runs in (("all pairs", RUNS), ("both learned", both)):
-            d = paired(lambda r: measure(r, order), runs)
-            half = half_width(d) if len(d) > 1 else np.inf
-            print(f"{count} {order:11s} {measure.__name__:8s}", end="")
-            print(f"{name:12s} diff - plain {d.mean():+.3f} +- {half:.3f}")
+def compare(measure: Callable[[dict, str], float], order: str) -> None:
+    """Print diff minus plain, with its interval."""
+    for name, runs in (("all pairs", RUNS), ("both learned", both)):
+        d = paired(lambda run: measure(run, order), runs)
+        if len(d) > 1:
+            print(f"{COUNT[order]} {order:12s}{measure.__name__:8s}", end="")
+            print(f"{name:13s}{d.mean():+.3f} +- {half_width(d):.3f}")
+
+
+print("diff minus plain:")
+for order in COUNT:
+    compare(spread, order)
+    compare(changed, order)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, random and alternating orders. For each of eight runs, plain and differential, the share of answers that change against the accuracy. Runs that have learned lie to the right; among those, the differential ones lie somewhat above the plain ones. The runs at a guess, at the left, scatter widely."}}
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3), sharey=True)
@@ -584,11 +605,14 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# Of a robust model one would expect a point at the lower right. The paper leads
-# one to expect the differential models below the plain ones. They are not.
+# A robust model has its point at the lower right. After reading the paper one
+# would expect the differential models below the plain ones. In this picture
+# they are not. And notice that, among the models that have learned, the more
+# accurate ones change less. So a difference in robustness may be no more than a
+# difference in accuracy. (That caution holds for the paper's models as well.)
 #
-# Is that a result about order? For the best minus worst, look at what it would
-# be without any effect of the order.
+# Before you believe any such number, look at what best minus worst is without
+# an effect of the order.
 #
 # ## What chance does
 #
@@ -637,11 +661,10 @@ for kind, low, high in (("plain", 0.300, 0.867), ("diff", 0.833, 0.967)):
 #
 # ### The control for equal questions
 #
-# So here is the control that fits. Keep each question's own outcomes: right in,
-# say, seven of ten orders. Shuffle *which* orders these are, for each question
-# separately. Each question stays as easy and as unsteady as it was. But whatever
-# the questions had in common, because one order was good for many of them, is
-# gone.
+# This is the control that fits. Keep each question's own outcomes: right in, say,
+# seven of ten orders. Shuffle *which* orders these are, for each question
+# separately. Each question stays as easy and as unsteady as it was. But if one
+# order was good for many questions, this is gone.
 #
 # ### Exercise 21.4: shuffled outcomes
 #
@@ -725,13 +748,14 @@ for spoilt in (0, 0.25, 0.5, 1):
 # Now think about the record once more. There, each of 256 prompts has
 # demonstrations of its own, and "order 3" shuffles those of each prompt in
 # another way. Order 3 of one prompt has nothing in common with order 3 of the
-# next. So the outcomes *are* shuffled, by construction. **The recorded best
-# minus worst is noise, for every model**: it depends on how often answers flip
-# and on how many questions were asked, and on nothing else. With four times as
-# many questions it would be half as large.
+# next. So between prompts the outcomes *are* shuffled, by construction. **The
+# recorded best minus worst is noise, for every model**: it depends on how often
+# answers flip between right and wrong, and on how many prompts there were. With
+# four times as many prompts it would be about half as large.
 #
-# What the record can say about order is how many answers flip. It was recorded
-# as the share that changes.
+# What the record can say about order is how many answers flip: the share that
+# changes. (The few questions of one prompt do share their order. That is the
+# one exception to the sentence in bold, and a small one.)
 #
 # ## What did it read last?
 #
@@ -806,9 +830,10 @@ for kind in ("plain", "diff"):
         print(f" tokens, {hours:.0f} hours at 2,000 tokens a second")
 
 # %% [markdown]
-# No. (Your own speed stands in the log of chapter 15; smaller models are faster,
-# but no smaller model of ours is known to learn it.) And how large must an
-# effect be, to be seen by five seeds, if they scatter like these?
+# They cannot, in an evening. (Your own speed stands in the log of chapter 15.
+# Smaller models are faster, but we know of no smaller one of ours that learns
+# this task.) And how large must an effect be, to be seen by five seeds, if they
+# scatter like these?
 
 # %%
 MEASURES = {"accuracy": right, "changed": lambda r: changed(r, "random")}
@@ -822,16 +847,18 @@ for name, runs in (("all pairs", RUNS), ("both learned", both)):
         print(", ".join(f"{n} seeds {w:.3f}" for n, w in widths.items()))
 
 # %% [markdown]
-# An effect as large as the half-width is found about every second time. While
-# seeds fail to learn the task, accuracy scatters so much that even the paper's
-# largest gain would be missed. In pairs that have both learned it, differences
-# of some hundredths would be visible.
+# An effect as large as the half-width is found about every second time. As long
+# as some seeds do not learn the task, accuracy scatters so much that eight
+# seeds would miss even the paper's largest gain. Pairs that have both learned it
+# scatter less, and would show a difference of several hundredths. (A standard
+# deviation from a few pairs is itself only an estimate.)
 #
 # ## The verdict
 #
-# The recipe fixed, for the pool, best minus worst over ten random orders as the
-# measure of order. We have just seen that it is noise in this design, so the
-# verdict on order uses the share of answers that change, and is *exploratory*.
+# For the pool, the recipe fixed best minus worst over ten random orders of the
+# few-shot labels as the measure of order. We have seen that this is noise in
+# our design, on a task that no model has learned. So the verdict on order uses
+# the share of answers that change on the languages, and is *exploratory*.
 # The words are those of chapter 18: *seen* if the interval excludes 0 in the
 # paper's direction, *cannot be seen at this size* if its half-width is larger
 # than the paper's effect (at most 0.216 in accuracy [P-fig, Figure 6]), and
@@ -849,7 +876,7 @@ print(
 )
 print(f" {verdict}")
 for order in COUNT:
-    d = paired(lambda run: changed(run, order), RUNS)
+    d = paired(lambda run, order=order: changed(run, order), RUNS)
     verdict = "seen" if d.mean() < -half_width(d) else "not seen"
     print(f"fewer answers change, {order}: {d.mean():+.3f}", end=" ")
     print(f"+- {half_width(d):.3f}: {verdict}")
@@ -895,12 +922,12 @@ print("prompts and the last chance line are those of minidiff.data")
 #
 # - Labels drawn anew make a prompt a test of learning in context. Right beside
 #   it belong the guess among labels said, and a program that counts.
-# - At this size neither kind learns few-shot labels. Language identification is
-#   learned by most seeds, suddenly and late.
+# - In our record neither kind learns few-shot labels. Language identification
+#   is learned by most seeds, suddenly and late, and which seeds is a lottery.
 # - Best minus worst over orders has a noise of its own. Shuffling the outcomes
 #   of each question shows how large that is.
-# - Order robustness of differential models, as the paper reports it, does not
-#   appear in our record: the share of answers that change is not smaller.
+# - The paper's order robustness of differential models does not appear in our
+#   record, where the share of answers that change is not smaller.
 # - Head shape against subtraction: open, until the pool has been run.
 #
 # ## Further reading
