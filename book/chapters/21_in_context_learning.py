@@ -70,14 +70,14 @@ QUESTIONS, DRAWS = 32, 2000
 #
 # Plain and differential models were trained on text with four tasks among it,
 # with four seeds each, and recorded. One task is *language identification*: a
-# prompt shows snippets of eight languages, each followed by a digit that stands
-# for its language in this prompt only. Then come four snippets without a digit.
-# No training row had text in the languages of these questions.
+# prompt shows snippets of eight languages, each followed by a digit that
+# stands for its language in this prompt only. Then come four snippets without
+# a digit. No training row had text in the languages of these questions.
 #
 # Each model answered the questions of 256 prompts ten times. The ten prompts
-# held the same demonstrations, in ten random orders. The accuracies of the best
-# and the worst of the ten orders are close. Guess: how many of the answers were
-# the same in all ten orders?
+# held the same demonstrations, in ten random orders. The accuracies of the
+# best and the worst of the ten orders are close. Guess: how many of the
+# answers were the same in all ten orders?
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -121,9 +121,9 @@ print("not run:", record["not_run"] or "nothing")
 
 # %% [markdown]
 # Best and worst order differ by a few hundredths at most, and yet many answers
-# change, in some models every second one. Somebody who measures only best minus
-# worst would call all of these models robust. Models that are hardly better
-# than a guess look as robust as the others.
+# change, in some models every second one. Somebody who measures only best
+# minus worst would call all of these models robust. Models that are hardly
+# better than a guess look as robust as the others.
 #
 # So there are three questions. *Does a model learn from the prompt at all?*
 # *How much does the order matter to it?* And *how large would best minus worst
@@ -150,9 +150,9 @@ print("not run:", record["not_run"] or "nothing")
 # ## A prompt whose labels mean nothing
 #
 # If a class is called "location", a model may know from its training what that
-# means, and need no demonstration. To measure learning *in context*, the labels
-# must be drawn anew for each prompt. Then nothing but the demonstrations says
-# which digit belongs to which language.
+# means, and need no demonstration. To measure learning *in context*, the
+# labels must be drawn anew for each prompt. Then nothing but the
+# demonstrations says which digit belongs to which language.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Diagram of a prompt as five boxes in a row: Todos los seres = 4, Kõik inimesed = 1, Basque text Gizon-emakume = 7, derechos iguales = 4, and a question, dotados como están = ?. Two curved arrows lead from the question back to the two Spanish items, which carry the label 4."}}
 ITEMS = ["Todos los\nseres", "Kõik\ninimesed", "Gizon-\nemakume"]
@@ -172,10 +172,10 @@ axis.axis("off")
 plt.show()
 
 # %% [markdown]
-# The question must find items that look like itself, and take over their label.
-# The course has texts in eight languages that none of its models has read, all
-# in Latin letters. A snippet is 15 tokens and the sign that comes before a
-# label.
+# The question must find items that look like itself, and take over their
+# label. The course has texts in eight languages that none of its models has
+# read, all in Latin letters. A snippet is 15 tokens and the sign that comes
+# before a label.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 TOKENIZER = BPETokenizer.load(
@@ -255,8 +255,8 @@ print(TOKENIZER.decode(ids.tolist())[:330])
 # Which eight this prompt uses, the model must read. After a few
 # demonstrations it has perhaps read three of them, and chooses among three.
 #
-# So the chance line should be that of a model that has learned nothing about the
-# texts, but knows which labels it has read, and picks one of them.
+# So the chance line should be that of a model that has learned nothing about
+# the texts, but knows which labels it has read, and picks one of them.
 #
 # ### Exercise 21.2: a guess among the labels said before
 #
@@ -283,7 +283,8 @@ check.ex21_2(guess_by_shots)
 # %% [markdown]
 # The record has a second task of this kind, *few-shot labels*: items of three
 # abstract features, 8 classes, 15 demonstrations of each, 8 questions. A class
-# has a fixed set of features; its label is drawn anew for each row. Both lines:
+# has a fixed set of features; its label is drawn anew for each row. Both
+# lines:
 
 # %%
 guess_by_shots = check.mine("21.2")
@@ -315,12 +316,12 @@ plt.show()
 # most models are above 1/8. With the flat line beside them, one would report
 # that they have begun to learn, and that more demonstrations hurt. With the
 # dotted line nothing of this remains: a guess among the labels said does as
-# well. (With no earlier demonstration that guess is always wrong, while a model
-# may choose a digit that has not been said.)
+# well. (With no earlier demonstration that guess is always wrong, while a
+# model may choose a digit that has not been said.)
 #
 # **In this record neither kind learns the few-shot labels.** So this task can
-# say nothing about kinds here, not about accuracy and not about order. All that
-# follows is about languages.
+# say nothing about kinds here, not about accuracy and not about order. All
+# that follows is about languages.
 #
 # ## Accuracy: plain against diff
 #
@@ -393,7 +394,8 @@ if len(some) > 1:
 
 # %% [markdown]
 # (Leaving out seeds that failed changes the question: it compares models that
-# can, not kinds. This selection was made after looking, so it is *exploratory*.)
+# can, not kinds. This selection was made after looking, so it is
+# *exploratory*.)
 #
 # ### When do they learn it?
 
@@ -478,11 +480,11 @@ for kind, names in SHIPPED.items():
         print(f"from {accuracy.min():.2f} to {accuracy.max():.2f}")
 
 # %% [markdown]
-# How does this compare with the record? There, the eight languages of a row were
-# drawn from almost a hundred, of which many have letters of their own. Here all
-# are written in Latin letters, which is harder. How much can be had without any
-# model? Count how many tokens a question shares with the demonstrations of each
-# language, and say the language that shares most.
+# How does this compare with the record? There, the eight languages of a row
+# were drawn from almost a hundred, of which many have letters of their own.
+# Here all are written in Latin letters, which is harder. How much can be had
+# without any model? Count how many tokens a question shares with the
+# demonstrations of each language, and say the language that shares most.
 
 
 # %%
@@ -507,10 +509,10 @@ for kind in SHIPPED:
     print(f"{kind:6s} {share:.2f} right on average, a guess {1 / C:.2f}")
 
 # %% [markdown]
-# When this page was made, these few lines did much better than both models. The
-# models learn from the prompt, as they are well above a guess, but less than a
-# program that counts. Keep such a baseline beside a result in context: the
-# chance line alone flatters.
+# When this page was made, these few lines did much better than both models.
+# The models learn from the prompt, as they are well above a guess, but less
+# than a program that counts. Keep such a baseline beside a result in context:
+# the chance line alone flatters.
 #
 # (Two models are one pair. They say nothing about kinds.)
 #
@@ -608,8 +610,9 @@ plt.show()
 # A robust model has its point at the lower right. After reading the paper one
 # would expect the differential models below the plain ones. In this picture
 # they are not. And notice that, among the models that have learned, the more
-# accurate ones change less. So a difference in robustness may be no more than a
-# difference in accuracy. (That caution holds for the paper's models as well.)
+# accurate ones change less. So a difference in robustness may be no more than
+# a difference in accuracy. (That caution holds for the paper's models as
+# well.)
 #
 # Before you believe any such number, look at what best minus worst is without
 # an effect of the order.
@@ -618,9 +621,9 @@ plt.show()
 #
 # ### Noise alone has a spread
 #
-# Take a model that is right with probability $p$ at each question, whatever the
-# order. If each of $K$ orders is measured on $Q$ *fresh* questions, its $K$
-# accuracies still differ, and the best minus the worst is always positive:
+# Take a model that is right with probability $p$ at each question, whatever
+# the order. If each of $K$ orders is measured on $Q$ *fresh* questions, its
+# $K$ accuracies still differ, and the best minus the worst is always positive:
 
 
 # %%
@@ -661,8 +664,8 @@ for kind, low, high in (("plain", 0.300, 0.867), ("diff", 0.833, 0.967)):
 #
 # ### The control for equal questions
 #
-# This is the control that fits. Keep each question's own outcomes: right in, say,
-# seven of ten orders. Shuffle *which* orders these are, for each question
+# This is the control that fits. Keep each question's own outcomes: right in,
+# say, seven of ten orders. Shuffle *which* orders these are, for each question
 # separately. Each question stays as easy and as unsteady as it was. But if one
 # order was good for many questions, this is gone.
 #
@@ -740,8 +743,8 @@ for spoilt in (0, 0.25, 0.5, 1):
     print(f" shuffled {spreads.mean():.3f} on average; p = {p:.4f}")
 
 # %% [markdown]
-# It does, if enough is spoilt. A small effect stays hidden among few questions:
-# raise `QUESTIONS` to 64, and look again.
+# It does, if enough is spoilt. A small effect stays hidden among few
+# questions: raise `QUESTIONS` to 64, and look again.
 #
 # ### What the record cannot say
 #
@@ -749,9 +752,9 @@ for spoilt in (0, 0.25, 0.5, 1):
 # demonstrations of its own, and "order 3" shuffles those of each prompt in
 # another way. Order 3 of one prompt has nothing in common with order 3 of the
 # next. So between prompts the outcomes *are* shuffled, by construction. **The
-# recorded best minus worst is noise, for every model**: it depends on how often
-# answers flip between right and wrong, and on how many prompts there were. With
-# four times as many prompts it would be about half as large.
+# recorded best minus worst is noise, for every model**: it depends on how
+# often answers flip between right and wrong, and on how many prompts there
+# were. With four times as many prompts it would be about half as large.
 #
 # What the record can say about order is how many answers flip: the share that
 # changes. (The few questions of one prompt do share their order. That is the
@@ -781,16 +784,17 @@ plt.show()
 
 # %% [markdown]
 # Without any preference, each bar would be near one eighth. The order changes
-# between the thirty prompts, so a language that the model likes to say lands in
-# all bars. Higher bars on the left mean recency. (The answers are not
+# between the thirty prompts, so a language that the model likes to say lands
+# in all bars. Higher bars on the left mean recency. (The answers are not
 # independent: this picture is exploratory.)
 #
 # ## The six kinds
 #
 # A differential head differs from a plain one in head shape, norm and second
-# map (chapter 19). Which of them matters in context? First looks at these tasks
-# could not separate head shape from subtraction. The recipe for that is a
-# *pool* of models of 15 million parameters, of six kinds with five seeds each:
+# map (chapter 19). Which of them matters in context? First looks at these
+# tasks could not separate head shape from subtraction. The recipe for that is
+# a *pool* of models of 15 million parameters, of six kinds with five seeds
+# each:
 
 # %%
 try:
@@ -804,8 +808,8 @@ for kind in KINDS:
     print(f"{kind:12s} {shown}")
 
 # %% [markdown]
-# As long as these rows say "not run", the question stays open. You can run them
-# on a GPU; `book/recipes/queue.md` has the price:
+# As long as these rows say "not run", the question stays open. You can run
+# them on a GPU; `book/recipes/queue.md` has the price:
 #
 #     python book/recipes/pool.py main --tokens data/evidence \
 #         --archives data/archives --device cuda \
@@ -814,8 +818,8 @@ for kind in KINDS:
 #         --out book/results/pool.json
 #
 # Could two CPU cores decide it with smaller models? The record says how many
-# tokens a run reads before it has learned anything from the prompt. A task that
-# no kind has learned compares nothing.
+# tokens a run reads before it has learned anything from the prompt. A task
+# that no kind has learned compares nothing.
 
 # %%
 for kind in ("plain", "diff"):
@@ -832,8 +836,8 @@ for kind in ("plain", "diff"):
 # %% [markdown]
 # They cannot, in an evening. (Your own speed stands in the log of chapter 15.
 # Smaller models are faster, but we know of no smaller one of ours that learns
-# this task.) And how large must an effect be, to be seen by five seeds, if they
-# scatter like these?
+# this task.) And how large must an effect be, to be seen by five seeds, if
+# they scatter like these?
 
 # %%
 MEASURES = {"accuracy": right, "changed": lambda r: changed(r, "random")}
@@ -847,11 +851,11 @@ for name, runs in (("all pairs", RUNS), ("both learned", both)):
         print(", ".join(f"{n} seeds {w:.3f}" for n, w in widths.items()))
 
 # %% [markdown]
-# An effect as large as the half-width is found about every second time. As long
-# as some seeds do not learn the task, accuracy scatters so much that eight
-# seeds would miss even the paper's largest gain. Pairs that have both learned it
-# scatter less, and would show a difference of several hundredths. (A standard
-# deviation from a few pairs is itself only an estimate.)
+# An effect as large as the half-width is found about every second time. As
+# long as some seeds do not learn the task, accuracy scatters so much that
+# eight seeds would miss even the paper's largest gain. Pairs that have both
+# learned it scatter less, and would show a difference of several hundredths.
+# (A standard deviation from a few pairs is itself only an estimate.)
 #
 # ## The verdict
 #
@@ -907,12 +911,13 @@ print("prompts and the last chance line are those of minidiff.data")
 # %% [markdown]
 # ## Common mistakes
 #
-# - **A flat chance line.** Early in a prompt fewer labels are known, and a guess
-#   is right more often.
+# - **A flat chance line.** Early in a prompt fewer labels are known, and a
+#   guess is right more often.
 # - **Labels with a meaning.** Then a model can answer without demonstrations,
 #   and the accuracy is not only learned in context.
-# - **Best minus worst without its noise.** It is positive for a model that does
-#   not know the order, and it grows with orders and shrinks with questions.
+# - **Best minus worst without its noise.** It is positive for a model that
+#   does not know the order, and it grows with orders and shrinks with
+#   questions.
 # - **Comparing ten orders with thirty.** The best of thirty is better than the
 #   best of ten.
 # - **"Order 3" of prompts that share nothing.** There is no such order.
@@ -932,10 +937,10 @@ print("prompts and the last chance line are those of minidiff.data")
 #
 # ## Further reading
 #
-# - Ye et al., *Differential Transformer*, arXiv 2410.05258: Figures 6, 7 and 11.
-#   Read the accuracies of single orders, not only the margins. [P]
-# - Lu et al., *Fantastically Ordered Prompts and Where to Find Them*, ACL 2022:
-#   how much orders can matter in large models.
+# - Ye et al., *Differential Transformer*, arXiv 2410.05258: Figures 6, 7 and
+#   11. Read the accuracies of single orders, not only the margins. [P]
+# - Lu et al., *Fantastically Ordered Prompts and Where to Find Them*, ACL
+#   2022: how much orders can matter in large models.
 # - Zhao et al., *Calibrate Before Use*, ICML 2021: recency and other biases of
 #   prompts, and a simple correction.
 # - Min et al., *Rethinking the Role of Demonstrations*, 2022: what remains if
