@@ -760,8 +760,7 @@ for spoilt in (0, 0.25, 0.5, 1):
 # So the interval that excluded 0 says that the answers of the differential
 # models flipped more often, and nothing about good and bad orders. The share
 # that changes says the same more directly. (The few questions of one prompt do
-# share their order. That is an exception to the sentence in bold, and a small
-# one.)
+# share their order, and can flip together. That widens the noise a little.)
 #
 # ## The six kinds
 #
