@@ -278,6 +278,8 @@ plt.show()
 # | planned | 20 to 22, 24 to 27 | more evidence, the frontier |
 # | ready | [20. Long context](20_long_context.ipynb) | why long rows break a model, and what repairs it |
 # | planned | 21 to 27 | more evidence, the frontier |
+# | ready | [21. In-context learning and order](21_in_context_learning.ipynb) | who learns from a prompt, and what its order does |
+# | planned | 20, 22 to 27 | more evidence, the frontier |
 #
 # Which way is yours?
 #
