@@ -280,6 +280,8 @@ plt.show()
 # | planned | 21 to 27 | more evidence, the frontier |
 # | ready | [21. In-context learning and order](21_in_context_learning.ipynb) | who learns from a prompt, and what its order does |
 # | planned | 20, 22 to 27 | more evidence, the frontier |
+# | ready | [22. Faithfulness](22_faithfulness.ipynb) | where answers come from |
+# | planned | 20, 21, 23 to 27 | more evidence, the frontier |
 #
 # Which way is yours?
 #
