@@ -5,7 +5,9 @@
 Both models look keys up and continue text after an eviction that keeps all,
 a half, a quarter or an eighth of the keys that each head has read. The rules
 are StreamingLLM, H2O and SnapKV, for the differential model by each kind of
-weights, and random scores as a control. Every cell of the table is measured
+weights, and random scores as a control. SnapKV's window of 64 queries would
+fill an eighth of these rows, so it is measured with a window of 16 too.
+Every cell of the table is measured
 twice: with an ordinary eviction, and with the values evicted but all keys
 left in the denominators of the softmaxes, which shows what rescaling costs.
 
@@ -45,18 +47,23 @@ from minidiff.ops import AttentionMaps
 KINDS = ("softmax", "diff")
 TASK = NeedleTask(needles=8, questions=4, length=512, repeats=False)
 TEXT_LENGTH = 512  # of a window; its first half is the prompt
+SHORT_WINDOW = 16
 DENOMINATORS = ("kept keys", "all keys")
 
 
 def all_scores(kind: str) -> dict[str, Score]:
     """Return the rules to compare: the package's, and random scores."""
+    scores = scores_of(kind)
+    for name, score in scores_of(kind, window=SHORT_WINDOW).items():
+        if name.startswith("snapkv"):
+            scores[name.replace("snapkv", f"snapkv {SHORT_WINDOW}")] = score
     generator = torch.Generator().manual_seed(0)
 
     def at_random(maps: AttentionMaps | Tensor) -> Tensor:
         B, H, _, S = key_weights(maps, "first").shape
         return torch.rand(B, H, S, generator=generator)
 
-    return scores_of(kind) | {"random": at_random}
+    return scores | {"random": at_random}
 
 
 def text_documents(coder: Tokenizer, least: int) -> list[TokenDocument]:
