@@ -47,6 +47,7 @@ from minidiff.ops import AttentionMaps
 KINDS = ("softmax", "diff")
 TASK = NeedleTask(needles=8, questions=4, length=512, repeats=False)
 TEXT_LENGTH = 512  # of a window; its first half is the prompt
+WINDOWS = 2  # of each document
 SHORT_WINDOW = 16
 DENOMINATORS = ("kept keys", "all keys")
 
@@ -66,46 +67,71 @@ def all_scores(kind: str) -> dict[str, Score]:
     return scores | {"random": at_random}
 
 
-def text_documents(coder: Tokenizer, least: int) -> list[TokenDocument]:
-    """Return unseen documents of the standard library, for ``least`` tokens.
+def text_documents(coder: Tokenizer, count: int) -> list[TokenDocument]:
+    """Return the beginnings of unseen documents of the standard library.
 
-    ``least`` counts tokens; the documents are taken in their order.
+    Of all that are long enough for ``WINDOWS``, ``count`` are taken at equal
+    steps of their alphabetical order.
     """
-    documents: list[TokenDocument] = []
+    length = WINDOWS * TEXT_LENGTH + 1  # the first token is not predicted
+    documents = []
     for document in standard_library().valid:
-        if sum(len(d.ids) for d in documents) >= least:
-            break
-        ids = np.array(coder.encode(document.text))
-        size = len(document.text.encode())
-        documents.append(TokenDocument("python", document.path, size, ids))
-    return documents
+        ids = np.array(coder.encode(document.text))[:length]
+        if len(ids) == length:
+            size = len(coder.decode(ids.tolist()).encode())
+            documents.append(TokenDocument("python", document.path, size, ids))
+    if len(documents) < count:
+        raise ValueError(
+            f"--documents: got {count}, expected at most {len(documents)}"
+        )
+    return documents[:: len(documents) // count][:count]
+
+
+def text_cells(
+    model: DecoderLM, documents: Sequence[TokenDocument], **given: Any
+) -> list[dict[str, Any]]:
+    """Return the text loss of each cell, as a mean and by document."""
+    tables = [
+        sparse_text_loss(model, [document], length=TEXT_LENGTH, **given)
+        for document in documents
+    ]
+    found = []
+    for of_cell in zip(*tables, strict=True):
+        nats = [round(cell["nats"], 4) for cell in of_cell]
+        tokens = sum(cell["tokens"] for cell in of_cell)
+        accuracy = np.mean([cell["accuracy"] for cell in of_cell])
+        found.append(
+            {
+                **of_cell[0],
+                "tokens": tokens,
+                "accuracy": float(accuracy),
+                "nats": float(np.mean(nats)),
+                "nats_by_document": nats,
+            }
+        )
+    return found
 
 
 def measure(
-    model: DecoderLM, coder: Tokenizer, rows: int, windows: int
+    model: DecoderLM,
+    coder: Tokenizer,
+    rows: int,
+    documents: Sequence[TokenDocument],
 ) -> list[dict[str, Any]]:
     """Return every cell of one model's table."""
     scores = all_scores(model.config.attention)
-    documents = text_documents(coder, 4 * windows * TEXT_LENGTH)
     found = []
     for denominators in DENOMINATORS:
         control = denominators == "all keys"
-        shares = FRACTIONS[1:] if control else FRACTIONS
         given: dict[str, Any] = {
-            "fractions": shares,
+            "scores": scores,
+            "fractions": FRACTIONS[1:] if control else FRACTIONS,
             "keep_denominators": control,
         }
         lookup = sparse_recall(
-            model, TASK, scores, first=coder.vocab_size, rows=rows, **given
+            model, TASK, first=coder.vocab_size, rows=rows, **given
         )
-        text = sparse_text_loss(
-            model,
-            documents,
-            scores,
-            length=TEXT_LENGTH,
-            windows=windows,
-            **given,
-        )
+        text = text_cells(model, documents, **given)
         for name, cells in (("lookup", lookup), ("text", text)):
             where = {"measure": name, "denominators": denominators}
             found += [where | rounded(cell) for cell in cells]
@@ -127,17 +153,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rows", type=int, default=64)
-    parser.add_argument("--windows", type=int, default=24)
+    parser.add_argument("--documents", type=int, default=12)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     coder = BPETokenizer.load(course.weights("pair_tokenizer.json"))
+    documents = text_documents(coder, options.documents)
     weights, cells = {}, []
     for kind in KINDS:
         path = course.weights(f"pair_{kind}.safetensors")
         weights[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
         model = load(path).requires_grad_(False)
-        table = measure(model, coder, options.rows, options.windows)
+        table = measure(model, coder, options.rows, documents)
         cells += [{"kind": kind, **cell} for cell in table]
     write_json(
         options.out or course.root() / "book/results/sparse_caches.json",
@@ -150,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "task": TASK.describe(),
             "chance": round(TASK.chance.accuracy, 4),
             "rows": options.rows,
-            "windows": options.windows,
+            "documents": [document.path for document in documents],
             "text_length": TEXT_LENGTH,
             "cells": cells,
         },
