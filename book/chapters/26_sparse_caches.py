@@ -223,7 +223,7 @@ print("after,  in 32nds      ", 32 * after, " sum", 32 * after.sum())
 # | StreamingLLM | that come first (4 of them) or latest | no map |
 # | H2O | with the highest mean weight, over the queries that see the key | the whole map |
 # | SnapKV | with the highest mean weight in the last 64 queries, averaged over 5 neighbours; and those of the 64 | the map's last rows |
-# | random | that a die chooses | nothing |
+# | random | that chance chooses | nothing |
 #
 # Two remarks. The paper of H2O takes the sum in place of the mean, and
 # reserves half of the budget for the latest keys. And SnapKV's window was made
@@ -598,8 +598,8 @@ for n, layer in enumerate(maps):
 # %% [markdown]
 # The two branches lose different weights, so their factors differ, as the trap
 # says. And the sum over the kept keys moves back to $1 - \lambda$, as the
-# explanation says. (It is an explanation that fits. Another cell would have to
-# test it: exercise for a rainy day.)
+# explanation says. (It is an explanation that fits these numbers. It was not
+# tested by itself.)
 #
 # ## A real cache
 #
@@ -773,8 +773,8 @@ print("and so are the answers, query-aware and question-blind")
 #
 # - **Testing query-aware only.** A rule that has seen the question keeps what
 #   the question needs. Ask it blind as well.
-# - **No die.** Random keys are the control. A rule that does not beat them has
-#   scored nothing.
+# - **No random keys.** They are the control. A rule that does not beat them has
+#   learned nothing from the map.
 # - **A window as long as the budget.** Then SnapKV keeps the latest keys and
 #   nothing else, and one compares names.
 # - **Rotating kept keys anew.** They were rotated for their positions. If one
