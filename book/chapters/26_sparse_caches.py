@@ -477,30 +477,44 @@ for name, kind in KIND.items():
 # as independent, which the four of a row are not quite. For 256
 # questions they reach six hundredths to either side.) For such a model there are three things to see.
 # Query-aware, a rule that scores by attention loses next to nothing with a
-# quarter of the keys. Blind, every rule loses more. And the latest keys alone,
-# which is what "streaming" keeps but for four, lose nearly everything: needles
-# lie anywhere.
+# quarter of the keys. Blind, the same rule loses more. And the latest keys,
+# which are all that "streaming" keeps but for four, lose nearly everything,
+# because needles lie anywhere.
 #
 # Then text: a prompt of 256 tokens of Python source that no training has seen,
 # then an eviction, then the loss on the 256 tokens that follow. Here every rule
 # is blind: the text to come is the question.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Six panels: plain above, diff below; share of right answers query-aware, the same question-blind, and loss of text, each against the share of keys that are kept, from all to an eighth. Five lines in each panel: random, streaming, H2O, SnapKV and SnapKV with a window of 16. In the lookup panels lines fall from left to right, in the text panels all rise by some hundredths to tenths of a nat."}}
-figure, axes = plt.subplots(2, 3, figsize=(8, 4.8), sharex=True)
-LINES = dict(zip(rules("plain"), (":", "--", "-", "-.", "-"), strict=True))
-for (name, kind), row_of_axes in zip(KIND.items(), axes, strict=True):
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+STYLES = (":", "--", "-", "-.", "-")
+
+
+def draw(axis: plt.Axes, name: str, mode: str | None) -> None:
+    """Draw a line for each rule: answers of one mode, or text if None."""
+    where: dict = {"kind": KIND[name], "denominators": "kept keys"}
+    where |= {"mode": mode} if mode else {"measure": "text"}
+    for n, rule in enumerate(rules(name)):
+        y = line("accuracy" if mode else "nats", score=rule, **where)
+        label = rules("plain")[n]
+        axis.plot(y, STYLES[n], color=plots.COLOURS[n], label=label)
+    if mode:
+        axis.axhline(record["chance"], color="grey", lw=0.8)
+
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Six panels, the plain model above and the differential one below: answers right query-aware, answers right question-blind, and the loss of text, each against the share of keys kept, from all to an eighth, with a line for random, streaming, H2O, SnapKV and SnapKV with a window of 16. In the lookup panels of the plain model streaming and random fall steeply to chance, and H2O stays near 1. In the text panels all lines rise; random rises most, then H2O, and the three others lie together below it."}}
+figure, axes = plt.subplots(2, 3, figsize=(8, 5.2), sharex=True)
+for name, row_of_axes in zip(KIND, axes, strict=True):
     for axis, mode in zip(row_of_axes, (*MODES, None), strict=True):
-        value = "accuracy" if mode else "nats"
+        draw(axis, name, mode)
         axis.set_title(f"{name}: {mode or 'text'}", fontsize=10)
-        axis.set_ylabel("right" if mode else "nats a token", fontsize=9)
+        axis.set_ylabel("answers right" if mode else "nats a token")
         axis.set_xticks(range(4), ("all", "1/2", "1/4", "1/8"))
-        for n, rule in enumerate(rules(name)):
-            where = {"kind": kind, "score": rule, "denominators": "kept keys"}
-            where["measure"] = "lookup" if mode else "text"
-            y = line(value, **where, **({"mode": mode} if mode else {}))
-            style = list(LINES.values())[n], plots.COLOURS[n]
-            axis.plot(y, style[0], color=style[1], label=list(LINES)[n])
-figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right")
+        if mode:
+            axis.set_ylim(0, 1.05)
+figure.legend(
+    *axes[0, 0].get_legend_handles_labels(),
+    loc="outside lower center", ncols=5,
+)  # fmt: skip
 plt.show()
 
 # %% [markdown]

@@ -10,13 +10,14 @@ from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.key_scores import Score, h2o_difference, key_weights
 from minidiff.nn.model import DecoderLM
+from minidiff.ops import AttentionMaps
 
 
 def ask(
     model: DecoderLM,
     prompt: Tensor,
     question: Tensor,
-    score: Score,
+    score: Callable[[AttentionMaps | Tensor], Tensor],
     budget: int,
     aware: bool,
 ) -> Tensor:
