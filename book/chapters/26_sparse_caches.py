@@ -313,12 +313,10 @@ diff = PAIR["diff"]
 row = draw_questions(TASK, diff, 1, first=FIRST).tokens
 cache = diff.new_cache(1, 512, budget=505 // 8)
 _, maps = diff(row[:, :505], cache, return_maps=True)
-size = sum(part.nbytes for part in cache)
 for part, of_layer in zip(cache, maps, strict=True):
     kept = part.evict(my_rule(of_layer))
 print("places that head 0 of the last layer kept:", *kept[0, 0].tolist()[:8])
 print("keys held:", cache[0].held, " tokens read:", cache[0].length)
-print(f"bytes: {size}, now {sum(part.nbytes for part in cache)}")
 
 # %% [markdown]
 # ## Does the rule know the question?
@@ -610,16 +608,18 @@ for other in WEIGHTS[:-1]:
 # for which kind?
 
 # %%
-print("nats a token of text, an eighth of the values kept")
-print(f"{'':28s} denominators of  {'kept keys':>9s} {'all keys':>9s}")
-for name, kind in KIND.items():
-    for rule in rules(name)[:3]:
-        where = {"kind": kind, "score": rule, "fraction": 1 / 8}
-        both = [
-            cells(measure="text", denominators=d, **where)[0]["nats"]
-            for d in ("kept keys", "all keys")
-        ]
-        print(f"{name:6s} {rule:36s}", *(f"{x:9.3f}" for x in both))
+print("an eighth kept; denominators of: kept keys, all keys")
+MEASURES = (
+    ("nats of text", "nats", {"measure": "text"}),
+    ("answers right, blind", "accuracy", {"mode": "question-blind"}),
+)
+for title, value, measured in MEASURES:
+    for name, kind in KIND.items():
+        for rule in rules(name)[:3]:
+            where = {"kind": kind, "score": rule, "fraction": 1 / 8} | measured
+            both = [cell[value] for cell in cells(**where)]
+            print(f"{title:21s} {name:5s} {rule:16s}", end=" ")
+            print(*(f"{x:6.3f}" for x in both))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 text_cells = cells(measure="text", denominators="all keys")
@@ -628,16 +628,6 @@ for cell in text_cells:
     usual = cells(measure="text", denominators="kept keys", **same)[0]
     assert cell["nats"] > usual["nats"]
 print(f"all keys in the denominators: worse in all {len(text_cells)} cells")
-
-# %%
-print("answers right, question-blind")
-for name, kind in KIND.items():
-    for rule in rules(name)[:3]:
-        where = {"kind": kind, "score": rule, "mode": "question-blind"}
-        for d in ("kept keys", "all keys"):
-            found = line("accuracy", denominators=d, **where)[-3:]
-            print(f"{name:6s} {rule:18s} {d:10s}", end=" ")
-            print(*(f"{x:6.3f}" for x in found))
 
 # %% [markdown]
 # On text the remedy is worse than the disease, for both kinds, every rule and
