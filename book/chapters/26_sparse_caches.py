@@ -124,7 +124,7 @@ print(f"by chance {TASK.chance.accuracy:.0%}")
 #
 # A decode step reads the whole cache (chapter 16). With an eighth of the keys
 # it reads an eighth of the bytes, and the cache takes an eighth of the memory.
-# That is the prize. To *evict* means: score the keys of the prompt, keep the
+# To *evict* means: score the keys of the prompt, keep the
 # best ones, and free the memory of all others.
 
 # %% mystnb={"image": {"alt": "Two heads with eight keys of a prompt each, at positions 0 to 7, and a bar above each key for its score. The three keys with the highest bars are blue, the others dotted: 0, 3, 7 in head 0 and 2, 3, 6 in head 1. To the right the smaller caches: the three kept keys with their old positions, followed by two new ones, 8 and 9, in orange."}}
@@ -330,9 +330,8 @@ print("keys held:", cache[0].held, " tokens read:", cache[0].length)
 # - **question-blind**: the prompt is evicted before anybody knows what will be
 #   asked. This is a model that reads a text once and answers many questions.
 #
-# A rule that scores by attention has an easy life in the first test. kvpress
-# makes the second one its default, and notes that SnapKV loses much more there
-# [KV]. When you read of a rule that keeps nearly all accuracy with a tenth of
+# The first test is the easier one for a rule that scores by attention. kvpress
+# makes the second one its default, and SnapKV loses much more there [KV]. When you read of a rule that keeps nearly all accuracy with a tenth of
 # the cache, look up which of the two was measured.
 #
 # ### Exercise 26.4: ask
@@ -602,8 +601,8 @@ for other in WEIGHTS[:-1]:
 # keep all keys in the denominators and drop the *values* only. Then the kept
 # keys have exactly the weights of the full cache, $A_{1,s} - \lambda A_{2,s}$,
 # and an evicted key that contributed nothing is missed by nobody. (It saves no
-# keys, so it would be a smaller prize. As a control it is perfect: it takes
-# the trap away and leaves the rest.) In the record each cell was measured in
+# keys, so a cache would shrink by half at most. As a control it is what we
+# need: it takes the trap away and leaves the rest.) In the record each cell was measured in
 # this way too. Predict: is it better than a plain eviction, by how much, and
 # for which kind?
 
@@ -631,15 +630,18 @@ print(f"all keys in the denominators: worse in all {len(text_cells)} cells")
 
 # %% [markdown]
 # On text the remedy is worse than the disease, for both kinds, every rule and
-# every share. The arithmetic of the
-# trap is right, and yet the rescaling does more good than harm. Why? Look at
-# the sum of a row. The weights of a differential head sum to $1 - \lambda$,
-# and (26.1) restores that sum after an eviction, whatever is evicted. With the
-# old denominators the sum is another one: what the evicted keys had is missing,
-# and that may have been positive or negative. What all values have in common
-# then enters the output with a wrong factor. To rescale is to guess, in each
-# branch, that the evicted values look like the mean of the kept ones. That is
-# a crude guess, but a better one than zero.
+# every share. A plain head has no trap at all, and the remedy hurts it too: so
+# what it costs is not the trap's doing. The arithmetic above is right, and yet
+# the rescaling does more good than harm. Why?
+#
+# Look at the sum of a row. The weights of a differential head sum to
+# $1 - \lambda$, those of a plain head to 1, and (26.1) restores that sum after
+# an eviction, whatever is evicted. With the old denominators the sum is another
+# one: what the evicted keys had is missing, and that may have been positive or
+# negative. What all values have in common then enters the output with a wrong
+# factor. To rescale is to guess, in each branch, that the evicted values look
+# like the mean of the kept ones. That is a crude guess, but a better one than
+# zero.
 #
 # Here are the weights themselves, on the source code of this package's model:
 # the weight of the evicted keys in either branch, and the sum over all other
