@@ -115,17 +115,17 @@ for name, model in PAIR.items():
 print(f"by chance {TASK.chance.accuracy:.0%}")
 
 # %% [markdown]
-# Where all keys are kept, the rules agree, of course: nothing is evicted. (A
-# model that does not look keys up with its full cache has nothing to lose. Its
-# rows say nothing about eviction, here and below.) Otherwise the choice
-# decides. So which keys are worth their memory?
+# Where all keys are kept, the rules agree, because nothing is evicted. (A model
+# that does not look keys up with its full cache has nothing to lose. Its rows
+# say nothing about eviction, here and below.) Otherwise it is the choice of the
+# keys that decides. So which keys are worth their memory?
 #
 # ## What an eviction does
 #
 # A decode step reads the whole cache (chapter 16). With an eighth of the keys
 # it reads an eighth of the bytes, and the cache takes an eighth of the memory.
-# To *evict* means: score the keys of the prompt, keep the
-# best ones, and free the memory of all others.
+# To *evict* means: score the keys of the prompt, keep the best ones, and free
+# the memory of all others.
 
 # %% mystnb={"image": {"alt": "Two heads with eight keys of a prompt each, at positions 0 to 7, and a bar above each key for its score. The three keys with the highest bars are blue, the others dotted: 0, 3, 7 in head 0 and 2, 3, 6 in head 1. To the right the smaller caches: the three kept keys with their old positions, followed by two new ones, 8 and 9, in orange."}}
 show_eviction(
@@ -471,9 +471,9 @@ for name, kind in KIND.items():
 
 # %% [markdown]
 # Rows count only for a model that looks keys up. (The intervals take questions
-# as independent, which the four of a row are not quite. For 256
-# questions they reach six hundredths to either side.) For such a model there are three things to see.
-# Query-aware, a rule that scores by attention loses next to nothing with a
+# as independent, which the four of a row are not quite. For 256 questions they
+# reach at most about six hundredths to either side.) For such a model there are
+# three things to see. Query-aware, a rule that scores by attention loses next to nothing with a
 # quarter of the keys. Blind, the same rule loses more. And the latest keys,
 # which are all that "streaming" keeps but for four, lose nearly everything,
 # because needles lie anywhere.
