@@ -76,8 +76,8 @@ ROWS = 4
 # The two models that come with the course read 505 tokens in which eight pairs
 # of a key and a value are hidden. Then, in every head, seven of every eight
 # keys and values are thrown away, before the first question comes. What stays
-# is chosen at random, or it is the latest ones, or a rule chooses that you will
-# write below. Guess how many of the questions are still answered right.
+# is chosen at random, or it is the latest ones, or a rule chooses that you
+# will write below. Guess how many of the questions are still answered right.
 
 # %%
 TASK = NeedleTask(needles=8, questions=4, length=512, repeats=False)
@@ -115,10 +115,10 @@ for name, model in PAIR.items():
 print(f"by chance {TASK.chance.accuracy:.0%}")
 
 # %% [markdown]
-# Where all keys are kept, the rules agree, because nothing is evicted. (A model
-# that does not look keys up with its full cache has nothing to lose. Its rows
-# say nothing about eviction, here and below.) Otherwise it is the choice of the
-# keys that decides. So which keys are worth their memory?
+# Where all keys are kept, the rules agree, because nothing is evicted. (A
+# model that does not look keys up with its full cache has nothing to lose. Its
+# rows say nothing about eviction, here and below.) Otherwise it is the choice
+# of the keys that decides. So which keys are worth their memory?
 #
 # ## What an eviction does
 #
@@ -144,9 +144,9 @@ plt.show()
 # before it was cached (chapter 7). And the keys of new tokens come behind.
 #
 # What happens to the weights? Branch $b$ of a query had the weights $A_{b,s}$
-# on all keys $s$. In its softmax the terms of the evicted keys are now missing,
-# from the numerators and from the denominator. Let $m_b$ be the weight that
-# the evicted keys had together. Then a kept key has
+# on all keys $s$. In its softmax the terms of the evicted keys are now
+# missing, from the numerators and from the denominator. Let $m_b$ be the
+# weight that the evicted keys had together. Then a kept key has
 #
 # $$
 # A'_{b,s} = \frac{A_{b,s}}{\sum_{j\ \text{kept}} A_{b,j}}
@@ -169,9 +169,9 @@ plt.show()
 # | 3 | 3/16 | 5/16 | 1/32 |
 #
 # Key 1 contributes exactly nothing to the output: what branch 1 gives to its
-# value, branch 2 takes away. So it looks like the best key to evict, and a rule
-# that scores by $|A_1 - \lambda A_2|$ evicts it first. Which weights do keys 2
-# and 3 have afterwards? Use a pencil.
+# value, branch 2 takes away. So it looks like the best key to evict, and a
+# rule that scores by $|A_1 - \lambda A_2|$ evicts it first. Which weights do
+# keys 2 and 3 have afterwards? Use a pencil.
 #
 # ### Exercise 26.1: the weights after an eviction
 #
@@ -204,10 +204,10 @@ print("after,  in 32nds      ", 32 * after, " sum", 32 * after.sum())
 
 # %% [markdown]
 # The value of key 3 was added a little, and now it is taken away. The evicted
-# key had no part in the sum of values, but it had one in both denominators, and
-# not the same: a quarter in branch 1 and a half in branch 2. Without it the
-# weights of branch 1 grow by 4/3 and those of branch 2 by 2. No later norm can
-# undo that: it has one factor for a head, and there were two.
+# key had no part in the sum of values, but it had one in both denominators,
+# and not the same: a quarter in branch 1 and a half in branch 2. Without it
+# the weights of branch 1 grow by 4/3 and those of branch 2 by 2. No later norm
+# can undo that: it has one factor for a head, and there were two.
 #
 # So "contributes nothing" and "can go" are different. How much this matters in
 # a trained model is a question for a measurement. Keep it in mind: a section
@@ -262,8 +262,8 @@ check.ex26_2(mean_weight)
 # | mass | $(A_1 + A_2)/2$ | it matters for the denominators |
 # | difference | $\lvert A_1 - \lambda A_2\rvert$ | it matters for the sum of values |
 #
-# The trap speaks for "mass", the output for "difference". We know of nobody who
-# has scored keys by the difference before.
+# The trap speaks for "mass", the output for "difference". We know of nobody
+# who has scored keys by the difference before.
 
 
 # %%
@@ -305,8 +305,8 @@ check.ex26_3(evict)
 my_evict = check.mine("26.3")
 
 # %% [markdown]
-# The package's `KVCache` does the same. A cache that was made with a budget has
-# the method `evict`, which takes the scores (B, H, S) of a layer:
+# The package's `KVCache` does the same. A cache that was made with a budget
+# has the method `evict`, which takes the scores (B, H, S) of a layer:
 
 # %%
 diff = PAIR["diff"]
@@ -331,8 +331,9 @@ print("keys held:", cache[0].held, " tokens read:", cache[0].length)
 #   asked. This is a model that reads a text once and answers many questions.
 #
 # The first test is the easier one for a rule that scores by attention. kvpress
-# makes the second one its default, and SnapKV loses much more there [KV]. When you read of a rule that keeps nearly all accuracy with a tenth of
-# the cache, look up which of the two was measured.
+# makes the second one its default, and SnapKV loses much more there [KV]. When
+# you read of a rule that keeps nearly all accuracy with a tenth of the cache,
+# look up which of the two was measured.
 #
 # ### Exercise 26.4: ask
 #
@@ -430,9 +431,9 @@ for name, digest in record["weights"].items():
     assert now == digest, f"{name} is not the model that was measured"
 
 # %% [markdown]
-# First the lookup: the share of right answers, with all keys and with a half, a
-# quarter and an eighth of them. For the differential model the rules score by
-# the difference here.
+# First the lookup: the share of right answers, with all keys and with a half,
+# a quarter and an eighth of them. For the differential model the rules score
+# by the difference here.
 
 # %%
 KIND = {"plain": "softmax", "diff": "diff"}
@@ -472,15 +473,15 @@ for name, kind in KIND.items():
 # %% [markdown]
 # Rows count only for a model that looks keys up. (The intervals take questions
 # as independent, which the four of a row are not quite. For 256 questions they
-# reach at most about six hundredths to either side.) For such a model there are
-# three things to see. Query-aware, a rule that scores by attention loses next to nothing with a
-# quarter of the keys. Blind, the same rule loses more. And the latest keys,
-# which are all that "streaming" keeps but for four, lose nearly everything,
-# because needles lie anywhere.
+# reach at most about six hundredths to either side.) For such a model there
+# are three things to see. Query-aware, a rule that scores by attention loses
+# next to nothing with a quarter of the keys. Blind, the same rule loses more.
+# And the latest keys, which are all that "streaming" keeps but for four, lose
+# nearly everything, because needles lie anywhere.
 #
 # Then text: a prompt of 256 tokens of Python source that no training has seen,
-# then an eviction, then the loss on the 256 tokens that follow. Here every rule
-# is blind: the text to come is the question.
+# then an eviction, then the loss on the 256 tokens that follow. Here every
+# rule is blind: the text to come is the question.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 STYLES = (":", "--", "-", "-.", "-")
@@ -546,11 +547,11 @@ for name, kind in KIND.items():
 
 # %% [markdown]
 # On text it is the other way round: the latest keys are as good as those of
-# H2O, or better. What comes next in a program depends mostly on what came last.
-# So no rule wins both. If one measured text alone, one would choose
-# StreamingLLM, and would have a cache that has lost every needle. If a rule has
-# to serve both, H2O is the safer one: it pays a hundredth or two of a nat on
-# text and keeps what can be looked up.
+# H2O, or better. What comes next in a program depends mostly on what came
+# last. So no rule wins both. If one measured text alone, one would choose
+# StreamingLLM, and would have a cache that has lost every needle. If a rule
+# has to serve both, H2O is the safer one: it pays a hundredth or two of a nat
+# on text and keeps what can be looked up.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 for name, kind in KIND.items():
@@ -569,8 +570,8 @@ for name, kind in KIND.items():
 # %% [markdown]
 # ## Which map should score?
 #
-# H2O on the differential model, with an eighth of the keys, by each of the four
-# weights: the share of right answers, and the loss of text.
+# H2O on the differential model, with an eighth of the keys, by each of the
+# four weights: the share of right answers, and the loss of text.
 
 # %%
 WEIGHTS = ("first", "second", "mass", "difference")
@@ -591,9 +592,10 @@ for other in WEIGHTS[:-1]:
     print(f"text, difference minus {other:7s}", *found, sep="   ")
 
 # %% [markdown]
-# The second map alone is a poor guide, as one would hope: it is the map that is
-# taken away. Between first, mass and difference the text sees next to nothing.
-# Where the model looks keys up, the lookup columns are the ones to read.
+# The second map alone is a poor guide, as one would hope: it is the map that
+# is taken away. Between first, mass and difference the text sees next to
+# nothing. Where the model looks keys up, the lookup columns are the ones to
+# read.
 #
 # ## A control: what the trap costs
 #
@@ -602,9 +604,9 @@ for other in WEIGHTS[:-1]:
 # keys have exactly the weights of the full cache, $A_{1,s} - \lambda A_{2,s}$,
 # and an evicted key that contributed nothing is missed by nobody. (It saves no
 # keys, so a cache would shrink by half at most. As a control it is what we
-# need: it takes the trap away and leaves the rest.) In the record each cell was measured in
-# this way too. Predict: is it better than a plain eviction, by how much, and
-# for which kind?
+# need: it takes the trap away and leaves the rest.) In the record each cell
+# was measured in this way too. Predict: is it better than a plain eviction, by
+# how much, and for which kind?
 
 # %%
 print("an eighth kept; denominators of: kept keys, all keys")
@@ -634,9 +636,9 @@ print(f"all keys in the denominators: worse in all {len(text_cells)} cells")
 # what it costs is not the trap's doing. The arithmetic above is right, and yet
 # the rescaling does more good than harm. Why?
 #
-# Look at the sum of a row. The weights of a differential head sum to
-# $1 - \lambda$, those of a plain head to 1, and (26.1) restores that sum after
-# an eviction, whatever is evicted. With the old denominators the sum is another
+# Look at the sum of a row. The weights of a differential head sum to $1 -
+# \lambda$, those of a plain head to 1, and (26.1) restores that sum after an
+# eviction, whatever is evicted. With the old denominators the sum is another
 # one: what the evicted keys had is missing, and that may have been positive or
 # negative. What all values have in common then enters the output with a wrong
 # factor. To rescale is to guess, in each branch, that the evicted values look
@@ -699,8 +701,8 @@ for name, model in PAIR.items():
 # Then time. A prompt of 500 tokens is too short to see anything: a step of a
 # small model is mostly overhead (chapter 16). So here are models of the same
 # sizes with room for more, and a cache of 4,096 random keys. (The time of a
-# step does not depend on what the numbers are.) How many times faster is a step
-# with an eighth of the keys: eight times?
+# step does not depend on what the numbers are.) How many times faster is a
+# step with an eighth of the keys: eight times?
 
 
 # %%
@@ -762,9 +764,10 @@ for budget in (256, 128, 32):
 # minidiff generate runs/mine --prompt "import " --budget 64
 # ```
 #
-# Two limits. The rule needs the maps of the prompt, so reading the prompt takes
-# memory that grows with the square of its length, one layer at a time. And the
-# prompt is all that is evicted: over a long generation the new keys add up.
+# Two limits. The rule needs the maps of the prompt, so reading the prompt
+# takes memory that grows with the square of its length, one layer at a time.
+# And the prompt is all that is evicted: over a long generation the new keys
+# add up.
 #
 # ## What was not run: skipping on a GPU
 #
