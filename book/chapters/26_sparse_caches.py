@@ -761,7 +761,7 @@ for budget in (256, 128, 32):
 # From a shell it is
 #
 # ```
-# minidiff generate runs/mine --prompt "import " --budget 64
+# minidiff generate runs/mine --prompt "$(cat start.py)" --budget 64
 # ```
 #
 # Two limits. The rule needs the maps of the prompt, so reading the prompt
@@ -772,7 +772,7 @@ for budget in (256, 128, 32):
 # ## What was not run: skipping on a GPU
 #
 # An eviction is for good. A kernel can instead decide for each query which
-# blocks of keys to skip, and lose nothing. BLASST does so in plain attention:
+# blocks of keys to skip, and keep them all. BLASST does so in plain attention:
 # where a block's largest score is far below the running maximum (chapter 10),
 # it skips the block's exponentials, its product with the values, and the
 # loading of the values. For a model of 70 billion parameters and 128K tokens
@@ -782,8 +782,8 @@ for budget in (256, 128, 32):
 # [BLASST].
 #
 # For a differential head there are two ways. Skip by branch: what a block can
-# weigh in a branch bounds its part in $A_1 - \lambda A_2$, so nothing is lost
-# if both are small. Or skip where the *difference* is small: that needs both
+# weigh in a branch bounds its part in $A_1 - \lambda A_2$, so little is lost if
+# it is small in both. Or skip where the *difference* is small: that needs both
 # denominators first, so it is an idea for decoding or for a second pass. We
 # have built and run neither.
 #
