@@ -282,6 +282,8 @@ plt.show()
 # | planned | 20, 22 to 27 | more evidence, the frontier |
 # | ready | [22. Faithfulness](22_faithfulness.ipynb) | where answers come from |
 # | planned | 20, 21, 23 to 27 | more evidence, the frontier |
+# | ready | [26. Sparse caches](26_sparse_caches.ipynb) | which keys a cache can lose |
+# | planned | 20 to 25, 27 | more evidence, the frontier |
 #
 # Which way is yours?
 #

@@ -54,6 +54,12 @@ def add(subparsers: Any) -> None:
         help="sample among the likeliest tokens of this total probability "
         "(default: %(default)s, all)",
     )
+    add(
+        "--budget",
+        **whole(1, LIMITS["max_length"]),
+        help="number of the prompt's keys that each head keeps in the cache "
+        "(default: all)",
+    )
     add("--seed", **whole(0, MOST_SEED), help="makes the sample repeatable")
 
 
@@ -94,5 +100,6 @@ def run(arguments: argparse.Namespace) -> None:
         temperature=arguments.temperature,
         top_p=arguments.top_p,
         seed=arguments.seed,
+        budget=arguments.budget,
     )
     print(tokenizer.decode(row[0].tolist()))

@@ -9,7 +9,9 @@ from minidiff.files.checks import (
     integer,
     number,
 )
+from minidiff.nn.key_scores import h2o_difference
 from minidiff.nn.modes import in_mode
+from minidiff.nn.prompt import evict_prompt
 from minidiff.nn.wrappers import unwrapped
 from minidiff.ops.arguments import check_tensor
 from minidiff.ops.readable import is_readable
@@ -25,6 +27,7 @@ def generate(
     top_p: float = 1.0,
     seed: int | torch.Generator | None = None,
     cache: bool = True,
+    budget: int | None = None,
 ) -> Tensor:
     """Append ``max_new_tokens`` sampled tokens to each row of tokens.
 
@@ -48,6 +51,13 @@ def generate(
     cache : bool
         Store keys and values instead of recomputing them for each token. The
         result is the same up to rounding and takes less time.
+    budget : int, optional
+        Number of the prompt's keys that each key head keeps in the cache; the
+        others are evicted when the prompt has been read, by
+        :func:`minidiff.nn.key_scores.h2o_difference`. New tokens are all
+        kept. The cache then takes less memory, and the text may differ.
+        Reading the prompt takes more memory, as it stores a layer's maps. All
+        keys are kept if not given.
 
     Returns
     -------
@@ -64,14 +74,25 @@ def generate(
     _check(inner.config.max_length, tokens, max_new_tokens)
     _check_sampling(temperature, top_p)
     flag("cache", cache)
+    if budget is not None and not cache:
+        raise ValueError(
+            f"budget: got {budget} with cache=False, expected cache=True, as "
+            "it is the number of keys that the cache keeps"
+        )
     generator = _generator("seed", seed)
     row = tokens.to(torch.int64)
     length = row.shape[1] + max_new_tokens
-    state = inner.new_cache(row.shape[0], length) if cache else None
+    state = None
+    if cache:
+        state = inner.new_cache(row.shape[0], length, budget=budget)
+    evicts = budget is not None and budget < row.shape[1]
     new = row
     with in_mode(model, training=False):
-        for _ in range(max_new_tokens):
-            logits = model(new if cache else row, cache=state)[:, -1]
+        for step in range(max_new_tokens):
+            if state is not None and evicts and step == 0:
+                logits = evict_prompt(inner, row, state, h2o_difference)
+            else:
+                logits = model(new if cache else row, cache=state)[:, -1]
             new = sample(logits, temperature, top_p, generator)[:, None]
             row = torch.cat([row, new], dim=1)
     if temperature == 0 and not is_readable(logits):

@@ -41,6 +41,10 @@ def test_train_then_generate(tmp_path, texts, capsys, tokenizer):
     ask = ["generate", run, "--prompt", "la ", "--seed", "1"]
     assert main([*ask, "--max-new-tokens", "5"]) == 0
     assert capsys.readouterr().out.startswith("la ")
+    assert main([*ask, "--max-new-tokens", "5", "--budget", "1"]) == 0
+    assert capsys.readouterr().out.startswith("la ")
+    assert main([*ask, "--budget", "0"]) == 2
+    assert "--budget: got 0" in capsys.readouterr().err
     assert main(["train", "--out", run, "--resume"]) == 0
     capsys.readouterr()
     assert main(["generate", run, "--prompt", "xyz!" * 24]) == 2

@@ -3,6 +3,7 @@ import torch
 
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.generate import generate, keep_top_p, sample
+from minidiff.nn.key_scores import h2o_difference
 from minidiff.nn.model import DecoderLM
 
 KINDS = ["softmax", "diff", "diff_v2"]
@@ -38,6 +39,28 @@ def test_cache_gives_what_full_forward_gives(attention, temperature):
     assert fast.shape == (2, 24)
     assert torch.equal(fast[:, :3], PROMPT)
     assert torch.equal(fast, slow)
+
+
+@pytest.mark.parametrize("attention", KINDS)
+def test_a_budget_evicts_keys_of_the_prompt(attention):
+    model, new = make(attention), {"max_new_tokens": 8, "temperature": 0}
+    prompt = torch.randint(20, (2, 14), generator=torch.manual_seed(1))
+    full = generate(model, prompt, **new)
+    for enough in (14, 99):
+        assert torch.equal(generate(model, prompt, **new, budget=enough), full)
+    found = generate(model, prompt, **new, budget=2)
+    assert not torch.equal(found, full)
+    cache = model.new_cache(2, 22, budget=2)
+    with torch.no_grad():
+        logits, maps = model(prompt, cache, return_maps=True)
+        for part, of_layer in zip(cache, maps, strict=True):
+            part.evict(h2o_difference(of_layer))
+        row, logits = prompt, logits[:, -1]
+        for _ in range(8):
+            row = torch.cat([row, logits.argmax(-1, keepdim=True)], 1)
+            logits = model(row[:, -1:], cache)[:, -1]
+    assert torch.equal(found, row)
+    assert cache[0].held == 2 + 8
 
 
 @pytest.mark.parametrize("attention", KINDS)
@@ -103,6 +126,8 @@ def test_the_model_is_left_in_its_mode():
     [
         ({"max_new_tokens": 22}, "got 22 after a prompt of 3 .* at most 21"),
         ({"max_new_tokens": 0}, "max_new_tokens: got 0"),
+        ({"budget": 0}, "budget: got 0"),
+        ({"budget": 2, "cache": False}, "budget: got 2 with cache=False"),
         ({"temperature": -1.0}, "temperature: got -1"),
         ({"temperature": float("nan")}, "temperature: got nan"),
         ({"top_p": 0.0}, "top_p: got 0"),
