@@ -48,7 +48,9 @@ def build_family(base: ModelConfig, kind: str, seed: int) -> DecoderLM:
     diff = build_kind(base, "diff", seed)
     width = diff.blocks[0].ffn.gate_proj.out_features
     with torch.device("meta"):
-        saved = diff.num_parameters() - _build(base, kind, width).num_parameters()
+        saved = (
+            diff.num_parameters() - _build(base, kind, width).num_parameters()
+        )
     # A channel of the feed-forward layer has 3 E weights, in each layer.
     saved //= 3 * base.embed_dim * base.num_layers
     torch.manual_seed(seed)
@@ -109,9 +111,7 @@ def train_job(job: Job, device: torch.device) -> list[dict[str, Any]]:
 def race_jobs() -> list[Job]:
     """Return a job for each variant, with the settings of needle_race.py."""
     jobs = needle_race.race_jobs()
-    return [
-        jobs[0] | {"kind": kind, "seeds": list(SEEDS)} for kind in FAMILY
-    ]
+    return [jobs[0] | {"kind": kind, "seeds": list(SEEDS)} for kind in FAMILY]
 
 
 def main() -> None:
