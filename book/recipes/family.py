@@ -4,8 +4,8 @@
 
 trains V2, grouped, DINT, Integral and Cog on chapter 19's needle race, with
 the rows, seeds and rate of needle_race.json, whose "plain", "wide" and "diff"
-they are compared with. Three seeds, about 20 minutes on one CPU core. At 8 M parameters
-they are trained by ``text.py family``.
+they are compared with. Three seeds, about 20 minutes on one CPU core. At 8 M
+parameters they are trained by ``text.py family``.
 
 All have as many parameters as "diff", within 1 %: what a variant saves in its
 attention goes to its feed-forward layers. Fixed before

@@ -76,7 +76,7 @@ def cog(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def cog_map(q: Tensor, k: Tensor) -> Tensor:
-    """Return Cog's map (B, H, T, S); the absolute weights of a row sum to 1."""
+    """Return Cog's map (B, H, T, S); absolute weights of a row sum to 1."""
     logits = scaled_logits(q, k, q.shape[-1] ** -0.5)
     mask = visible(q.shape[-2], k.shape[-2], True, None, q.device)
     return logits.sign() * masked_softmax(logits.abs(), mask)

@@ -18,7 +18,7 @@ def test_the_outputs_are_the_same(num_kv_heads, backend):
     both = add_second_branch(plain)
     with torch.no_grad():
         want, maps = plain(IDS, return_maps=True)
-        got, pairs = both(IDS, return_maps=True)
+        _, pairs = both(IDS, return_maps=True)
         assert want.std() > 0.5
         torch.testing.assert_close(
             both(IDS, backend=backend), want, rtol=0, atol=1e-12
