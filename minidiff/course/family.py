@@ -140,9 +140,17 @@ class DintAttention(MultiheadDiffAttention):
     ) -> Tensor:
         """Return the normalised output of the heads, (B, H, T, 2D)."""
         _without_cache(q, k)
-        lam, how = self.lam(), {"key_lengths": key_lengths, "backend": backend}
-        first = wide(diff_attention(q, k, v, 0.0, **how))
-        out = wide(diff_attention(q, k, v, lam, **how))
+        lam = self.lam()
+        first, out = (
+            wide(
+                diff_attention(
+                    *(q, k, v, factor),
+                    key_lengths=key_lengths,
+                    backend=backend,
+                )
+            )
+            for factor in (0.0, lam)
+        )
         out = out + lam * running_mean(first)
         weight, scale = self.norm_weight, self.norm_scale
         return finish(out, q.dtype, weight, scale, self.norm_eps)
