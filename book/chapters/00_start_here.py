@@ -274,7 +274,8 @@ plt.show()
 # | ready | [17. Many GPUs](17_many_gpus.ipynb) | two processes, one model, every byte counted |
 # | ready | [18. Language modelling](18_language_modelling.ipynb) | is the loss lower, and how sure is that |
 # | ready | [19. Needles and attention noise](19_needles_and_attention_noise.ipynb) | which part of a model finds the needle |
-# | planned | 20 to 27 | more evidence, the frontier |
+# | planned | 20 to 26 | more evidence, the frontier |
+# | ready | [27. The family](27_the_family.ipynb) | relatives of the method, and a Llama that becomes one |
 #
 # Which way is yours?
 #
