@@ -9,8 +9,8 @@
 # %% [markdown]
 # # 27. The family
 #
-# By the end of this chapter you will have written five relatives of
-# differential attention in a few lines each, shown that one of them is an
+# By the end of this chapter you will have checked five relatives of
+# differential attention against their maps, shown that one of them is an
 # ordinary head, and given a trained plain model a second branch that changes
 # none of its outputs.
 #
@@ -320,10 +320,10 @@ def leaking(q: Tensor) -> Tensor:
 
 changed = q.clone()
 changed[..., -1, :] += 1
-for name, f in {
-    "all": leaking,
-    "running": lambda q: family.dint(q, k, v, LAM),
-}.items():
+
+# %%
+kinds = {"all": leaking, "running": lambda q: family.dint(q, k, v, LAM)}
+for name, f in kinds.items():
     gap = (f(changed) - f(q))[..., :-1, :].abs().max().item()
     print(f"{name:8s} earlier outputs change by {gap:.2f}")
     assert (gap > 1e-3) == (name == "all")
@@ -728,6 +728,7 @@ def shape(model: nn.Module) -> tuple[float, float]:
     return support, (share[A < 0].sum() / share.sum()).item()
 
 
+# %%
 def train_on(model: nn.Module, rate: float = 1e-4) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     for step in range(STEPS):
@@ -802,22 +803,23 @@ if gaps:
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 layer = plain.blocks[0].attention
 new = add_second_branch(plain).blocks[0].attention
-found = check.mine("27.4")(
-    layer.q_proj.weight, layer.out_proj.weight, layer.q_shape[0]
-)
+weights = layer.q_proj.weight, layer.out_proj.weight
+found = check.mine("27.4")(*weights, layer.q_shape[0])
 names = ("q_proj", "lambda_proj", "out_proj")
 for name, tensor in zip(names, found, strict=True):
     assert torch.equal(tensor, new.get_submodule(name).weight)
-assert torch.allclose(
-    grouped(three, k, v, LAM), family.grouped(three, k, v, LAM)
-)
-joined = family.one_head(q), family.one_head(k)
-assert torch.allclose(integral(q, k, v), softmax_attention(*joined, v))
+print("exercise 27.4 and the package agree")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 A = attention_maps(q, k, LAM)
-assert torch.allclose(
-    dint_map(A.A1[0], A.A2[0], LAM) @ v[0], dint(q, k, v, LAM)[0]
-)
-print("four exercises and the package agree")
+joined = family.one_head(q), family.one_head(k)
+for ours, theirs in (
+    (grouped(three, k, v, LAM), family.grouped(three, k, v, LAM)),
+    (dint_map(A.A1[0], A.A2[0], LAM) @ v[0], family.dint(q, k, v, LAM)[0]),
+    (integral(q, k, v), softmax_attention(*joined, v)),
+):
+    assert torch.allclose(ours, theirs)
+print("exercises 27.1 to 27.3 and the package agree")
 
 # %% [markdown]
 # ## Common mistakes
