@@ -46,12 +46,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minidiff import MultiheadAttention, MultiheadDiffAttention
-from minidiff import MultiheadDiffAttentionV2, attention_maps, diff_attention
-from minidiff import check, course, load, plots
+from minidiff import attention_maps, check, course, diff_attention, load, plots
 from minidiff.check import hint, solution  # noqa: F401
 
 # %%
+from minidiff import MultiheadAttention, MultiheadDiffAttention
+from minidiff import MultiheadDiffAttentionV2
 from minidiff.convert.llama import load_llama, save_llama
 from minidiff.convert.second_branch import add_second_branch
 from minidiff.course import family
