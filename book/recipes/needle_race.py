@@ -1,6 +1,8 @@
 """Train the six kinds on the needle race of 400 steps, five seeds each.
 
     python book/recipes/needle_race.py --out book/results/needle_race.json
+    python book/recipes/needle_race.py ablations \
+        --out book/results/race_ablations.json
 
 The race has two needles in a row of 64 tokens, and both are asked. Its best
 learning rate was chosen before, on "plain" and "diff" (needle_sweep.json).
@@ -13,15 +15,21 @@ between the kinds does it. Fixed before the run:
 
 metric: the share of right second answers, which need "the value not yet said";
 contrasts: "diff" against each of the other five, paired by seed.
+
+"ablations" trains seven variants of "diff", from variants.py, on the same rows
+in the same way. Fixed before that run: the same metric, and each variant
+against "diff", paired by seed, with Holm's correction for seven contrasts.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from jobs import Job, run_jobs
+from variants import VARIANTS, build_variant
 
 from minidiff import DecoderLM, ModelConfig, TrainConfig
 from minidiff.data import NeedleTask
@@ -45,9 +53,9 @@ def train_job(job: Job, device: torch.device) -> list[dict[str, Any]]:
     """Train all seeds of one kind; a row for each."""
     if device.type == "cpu":
         torch.set_num_threads(1)
-    models = [
-        build_kind(BASE, job["kind"], seed).to(device) for seed in job["seeds"]
-    ]
+    build = build_variant if job["kind"] in VARIANTS else build_kind
+    models = [build(BASE, job["kind"], seed) for seed in job["seeds"]]
+    models = [model.to(device) for model in models]
     curves = train_stacked(
         models,
         [NeedleTask(**asdict(TASK) | {"seed": s}) for s in job["seeds"]],
@@ -100,11 +108,11 @@ def measure(model: DecoderLM) -> dict[str, Any]:
     }
 
 
-def race_jobs() -> list[Job]:
-    """Return a job for each kind."""
+def race_jobs(kinds: Sequence[str]) -> list[Job]:
+    """Return a job for each kind or variant."""
     return [
         {"kind": kind, "seeds": list(SEEDS), "config": asdict(CONFIG)}
-        for kind in KINDS
+        for kind in kinds
     ]
 
 
@@ -114,16 +122,21 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "what", nargs="?", default="kinds", choices=["kinds", "ablations"]
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=1e9)
     options = parser.parse_args()
+    kinds = KINDS if options.what == "kinds" else VARIANTS
+    name = "" if options.what == "kinds" else ", variants of diff"
     run_jobs(
         train_job,
-        race_jobs(),
+        race_jobs(kinds),
         options.out,
         {
-            "what": "needle race, 400 steps",
+            "what": f"needle race, 400 steps{name}",
             "kinds": {k: c.to_dict() for k, c in six_kinds(BASE).items()},
             "task": TASK.describe(),
         },

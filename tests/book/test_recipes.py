@@ -149,7 +149,7 @@ def test_the_race_record_can_be_resumed():
 
     from minidiff.nn.kinds import KINDS
 
-    jobs = needle_race.race_jobs()
+    jobs = needle_race.race_jobs(needle_race.KINDS)
     assert {job["kind"] for job in jobs} == set(KINDS)
     assert_resumable("needle_race.json", jobs)
 
