@@ -110,8 +110,8 @@ def train_job(job: Job, device: torch.device) -> list[dict[str, Any]]:
 
 def race_jobs() -> list[Job]:
     """Return a job for each variant, with the settings of needle_race.py."""
-    jobs = needle_race.race_jobs()
-    return [jobs[0] | {"kind": kind, "seeds": list(SEEDS)} for kind in FAMILY]
+    jobs = needle_race.race_jobs(FAMILY)
+    return [job | {"seeds": list(SEEDS)} for job in jobs]
 
 
 def main() -> None:
