@@ -131,8 +131,8 @@ for kind in SHOWN[3:]:
 # Cog has not even learned to guess between the two values.
 #
 # This is one small task at one learning rate, which was tuned for plain and
-# diff alone (chapter 19). It ranks nobody. But two of the results have a reason
-# that fits on a line, and this chapter finds it.
+# diff alone (chapter 19), and three seeds. It ranks nobody. But that Integral
+# lands beside wide is no accident, and this chapter finds the reason.
 #
 # ## What they all are: a sum of maps with signs
 #
@@ -160,8 +160,9 @@ for kind in SHOWN[3:]:
 # papers. The bibliography says what was verified of each, and no published
 # score is repeated here.
 #
-# The picture shows all six for the same two queries and keys of one head. Red
-# is positive weight, blue negative.
+# The picture shows all six for the same queries and keys of one head; the noise
+# of "grouped" comes from the head beside it. Red is positive weight, blue
+# negative.
 
 
 # %%
@@ -545,9 +546,9 @@ for name, layer in layers.items():
 #   wide. (V1 in our fused kernels computes both maps in one pass, chapter 11.)
 # - *Cache*: DINT would need one vector a head besides, as said. Grouped has
 #   half of it because we gave a group one pair of keys: a choice of ours.
-# - *Cache* and *parameters*: V2 has one key head and one value head of width $D$
-#   for two queries. V2 and grouped save some parameters. In the race and in the recipe for
-#   8 M, what is saved goes to the feed-forward layers.
+# - *Parameters*: V2 has one key head and one value head of width $D$ for two
+#   queries, and half of $W_O$. It saves parameters, and so does grouped. In the
+#   race, and in the recipe for 8 M, they go to the feed-forward layers.
 # - *Rows*: with V2 the rows of a single token can sum to nearly 0. A head can
 #   then be silent without a key that serves as a sink, a reason that its authors
 #   give [B2].
@@ -579,14 +580,14 @@ for kind in SHOWN[3:]:
 #
 # ## You have a Llama
 #
-# Suppose that you have a trained plain model, with a Llama's shapes, and you
-# want a differential one. Training from nothing costs what the plain model
+# Suppose that you have a trained plain model, such as a Llama, and you want a
+# differential one. Training from nothing costs what the plain model
 # cost. Can you start where it stands?
 #
-# The shipped plain model will be ours. First through the door that others will
-# use: it is written as a folder that `transformers` reads as a Llama, and a
-# Llama's folder is read back. (Only rows change places, as in chapter 8. A test
-# compares the logits with those of `transformers`.)
+# The shipped plain model will serve as ours. It is first written as a folder
+# that `transformers` reads as a Llama, and then read back as any Llama is.
+# (Only rows change places, as in chapter 8. A test compares the logits with
+# those of `transformers`.)
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
