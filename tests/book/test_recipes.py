@@ -158,6 +158,7 @@ def test_the_race_record_can_be_resumed():
     ("recipe_name", "make", "record"),
     [
         ("family", "race_jobs", "family_race.json"),
+        ("family", "rate_jobs", "family_rates.json"),
         ("second_branch", "continued_jobs", "second_branch.json"),
     ],
 )
