@@ -3,10 +3,10 @@
     python book/recipes/family.py race --out book/results/family_race.json
     python book/recipes/family.py rates --out book/results/family_rates.json
 
-"race" trains V2, grouped, DINT, Integral and Cog on chapter 19's needle race, with
-the rows, seeds and rate of needle_race.json, whose "plain", "wide" and "diff"
-they are compared with. Three seeds, about 20 minutes on one CPU core. At 8 M
-parameters they are trained by ``text.py family``.
+"race" trains V2, grouped, DINT, Integral and Cog on chapter 19's needle race,
+with the rows, seeds and rate of needle_race.json, whose "plain", "wide" and
+"diff" they are compared with. Three seeds, about 20 minutes on one CPU core.
+At 8 M parameters they are trained by ``text.py family``.
 
 All have as many parameters as "diff", within 1 %: what a variant saves in its
 attention goes to its feed-forward layers. Fixed before

@@ -47,7 +47,7 @@ def running_mean(x: Tensor) -> Tensor:
     return x.cumsum(-2) / counts[:, None]
 
 
-def dint(q: Tensor, k: Tensor, v: Tensor, lam: float | Tensor) -> Tensor:
+def dint(q: Tensor, k: Tensor, v: Tensor, lam: float) -> Tensor:
     """DINT: ``(A1 - lam A2 + lam G) v``, G the running mean of A1's rows.
 
     The rows of the map sum to 1. T = S, because a query's G needs the rows
