@@ -277,8 +277,8 @@ print(out.shape[1], "heads from", 2 * 4, "queries agree")
 
 # %% [markdown]
 # With a fused backend this stores no map, but the noise map of a group is
-# computed $r$ times. A kernel of its own would compute it once. The table below counts the
-# work that is needed, not the work that this line does.
+# computed $r$ times. A kernel of its own would compute it once. The table below
+# counts the work that is needed, not the work that this line does.
 #
 # What is saved is queries: with the budget of 16 plain heads V1 has 8 signal
 # maps, and grouped with $r = 3$ has 12. The model Motif-2-12.7B is built with
@@ -475,7 +475,7 @@ for p in (-0.01, -1e-9, 1e-9, 0.01):
 # It jumps. Keys that are of no interest, with logits near 0, get a weight that
 # is far from 0 in a row without large logits, and its sign is decided by
 # rounding. Is that why Cog does not get off the ground in 400 steps? We do not
-# know: its rate was not tuned, and its authors train far longer.
+# know.
 #
 # ## DEX: no second softmax at all
 #
@@ -555,8 +555,8 @@ for name, layer in layers.items():
 
 # %% [markdown]
 # - *Work* counts each map once, and one product of a map with values for each
-#   map. V1, grouped and DINT take 1.50 times plain: their values are twice as
-#   wide. (V1 in our fused kernels computes both maps in one pass, chapter 11.)
+#   map; DINT as written above does twice as much. V1, grouped and DINT take 1.50
+#   times plain: their values are twice as wide. (V1 in our fused kernels computes both maps in one pass, chapter 11.)
 # - *Cache*: DINT would need one vector a head besides, as said. Grouped has
 #   half of it because we gave a group one pair of keys: a choice of ours.
 # - *Parameters*: V2 has one key head and one value head of width $D$ for two
