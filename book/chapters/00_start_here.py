@@ -284,6 +284,8 @@ plt.show()
 # | planned | 20, 21, 23 to 27 | more evidence, the frontier |
 # | ready | [26. Sparse caches](26_sparse_caches.ipynb) | which keys a cache can lose |
 # | planned | 20 to 25, 27 | more evidence, the frontier |
+# | planned | 20 to 26 | more evidence, the frontier |
+# | ready | [27. The family](27_the_family.ipynb) | relatives of the method, and a Llama that becomes one |
 #
 # Which way is yours?
 #

@@ -7,6 +7,9 @@
     python book/recipes/text.py ablations --tokens data/evidence \
         --device cuda --pilot book/results/text_pilot.json \
         --out book/results/ablations.json
+    python book/recipes/text.py family --tokens data/evidence \
+        --device cuda --pilot book/results/text_pilot.json \
+        --out book/results/family.json
 
 The token files come from `minidiff tokens evidence`. The pilot tries four
 learning rates on one seed that is not reported, for a quarter of the steps.
@@ -25,6 +28,11 @@ minus "diff" of the main run, paired by seed. With seven contrasts, at least
 one interval excludes zero by chance in 30 of 100 such runs, so they are
 exploratory.
 
+"family" trains five seeds of each variant in family.py, which have as many
+parameters as "diff" within 1 %, at "diff"'s rate, which was not tuned for
+them. Its primary metric is the same; its contrasts are each variant minus
+"diff" of the main run, paired by seed, and exploratory.
+
 Training is long enough to pass the point where the loss curves cross. The
 validation loss is recorded 40 times.
 """
@@ -37,10 +45,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from family import FAMILY, build_family
 from jobs import Job, rows, run_jobs
 from variants import VARIANTS, build_variant
 
-from minidiff import ModelConfig, TrainConfig
+from minidiff import DecoderLM, ModelConfig, TrainConfig
 from minidiff.data import TokenData
 from minidiff.nn.kinds import KINDS, build_kind, six_kinds
 from minidiff.training.stacked.train import train_stacked
@@ -60,6 +69,7 @@ PILOT = replace(
     CONFIG, steps=3_050, warmup_steps=150, eval_every=610, eval_batches=8
 )
 SIZES = {"embed_dim": 512, "num_layers": 2, "num_heads": 16}  # H = 8, D = 32
+SOFTMAX = ("plain", "wide", "wide + norm", "Integral")
 QUICK_SIZES = {"embed_dim": 32, "num_layers": 1, "num_heads": 4}
 
 
@@ -81,9 +91,18 @@ def corpus(card: dict[str, Any]) -> dict[str, Any]:
 
 def backend(kind: str, device: torch.device) -> str:
     """Choose the attention's backend: fused on a GPU, eager elsewhere."""
-    if device.type != "cuda":
+    if device.type != "cuda" or kind == "Cog":
         return "eager"
-    return "sdpa" if kind in ("plain", "wide", "wide + norm") else "triton"
+    return "sdpa" if kind in SOFTMAX else "triton"
+
+
+def build(base: ModelConfig, kind: str, seed: int) -> DecoderLM:
+    """Build a model of one of the six kinds, an ablation or the family."""
+    if kind in VARIANTS:
+        return build_variant(base, kind, seed)
+    if kind in FAMILY:
+        return build_family(base, kind, seed)
+    return build_kind(base, kind, seed)
 
 
 def train_job(
@@ -96,7 +115,6 @@ def train_job(
     }
     each = [(rate, seed) for rate in job["rates"] for seed in job["seeds"]]
     base = base_config(job, sources[each[0][1]].vocab_size)
-    build = build_variant if job["kind"] in VARIANTS else build_kind
     models = [build(base, job["kind"], seed).to(device) for _, seed in each]
     curves = train_stacked(
         models,
@@ -174,16 +192,27 @@ def main_jobs(pilot: dict[str, Any]) -> list[Job]:
 
 def ablation_jobs(pilot: dict[str, Any]) -> list[Job]:
     """Return a job of five seeds for each variant, at the rate of "diff"."""
+    return _at_the_rate_of_diff(pilot, VARIANTS)
+
+
+def family_jobs(pilot: dict[str, Any]) -> list[Job]:
+    """Return a job of five seeds for each of the family, likewise."""
+    return _at_the_rate_of_diff(pilot, FAMILY)
+
+
+def _at_the_rate_of_diff(
+    pilot: dict[str, Any], kinds: tuple[str, ...]
+) -> list[Job]:
     rate = best_rates(pilot)["diff"]
     return [
         pilot_jobs()[0]
         | {
-            "kind": variant,
+            "kind": kind,
             "rates": [rate],
             "seeds": list(SEEDS[:5]),
             "config": asdict(CONFIG),
         }
-        for variant in VARIANTS
+        for kind in kinds
     ]
 
 
@@ -199,13 +228,16 @@ def quick(job: Job) -> Job:
     }
 
 
+MAKE = {"main": main_jobs, "ablations": ablation_jobs, "family": family_jobs}
+
+
 def main() -> None:
-    """Run the pilot, the main run or the ablations."""
+    """Run the pilot, the main run, the ablations or the family."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=["pilot", "main", "ablations"])
+    parser.add_argument("what", choices=["pilot", *MAKE])
     parser.add_argument("--tokens", required=True, help="the token folder")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--pilot", type=Path, help="record of the pilot")
@@ -219,8 +251,7 @@ def main() -> None:
         parser.error("--pilot: the rates are taken from the pilot's record")
     else:
         pilot = json.loads(options.pilot.read_text(encoding="utf-8"))
-        make = main_jobs if options.what == "main" else ablation_jobs
-        jobs = make(pilot)
+        jobs = MAKE[options.what](pilot)
     if options.quick:
         jobs = [quick(job) for job in jobs]
     data = TokenData(options.tokens, length=jobs[0]["length"])

@@ -1,7 +1,10 @@
-"""Conversion of a DiffLlamaConfig's fields to ours and back."""
+"""Conversion of a DiffLlamaConfig's fields to ours and back.
+
+llama_config.py shares what the two formats have in common.
+"""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minidiff.files.checks import positive_int
@@ -66,7 +69,6 @@ IGNORED = {
 HEADS = {"num_key_value_heads", "head_dim"}
 # The last two are fields of transformers 4.
 ROPE = {"rope_parameters", "rope_scaling", "rope_theta"}
-KNOWN = DEFAULTS.keys() | FIXED.keys() | IGNORED | HEADS | ROPE
 
 
 def config_to_diffllama(config: ModelConfig) -> dict[str, Any]:
@@ -88,15 +90,23 @@ def config_to_diffllama(config: ModelConfig) -> dict[str, Any]:
                 f"{name}: got {getattr(config, name)!r}, expected {only!r} "
                 f"for a DiffLlama: {why}"
             )
-    D = config.head_dim
+    return shared_fields(config, maps=2) | {"lambda_std_dev": 0.1}
+
+
+def shared_fields(config: ModelConfig, maps: int) -> dict[str, Any]:
+    """Return the fields that a Llama and a DiffLlama share.
+
+    ``maps`` is the number of attention maps of one of our heads: both formats
+    count maps.
+    """
     return {
         "vocab_size": config.vocab_size,
         "hidden_size": config.embed_dim,
         "intermediate_size": config.ffn_dim or swiglu_width(config.embed_dim),
         "num_hidden_layers": config.num_layers,
-        "num_attention_heads": 2 * config.heads,
-        "num_key_value_heads": 2 * config.kv_heads,
-        "head_dim": D,
+        "num_attention_heads": maps * config.heads,
+        "num_key_value_heads": maps * config.kv_heads,
+        "head_dim": config.head_dim,
         "hidden_act": "silu",
         "max_position_embeddings": config.max_length,
         "initializer_range": 0.02,
@@ -112,7 +122,6 @@ def config_to_diffllama(config: ModelConfig) -> dict[str, Any]:
         },
         "attention_bias": False,
         "attention_dropout": 0.0,
-        "lambda_std_dev": 0.1,
     }
 
 
@@ -125,54 +134,82 @@ def config_from_diffllama(values: Mapping[str, Any]) -> ModelConfig:
     Raises ValueError or TypeError naming the field that our model does not
     support.
     """
+    given = checked_fields(values, "DiffLlama", DEFAULTS, FIXED, IGNORED)
+    if given["num_attention_heads"] % 2:
+        raise ValueError(
+            f"num_attention_heads: got {given['num_attention_heads']}, "
+            "expected an even number, two maps a head"
+        )
+    kv_heads = _kv_heads(given)
+    if kv_heads % 2:
+        raise ValueError(
+            f"num_key_value_heads: got {kv_heads}, expected an even divisor "
+            f"of num_attention_heads = {given['num_attention_heads']}"
+        )
+    return our_config(given, "diff")
+
+
+def checked_fields(
+    values: Mapping[str, Any],
+    kind: str,
+    defaults: Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    ignored: Iterable[str],
+) -> dict[str, Any]:
+    """Check a config's fields and return them, with defaults for missing ones.
+
+    ``kind`` is the name of the format. ``fixed`` are fields of which only one
+    value is supported; ``ignored`` are fields without effect on the logits.
+    """
     if not isinstance(values, Mapping):
         raise TypeError(
             f"config: got {type(values).__name__}, expected a dict, such as "
-            "DiffLlamaConfig.to_dict() returns"
+            f"{kind}Config.to_dict() returns"
         )
+    known = {*defaults, *fixed, *ignored, *HEADS, *ROPE}
     for name, value in values.items():
-        if name not in KNOWN and value is not None:
+        if name not in known and value is not None:
             raise ValueError(
-                f"{name}: got {value!r}, a field that is not DiffLlama's, "
+                f"{name}: got {value!r}, a field that is not {kind}'s, "
                 "expected only fields whose effect is known"
             )
-    for name, only in FIXED.items():
+    for name, only in fixed.items():
         if values.get(name) not in (None, only):
             raise ValueError(
                 f"{name}: got {values[name]!r}, expected {only!r}"
             )
-    given = DEFAULTS | {n: v for n, v in values.items() if v is not None}
+    given = {**defaults, **{n: v for n, v in values.items() if v is not None}}
     for name, ours in SIZES.items():
         check_limit(name, positive_int(name, given[name]), LIMITS[ours])
-    eps = _positive("rms_norm_eps", given["rms_norm_eps"])
+    _positive("rms_norm_eps", given["rms_norm_eps"])
     if not isinstance(given["tie_word_embeddings"], bool):
         raise TypeError(
             f"tie_word_embeddings: got {given['tie_word_embeddings']!r}, "
             "expected a bool"
         )
+    return given
+
+
+def our_config(given: Mapping[str, Any], attention: str) -> ModelConfig:
+    """Return our config for fields that :func:`checked_fields` returned."""
     return ModelConfig(
         vocab_size=given["vocab_size"],
         embed_dim=given["hidden_size"],
         num_layers=given["num_hidden_layers"],
         num_heads=given["num_attention_heads"],
         num_kv_heads=_kv_heads(given),
-        attention="diff",
+        attention=attention,
         ffn_dim=given["intermediate_size"],
         max_length=given["max_position_embeddings"],
-        rope_base=_rope_base(values),
-        norm_eps=eps,
+        rope_base=_rope_base(given),
+        norm_eps=_positive("rms_norm_eps", given["rms_norm_eps"]),
         tie_embeddings=given["tie_word_embeddings"],
     )
 
 
-def _kv_heads(given: dict[str, Any]) -> int:
+def _kv_heads(given: Mapping[str, Any]) -> int:
     """Check all head counts and widths; return the key/value heads."""
     E, heads = given["hidden_size"], given["num_attention_heads"]
-    if heads % 2:
-        raise ValueError(
-            f"num_attention_heads: got {heads}, expected an even number, two "
-            "maps a head"
-        )
     if E % (2 * heads):
         raise ValueError(
             f"hidden_size: got {E}, expected a multiple of "
@@ -185,10 +222,10 @@ def _kv_heads(given: dict[str, Any]) -> int:
             f"num_attention_heads = {D}"
         )
     kv_heads = given.get("num_key_value_heads", heads)
-    if positive_int("num_key_value_heads", kv_heads) % 2 or heads % kv_heads:
+    if heads % positive_int("num_key_value_heads", kv_heads):
         raise ValueError(
-            f"num_key_value_heads: got {kv_heads}, expected an even divisor "
-            f"of num_attention_heads = {heads}"
+            f"num_key_value_heads: got {kv_heads}, expected a divisor of "
+            f"num_attention_heads = {heads}"
         )
     return kv_heads
 

@@ -14,6 +14,7 @@ from minidiff.files.checks import (
     number,
     one_of,
     positive,
+    positive_int,
 )
 from minidiff.nn.multihead import MultiheadBase, head_sizes
 from minidiff.nn.plain import call_wide, is_plain
@@ -231,11 +232,16 @@ class MultiheadDiffAttentionV2(MultiheadBase):
     Parameters
     ----------
     embed_dim : int
-        E; D = E / (2 num_heads).
+        E.
     num_heads : int
         H, differential heads: half of the query heads.
     num_kv_heads : int, optional
         Key/value heads of width D, a divisor of H; H by default.
+    head_dim : int, optional
+        D; E / (2 num_heads) by default, so that the module has as many
+        queries as a plain one with 2 num_heads heads. With E / num_heads it
+        has the keys, values and W_O of a plain one with num_heads heads, and
+        twice its queries.
     """
 
     def __init__(
@@ -243,8 +249,13 @@ class MultiheadDiffAttentionV2(MultiheadBase):
         embed_dim: int,
         num_heads: int,
         num_kv_heads: int | None = None,
+        *,
+        head_dim: int | None = None,
     ) -> None:
-        D, Hkv = head_sizes(embed_dim, num_heads, num_kv_heads, 2)
+        maps = 2 if head_dim is None else 1
+        D, Hkv = head_sizes(embed_dim, num_heads, num_kv_heads, maps)
+        if head_dim is not None:
+            D = positive_int("head_dim", head_dim)
         super().__init__(embed_dim, (num_heads, 2, D), (Hkv, 1, D), (Hkv, D))
         self.lambda_proj = nn.Linear(embed_dim, num_heads, bias=False)
 

@@ -15,6 +15,7 @@ RECIPES = ROOT / "book" / "recipes"
 sys.path.insert(0, str(RECIPES))
 
 import jobs as recipe_jobs  # noqa: E402
+from family import FAMILY  # noqa: E402
 from variants import VARIANTS  # noqa: E402
 
 
@@ -103,6 +104,10 @@ def test_the_text_recipe_trains_every_kind(tmp_path):
     recipe("text.py", "ablations", *given, out, "--pilot", pilot)
     found = recipe_jobs.rows(json.loads(out.read_text()))
     assert {row["kind"] for row in found} == set(VARIANTS)
+    out = tmp_path / "family.json"
+    recipe("text.py", "family", *given, out, "--pilot", pilot)
+    found = recipe_jobs.rows(json.loads(out.read_text()))
+    assert {row["kind"] for row in found} == set(FAMILY)
     rows = recipe_jobs.rows(json.loads(main.read_text()))
     # Two jobs for each kind, with two seeds each: the first of each half.
     runs = {(row["kind"], row["seed"]) for row in rows}
@@ -157,6 +162,19 @@ def test_the_record_of_outliers_can_be_resumed():
     jobs = outliers.outlier_jobs()
     assert [job["kind"] for job in jobs] == list(KINDS)
     assert_resumable("outliers.json", jobs)
+
+
+@pytest.mark.parametrize(
+    ("recipe_name", "make", "record"),
+    [
+        ("family", "race_jobs", "family_race.json"),
+        ("family", "rate_jobs", "family_rates.json"),
+        ("second_branch", "continued_jobs", "second_branch.json"),
+    ],
+)
+def test_the_small_records_can_be_resumed(recipe_name, make, record):
+    jobs = getattr(__import__(recipe_name), make)()
+    assert_resumable(record, jobs)
 
 
 def assert_resumable(name, jobs):
