@@ -2,16 +2,23 @@
 
 from typing import Any
 
-from website import address, preview
+from website import address, exercises, preview, search
 
 
 def configure(app: Any, config: Any) -> None:
-    """Set what depends on the repository's address."""
+    """Set what depends on the repository's address, and theme options."""
     address.configure(config, address.read())
+    # Exercises are headings of the third level; the contents show them.
+    config.html_theme_options["show_toc_level"] = 2
+    config.html_show_search_summary = False
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Register everything with Sphinx."""
     app.connect("config-inited", configure)
+    app.connect("doctree-read", exercises.add_to_page)
+    app.connect("doctree-resolved", exercises.link_list)
     app.connect("html-page-context", preview.add_tags)
+    app.connect("html-page-context", search.add_scripts)
+    app.connect("build-finished", search.write)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
