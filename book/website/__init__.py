@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from website import address, exercises, preview, search
+from website import address, api, exercises, gallery, preview, search
 
 
 def configure(app: Any, config: Any) -> None:
@@ -16,8 +16,10 @@ def configure(app: Any, config: Any) -> None:
 def setup(app: Any) -> dict[str, bool]:
     """Register everything with Sphinx."""
     app.connect("config-inited", configure)
+    app.connect("source-read", api.fill)
     app.connect("doctree-read", exercises.add_to_page)
     app.connect("doctree-resolved", exercises.link_list)
+    app.connect("doctree-resolved", gallery.fill)
     app.connect("html-page-context", preview.add_tags)
     app.connect("html-page-context", search.add_scripts)
     app.connect("build-finished", search.write)
