@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from website import address, api, exercises, gallery, preview, search
+from website import access, address, api, exercises, gallery, preview, search
 
 
 def configure(app: Any, config: Any) -> None:
@@ -22,5 +22,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("doctree-resolved", gallery.fill)
     app.connect("html-page-context", preview.add_tags)
     app.connect("html-page-context", search.add_scripts)
+    # After the theme, which makes the sidebar at priority 500.
+    app.connect("html-page-context", access.repair, priority=900)
     app.connect("build-finished", search.write)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
