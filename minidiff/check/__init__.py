@@ -95,10 +95,15 @@ def set_of(exercise_id: str) -> str:
 
 def hint(exercise_id: str, level: int) -> None:
     """Print hint 1, 2 or 3 of an exercise; each tells more than the last."""
-    hints = _find(exercise_id).hints
-    if level not in range(1, len(hints) + 1):
-        raise ValueError(f"level: got {level!r}, expected 1 to {len(hints)}")
-    print(f"{exercise_id}, hint {level}: {hints[level - 1]}")
+    texts = hints(exercise_id)
+    if level not in range(1, len(texts) + 1):
+        raise ValueError(f"level: got {level!r}, expected 1 to {len(texts)}")
+    print(f"{exercise_id}, hint {level}: {texts[level - 1]}")
+
+
+def hints(exercise_id: str) -> tuple[str, ...]:
+    """Return all hints of an exercise, the first one first."""
+    return _find(exercise_id).hints
 
 
 def solution(exercise_id: str) -> None:
