@@ -80,7 +80,9 @@ def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
             check_new(out)
         settings = _settings(arguments, out)
     begun = arguments.resume and has_begun(out)
-    options = {} if arguments.resume else OPTIONS
+    options = OPTIONS
+    if arguments.resume:  # the other settings were not typed
+        options = {name: OPTIONS[name] for name in MEANS if name in OPTIONS}
     # The first process goes first, because it saves files that the other
     # processes then read.
     for turn in (True, False):

@@ -10,19 +10,19 @@ from minidiff.cli.runs import read_card, run_tokenizer
 # The options that the arguments of functions come from.
 OPTIONS = {
     "path": "--data",
-    "train": "--data, --length",
-    "valid": "--data, --length",
+    "train": "--data, --length: text to train on",
+    "valid": "--data, --length: text to validate with",
     "length": "--length",
     "max_length": "--length",
     "keys": "--needles",
     "needles": "--needles",
     "seed": "--seed",
     "vocab_size": "--vocab-size",
-    "embed_dim": "--width, --heads",
+    "embed_dim": "--width",
     "num_heads": "--heads",
     "num_layers": "--layers",
     "steps": "--steps",
-    "batch_size": "--batch-size, --accumulate",
+    "batch_size": "--batch-size",
     "accumulate": "--accumulate",
     "lr": "--lr",
     "backend": "--backend",
@@ -98,9 +98,10 @@ def make_plan(
     compute = Compute(**{f.name: settings[f.name] for f in fields(Compute)})
     parts = world().size * compute.accumulate
     if config.batch_size % parts:
+        s = "" if world().size == 1 else "es"
         raise ValueError(
-            f"batch_size: got {config.batch_size}, expected a multiple of "
-            f"{parts}: {world().size} processes, accumulate = "
+            f"--batch-size: got {config.batch_size}, expected a multiple of "
+            f"{parts}: {world().size} process{s}, --accumulate "
             f"{compute.accumulate}"
         )
     bpe = settings["tokenizer"] == "bpe"

@@ -123,13 +123,13 @@ def test_needles_say_what_guessing_gives(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["train", "--data", "/nowhere", "--out", "{}/r"], "path: got"),
+        (["train", "--data", "/nowhere", "--out", "{}/r"], "--data: got"),
         (["train", "--out", "{}"], "is not empty"),
         (["train", "--out", "{}", "--resume"], "run.json does not exist"),
         (["generate", "{}", "--prompt", "x"], "run.json does not exist"),
         (
             ["train", "--data", "needles", "--heads", "3", "--out", "{}/r"],
-            "embed_dim: got 64",
+            "--width, --heads: got 64 and 3",
         ),
         (["train", "--device", "toaster", "--out", "{}/r"], "--device: got"),
     ],
