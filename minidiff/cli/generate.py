@@ -38,7 +38,9 @@ def add(subparsers: Any) -> None:
     add(
         "--max-new-tokens",
         **whole(1, LIMITS["max_length"]),
-        help="(default: as many as the model's window has room for)",
+        default=256,
+        help="past the model's window it goes on from the last half of the "
+        "window (default: %(default)s)",
     )
     add(
         "--temperature",
@@ -75,24 +77,19 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(
             "--prompt: got no text, expected one character or more"
         )
-    room = model.config.max_length - len(prompt)
-    if room < 1:
+    longest = model.config.max_length
+    if len(prompt) > longest:
         raise ValueError(
-            f"--prompt: got {len(prompt)} tokens, expected fewer than "
-            f"{model.config.max_length}, the length of the model's window"
-        )
-    new = arguments.max_new_tokens
-    if new is not None and new > room:
-        raise ValueError(
-            f"--max-new-tokens: got {new} after a prompt of {len(prompt)} "
-            f"tokens, expected at most {room}"
+            f"--prompt: got {len(prompt)} tokens, expected at most {longest}, "
+            "the length of the model's window"
         )
     row = sample(
         model,
         torch.tensor([prompt]),
-        max_new_tokens=room if new is None else new,
+        max_new_tokens=arguments.max_new_tokens,
         temperature=arguments.temperature,
         top_p=arguments.top_p,
         seed=arguments.seed,
+        slide=True,
     )
     print(tokenizer.decode(row[0].tolist()))

@@ -43,9 +43,15 @@ def test_train_then_generate(tmp_path, texts, capsys, tokenizer):
     assert capsys.readouterr().out.startswith("la ")
     assert main(["train", "--out", run, "--resume"]) == 0
     capsys.readouterr()
+    ask = ["generate", run, "--prompt", "la li", "--seed", "1"]
+    assert main([*ask, "--max-new-tokens", "200"]) == 0
+    written = capsys.readouterr().out  # past the window of 24 tokens
+    assert len(written) > 100
+    assert main([*ask, "--max-new-tokens", "40"]) == 0
+    assert written.startswith(capsys.readouterr().out.rstrip("\n\ufffd"))
     assert main(["generate", run, "--prompt", "xyz!" * 24]) == 2
     err = capsys.readouterr().err
-    assert "--prompt: got " in err and "expected fewer than 24" in err
+    assert "--prompt: got " in err and "expected at most 24" in err
 
 
 @pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
