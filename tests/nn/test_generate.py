@@ -143,7 +143,7 @@ def test_sliding_takes_a_prompt_that_fills_the_window_and_none_longer():
     options = {"max_new_tokens": 3, "slide": True}
     assert generate(make(), full, **options).shape == (1, 27)
     longer = torch.zeros(1, 25, dtype=int)
-    with pytest.raises(ValueError, match="tokens: got 25 .* at most 24"):
+    with pytest.raises(ValueError, match=r"tokens: got 25 .* at most 24"):
         generate(make(), longer, **options)
 
 
