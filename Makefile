@@ -27,7 +27,7 @@ help:
 	@echo '                a notebook with your own work in it is left alone unless FORCE=1)'
 	@echo 'make clean      remove what the other targets built, except $(VENV) (to remove that too: rm -r $(VENV))'
 	@echo
-	@echo 'PYTHON=/path/to/python3.12 chooses the Python that $(VENV) is made with (3.11, 3.12 or 3.13).'
+	@echo 'PYTHON=/path/to/python3.12 chooses the Python that $(VENV) is made with (3.11, 3.12, 3.13 or 3.14).'
 
 # JUPYTER_PREFER_ENV_PATH: this environment's kernel, whoever owns it, and not
 # one of the same name that the user installed long ago.

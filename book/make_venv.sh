@@ -7,7 +7,7 @@ venv=$1
 extra=$2
 here=$(pwd -P)
 
-in_range='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+in_range='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'
 can_venv='import venv, ensurepip'
 
 say() { printf '%s\n' "$@" >&2; }
@@ -16,7 +16,7 @@ find_python() {
     found=
     no_venv=
     # An absent or unset name (a pyenv shim, say) fails the first test too.
-    for name in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+    for name in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
         "$name" -c "$in_range" 2>/dev/null || continue
         if "$name" -c "$can_venv" 2>/dev/null; then
             found=$name
@@ -32,8 +32,8 @@ find_python() {
             "Elsewhere install a complete Python, or name another one:" \
             "    make lab PYTHON=/path/to/python3.12"
     else
-        tried=${PYTHON:-python3, python3.13, python3.12, python3.11}
-        say "minidiff: Python 3.11, 3.12 or 3.13 is needed, and none was found." \
+        tried=${PYTHON:-python3, python3.14, python3.13, python3.12, python3.11}
+        say "minidiff: Python 3.11, 3.12, 3.13 or 3.14 is needed, and none was found." \
             "Tried: $tried"
         if [ -z "${PYTHON:-}" ] && command -v python3 >/dev/null 2>&1; then
             say "python3 is $(python3 --version 2>&1)."

@@ -7,7 +7,7 @@ when the name is first used. So the NumPy parts work without PyTorch.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "diff_attention": "minidiff.ops",

@@ -1,6 +1,7 @@
 """Entry point of the command line: choose the command and run it."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from minidiff.cli import (
 )
 from minidiff.cli.output import GONE, any_text, drop
 from minidiff.cli.parser import new_parser
-from minidiff.files.extras import MissingPackageError
+from minidiff.files.extras import MissingPackageError, need
 
 _EPILOG = """examples:
   minidiff train --data needles --attention diff --out runs/needles
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     given = list(sys.argv[1:] if argv is None else argv)
     try:
+        _complete(parser)
         with any_text():
             arguments = parser.parse_args(given)
             arguments.command = shlex.join(["minidiff", *given])
@@ -68,6 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stopped:
         print(f"minidiff: {stopped or 'stopped'}", file=sys.stderr)
         return 130
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks what Tab may complete, and exit."""
+    if "_ARGCOMPLETE" in os.environ:
+        need("argcomplete", "shell completion")
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
 
 
 def _fail(text: str) -> int:
