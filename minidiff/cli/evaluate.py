@@ -5,12 +5,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from minidiff.cli.devices import usable_device
 from minidiff.cli.options import as_options, named, names, numbers, whole
 from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
 from minidiff.cli.run_data import run_documents
-from minidiff.cli.runs import RUN_NAME, load_run, usable_device
 from minidiff.files.limits import LIMITS, MOST_ROWS
+from minidiff.training.saved_run import RUN_NAME, load_run
 
 VOCABULARY = "--pairs: the model's vocabulary"
 PARTS = ("loss", "recall", "attention", "activations", "rounding")

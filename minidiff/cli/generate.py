@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minidiff.cli.options import above, named, real, whole
+from minidiff.cli.options import above, as_options, named, real, whole
 from minidiff.cli.parser import new_parser
-from minidiff.cli.runs import load_run, run_tokenizer
 from minidiff.files.limits import LIMITS, MOST_SEED
+from minidiff.training.saved_run import check_text, load_run, run_tokenizer
 
 EPILOG = """examples:
   minidiff generate runs/code --prompt "import "
@@ -66,11 +66,9 @@ def run(arguments: argparse.Namespace) -> None:
     from minidiff.nn.generate import generate as sample
 
     folder = Path(arguments.folder)
-    card, model = load_run(folder)
-    if card["settings"]["data"] == "needles":
-        raise ValueError(
-            f"RUN: {folder} was trained on needles, expected a model of text"
-        )
+    with as_options({"path": "RUN"}):
+        card, model = load_run(folder)
+        check_text(card, folder)
     tokenizer = run_tokenizer(card, folder, model.config.vocab_size)
     prompt = tokenizer.encode(arguments.prompt)
     if not prompt:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from minidiff.cli.run_data import RunData, run_data
-from minidiff.cli.runs import read_card, run_tokenizer
+from minidiff.training.saved_run import read_card, run_tokenizer
 
 # The options that the arguments of functions come from.
 OPTIONS = {

@@ -40,6 +40,8 @@ CASES = [
         [*TEXT, "{}/texts", "--length", "9000"],
         "--data, --length: text to train on: got ",
     ),
+    (["train", "--out", "{}/no", "--resume"], "--out: {}/no/run.json does"),
+    (["generate", "{}/no", "--prompt", "a"], "RUN: {}/no/run.json does not"),
     (["tokens", "{}/nowhere", "--out", "{}/t"], "SOURCE: got {}/nowhere"),
     (["tokens", "{}/empty", "--out", "{}/t"], "SOURCE: {}/empty has no text"),
     ([*TOKENS, "--most", "1"], "SOURCE, --most: none for 'valid'"),
