@@ -33,6 +33,7 @@ help:
 # one of the same name that the user installed long ago.
 lab: $(VENV)/.course
 	JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" \
+		--config="$(CURDIR)/book/lab/config.py" \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
 
 test: $(VENV)/.test
@@ -52,7 +53,7 @@ clean:
 	find . -name .venv -prune -o -name '.venv-*' -prune -o \
 		-name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.course: pyproject.toml constraints.txt book/make_venv.sh $(MOVED)
+$(VENV)/.course: pyproject.toml constraints.txt book/make_venv.sh book/lab/overrides.json $(MOVED)
 	PYTHON="$(PYTHON)" sh book/make_venv.sh $(VENV) course
 $(VENV)/.book: $(VENV)/.course
 	PYTHON="$(PYTHON)" sh book/make_venv.sh $(VENV) book

@@ -59,12 +59,10 @@ if [ "$extra" = course ]; then extras=course; else extras=course,$extra; fi
 "$venv/bin/python" -m pip install --disable-pip-version-check --no-input \
     -e ".[$extras]" -c constraints.txt
 
-# JupyterLab asks the network for news when it starts, and says so in a pop-up.
+# JupyterLab asks the network for news when it starts, and says so in a pop-up;
+# and it asks on closing what it has not saved yet, so it saves often.
 settings=$venv/share/jupyter/lab/settings
 mkdir -p "$settings"
-printf '%s\n' '{' \
-    '  "@jupyterlab/apputils-extension:notification": {' \
-    '    "fetchNews": "false", "checkForUpdates": false' '  }' '}' \
-    > "$settings/overrides.json"
+cp book/lab/overrides.json "$settings/overrides.json"
 
 printf '%s\n' "$here" > "$venv/.$extra"
