@@ -14,6 +14,7 @@ from minidiff.cli import (
     fetch,
     generate,
     plot,
+    progress,
     tokens,
     train,
 )
@@ -39,6 +40,8 @@ _EPILOG = """examples:
       every way to compute attention, timed side by side
   minidiff check notebooks/*.ipynb
       a table of which exercises are solved
+  minidiff progress
+      how far you are in the course
 """
 
 
@@ -120,6 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
         evaluate,
         bench,
         check,
+        progress,
     ):
         command.add(subparsers)
     return parser
