@@ -83,7 +83,7 @@ def make_plan(
     import torch
 
     from minidiff.nn.config import ModelConfig
-    from minidiff.nn.memory import check_memory
+    from minidiff.nn.memory import check_batch, check_memory
     from minidiff.nn.model import DecoderLM
     from minidiff.training.config import Compute, TrainConfig
     from minidiff.training.distributed import world
@@ -115,6 +115,9 @@ def make_plan(
     )
     sizes = "--width, --layers, --vocab-size, --length"
     check_memory(model_config, sizes, copies=4)
+    if device.type == "cpu":
+        rows = config.batch_size // parts
+        check_batch(model_config, rows, "--batch-size, --length")
     if begun and settings["data"] != "needles":
         run_tokenizer(read_card(out), out)
     data = run_data(settings, out)

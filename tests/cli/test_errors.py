@@ -33,6 +33,10 @@ CASES = [
         "--accumulate 2",
     ),
     ([*NEEDLES, "--width", "200000"], "a model of --vocab-size 256, --width"),
+    (
+        [*NEEDLES, "--length", "10000000"],
+        "--batch-size, --length: a batch of 32 x 10000000 tokens needs",
+    ),
     ([*NEEDLES, "--backend", "triton"], "--backend: got 'triton' with q on"),
     ([*TEXT, "{}/nowhere"], "--data: got {}/nowhere, expected a folder"),
     ([*TEXT, "{}/empty"], "--data: {}/empty has no text"),
