@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from minidiff.check import kept
+from minidiff.check import kept, progress
 from minidiff.check.compare import source_of
 from minidiff.check.core import Exercise, Result
 from minidiff.check.core import check as _check
@@ -47,6 +47,7 @@ def __getattr__(name: str) -> Callable[..., Result]:
         print(result.text)
         if result:
             _keep(exercise_id, answer)
+        _count(result)
         return result
 
     check.__name__ = check.__qualname__ = name
@@ -86,6 +87,11 @@ def sets() -> list[str]:
 def exercises(name: str) -> list[str]:
     """Return the exercise ids of a set: ``exercises("03")[0]`` is "3.1"."""
     return [i for i in subjects() if set_of(i) == name]
+
+
+def exercises_by_set() -> dict[str, list[str]]:
+    """Return the exercises of every set."""
+    return {name: exercises(name) for name in sets()}
 
 
 def set_of(exercise_id: str) -> str:
@@ -141,6 +147,19 @@ def _keep(exercise_id: str, answer: Callable[..., Any]) -> None:
     )
     if line:
         print(line)
+
+
+def _count(result: Result) -> None:
+    """Write down an exercise that passed; print the tally of its set.
+
+    An exercise that was not attempted prints nothing.
+    """
+    folder = kept.folder()
+    if folder is None or result.status == "not attempted":
+        return
+    name = set_of(result.id)
+    every = exercises_by_set()
+    print(progress.after_check(folder, result.id, name, every, bool(result)))
 
 
 def _check_name(exercise_id: str) -> str:

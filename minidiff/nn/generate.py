@@ -28,6 +28,7 @@ def generate(
     seed: int | torch.Generator | None = None,
     cache: bool = True,
     budget: int | None = None,
+    slide: bool = False,
 ) -> Tensor:
     """Append ``max_new_tokens`` sampled tokens to each row of tokens.
 
@@ -38,8 +39,8 @@ def generate(
     tokens : (B, T) integers
         Prompts, all of the same length T >= 1.
     max_new_tokens : int
-        ``T + max_new_tokens`` must not exceed the model's ``max_length``;
-        prompts are never truncated.
+        ``T + max_new_tokens`` must not exceed the model's ``max_length``,
+        unless ``slide`` is set. Prompts are never truncated.
     temperature : float
         Divides the logits. Below 1 the distribution is sharper, above 1
         flatter; 0 always takes the most likely token.
@@ -58,6 +59,10 @@ def generate(
         kept. The cache then takes less memory, and the text may differ.
         Reading the prompt takes more memory, as it stores a layer's maps. All
         keys are kept if not given.
+    slide : bool
+        Go on past the model's ``max_length``. Whenever the context has
+        reached it, the model reads the last half of it again and goes on
+        from there, so it forgets what came before.
 
     Returns
     -------
@@ -71,7 +76,9 @@ def generate(
         which it was, also after an error.
     """
     inner = unwrapped(model)
-    _check(inner.config.max_length, tokens, max_new_tokens)
+    longest = inner.config.max_length
+    flag("slide", slide)
+    _check(longest, tokens, max_new_tokens, slide)
     _check_sampling(temperature, top_p)
     flag("cache", cache)
     if budget is not None and not cache:
@@ -81,18 +88,22 @@ def generate(
         )
     generator = _generator("seed", seed)
     row = tokens.to(torch.int64)
-    length = row.shape[1] + max_new_tokens
-    state = None
-    if cache:
-        state = inner.new_cache(row.shape[0], length, budget=budget)
-    evicts = budget is not None and budget < row.shape[1]
-    new = row
+    capacity = min(row.shape[1] + max_new_tokens, longest)
+    state, new, start = None, row, 0  # the context is row[:, start:]
     with in_mode(model, training=False):
-        for step in range(max_new_tokens):
-            if state is not None and evicts and step == 0:
-                logits = evict_prompt(inner, row, state, h2o_difference)
+        for _ in range(max_new_tokens):
+            if row.shape[1] - start > longest:
+                start = row.shape[1] - max(longest // 2, 1)
+                state, new = None, row[:, start:]
+            reads = cache and state is None  # the prompt, or what is left
+            if reads:
+                state = inner.new_cache(row.shape[0], capacity, budget=budget)
+            evicts = reads and budget is not None and budget < new.shape[1]
+            if state is not None and evicts:
+                logits = evict_prompt(inner, new, state, h2o_difference)
             else:
-                logits = model(new if cache else row, cache=state)[:, -1]
+                logits = model(new if cache else row[:, start:], cache=state)
+                logits = logits[:, -1]
             new = sample(logits, temperature, top_p, generator)[:, None]
             row = torch.cat([row, new], dim=1)
     if temperature == 0 and not is_readable(logits):
@@ -198,7 +209,9 @@ def _check_sampling(temperature: float, top_p: float) -> None:
         raise ValueError(f"top_p: got {top_p}, expected above 0 and at most 1")
 
 
-def _check(max_length: int, tokens: Tensor, max_new_tokens: int) -> None:
+def _check(
+    max_length: int, tokens: Tensor, max_new_tokens: int, slide: bool
+) -> None:
     check_tensor("tokens", tokens, "(B, T) of integers")
     kind = tokens.dtype
     if kind == torch.bool or kind.is_floating_point or kind.is_complex:
@@ -210,10 +223,16 @@ def _check(max_length: int, tokens: Tensor, max_new_tokens: int) -> None:
             f"tokens: got shape {tuple(tokens.shape)}, expected (B, T) with "
             "at least one token a row"
         )
+    integer("max_new_tokens", max_new_tokens, 1, LARGEST_COUNT)
     room = max_length - tokens.shape[1]
-    if integer("max_new_tokens", max_new_tokens, 1, LARGEST_COUNT) > room:
+    if slide and room < 0:
+        raise ValueError(
+            f"tokens: got {tokens.shape[1]} tokens a row, expected at most "
+            f"{max_length}, the model's max_length"
+        )
+    if not slide and max_new_tokens > room:
         raise ValueError(
             f"max_new_tokens: got {max_new_tokens} after a prompt of "
-            f"{tokens.shape[1]} tokens, expected at most {room}: the model's "
-            f"max_length is {max_length}"
+            f"{tokens.shape[1]} tokens, expected at most {room}, as the "
+            f"model's max_length is {max_length}, or slide=True"
         )

@@ -140,3 +140,38 @@ def test_bad_input_is_named(arguments, message):
     good = {"tokens": PROMPT, "max_new_tokens": 2}
     with pytest.raises(ValueError, match=message):
         generate(make(), **(good | arguments))
+
+
+@pytest.mark.parametrize("attention", KINDS)
+def test_sliding_goes_on_with_the_last_half_of_the_window(attention):
+    model, half, most = make(attention), 12, 24
+    row, context = PROMPT, PROMPT
+    for _ in range(40):
+        if context.shape[1] > most:
+            context = context[:, -half:]
+        new = model(context)[:, -1].argmax(-1, keepdim=True)
+        row, context = (torch.cat([x, new], 1) for x in (row, context))
+    options = {"max_new_tokens": 40, "temperature": 0, "slide": True}
+    for cache in (True, False):
+        found = generate(model, PROMPT, **options, cache=cache)
+        assert torch.equal(found, row)
+
+
+def test_sliding_changes_nothing_inside_the_window():
+    options = {"max_new_tokens": 21, "seed": 3}
+    want = generate(make(), PROMPT, **options)
+    assert torch.equal(generate(make(), PROMPT, **options, slide=True), want)
+
+
+def test_sliding_takes_a_prompt_that_fills_the_window_and_none_longer():
+    full = torch.zeros(1, 24, dtype=int)
+    options = {"max_new_tokens": 3, "slide": True}
+    assert generate(make(), full, **options).shape == (1, 27)
+    longer = torch.zeros(1, 25, dtype=int)
+    with pytest.raises(ValueError, match=r"tokens: got 25 .* at most 24"):
+        generate(make(), longer, **options)
+
+
+def test_the_limit_says_how_to_go_past_it():
+    with pytest.raises(ValueError, match="slide=True"):
+        generate(make(), PROMPT, max_new_tokens=22)
