@@ -599,6 +599,10 @@ if LONG_ROWS:
     plt.show()
 
 # %% [markdown]
+# Look right of the line: does any base bring the loss below what it was at the
+# line? A base can repair. Whether a model then gains from the longer context
+# is another question, and one for training.
+#
 # ## Effective length
 #
 # How long a context does a model have? Not the longest row that it accepts. A
