@@ -27,12 +27,13 @@ help:
 	@echo '                a notebook with your own work in it is left alone unless FORCE=1)'
 	@echo 'make clean      remove what the other targets built, except $(VENV) (to remove that too: rm -r $(VENV))'
 	@echo
-	@echo 'PYTHON=/path/to/python3.12 chooses the Python that $(VENV) is made with (3.11, 3.12 or 3.13).'
+	@echo 'PYTHON=/path/to/python3.12 chooses the Python that $(VENV) is made with (3.11, 3.12, 3.13 or 3.14).'
 
 # JUPYTER_PREFER_ENV_PATH: this environment's kernel, whoever owns it, and not
 # one of the same name that the user installed long ago.
 lab: $(VENV)/.course
 	JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" \
+		--config="$(CURDIR)/book/lab/config.py" \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
 
 test: $(VENV)/.test
@@ -52,7 +53,7 @@ clean:
 	find . -name .venv -prune -o -name '.venv-*' -prune -o \
 		-name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.course: pyproject.toml constraints.txt book/make_venv.sh $(MOVED)
+$(VENV)/.course: pyproject.toml constraints.txt book/make_venv.sh book/lab/overrides.json $(MOVED)
 	PYTHON="$(PYTHON)" sh book/make_venv.sh $(VENV) course
 $(VENV)/.book: $(VENV)/.course
 	PYTHON="$(PYTHON)" sh book/make_venv.sh $(VENV) book

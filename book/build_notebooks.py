@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from builder import card, execute, exercise_list, guard, source
+from builder import card, colab, execute, exercise_list, guard, source
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+from website import address
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,6 +82,8 @@ def draft(job: Job) -> NotebookNode:
 
         nb, _ = source.fill(nb, solution_source)
         source.as_solutions(nb)
+    colab.add_cell(nb, address.read())
+    source.give_ids(nb)
     source.sign_ids(nb, job.name)
     return nb
 

@@ -7,7 +7,7 @@ venv=$1
 extra=$2
 here=$(pwd -P)
 
-in_range='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+in_range='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'
 can_venv='import venv, ensurepip'
 
 say() { printf '%s\n' "$@" >&2; }
@@ -16,7 +16,7 @@ find_python() {
     found=
     no_venv=
     # An absent or unset name (a pyenv shim, say) fails the first test too.
-    for name in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+    for name in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
         "$name" -c "$in_range" 2>/dev/null || continue
         if "$name" -c "$can_venv" 2>/dev/null; then
             found=$name
@@ -32,8 +32,8 @@ find_python() {
             "Elsewhere install a complete Python, or name another one:" \
             "    make lab PYTHON=/path/to/python3.12"
     else
-        tried=${PYTHON:-python3, python3.13, python3.12, python3.11}
-        say "minidiff: Python 3.11, 3.12 or 3.13 is needed, and none was found." \
+        tried=${PYTHON:-python3, python3.14, python3.13, python3.12, python3.11}
+        say "minidiff: Python 3.11, 3.12, 3.13 or 3.14 is needed, and none was found." \
             "Tried: $tried"
         if [ -z "${PYTHON:-}" ] && command -v python3 >/dev/null 2>&1; then
             say "python3 is $(python3 --version 2>&1)."
@@ -59,12 +59,10 @@ if [ "$extra" = course ]; then extras=course; else extras=course,$extra; fi
 "$venv/bin/python" -m pip install --disable-pip-version-check --no-input \
     -e ".[$extras]" -c constraints.txt
 
-# JupyterLab asks the network for news when it starts, and says so in a pop-up.
+# JupyterLab asks the network for news when it starts, and says so in a pop-up;
+# and it asks on closing what it has not saved yet, so it saves often.
 settings=$venv/share/jupyter/lab/settings
 mkdir -p "$settings"
-printf '%s\n' '{' \
-    '  "@jupyterlab/apputils-extension:notification": {' \
-    '    "fetchNews": "false", "checkForUpdates": false' '  }' '}' \
-    > "$settings/overrides.json"
+cp book/lab/overrides.json "$settings/overrides.json"
 
 printf '%s\n' "$here" > "$venv/.$extra"

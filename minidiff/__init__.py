@@ -7,7 +7,7 @@ when the name is first used. So the NumPy parts work without PyTorch.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "diff_attention": "minidiff.ops",
@@ -27,6 +27,7 @@ _HOME = {
     "Compute": "minidiff.training.config",
     "save": "minidiff.training.checkpoint",
     "load": "minidiff.training.checkpoint",
+    "load_tokenizer": "minidiff.training.saved_run",
     "load_diffllama": "minidiff.convert.diffllama",
     "save_diffllama": "minidiff.convert.diffllama",
 }
@@ -55,6 +56,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from minidiff.training.config import Compute as Compute
     from minidiff.training.config import TrainConfig as TrainConfig
     from minidiff.training.loop import train as train
+    from minidiff.training.saved_run import load_tokenizer as load_tokenizer
 else:
     __all__ = sorted(_HOME)
 

@@ -9,10 +9,6 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
-# sphinx-thebe 0.3.1, which Jupyter Book loads and we do not use, writes its
-# settings twice; the second time is an error, and harmless.
-KNOWN = "'THEBE_JS_URL' has already been declared"
-
 
 def chromium() -> str | None:
     """The system's Chromium; the environment's CHROMIUM comes first."""
@@ -45,12 +41,7 @@ def problems(chrome: Any, page: Path, scheme: str) -> list[str]:
     context = chrome.new_context(color_scheme=scheme)
     tab = context.new_page()
     tab.on("requestfailed", lambda r: found.append(f"failed: {r.url}"))
-
-    def script_error(error: Any) -> None:
-        if KNOWN not in str(error):
-            found.append(f"script: {error}")
-
-    tab.on("pageerror", script_error)
+    tab.on("pageerror", lambda error: found.append(f"script: {error}"))
 
     def watch(request: Any) -> None:
         if not request.url.startswith(("file:", "data:", "blob:")):

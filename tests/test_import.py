@@ -57,7 +57,8 @@ PUBLIC = {
     *("MultiheadAttention", "MultiheadDiffAttention"),
     *("MultiheadDiffAttentionV2", "ModelConfig", "DecoderLM", "KVCache"),
     *("generate", "sample", "train", "evaluate", "TrainConfig", "Compute"),
-    *("save", "load", "load_diffllama", "save_diffllama"),
+    *("save", "load", "load_tokenizer", "load_diffllama"),
+    "save_diffllama",
 }
 
 

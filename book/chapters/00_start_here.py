@@ -274,7 +274,13 @@ plt.show()
 # | ready | [17. Many GPUs](17_many_gpus.ipynb) | two processes, one model, every byte counted |
 # | ready | [18. Language modelling](18_language_modelling.ipynb) | is the loss lower, and how sure is that |
 # | ready | [19. Needles and attention noise](19_needles_and_attention_noise.ipynb) | which part of a model finds the needle |
-# | planned | 20 to 26 | more evidence, the frontier |
+# | ready | [20. Long context](20_long_context.ipynb) | why long rows break a model, and what repairs it |
+# | ready | [21. In-context learning and order](21_in_context_learning.ipynb) | who learns from a prompt, and what its order does |
+# | ready | [22. Faithfulness](22_faithfulness.ipynb) | where answers come from |
+# | ready | [23. Outliers and low-bit attention](23_outliers_and_low_bits.ipynb) | what large logits are for, and what they cost |
+# | planned | 24 | what each part contributes |
+# | planned | 25 | int8 and fp8 in the kernels |
+# | ready | [26. Sparse caches](26_sparse_caches.ipynb) | which keys a cache can lose |
 # | ready | [27. The family](27_the_family.ipynb) | relatives of the method, and a Llama that becomes one |
 #
 # Which way is yours?

@@ -53,9 +53,10 @@ def check_parts(
     check_sizes(name, sizes)
     for size in sizes:
         if total < 1 or total % (times * size):
+            how = "that is" if times == 1 else f"{times} times"
             raise ValueError(
                 f"--{whole}: got {total}, expected a multiple of "
-                f"{times * size}, {times} times --{name}"
+                f"{times * size}, {how} --{name}"
             )
 
 

@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from minidiff.check import kept
+from minidiff.check import kept, progress
 from minidiff.check.compare import source_of
 from minidiff.check.core import Exercise, Result
 from minidiff.check.core import check as _check
@@ -47,6 +47,7 @@ def __getattr__(name: str) -> Callable[..., Result]:
         print(result.text)
         if result:
             _keep(exercise_id, answer)
+        _count(result)
         return result
 
     check.__name__ = check.__qualname__ = name
@@ -88,6 +89,11 @@ def exercises(name: str) -> list[str]:
     return [i for i in subjects() if set_of(i) == name]
 
 
+def exercises_by_set() -> dict[str, list[str]]:
+    """Return the exercises of every set."""
+    return {name: exercises(name) for name in sets()}
+
+
 def set_of(exercise_id: str) -> str:
     """Return the set of an exercise: "03" for "3.1", "P1" for "P1.1"."""
     return exercise_id.partition(".")[0].zfill(2)
@@ -95,10 +101,15 @@ def set_of(exercise_id: str) -> str:
 
 def hint(exercise_id: str, level: int) -> None:
     """Print hint 1, 2 or 3 of an exercise; each tells more than the last."""
-    hints = _find(exercise_id).hints
-    if level not in range(1, len(hints) + 1):
-        raise ValueError(f"level: got {level!r}, expected 1 to {len(hints)}")
-    print(f"{exercise_id}, hint {level}: {hints[level - 1]}")
+    texts = hints(exercise_id)
+    if level not in range(1, len(texts) + 1):
+        raise ValueError(f"level: got {level!r}, expected 1 to {len(texts)}")
+    print(f"{exercise_id}, hint {level}: {texts[level - 1]}")
+
+
+def hints(exercise_id: str) -> tuple[str, ...]:
+    """Return all hints of an exercise, the first one first."""
+    return _find(exercise_id).hints
 
 
 def solution(exercise_id: str) -> None:
@@ -136,6 +147,19 @@ def _keep(exercise_id: str, answer: Callable[..., Any]) -> None:
     )
     if line:
         print(line)
+
+
+def _count(result: Result) -> None:
+    """Write down an exercise that passed; print the tally of its set.
+
+    An exercise that was not attempted prints nothing.
+    """
+    folder = kept.folder()
+    if folder is None or result.status == "not attempted":
+        return
+    name = set_of(result.id)
+    every = exercises_by_set()
+    print(progress.after_check(folder, result.id, name, every, bool(result)))
 
 
 def _check_name(exercise_id: str) -> str:

@@ -22,19 +22,23 @@ from minidiff.files.atomic import write_text
 VARIABLE = "MINIDIFF_ANSWERS"
 
 
-def path_of(check_name: str) -> Path | None:
-    """Return the file of an answer, "ex07_5"; None if none is stored."""
+def folder() -> Path | None:
+    """Return the folder of the kept answers; None if none are stored."""
     named = os.environ.get(VARIABLE)
     if named == "":
         return None
     if named is not None:
-        folder = Path(named).expanduser()
-    else:
-        try:
-            folder = root() / "answers"
-        except FileNotFoundError:
-            folder = Path("answers")
-    return folder / f"{check_name}.py"
+        return Path(named).expanduser()
+    try:
+        return root() / "answers"
+    except FileNotFoundError:
+        return Path("answers")
+
+
+def path_of(check_name: str) -> Path | None:
+    """Return the file of an answer, "ex07_5"; None if none is stored."""
+    place = folder()
+    return None if place is None else place / f"{check_name}.py"
 
 
 def keep(path: Path | None, title: str, answer: Any, name: str) -> str:

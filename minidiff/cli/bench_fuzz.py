@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from minidiff.cli.devices import usable_device
 from minidiff.cli.parser import new_parser
-from minidiff.cli.runs import usable_device
 from minidiff.files.extras import need
 
 EPILOG = """A case is drawn from the seed and its number: values and gradients,

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minidiff.cli.devices import usable_device
 from minidiff.cli.options import named, whole
 from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
-from minidiff.cli.runs import usable_device
 from minidiff.files.limits import LIMITS, MOST_ROWS, MOST_STEPS
 
 if TYPE_CHECKING:

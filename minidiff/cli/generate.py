@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minidiff.cli.options import above, named, real, whole
+from minidiff.cli.options import above, as_options, named, real, whole
 from minidiff.cli.parser import new_parser
-from minidiff.cli.runs import load_run, run_tokenizer
 from minidiff.files.limits import LIMITS, MOST_SEED
+from minidiff.training.saved_run import check_text, load_run, run_tokenizer
 
 EPILOG = """examples:
   minidiff generate runs/code --prompt "import "
@@ -38,7 +38,9 @@ def add(subparsers: Any) -> None:
     add(
         "--max-new-tokens",
         **whole(1, LIMITS["max_length"]),
-        help="(default: as many as the model's window has room for)",
+        default=256,
+        help="past the model's window it goes on from the last half of the "
+        "window (default: %(default)s)",
     )
     add(
         "--temperature",
@@ -54,6 +56,12 @@ def add(subparsers: Any) -> None:
         help="sample among the likeliest tokens of this total probability "
         "(default: %(default)s, all)",
     )
+    add(
+        "--budget",
+        **whole(1, LIMITS["max_length"]),
+        help="number of the prompt's keys that each head keeps in the cache "
+        "(default: all)",
+    )
     add("--seed", **whole(0, MOST_SEED), help="makes the sample repeatable")
 
 
@@ -64,35 +72,29 @@ def run(arguments: argparse.Namespace) -> None:
     from minidiff.nn.generate import generate as sample
 
     folder = Path(arguments.folder)
-    card, model = load_run(folder)
-    if card["settings"]["data"] == "needles":
-        raise ValueError(
-            f"RUN: {folder} was trained on needles, expected a model of text"
-        )
+    with as_options({"path": "RUN"}):
+        card, model = load_run(folder)
+        check_text(card, folder)
     tokenizer = run_tokenizer(card, folder, model.config.vocab_size)
     prompt = tokenizer.encode(arguments.prompt)
     if not prompt:
         raise ValueError(
             "--prompt: got no text, expected one character or more"
         )
-    room = model.config.max_length - len(prompt)
-    if room < 1:
+    longest = model.config.max_length
+    if len(prompt) > longest:
         raise ValueError(
-            f"--prompt: got {len(prompt)} tokens, expected fewer than "
-            f"{model.config.max_length}, the length of the model's window"
-        )
-    new = arguments.max_new_tokens
-    if new is not None and new > room:
-        raise ValueError(
-            f"--max-new-tokens: got {new} after a prompt of {len(prompt)} "
-            f"tokens, expected at most {room}"
+            f"--prompt: got {len(prompt)} tokens, expected at most {longest}, "
+            "the length of the model's window"
         )
     row = sample(
         model,
         torch.tensor([prompt]),
-        max_new_tokens=room if new is None else new,
+        max_new_tokens=arguments.max_new_tokens,
         temperature=arguments.temperature,
         top_p=arguments.top_p,
         seed=arguments.seed,
+        budget=arguments.budget,
+        slide=True,
     )
     print(tokenizer.decode(row[0].tolist()))

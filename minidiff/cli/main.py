@@ -1,6 +1,7 @@
 """Entry point of the command line: choose the command and run it."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,12 +14,13 @@ from minidiff.cli import (
     fetch,
     generate,
     plot,
+    progress,
     tokens,
     train,
 )
 from minidiff.cli.output import GONE, any_text, drop
 from minidiff.cli.parser import new_parser
-from minidiff.files.extras import MissingPackageError
+from minidiff.files.extras import MissingPackageError, need
 
 _EPILOG = """examples:
   minidiff train --data needles --attention diff --out runs/needles
@@ -38,6 +40,8 @@ _EPILOG = """examples:
       every way to compute attention, timed side by side
   minidiff check notebooks/*.ipynb
       a table of which exercises are solved
+  minidiff progress
+      how far you are in the course
 """
 
 
@@ -46,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     given = list(sys.argv[1:] if argv is None else argv)
     try:
+        _complete(parser)
         with any_text():
             arguments = parser.parse_args(given)
             arguments.command = shlex.join(["minidiff", *given])
@@ -68,6 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stopped:
         print(f"minidiff: {stopped or 'stopped'}", file=sys.stderr)
         return 130
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks what Tab may complete, and exit."""
+    if "_ARGCOMPLETE" in os.environ:
+        need("argcomplete", "shell completion")
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
 
 
 def _fail(text: str) -> int:
@@ -109,6 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
         evaluate,
         bench,
         check,
+        progress,
     ):
         command.add(subparsers)
     return parser

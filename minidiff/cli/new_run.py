@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minidiff.cli.run_data import FILES_NAME, RunData
-from minidiff.cli.runs import RUN_NAME, TOKENIZER_NAME
+from minidiff.training.saved_run import RUN_NAME, TOKENIZER_NAME
 
 
 def check_new(out: Path) -> None:

@@ -1,6 +1,7 @@
 """Values of options: each is refused by the option's name if it is odd."""
 
 import argparse
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -122,14 +123,33 @@ def names(known: Sequence[str]) -> Any:
 
 @contextmanager
 def as_options(options: Mapping[str, str]) -> Iterator[None]:
-    """Put the option before an error that names an argument of a function.
+    """Name options instead of arguments in the error of a function.
 
     ``options`` maps the names of arguments to the options they come from.
     """
     try:
         yield
     except (TypeError, ValueError) as error:
-        option = options.get(str(error).partition(":")[0])
-        if option is None:
+        text = _with_options(str(error), options)
+        if text == str(error):
             raise
-        raise ValueError(f"{option}: {error}") from error
+        raise ValueError(text) from error
+
+
+def _with_options(text: str, options: Mapping[str, str]) -> str:
+    """Return an error's text with options in place of arguments.
+
+    The arguments at the start are replaced. Behind them only names with an
+    underscore are, because the others are English words too. An error that
+    begins with something else, such as a file, stays as it is.
+    """
+    start, colon, rest = text.partition(":")
+    names = start.split(", ")
+    if all(name in options for name in names):
+        start = ", ".join(options[name] for name in names)
+    elif not start.startswith("--"):
+        return text
+    for name, option in options.items():
+        if "_" in name:
+            rest = re.sub(rf"(?<![\w/.-]){name}(?![\w/.-])", option, rest)
+    return start + colon + rest

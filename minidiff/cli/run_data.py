@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minidiff.cli.runs import TOKENIZER_NAME, run_tokenizer
 from minidiff.files.json import read_json
 from minidiff.files.schema import fields, list_of, text
+from minidiff.training.saved_run import TOKENIZER_NAME, run_tokenizer
 
 FILES_NAME = "files.json"
 FILES = fields({"files": list_of(text, least=1)})

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minidiff.cli.options import named, whole
+from minidiff.cli.options import as_options, named, whole
 from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
 from minidiff.cli.run_data import say_skipped
@@ -46,6 +46,16 @@ examples:
 """
 
 
+OPTIONS = {
+    "path": "SOURCE",
+    "texts": "SOURCE, --most",
+    "vocab_size": "--vocab-size",
+    "column": "--column",
+    "split": "--split",
+    "files": "--files",
+}
+
+
 class Source(NamedTuple):
     """A corpus that can be read again: its texts, size and description."""
 
@@ -65,9 +75,7 @@ def add(subparsers: Any) -> None:
     )
     tokens.set_defaults(run=run)
     add = tokens.add_argument
-    add(
-        "source", **named(), metavar="stdlib|packages|evidence|FOLDER|hub:NAME"
-    )
+    add("source", **named(), metavar="SOURCE", help="one of those below")
     add(
         "--out",
         **named(),
@@ -131,6 +139,11 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Build a folder of token files, with a progress bar."""
+    with as_options(OPTIONS):
+        _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> None:
     from minidiff.data import (
         BPETokenizer,
         ByteTokenizer,

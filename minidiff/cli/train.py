@@ -6,13 +6,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from minidiff.cli.devices import usable_device
 from minidiff.cli.new_run import check_free, check_new, has_begun, write_start
 from minidiff.cli.options import as_options
 from minidiff.cli.parser import new_parser
-from minidiff.cli.runs import read_card, usable_device
 from minidiff.cli.train_options import MEANS, WHAT, add_options
 from minidiff.cli.train_plan import OPTIONS, make_plan
 from minidiff.files.extras import need
+from minidiff.training.saved_run import read_card
 
 EPILOG = """A run folder holds:
   run.json                 settings, versions, device and command
@@ -60,7 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     name = arguments.device
     if arguments.resume:
-        name = read_card(out)["settings"]["device"]
+        with as_options({"path": "--out"}):
+            name = read_card(out)["settings"]["device"]
     with joined(usable_device(name)) as device:
         _train(arguments, out, device)
 
@@ -80,7 +82,9 @@ def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
             check_new(out)
         settings = _settings(arguments, out)
     begun = arguments.resume and has_begun(out)
-    options = {} if arguments.resume else OPTIONS
+    options = OPTIONS
+    if arguments.resume:  # the other settings were not typed
+        options = {name: OPTIONS[name] for name in MEANS if name in OPTIONS}
     # The first process goes first, because it saves files that the other
     # processes then read.
     for turn in (True, False):

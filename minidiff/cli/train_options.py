@@ -133,7 +133,7 @@ def add_options(train: argparse.ArgumentParser) -> None:
     )
     add(
         "--lr",
-        **above(0),
+        **above(0, 1e30),
         default=TrainConfig.lr,
         help="highest learning rate; lower it for a wider model "
         "(default: %(default)s)",

@@ -5,24 +5,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from minidiff.cli.run_data import RunData, run_data
-from minidiff.cli.runs import read_card, run_tokenizer
+from minidiff.training.saved_run import read_card, run_tokenizer
 
 # The options that the arguments of functions come from.
 OPTIONS = {
     "path": "--data",
-    "train": "--data, --length",
-    "valid": "--data, --length",
+    "train": "--data, --length: text to train on",
+    "valid": "--data, --length: text to validate with",
     "length": "--length",
     "max_length": "--length",
     "keys": "--needles",
     "needles": "--needles",
     "seed": "--seed",
     "vocab_size": "--vocab-size",
-    "embed_dim": "--width, --heads",
+    "embed_dim": "--width",
     "num_heads": "--heads",
     "num_layers": "--layers",
     "steps": "--steps",
-    "batch_size": "--batch-size, --accumulate",
+    "batch_size": "--batch-size",
     "accumulate": "--accumulate",
     "lr": "--lr",
     "backend": "--backend",
@@ -83,7 +83,7 @@ def make_plan(
     import torch
 
     from minidiff.nn.config import ModelConfig
-    from minidiff.nn.memory import check_memory
+    from minidiff.nn.memory import check_batch, check_memory
     from minidiff.nn.model import DecoderLM
     from minidiff.training.config import Compute, TrainConfig
     from minidiff.training.distributed import world
@@ -98,9 +98,10 @@ def make_plan(
     compute = Compute(**{f.name: settings[f.name] for f in fields(Compute)})
     parts = world().size * compute.accumulate
     if config.batch_size % parts:
+        s = "" if world().size == 1 else "es"
         raise ValueError(
-            f"batch_size: got {config.batch_size}, expected a multiple of "
-            f"{parts}: {world().size} processes, accumulate = "
+            f"--batch-size: got {config.batch_size}, expected a multiple of "
+            f"{parts}: {world().size} process{s}, --accumulate "
             f"{compute.accumulate}"
         )
     bpe = settings["tokenizer"] == "bpe"
@@ -114,6 +115,9 @@ def make_plan(
     )
     sizes = "--width, --layers, --vocab-size, --length"
     check_memory(model_config, sizes, copies=4)
+    if device.type == "cpu":
+        rows = config.batch_size // parts
+        check_batch(model_config, rows, "--batch-size, --length")
     if begun and settings["data"] != "needles":
         run_tokenizer(read_card(out), out)
     data = run_data(settings, out)

@@ -37,17 +37,25 @@ def stream_dataset(
     MissingPackageError
         If the library ``datasets`` is not installed.
     ValueError
-        If there is no such column.
+        If there is no such column, or a file of ``files`` is missing.
     """
     need("datasets", "reading a Hugging Face dataset")
     from datasets import load_dataset
 
-    rows = load_dataset(
-        name,
-        split=split,
-        streaming=True,
-        data_files=None if files is None else list(files),
-    )
+    try:
+        rows = load_dataset(
+            name,
+            split=split,
+            streaming=True,
+            data_files=None if files is None else list(files),
+        )
+    except FileNotFoundError as error:
+        if files is None:
+            raise
+        raise ValueError(
+            f"files: {', '.join(files)} not found ({error}), expected files "
+            "or patterns"
+        ) from error
     for number, row in enumerate(rows):
         if not isinstance(row.get(column), str):
             raise ValueError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from minidiff.data.document_list import DocumentList, Piece
 from minidiff.data.protocol import SPLITS

@@ -5,9 +5,9 @@ files. So the parts that decide about sizes are checked before it gets them.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import tokenizers as hf
-
+from minidiff.files.extras import need
 from minidiff.files.json import parse_json
 from minidiff.files.reading import read_text
 from minidiff.files.schema import (
@@ -19,6 +19,9 @@ from minidiff.files.schema import (
     one_of,
     text,
 )
+
+if TYPE_CHECKING:
+    import tokenizers as hf
 
 EXPECTED = "the JSON that BPETokenizer.save writes"
 _PROBE = "a  b\t1 \u00e9\u6f22\U0001f98a\n\0"
@@ -48,12 +51,15 @@ _SCHEMA = fields(
 )
 
 
-def read_tokenizer(path: Path) -> tuple[hf.Tokenizer, str]:
+def read_tokenizer(path: Path) -> "tuple[hf.Tokenizer, str]":
     """Read a byte-level BPE tokenizer; return it and the text of its file.
 
     Raises ValueError, naming the file, if it is not one, if its ids are not
     0, 1, 2 and so on, or if it does not encode every text exactly.
     """
+    need("tokenizers", "a tokenizer of byte pairs")
+    import tokenizers as hf
+
     wrong = "not a tokenizer"
     contents = read_text(path, EXPECTED)
     value = parse_json(contents, _SCHEMA, str(path), EXPECTED, wrong=wrong)

@@ -4,14 +4,16 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
-
-import tokenizers as hf
+from typing import TYPE_CHECKING, Protocol
 
 from minidiff.data.tokenizer_file import read_tokenizer
 from minidiff.data.unicode import without_surrogates
 from minidiff.files.atomic import write_text
+from minidiff.files.extras import need
 from minidiff.files.limits import MOST_TOKENS
+
+if TYPE_CHECKING:
+    import tokenizers as hf
 
 
 class Tokenizer(Protocol):
@@ -69,7 +71,7 @@ class BPETokenizer:
     """
 
     def __init__(
-        self, tokenizer: hf.Tokenizer, text: str | None = None
+        self, tokenizer: "hf.Tokenizer", text: str | None = None
     ) -> None:
         self._tokenizer = tokenizer
         # As in its file, because another version of the library may write
@@ -91,6 +93,9 @@ class BPETokenizer:
                 f"vocab_size: got {vocab_size}, expected 256 to "
                 f"{MOST_TOKENS}: the bytes are in every byte-level vocabulary"
             )
+        need("tokenizers", "a tokenizer of byte pairs")
+        import tokenizers as hf
+
         tokenizer = hf.Tokenizer(hf.models.BPE())
         byte_level = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.pre_tokenizer = byte_level

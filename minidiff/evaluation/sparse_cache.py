@@ -16,6 +16,7 @@ from minidiff.evaluation.loss import text_windows
 from minidiff.evaluation.recall import batches, draw_questions
 from minidiff.files.checks import integer, number
 from minidiff.nn.cache import KVCache
+from minidiff.nn.kept_keys import highest
 from minidiff.nn.key_scores import Score
 from minidiff.nn.model import DecoderLM
 from minidiff.nn.prompt import read_prompt
@@ -44,6 +45,7 @@ def sparse_recall(
     first: int | None = None,
     rows: int = 128,
     batch_size: int = 8,
+    keep_denominators: bool = False,
 ) -> list[dict[str, Any]]:
     """Measure the accuracy at looking up keys of an evicted haystack.
 
@@ -66,6 +68,10 @@ def sparse_recall(
         at least one key.
     first : int, optional
         The task's first token id, as in :func:`draw_questions`.
+    keep_denominators : bool
+        Evict values only. All keys stay in the denominators of the softmaxes,
+        so the kept keys have the weights of the full cache. This is a control
+        for what their rescaling costs; it saves no memory.
 
     Returns
     -------
@@ -82,7 +88,13 @@ def sparse_recall(
         for mode in MODES:
             end = P if mode == "question-blind" else task.length
             for key, cache in _evicted_caches(
-                model, asked.tokens[:, :end], P, task.length, scores, kept
+                model,
+                asked.tokens[:, :end],
+                P,
+                task.length,
+                scores,
+                kept,
+                keep_denominators,
             ):
                 logits = model(
                     asked.tokens[:, P:], cache, positions=asked.questions - P
@@ -118,6 +130,7 @@ def sparse_text_loss(
     prompt: int | None = None,
     windows: int | None = None,
     batch_size: int = 8,
+    keep_denominators: bool = False,
 ) -> list[dict[str, Any]]:
     """Measure the loss of text that continues an evicted prompt.
 
@@ -127,7 +140,7 @@ def sparse_text_loss(
 
     Parameters
     ----------
-    model, scores, fractions
+    model, scores, fractions, keep_denominators
         As in :func:`sparse_recall`; fractions are those of the prompt.
     documents : TokenDocuments
     length : int, optional
@@ -160,7 +173,7 @@ def sparse_text_loss(
     ):
         tokens, after = tokens.to(device), after.to(device)
         for key, cache in _evicted_caches(
-            model, tokens[:, :P], P, T, scores, kept
+            model, tokens[:, :P], P, T, scores, kept, keep_denominators
         ):
             _add(sums, key, model(tokens[:, P:], cache), after)
     return [
@@ -191,6 +204,7 @@ def _evicted_caches(
     capacity: int,
     scores: Mapping[str, Score],
     kept: Mapping[float, int],
+    keep_denominators: bool,
 ) -> Iterator[tuple[tuple[str, float], list[KVCache]]]:
     """Yield a cache of the first ``prompt`` tokens for each score and share.
 
@@ -209,8 +223,22 @@ def _evicted_caches(
             cache = deepcopy(full)
             for part, of_layer in zip(cache, layers, strict=True):
                 part.budget = budget
-                part.evict(of_layer[name])
+                if keep_denominators:
+                    _evict_values(part, of_layer[name], budget)
+                else:
+                    part.evict(of_layer[name])
             yield (name, share), cache
+
+
+def _evict_values(part: KVCache, scores: Tensor, budget: int) -> None:
+    """Set the values of the keys that would be evicted to zero."""
+    values = part._v[..., : part.held, :]
+    by_head = scores.unflatten(1, (values.shape[1], -1)).mean(2)
+    kept = highest(by_head, budget)[..., None].expand(
+        *values.shape[:2], -1, values.shape[-1]
+    )
+    held = values.gather(2, kept)
+    values.zero_().scatter_(2, kept, held)
 
 
 def _add(

@@ -7,12 +7,14 @@ Each belongs to an extra of pyproject.toml; for example ``pip install
 from importlib.util import find_spec
 
 EXTRA = {
+    "argcomplete": "completion",
     "datasets": "datasets",
     "ipykernel": "check",
     "matplotlib": "plot",
     "nbclient": "check",
     "nbformat": "check",
     "tensorboardX": "tensorboard",
+    "tokenizers": "bpe",
     "triton": "triton",
 }
 NOTE = {

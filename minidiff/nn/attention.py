@@ -35,6 +35,8 @@ SIGNS = {"subtract": 1, "add": -1, "off": 0}
 class MultiheadAttention(MultiheadBase):
     """Softmax attention, as in the plain model matched to a DIFF model.
 
+    Its heads are those of Vaswani et al. 2017, section 3.2.
+
     Parameters
     ----------
     embed_dim : int

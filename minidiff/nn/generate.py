@@ -9,7 +9,9 @@ from minidiff.files.checks import (
     integer,
     number,
 )
+from minidiff.nn.key_scores import h2o_difference
 from minidiff.nn.modes import in_mode
+from minidiff.nn.prompt import evict_prompt
 from minidiff.nn.wrappers import unwrapped
 from minidiff.ops.arguments import check_tensor
 from minidiff.ops.readable import is_readable
@@ -25,6 +27,8 @@ def generate(
     top_p: float = 1.0,
     seed: int | torch.Generator | None = None,
     cache: bool = True,
+    budget: int | None = None,
+    slide: bool = False,
 ) -> Tensor:
     """Append ``max_new_tokens`` sampled tokens to each row of tokens.
 
@@ -35,8 +39,8 @@ def generate(
     tokens : (B, T) integers
         Prompts, all of the same length T >= 1.
     max_new_tokens : int
-        ``T + max_new_tokens`` must not exceed the model's ``max_length``;
-        prompts are never truncated.
+        ``T + max_new_tokens`` must not exceed the model's ``max_length``,
+        unless ``slide`` is set. Prompts are never truncated.
     temperature : float
         Divides the logits. Below 1 the distribution is sharper, above 1
         flatter; 0 always takes the most likely token.
@@ -48,6 +52,17 @@ def generate(
     cache : bool
         Store keys and values instead of recomputing them for each token. The
         result is the same up to rounding and takes less time.
+    budget : int, optional
+        Number of the prompt's keys that each key head keeps in the cache; the
+        others are evicted when the prompt has been read, by
+        :func:`minidiff.nn.key_scores.h2o_difference`. New tokens are all
+        kept. The cache then takes less memory, and the text may differ.
+        Reading the prompt takes more memory, as it stores a layer's maps. All
+        keys are kept if not given.
+    slide : bool
+        Go on past the model's ``max_length``. Whenever the context has
+        reached it, the model reads the last half of it again and goes on
+        from there, so it forgets what came before.
 
     Returns
     -------
@@ -61,17 +76,34 @@ def generate(
         which it was, also after an error.
     """
     inner = unwrapped(model)
-    _check(inner.config.max_length, tokens, max_new_tokens)
+    longest = inner.config.max_length
+    flag("slide", slide)
+    _check(longest, tokens, max_new_tokens, slide)
     _check_sampling(temperature, top_p)
     flag("cache", cache)
+    if budget is not None and not cache:
+        raise ValueError(
+            f"budget: got {budget} with cache=False, expected cache=True, as "
+            "it is the number of keys that the cache keeps"
+        )
     generator = _generator("seed", seed)
     row = tokens.to(torch.int64)
-    length = row.shape[1] + max_new_tokens
-    state = inner.new_cache(row.shape[0], length) if cache else None
-    new = row
+    capacity = min(row.shape[1] + max_new_tokens, longest)
+    state, new, start = None, row, 0  # the context is row[:, start:]
     with in_mode(model, training=False):
         for _ in range(max_new_tokens):
-            logits = model(new if cache else row, cache=state)[:, -1]
+            if row.shape[1] - start > longest:
+                start = row.shape[1] - max(longest // 2, 1)
+                state, new = None, row[:, start:]
+            reads = cache and state is None  # the prompt, or what is left
+            if reads:
+                state = inner.new_cache(row.shape[0], capacity, budget=budget)
+            evicts = reads and budget is not None and budget < new.shape[1]
+            if state is not None and evicts:
+                logits = evict_prompt(inner, new, state, h2o_difference)
+            else:
+                logits = model(new if cache else row[:, start:], cache=state)
+                logits = logits[:, -1]
             new = sample(logits, temperature, top_p, generator)[:, None]
             row = torch.cat([row, new], dim=1)
     if temperature == 0 and not is_readable(logits):
@@ -177,7 +209,9 @@ def _check_sampling(temperature: float, top_p: float) -> None:
         raise ValueError(f"top_p: got {top_p}, expected above 0 and at most 1")
 
 
-def _check(max_length: int, tokens: Tensor, max_new_tokens: int) -> None:
+def _check(
+    max_length: int, tokens: Tensor, max_new_tokens: int, slide: bool
+) -> None:
     check_tensor("tokens", tokens, "(B, T) of integers")
     kind = tokens.dtype
     if kind == torch.bool or kind.is_floating_point or kind.is_complex:
@@ -189,10 +223,16 @@ def _check(max_length: int, tokens: Tensor, max_new_tokens: int) -> None:
             f"tokens: got shape {tuple(tokens.shape)}, expected (B, T) with "
             "at least one token a row"
         )
+    integer("max_new_tokens", max_new_tokens, 1, LARGEST_COUNT)
     room = max_length - tokens.shape[1]
-    if integer("max_new_tokens", max_new_tokens, 1, LARGEST_COUNT) > room:
+    if slide and room < 0:
+        raise ValueError(
+            f"tokens: got {tokens.shape[1]} tokens a row, expected at most "
+            f"{max_length}, the model's max_length"
+        )
+    if not slide and max_new_tokens > room:
         raise ValueError(
             f"max_new_tokens: got {max_new_tokens} after a prompt of "
-            f"{tokens.shape[1]} tokens, expected at most {room}: the model's "
-            f"max_length is {max_length}"
+            f"{tokens.shape[1]} tokens, expected at most {room}, as the "
+            f"model's max_length is {max_length}, or slide=True"
         )

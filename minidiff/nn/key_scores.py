@@ -135,6 +135,15 @@ def snapkv(
     return scores
 
 
+def h2o_difference(maps: AttentionMaps | Tensor) -> Tensor:
+    """Score keys by their mean part in the output: H2O of |A1 - lam A2|.
+
+    For a plain layer this is :func:`h2o` of its map. maps are those of a
+    layer, and the result is (B, H, S).
+    """
+    return h2o(key_weights(maps, "difference"))
+
+
 def scores_of(attention: str, window: int = 64) -> dict[str, Score]:
     """Return the scores to compare: StreamingLLM, H2O and SnapKV.
 

@@ -30,6 +30,23 @@ def check_memory(
         )
 
 
+def check_batch(config: ModelConfig, rows: int, where: object) -> None:
+    """Raise ValueError if a training step cannot hold ``rows`` rows at once.
+
+    Counted are one hidden state for each layer and the logits, in 16 bits: a
+    step needs several times as much. ``where`` begins the message.
+    """
+    T = config.max_length
+    numbers = config.num_layers * config.embed_dim + config.vocab_size
+    needed, available = rows * T * numbers * 2, physical_memory()
+    if needed > available:
+        raise ValueError(
+            f"{where}: a batch of {rows} x {T} tokens needs at least "
+            f"{needed / 1e9:,.1f} GB, expected at most "
+            f"{available / 1e9:,.1f} GB, the memory of this machine"
+        )
+
+
 def physical_memory() -> int:
     """Return the machine's memory in bytes, or 1 TiB if it is unknown."""
     try:

@@ -89,6 +89,7 @@ class Block(nn.Module):
 class DecoderLM(nn.Module):
     """A decoder-only language model: embedding, blocks, norm, logits.
 
+    Its blocks are pre-norm, with SwiGLU and RoPE, as in Ye et al. 2025.
     Matrices are initialised from N(0, 0.02^2), a common choice; the paper
     does not state its initialisation.
     """

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from minidiff.nn.cache import KVCache
+from minidiff.nn.key_scores import Score
 from minidiff.nn.model import DecoderLM
 from minidiff.ops import AttentionMaps
 from minidiff.ops.arguments import check_tensor
@@ -69,3 +70,18 @@ def read_prompt(
         for hook in hooks:
             hook.remove()
     return logits[:, 0], scores
+
+
+@torch.no_grad()
+def evict_prompt(
+    model: DecoderLM, tokens: Tensor, cache: list[KVCache], score: Score
+) -> Tensor:
+    """Read a prompt, evict its keys of lowest score; return the logits.
+
+    The arguments are those of :func:`read_prompt`. The logits (B, V) are of
+    the token after the prompt, and were computed before the eviction.
+    """
+    logits, scores = read_prompt(model, tokens, cache, score)
+    for part, of_layer in zip(cache, scores, strict=True):
+        part.evict(of_layer)
+    return logits

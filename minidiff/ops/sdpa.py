@@ -1,6 +1,8 @@
 """The sdpa backend: one call of PyTorch's SDPA for each branch."""
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from minidiff.ops.arguments import Arguments
@@ -38,15 +40,26 @@ def softmax_attention(
         # SDPA kernel may return NaN for an empty row. All values of its batch
         # entry have been set to zero, so its output is still zero.
         mask = mask | ~mask.any(-1, keepdim=True)
+    k = blank_padding(k, key_lengths)
+    missing = v.shape[-1] - q.shape[-1]
+    on_cpu = q.device.type == "cpu"
+    if square and on_cpu and missing > 0 and not _has_gradient(q, k, v):
+        # PyTorch's fused kernel for the CPU needs keys as wide as the values;
+        # otherwise the map is stored. Zeros change no logit.
+        q, k = pad(q, (0, missing)), pad(k, (0, missing))
     return sdpa(
         q,
-        blank_padding(k, key_lengths),
+        k,
         blank_padding(v, key_lengths),
         attn_mask=mask,
         is_causal=square,
         scale=scale,
         enable_gqa=not is_certain(q.shape[1] == v.shape[1]),
     )
+
+
+def _has_gradient(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
 def sdpa_attention(x: Arguments) -> Tensor:

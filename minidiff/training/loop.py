@@ -6,13 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from minidiff.data.protocol import DataSource
 from minidiff.files.checks import flag
 from minidiff.nn.model import DecoderLM
 from minidiff.nn.modes import in_mode
 from minidiff.nn.wrappers import unwrapped
+from minidiff.training.bars import progress_bar
 from minidiff.training.config import Compute, TrainConfig
 from minidiff.training.distributed import world
 from minidiff.training.reading import Reading
@@ -121,11 +120,12 @@ def train(
         settings = {"data": data.describe(), "config": asdict(config)}
         run = Run(Path(run_dir), model, updates.optimizer, settings)
         records = run.resume() if resume else run.begin()
-    bar = tqdm(
-        total=config.steps,
-        initial=len(records),
-        disable=not (progress and me.first),
-        unit="step",
+    bar = progress_bar(
+        model.config.attention,
+        [data],
+        config.steps,
+        shown=progress and me.first,
+        done=len(records),
     )
     # Without a folder nothing can be saved, so signals interrupt at once.
     stopping = nullcontext() if run is None else Stopping(patient=me.size > 1)
@@ -173,7 +173,7 @@ def train(
     return records
 
 
-def _show(bar: tqdm, fresh: list[dict[str, Any]]) -> None:
+def _show(bar: Any, fresh: list[dict[str, Any]]) -> None:
     """Update the progress bar: steps, loss and tokens per second."""
     if bar.disable or not fresh:
         return

@@ -13,10 +13,16 @@ from committed import ROOT
 
 LAST = 27  # the last chapter that is planned
 TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
-FILES = [
-    (part["caption"], [entry["file"] for entry in part["chapters"]])
-    for part in TOC["parts"]
-]
+
+
+def files(entries):
+    """The pages of a list of contents, each before its own sections."""
+    for entry in entries:
+        yield entry["file"]
+        yield from files(entry.get("sections", []))
+
+
+FILES = [(p["caption"], list(files(p["chapters"]))) for p in TOC["parts"]]
 PARTS = [
     (caption, [Path(f).name for f in files if f.startswith("notebooks/")])
     for caption, files in FILES
@@ -124,6 +130,13 @@ def test_problem_sets():
     assert found == [(s[-1], f"../exercises/{s}.ipynb") for s in SETS]
     solutions = re.findall(r"\(\[Solutions\]\((.+?)\)\)", exercises)
     assert solutions == [f"../exercises/solutions/{s}.ipynb" for s in SETS]
+    solved = page("book/solutions.md")
+    found = re.findall(
+        r"^- \[Problem set (\d), solved\]\((.+?)\)", solved, re.M
+    )
+    assert found == [
+        (s[-1], f"../exercises/solutions/{s}.ipynb") for s in SETS
+    ]
     parts = f"Parts I to {ROMAN[len(SETS) - 1]}"
     said = f"{NUMBERS[len(SETS) - 1]} longer *problem sets* end {parts}."
     assert said in exercises

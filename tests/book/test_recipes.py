@@ -154,6 +154,16 @@ def test_the_race_record_can_be_resumed():
     assert_resumable("needle_race.json", jobs)
 
 
+def test_the_record_of_outliers_can_be_resumed():
+    import outliers
+
+    from minidiff.nn.kinds import KINDS
+
+    jobs = outliers.outlier_jobs()
+    assert [job["kind"] for job in jobs] == list(KINDS)
+    assert_resumable("outliers.json", jobs)
+
+
 @pytest.mark.parametrize(
     ("recipe_name", "make", "record"),
     [

@@ -41,11 +41,21 @@ def test_train_then_generate(tmp_path, texts, capsys, tokenizer):
     ask = ["generate", run, "--prompt", "la ", "--seed", "1"]
     assert main([*ask, "--max-new-tokens", "5"]) == 0
     assert capsys.readouterr().out.startswith("la ")
+    assert main([*ask, "--max-new-tokens", "5", "--budget", "1"]) == 0
+    assert capsys.readouterr().out.startswith("la ")
+    assert main([*ask, "--budget", "0"]) == 2
+    assert "--budget: got 0" in capsys.readouterr().err
     assert main(["train", "--out", run, "--resume"]) == 0
     capsys.readouterr()
+    ask = ["generate", run, "--prompt", "la li", "--seed", "1"]
+    assert main([*ask, "--max-new-tokens", "200"]) == 0
+    written = capsys.readouterr().out  # past the window of 24 tokens
+    assert len(written) > 100
+    assert main([*ask, "--max-new-tokens", "40"]) == 0
+    assert written.startswith(capsys.readouterr().out.rstrip("\n\ufffd"))
     assert main(["generate", run, "--prompt", "xyz!" * 24]) == 2
     err = capsys.readouterr().err
-    assert "--prompt: got " in err and "expected fewer than 24" in err
+    assert "--prompt: got " in err and "expected at most 24" in err
 
 
 @pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
@@ -123,13 +133,13 @@ def test_needles_say_what_guessing_gives(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["train", "--data", "/nowhere", "--out", "{}/r"], "path: got"),
+        (["train", "--data", "/nowhere", "--out", "{}/r"], "--data: got"),
         (["train", "--out", "{}"], "is not empty"),
         (["train", "--out", "{}", "--resume"], "run.json does not exist"),
         (["generate", "{}", "--prompt", "x"], "run.json does not exist"),
         (
             ["train", "--data", "needles", "--heads", "3", "--out", "{}/r"],
-            "embed_dim: got 64",
+            "--width, --heads: got 64 and 3",
         ),
         (["train", "--device", "toaster", "--out", "{}/r"], "--device: got"),
     ],

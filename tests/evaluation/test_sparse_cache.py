@@ -15,7 +15,13 @@ from minidiff.evaluation.sparse_cache import (
     sparse_recall,
     sparse_text_loss,
 )
-from minidiff.nn.key_scores import key_weights, scores_of, snapkv, streaming
+from minidiff.nn.key_scores import (
+    h2o_difference,
+    key_weights,
+    scores_of,
+    snapkv,
+    streaming,
+)
 
 TASK = NeedleTask(
     needles=4, questions=3, length=60, keys=8, values=8, noise=24
@@ -102,6 +108,51 @@ def test_a_cell_is_what_a_cache_with_a_budget_gives(kind, mode):
     (cell,) = cells(found, mode=mode)
     assert cell["nats"] == pytest.approx(nats / 9, abs=1e-12)
     assert cell["accuracy"] == right / 9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kept_denominators_leave_the_weights_of_the_full_cache(kind):
+    model = model_of(kind)
+    name = "h2o" if kind == "softmax" else "h2o, difference"
+    (cell,) = cells(
+        sparse_recall(
+            model,
+            TASK,
+            {name: scores_of(kind, 8)[name]},
+            fractions=(1 / 4,),
+            rows=3,
+            keep_denominators=True,
+        ),
+        mode="question-blind",
+    )
+    asked = draw_questions(TASK, model, 3)
+    tokens = asked.tokens
+    cache = model.new_cache(3, 60)
+    _, maps = model(tokens[:, :P], cache, return_maps=True)
+    for part, of_layer in zip(cache, maps, strict=True):
+        scores = h2o_difference(of_layer)
+        kv_scores = scores.unflatten(1, (part._v.shape[1], -1)).mean(2)
+        order = kv_scores.argsort(-1, descending=True)
+        for b in range(3):
+            for h in range(order.shape[1]):
+                part._v[b, h, order[b, h, P // 4 :]] = 0
+    logits = model(tokens[:, P:], cache, positions=asked.questions - P)
+    nats = cross_entropy(logits.flatten(0, 1), asked.targets.flatten())
+    assert cell["nats"] == pytest.approx(nats.item(), abs=1e-12)
+
+
+def test_text_loss_with_kept_denominators():
+    model = model_of("diff", max_length=32)
+    scores = {"streaming": scores_of("diff")["streaming"]}
+    given = {"fractions": (1.0, 1 / 4), "prompt": 20}
+    plain, control = (
+        sparse_text_loss(
+            model, documents(), scores, **given, keep_denominators=kept
+        )
+        for kept in (False, True)
+    )
+    assert control[0] == plain[0]
+    assert control[1]["nats"] != pytest.approx(plain[1]["nats"], abs=1e-9)
 
 
 def test_only_query_aware_scores_see_the_questions():

@@ -181,6 +181,7 @@ SILENT = [
     ("attention_maps", {"lam": torch.rand(4)}),
     ("attention_maps", {"key_lengths": torch.tensor([2, 99])}),
     ("generate", {"cache": "False"}),
+    ("generate", {"slide": 1}),
     ("generate", {"tokens": tokens().float()}),
     ("generate", {"seed": True}),
     ("generate", {"max_new_tokens": 2.0}),

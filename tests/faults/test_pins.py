@@ -39,9 +39,9 @@ def excluded(requires: str | None) -> list[str]:
 
 
 def test_the_promise():
-    assert PROMISED == ["3.11.0", "3.12.0", "3.13.0"]
+    assert PROMISED == ["3.11.0", "3.12.0", "3.13.0", "3.14.0"]
     assert excluded(">=3.11.5") == ["3.11.0"]
-    assert excluded("<3.13,!=3.12.*") == ["3.12.0", "3.13.0"]
+    assert excluded("<3.14,!=3.12.*") == ["3.12.0", "3.14.0"]
     assert excluded(">=3.9") == excluded(None) == []
 
 

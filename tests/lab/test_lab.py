@@ -73,6 +73,11 @@ def lab(reader: Path, tmp_path: Path) -> Iterator[str]:
     command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
     command += [f"--IdentityProvider.token={TOKEN}"]
     command += [f"--ServerApp.root_dir={reader}", "--ServerApp.ip=127.0.0.1"]
+    # As `make lab` and `make_venv.sh` do.
+    ours = committed.ROOT / "book" / "lab"
+    shutil.copytree(ours, tmp_path / "lab")
+    command += [f"--config={tmp_path / 'lab' / 'config.py'}"]
+    command += [f"--LabApp.app_settings_dir={tmp_path / 'lab'}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     log = tmp_path / "lab.log"
@@ -175,6 +180,38 @@ def test_chapter_runs_top_to_bottom(lab: str, reader: Path, tab: Any):
     assert [c["source"] for c in after["cells"]] == [
         c["source"] for c in before["cells"]
     ]
+
+
+def git(folder: Path, *words: str) -> str:
+    """What git prints."""
+    who = ["-c", "user.name=x", "-c", "user.email=x@x"]
+    command = ["git", "-C", str(folder), *who, *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_a_chapter_that_was_only_run_closes_and_leaves_git_clean(
+    lab: str, reader: Path, tab: Any
+):
+    shutil.copy(committed.ROOT / ".gitignore", reader)
+    git(reader, "init", "-q")
+    git(reader, "add", "-A")
+    git(reader, "commit", "-qm", "course")
+    file = reader / CHAPTER
+    before = file.stat().st_mtime_ns
+    run_all(tab, lab, CHAPTER)
+    deadline = time.monotonic() + 60
+    dirty = ".lm-TabBar-tab.jp-mod-dirty, .lm-TabBar-tab .jp-mod-dirty"
+    while file.stat().st_mtime_ns == before or tab.locator(dirty).count():
+        assert time.monotonic() < deadline, "Lab has not saved by itself"
+        tab.wait_for_timeout(500)
+    tab.click('.lm-MenuBar-itemLabel:text-is("File")')
+    tab.click('.lm-Menu-itemLabel:text-is("Close Tab")')
+    tab.locator(".jp-NotebookPanel").wait_for(state="detached")
+    assert not tab.locator(".jp-Dialog").count()
+    assert git(reader, "status", "--porcelain") == "", git(reader, "diff")
+    assert file.stat().st_mtime_ns != before
 
 
 def test_sliders_redraw_their_picture(lab: str, tab: Any):

@@ -3,6 +3,7 @@ import torch
 
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.generate import generate, keep_top_p, sample
+from minidiff.nn.key_scores import h2o_difference
 from minidiff.nn.model import DecoderLM
 
 KINDS = ["softmax", "diff", "diff_v2"]
@@ -38,6 +39,28 @@ def test_cache_gives_what_full_forward_gives(attention, temperature):
     assert fast.shape == (2, 24)
     assert torch.equal(fast[:, :3], PROMPT)
     assert torch.equal(fast, slow)
+
+
+@pytest.mark.parametrize("attention", KINDS)
+def test_a_budget_evicts_keys_of_the_prompt(attention):
+    model, new = make(attention), {"max_new_tokens": 8, "temperature": 0}
+    prompt = torch.randint(20, (2, 14), generator=torch.manual_seed(1))
+    full = generate(model, prompt, **new)
+    for enough in (14, 99):
+        assert torch.equal(generate(model, prompt, **new, budget=enough), full)
+    found = generate(model, prompt, **new, budget=2)
+    assert not torch.equal(found, full)
+    cache = model.new_cache(2, 22, budget=2)
+    with torch.no_grad():
+        logits, maps = model(prompt, cache, return_maps=True)
+        for part, of_layer in zip(cache, maps, strict=True):
+            part.evict(h2o_difference(of_layer))
+        row, logits = prompt, logits[:, -1]
+        for _ in range(8):
+            row = torch.cat([row, logits.argmax(-1, keepdim=True)], 1)
+            logits = model(row[:, -1:], cache)[:, -1]
+    assert torch.equal(found, row)
+    assert cache[0].held == 2 + 8
 
 
 @pytest.mark.parametrize("attention", KINDS)
@@ -103,6 +126,8 @@ def test_the_model_is_left_in_its_mode():
     [
         ({"max_new_tokens": 22}, "got 22 after a prompt of 3 .* at most 21"),
         ({"max_new_tokens": 0}, "max_new_tokens: got 0"),
+        ({"budget": 0}, "budget: got 0"),
+        ({"budget": 2, "cache": False}, "budget: got 2 with cache=False"),
         ({"temperature": -1.0}, "temperature: got -1"),
         ({"temperature": float("nan")}, "temperature: got nan"),
         ({"top_p": 0.0}, "top_p: got 0"),
@@ -115,3 +140,38 @@ def test_bad_input_is_named(arguments, message):
     good = {"tokens": PROMPT, "max_new_tokens": 2}
     with pytest.raises(ValueError, match=message):
         generate(make(), **(good | arguments))
+
+
+@pytest.mark.parametrize("attention", KINDS)
+def test_sliding_goes_on_with_the_last_half_of_the_window(attention):
+    model, half, most = make(attention), 12, 24
+    row, context = PROMPT, PROMPT
+    for _ in range(40):
+        if context.shape[1] > most:
+            context = context[:, -half:]
+        new = model(context)[:, -1].argmax(-1, keepdim=True)
+        row, context = (torch.cat([x, new], 1) for x in (row, context))
+    options = {"max_new_tokens": 40, "temperature": 0, "slide": True}
+    for cache in (True, False):
+        found = generate(model, PROMPT, **options, cache=cache)
+        assert torch.equal(found, row)
+
+
+def test_sliding_changes_nothing_inside_the_window():
+    options = {"max_new_tokens": 21, "seed": 3}
+    want = generate(make(), PROMPT, **options)
+    assert torch.equal(generate(make(), PROMPT, **options, slide=True), want)
+
+
+def test_sliding_takes_a_prompt_that_fills_the_window_and_none_longer():
+    full = torch.zeros(1, 24, dtype=int)
+    options = {"max_new_tokens": 3, "slide": True}
+    assert generate(make(), full, **options).shape == (1, 27)
+    longer = torch.zeros(1, 25, dtype=int)
+    with pytest.raises(ValueError, match=r"tokens: got 25 .* at most 24"):
+        generate(make(), longer, **options)
+
+
+def test_the_limit_says_how_to_go_past_it():
+    with pytest.raises(ValueError, match="slide=True"):
+        generate(make(), PROMPT, max_new_tokens=22)

@@ -8,6 +8,7 @@ from minidiff.nn.cache import KVCache
 from minidiff.nn.key_scores import (
     WEIGHTS,
     h2o,
+    h2o_difference,
     key_weights,
     scores_of,
     snapkv,
@@ -223,3 +224,10 @@ def test_scores_of_both_kinds():
     assert torch.equal(plain["streaming"](A1), streaming(A1))
     assert torch.equal(plain["h2o"](A1), h2o(A1))
     assert torch.equal(plain["snapkv"](A1), snapkv(A1, window=2))
+
+
+def test_h2o_of_the_difference():
+    maps = maps_of(([0.2, 0.5, 0.3], [0.4, 0.2, 0.4]))
+    found = h2o_difference(maps)[0, 0].tolist()
+    assert found == pytest.approx([0.0, 0.4, 0.1])
+    assert torch.equal(h2o_difference(maps.A1), h2o(maps.A1))

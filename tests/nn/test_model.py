@@ -288,7 +288,11 @@ def test_a_matched_pair_differs_in_one_word():
         (ValueError, "vocab_size: got 0", {"vocab_size": 0}),
         (TypeError, "num_layers: got float", {"num_layers": 2.0}),
         (TypeError, "ffn_dim: got str", {"ffn_dim": "8"}),
-        (ValueError, "embed_dim: got 36, .*of 2 num_heads", {"embed_dim": 36}),
+        (
+            ValueError,
+            "embed_dim, num_heads: got 36 and [0-9]+, .*of 2 x num_heads",
+            {"embed_dim": 36},
+        ),
         (ValueError, "num_heads: got 1, .*even", {"num_heads": 1}),
         (ValueError, "num_kv_heads: got 1, .*even", {"num_kv_heads": 1}),
         (

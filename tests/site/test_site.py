@@ -1,47 +1,9 @@
 """The website builds without a warning, and a browser finds nothing wrong."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-import build_site
 import pages
 import pytest
-import yaml
-from committed import JOBS, ROOT
-from conftest import need
-
-
-def toc() -> list[str]:
-    """The pages of the table of contents, without suffix."""
-    tree = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
-    chapters = [c["file"] for p in tree["parts"] for c in p["chapters"]]
-    return [tree["root"], *chapters]
-
-
-@pytest.fixture(scope="module")
-def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built once by the command of `make book`."""
-    tool = Path(build_site.command(Path("x"))[0])
-    need(tool.exists(), 'jupyter-book is missing: pip install -e ".[book]"')
-    output = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "book/build_site.py", str(output)],
-        cwd=ROOT,
-        env=dict(os.environ, NO_COLOR="1"),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return output / "_build" / "html"
-
-
-@pytest.fixture(scope="module")
-def chrome():
-    need(pages.chromium(), "no Chromium: apt-get install chromium")
-    with pages.browser() as chrome:
-        yield chrome
+from built import chrome, html, named, toc
+from committed import JOBS
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -57,8 +19,7 @@ def test_home_leads_to_the_book(html):
 def test_search_and_copy_buttons_and_theme_switch(html, chrome):
     assert (html / "searchindex.js").stat().st_size > 1000
     tab = chrome.new_page()
-    chapter = next(n for n in toc() if "/03_" in n)
-    tab.goto((html / f"{chapter}.html").as_uri())
+    tab.goto((html / f"{named('03')}.html").as_uri())
     cells = tab.locator("div.cell_input div.highlight").count()
     assert tab.locator("div.cell_input button.copybtn").count() == cells > 5
     assert tab.locator("button.theme-switch-button").count() >= 1

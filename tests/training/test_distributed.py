@@ -166,7 +166,7 @@ def test_what_all_of_them_refuse_is_said(tmp_path, one):
     options = ("--out", tmp_path / "run", "--batch-size", 9)
     status, _, err = finish(start(2, *TRAIN, *options))
     assert status != 0
-    assert "batch_size: got 9, expected a multiple of 2: 2 processes" in err
+    assert "--batch-size: got 9, expected a multiple of 2: 2 processes" in err
 
 
 def test_a_truncated_checkpoint_is_said_once_started(tmp_path):

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from minidiff.data.protocol import DataSource
 from minidiff.nn.model import DecoderLM
+from minidiff.training.bars import progress_bar
 from minidiff.training.config import TrainConfig
 from minidiff.training.stacked.batches import (
     each_step,
@@ -103,7 +103,8 @@ def train_stacked(
         )
     }
     losses, eval_steps, measured = [], [], []
-    bar = tqdm(total=config.steps, disable=not progress, unit="step")
+    name = f"{len(models)} x {models[0].config.attention}"
+    bar = progress_bar(name, unique, config.steps, shown=progress)
     step = 0
     with bar:
         groups = step_groups(unique, config, "train", config.steps, workers)

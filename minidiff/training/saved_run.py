@@ -1,8 +1,8 @@
-"""Run folders and devices: functions that several commands share."""
+"""Reading of a run's folder: its card, its model and its tokenizer."""
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minidiff.files.json import read_json
 from minidiff.files.limits import LIMITS, MOST_SEED
@@ -17,6 +17,9 @@ from minidiff.files.schema import (
     one_of,
     text,
 )
+
+if TYPE_CHECKING:
+    from minidiff.data.tokenizers import Tokenizer
 
 RUN_NAME = "run.json"
 TOKENIZER_NAME = "tokenizer.json"
@@ -60,7 +63,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     path = folder / RUN_NAME
     if not os.path.lexists(path):
         raise ValueError(
-            f"RUN: {path} does not exist, expected a folder that "
+            f"path: {path} does not exist, expected a folder that "
             "minidiff train made"
         )
     expected = "the settings that minidiff train writes"
@@ -105,6 +108,33 @@ def load_run(folder: Path) -> tuple[dict[str, Any], Any]:
     return card, load(path)
 
 
+def load_tokenizer(path: str | os.PathLike[str]) -> "Tokenizer":
+    """Read the tokenizer of a run's model, for what ``load`` returns.
+
+    ``path`` is the folder of a run on text, or the file of a trained
+    tokenizer.
+
+    Raises ValueError, naming the file, if there is none or if it cannot be
+    read.
+    """
+    from minidiff.data.tokenizers import BPETokenizer
+
+    path = Path(path)
+    if path.is_file():
+        return BPETokenizer.load(path)
+    card = read_card(path)
+    check_text(card, path)
+    return run_tokenizer(card, path)
+
+
+def check_text(card: dict[str, Any], folder: Path) -> None:
+    """Raise ValueError if a run's model has not read text."""
+    if card["settings"]["data"] == "needles":
+        raise ValueError(
+            f"path: {folder} was trained on needles, expected a model of text"
+        )
+
+
 def run_tokenizer(
     card: dict[str, Any], folder: Path, vocab_size: int | None = None
 ) -> Any:
@@ -114,7 +144,7 @@ def run_tokenizer(
     that which the run was trained with, or does not have ``vocab_size``
     tokens, as the model has.
     """
-    from minidiff.data import BPETokenizer, ByteTokenizer
+    from minidiff.data.tokenizers import BPETokenizer, ByteTokenizer
 
     path = folder / TOKENIZER_NAME
     trained = card["settings"]["tokenizer"] == "bpe" or path.exists()
@@ -137,20 +167,3 @@ def run_tokenizer(
             f"expected {vocab_size} as the run's model has"
         )
     return tokenizer
-
-
-def usable_device(name: str) -> Any:
-    """Return the torch device; raise ValueError if it cannot be used."""
-    import torch
-
-    try:
-        device = torch.device(name)
-        # A device such as meta has tensors, but no numbers in them.
-        torch.ones(1, device=device).add(1).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"--device: got {name!r}, expected one this PyTorch can use "
-            f"({reason})"
-        ) from error
-    return device

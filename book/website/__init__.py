@@ -1,0 +1,28 @@
+"""A Sphinx extension: what the site has beyond Jupyter Book's pages."""
+
+from typing import Any
+
+from website import access, address, api, exercises, gallery, preview, search
+
+
+def configure(app: Any, config: Any) -> None:
+    """Set what depends on the repository's address, and theme options."""
+    address.configure(config, address.read())
+    # Exercises are headings of the third level; the contents show them.
+    config.html_theme_options["show_toc_level"] = 2
+    config.html_show_search_summary = False
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register everything with Sphinx."""
+    app.connect("config-inited", configure)
+    app.connect("source-read", api.fill)
+    app.connect("doctree-read", exercises.add_to_page)
+    app.connect("doctree-resolved", exercises.link_list)
+    app.connect("doctree-resolved", gallery.fill)
+    app.connect("html-page-context", preview.add_tags)
+    app.connect("html-page-context", search.add_scripts)
+    # After the theme, which makes the sidebar at priority 500.
+    app.connect("html-page-context", access.repair, priority=900)
+    app.connect("build-finished", search.write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

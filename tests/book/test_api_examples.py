@@ -1,0 +1,57 @@
+"""Every public name is in the API reference, with an example that runs."""
+
+import doctest
+
+import pytest
+from committed import ROOT
+from website import api
+
+import minidiff
+
+NAMES = sorted(minidiff._HOME)
+
+
+def test_the_reference_has_every_public_name_once():
+    listed = [name for names in api.GROUPS.values() for name in names]
+    assert sorted(listed) == NAMES
+    page = api.page()
+    for name in NAMES:
+        assert page.count(f"\n### {name}\n") == 1, name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_example(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    file = api.EXAMPLES / f"{name}.txt"
+    assert name in file.read_text(encoding="utf-8")
+    report = doctest.testfile(
+        str(file), module_relative=False, optionflags=doctest.ELLIPSIS
+    )
+    assert report.attempted > 1 and report.failed == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_entry_has_no_markup_of_another_language(name):
+    text = api.entry(name).split("**Example**")[0]
+    assert ":func:" not in text and "----" not in text.split("|")[0]
+    prose = [part for i, part in enumerate(text.split("```")) if i % 2 == 0]
+    assert all(part.count("`") % 2 == 0 and "``" not in part for part in prose)
+
+
+def test_a_docstring_becomes_markdown():
+    made = api.markdown(
+        "Return ``x``.\n\nParameters\n----------\na : (B, T)\n    The "
+        "first.\n\nReturns\n-------\n(B,), see :func:`f`.\n"
+    )
+    assert made == (
+        "Return `x`.\n\n**Parameters**\n\n- **a**: (B, T)\n\n  The first."
+        "\n\n**Returns**\n\n(B,), see `f`."
+    )
+
+
+def test_a_configuration_shows_each_default_and_its_reason():
+    table = api.fields(minidiff.TrainConfig)
+    assert "| `steps` | `800` | enough for the needle task |" in table
+    assert table.count("\n") - 1 == len(
+        minidiff.TrainConfig.__dataclass_fields__
+    )

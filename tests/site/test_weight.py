@@ -1,0 +1,40 @@
+"""A page's first load is under a megabyte over the wire."""
+
+import gzip
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from built import chrome, html, named
+
+TEXT = {".html", ".js", ".css", ".svg", ".json"}
+NAMES = [
+    "book/intro",
+    "book/api",
+    "book/gallery",
+    "book/exercises",
+    "search",
+    *map(named, ("00", "03", "13", "15")),
+]
+
+
+def over_the_wire(url: str) -> int:
+    """The bytes of a file as servers send it: text is compressed."""
+    file = Path(unquote(urlsplit(url).path))
+    data = file.read_bytes()
+    return len(gzip.compress(data) if file.suffix in TEXT else data)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_first_load(html, chrome, name):
+    tab = chrome.new_page(viewport={"width": 390, "height": 844})
+    urls = []
+    tab.on("request", lambda request: urls.append(request.url))
+    query = "?q=needle" if name == "search" else ""
+    tab.goto((html / f"{name}.html").as_uri() + query)
+    tab.wait_for_load_state("networkidle")
+    sizes = {u: over_the_wire(u) for u in urls if u.startswith("file:")}
+    assert len(sizes) > 10
+    largest = sorted(sizes, key=sizes.get)[-3:]
+    assert sum(sizes.values()) < 1_000_000, [(u, sizes[u]) for u in largest]
+    tab.close()
