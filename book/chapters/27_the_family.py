@@ -73,8 +73,8 @@ STEPS = 6
 # steps diff has it right, and wide heads without a subtraction guess, which is
 # one half.
 #
-# Here are five relatives of V1, the paper's method. They change it, or look for
-# signs or for less noise in another way:
+# Here are five relatives of V1, the paper's method. They change it, or look
+# for signs or for less noise in another way:
 #
 # | name | in one line |
 # |---|---|
@@ -143,7 +143,11 @@ for kind, runs in read("family_rates.json").items():
         print(f"last loss {np.mean([r['valid_loss'] for r in some]):.2f}")
 
 # %% [markdown]
-# RATES-PROSE
+# At the lower rate two of V2's seeds have most second answers right, and Cog
+# is better at the higher one. At none of the three rates does either solve the
+# task in 400 steps, and their losses stay far above the others'. So part of
+# the picture is the rate, and no more than part of it. What V2 would do with
+# more steps, or with more heads, was not tried.
 #
 # This is one small task at one learning rate, which was tuned for plain and
 # diff alone (chapter 19), and three seeds. It ranks nobody. But that Integral
@@ -157,9 +161,9 @@ for kind, runs in read("family_rates.json").items():
 # A = A_1 - \lambda A_2
 # $$
 #
-# Most of the family are other sums, $A = \sum_m c_m A_m$, where each $A_m$ is a
-# softmax and the $c_m$ are numbers. Then the output is
-# $\sum_m c_m (A_m V)$, and `diff_attention` computes two terms of it at once:
+# Most of the family are other sums, $A = \sum_m c_m A_m$, where each $A_m$ is
+# a softmax and the $c_m$ are numbers. Then the output is $\sum_m c_m (A_m V)$,
+# and `diff_attention` computes two terms of it at once:
 #
 # | name | map | $c$ | a row sums to |
 # |---|---|---|---|
@@ -175,9 +179,9 @@ for kind, runs in read("family_rates.json").items():
 # papers. The bibliography says what was verified of each, and no published
 # score is repeated here.
 #
-# The picture shows all six for the same queries and keys of one head; the noise
-# of "grouped" comes from the head beside it. Red is positive weight, blue
-# negative.
+# The picture shows all six for the same queries and keys of one head; the
+# noise of "grouped" comes from the head beside it. Red is positive weight,
+# blue negative.
 
 
 # %%
@@ -277,8 +281,8 @@ print(out.shape[1], "heads from", 2 * 4, "queries agree")
 
 # %% [markdown]
 # With a fused backend this stores no map, but the noise map of a group is
-# computed $r$ times. A kernel of its own would compute it once. The table below
-# counts the work that is needed, not the work that this line does.
+# computed $r$ times. A kernel of its own would compute it once. The table
+# below counts the work that is needed, not the work that this line does.
 #
 # What is saved is queries: with the budget of 16 plain heads V1 has 8 signal
 # maps, and grouped with $r = 3$ has 12. The model Motif-2-12.7B is built with
@@ -374,15 +378,15 @@ out = dint(q, k, v, LAM)[0]
 print("map and operator agree:", torch.allclose(out, by_map @ v[0]))
 
 # %% [markdown]
-# A running mean has a price in generation: row $t$ needs the sum of all earlier
-# rows of $A_1 V$, one more vector of $2D$ numbers a head that a cache would have
-# to carry. Our layer does not do that, and refuses a cache.
+# A running mean has a price in generation: row $t$ needs the sum of all
+# earlier rows of $A_1 V$, one more vector of $2D$ numbers a head that a cache
+# would have to carry. Our layer does not do that, and refuses a cache.
 #
 # ## Integral: average first, one softmax
 #
 # The *Integral Transformer* goes the other way. It has no negative weights.
-# Noise, it says, is averaged away: take $S$ queries and keys for a head, average
-# their logits, and take one softmax of the mean.
+# Noise, it says, is averaged away: take $S$ queries and keys for a head,
+# average their logits, and take one softmax of the mean.
 #
 # $$
 # A = \text{softmax}\Big(\frac{1}{S} \sum_{s=1}^{S}
@@ -434,15 +438,15 @@ for kind in ("wide", "Integral"):
     print(f"loss {np.mean(losses):.2f}")
 
 # %% [markdown]
-# (This is about the form that we could verify. The paper may do more around it:
-# plain attention in the lower layers helps, it says. Others have noticed before
-# us that the sum has the rank of one ordinary head.)
+# (This is about the form that we could verify. The paper may do more around
+# it: plain attention in the lower layers helps, it says. Others have noticed
+# before us that the sum has the rank of one ordinary head.)
 #
 # ## Cog: signs in one map
 #
-# *Cog attention* gets negative weights without a second softmax: the softmax is
-# taken of the sizes $|p|$ of the logits, and each weight gets the sign of its
-# logit. The absolute weights of a row sum to 1.
+# *Cog attention* gets negative weights without a second softmax: the softmax
+# is taken of the sizes $|p|$ of the logits, and each weight gets the sign of
+# its logit. The absolute weights of a row sum to 1.
 
 
 # %% tags=["same:minidiff.course.family.cog"]
@@ -462,8 +466,8 @@ sums = cog_map(one_q, one_k).sum(-1)
 print(f"rows sum to {sums.min():.2f} up to {sums.max():.2f}")
 
 # %% [markdown]
-# There is no call of `diff_attention` for this: $|p|$ is not a dot product. And
-# look at a logit that passes through 0. What happens to the weight?
+# There is no call of `diff_attention` for this: $|p|$ is not a dot product.
+# And look at a logit that passes through 0. What happens to the weight?
 
 # %%
 for p in (-0.01, -1e-9, 1e-9, 0.01):
@@ -487,8 +491,8 @@ for p in (-0.01, -1e-9, 1e-9, 0.01):
 # O' = O - \lambda\, O W_D
 # $$
 #
-# in some heads only. $W_D$ is a matrix $(D, D)$, and $\lambda$ is moved in by a
-# schedule. What can the new layer compute that the old one could not?
+# in some heads only. $W_D$ is a matrix $(D, D)$, and $\lambda$ is moved in by
+# a schedule. What can the new layer compute that the old one could not?
 
 # %%
 W_D, W_O = torch.randn(2, D, D, dtype=torch.float64)
@@ -499,8 +503,8 @@ print("an old layer with another W_O:", torch.allclose(new, old @ folded))
 
 # %% [markdown]
 # Nothing. In this form DEX can be folded into $W_O$, and then costs nothing.
-# What it changes is how the layer is *trained*: which directions a few steps of
-# adaptation can move in. And there a trap waits that you will need in a
+# What it changes is how the layer is *trained*: which directions a few steps
+# of adaptation can move in. And there a trap waits that you will need in a
 # moment. Start with both $\lambda = 0$ and $W_D = 0$, so that the outputs are
 # the old ones. What are the two gradients?
 
@@ -512,15 +516,15 @@ print("gradients:", dex_lam.grad.item(), W_D.grad.abs().max().item())
 
 # %% [markdown]
 # Both are 0, exactly: each is multiplied by the other factor. Such a start is
-# never left. "No effect at the start" is easily written, and one of two factors
-# must not be zero.
+# never left. "No effect at the start" is easily written, and one of two
+# factors must not be zero.
 #
 # ## What each of them changes
 #
-# One layer of each, at the size of the shipped models: parameters, numbers that
-# a cache keeps for one token, products of maps for one query and one key, and,
-# for random weights, what rows sum to and the share of absolute weight that is
-# negative.
+# One layer of each, at the size of the shipped models: parameters, numbers
+# that a cache keeps for one token, products of maps for one query and one key,
+# and, for random weights, what rows sum to and the share of absolute weight
+# that is negative.
 
 # %%
 E, H = 256, 8
@@ -555,22 +559,23 @@ for name, layer in layers.items():
 
 # %% [markdown]
 # - *Work* counts each map once, and one product of a map with values for each
-#   map; DINT as written above does twice as much. V1, grouped and DINT take 1.50
-#   times plain: their values are twice as wide. (V1 in our fused kernels computes both maps in one pass, chapter 11.)
+#   map; DINT as written above does twice as much. V1, grouped and DINT take
+#   1.50 times plain: their values are twice as wide. (V1 in our fused kernels
+#   computes both maps in one pass, chapter 11.)
 # - *Cache*: DINT would need one vector a head besides, as said. Grouped has
 #   half of it because we gave a group one pair of keys: a choice of ours.
 # - *Parameters*: V2 has one key head and one value head of width $D$ for two
-#   queries, and half of $W_O$. It saves parameters, and so does grouped. In the
-#   race, and in the recipe for 8 M, they go to the feed-forward layers.
+#   queries, and half of $W_O$. It saves parameters, and so does grouped. In
+#   the race, and in the recipe for 8 M, they go to the feed-forward layers.
 # - *Rows*: with V2 the rows of a single token can sum to nearly 0. A head can
-#   then be silent without a key that serves as a sink, a reason that its authors
-#   give [B2].
+#   then be silent without a key that serves as a sink, a reason that its
+#   authors give [B2].
 #
 # ### On text, at 8 million parameters
 #
-# The race is a toy. `book/recipes/text.py family` trains all five on text, five
-# seeds each, with the rows of chapter 18, and compares each with diff by the
-# loss on held-out text.
+# The race is a toy. `book/recipes/text.py family` trains all five on text,
+# five seeds each, with the rows of chapter 18, and compares each with diff by
+# the loss on held-out text.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 TEXT, DIFF = read("family.json"), {}
@@ -620,8 +625,8 @@ print("read back:", plain.num_parameters(), "parameters")
 # A plain layer with $H$ heads has $H$ maps, and V1 with the same matrices has
 # $H / 2$ differential heads: half of the maps would become noise maps
 # overnight. V2 has a better fit. Next to a plain layer *with as many heads* it
-# keeps the keys, the values, $W_O$ and the cache, and doubles the queries [B2].
-# So add second queries, and choose the start so that nothing changes.
+# keeps the keys, the values, $W_O$ and the cache, and doubles the queries
+# [B2]. So add second queries, and choose the start so that nothing changes.
 #
 # But lambda is a sigmoid and is never 0. A second branch cannot be silent.
 #
@@ -724,12 +729,12 @@ print("lambda's gradient is zero:", not module.lambda_proj.weight.grad.any())
 # %% [markdown]
 # ### A few steps on your machine
 #
-# Now train on: the differential model, and as a control the plain one, with the
-# same rows, the same rate and a fresh optimiser. Without the control you could
-# not tell what the second branch does from what any training does. Three
-# measures: the loss on held-out rows; the *support* of the maps, the exp of the
-# entropy of their absolute weights, in keys (smaller is sharper); and the share
-# of weight that is negative.
+# Now train on: the differential model, and as a control the plain one, with
+# the same rows, the same rate and a fresh optimiser. Without the control you
+# could not tell what the second branch does from what any training does. Three
+# measures: the loss on held-out rows; the *support* of the maps, the exp of
+# the entropy of their absolute weights, in keys (smaller is sharper); and the
+# share of weight that is negative.
 
 
 # %%
@@ -776,9 +781,9 @@ assert abs(losses["plain"] - old) < 0.2
 # nearly the same amount. The second branch does no harm, and a few steps are
 # no reason for it to do good. The maps hardly move.
 #
-# Here is a longer run, recorded: 60 steps of both, at two rates, with two seeds
-# for the rows, and 32 held-out rows of files that are not trained on. It is
-# small too.
+# Here is a longer run, recorded: 60 steps of both, at two rates, with two
+# seeds for the rows, and 32 held-out rows of files that are not trained on. It
+# is small too.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 record = json.loads(course.results("second_branch.json").read_text())
@@ -814,15 +819,15 @@ gaps = [
 print("second branch minus plain:", *(f"{gap:+.4f}" for gap in gaps))
 
 # %% [markdown]
-# *Does it keep its loss?* At the start exactly, and afterwards as well as plain
-# does: held-out loss rises in both, since these files are a narrow diet for a
-# model that was trained on many things, and it rises with the rate. The two
-# differ by hardly anything, and where they differ the second branch is a
-# little worse. *Do the maps sharpen?* In the last layer a little, in plain too,
-# and with a second branch a little more. But almost no weight is negative:
-# $\lambda$ is still about one half, so a key is taken away only where the second
-# map gives it twice as much as the first. After 60 steps the second branch is a
-# copy that has moved slightly, not a measure of noise.
+# *Does it keep its loss?* At the start exactly, and afterwards as well as
+# plain does: held-out loss rises in both, since these files are a narrow diet
+# for a model that was trained on many things, and it rises with the rate. The
+# two differ by hardly anything, and where they differ the second branch is a
+# little worse. *Do the maps sharpen?* In the last layer a little, in plain
+# too, and with a second branch a little more. But almost no weight is
+# negative: $\lambda$ is still about one half, so a key is taken away only
+# where the second map gives it twice as much as the first. After 60 steps the
+# second branch is a copy that has moved slightly, not a measure of noise.
 #
 # What would be a fair test? As many steps as the queries need, at rates tuned
 # for each of the two, with seeds, and on something that attention noise hurts.
@@ -831,8 +836,9 @@ print("second branch minus plain:", *(f"{gap:+.4f}" for gap in gaps))
 #
 # A model with a second branch is an ordinary module: `generate` and the cache
 # work. Its weights are its `state_dict()`, and it is built again by
-# `add_second_branch` of the plain model before they are loaded. `minidiff.save`
-# refuses it, because the configuration in such a file could not describe it.
+# `add_second_branch` of the plain model before they are loaded.
+# `minidiff.save` refuses it, because the configuration in such a file could
+# not describe it.
 #
 # ## The package agrees
 
@@ -873,17 +879,18 @@ print("exercises 27.1 to 27.3 and the package agree")
 #   `diff_attention`.
 # - Integral, in the form that we could verify, is an ordinary head of width
 #   $S D$ with another temperature. In the race it does what wide does.
-# - DEX can be folded into $W_O$. Cog's weights jump where a logit changes sign.
+# - DEX can be folded into $W_O$. Cog's weights jump where a logit changes
+#   sign.
 # - A plain layer and V2 with as many heads differ in their queries and in
-#   lambda. With second queries copied, lambda's matrix zero and $W_O$ doubled, a
-#   trained model starts where it stood.
+#   lambda. With second queries copied, lambda's matrix zero and $W_O$ doubled,
+#   a trained model starts where it stood.
 # - No row of this chapter ranks the family. The run that compares them on text
 #   is in the queue.
 #
 # ## Further reading
 #
-# - *Differential Transformer V2*, blog of the authors' group, 2026: the reasons
-#   and four ablations, in words. [B2]
+# - *Differential Transformer V2*, blog of the authors' group, 2026: the
+#   reasons and four ablations, in words. [B2]
 # - Kong, Jang and Kwak, *Understanding Differential Transformer Unchains
 #   Pretrained Self-Attentions*, arXiv 2505.16333: DEX, and another explanation
 #   of why V1 works.
