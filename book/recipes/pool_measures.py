@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from minidiff import DecoderLM
 from minidiff.data import FactBook, LongRows, Mixture
-from minidiff.data.fact_scenes import NOT_STATED, Question
 from minidiff.data.mixture import Shifted
 from minidiff.data.tokenizers import Tokenizer
 from minidiff.evaluation.activations import largest_activations
+from minidiff.evaluation.answers import answer_source
 from minidiff.evaluation.rounding import rounded_logits
 from minidiff.training.validation import validate
 
@@ -144,17 +144,6 @@ def fact_sources(
         | {name: round(count / n.total(), 4) for name, count in n.items()}
         for kind, n in sorted(counts.items())
     }
-
-
-def answer_source(question: Question, text: str) -> str:
-    """Name the source of an answer."""
-    if text == question.answer:
-        return "right"
-    if text in question.others:
-        return "another document"
-    if text == question.memory:
-        return "memory"
-    return NOT_STATED if text == NOT_STATED else "nowhere"
 
 
 @torch.no_grad()
