@@ -274,8 +274,9 @@ plt.show()
 # | ready | [17. Many GPUs](17_many_gpus.ipynb) | two processes, one model, every byte counted |
 # | ready | [18. Language modelling](18_language_modelling.ipynb) | is the loss lower, and how sure is that |
 # | ready | [19. Needles and attention noise](19_needles_and_attention_noise.ipynb) | which part of a model finds the needle |
+# | ready | [22. Faithfulness](22_faithfulness.ipynb) | where answers come from |
 # | ready | [23. Outliers and low-bit attention](23_outliers_and_low_bits.ipynb) | what large logits are for, and what they cost |
-# | planned | 20 to 22, 24 to 27 | more evidence, the frontier |
+# | planned | 20, 21, 24 to 27 | more evidence, the frontier |
 #
 # Which way is yours?
 #

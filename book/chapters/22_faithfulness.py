@@ -166,8 +166,8 @@ for name, system in SYSTEMS.items():
 #
 # How sure are six differences of 100 samples each? A share $p$ of $n$ samples
 # has the variance $p (1 - p) / n$, and the variances of two independent shares
-# add. (Both models had the same samples, which could make this smaller; for
-# that one would need the single verdicts.)
+# add. (If both models had the same samples, a paired interval would be somewhat
+# narrower, but that takes the single verdicts, which were not published.)
 
 # %%
 PAPER = {
@@ -220,7 +220,7 @@ plt.show()
 # state the same value of an attribute. Then a wrong answer says which document
 # it was taken from.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Diagram. On the left two document cards: one says that the capital of Japan is Oslo, the other that the capital of Kenya is Lima; below them, outside a dashed frame around the prompt, two clouds: the real world with Tokyo, and no place at all with Cairo. In the middle the question: what is the capital of Japan? On the right the possible answers, each with an arrow from where it comes from: Oslo is right, Lima is another document, Tokyo is memory, Cairo is nowhere. A fifth answer, not stated, has no arrow."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Diagram. On the left two documents in a dashed frame, the prompt: one says that the capital of Japan is Oslo, the other that the capital of Kenya is Lima. Below the frame stand the real world, and no place at all. Above the arrows the question: what is the capital of Japan? On the right the possible answers, each with an arrow from where it comes from: Oslo is right, Lima is another document, Tokyo is memory, Cairo is nowhere. A fifth answer, not stated, has no arrow."}}
 figure, axis = plt.subplots(figsize=(7.4, 3.4))
 sources = {
     "The capital of\nJapan is Oslo.": ("Oslo", "right", "C0"),
@@ -345,52 +345,48 @@ for kind in ("several", "unanswerable"):
 # answer, "not stated" is right in half of all cases, and any single value in
 # fewer. Training rewards that. Keep it in mind for what comes.
 #
-# ## The recorded pair
+# ## Four models that cannot read
 #
-# Now models. Four plain and four differential ones, with the seeds 0 to 3, were
-# trained on a mixture of text and tasks, questions about the fact book among
-# them, and then asked the same held-out questions. Here is where the answers
-# came from. Predict first: which of the five sources will be the rarest?
+# Here is a record of four plain models, seeds 0 to 3, trained on a mixture of
+# text and tasks with questions about the fact book among them. They were to
+# become the course's pair, but none of them learned to look anything up. They
+# were asked the same held-out questions.
 
 # %%
-PAIR = "pair.json"
+SHORT = ("single", "several", "unanswerable", "list")
+Facts = dict[str, dict[int, dict]]  # kind of model -> seed -> sources
 
 
-def read_runs(name: str) -> tuple[dict, dict[str, dict[int, dict]]]:
-    """A record, and by kind and seed where its answers came from."""
+def read_runs(name: str) -> Facts:
+    """By kind and seed: where answers to each kind of question came from."""
     record = json.loads(course.results(name).read_text())
-    found: dict[str, dict[int, dict]] = {}
+    found: Facts = {}
     for job in record["jobs"]:
-        for row in job["rows"]:
-            found.setdefault(job["job"]["kind"], {})[row["seed"]] = row[
-                "facts"
-            ]
-    return record, found
+        seeds = {row["seed"]: row["facts"] for row in job["rows"]}
+        found.setdefault(job["job"]["kind"], {}).update(seeds)
+    return found
 
 
-record, FACTS = read_runs(PAIR)
-made = record["provenance"]
-print("recorded", made["date"], "on", made["device"])
-print("not run:", [job["kind"] for job in record["not_run"]] or "nothing")
-
-
-# %%
-ASKED = ("single", "several", "unanswerable", "list")
-
-
-def shares(kind: str, asked: str, source: str) -> np.ndarray:
+def shares(runs: dict[int, dict], asked: str, source: str) -> np.ndarray:
     """The share of answers of one source, for every seed."""
-    rows = (FACTS[kind][seed][asked] for seed in sorted(FACTS[kind]))
+    rows = (runs[seed][asked] for seed in sorted(runs))
     return np.array([row.get(source, 0.0) for row in rows])
 
 
-print(" " * 30, *(f"{s:>10.10s}" for s in SOURCES))
-for asked in ASKED:
-    for kind in FACTS:
-        n = FACTS[kind][0][asked]["questions"]
-        means = [shares(kind, asked, s).mean() for s in SOURCES]
-        print(f"{asked:13s} {kind:6s}{n:4d} asked", end="")
-        print(" ", *(f"{x:10.3f}" for x in means))
+# %%
+def table(facts: Facts) -> None:
+    """Print the means over seeds."""
+    print(" " * 30, *(f"{s:>10.10s}" for s in SOURCES))
+    for asked in SHORT:
+        for kind, runs in facts.items():
+            n = runs[0][asked]["questions"]
+            means = [shares(runs, asked, s).mean() for s in SOURCES]
+            print(f"{asked:13s} {kind:6s}{n:4d} asked", end=" ")
+            print(" ", *(f"{x:10.3f}" for x in means))
+
+
+EARLY = read_runs("pair_few_first.json")
+table(EARLY)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 PAINT = dict(zip(SOURCES, ("C0", "C1", "C3", "0.8", "0.45"), strict=True))
@@ -407,6 +403,7 @@ def stack(axis: plt.Axes, y: float, values: dict[str, float]) -> None:
         left += width
 
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def legend(figure: plt.Figure, axis: plt.Axes) -> None:
     for source in SOURCES:
         style = {"color": PAINT[source], "edgecolor": "white"}
@@ -414,44 +411,93 @@ def legend(figure: plt.Figure, axis: plt.Axes) -> None:
     figure.legend(loc="outside upper center", ncols=5, fontsize=9)
 
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels of horizontal bars, one for each kind of question: single, several, unanswerable, list. In each panel a bar for each seed of the plain and of the differential models. A bar is cut into the shares of answers that are right, from another document, from memory, wrongly not stated, and from nowhere; the table above has the means."}}
-figure, axes = plt.subplots(1, 4, figsize=(8, 2.9), sharey=True)
-bars = [(kind, seed) for kind in FACTS for seed in sorted(FACTS[kind])]
-for axis, asked in zip(axes, ASKED, strict=True):
-    for y, (kind, seed) in enumerate(bars):
-        stack(axis, -y - 0.5 * (kind == "diff"), FACTS[kind][seed][asked])
-    axis.set(title=asked, xlim=(0, 1), xticks=(0, 0.5, 1))
-    axis.grid(False)
-legend(figure, axes[0])
-place = [-y - 0.5 * (kind == "diff") for y, (kind, _) in enumerate(bars)]
-axes[0].set_yticks(place, [f"{kind} {seed}" for kind, seed in bars])
-figure.supxlabel("share of answers")
+def draw_runs(facts: Facts) -> None:
+    """A panel for each kind of question, a bar for each model."""
+    bars = [(k, s) for k, runs in facts.items() for s in sorted(runs)]
+    place = [-i - 0.5 * (kind == "diff") for i, (kind, _) in enumerate(bars)]
+    size = (8, 1.3 + 0.25 * len(bars))
+    figure, axes = plt.subplots(1, 4, figsize=size, sharey=True)
+    for axis, asked in zip(axes, SHORT, strict=True):
+        for y, (kind, seed) in zip(place, bars, strict=True):
+            stack(axis, y, facts[kind][seed][asked])
+        axis.set(title=asked, xlim=(0, 1), xticks=(0, 0.5, 1))
+        axis.grid(False)
+    legend(figure, axes[0])
+    axes[0].set_yticks(place, [f"{kind} {seed}" for kind, seed in bars])
+    figure.supxlabel("share of answers")
+
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels of bars, one for each kind of question, with a bar for each of four plain models, cut by the sources of the answers. Single: all right. Several: three quarters or more are wrongly not stated, the rest right or from another document. Unanswerable: two thirds or more right, the rest from another document. List: mostly from nowhere or from another document, one in seven right."}}
+draw_runs(EARLY)
 plt.show()
 
 # %% [markdown]
-# Read the figure from left to right.
+# Look at one panel alone, and these models are fine. On questions over several
+# documents fewer than one answer in ten comes from another document. Of the
+# unanswerable questions, they refuse nearly three in four. And over one document
+# nearly all is right. (There it is enough to find the sentence about the
+# attribute. Which country it is about need not be read.)
 #
-# *One document.* Here a model need not connect a value with a country: it is
-# enough to find the sentence about the attribute.
+# Look at all panels, and they are "says nothing" with a little of "takes any
+# value". The number that shows it: of the answers *that state something*, how
+# many are right?
+
+
+# %%
+def dared(runs: dict[int, dict]) -> tuple[np.ndarray, np.ndarray]:
+    """Share of questions over several documents answered, and right."""
+    answered = 1 - shares(runs, "several", "not stated")
+    return answered, shares(runs, "several", "right") / answered
+
+
+guess = np.mean([1 / len(stated(scene)) for scene in draw("several", 300)])
+print(f"takes any value: 1.00 answered, {guess:.2f} of these right")
+for seed, x, y in zip(range(4), *dared(EARLY["plain"]), strict=True):
+    print(f"plain, seed {seed}:   {x:.2f} answered, {y:.2f} of these right")
+
+# %% [markdown]
+# No better than taking any value. They have few wrong answers because they give
+# few answers. A table of hallucinations would have praised them.
 #
-# *Several documents.* Now it must connect. Compare this panel with the next
-# one: a model that says "not stated" often is wrong here and right there. So
-# each panel alone would rank models by how often they refuse.
+# ## The recorded pair
 #
+# After that the needles of the mixture were changed so that models learn to look
+# things up, and four plain and four differential models were trained, with the
+# same seeds. Predict first: which of the five sources will be the rarest?
+
+# %%
+try:
+    FACTS = read_runs("pair.json")
+    table(FACTS)
+except FileNotFoundError:
+    FACTS = {}
+    print("not run; the command stands in book/recipes/queue.md")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "The same four panels for the pair: a bar for each of four plain and four differential models, cut by the sources of the answers. The table above has the means."}}
+if FACTS:
+    draw_runs(FACTS)
+    plt.show()
+
+# %%
+for kind, runs in FACTS.items():
+    for seed, x, y in zip(sorted(runs), *dared(runs), strict=True):
+        print(f"{kind:6s} seed {seed}: {x:.2f} answered,", end=" ")
+        print(f"{y:.2f} of these right")
+
+# %% [markdown]
 # *Memory* is the rarest source. That is a result about models of four million
 # parameters, and not about faithfulness: they know hardly any facts about the
 # world that they could prefer to a document. Ask them:
 
 # %% tags=["nbval-ignore-output"]
-nothing: list[Document] = []
 known = [(c, a) for c in TABLE for a in ("capital", "language", "currency")]
+known = known[: 2 * QUESTIONS]
 for kind in MODELS:
     right = 0
-    for country, attribute in known[: 2 * QUESTIONS]:
-        fact = country.facts[attribute]
-        begun = f"The {attribute} of {country.name} is"
-        right += ask(kind, begun).startswith(fact)
-    print(f"{kind}: knows {right} of {len(known[: 2 * QUESTIONS])} real facts")
+    for country, attribute in known:
+        said = ask(kind, f"The {attribute} of {country.name} is")
+        right += said.startswith(country.facts[attribute])
+    print(f"{kind:6s} knows {right} of {len(known)} real facts")
 
 # %% [markdown]
 # In a large model memory is strong, and its conflict with a document is the
@@ -461,13 +507,12 @@ for kind in MODELS:
 #
 # ### The contrast that was fixed before
 #
-# Before the run, one number was chosen: the share of wrong answers that come
-# *from another document*, on questions over several documents, differential
-# minus plain, paired by seed. The rule, as in chapter 18: *seen* if the 95 %
-# interval lies below zero; *cannot be seen at this size* if its half-width is
-# larger than the effect that the paper reports for such questions, 0.10
-# (HotpotQA, [P, Table 4]); otherwise *not seen*. Everything else is
-# exploratory.
+# Before the run, one number was chosen: the share of answers that come *from
+# another document*, on questions over several documents, differential minus
+# plain, paired by seed. The rule, as in chapter 18: *seen* if the 95 % interval
+# lies below zero; *cannot be seen at this size* if its half-width is larger
+# than the effect that the paper reports for such questions, 0.10 (HotpotQA,
+# [P, Table 4]); otherwise *not seen*. Everything else is exploratory.
 
 # %%
 STUDENT = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}
@@ -475,16 +520,13 @@ STUDENT |= {16: 2.131, 30: 2.045, 60: 2.001, 120: 1.980}  # 95 %, n values
 HOTPOT = 0.10  # the paper's effect on questions over several documents
 
 
-def paired(asked: str, source: str) -> tuple[float, float] | None:
+def paired(asked: str, source: str) -> tuple[float, float]:
     """Mean difference of a share, diff minus plain, and its half-width."""
-    if set(FACTS) < {"plain", "diff"}:
-        return None
-    gap = shares("diff", asked, source) - shares("plain", asked, source)
-    n = len(gap)
+    diff, plain = (shares(FACTS[k], asked, source) for k in ("diff", "plain"))
+    gap, n = diff - plain, len(diff)
     return gap.mean(), STUDENT[n] * gap.std(ddof=1) / n**0.5
 
 
-# %%
 def verdict(mean: float, half: float, effect: float) -> str:
     """The verdict by the rule, for an effect that makes a share smaller."""
     if mean + half < 0:
@@ -492,44 +534,37 @@ def verdict(mean: float, half: float, effect: float) -> str:
     return "cannot be seen at this size" if half > effect else "not seen"
 
 
-if found := paired("several", "another document"):
-    mean, half = found
+# %%
+if "diff" in FACTS:
+    mean, half = paired("several", "another document")
     print(f"from another document, diff minus plain: {mean:+.3f}", end=" ")
     print(f"+- {half:.3f}: {verdict(mean, half, HOTPOT)}")
 else:
-    print("not run: the record holds only", *FACTS)
+    print("diff minus plain: not run")
 
 # %% [markdown]
 # Beside it, as the cold open demands, everything that could have moved this
 # number without any better reading (exploratory):
 
 # %%
-for asked in ("several", "unanswerable"):
-    for source in ("right", "another document", "not stated"):
-        if found := paired(asked, source):
-            print(f"{asked:13s} {source:17s} {found[0]:+.3f}", end=" ")
-            print(f"+- {found[1]:.3f}")
-        else:
-            print(f"{asked:13s} {source:17s} not run")
+if "diff" in FACTS:
+    for asked in ("several", "unanswerable"):
+        for source in ("right", "another document", "not stated"):
+            mean, half = paired(asked, source)
+            print(f"{asked:13s} {source:17s} {mean:+.3f} +- {half:.3f}")
 
 # %% [markdown]
 # The controls that say *what* caused a difference (wide heads, the norm, a
-# second map that is added) are trained in the pool of 15 million parameters,
-# which has more heads as well. If it has been run, this cell shows it:
+# second map that is added) are trained in the pool: models of 15 million
+# parameters, five seeds of each of the six kinds of chapter 19.
 
 # %%
 try:
-    pool, of_kind = read_runs("pool.json")
+    table(read_runs("pool.json"))
 except FileNotFoundError:
-    print("the pool was not run; on a GPU of 80 GB or more:")
+    print("the pool was not run; on one large GPU, about an hour:")
     print("python book/recipes/pool.py main --device cuda ...")
-    print("(all of the command stands in book/recipes/queue.md)")
-else:
-    for kind, rows in of_kind.items():
-        wrong = [
-            r["several"].get("another document", 0) for r in rows.values()
-        ]
-        print(f"{kind:12s} from another document", np.round(wrong, 3))
+    print("(the whole command stands in book/recipes/queue.md)")
 
 # %% [markdown]
 # ## At equal coverage
@@ -638,7 +673,7 @@ def curve(readings: list[Reading]) -> tuple[np.ndarray, np.ndarray]:
 figure, axis = plt.subplots(figsize=(6, 3.4))
 n = len(SCENES)
 k = np.arange(1, n + 1)
-for (kind, readings), ls in zip(READINGS.items(), "--", strict=True):
+for (kind, readings), ls in zip(READINGS.items(), ("-", "-."), strict=True):
     axis.plot(*curve(readings), ls=ls, marker="o", ms=3, label=kind)
 best = np.maximum(k - n / 2, 0) / k
 axis.plot(k / n, best, ls=":", color="0.4", label="reads perfectly")
@@ -699,10 +734,10 @@ def searched(scene: Scene) -> dict[str, Scene]:
 
 # %% tags=["nbval-ignore-output"]
 BROUGHT: dict = {}  # (what search brought, kind) -> answers and scenes
-for kind in MODELS:
-    for scene, reading in zip(ANSWERABLE, READINGS[kind], strict=False):
-        for name, case in searched(scene).items():
-            text = reading.text
+for i, scene in enumerate(ANSWERABLE):
+    for name, case in searched(scene).items():
+        for kind in MODELS:
+            text = READINGS[kind][i].text
             if name != "right of four":
                 text = ask(kind, written(*case))
             BROUGHT.setdefault((name, kind), []).append((case, text))
@@ -710,7 +745,7 @@ for kind in MODELS:
 # %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Eight horizontal bars: for right alone, right of four, sentence deleted and wrong alone, one bar for the plain and one for the differential model, each cut into the shares of answers that are right, from another document, from memory, wrongly not stated and from nowhere."}}
 figure, axis = plt.subplots(figsize=(7, 3.4))
 ticks = []
-for i, ((name, kind), some) in enumerate(sorted(BROUGHT.items())):
+for i, ((name, kind), some) in enumerate(BROUGHT.items()):
     found = sources_of(*map(list, zip(*some, strict=True)))
     y = -i - 0.5 * (i // 2)
     stack(axis, y, {s: found[s] / len(some) for s in SOURCES})
@@ -905,10 +940,10 @@ check.ex22_4(seeds_needed)
 # %%
 seeds_needed = check.mine("22.4")
 EFFECTS = (0.07, 0.10, 0.19)  # the paper's smallest, HotpotQA, largest
-asked_in_record = FACTS["plain"][0]["several"]["questions"]
+in_record = EARLY["plain"][0]["several"]["questions"]
 print("pairs needed, for effects of", *EFFECTS)
 for seed_sd in (0.02, 0.05, 0.10, 0.20):
-    for questions in (asked_in_record, 2000):
+    for questions in (in_record, 2000):
         needed = [
             seeds_needed(e, seed_sd, 0.5, questions, STUDENT) for e in EFFECTS
         ]
@@ -918,23 +953,24 @@ for seed_sd in (0.02, 0.05, 0.10, 0.20):
 
 # %%
 for source in ("right", "another document", "not stated"):
-    each = {kind: shares(kind, "several", source) for kind in FACTS}
-    for kind, x in each.items():
-        print(f"{source:17s} {kind:6s}", np.round(x, 2), end="  ")
-        print(f"SD over seeds {x.std(ddof=1):.2f}")
-    if len(each) == 2:
-        gap = each["diff"] - each["plain"]
-        p = np.mean([*each.values()])
-        asking = 2 * p * (1 - p) / asked_in_record
-        beyond = max(gap.var(ddof=1) - asking, 0) ** 0.5
-        print(f"{'':17s} pairs differ by {beyond:.2f} beyond the questions")
+    print(f"{source:16s} SD over seeds:", end=" ")
+    each = {"early plain": EARLY["plain"], **FACTS}
+    for kind, runs in each.items():
+        print(
+            f"{kind} {shares(runs, 'several', source).std(ddof=1):.2f}",
+            end=" ",
+        )
+    if "diff" in FACTS:
+        _, half = paired("several", source)
+        print(f"of differences {half * 4**0.5 / STUDENT[4]:.2f}", end="")
+    print()
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "The half-width of a 95 percent interval against the number of pairs, from 3 to 120, both axes logarithmic: three falling lines, for pairs that differ by 0.05, 0.10 and 0.20. A band marks effects of the paper's size, 0.07 to 0.19. With pairs that differ by 0.05 the line enters the band at 4 pairs and leaves it before 8; with 0.20 it enters at 8 and leaves near 40."}}
 figure, axis = plt.subplots(figsize=(6, 3.4))
 n = np.array(list(STUDENT))
 t = np.array(list(STUDENT.values()))
 for seed_sd in (0.05, 0.10, 0.20):
-    error = np.sqrt((seed_sd**2 + 0.5 / asked_in_record) / n)
+    error = np.sqrt((seed_sd**2 + 0.5 / in_record) / n)
     axis.plot(n, t * error, marker="o", ms=3, label=f"{seed_sd:.2f}")
 axis.axhspan(EFFECTS[0], EFFECTS[-1], color="0.85", zorder=0)
 axis.set(xscale="log", yscale="log", xlabel="pairs of trainings")
