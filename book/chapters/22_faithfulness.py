@@ -40,6 +40,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -50,6 +51,7 @@ from minidiff import check, course, generate, load, plots
 from minidiff.check import hint, solution  # noqa: F401
 
 # %%
+from minidiff.course.answer_diagrams import SOURCES, show_shares, show_sources
 from minidiff.data import BPETokenizer, FactBook, small_table
 from minidiff.data.fact_scenes import Document, Question, Scenes
 from minidiff.evaluation import answers
@@ -221,32 +223,7 @@ plt.show()
 # it was taken from.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Diagram. On the left two documents in a dashed frame, the prompt: one says that the capital of Japan is Oslo, the other that the capital of Kenya is Lima. Below the frame stand the real world, and no place at all. Above the arrows the question: what is the capital of Japan? On the right the possible answers, each with an arrow from where it comes from: Oslo is right, Lima is another document, Tokyo is memory, Cairo is nowhere. A fifth answer, not stated, has no arrow."}}
-figure, axis = plt.subplots(figsize=(7.4, 3.4))
-sources = {
-    "The capital of\nJapan is Oslo.": ("Oslo", "right", "C0"),
-    "The capital of\nKenya is Lima.": ("Lima", "another document", "C1"),
-    "the real world": ("Tokyo", "memory", "C3"),
-    "no place at all": ("Cairo", "nowhere", "0.3"),
-    "": ("not stated", "not stated", "0.5"),
-}
-for y, (where, (said, name, color)) in enumerate(sources.items()):
-    box = {"boxstyle": "round,pad=0.4", "fc": "white", "ec": color}
-    axis.text(
-        0, -y, where, ha="center", va="center", bbox=box if where else None
-    )
-    axis.text(4.2, -y, said, ha="center", va="center", bbox=box)
-    axis.text(5.1, -y, name, va="center", color=color, weight="bold")
-    arrow = {"arrowstyle": "->", "color": color, "lw": 1.5}
-    if where:
-        axis.annotate("", (3.6, -y), (0.9, -y), arrowprops=arrow)
-axis.text(
-    2.2, 0.75, "What is the capital of Japan?", ha="center", style="italic"
-)
-frame = plt.Rectangle((-1.1, -1.5), 2.2, 2.0, fill=False, ec="0.4", ls="--")
-axis.add_patch(frame)
-axis.text(0, 0.6, "the prompt", ha="center", color="0.4")
-axis.set(xlim=(-1.3, 7), ylim=(-4.4, 1.1))
-axis.axis("off")
+show_sources()
 plt.show()
 
 # %% [markdown]
@@ -295,7 +272,6 @@ check.ex22_1(answer_source)
 
 # %%
 answer_source = check.mine("22.1")
-SOURCES = ("right", "another document", "memory", "not stated", "nowhere")
 
 
 def sources_of(scenes: list[Scene], texts: list[str]) -> Counter[str]:
@@ -307,9 +283,6 @@ def sources_of(scenes: list[Scene], texts: list[str]) -> Counter[str]:
 
 
 # %%
-random = np.random.default_rng(0)
-
-
 def stated(scene: Scene) -> list[str]:
     """All values that the scene's documents state of what is asked."""
     documents, q = scene
@@ -317,6 +290,7 @@ def stated(scene: Scene) -> list[str]:
     return [value for value in facts if value]
 
 
+random = np.random.default_rng(0)
 ANSWERERS: dict[str, Callable[[Scene], str]] = {
     "reads": lambda scene: scene[1].answer,
     "knows the world": lambda scene: scene[1].memory or "not stated",
@@ -367,6 +341,7 @@ def read_runs(name: str) -> Facts:
     return found
 
 
+# %%
 def shares(runs: dict[int, dict], asked: str, source: str) -> np.ndarray:
     """The share of answers of one source, for every seed."""
     rows = (runs[seed][asked] for seed in sorted(runs))
@@ -388,47 +363,19 @@ def table(facts: Facts) -> None:
 EARLY = read_runs("pair_few_first.json")
 table(EARLY)
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
-PAINT = dict(zip(SOURCES, ("C0", "C1", "C3", "0.8", "0.45"), strict=True))
-HATCH = {"another document": "///", "memory": "..."}
 
-
-def stack(axis: plt.Axes, y: float, values: dict[str, float]) -> None:
-    """One bar of height 1, cut into the shares of the sources."""
-    left = 0.0
-    for source in SOURCES:
-        width = values.get(source, 0.0)
-        style = {"color": PAINT[source], "edgecolor": "white", "height": 0.85}
-        axis.barh(y, width, left=left, hatch=HATCH.get(source), **style)
-        left += width
-
-
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
-def legend(figure: plt.Figure, axis: plt.Axes) -> None:
-    for source in SOURCES:
-        style = {"color": PAINT[source], "edgecolor": "white"}
-        axis.barh(0, 0, hatch=HATCH.get(source), label=source, **style)
-    figure.legend(loc="outside upper center", ncols=5, fontsize=9)
-
-
-def draw_runs(facts: Facts) -> None:
-    """A panel for each kind of question, a bar for each model."""
-    bars = [(k, s) for k, runs in facts.items() for s in sorted(runs)]
-    place = [-i - 0.5 * (kind == "diff") for i, (kind, _) in enumerate(bars)]
-    size = (8, 1.3 + 0.25 * len(bars))
-    figure, axes = plt.subplots(1, 4, figsize=size, sharey=True)
-    for axis, asked in zip(axes, SHORT, strict=True):
-        for y, (kind, seed) in zip(place, bars, strict=True):
-            stack(axis, y, facts[kind][seed][asked])
-        axis.set(title=asked, xlim=(0, 1), xticks=(0, 0.5, 1))
-        axis.grid(False)
-    legend(figure, axes[0])
-    axes[0].set_yticks(place, [f"{kind} {seed}" for kind, seed in bars])
-    figure.supxlabel("share of answers")
+# %%
+def bars(facts: Facts, asked: str) -> dict[str, dict[str, float]]:
+    """The sources of one kind of question, for each model."""
+    return {
+        f"{kind} {seed}": runs[seed][asked]
+        for kind, runs in facts.items()
+        for seed in sorted(runs)
+    }
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels of bars, one for each kind of question, with a bar for each of four plain models, cut by the sources of the answers. Single: all right. Several: three quarters or more are wrongly not stated, the rest right or from another document. Unanswerable: two thirds or more right, the rest from another document. List: mostly from nowhere or from another document, one in seven right."}}
-draw_runs(EARLY)
+show_shares({asked: bars(EARLY, asked) for asked in SHORT})
 plt.show()
 
 # %% [markdown]
@@ -473,7 +420,7 @@ print("recorded", made["date"], "on", made["device"])
 table(FACTS)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "The same four panels for the pair: a bar for each of four plain and four differential models, cut by the sources of the answers. The table above has the means."}}
-draw_runs(FACTS)
+show_shares({asked: bars(FACTS, asked) for asked in SHORT})
 plt.show()
 
 # %%
@@ -525,6 +472,7 @@ def paired(asked: str, source: str) -> tuple[float, float]:
     return gap.mean(), STUDENT[n] * gap.std(ddof=1) / n**0.5
 
 
+# %%
 def verdict(mean: float, half: float, effect: float) -> str:
     """The verdict by the rule, for an effect that makes a share smaller."""
     if mean + half < 0:
@@ -532,7 +480,6 @@ def verdict(mean: float, half: float, effect: float) -> str:
     return "cannot be seen at this size" if half > effect else "not seen"
 
 
-# %%
 mean, half = paired("several", "another document")
 print(f"from another document, diff minus plain: {mean:+.3f}", end=" ")
 print(f"+- {half:.3f}: {verdict(mean, half, HOTPOT)}")
@@ -584,7 +531,7 @@ class Reading(NamedTuple):
     looks: np.ndarray  # share of attention on each document, (heads, docs)
 
 
-def on_documents(maps: object, ends: list[int]) -> np.ndarray:
+def on_documents(maps: object, ends: np.ndarray) -> np.ndarray:
     """The last query's share of absolute weight on each document."""
     A = getattr(maps, "A", maps)[0, :, -1].abs().numpy()  # (heads, S)
     share = A / A.sum(-1, keepdims=True)
@@ -597,13 +544,11 @@ def on_documents(maps: object, ends: list[int]) -> np.ndarray:
 def read(kind: str, documents: list[Document], question: Question) -> Reading:
     """Read a prompt once, then answer from the cache."""
     model = MODELS[kind]
-    sizes = [len(TOKENIZER.encode(written([d]))) for d in documents]
-    ends = np.cumsum(sizes).tolist()
+    ends = np.cumsum([len(TOKENIZER.encode(written([d]))) for d in documents])
     ids = torch.tensor([TOKENIZER.encode(written(documents, question))])
     cache = model.new_cache(1, ids.shape[1] + MOST)
-    logits, looks = read_prompt(
-        model, ids, cache, lambda maps: on_documents(maps, ends)
-    )
+    look = partial(on_documents, ends=ends)
+    logits, looks = read_prompt(model, ids, cache, look)
     sure, said = logits[0].softmax(-1).numpy(), []
     for _ in range(MOST):
         said.append(int(logits.argmax()))
@@ -713,6 +658,7 @@ def without(document: Document, attribute: str) -> Document:
     return Document(document.country, rest)
 
 
+# %%
 def searched(scene: Scene) -> dict[str, Scene]:
     """The same question over what a search may have brought."""
     documents, q = scene
@@ -737,17 +683,12 @@ for i, scene in enumerate(ANSWERABLE):
             BROUGHT.setdefault((name, kind), []).append((case, text))
 
 # %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Eight horizontal bars: for right alone, right of four, sentence deleted and wrong alone, one bar for the plain and one for the differential model, each cut into the shares of answers that are right, from another document, from memory, wrongly not stated and from nowhere."}}
-figure, axis = plt.subplots(figsize=(7, 3.4))
-ticks = []
-for i, ((name, kind), some) in enumerate(BROUGHT.items()):
+parts = {}
+for (name, kind), some in BROUGHT.items():
     found = sources_of(*map(list, zip(*some, strict=True)))
-    y = -i - 0.5 * (i // 2)
-    stack(axis, y, {s: found[s] / len(some) for s in SOURCES})
-    ticks.append((y, f"{name}, {kind}"))
-axis.set_yticks(*map(list, zip(*ticks, strict=True)))
-axis.set(xlim=(0, 1), xlabel=f"share of {len(some)} answers")
-axis.grid(False)
-legend(figure, axis)
+    shares_of = {source: found[source] / len(some) for source in SOURCES}
+    parts[f"{name}, {kind}"] = shares_of
+show_shares({f"{len(some)} questions": parts})
 plt.show()
 
 # %% [markdown]
@@ -799,13 +740,14 @@ for kind in MODELS:
 # first half of the questions, and measure on the second.
 
 
-# %% tags=["nbval-ignore-output"]
+# %%
 def on_right(scene: Scene, reading: Reading) -> np.ndarray:
     """Each head's share on the right document, of all on documents."""
     place = [d.country for d in scene[0]].index(scene[1].country)
     return reading.looks[:, place] / reading.looks.sum(1)
 
 
+# %% tags=["nbval-ignore-output"]
 HALF = QUESTIONS // 2
 LOOKS: dict[str, np.ndarray] = {}
 for kind, readings in READINGS.items():

@@ -300,23 +300,6 @@ def test_right_answers_are_counted_as_right(data, tokens):
         assert of_kind["nowhere"] == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "source"),
-    [
-        ("Oslo", "right"),
-        ("Rome", "another document"),
-        ("Paris", "memory"),
-        ("not stated", "not stated"),
-        ("Osl", "nowhere"),
-    ],
-)
-def test_an_answer_has_one_source(text, source):
-    question = pool_measures.Question(
-        "several", "France", "capital", [" Oslo"], ("Rome", "Bonn"), "Paris"
-    )
-    assert pool_measures.answer_source(question, text) == source
-
-
 def test_needles_of_table_2_are_asked_once_each(data, monkeypatch):
     asked = []
 
