@@ -112,9 +112,10 @@ print(written(*ANSWERABLE[0]))
 
 # %%
 TOKENIZER = BPETokenizer.load(course.weights("mixture_tokenizer.json"))
+FILES = {"plain": "mixture_plain", "diff": "mixture_diff"}
 MODELS = {
-    kind: load(course.weights(f"mixture_{kind}.safetensors"))
-    for kind in ("plain", "diff")
+    kind: load(course.weights(f"{name}.safetensors"))
+    for kind, name in FILES.items()
 }
 MOST = 9  # tokens of an answer
 
@@ -137,8 +138,9 @@ SYSTEMS: dict[str, Callable[[str], str]] = {
     "B": lambda prompt: ask("diff", prompt),
     "C": system_c,
 }
+some = ANSWERABLE[::2] + UNANSWERABLE[::2]
 for name, system in SYSTEMS.items():
-    said = [(system(written(*s)), s[1]) for s in ANSWERABLE + UNANSWERABLE]
+    said = [(system(written(*scene)), scene[1]) for scene in some]
     false = [t for t, q in said if t not in (q.answer, "not stated")]
     print(f"{name}: {len(false)} of {len(said)} answers made up or mixed up")
 
@@ -235,7 +237,7 @@ plt.show()
 # |---|---|---|
 # | single | one | the value that it states |
 # | several | four | the value that the document about this country states |
-# | unanswerable | four | "not stated": only *other* documents state the attribute |
+# | unanswerable | four | "not stated": only *other* documents state it |
 # | list | four | everything that this country's document states, in order |
 #
 # ### Exercise 22.1: where an answer comes from
@@ -379,11 +381,11 @@ show_shares({asked: bars(EARLY, asked) for asked in SHORT})
 plt.show()
 
 # %% [markdown]
-# Look at one panel alone, and these models are fine. On questions over several
-# documents fewer than one answer in ten comes from another document. Of the
-# unanswerable questions, they refuse nearly three in four. And over one document
-# nearly all is right. (There it is enough to find the sentence about the
-# attribute. Which country it is about need not be read.)
+# Look at one panel alone, and these models are fine. Over one document nearly
+# all is right. (There it is enough to find the sentence about the attribute.
+# Which country it is about need not be read.) Over several documents fewer than
+# one answer in ten comes from another document. Of the unanswerable questions
+# they rightly refuse nearly three in four.
 #
 # Look at all panels, and they are "says nothing" with a little of "takes any
 # value". The number that shows it: of the answers *that state something*, how
@@ -408,9 +410,9 @@ for seed, x, y in zip(range(4), *dared(EARLY["plain"]), strict=True):
 #
 # ## The recorded pair
 #
-# A later run of the same mixture: four plain and four differential models, with
-# the same seeds 0 to 3, asked the same questions. Predict first: which of the
-# five sources will be the rarest?
+# A later run of the same mixture has both kinds: four plain and four
+# differential models, with the same seeds 0 to 3, asked the same questions.
+# Predict first: which of the five sources will be the rarest?
 
 # %%
 RECORD = "pair_64_rows.json"
@@ -430,13 +432,18 @@ for kind, runs in FACTS.items():
         print(f"{y:.2f} of these right")
 
 # %% [markdown]
+# Two differential models, seeds 1 and 3, answer many questions and are right
+# far more often than a guess. The other two, and all plain ones, are still close to
+# "takes any value". (At the needles, none of the eight looks keys up; reading
+# these sentences is easier.) Four against four is a lottery, as in chapter 19.
+#
 # *Memory* is the rarest source. That is a result about models of four million
 # parameters, and not about faithfulness: they know hardly any facts about the
 # world that they could prefer to a document. Ask them:
 
 # %% tags=["nbval-ignore-output"]
 known = [(c, a) for c in TABLE for a in ("capital", "language", "currency")]
-known = known[: 2 * QUESTIONS]
+known = known[:QUESTIONS]
 for kind in MODELS:
     right = 0
     for country, attribute in known:
@@ -491,10 +498,39 @@ print(f"+- {half:.3f}: {verdict(mean, half, HOTPOT)}")
 # %%
 for asked in ("several", "unanswerable"):
     for source in ("right", "another document", "not stated"):
-        mean, half = paired(asked, source)
-        print(f"{asked:13s} {source:17s} {mean:+.3f} +- {half:.3f}")
+        if (asked, source) != ("unanswerable", "not stated"):  # that is right
+            mean, half = paired(asked, source)
+            print(f"{asked:13s} {source:17s} {mean:+.3f} +- {half:.3f}")
+
+# %%
+gain = dared(FACTS["diff"])[1] - dared(FACTS["plain"])[1]
+half = STUDENT[4] * gain.std(ddof=1) / 2
+print(f"right, of those answered: {gain.mean():+.2f} +- {half:.2f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert verdict(*paired("several", "another document"), HOTPOT) == "not seen"
+right = {kind: dared(runs)[1] for kind, runs in FACTS.items()}
+assert ((right["diff"] > 0.7) == [False, True, False, True]).all()
+assert max(right["plain"]) < 0.5 and abs(gain.mean()) < half
+assert all(
+    shares(FACTS[k], a, "memory").max() == 0 for k in FACTS for a in SHORT
+)
+early = EARLY["plain"]
+assert shares(early, "several", "another document").mean() < 0.1
+assert 0.7 < shares(early, "unanswerable", "right").mean() < 0.75
+assert max(dared(early)[1]) < 0.5
 
 # %% [markdown]
+# By the rule the verdict is "not seen", and the interval is narrower than the
+# paper's effect. But look at what the number that was fixed before cannot see.
+# The two models that have learned to read give many more right answers and no
+# fewer wrong ones, because they answer more often. All its weight rests on a
+# share that refusing makes small. A metric that is chosen beforehand is honest.
+# It need not be good. The share of right answers *among those given* would have
+# been better, and it favours the differential models here, with an interval
+# that still contains zero. As it was chosen afterwards, it is a reason for a
+# new experiment and not a result.
+#
 # The controls that say *what* caused a difference (wide heads, the norm, a
 # second map that is added) are trained in the pool: models of 15 million
 # parameters, five seeds of each of the six kinds of chapter 19.
@@ -692,11 +728,13 @@ show_shares({f"{len(some)} questions": parts})
 plt.show()
 
 # %% [markdown]
-# "Right alone" against "right of four" is what a better search is worth to this
-# reader. "Wrong alone" is the case that makes people distrust such systems. The
-# models were never trained on it: in the fact book, a question over one
-# document always has its answer there. So a model that takes whatever the one
-# document says about the attribute was never punished for that.
+# "Right alone" against "right of four" is what a better search is worth to
+# these readers. "Wrong alone" is the case that makes people distrust such
+# systems: does the model notice that the document is about another country? It
+# was never trained on that. In the fact book, a question over one document
+# always has its answer there, so a model that takes whatever the one document
+# says about the attribute was never punished for it. Faithfulness, too, is
+# learned for the cases that training has.
 #
 # ### Two documents of your own
 #
@@ -910,20 +948,23 @@ axis.legend(title="pairs differ by")
 plt.show()
 
 # %% [markdown]
-# (Grey: effects of the paper's size. $p$ is one half, the worst case.) If pairs
-# differ as much as the lottery of chapter 19 makes them, where a model either
-# has learned to look things up or has not, no number of questions helps, and
-# four pairs can only see effects far larger than the paper's. This is why the
-# verdict may read "cannot be seen at this size", and it is not a defect of the
-# paper: its models are long past that point, and one pair of them may differ by
-# little. But with one pair nobody can know.
+# (Shaded: effects of the paper's size. $p$ is one half, the worst case.) The
+# share of right answers differs most between pairs, since some models have
+# learned to read and some have not. For a spread like that, an effect of 0.10
+# takes about thirty pairs, and four pairs see only effects larger than any in
+# the paper's table. More questions do not help. (The spreads that the record
+# gives include the uncertainty of its questions.)
+#
+# This says nothing against the paper. Its models are long past the point where
+# some have learned to read and some have not, so two trainings of a kind may
+# differ by little. But from one pair nobody can know.
 #
 # ## What this desk can and cannot say
 #
 # - It *can* say where answers come from, without a model as a judge, and over
 #   several trainings.
-# - It *cannot* test the pull of memory, because four million parameters remember
-#   next to nothing.
+# - It *cannot* test the pull of memory, because four million parameters
+#   remember next to nothing.
 # - Its text is templated. Whether a model reads prose faithfully, with all that
 #   prose leaves unsaid, is another question.
 # - Its models have at most eight differential heads in a layer of width 256;
@@ -973,8 +1014,8 @@ print("the sources are what the recipe of the record counts")
 #
 # ## Further reading
 #
-# - Ye et al., *Differential Transformer*, arXiv 2410.05258: Table 4, and how the
-#   judge was asked. [P]
+# - Ye et al., *Differential Transformer*, arXiv 2410.05258: Table 4, and how
+#   the judge was asked. [P]
 # - Kalai et al., *Why Language Models Hallucinate*, arXiv 2509.04664: why a
 #   score that gives nothing for "I do not know" rewards guessing.
 # - El-Yaniv and Wiener, *On the Foundations of Noise-free Selective
