@@ -106,8 +106,8 @@ print(written(*ANSWERABLE[0]))
 
 # %% [markdown]
 # (Yes, these documents are wrong about the world. That is on purpose, as you
-# will see.) Systems A and B are the shipped models, plain and differential. C
-# is not told yet. We count answers that state something which the document
+# will see.) Systems A and B are the shipped models, plain and differential;
+# what C is, the code will tell. We count answers that state something which the document
 # about that country does not say.
 
 # %%
@@ -171,7 +171,7 @@ for name, system in SYSTEMS.items():
 # How sure are six differences of 100 samples each? A share $p$ of $n$ samples
 # has the variance $p (1 - p) / n$, and the variances of two independent shares
 # add. (If both models had the same samples, a paired interval would be somewhat
-# narrower, but that takes the single verdicts, which were not published.)
+# narrower, but that takes the single verdicts, and we know of none published.)
 
 # %%
 PAPER = {
@@ -301,13 +301,14 @@ ANSWERERS: dict[str, Callable[[Scene], str]] = {
 }
 
 # %%
-print(" " * 31, *(f"{s:>10.10s}" for s in SOURCES))
+HEAD = [f"{s.replace('document', 'doc'):>11s}" for s in SOURCES]
+print(" " * 31, *HEAD)
 for kind in ("several", "unanswerable"):
     scenes = draw(kind, 300)
     for name, answerer in ANSWERERS.items():
         found = sources_of(scenes, [answerer(scene) for scene in scenes])
         shares = [found[s] / len(scenes) for s in SOURCES]
-        print(f"{kind:13s} {name:17s}", *(f"{x:10.2f}" for x in shares))
+        print(f"{kind:13s} {name:17s}", *(f"{x:11.2f}" for x in shares))
 
 # %% [markdown]
 # The scorer tells them apart. Two rows deserve a second look.
@@ -352,14 +353,14 @@ def shares(runs: dict[int, dict], asked: str, source: str) -> np.ndarray:
 
 # %%
 def table(facts: Facts) -> None:
-    """Print the means over seeds."""
-    print(" " * 30, *(f"{s:>10.10s}" for s in SOURCES))
+    """Print the number of questions, and the means over seeds."""
+    print(" " * 24, *HEAD)
     for asked in SHORT:
         for kind, runs in facts.items():
             n = runs[0][asked]["questions"]
             means = [shares(runs, asked, s).mean() for s in SOURCES]
-            print(f"{asked:13s} {kind:6s}{n:4d} asked", end=" ")
-            print(" ", *(f"{x:10.3f}" for x in means))
+            print(f"{asked:13s} {kind:6s}{n:4d}", end=" ")
+            print(*(f"{x:11.3f}" for x in means))
 
 
 EARLY = read_runs("pair_few_first.json")

@@ -7,7 +7,7 @@ from minidiff.check.core import Case, Exercise, Mistake
 
 
 def answer_source(
-    text: str, right: str, others: Sequence[str], memory: str | None
+    text: str, right: str, others: list[str], memory: str | None
 ) -> str:
     """Return the source of an answer, as one of five texts.
 

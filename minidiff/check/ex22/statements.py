@@ -1,15 +1,15 @@
 """Exercise 22.3: a summary, statement by statement."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from minidiff.check.core import Case, Exercise, Mistake
 
 Counts = tuple[int, int, int, int]
-Documents = Sequence[dict[str, str]]
+Documents = list[dict[str, str]]
 
 
 def judge_summary(
-    text: str, documents: Sequence[dict[str, str]], about: int
+    text: str, documents: list[dict[str, str]], about: int
 ) -> tuple[int, int, int, int]:
     """Count the statements of a summary by where they come from.
 
@@ -28,11 +28,11 @@ def judge_summary(
     return len(said & own), len(elsewhere), len(nowhere), len(own - said)
 
 
-_DOCUMENTS = (
+_DOCUMENTS = [
     {"capital": "Oslo", "main crop": "tea", "currency": "yen"},
     {"capital": "Lima", "main crop": "rice", "language": "Lao"},
     {"capital": "Cairo", "currency": "kips", "language": "Hindi"},
-)
+]
 
 
 def _cases() -> list[Case]:
