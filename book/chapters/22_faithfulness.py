@@ -645,7 +645,7 @@ def curve(readings: list[Reading]) -> tuple[np.ndarray, np.ndarray]:
     return risk_coverage(confidence, right)
 
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Risk against coverage, a stepped line for the plain and one for the differential model, from the surest answer on the left to all questions on the right. A dotted line shows a model that reads perfectly: no risk up to a coverage of one half, then rising to one half. A dashed line shows one that takes any stated value."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Risk against coverage, a line with dots for the plain and one for the differential model, from the surest answer on the left to all questions on the right. A dotted line shows a model that reads perfectly: no risk up to a coverage of one half, then rising to one half. A dashed line shows one that takes any stated value."}}
 figure, axis = plt.subplots(figsize=(6, 3.4))
 n = len(SCENES)
 k = np.arange(1, n + 1)
