@@ -595,7 +595,9 @@ for piece in write(temperature=0.7, share=0.9):
 # %% [markdown]
 # That is your stream and your top-p, or the course's where a check has not
 # passed yet. Beyond `max_length` it would meet distances that it has never seen,
-# so the package refuses to go on. From a shell the same is
+# so the package's `generate` refuses to go on. With `slide=True` it forgets
+# instead: it reads the last half of its window again and goes on from there. The
+# command in a shell does so:
 #
 # ```
 # minidiff generate runs/mine --prompt "import " --temperature 0.7 --top-p 0.9

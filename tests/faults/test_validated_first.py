@@ -257,7 +257,7 @@ def test_what_is_no_number_is_refused_by_the_flags_name(capsys, command, flag):
         (["train", "--out"], "--out"),
         (["train", "--out", "r", "--data"], "--data"),
         (["train", "--out", "r", "--device"], "--device"),
-        (["tokens"], "stdlib|packages"),
+        (["tokens"], "SOURCE"),
         (["tokens", "stdlib", "--out"], "--out"),
         (["tokens", "stdlib", "--out", "t", "--tokenizer"], "--tokenizer"),
         (["evaluate", "r", "--tokens"], "--tokens"),
