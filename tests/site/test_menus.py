@@ -91,6 +91,6 @@ def test_no_empty_band_and_one_way_to_search(at, width):
     "name", ["book/intro", "book/api", "book/bibliography"]
 )
 def test_a_phone_does_not_scroll_sideways(html, chrome, name):
-    tab = opened(chrome, html / f"{name}.html", 390)
+    tab = opened(chrome, html / "book" / f"{name}.html", 390)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     tab.close()
