@@ -87,9 +87,7 @@ def test_no_empty_band_and_one_way_to_search(at, width):
     assert tab.locator(".search-button__button:visible").count() == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["book/intro", "book/api", "book/bibliography"]
-)
+@pytest.mark.parametrize("name", ["intro", "api", "bibliography"])
 def test_a_phone_does_not_scroll_sideways(html, chrome, name):
     tab = opened(chrome, html / "book" / f"{name}.html", 390)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
