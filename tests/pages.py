@@ -54,8 +54,12 @@ def problems(chrome: Any, page: Path, scheme: str) -> list[str]:
         " || document.querySelector('mjx-container')"
     )
     found += tab.evaluate(
-        """() => {
+        """async () => {
           const out = [];
+          // A picture below the window is only loaded when it is needed.
+          for (const x of document.images) x.loading = 'eager';
+          await Promise.allSettled(
+            [...document.images].map((x) => x.decode()));
           for (const x of document.querySelectorAll('mjx-merror'))
             out.push('mathematics: ' + x.textContent);
           for (const x of document.querySelectorAll('.math')) {
