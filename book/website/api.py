@@ -29,7 +29,13 @@ GROUPS = {
     "Text": ("generate", "sample"),
     "Training": ("train", "TrainConfig", "Compute"),
     "Measures": ("evaluate",),
-    "Files": ("save", "load", "save_diffllama", "load_diffllama"),
+    "Files": (
+        "save",
+        "load",
+        "load_tokenizer",
+        "save_diffllama",
+        "load_diffllama",
+    ),
 }
 
 ENTRIES = ("Parameters", "Attributes", "Raises")
