@@ -24,7 +24,7 @@
 #
 # ## Prerequisites
 #
-# Python, and nothing else for this page. The chapters also want linear
+# Python, and nothing else for this page. The chapters also need linear
 # algebra: vectors, dot products, matrix products.
 #
 # You are reading a *notebook*. Click on the grey cell below, hold Shift and
@@ -106,9 +106,9 @@ print(hits(read(letters, first), message), "letters of", len(message))
 # That is what one softmax makes of it. The right card is among the heaviest,
 # but 199 others also vote, and some of them are loud by accident.
 #
-# There is a second set of weights. It never learned which card is right. It
-# only has the same noise, for 95 cards in 100. On its own it reads next to
-# nothing:
+# There is a second set of weights. It never learned which card is right. All
+# it shares with the first set is the noise, for 95 cards in 100. On its own it
+# reads next to nothing:
 
 # %%
 print("read:", read(letters, second))
@@ -202,8 +202,8 @@ for lam in (0.0, 0.9):
 # %% [markdown]
 # ### The control that fails
 #
-# Is it the subtraction as such? Let the second set have noise of its own for
-# every card. How many letters will be right now?
+# Does any subtraction help, whatever is subtracted? Let the second set have
+# noise of its own for every card. How many letters will be right now?
 
 # %%
 for lam in (0.0, 0.9):
@@ -217,10 +217,11 @@ for lam in (0.0, 0.9):
 #
 # ## Yours
 #
-# Write your own message between the quotes. (Capitals, letters from A to Z and
-# spaces is all that the cards know; the rest becomes a space.) Then run the
-# two cells. The second draws what each lambda reads, and saves the picture as
-# `my_message.png` beside this notebook, for you to keep.
+# Write your own message between the quotes. (The cards know only the capitals
+# A to Z and the space. Small letters become capitals, and everything else
+# becomes a space.) Then run the two cells. The second draws what each lambda
+# reads, and saves the picture as `my_message.png` beside this notebook, for
+# you to keep.
 
 # %%
 my_message = tidy("Attention is noisy")
@@ -243,15 +244,16 @@ plt.show()
 
 # %% [markdown]
 # Capitals are right, small orange letters are wrong. Try a longer message, or
-# change `shared=0.95` in the cell and see how far down it works.
+# change `shared=0.95` in the cell and see how far you can lower it until the
+# message is lost.
 #
 # ## Where to go from here
 #
 # The course builds differential attention three times: in NumPy, where every
 # number can be checked by hand, in PyTorch, where it can learn, and as a GPU
-# kernel, where it is fast. It ends with a small language model of this kind,
-# trained by you, beside a plain one. Every claim of the paper that fits on a
-# desk is measured again and reported as it came out.
+# kernel, where it is fast. Then you train a small language model of this kind
+# beside a plain one. Every claim of the paper that small models can test is
+# measured again and reported as it came out.
 #
 # | today | chapter | what you do there |
 # |---|---|---|
@@ -303,7 +305,7 @@ plt.show()
 #   *Restart Kernel and Run All Cells*.
 # - **Changing the stub's first line.** The check calls your function with the
 #   arguments the stub names.
-# - **Reading the solution first.** Three hints stand before it.
+# - **Reading the solution first.** Try the three hints first.
 #
 # ## Summary
 #

@@ -70,8 +70,9 @@ plt.show()
 # %% [markdown]
 # The second *name* looks at *of*, the word that came after the first *name*.
 # The second *of* looks at *the*, which came after the first *of*. So the rule
-# is: find where I stood before, and look at what came next. That is a good
-# way to guess the next word of a text that repeats itself:
+# is: find the place where the same word stood before, and look at the word
+# that followed it. That is a good way to guess the next word of a text that
+# repeats itself:
 
 # %%
 for word, chance in record["next"]:
@@ -115,7 +116,7 @@ for query in ("bannana", "pear"):
 # %% [markdown]
 # The misspelt word is found. The correct one is not: the apple weighs as much
 # as the pear. Count by hand. *Pear* and *pear* share p, e, a and r:
-# $1+1+1+1=4$. *Pear* and *apple* share p, which *apple* has twice, e and a:
+# $1+1+1+1=4$. *Pear* and *apple* share p, e and a, and *apple* has two p:
 # $2+1+1=4$. A tie.
 #
 # The method works, but letter counts are poor vectors for it. A model keeps
@@ -331,9 +332,9 @@ for name in ("as they are", "/ sqrt(D)"):
     print(f"{name:12s} slope {np.median(w * (1 - w)):.6f}")
 
 # %% [markdown]
-# A row that has made up its mind does not answer to nudges, so it can hardly
-# be taught. This is about the start of training: later a model may make its
-# queries as long as it likes.
+# If nearly all weight of a row lies on one key, nudging the scores changes
+# almost nothing, so the row can hardly be taught. This is about the start of
+# training: later a model may make its queries as long as it likes.
 #
 # ## The causal mask
 #
@@ -348,12 +349,12 @@ for name in ("as they are", "/ sqrt(D)"):
 # \tag{1.3}
 # $$
 #
-# Shapes: $q$ is $(T, D)$, $k$ is $(S, D)$, $v$ is $(S, D_v)$. The *map* $A$
-# is $(T, S)$, each row sums to 1, and $O$ is $(T, D_v)$. The picture of the
-# cold open is a map. It has an entry for each pair of tokens, so twice the
-# tokens make four times the map. At 131072 tokens, 32 maps of one layer in
-# numbers of 2 bytes fill a tebibyte: fast programs never write the map down
-# (chapter 10).
+# Shapes: $q$ is $(T, D)$, $k$ is $(S, D)$, $v$ is $(S, D_v)$. The *map* $A$ is
+# $(T, S)$, each row sums to 1, and $O$ is $(T, D_v)$. The picture of the cold
+# open is a map. It has an entry for each pair of tokens, so twice the tokens
+# make four times the map. At 131072 tokens, a layer with 32 maps, at 2 bytes a
+# number, fills a tebibyte. So fast programs never write the map down (chapter
+# 10).
 #
 # In training, $T = S$. When a model writes, only the newest token asks:
 # $T = 1$, and it may see all. So the *last* query is aligned with the last
@@ -366,9 +367,10 @@ for name in ("as they are", "/ sqrt(D)"):
 # query 2   x  x  x  x  x
 # ```
 #
-# First as loops, one multiplication at a time: slow, and hard to get wrong. A
-# hidden key needs no $-\infty$ here: its entry stays 0. (A *logit* is a score
-# on its way into a softmax.) What will the first row be, when $T = S$?
+# First we write the map as loops, one multiplication at a time. That is slow,
+# and hard to get wrong. A hidden key needs no $-\infty$ here: its entry
+# stays 0. (A *logit* is a score on its way into a softmax.) What will the
+# first row be, when $T = S$?
 
 
 # %% tags=["same:minidiff.reference.attention_map_loops"]
@@ -451,8 +453,8 @@ for f in (causal_map, masked_late):
 # %% [markdown]
 # One row should change, the last. All six do. The weights of the future are
 # gone, but it is still in the denominator: token 0 can tell from the size of
-# its own row how well later keys match. A model trained so is graded on text
-# it has partly seen.
+# its own row how well later keys match. A model trained in this way is graded
+# on text it has partly seen.
 #
 # ## Several heads
 #
@@ -510,8 +512,9 @@ check.ex01_4(multi_head)
 # ## Common mistakes
 #
 # - **Masking after the softmax.** The future stays in the denominator.
-# - **Masking with 0 before it.** $e^0 = 1$: hidden keys get weight. A large
-#   negative number works until the visible scores are lower still.
+# - **Setting hidden scores to 0 before the softmax.** $e^0 = 1$, so hidden
+#   keys get weight. A large negative number works until the visible scores are
+#   lower still.
 # - **Aligning the mask to the start** when $T < S$. A new token would see
 #   only the oldest keys.
 # - **Dividing by $D$, or by $\sqrt E$.** It is the root of one head's width.
@@ -524,7 +527,8 @@ check.ex01_4(multi_head)
 # - In self-attention the tokens of one text look each other up. Queries say
 #   what is wanted, keys what a token is found by, values what is handed over.
 #   Order has to be put in.
-# - Softmax minus the row's maximum is the same softmax, and cannot overflow.
+# - Subtracting the row's maximum from its scores does not change the softmax,
+#   and prevents overflow.
 # - Random scores have variance $D$. Divided by $\sqrt D$, every row starts
 #   soft and can be taught.
 # - The mask puts $-\infty$ before the softmax, aligned to the end.
@@ -539,7 +543,7 @@ check.ex01_4(multi_head)
 # - Olsson et al., *In-context Learning and Induction Heads*,
 #   arXiv 2209.11895: the pair of heads above, taken apart in many models.
 # - `minidiff/reference/loops.py` and `attention.py`: the functions above and
-#   their differential kin, to keep open.
+#   their differential versions, to keep open.
 # - Dao et al., *FlashAttention*, arXiv 2205.14135: attention without storing
 #   the map. Read it with chapter 10.
 #

@@ -63,11 +63,11 @@ for keys in (10, 100, 1000, 10_000):
 # %% [markdown]
 # Each other key gets 20 times less than the needle, and thousands of them
 # together take nearly everything. This is *attention noise*: weight on keys
-# that do not matter. In a real model it has been measured. A plain
-# Transformer with 3 billion parameters, asked for a hidden fact, gave between
-# 0.03 and 0.09 of its attention to the answer and about half to noise
-# [P, Table 3]. What follows is true of far simpler models, and of trained
-# ones only where a source or a recording is named.
+# that do not matter. In a real model it has been measured. A plain Transformer
+# with 3 billion parameters, asked for a hidden fact, gave between 0.03 and
+# 0.09 of its attention to the answer and about half to noise [P, Table 3].
+# What follows is computed in far simpler models. We claim it for trained
+# models only where a source or a recording is named.
 #
 # ## Why a softmax cannot be zero
 #
@@ -143,8 +143,8 @@ for n in (100, 1000, 10_000, 100_000):
     print(f"{n:11,d} {half:27.1f} {most:7.1f} {nearly_all:8.1f}")
 
 # %% [markdown]
-# Every factor of ten in the number of keys asks for the same extra lift, and
-# so, nearly, does every further nine in the share.
+# Every factor of ten in the number of keys asks for the same extra lift. Every
+# further nine in the share, from 9/10 to 99/100, asks for nearly as much.
 #
 # ## Noise in the scores
 #
@@ -168,8 +168,8 @@ axes[-1].set_xlabel("key (the needle is key 0)")
 plt.show()
 
 # %% [markdown]
-# It loses to keys that are loud by accident. Why is that not made up for by
-# those that became quieter? Two distractors with scores 0 and 0 weigh
+# It loses to keys that are loud by accident. Other keys became quieter. Why do
+# they not make up for it? Two distractors with scores 0 and 0 weigh
 # $e^0 + e^0 = 2$ against the needle. With scores $+1$ and $-1$ they weigh:
 
 # %%
@@ -194,9 +194,10 @@ print(f"e^1 + e^-1 = {np.exp(1) + np.exp(-1):.2f}")
 # $$
 #
 # **Noise acts as if there were $e^{\sigma^2/2}$ times as many distractors.**
-# The bar is a mean over many rows. The right side is a floor and not an
-# equality: the share is $1/(1+X)$ with a random $X$. That curve bends upwards
-# (it is convex), so its mean lies above its value at the mean of $X$.
+# The bar over a symbol means the mean over many rows. The right side is a
+# floor and not an equality: the share is $1/(1+X)$ with a random $X$. That
+# curve bends upwards (it is convex), so its mean lies above its value at the
+# mean of $X$.
 #
 # ### Exercise 2.3: measure it
 #
@@ -219,7 +220,8 @@ check.ex02_3(mean_share)
 
 # %% [markdown]
 # Theory against your simulation. We give the needle the lift $2 + \ln n$, so
-# that the floor is the same for all $n$. Where will the simulations leave it?
+# that the floor is the same for all $n$. Where will the simulated shares leave
+# this floor?
 
 # %%
 mean_share = check.mine("2.3")
@@ -249,8 +251,8 @@ plt.show()
 # gets sharper. A model can learn this: longer queries make a colder softmax.
 # The lift becomes $\delta/\tau$ and the noise level $\sigma/\tau$. So in
 # equation 2.3 cold multiplies the gain $\delta$ by $1/\tau$, and the price
-# $\sigma^2/2$ by $1/\tau^2$. At first the gain is larger, in the end the
-# price.
+# $\sigma^2/2$ by $1/\tau^2$. While $1/\tau$ is small, the gain counts for
+# more; once it is large, the price does.
 #
 # That is the floor. What does the needle really get? Before you run: with
 # 1000 distractors and $\sigma = 1$, will a needle of lift 2 win in a very cold
@@ -270,7 +272,8 @@ print(f"loudest of 1000 distractors, median: {np.median(z.max(-1)):.1f}")
 # In the coldest softmax all weight goes to the loudest key. A needle louder
 # than the loudest distractor gains from every bit of cold. One that is clearly
 # quieter gets little at its best temperature, and nothing beyond. Lift 3
-# stands on the border: its mean share is the quarter of the rows that it wins.
+# stands on the border: in the coldest softmax it wins about a quarter of the
+# rows, and so its mean share is about a quarter.
 #
 # So the lift itself has to grow, and more keys ask for more of it. Trained
 # scores do get large. In the paper the largest was 318.0 in the plain model
@@ -282,10 +285,11 @@ print(f"loudest of 1000 distractors, median: {np.median(z.max(-1)):.1f}")
 #
 # ## Attention sinks
 #
-# First, another way out. A softmax row sums to 1. So a head that finds
-# nothing must still put its weight somewhere, and it puts out a mean of
-# whatever is there. Unless one key serves as a drain: its score is high for
-# every query, and its value is small. Such a key is an *attention sink*.
+# First, another way out. A softmax row sums to 1. So a head that finds nothing
+# must still put its weight somewhere, and it puts out a mean of whatever is
+# there. It can avoid that if one key serves as a drain, with a score that is
+# high for every query and a value that is small. Such a key is an *attention
+# sink*.
 #
 # In chapter 1's map, words with nothing to copy looked at the first word of
 # the sentence. Is that a drain? Predict the length of the first word's value,
@@ -303,12 +307,12 @@ print(f"output: idle {outputs[1:][idle].mean():.1f}, the largest ", end="")
 print(f"{outputs.max():.1f}, at word {outputs.argmax()}, the second name")
 
 # %% [markdown]
-# The first word has the shortest value. When the head looks there, its output
-# is less than half as long as when it has found something. That is one head of one small
-# model. In the paper's plain model the first token, a mark for the beginning
-# (BOS), took 0.32 of the attention; in the differential one, 0.19
-# [P, Figure 1]. That it serves as a drain there is our reading: the figure
-# shows its weight, not its value.
+# The first word has the shortest value, though another word comes close. When
+# the head looks there, its output is less than half as long as when it has
+# found something. That is one head of one small model. In the paper's plain
+# model the first token, a mark for the beginning (BOS), took 0.32 of the
+# attention; in the differential one, 0.19 [P, Figure 1]. That it serves as a
+# drain there is our reading: the figure shows its weight, not its value.
 #
 # ## Hear the noise twice
 #
@@ -324,8 +328,9 @@ print(f"{outputs.max():.1f}, at word {outputs.argmax()}, the second name")
 # knows the needles.
 #
 # Weights may now be negative, so we measure shares with absolute values: the
-# needles' divided by all keys'. (Summed with its sign, noise would hide
-# itself. The paper does not say how its Table 3 treats signs.)
+# needles' divided by all keys'. (If we kept the signs, positive and negative
+# noise would cancel in the sum. The paper does not say how its Table 3 treats
+# signs.)
 
 
 # %%
@@ -462,8 +467,8 @@ plt.show()
 # - A colder softmax helps a needle that is the loudest key. It cannot save
 #   one that is not.
 # - A sink lets a head that finds nothing be quiet.
-# - A second branch that hears the same noise can cancel most of it, but with
-#   one $\lambda$ for all rows not all. Chapter 3 builds it.
+# - A second branch that hears the same noise can cancel most of it, but not
+#   all of it, since one $\lambda$ serves all rows. Chapter 3 builds it.
 #
 # ## Further reading
 #

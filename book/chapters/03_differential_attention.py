@@ -98,7 +98,8 @@ for name, weights in {"A1": A1, "A2": A2, "difference": A}.items():
 # $$
 #
 # Two keys have weight exactly zero, which no softmax can do (chapter 2). That
-# was luck: branch 2 had just the right row. Could it always have?
+# was luck: branch 2 had just the right row. Is there such a row for every row
+# of branch 1?
 #
 # ### Exercise 3.1: be branch 2
 #
@@ -132,9 +133,9 @@ print("difference   ", (row1 - 0.8 * partner(row1, 0, 0.8)).round(3) + 0.0)
 # The needle keeps $1 - \lambda$, whatever it had before. It has to: each row
 # of $A_1$ sums to 1, each row of $A_2$ too, so each row of the difference sums
 # to $1 - \lambda$. And $\lambda$ must be at least $1 - w_\star$, with
-# $w_\star$ the needle's weight in row 1: so much weight lies on the other
-# keys, and $\lambda$ times a softmax row can cancel no more than $\lambda$.
-# Remember this bound; it comes back.
+# $w_\star$ the needle's weight in row 1: the other keys hold that much weight,
+# and $\lambda$ times a softmax row can cancel at most $\lambda$. Remember this
+# bound; it comes back.
 #
 # ## One differential head
 #
@@ -251,8 +252,8 @@ check.ex03_2(one_head)
 # Multiplying all rows by a number does not change it, so the row sum
 # $1 - \lambda$ plays no part.
 #
-# Next, scores that share noise to a degree $\rho$, from 0 to 1. Let $z$, $z_1$
-# and $z_2$ be independent with variance 1, and
+# Next we need scores that share noise to a degree $\rho$, from 0 to 1. Let
+# $z$, $z_1$ and $z_2$ be independent with variance 1, and
 #
 # $$
 # x_1 = \sqrt{\rho}\; z + \sqrt{1 - \rho}\; z_1, \qquad
@@ -333,9 +334,9 @@ assert max(curves[0.95]) > 2.5 * curves[0.95][0]
 print("unshared noise does not cancel")
 
 # %% [markdown]
-# Independent noises do not cancel; their squares add. What a small $\lambda$
-# still gains is the flat part that all softmax rows have in common, and
-# subtracting a constant does that better (last line).
+# Independent noises do not cancel; their squares add. A small $\lambda$ still
+# gains a little, because all softmax rows have a flat part in common, and the
+# subtraction removes it. Subtracting a constant does that better (last line).
 #
 # ## Lambda: one learned number a layer
 #
@@ -351,9 +352,9 @@ print("unshared noise does not cancel")
 # **Why this form?** The paper's reason is that $\lambda$ then learns at the
 # pace of the other weights [P, sec. 2.1]; chapter 4 measures one step. An
 # author adds that it worked better than learning the number directly (unilm,
-# issue 1663). With one exponential $\lambda$ could only lie above a constant; with
-# the difference of two it can go up and down. If all vectors are zero, both
-# exponentials are 1 and $\lambda = \lambda_{\text{init}}$.
+# issue 1663). With one exponential, $\lambda$ could only lie above a constant;
+# with the difference of two it can go up and down. If all vectors are zero,
+# both exponentials are 1 and $\lambda = \lambda_{\text{init}}$.
 #
 # $\lambda_{\text{init}}$ is a constant of the layer, not learned. With layers
 # counted from 0 (the paper counts from 1) it is [P, sec. 2.1]
@@ -506,21 +507,21 @@ for rho in (0.95, 0.0):
     print(f"{(ratios < 1).sum()} steps, {ratios[-1]:.1f} at the end")
 
 # %% [markdown]
-# Without shared noise nearly all of this is the lift's work. With it, the
-# subtraction halves the way and more.
+# Without shared noise nearly all of the rise comes from the lift. With it, the
+# subtraction saves more than half of the steps.
 #
 # **Would a trained model do this?** Here branch 2 was given. It heard the
-# noise, and only $\lambda$ had to be found. In a model branch 2 is learned as
-# well, and nothing in equation 3.1 makes it listen to branch 1's noise. The
-# loss rewards whatever helps to predict, and a second map can help in another
-# way: it can look at *other* tokens than the first and take their values
-# away. In models as small as ours, training mostly finds such a second map
-# with another use. In the one you train in chapter 15, some second maps look
-# at the query's own token, where the first has little weight; its $\lambda$
-# becomes small, and setting it to 0 costs next to nothing. A model trained
-# for longer, in the same chapter, does need its second maps, and we do not
-# know for what. So cancelling noise is the idea behind the formula. What a
-# trained head does with it has to be measured.
+# noise already, and only the lift and $\lambda$ had to be found. In a model
+# branch 2 is learned as well, and nothing in equation 3.1 makes it listen to
+# branch 1's noise. The loss rewards whatever helps to predict, and a second
+# map can help in another way: it can look at *other* tokens than the first and
+# take their values away. In models as small as ours, training mostly finds
+# such a second map with another use. In the one you train in chapter 15, some
+# second maps look at the query's own token, where the first has little weight.
+# There $\lambda$ becomes small, and setting it to 0 costs next to nothing. A
+# model trained for longer, in the same chapter, does need its second maps, and
+# we do not know for what. So cancelling noise is the idea behind the formula.
+# What a trained head does with it has to be measured.
 #
 # ## A check of this chapter
 #

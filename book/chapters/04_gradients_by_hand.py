@@ -88,10 +88,10 @@ plt.show()
 #
 # Let $L$ be the loss, one number. The *gradient* of an array $X$ is written
 # $dX$ and has the shape of $X$. Each entry says how fast $L$ grows when that
-# entry of $X$ grows: its *slope*. We go backwards, from a head's output $o$
-# to its inputs. The gradient $do$ comes from the layers above, and is given.
-# For small changes of $o$, any loss with this $do$ changes as
-# $\sum do \cdot o$ does, which is our loss $L$ from here on.
+# entry of $X$ grows: its *slope*. We go backwards, from a head's output $o$ to
+# its inputs. The gradient $do$ comes from the layers above, and is given. For
+# small changes of $o$, any loss with this $do$ changes as the sum
+# $\sum do \cdot o$ does. So from here on we take this sum as our loss $L$.
 #
 # The *chain rule* finds gradients: along a path from an entry to the loss,
 # multiply the slopes; over several paths, add. The test needs no rule. It
@@ -268,7 +268,7 @@ print("the shift does not change rule 1, and stops rule 2")
 
 # %% [markdown]
 # Rule 1 does not notice; rule 2 gets stuck. The shift adds one number to all
-# slopes of a row, and only rule 1 takes it off again. It says
+# slopes of a row, and only rule 1 takes it off again. Rule 1 says
 #
 # $$
 # dS_{ts} = A_{ts}\,(dA_{ts} - \delta_t), \qquad
@@ -329,10 +329,10 @@ check.ex04_3(through_lambda)
 # Four vectors of zeros would never move; so they start at random (chapter 3).
 #
 # Why four vectors for one number? So that $\lambda$ learns at the pace of the
-# other weights, says the paper [P, sec. 2.1]. Adam (chapter 14) at first
-# moves every parameter by one *learning rate*, against the sign of its
-# gradient. A $\lambda$ stored as a number would move by one. How far does it
-# move with $4 \times 64$ numbers behind it?
+# other weights, says the paper [P, sec. 2.1]. Adam (chapter 14) at first moves
+# every parameter by one *learning rate*, against the sign of its gradient. A
+# $\lambda$ stored as one number would move by one learning rate. How far does
+# it move with $4 \times 64$ numbers behind it?
 
 # %%
 vectors = 0.1 * np.random.default_rng(6).normal(size=(4, 64))
@@ -351,11 +351,11 @@ print("the step is the sum of all absolute slopes")
 #
 # ## Through the headwise norm
 #
-# The norm of equation 3.5, its learned weight left out, is $y = c\,r\,o$:
-# for each head and token a vector $o$ of $D_v$ numbers, a constant $c$, and
-# $r = 1 / \sqrt{\operatorname{mean}(o^2) + \varepsilon}$. Twice as long an
-# $o$ has half the $r$, and the same $y$. From the layers above now comes $dy$.
-# For two channels, the figure draws lines on which the loss
+# The norm of equation 3.5, its learned weight left out, is $y = c\,r\,o$: for
+# each head and token a vector $o$ of $D_v$ numbers, a constant $c$, and
+# $r = 1 / \sqrt{\operatorname{mean}(o^2) + \varepsilon}$. If $o$ becomes twice
+# as long, $r$ is halved and $y$ stays the same. From the layers above now
+# comes $dy$. For two channels, the figure draws lines on which the loss
 # $\sum dy \cdot y$ is equal, with $dy = (1, \frac12)$ and $c = 1$. In which
 # direction does the loss not change?
 
@@ -402,9 +402,10 @@ check.ex04_4(through_norm)
 # %% [markdown]
 # ## One whole head
 #
-# You have all the pieces. The scores are $S_i = q_i\,k_i^\top / \sqrt D$, a product
-# that equation 4.2 leads through. A causal mask needs no line of its own: a
-# hidden key has weight 0, so the slope of its score is 0.
+# You have all the pieces. The scores $S_i = q_i\,k_i^\top / \sqrt D$ are a
+# matrix product, so equation 4.2 gives the gradients of $q_i$ and $k_i$. A
+# causal mask needs no line of its own: a hidden key has weight 0, so the slope
+# of its score is 0.
 #
 # ### Exercise 4.5: backward through a head
 #
@@ -497,18 +498,19 @@ print("with the norm, delta_1 and lambda delta_2 differ by less than 1e-3")
 
 # %% [markdown]
 # The reason is in the picture of the rays. Since $o = o_1 - \lambda o_2$, in
-# every row $\delta_1 - \lambda \delta_2 = do \cdot o$, and under the norm
-# $do$ stands at a right angle to $o$. In formulas: as itself, channel $i$ of
-# $o$ has slope $c\,r$. Inside $r$, whose slope in $o_i$ is $-r^3\,o_i / D_v$,
-# it meets $c\,o_j\,dy_j$ in every channel $j$. Added up,
+# every row $\delta_1 - \lambda \delta_2 = do \cdot o$, and under the norm $do$
+# stands at a right angle to $o$. In formulas, channel $i$ of $o$ has two kinds
+# of paths. As itself it reaches $y_i$, with slope $c\,r$. It also changes $r$,
+# with slope $-r^3\,o_i / D_v$, and $r$ reaches the loss through every channel
+# $j$, with slope $c\,o_j\,dy_j$. Added up,
 #
 # $$
 # do = c\,r \left( dy - o\, r^2 \operatorname{mean}(dy\,o) \right)
 # \tag{4.8}
 # $$
 #
-# The second term takes from $dy$ its part along $o$, up to $\varepsilon$. (A
-# learned weight multiplies $dy$ first.) So
+# The second term takes from $dy$ its part along $o$, up to $\varepsilon$. (If
+# the norm has a learned weight, $dy$ is multiplied by it first.) So
 #
 # $$
 # \delta_1 - \lambda\,\delta_2 = do \cdot o \approx 0
@@ -524,9 +526,10 @@ print("with the norm, delta_1 and lambda delta_2 differ by less than 1e-3")
 # Then $r$ in equation 4.8 multiplies gradients by
 # $1 / (1 - \lambda_{\text{init}})$, and the factor undoes it [P, app. G].
 #
-# We divide the size of a gradient by its size in a plain head, which is
-# branch 1 alone without a norm. As early in training, the maps are flat, and
-# the values have most in common. Predict: does the factor help $q_1$? And $v$?
+# We divide the size of a gradient by its size in a plain head, which is branch
+# 1 alone without a norm. We imitate the beginning of training: the maps are
+# flat, and the values of all tokens are much alike. Predict: does the factor
+# help $q_1$? And $v$?
 
 # %%
 rng, norm, table = np.random.default_rng(0), np.linalg.norm, []

@@ -9,9 +9,10 @@
 # %% [markdown]
 # # 9. First kernels
 #
-# By the end of this chapter you will have written four functions for a GPU,
-# and shown without a GPU that they compute what PyTorch computes and touch no
-# memory outside their tensors, although nothing would have stopped them.
+# By the end of this chapter you will have written four functions for a GPU.
+# Without a GPU you will have shown that they compute what PyTorch computes,
+# and that they touch no memory outside their tensors, although no error
+# message would have stopped them.
 #
 # {card}
 #
@@ -134,7 +135,8 @@ assert torch.equal(out, x + y) and savings.sum() == 0
 #
 # Here is an example by hand, with $n = 10$ elements in blocks of 4. It takes
 # three programs: $10/4$ rounded up, which is `triton.cdiv(10, 4)`. Program $i$
-# begins at element $4i$. Which elements does the last program get?
+# begins at element $4i$. Which elements does the last program get, and which
+# of them exist?
 
 # %%
 for i in range(triton.cdiv(10, 4)):
@@ -278,8 +280,8 @@ print("with atomics:", total.item())
 assert total == 32
 
 # %% [markdown]
-# The order of the additions is still open, so with other numbers the last digits
-# may differ from run to run. Chapter 12 chooses between the two.
+# The order of the additions is still not fixed, so with other numbers the last
+# digits may differ from run to run. Chapter 12 chooses between the two.
 #
 # ## Rows, columns, strides
 #
@@ -447,12 +449,12 @@ if INTERPRETED:
 # %% [markdown]
 # If moving numbers is all that takes time, it is four times as fast.
 #
-# **What 9.3 proves, and what it does not.** The values are right, for rows that
-# fill their block and rows that do not, for rows far below zero, and for
+# **What 9.3 proves, and what it does not.** The values are right, for rows
+# that fill their block and rows that do not, for rows far below zero, and for
 # float16. Where a load names no `other`, our check puts NaN; the interpreter
-# itself puts 0, which might look right. How wide a row may be is not shown: a
-# program holds its row in registers, and there are few of them. Chapter 10
-# takes rows in pieces.
+# itself puts 0, which might look right. It does not prove that a wide row
+# works: a program holds its row in registers, and there are few of them.
+# Chapter 10 takes rows in pieces.
 #
 # ## A matrix product, block by block
 #
@@ -603,10 +605,10 @@ assert (launch_softmax(careless_kernel, x, MASK=True) == 1 / 8).all()
 
 # %% [markdown]
 # At width 5 the bare rows give $1/8$ instead of $1/5$, because three strangers
-# are in the sum. The fence turns the missing mask into NaN; without a fence you
-# get a plausible number. Even the fence cannot show the wrong value for masked
-# entries, since nothing outside was read. Only a comparison shows it, and not
-# at width 8, where all four weights are right.
+# are in the sum. The fence turns the missing mask into NaN; without a fence
+# you get a plausible number. But the second mistake, 0 where masked, reads
+# nothing outside, so the fence cannot show it. Only a comparison shows it, and
+# not at width 8, where all four weights are right.
 #
 # ## A type that the interpreter gets wrong
 #
@@ -652,11 +654,11 @@ if INTERPRETED:
 # | will it compile | no | no | yes |
 # | is it fast | no | no | measure |
 #
-# If there is a GPU, the checks run on it and see what the last column says. To
-# have the middle column there, set `TRITON_INTERPRET=1` before Python starts,
-# for instance with `TRITON_INTERPRET=1 make lab`. It holds for the whole
-# session, and `minidiff`'s fused kernels then cannot run on the GPU either, so
-# end the session when Part III's exercises are done.
+# If there is a GPU, the checks run on it and find what the last column says.
+# To get the middle column on such a machine, set `TRITON_INTERPRET=1` before
+# Python starts, for instance with `TRITON_INTERPRET=1 make lab`. It holds for
+# the whole session, and `minidiff`'s fused kernels then cannot run on the GPU
+# either, so end the session when Part III's exercises are done.
 #
 # ## Nine puzzles
 #

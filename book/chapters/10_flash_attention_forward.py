@@ -177,9 +177,9 @@ assert two == (3, 5 / 4, 45 / 2) and three[2] / three[1] == 180 / 14
 # \tag{10.3}
 # $$
 #
-# The factor $2^{\,m - m'}$ is what was missing in the cold open: where the maximum
-# grows, the old sums shrink. Begin with $m = -\infty$ and zeros; the first factor is then
-# $2^{-\infty} = 0$.
+# The factor $2^{\,m - m'}$ is what was missing in the cold open: where the
+# maximum grows, the old sums shrink. We begin with $m = -\infty$ and with sums
+# of zero, so the first factor is $2^{-\infty} = 0$.
 #
 # ### Exercise 10.1: a row longer than a block
 #
@@ -211,11 +211,11 @@ passed = check.ex10_1(log_sum_kernel)
 #
 # ## Base 2, base e
 #
-# Why base 2? An NVIDIA GPU has an instruction for $2^x$ and none for $e^x$. The
-# compiler makes that instruction of `tl.exp2`; of `tl.exp` it makes a
-# multiplication by $\log_2 e$ and then that instruction [test], for each of
-# $T S$ scores. But scores are multiplied by $1 / \sqrt D$ anyway. So put both
-# factors into one number,
+# Why base 2? An NVIDIA GPU has an instruction for $2^x$ and none for $e^x$.
+# The compiler translates `tl.exp2` into that instruction, and `tl.exp` into a
+# multiplication by $\log_2 e$ followed by it [test]. With `tl.exp` each of the
+# $T S$ scores costs one multiplication more. But scores are multiplied by
+# $1 / \sqrt D$ anyway. So put both factors into one number,
 #
 # $$
 # c = \frac{\log_2 e}{\sqrt D}, \qquad y = c\; q \cdot k
@@ -223,9 +223,10 @@ passed = check.ex10_1(log_sum_kernel)
 # $$
 #
 # and the change of base costs nothing. The output is the same number. The
-# log-sum is not: ours is in base 2, and it is $\log_2 e$ times one in base $e$,
-# such as PyTorch's. If you mix the two, you get no error message. Predict for
-# each line below whether the weights still sum to 1.
+# log-sum is a different number: ours is in base 2, which is $\log_2 e$ times
+# the one in base $e$ that PyTorch returns. If you mix the two, you get no
+# error message. Predict for each line below whether the weights still sum
+# to 1.
 
 # %%
 x = np.array([0.5, 2.0, 1.0, 0.0])  # scores as in chapter 1
@@ -291,9 +292,10 @@ def numpy_flash(q, k, v, BT=16, BS=16, step=numpy_step):
 
 
 # %% [markdown]
-# If a tile hid all its keys from a row, $-\infty - (-\infty)$ would give NaN.
-# Here that cannot happen in a row's first block: with $T \le S$ every query sees
-# key 0, so $m$ is finite from then on. Is the result an approximation?
+# If the first tile hid all its keys from a row, $m$ would stay $-\infty$, and
+# $-\infty - (-\infty)$ would give NaN. That cannot happen here: with $T \le S$
+# every query sees key 0, so $m$ is finite after the first tile. Is the result
+# an approximation?
 
 # %%
 rng = np.random.default_rng(1)
@@ -532,9 +534,9 @@ if not passed:  # minidiff's does both, causal and full
 # ## Memory, counted
 #
 # The kernel allocates its output and the log-sums: for $N$ heads in float32
-# these are $N\,T\,(4 D_v + 4)$ bytes. The way with maps computes several maps
-# one after the other, two of which are alive at a time, and a mask. Predict
-# what twice the length does to the memory of each.
+# these are $N\,T\,(4 D_v + 4)$ bytes. The version with maps computes a mask
+# and several maps, one after the other; two of these maps are in memory at the
+# same time. Predict what twice the length does to the memory of each.
 
 
 # %%
@@ -695,13 +697,13 @@ for kind in (np.float16, np.float32):
     assert bits / 1.3 < ends[f"not subtracted, {kind.__name__}"] < bits
 
 # %% [markdown]
-# "Not rescaled" is wrong everywhere, never looks absurd, and is least wrong for
-# the small scores that tests try first. It is the function of the cold open.
-# "Not subtracted" is as good as its type until a score reaches 16 in float16 or
-# 128 in float32, and NaN from there on. (A row in which all scores are very low,
-# as in exercise 10.4, would give 0 divided by 0.) So subtracting the maximum
-# protects two things: the exponential itself, and the weights, which have to
-# fit into float16.
+# "Not rescaled" is wrong everywhere, never looks absurd, and is least wrong
+# for the small scores that tests try first. It is the function of the cold
+# open. "Not subtracted" is as accurate as its type allows until a score
+# reaches 16 in float16 or 128 in float32; from there on it gives NaN. (A row
+# in which all scores are very low, as in exercise 10.4, would give 0 divided
+# by 0.) So subtracting the maximum protects two things: the exponential
+# itself, and the weights, which have to fit into float16.
 #
 # ## The whole kernel
 #
@@ -720,9 +722,9 @@ for kind in (np.float16, np.float32):
 #
 # The kernel computes these edges in keys instead of blocks, as `whole` and
 # `end`. Three more things are new. `CAUSAL` is fixed when the kernel is
-# compiled, so one text makes two kernels. A mask is made only where a block is
-# not whole. And offsets between heads have 64 bits, since a tensor may have
-# more than $2^{31}$ numbers.
+# compiled, so one source text makes two kernels. A mask is made only where a
+# block is not whole. And offsets between heads have 64 bits, since a tensor
+# may have more than $2^{31}$ numbers.
 
 
 # %% tags=["same:minidiff.course.kernels.flash.flash_kernel"]
@@ -781,7 +783,7 @@ def flash_kernel(
 # ## Inside a GPU
 #
 # To choose block sizes, and to read chapter 11, you need a few more words. The
-# picture shows the way of a number from its tensor to the arithmetic.
+# picture shows the path of a number from its tensor to the arithmetic.
 
 # %% mystnb={"image": {"alt": "Boxes from left to right. Main memory holds the tensors. An arrow leads to the L2 cache, shared by all multiprocessors, and from there to one of 132 multiprocessors, a large box. In it, shared memory of 228 KiB holds the blocks of a program, and two rows of four warps each, of program A and program B, have registers and arithmetic. Behind it stand more multiprocessors."}}
 show_gpu()

@@ -60,8 +60,9 @@ plots.use_style()
 # ## A cold open: a third less work, and every test passes
 #
 # The eager form subtracts the maps first and multiplies by $v$ once: 4 units
-# (chapter 6). Two flash calls need 6, because each multiplies its own map by
-# $v$. Can a walk over blocks of keys subtract first, too?
+# (chapter 6; one unit is $2\,T^2 D$ FLOPs). Two flash calls need 6, because
+# each multiplies its own map by $v$. Can a walk over blocks of keys subtract
+# first, too?
 #
 # Let us try it in PyTorch. An online softmax keeps, for each row, the largest
 # score so far and the sum of the exponentials. `step` takes one block of
@@ -173,7 +174,8 @@ plt.show()
 #
 # of it. A thread can have 255 registers. Numbers that do not fit are *spilled*
 # to memory, and fetched back in every step of the loop. Here are 64 queries,
-# values 128 wide and 4 warps, as a Hopper GPU's large products spread them:
+# values 128 wide and 4 warps, in the layout that a Hopper GPU uses for large
+# matrix products:
 
 # %% mystnb={"image": {"alt": "Left: an accumulator of 64 queries by 128 columns in four bands of 16 rows, one for each warp; thread 37, in warp 1, holds pairs of columns in rows 17 and 25, shown in black. Right: 255 squares for the registers of that thread: accumulator 1 takes 64, accumulator 2 takes 64, scores 32, and 95 are left for the rest."}}
 show_registers(BT=64, BS=64, Dv=128, warps=4)
@@ -187,7 +189,7 @@ plt.show()
 #
 # *Hard, 15 minutes.* `softmax_step` is chapter 10's: it takes an accumulator,
 # a top, a sum, a block of scores in base 2 and a block of values, and returns
-# the first three anew. What the loop starts from is given.
+# the first three, updated. The values that the loop starts from are given.
 
 
 # %% tags=["stub:11.1"]
@@ -249,20 +251,20 @@ for gap in (0, 5, 10, 15, 20, 80, 95, 110):
     print()
 
 # %% [markdown]
-# A float16 below about $3 \cdot 10^{-8}$ is 0, that is $e^{-17}$. There the
-# output is all 0, an error of the size of the output, without any warning.
-# In float32 the sum is 0 as well from about $e^{-104}$ on, and 0 / 0 is NaN.
-# With its own maximum each branch has a weight of 1 somewhere, and its sum is
-# at least 1. So each branch needs a maximum of its own, and the check of 11.1
-# has rows like these.
+# In float16 every number below about $3 \cdot 10^{-8}$, which is $e^{-17}$,
+# becomes 0. From such a gap on the whole output is 0, so the error is as large
+# as the output, and there is no warning. In float32 the sum is 0 as well from
+# about $e^{-104}$ on, and 0 / 0 is NaN. With its own maximum each branch has a
+# weight of 1 somewhere, and its sum is at least 1. So each branch needs a
+# maximum of its own, and the check of 11.1 tests rows like these.
 #
 # ## Both at once, or in turn
 #
-# Two accumulators live through the whole walk. If they do not fit into the
-# registers, there is another order. *Both at once*, as above, the branches
-# walk in step. *In turn*, branch 2 walks first and leaves $o_2$ in memory;
-# then branch 1 walks with the same registers. That reads $v$ twice, the second
-# time mostly from the cache on the chip.
+# Two accumulators live through the whole walk. They may not fit into the
+# registers, and there is another order. So far the branches walk side by side:
+# *both at once*. The other order is *in turn*: branch 2 walks first and leaves
+# $o_2$ in memory, and then branch 1 walks with the same registers. That reads
+# $v$ twice, the second time mostly from the cache on the chip.
 #
 # ### Exercise 11.2: registers by hand
 #
@@ -309,9 +311,10 @@ for D in (64, 128):
 # ## The epilogue
 #
 # After the walk: divide each accumulator by its sums, subtract, normalise. A
-# norm of its own would read all rows and write them again. It needs the mean
-# square over a row of $2D$ numbers, and here one program holds whole rows. So
-# the norm costs a sum over registers, and only its weight is read for it.
+# separate kernel for the norm would read all rows and write them again. It
+# needs the mean square over a row of $2D$ numbers, and here one program holds
+# whole rows. So the norm costs a sum over registers, and only its weight is
+# read for it.
 #
 # ### Exercise 11.3: divide, subtract, normalise
 #
@@ -348,8 +351,8 @@ check.ex11_3(epilogue)
 # Units for one head, and the numbers that travel between memory and chip for
 # one token, in multiples of $D$, each tensor counted once per kernel. Two
 # calls read $q$, $k$ and $v$ twice, $2 + 2 + 4$, and write $o_1$ and $o_2$, 4;
-# a third kernel reads these, subtracts, normalises and writes 2. Guess the
-# last rows.
+# a third kernel reads these, subtracts, normalises and writes 2. Cover the
+# table and work out its last two rows first.
 #
 # | | units | numbers moved | kernels |
 # |---|---|---|---|
@@ -359,10 +362,10 @@ check.ex11_3(epilogue)
 # | fused | 6 | 8 | 1 |
 # | fused, to train | 6 | 12 | 1 |
 #
-# Against two calls no multiplication is saved. Two kernels of three go, and
-# more than half of the traffic. Attention over many keys waits for
-# multiplications and exponentials, not for memory, so do not expect half the
-# time. Multiplications are saved in the backward pass, in chapter 12.
+# Compared with two calls, fusing saves no multiplication. It saves two kernels
+# of three, and more than half of the traffic. Attention over many keys waits
+# for multiplications and exponentials, not for memory, so do not expect half
+# the time. Multiplications are saved in the backward pass, in chapter 12.
 #
 # ## Rounding: when fused is more accurate
 #
@@ -380,15 +383,15 @@ for name, x in (("two calls", after), ("one kernel", before)):
 
 # %% [markdown]
 # Off by a third, though each call was right to its last bit. The rounding
-# error belongs to the size of $o_1$; what is left is much smaller. And
-# cancelling is what the second branch is for.
+# error is in proportion to $o_1$, and the difference is much smaller than
+# $o_1$. Such cancelling is no accident: it is what the second branch is for.
 #
 # Now at full size, in `minidiff/course/rounding.py`: eight heads of $D = 64$
-# and 256 tokens, with branches more and more alike. *One product* needs a
-# word. If a first walk has found both log-sums, a second one knows every
+# and 256 tokens, with branches more and more alike. *One product* has to be
+# explained. If a first walk has found both log-sums, a second one knows every
 # weight at once. It can subtract the *weights* and multiply once, as the eager
-# form does. Predict the order of the four, and which does not mind how alike
-# the branches are.
+# form does. Predict the order of the four errors, and which of them does not
+# depend on how alike the branches are.
 
 # %% mystnb={"image": {"alt": "Relative error in thousandths against cancellation from 1 to 5. Three lines rise: two calls the steepest, from about 4 to 14, then in turn, then both at once, which ends near 7. The line of one product stays level a little above 2."}}
 found = [errors(alike) for alike in (0.0, 0.5, 0.9, 0.99, 0.999)]
@@ -410,12 +413,12 @@ plt.show()
 # - *In turn* lies between. $o_2$ is rounded on its way through memory.
 # - *One product* has nothing left to cancel after rounding.
 #
-# So "fused is more accurate" is true of both at once. Of in turn it is only
-# half true. bfloat16 rounds a number by at most $\tfrac1{256}$ of it, so the
-# detour adds up to $|\lambda o_2| / 256$, however little is left of the
-# difference. The worst case is equal maps, all queries zero, with $\lambda$
-# near 1. There it is hardly better than two calls, and far behind the eager
-# form's one product:
+# So "fused is more accurate" is true of the order *both at once*, and only
+# half true of *in turn*. bfloat16 rounds a number by at most $\tfrac1{256}$ of
+# it. So storing $o_2$ adds an error of up to $|\lambda o_2| / 256$, however
+# small the difference is. The worst case is equal maps, all queries zero, with
+# $\lambda$ near 1. There it is hardly better than two calls, and far behind
+# the eager form's one product:
 
 # %%
 worst = errors(0.0, lam=1.2, size=0.0)
@@ -425,7 +428,7 @@ over = worst["in turn"] / worst["one product"]
 print(f"in turn over one product: {over:.1f}")
 
 # %% [markdown]
-# Where the table above says in turn, the shipped kernel pays this. The
+# Where the table above says *in turn*, the shipped kernel has this error. The
 # headwise norm then multiplies difference and error alike. In training $o_2$
 # is kept in bfloat16 in either order, so an error of that size reaches the
 # gradients too.

@@ -108,10 +108,11 @@ for way in (apart, joined):
     print("{:7s} {:6.0f} {:9.0f}".format(way.__name__, *found))
 
 # %% [markdown]
-# A third of the backward pass was in the brackets. Each product with $v$ has
-# two products behind it, $do\,v^\top$ and $A^\top do$, of 2 units each.
-# `apart` uses $v$ twice, and computes $A_1^\top do - \lambda\,A_2^\top do$
-# where $(A_1 - \lambda A_2)^\top do$ is enough.
+# Moving the brackets saves a third of the backward pass. Each product with $v$
+# leads to two products in the backward pass, $do\,v^\top$ and $A^\top do$, of
+# 2 units each. `apart` uses $v$ twice, and computes
+# $A_1^\top do - \lambda\,A_2^\top do$ where $(A_1 - \lambda A_2)^\top do$ is
+# enough.
 #
 # The backward pass begins when both log-sums are known, so a fused kernel can
 # use the brackets.
@@ -119,8 +120,7 @@ for way in (apart, joined):
 # ## What chapter 4 found
 #
 # These are the equations of chapter 4 that we build, with its numbers. For one
-# product $o = A\,v$, a softmax $A$ of scores $S$, and a row sum $\delta$
-# (since $D$ is the width here):
+# product $o = A\,v$, a softmax $A$ of scores $S$, and a row sum $\delta$:
 #
 # $$
 # dA = do\,v^\top, \quad dv = A^\top do, \quad
@@ -164,8 +164,8 @@ for way in (apart, joined):
 # $\ell = 3$. The weights are $2^{2-3} = \tfrac12$ and twice $2^{1-3} =
 # \tfrac14$. No maximum is needed: no weight is above 1.
 #
-# Our forward also keeps $o$ and $o_2$. Not $o_1$: it is $o + \lambda\,o_2$.
-# For 16 heads of $D = 64$, 4,096 tokens, bfloat16:
+# Our forward also keeps $o$ and $o_2$. It does not keep $o_1$, which is
+# $o + \lambda\,o_2$. For 16 heads of $D = 64$, 4,096 tokens, bfloat16:
 
 # %%
 H, T, D = 16, 4096, 64
@@ -174,12 +174,13 @@ kept = H * T * (2 * 2 * D * 2 + 2 * 4)  # o, o2 and two float32 log-sums
 print(f"o, o2 and log-sums: {kept / 1e6:.0f} MB")
 
 # %% [markdown]
-# The price is the scores once more: $8 + 2 = 10$ units.
+# The price is to compute the scores once more: $8 + 2 = 10$ units.
 #
 # ## Three kernels
 #
-# Row sums need whole rows, $dk$ and $dv$ all queries of a key, and $dq$ all
-# keys of a query:
+# The row sums need whole rows. The gradients $dk$ and $dv$ need all queries of
+# a key, and $dq$ needs all keys of a query. So the work is cut into three
+# kernels:
 
 # %% mystnb={"image": {"alt": "A flow of boxes. dy, o and o2 go into the kernel prepare, which makes do, delta 1 and delta 2; minus the sum of delta 2 is the gradient of lambda. These and q, k, v and the log-sums go into two kernels: the keys kernel, which walks over queries and makes dk1, dk2 and dv, and the queries kernel, which walks over keys and makes dq1 and dq2."}}
 show_backward()
@@ -211,8 +212,8 @@ plt.show()
 # `load_rows(p, o_t, stride, T, W)` returns rows `o_t` of the matrix `(T, W)`
 # at `p`, and zeros beyond row `T`; `store_rows(p, b, o_t, stride, T, W)`
 # writes block `b` there. Compute in float32: `b.to(tl.float32)`. $do$ may be
-# stored in 16 bits, and the other kernels will read it so. Let both deltas
-# belong to the rounded $do$. The type that a pointer `p` leads to is
+# stored in 16 bits, and the other kernels will read it so. Compute both deltas
+# from the rounded $do$. The type that a pointer `p` leads to is
 # `p.dtype.element_ty`.
 
 
@@ -290,7 +291,7 @@ check.ex12_2(one_tile)
 
 # %% [markdown]
 # `"ieee"` asks a GPU for full float32 products; by default it takes fewer
-# bits. From here on the chapter uses minidiff's, `tile`.
+# bits. From here on the chapter uses minidiff's version, `tile`.
 #
 # ## Two walks
 #
@@ -311,7 +312,7 @@ check.ex12_2(one_tile)
 # a program with its block of *keys* walks over the queries that see them, from
 # the diagonal down. One with its block of *queries* walks over the keys, up to
 # the diagonal. Before you look: sketch the tiles, and write into each the step
-# in which each kernel makes it. A colour is a program.
+# in which each kernel makes it. Each colour is one program.
 
 # %% mystnb={"image": {"alt": "Two grids of 4 blocks of queries by 4 blocks of keys; tiles above the diagonal are empty. Left, keys kernel: each column is one program; its steps count down the column from 1 on the diagonal. Right, queries kernel: each row is one program; its steps count along the row from 1 at the first keys to the diagonal."}}
 if INTERPRETED:  # on a GPU nobody sees the programs at work
@@ -319,7 +320,8 @@ if INTERPRETED:  # on a GPU nobody sees the programs at work
     plt.show()
 
 # %% [markdown]
-# Every tile is made twice, and no program touches what another one writes.
+# Every tile is computed twice, once in each kernel, and no program touches
+# what another one writes.
 #
 # Below is the loop of the first walk; the whole kernel is `keys_kernel` in
 # `minidiff/course/kernels/fused_backward.py`. `G` query heads may share a head
@@ -336,8 +338,9 @@ print(textwrap.dedent(text[text.index("    for n in range") :]))
 # %% [markdown]
 # ### Exercise 12.3: the walk over the keys
 #
-# *Hard, 20 minutes.* Turn the kernel round: one head, as many queries as keys,
-# always causal. The inputs may be float16.
+# *Hard, 20 minutes.* Turn the kernel round: now a program owns queries and
+# walks over keys. There is one head, with as many queries as keys, always
+# causal. The inputs may be float16.
 
 
 # %% tags=["stub:12.3"]
@@ -364,8 +367,8 @@ check.ex12_3(queries_walk)
 # %% [markdown]
 # ## The same bits, every time
 #
-# `fused_attention` makes one operation for autograd of chapter 11's forward
-# and these three kernels. Run it twice, and compare not with a tolerance but
+# `fused_attention` joins chapter 11's forward and these three kernels into one
+# operation for autograd. Run it twice, and compare not with a tolerance but
 # bit by bit:
 
 
@@ -392,10 +395,10 @@ for name, x, y in zip(("q", "k", "v", "lam"), first, second, strict=True):
     print(f"d{name:3s}: equal bits in both runs: {torch.equal(x, y)}")
 
 # %% [markdown]
-# In the interpreter programs run one after another, so this had to come out.
-# On a GPU they run at the same time and finish in any order; there minidiff's
-# tests ask the same. It holds because each number is written by one program,
-# which adds in the order of its own loop.
+# In the interpreter programs run one after another, so this result was
+# certain. On a GPU they run at the same time and finish in any order; there
+# minidiff's tests check the same. It holds because each number is written by
+# one program, which adds in the order of its own loop.
 #
 # The ideal of 10 units needs one kernel instead of two. With one walk, over
 # the queries, a row of $dq$ is a sum over programs. Each would add its part in
@@ -452,8 +455,8 @@ check.ex12_4(backward_units)
 # Four ways to be wrong: forget both deltas; forget lambda in $dS_2$; take the
 # deltas of $do$ *before* it is rounded to 16 bits; and leave $do \cdot o$ out
 # of $\delta_1$, since it is almost 0. As in chapter 4 a number is added to all
-# values, so that $dA$ is large and $\delta$ leaves a small rest. Which of the
-# four stays hidden longest?
+# values. Then $dA$ and $\delta$ are large, and their difference is small.
+# Which of the four stays hidden longest?
 
 # %%
 shifts = 0, 8, 30
@@ -464,18 +467,18 @@ for name in found[0]:
 
 # %% [markdown]
 # Two mistakes are loud from the start, and two show only far out. Rows of $dS$
-# sum to zero only if $\delta$ is the mean of the very $dA$ that it is taken
-# from. That $dA$ is made of the rounded $do$, and the rounded $do$ is not at a
-# right angle to $o$. So our kernels round first, and then add up $do \cdot o$
-# all the same.
+# sum to zero only if $\delta$ is the mean of the same $dA$ from which it is
+# subtracted. That $dA$ is computed from the rounded $do$, and the rounded $do$
+# is not quite at a right angle to $o$. So our kernels round first, and then
+# compute $do \cdot o$ although it is almost 0.
 #
 # ## The shipped kernels
 #
 # `minidiff/ops/triton/kernels/backward.py` has the same three kernels, made
-# fast. There $P_2$ holds lambda, heads and queries are numbered through in one
-# loop, and where three sums exceed the registers the keys kernel runs twice,
-# for $dk$ and then for $dv$, at 16 units. On Hopper GPUs its warps have
-# *roles*: one loads, two groups of four compute by turns, so that one
+# fast. There $P_2$ stands for $\lambda A_2$, and one loop counts through heads
+# and queries. Where three sums do not fit into the registers, the keys kernel
+# runs twice, for $dk$ and then for $dv$, at 16 units. On Hopper GPUs its warps
+# have *roles*: one loads, two groups of four compute by turns, so that one
 # multiplies while the other takes exponentials.
 #
 # ## Check of this chapter

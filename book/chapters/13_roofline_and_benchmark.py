@@ -10,7 +10,7 @@
 # # 13. Roofline and benchmark
 #
 # By the end of this chapter you will have shown that a few rates of a machine
-# tell beforehand how fast a kernel on it can be, and read our recorded runs
+# tell beforehand how fast a kernel can be on it, and read our recorded runs
 # against them: where the fused kernels win, and where they do not.
 #
 # {card}
@@ -66,7 +66,8 @@ print(f"16 rows take {times[16] / times[1]:.1f} times as long as one")
 
 # %% [markdown]
 # Far less than sixteen times. The matrix must come from memory, whether one
-# row uses it or sixteen, and many products fit into the waiting.
+# row uses it or sixteen. While the processor waits for the matrix, it has time
+# for many products.
 #
 # ## Two ceilings
 #
@@ -158,9 +159,9 @@ def intensity(T: int, S: int, D: int, H: int, Hkv: int, size: int) -> float:
 check.ex13_1(intensity)
 
 # %% [markdown]
-# `work` counts the same for our causal kernels, 16-bit numbers and keys of
-# their own for each pair, and the exponentials too: one for each entry of each
-# map.
+# `work` counts the same for our causal kernels, with 16-bit numbers and with
+# keys of its own for each pair of heads. It also counts the exponentials, one
+# for each entry of each map.
 
 # %%
 print("              T     FLOPs a byte   FLOPs an exp")
@@ -170,8 +171,9 @@ for what, T in [*lines, ("train", 4096), ("decode", 4096)]:
     print(f"{what:9s} {T:6d} {flops / moved:12.1f} {flops / powers:14.0f}")
 
 # %% [markdown]
-# A thousand times apart: a long forward pass lies far to the right of any
-# ridge, decoding far to the left. In decoding the length cancels.
+# The first column spans a factor of a thousand: a long forward pass lies far
+# to the right of any ridge, decoding far to the left. The intensity of
+# decoding does not depend on the length, which cancels.
 #
 # The last column is a third ceiling. A GPU has few units for exponentials,
 # apart from the *tensor cores* that do the products. An NVIDIA H200 does 789
@@ -243,12 +245,13 @@ for k in range(0, 25, 4):
 #
 # ## Reading ratios
 #
-# Now other ways to compute it, timed in turn with ours in one run: the best
-# *other* way to compute differential attention at that size, the matched plain
-# model ($2H$ heads of width $D$) on cuDNN, and on FlashAttention-2. Ratios of
-# time to ours: to the right of 1 ours is faster. Predict where plain on cuDNN
-# lies. By units it is $4 / 6$ forward. In training it is $14 / 20$ as our
-# kernels are built and cuDNN makes each product once.
+# Now we compare with other implementations, timed in turn with ours in one
+# run. They are the best *other* way to compute differential attention at that
+# size, and the matched plain model ($2H$ heads of width $D$), once on cuDNN
+# and once on FlashAttention-2. We give the ratio of their time to ours: to the
+# right of 1 ours is faster. Predict where plain on cuDNN lies. By units it is
+# $4 / 6$ forward. In training it is $14 / 20$, since our backward kernels
+# compute some products twice and cuDNN computes each once.
 
 # %%
 for name, found in record.ratios().items():
@@ -262,18 +265,19 @@ plt.show()
 
 # %% [markdown]
 # - A differential head has more to do, so plain on cuDNN should be ahead.
-# - Who says "DIFF is as fast as the Transformer" must say with whose kernel.
-# - The rows of 1,024 tokens depend on how much Python a peer has around its
-#   kernels. A second benchmark that shares no code with ours wrote two cuDNN
-#   calls more leanly, and found them *ahead* of ours there, in training too.
-#   And two runs of ours, minutes apart, differed by up to 12 percent. Do not
-#   lean on differences smaller than that.
+# - If you say "DIFF is as fast as the Transformer", say with whose kernel.
+# - The rows of 1,024 tokens depend on how much Python an implementation runs
+#   around its kernels. A second benchmark that shares no code with ours wrote
+#   two cuDNN calls more leanly, and found them *ahead* of ours there, in
+#   training too. And two runs of ours, minutes apart, differed by up to 12
+#   percent. Do not lean on differences smaller than that.
 #
 # ## Whole models
 #
-# A model does more than attend, so its ratio is nearer to 1. Speeds of
-# updates, 336 million parameters, 24 layers, $D = 64$; plain on cuDNN is 1,
-# and `diff/sdpa` is two calls of PyTorch's attention:
+# A model does more than attend, so its ratio is nearer to 1. Here are the
+# speeds of training updates of models with 336 million parameters, 24 layers
+# and $D = 64$. The speed of plain on cuDNN is 1, and `diff/sdpa` is two calls
+# of PyTorch's attention:
 
 # %%
 for T in (2048, 8192):
@@ -286,14 +290,15 @@ for T in (2048, 8192):
 
 # %% [markdown]
 # The paper gives 0.90 to 0.94 for larger models [P, Table 7], with both on
-# FlashAttention-2. At 2,048 tokens compare our kernels with two calls:
-# starting may decide again, but that was not shown.
+# FlashAttention-2. At 2,048 tokens two calls are faster than our kernels. The
+# time to start kernels may be the reason again, but that was not measured.
 #
 # ## Decoding: at the limit
 #
 # One new token, $D = 64$. A step must read its cache once, so its rate of
-# reading says how much is left to gain. Shares of the fastest rate that
-# anything reached in this record; `eager` is chapter 6's form, compiled.
+# reading says how much is left to gain. The table gives shares of the fastest
+# rate that anything reached in this record; `eager` is chapter 6's form,
+# compiled.
 
 # %%
 steps = json.loads(course.results("bench_decode.json").read_text())["rows"]
@@ -313,9 +318,9 @@ for S, B in ((8192, 1), (65536, 1), (8192, 32), (65536, 32)):
 #
 # ## Predict, then measure
 #
-# Whoever does not predict first finds every outcome expected. Our log,
-# `book/results/kernel-log.md`, holds version, prediction and outcome. Four
-# entries in plain words; rates are in TFLOP/s. Cover the last column.
+# If you do not predict first, every outcome looks as if you had expected it.
+# Our log, `book/results/kernel-log.md`, holds version, prediction and outcome.
+# Four entries in plain words; rates are in TFLOP/s. Cover the last column.
 #
 # | what was changed | predicted | came out |
 # |---|---|---|
@@ -326,9 +331,9 @@ for S, B in ((8192, 1), (65536, 1), (8192, 32), (65536, 32)):
 #
 # ## A control that fails: one's own units
 #
-# Recorded, forward, $D = 64$, 16,384 tokens. `cudnn` is two calls, 6 units;
-# `cudnn-pad` two calls with queries and keys padded by zeros to the width of
-# the values, 8 units. Which has the higher rate?
+# Here are two recorded forward passes, at $D = 64$ and 16,384 tokens. `cudnn`
+# is two calls, 6 units; `cudnn-pad` two calls with queries and keys padded by
+# zeros to the width of the values, 8 units. Which has the higher rate?
 
 # %%
 unit = 16 * 16384**2 * 64
@@ -337,7 +342,8 @@ for peer, units in (("cudnn-pad", 8), ("cudnn", 6)):
     print(f"{peer:10s} {t:.2f} ms, {units * unit / t / 1e9:.0f} TFLOP/s")
 
 # %% [markdown]
-# The slower one: it multiplies zeros, fast. Say milliseconds first.
+# The slower one has the higher rate, because it multiplies zeros, and does so
+# fast. Report milliseconds first.
 #
 # Other ways to deceive: time all of one peer and then all of the other, on a
 # machine that grows warm; count the first call, which compiles; leave the
@@ -347,9 +353,10 @@ for peer, units in (("cudnn-pad", 8), ("cudnn", 6)):
 #
 # *Optional, 10 minutes.* Round $i$ of `alternate` times both, one right after
 # the other, so each round has a ratio. A ratio lies above the true median or
-# below with equal chance, as a coin falls. Of ten, all or all but one lie on
-# the same side with a probability of $2 \cdot 11 / 2^{10}$, some 2 percent. So
-# drop the least and the largest, and the true median is between those left.
+# below with equal chance, as a coin falls. Of ten ratios, all or all but one
+# lie on the same side with a probability of $2 \cdot 11 / 2^{10}$, some 2
+# percent. So if you drop the least and the largest, the true median lies
+# between those left, except in those 2 percent.
 
 
 # %% tags=["stub:13.3"]
@@ -394,7 +401,7 @@ print(f"ratios are those of their times; all {len(errors)} peers were right")
 #
 # - **A data sheet's peak as the roof.** Measure one.
 # - **FLOPs over time as merit.** The slower of two may compute more.
-# - **"DIFF costs nothing."** Whose kernel had the other model?
+# - **"DIFF costs nothing."** Whose kernel did the other model use?
 #
 # ## Summary
 #
