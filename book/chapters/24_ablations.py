@@ -138,7 +138,7 @@ PARTS = {  # a part: its place, its text, what it gets its input from
 CHANGES = (  # part, place of the text, text
     ("2", 0, -2, "shared keys:\nk2 = k1"),
     ("A2", 1.7, -2, "first map,\nsum"),
-    ("-", 3, 1.75, "λ: constant λ_init,\nfixed, per head,\nwithout exp"),
+    ("-", 3, 1.9, "λ: constant λ_init,\nfixed, per head,\nwithout exp"),
     ("norm", 4.6, -1.3, "without norm\n(and gain)"),
     ("gain", 6, 1.4, "without gain"),
 )
@@ -155,7 +155,8 @@ for key, (x, y, text, sources) in PARTS.items():
         axis.annotate("", (x, y), PARTS[source][:2], arrowprops=arrow)
 for part, x, y, text in CHANGES:
     px, py = PARTS[part][:2]
-    axis.plot([px, x], [py, y], "--", color="C1", lw=1, zorder=0)
+    near = y - 0.45 * np.sign(y)  # the line ends before the text
+    axis.plot([px, x], [py, near], "--", color="C1", lw=1, zorder=0)
     style = {"ha": "center", "va": "center", "color": "C1", "fontsize": 9}
     axis.text(x, y, text, **style)
 axis.set(xlim=(-0.7, 8.1), ylim=(-2.5, 2.4))
@@ -447,15 +448,16 @@ for axis, metric in zip(axes, ("second", "valid_loss"), strict=True):
         axis.errorbar(mean, y, xerr=half, ms=5, ls="none", **style)
     axis.axvline(0, color="grey", lw=1, ls="-")
     axis.set_yticks(range(len(shown)), shown)
-    axis.set_xlabel(f"{metric.replace('_', ' ')}, minus diff")
 axes[0].invert_yaxis()
+axes[0].set_xlabel("second answers right, minus diff")
+axes[1].set_xlabel("loss in nats, minus diff")
 plt.show()
 
 # %% [markdown]
 # Orange squares are the other kinds of model, blue diamonds the variants of
-# diff. The gap between the two groups is what this record shows best: *that*
-# something is subtracted matters in this task; *how* lambda is made matters far
-# less.
+# diff. But for "without norm", the gap between the two groups is what this
+# record shows best: *that* something is subtracted matters in this task; *how*
+# lambda is made, far less.
 #
 # ### A control: seven parts that do nothing
 #
