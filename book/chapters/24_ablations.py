@@ -9,11 +9,10 @@
 # %% [markdown]
 # # 24. Ablations
 #
-# By the end of this chapter you will have taken a differential head apart. You
-# will have shown that in the paper's table the norm and the second map help
-# only together, that of seven changes recorded in a small race the test fixed
-# beforehand sees none, and that taking away the constant gain is nothing but a
-# change of one matrix's initial value and learning rate.
+# By the end of this chapter you will have shown that in the paper's table norm
+# and second map help only together, that of seven changes recorded in a small
+# race a test fixed beforehand sees none, and that taking the constant gain away
+# only changes one matrix's initial value and learning rate.
 #
 # {card}
 #
@@ -21,20 +20,20 @@
 #
 # After this chapter you can
 #
-# - say of each part of a differential head what an ablation of it isolates;
-# - compute main effects and an interaction, with intervals over seeds;
-# - correct several contrasts with one reference, and say what that costs;
+# - say what each ablation of a differential head isolates;
+# - compute main effects and an interaction;
+# - correct several contrasts with one reference;
 # - tell what an ablation removes from what it moves elsewhere;
-# - list what the paper did not ablate, and what our records cannot say.
+# - list what the paper did not ablate.
 #
 # ## Prerequisites
 #
-# | you need | for | where |
-# |---|---|---|
-# | lambda, headwise norm, gain | what is taken away | 3, 5 |
-# | AdamW | exercise 24.4 | 14 |
-# | paired intervals, sign flips | the contrasts | 18 |
-# | the six kinds, the race of two needles | the records | 19 |
+# | you need | where |
+# |---|---|
+# | lambda, headwise norm, gain | 3, 5 |
+# | AdamW | 14 |
+# | paired intervals | 18 |
+# | six kinds, race of two needles | 19 |
 
 # %%
 import json
@@ -67,14 +66,13 @@ STEPS = 20
 # ## A cold open: Table 6
 #
 # To *ablate* a part is to train the same model without it. The paper does so
-# with 1.4 billion parameters and 10 billion tokens. Its table has seven rows.
-# We print five numbers of each: heads, their width, whether there is a norm,
-# the validation loss, and the loss at the last token of an n-gram that the row
-# held before (AR-Hit), which is near to a lookup [P, Table 6]. Before you run
-# the cell, decide: which is worse than the plain Transformer, differential
-# attention without its norm, or without a lambda that depends on the layer?
+# with 1.4 billion parameters and 10 billion tokens [P, Table 6]. The last two
+# numbers of a row are the validation loss and AR-Hit, the loss at the last
+# token of an n-gram that the row held before. Before you look, decide: which is
+# worse than the plain Transformer, differential attention without its norm, or
+# without a lambda that depends on the layer?
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 TABLE_6 = {  # [P, Table 6]
     "Transformer": (16, 128, "no", 3.087, 0.898),
     "Transformer, wide": (8, 256, "no", 3.088, 0.899),
@@ -90,22 +88,21 @@ for name, (heads, width, norm, valid, hit) in TABLE_6.items():
     print(f"{valid:.3f} ({valid - loss['DIFF']:+.3f})  {hit:.3f}")
 
 # %% [markdown]
-# In brackets stands the difference from DIFF. Each row has a reason:
+# In brackets: the difference from DIFF. Each row has a reason:
 #
 # | row | against | isolates |
 # |---|---|---|
-# | wide | Transformer | fewer and wider heads, which DIFF has too |
-# | wide + norm | wide | the norm, in a model without a second map |
-# | DIFF | wide + norm | two maps of width $D$ instead of one of $2D$, subtracted |
-# | without norm | DIFF | the norm, in a model with a second map |
-# | lambda_init 0.8, 0.5 | DIFF | that lambda's initial value grows with the layer |
+# | wide | Transformer | fewer, wider heads, which DIFF has too |
+# | wide + norm | wide | the norm, without a second map |
+# | DIFF | wide + norm | a second map, subtracted |
+# | without norm | DIFF | the norm, with a second map |
+# | lambda_init 0.8, 0.5 | DIFF | lambda_init growing with the layer |
 #
-# How large are these differences? DIFF leads by 0.025 nats over the first row
-# and by 0.024 over the third. Without its norm it is *behind* the Transformer,
-# by 0.035. A constant lambda_init costs 0.003 or 0.004. Would another seed
-# change more than that? The paper gives one number a row, and no seeds [P,
-# Table 6]. So its large differences may be believed more than its small ones,
-# but a table with one run a row cannot say by how much.
+# DIFF leads by 0.025 nats over the first row and by 0.024 over the third.
+# Without its norm it is *behind* the Transformer, by 0.035. A constant
+# lambda_init costs 0.003 or 0.004. Would another seed change more than that?
+# The paper gives one number a row and no seeds [P, Table 6], so the table
+# cannot say.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 for a, b in (
@@ -120,8 +117,7 @@ for a, b in (
 # %% [markdown]
 # ## One head, and what can be taken from it
 #
-# Here is a differential head with its parts, and in orange what our records
-# change. Dashed lines lead from a change to the part that it concerns.
+# Black: the parts. Orange: what our records change.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 BOX = {"boxstyle": "round", "facecolor": "white", "edgecolor": "black"}
@@ -135,6 +131,7 @@ PARTS = {  # a part: its place, its text, what it gets its input from
     "gain": (6, 0, "gain\n1 - λ_init", ("norm",)),
     "out": (7.5, 0, "W_O", ("gain",)),
 }
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 CHANGES = (  # part, place of the text, text
     ("2", 0, -2, "shared keys:\nk2 = k1"),
     ("A2", 1.7, -2, "first map,\nsum"),
@@ -146,10 +143,8 @@ CHANGES = (  # part, place of the text, text
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Diagram of one differential head. Queries and keys of two branches lead to two maps, A1 and A2; both lead to A1 minus lambda A2, times v; then come norm, gain and the output matrix. Orange texts, joined by dashed lines: shared keys at the second branch; first map and sum at A2; constant lambda_init, fixed, per head and without exp at lambda; without norm (and gain) at the norm; without gain at the gain."}}
 figure, axis = plt.subplots(figsize=(8, 3.4))
-placed = {}
-for key, (x, y, text, sources) in PARTS.items():
-    placed[key] = axis.text(x, y, text, ha="center", va="center", bbox=BOX)
-    placed[key].get_bbox_patch().set_facecolor(axis.get_facecolor())
+for x, y, text, sources in PARTS.values():
+    axis.text(x, y, text, ha="center", va="center", bbox=BOX)
     for source in sources:
         arrow = {"arrowstyle": "->", "shrinkA": 24, "shrinkB": 30}
         axis.annotate("", (x, y), PARTS[source][:2], arrowprops=arrow)
@@ -157,14 +152,13 @@ for part, x, y, text in CHANGES:
     px, py = PARTS[part][:2]
     near = y - 0.45 * np.sign(y)  # the line ends before the text
     axis.plot([px, x], [py, near], "--", color="C1", lw=1, zorder=0)
-    style = {"ha": "center", "va": "center", "color": "C1", "fontsize": 9}
-    axis.text(x, y, text, **style)
+    axis.text(x, y, text, ha="center", va="center", color="C1", fontsize=9)
 axis.set(xlim=(-0.7, 8.1), ylim=(-2.5, 2.4))
 axis.axis("off")
 plt.show()
 
 # %% [markdown]
-# The output of a head is, with $\mu$ for the initial value lambda_init,
+# The output of a head is, with $\mu$ for lambda_init,
 #
 # $$
 # (1 - \mu) \cdot \mathrm{norm}\big((A_1 - \lambda A_2) V\big),
@@ -174,23 +168,20 @@ plt.show()
 # \tag{24.1}
 # $$
 #
-# One thing to notice before any result: *one change is seldom one thing*.
-# "Without norm" takes the gain away too, since the gain is there to balance the
-# norm. "Shared keys" has fewer parameters. "Lambda per head" has more, and
-# other random numbers in them. Whoever names a row after a part should say what
-# else has changed.
+# *One change is seldom one thing.* "Without norm" takes the gain away too,
+# which is there to balance the norm. "Shared keys" has fewer parameters,
+# "lambda per head" has more.
 #
 # ## Two parts at once
 #
-# The norm is worth 0.060 nats in DIFF and 0.002 in the wide Transformer. Is it
-# important or not? That is the wrong question. Four rows of Table 6 make a
-# square: with or without norm, with or without second map. In such a square one
-# computes the *main effect* of each part, averaged over the other, and their
-# *interaction*: how much one part changes the effect of the other.
+# The norm is worth 0.060 nats in DIFF and 0.002 in the wide Transformer. Four
+# rows of Table 6 make a square: with or without norm, with or without second
+# map. In it each part has a *main effect*, averaged over the other, and both
+# have an *interaction*: how much one part changes the effect of the other.
 #
 # ### Exercise 24.1: main effects and interaction
 #
-# *Medium, 8 minutes.*
+# *Easy, 6 minutes.*
 
 
 # %% tags=["stub:24.1"]
@@ -212,6 +203,8 @@ check.ex24_1(effects)
 
 # %%
 effects = check.mine("24.1")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 SQUARE = (
     ("Transformer, wide", "Transformer, wide + norm"),
     ("DIFF without norm", "DIFF"),
@@ -228,26 +221,25 @@ for name, x in zip(NAMES, effects(paper)[0], strict=True):
 # %% [markdown]
 # The interaction is the largest of the three. The second map alone makes the
 # paper's model *worse*, by 0.034; the norm alone does next to nothing; together
-# they are the best row. So neither "the subtraction gives 0.025" nor "the norm
-# gives 0.060" is a property of a part. An ablation measures a part *in the
-# presence of all others*. (And the square is not perfect: from one map to two,
-# the width of the queries changes as well.)
+# they are the best row. So an ablation measures a part *in the presence of all
+# others*. (The square is not perfect: with the second map the queries become
+# narrower.)
 #
 # ## Our race
 #
-# Does that repeat, with seeds? We have the race of chapter 19: two needles in a
-# row of 64 tokens, both asked, 400 steps. The second answer can be found
-# without looking a key up, as *the value not yet said*: look at both values,
-# less the one already said. So we know in this task what a subtraction is good
-# for, and this is what it was chosen for. No model of it looks keys up: the
-# first answer stays a guess.
+# Does that repeat, with seeds? In chapter 19's race a row of 64 tokens holds
+# two needles, both are asked, and a training has 400 steps. The second answer
+# can be found as *the value not yet said*: look at both values, less the one
+# already said. So we know what a subtraction is good for in this task, and it
+# was chosen for that. No model looks keys up here: the first answer stays a
+# guess.
 #
-# The models have two layers, two differential heads and width 64. The authors
-# advise at least eight heads [U]. This record shows mechanisms. It gives no
-# verdict on what the parts are worth in a language model.
+# The models have two layers, two differential heads and width 64; the authors
+# advise at least eight heads [U]. This record shows mechanisms; it says nothing
+# about what the parts are worth in a language model.
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def read(name: str) -> dict[str, list[dict]]:
     """The runs of a record by kind, in order of seeds; empty if not run."""
     path = course.root() / "book" / "results" / name
@@ -263,22 +255,24 @@ RACE = read("needle_race.json") | read("race_ablations.json")
 VARIANTS = list(read("race_ablations.json"))
 
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def results(kind: str, metric: str) -> np.ndarray:
     """One number for each seed."""
     return np.array([run[metric] for run in RACE[kind]])
 
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 print("first answers right, all runs:", end=" ")
 firsts = np.concatenate([results(kind, "first") for kind in RACE])
 print(f"{firsts.min():.2f} to {firsts.max():.2f}")
 
-# %% tags=["hide-cell"] jupyter={"source_hidden": true, "outputs_hidden": true}
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 for name in ("needle_race.json", "race_ablations.json"):
     made = json.loads(course.results(name).read_text())["provenance"]
     print(made["date"], made["device"], "torch", made["versions"]["torch"])
     print("  commit", made["commit"][:7], "by", made["command"])
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 RACE_SQUARE = (("wide", "wide + norm"), ("without norm", "diff"))
 
 
@@ -294,6 +288,7 @@ def interval(d: np.ndarray) -> tuple[float, float]:
     return d.mean(), t * d.std(ddof=1) / sqrt(len(d))
 
 
+# %%
 found = effects(square("valid_loss"))
 for name, d in zip(NAMES, found.T, strict=True):
     print("{:12s} {:+.2f} +- {:.2f} nats".format(name, *interval(d)))
@@ -315,33 +310,31 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# If two parts did their work independently, the thick lines of a panel would be
-# parallel. In the paper they cross. In the race they do not: both parts lower
-# the loss on their own, on average. The interaction has the paper's sign, but
-# its interval contains zero. Look at the thin lines to see why: without a norm,
-# the models with two maps end anywhere.
+# If the two parts worked independently, the thick lines of a panel would be
+# parallel. In the paper they cross. In the race both parts lower the mean loss
+# on their own; the interaction has the paper's sign, but its interval contains
+# zero, because without a norm the models with two maps end anywhere.
 #
 # ## Seven changes, predicted
 #
-# The record has seven variants of diff, five seeds each, on the rows that diff
-# had. Write a prediction beside each: does it still answer the second question?
+# Seven variants of diff were trained, five seeds each, on diff's rows. Write a
+# prediction beside each: does it still answer the second question?
 #
-# | variant | what else changes | why somebody might want it |
+# | variant | also changes | reason to try it |
 # |---|---|---|
-# | lambda_init 0.8 | the gain, to 0.2 | one constant less; Table 6 has it |
+# | lambda_init 0.8 | the gain, to 0.2 | in Table 6 |
 # | without norm | no gain | V2 has none [B2] |
-# | lambda fixed | 4D parameters idle | is learning lambda needed? |
+# | lambda fixed | 4D parameters idle | is learning it needed? |
 # | lambda per head | more parameters | heads may differ |
 # | lambda without exp | how fast lambda moves | simpler |
 # | without gain | - | simpler |
-# | shared keys | fewer parameters | half the key cache; V2 shares [B2] |
+# | shared keys | fewer parameters | a smaller key cache |
 #
-# Fixed before the run: the metric is the share of right second answers; each
-# variant is compared with diff, paired by seed, with a correction for seven
-# contrasts that comes next. The learning rate was chosen for diff and plain
-# only.
+# Fixed before the run: the share of right second answers, each variant against
+# diff, paired by seed, with a correction for seven contrasts. The learning rate
+# was chosen for diff and plain.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 for kind in [*KINDS, *VARIANTS]:
     second = results(kind, "second")
     print(f"{kind:19s}", *(f"{x:.3f}" for x in second), end="  ")
@@ -351,23 +344,23 @@ for kind in [*KINDS, *VARIANTS]:
 # %% [markdown]
 # Six of the seven do it with every seed. Without the norm, two seeds of five
 # guess. So do chapter 19's controls, in the first rows: one wide map, lambda
-# held at zero, the sign turned; and plain, with four heads, comes near it in
-# three seeds of five. What a differential head needs here is its subtraction,
-# and hardly any detail of its lambda.
+# held at zero, the sign turned; plain, with four heads, comes near it in three
+# seeds. What a differential head needs here is its subtraction, and hardly any
+# detail of its lambda.
 #
-# But look at the numbers again: nearly all are at the ceiling. **A metric at
-# its ceiling cannot tell better from equal.** The loss of the same runs still
-# can. It was not the fixed metric, so what it shows is *exploratory*.
+# But nearly all numbers are at the ceiling. **A metric at its ceiling cannot
+# tell better from equal.** The loss of these runs still can, but it was not the
+# fixed metric: what it shows is *exploratory*.
 #
 # ## Many contrasts, one reference
 #
-# Each interval alone excludes zero by chance in 5 of 100 experiments. With
-# seven of them, some interval does so more often. *Holm's correction* keeps the
-# chance of even one false finding at 5 % or below, however many of the effects
-# are real. It takes p-values. Here is Student's p for five pairs:
+# An interval excludes zero by chance in 5 of 100 experiments. One of seven does
+# so more often. *Holm's correction* keeps the chance of even one false finding
+# at 5 % or below, however many effects are real. It takes p-values; a folded
+# cell has Student's p for five pairs.
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def student_p(d: np.ndarray) -> np.ndarray:
     """Two-sided p-values of five paired differences, (..., 5)."""
     error = d.std(-1, ddof=1) / sqrt(5)
@@ -385,7 +378,7 @@ assert student_p(np.zeros(5)) == 1
 # %% [markdown]
 # ### Exercise 24.2: Holm's correction
 #
-# *Medium, 10 minutes.*
+# *Medium, 8 minutes.*
 
 
 # %% tags=["stub:24.2"]
@@ -407,12 +400,14 @@ check.ex24_2(holm)
 holm = check.mine("24.2")
 
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def contrasts(metric: str) -> dict[str, np.ndarray]:
     """Each variant minus diff, by seed."""
     base = results("diff", metric)
     return {kind: results(kind, metric) - base for kind in VARIANTS}
 
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 for metric in ("second", "valid_loss"):
     p = student_p(np.array(list(contrasts(metric).values())))
     print(f"{metric}, variant minus diff")
@@ -424,15 +419,13 @@ for metric in ("second", "valid_loss"):
     print(f"  {(p <= 0.05).sum()} pass, {(holm(p) <= 0.05).sum()} by Holm")
 
 # %% [markdown]
-# By the metric that was fixed, **no contrast passes**, with or without a
-# correction. For six changes this is because there is nothing to see at the
-# ceiling. For "without norm" it is the opposite: two models of five lost the
-# ability, and the interval is so wide that it contains zero. *No difference
-# seen* means two different things here, and only the single runs tell which.
+# By the fixed metric **no contrast passes**. For six changes there is nothing
+# to see at the ceiling. "Without norm" is the opposite: two models of five lost
+# the ability, and the interval is so wide that it contains zero. *No difference
+# seen* means two different things; only the single runs tell which.
 #
 # By the loss four intervals of seven exclude zero, and one passes Holm: a fixed
-# lambda ends higher than a learned one. This is exploratory, and small beside
-# the controls of chapter 19:
+# lambda ends higher than a learned one.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Twelve contrasts with diff: dots of five seeds, mean and 95 % interval, in two panels. Left, second answers: the five other kinds lie between minus 0.27 and minus 0.55; without norm at minus 0.22 with an interval from minus 0.6 to 0.15; the other six variants at 0. Right, loss: the other kinds between 0.29 and 0.58, without norm at 0.48 with a wide interval, the other six variants between 0.02 and 0.06."}}
 figure, axes = plt.subplots(1, 2, figsize=(8, 4.2), sharey=True)
@@ -441,31 +434,27 @@ for axis, metric in zip(axes, ("second", "valid_loss"), strict=True):
     for y, kind in enumerate(shown):
         d = results(kind, metric) - results("diff", metric)
         mean, half = interval(d)
-        style = {"color": "C0", "fmt": "D"}
-        if kind not in VARIANTS:
-            style = {"color": "C1", "fmt": "s"}
+        look = ("C0", "D") if kind in VARIANTS else ("C1", "s")
         axis.plot(d, [y] * len(d), "o", color="grey", ms=3)
-        axis.errorbar(mean, y, xerr=half, ms=5, ls="none", **style)
+        axis.errorbar(mean, y, None, half, color=look[0], marker=look[1])
     axis.axvline(0, color="grey", lw=1, ls="-")
-    axis.set_yticks(range(len(shown)), shown)
+axes[0].set_yticks(range(len(shown)), shown)
 axes[0].invert_yaxis()
-axes[0].set_xlabel("second answers right, minus diff")
-axes[1].set_xlabel("loss in nats, minus diff")
+for axis, name in zip(axes, ("second answers right", "loss"), strict=True):
+    axis.set_xlabel(f"{name}, minus diff")
 plt.show()
 
 # %% [markdown]
-# Orange squares are the other kinds of model, blue diamonds the variants of
-# diff. But for "without norm", the gap between the two groups is what this
-# record shows best: *that* something is subtracted matters in this task; *how*
-# lambda is made, far less.
+# But for "without norm", the gap between the two groups is what this record
+# shows best: *that* something is subtracted matters in this task; *how* lambda
+# is made, far less.
 #
 # ### A control: seven parts that do nothing
 #
-# All seven variants have a higher loss than diff, on average. Seven of seven:
-# is that strong evidence for diff? Suppose that no part did anything. We draw
-# eight kinds with five seeds each from the same normal distribution and call
-# one of them diff, 20,000 times. Guess first: how often do all seven others lie
-# on the same side of it?
+# All seven variants have a higher mean loss than diff. Is that strong evidence
+# for diff? Suppose that no part did anything. We draw eight kinds with five
+# seeds each from one normal distribution, 20,000 times, and call one of them
+# diff. Guess how often all seven others lie on the same side of it.
 
 # %%
 noise = np.random.default_rng(0).normal(size=(20_000, 8, 5))
@@ -490,17 +479,17 @@ for metric, passing, by_holm in (("second", 0, 0), ("valid_loss", 4, 1)):
 assert (d.mean(1) > 0).all()
 
 # %% [markdown]
-# Without a correction the control fails: far more than 5 % of the experiments
-# with nothing in them "find" something. And in one of four all seven lie on the
-# same side, because they share their reference: it only has to be the best or
-# the worst of eight. **Contrasts with one reference are not independent.** If
-# diff's five runs were lucky, every row of our table is shifted. In Table 6,
-# too, three rows are compared with one run of DIFF.
+# Without a correction the control fails: far more than 5 % of these experiments
+# "find" something. And in one of four all seven lie on the same side, because
+# their reference only has to be the best or the worst of eight. **Contrasts
+# with one reference are not independent.** If diff's five runs were lucky,
+# every row of our table is shifted. In Table 6, too, three rows are compared
+# with one run of DIFF.
 #
-# The sign-flip test of chapter 18 would not have helped. It cannot give a
-# smaller p than two patterns out of all:
+# The sign-flip test of chapter 18 would not have helped. With few seeds it
+# cannot give a small p:
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 for n in (5, 8, 9):
     least = 2 / 2**n
     print(f"{n} seeds: p at least {least:.4f}, by Holm for seven", end=" ")
@@ -513,10 +502,10 @@ for n in (5, 8, 9):
 #
 # ## On text, at 8 million parameters
 #
-# Here is the paper's own question, the loss on text, as far as it was recorded
-# (chapter 18: width 512, two layers, eight differential heads).
+# Here is the paper's own question, the loss on text, with chapter 18's models
+# (width 512, two layers, eight differential heads):
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 TEXT, CHANGED = read("text.json"), read("ablations.json")
 REPORTED = loss["Transformer"] - loss["DIFF"]
 
@@ -531,6 +520,7 @@ def against(first: list[dict], second: list[dict]) -> str:
     return f"{mean:+.4f} +- {half:.4f}, zero is inside{wide}"
 
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 print("diff minus plain:", against(TEXT["diff"], TEXT["plain"]))
 print("diff minus sum:  ", against(TEXT["diff"], TEXT["sum"]))
 
@@ -546,14 +536,12 @@ print("    --device cuda --pilot book/results/text_pilot.json \\")
 print("    --out book/results/ablations.json")
 
 # %% [markdown]
-# What is "not run" is prepared, and the last lines are its command, for a large
-# GPU; `text.py main` makes the other kinds. So of what Table 6 asks, our text
-# says this much: diff is ahead of plain. Whether the *sign* of the second map
-# does it, four pairs with "sum" cannot tell: their interval holds zero as well
-# as a difference as large as the paper's. For effects as small as that of
+# The last lines are the command for what is not run. So our text says this
+# much: diff is ahead of plain. Whether the *sign* of the second map does it,
+# four pairs with "sum" cannot tell. For an effect as small as that of
 # lambda_init, how many pairs would it take?
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 a, b = ([r["valid_loss"] for r in TEXT[kind]] for kind in ("diff", "plain"))
 print(f"eight plain models scatter by {np.std(b, ddof=1):.4f}")
 spread = np.std(np.subtract(a, b), ddof=1)
@@ -563,16 +551,16 @@ pairs = (1.96 * spread / size) ** 2  # t is larger than 1.96
 print(f"for a half-width of {size:.3f}: more than {pairs:.0f} pairs")
 
 # %% [markdown]
-# Another seed *does* change more than a constant lambda_init does, at our size.
-# Pairs help, and still it takes two dozen of them, for an interval that just
-# reaches zero if the effect is what the paper's one run says.
+# Another seed *does* change more than a constant lambda_init, at our size.
+# Pairs help, and still it takes two dozen for an interval that just reaches
+# zero.
 #
 # ## Another task, another table
 #
-# Chapter 19's MQAR has no variants of lambda, but the six kinds. Here is the
-# median accuracy of eight seeds, for each kind at the best of its three rates:
+# MQAR of chapter 19, median accuracy of eight seeds, each kind at the best of
+# its three rates:
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 medians: dict = {}
 for job in json.loads(course.results("mqar.json").read_text())["jobs"]:
     part = job["job"]
@@ -588,19 +576,17 @@ for kind in KINDS:
 
 # %% [markdown]
 # With 4 pairs the norm alone leaves the median at a guess (wide + norm against
-# wide), and a second map mends it; with 8 pairs it costs little or nothing. In
-# the paper's text the norm alone did nothing, in the race it lowered the loss.
-# "What does the norm do?" has no answer without a task, a size and a list of
-# what else is in the model.
+# wide), and a second map mends it. In the paper's text the norm alone did
+# nothing, in the race it lowered the loss. "What does the norm do?" has no
+# answer without a task, a size and the rest of the model.
 #
 # ## An ablation that removes nothing
 #
-# Now the last box of the diagram. The gain $1 - \mu$ is a constant. A model
-# with a gain and one without can compute the same function.
+# Now the gain, the last box before $W_O$. It is a constant.
 #
 # ### Exercise 24.3: fold it away
 #
-# *Medium, 6 minutes.*
+# *Optional puzzle, 5 minutes.*
 
 
 # %% tags=["stub:24.3"]
@@ -621,12 +607,12 @@ def folded(
 check.ex24_3(folded)
 
 # %% [markdown]
-# So the gain adds nothing to what a model *can* compute, and an ablation of it
-# measures only how the model *trains*. Take the twin without a gain, with $V =
-# (1
-# - \mu)
-#   W$ for its output matrix. Both compute the same before the first step. After it they do not, if both use the same AdamW: the steps of $W$ and of $V$ are about as large as the learning rate, but the function sees only $(1
-#   - \mu)$ times the step of $W$.
+# So the gain adds nothing to what a model *can* compute. An ablation of it
+# measures only how the model *trains*. Take the twin without a gain, with
+# $V = (1 - \mu) W$ for its output matrix. Both compute the same before the
+# first step. After it they do not, if both use the same AdamW: the steps of $W$
+# and of $V$ are about as large as the learning rate, but the function sees only
+# $(1 - \mu)$ times the step of $W$.
 #
 # ### Exercise 24.4: the same path
 #
@@ -662,7 +648,7 @@ check.ex24_4(same_path)
 # that has the folded matrix but the old settings. All see the same rows of the
 # race, in float64.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 TASK = NeedleTask(needles=2, questions=2, repeats=False, length=64)
 CONFIG = ModelConfig(
     vocab_size=TASK.vocab_size,
@@ -682,6 +668,7 @@ class WithoutGain(MultiheadDiffAttention):
     norm_scale = 1.0
 
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def build(gain: bool) -> DecoderLM:
     """The same initial weights, with or without the gain."""
     torch.manual_seed(0)
@@ -740,39 +727,33 @@ assert abs(twin - with_gain).max() < 1e-9
 assert abs(hasty - with_gain).max() > 1e-6
 
 # %% [markdown]
-# What you have derived leaves only rounding. So a model "without gain" is a
-# model *with* it whose output matrices begin larger, by $1 / (1 - \mu)$, and
-# have a learning rate larger by the same factor (and their decay and eps
-# changed). How much is that, by layer?
+# Only rounding is left. So a model "without gain" is a model *with* it whose
+# output matrices begin larger, by $1 / (1 - \mu)$, with a learning rate larger
+# by the same factor (and another decay and eps). By layer that is:
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 for name, depths in (("race", (0, 1)), ("28 layers", (0, 13, 27))):
     factors = (1 / (1 - lambda_init(depth)) for depth in depths)
     print(f"{name:9s}", *(f"{x:.2f}" for x in factors))
 
 # %% [markdown]
-# In the last of 28 layers it would be a rate five times as large. An ablation
-# of the gain at one learning rate compares *learning rates of one matrix*. That
-# is a fair question, and it wants a sweep of the rate, which our race does not
-# have. (With gradient clipping, as in the recorded race, the two are not
-# exactly the same path, since the gradient's norm differs.)
+# In the last of 28 layers the rate would be five times as large. An ablation of
+# the gain at one learning rate compares *learning rates of one matrix*. It
+# wants a sweep of the rate, which our race does not have. (With gradient
+# clipping, as in the race, the two paths are not exactly the same.)
 #
 # ## What the paper did not ablate
 #
-# From its text and tables [P, Table 6]; on the right what this chapter has.
-#
-# | not ablated | here |
+# | not in the paper's tables [P, Table 6] | here |
 # |---|---|
-# | lambda fixed, per head, without exp | race only |
+# | lambda fixed, per head, without exp | race |
 # | the gain | race, and an identity |
-# | keys shared by the branches | race only |
-# | the sign of the second map | race, MQAR, four pairs on text |
-# | the width of the values | nothing |
-# | seeds | five or eight |
+# | shared keys | race |
+# | sign of the second map | race, MQAR, text |
+# | width of the values | nothing |
 #
-# The authors' later V2 drops the norm and lambda_init, and gives lambda to each
-# token [B2]. So the two parts that belong together in Table 6 did not stay
-# together: with another lambda, the norm could go. Chapter 27 has it.
+# The authors' later V2 drops norm and lambda_init, and gives each token a
+# lambda [B2]: with another lambda, the norm could go. Chapter 27 has it.
 #
 # ## The package agrees
 
@@ -793,42 +774,36 @@ print("a layer with its norm weight and gain folded computes the same")
 # %% [markdown]
 # ## Common mistakes
 #
-# - **Reading a row as the worth of a part.** It is the worth of a part among
-#   all the others. Draw the square, compute the interaction.
-# - **Changing two things.** Without the norm there is no gain; a shared key has
-#   fewer parameters. Name both.
-# - **A metric at its ceiling.** "No difference" among runs that are all right
-#   says that the task is too easy to tell.
-# - **Seven rows, seven pieces of evidence.** They share a reference, and each
-#   has its own chance of being a false finding.
+# - **Reading a row as the worth of a part.** It is its worth among all the
+#   others: draw the square.
+# - **Changing two things.** Without the norm there is no gain. Name both.
+# - **A metric at its ceiling.** "No difference" then says that the task is too
+#   easy to tell.
+# - **Seven rows as seven pieces of evidence.** They share a reference, and each
+#   can be a false finding.
 # - **One learning rate.** Some parts are learning rates.
 #
 # ## Summary
 #
 # - In the paper's table norm and second map interact: alone the one does
-#   nothing and the other harm, together they are the best row. One run a row;
-#   no seeds.
-# - In our race of 400 steps six of seven changes leave the ability as it was,
-#   and without the norm two seeds of five lose it. By the metric fixed
-#   beforehand no contrast passes; by the loss, exploratory, one does after
-#   Holm.
-# - The models of this race are small, and the task was chosen because a
-#   subtraction helps. It ranks nothing for language models.
-# - At 8 million parameters the ablations are not run. An effect of three
-#   thousandths of a nat would need some two dozen pairs.
+#   nothing and the other harm, together they are the best row. One run a row.
+# - In our race six of seven changes leave the ability as it was; without the
+#   norm two seeds of five lose it. By the fixed metric no contrast passes; by
+#   the loss, exploratory, one does after Holm.
+# - This race is small and was chosen because a subtraction helps. It ranks
+#   nothing for language models, and at 8 million parameters the variants are
+#   not run unless a line above says so.
 # - The gain can be folded away. Its ablation compares learning rates.
 #
 # Ask of each ablation what else it has changed.
 #
 # ## Further reading
 #
-# - Ye et al., *Differential Transformer*, arXiv 2410.05258: section 3.8 and
-#   Table 6, and the gradients of appendix G, why the gain is there. [P]
-# - Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, 1979: the
-#   correction, in six pages.
-# - Fisher, *The Design of Experiments*, 1935, on factorial designs: why one
-#   changes several things at once, in all combinations.
-# - Dunnett, *A Multiple Comparison Procedure for Comparing Several Treatments
-#   with a Control*, 1955: the test that knows of the shared reference.
+# - Ye et al., *Differential Transformer*, arXiv 2410.05258: Table 6, and
+#   appendix G on the gain. [P]
+# - Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, 1979.
+# - Fisher, *The Design of Experiments*, 1935: why one varies several things at
+#   once, in all combinations.
+# - Dunnett, 1955: a test that knows of the shared reference.
 # - Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, 2019: AdamW,
-#   and why rate and decay have to be named together.
+#   and why rate and decay are named together.
