@@ -56,8 +56,7 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 
 # %% [markdown]
-# This chapter reads recorded trainings. The next number says how many steps it
-# trains itself, near the end.
+# How many steps this chapter trains itself, near the end:
 
 # %% tags=["parameters"] quick={"STEPS": 2}
 STEPS = 20
@@ -67,10 +66,10 @@ STEPS = 20
 #
 # To *ablate* a part is to train the same model without it. The paper does so
 # with 1.4 billion parameters and 10 billion tokens [P, Table 6]. The last two
-# numbers of a row are the validation loss and AR-Hit, the loss at the last
-# token of an n-gram that the row held before. Before you look, decide: which is
-# worse than the plain Transformer, differential attention without its norm, or
-# without a lambda that depends on the layer?
+# numbers are the validation loss and AR-Hit, the loss at the last token of an
+# n-gram seen before. Before you look, decide: which is worse than the plain
+# Transformer, differential attention without its norm, or without a lambda that
+# depends on the layer?
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 TABLE_6 = {  # [P, Table 6]
@@ -230,9 +229,8 @@ for name, x in zip(NAMES, effects(paper)[0], strict=True):
 # Does that repeat, with seeds? In chapter 19's race a row of 64 tokens holds
 # two needles, both are asked, and a training has 400 steps. The second answer
 # can be found as *the value not yet said*: look at both values, less the one
-# already said. So we know what a subtraction is good for in this task, and it
-# was chosen for that. No model looks keys up here: the first answer stays a
-# guess.
+# already said. The task was chosen because a subtraction helps in it. No model
+# looks keys up here: the first answer stays a guess.
 #
 # The models have two layers, two differential heads and width 64; the authors
 # advise at least eight heads [U]. This record shows mechanisms; it says nothing
@@ -288,7 +286,7 @@ def interval(d: np.ndarray) -> tuple[float, float]:
     return d.mean(), t * d.std(ddof=1) / sqrt(len(d))
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 found = effects(square("valid_loss"))
 for name, d in zip(NAMES, found.T, strict=True):
     print("{:12s} {:+.2f} +- {:.2f} nats".format(name, *interval(d)))
@@ -317,8 +315,8 @@ plt.show()
 #
 # ## Seven changes, predicted
 #
-# Seven variants of diff were trained, five seeds each, on diff's rows. Write a
-# prediction beside each: does it still answer the second question?
+# Seven variants of diff, five seeds each. Predict for each: does it still
+# answer the second question?
 #
 # | variant | also changes | reason to try it |
 # |---|---|---|
@@ -348,16 +346,14 @@ for kind in [*KINDS, *VARIANTS]:
 # seeds. What a differential head needs here is its subtraction, and hardly any
 # detail of its lambda.
 #
-# But nearly all numbers are at the ceiling. **A metric at its ceiling cannot
-# tell better from equal.** The loss of these runs still can, but it was not the
-# fixed metric: what it shows is *exploratory*.
+# But **a metric at its ceiling cannot tell better from equal.** The loss still
+# can, but it was not the fixed metric: what it shows is *exploratory*.
 #
 # ## Many contrasts, one reference
 #
 # An interval excludes zero by chance in 5 of 100 experiments. One of seven does
 # so more often. *Holm's correction* keeps the chance of even one false finding
-# at 5 % or below, however many effects are real. It takes p-values; a folded
-# cell has Student's p for five pairs.
+# at 5 % or below, however many effects are real. It takes p-values.
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -483,8 +479,8 @@ assert (d.mean(1) > 0).all()
 # "find" something. And in one of four all seven lie on the same side, because
 # their reference only has to be the best or the worst of eight. **Contrasts
 # with one reference are not independent.** If diff's five runs were lucky,
-# every row of our table is shifted. In Table 6, too, three rows are compared
-# with one run of DIFF.
+# every row of our table is shifted. Three rows of Table 6, too, share one run
+# of DIFF.
 #
 # The sign-flip test of chapter 18 would not have helped. With few seeds it
 # cannot give a small p:
@@ -577,8 +573,8 @@ for kind in KINDS:
 # %% [markdown]
 # With 4 pairs the norm alone leaves the median at a guess (wide + norm against
 # wide), and a second map mends it. In the paper's text the norm alone did
-# nothing, in the race it lowered the loss. "What does the norm do?" has no
-# answer without a task, a size and the rest of the model.
+# nothing, in the race it lowered the loss. What a part does depends on the task
+# and on the rest of the model.
 #
 # ## An ablation that removes nothing
 #
@@ -610,8 +606,8 @@ check.ex24_3(folded)
 # So the gain adds nothing to what a model *can* compute. An ablation of it
 # measures only how the model *trains*. Take the twin without a gain, with
 # $V = (1 - \mu) W$ for its output matrix. Both compute the same before the
-# first step. After it they do not, if both use the same AdamW: the steps of $W$
-# and of $V$ are about as large as the learning rate, but the function sees only
+# first step. With the same AdamW they do not after it: the steps of $W$ and of
+# $V$ are about as large as the learning rate, but the function sees only
 # $(1 - \mu)$ times the step of $W$.
 #
 # ### Exercise 24.4: the same path
@@ -740,7 +736,7 @@ for name, depths in (("race", (0, 1)), ("28 layers", (0, 13, 27))):
 # In the last of 28 layers the rate would be five times as large. An ablation of
 # the gain at one learning rate compares *learning rates of one matrix*. It
 # wants a sweep of the rate, which our race does not have. (With gradient
-# clipping, as in the race, the two paths are not exactly the same.)
+# clipping, as there, the paths differ a little.)
 #
 # ## What the paper did not ablate
 #
@@ -774,28 +770,26 @@ print("a layer with its norm weight and gain folded computes the same")
 # %% [markdown]
 # ## Common mistakes
 #
-# - **Reading a row as the worth of a part.** It is its worth among all the
-#   others: draw the square.
+# - **Reading a row as the worth of a part.** It is its worth among the others.
 # - **Changing two things.** Without the norm there is no gain. Name both.
 # - **A metric at its ceiling.** "No difference" then says that the task is too
 #   easy to tell.
 # - **Seven rows as seven pieces of evidence.** They share a reference, and each
 #   can be a false finding.
-# - **One learning rate.** Some parts are learning rates.
+# - **One learning rate**, where a part is one.
 #
 # ## Summary
 #
-# - In the paper's table norm and second map interact: alone the one does
-#   nothing and the other harm, together they are the best row. One run a row.
+# - In the paper's table norm and second map interact: the one alone does
+#   nothing, the other harm, both together help. One run a row.
 # - In our race six of seven changes leave the ability as it was; without the
 #   norm two seeds of five lose it. By the fixed metric no contrast passes; by
 #   the loss, exploratory, one does after Holm.
-# - This race is small and was chosen because a subtraction helps. It ranks
-#   nothing for language models, and at 8 million parameters the variants are
-#   not run unless a line above says so.
+# - This small race ranks nothing for language models. For those, the table on
+#   text above says what has been run.
 # - The gain can be folded away. Its ablation compares learning rates.
 #
-# Ask of each ablation what else it has changed.
+# Ask of each ablation what else it changed.
 #
 # ## Further reading
 #
@@ -803,7 +797,6 @@ print("a layer with its norm weight and gain folded computes the same")
 #   appendix G on the gain. [P]
 # - Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, 1979.
 # - Fisher, *The Design of Experiments*, 1935: why one varies several things at
-#   once, in all combinations.
+#   once.
 # - Dunnett, 1955: a test that knows of the shared reference.
-# - Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, 2019: AdamW,
-#   and why rate and decay are named together.
+# - Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, 2019: AdamW.
