@@ -130,6 +130,7 @@ PARTS = {  # a part: its place, its text, what it gets its input from
     "gain": (6, 0, "gain\n1 - λ_init", ("norm",)),
     "out": (7.5, 0, "W_O", ("gain",)),
 }
+
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 CHANGES = (  # part, place of the text, text
     ("2", 0, -2, "shared keys:\nk2 = k1"),
@@ -322,7 +323,7 @@ plt.show()
 # |---|---|---|
 # | lambda_init 0.8 | the gain, to 0.2 | in Table 6 |
 # | without norm | no gain | V2 has none [B2] |
-# | lambda fixed | 4D parameters idle | is learning it needed? |
+# | lambda fixed | lambda's vectors are idle | is learning it needed? |
 # | lambda per head | more parameters | heads may differ |
 # | lambda without exp | how fast lambda moves | simpler |
 # | without gain | - | simpler |
@@ -341,10 +342,10 @@ for kind in [*KINDS, *VARIANTS]:
 
 # %% [markdown]
 # Six of the seven do it with every seed. Without the norm, two seeds of five
-# guess. So do chapter 19's controls, in the first rows: one wide map, lambda
-# held at zero, the sign turned; plain, with four heads, comes near it in three
-# seeds. What a differential head needs here is its subtraction, and hardly any
-# detail of its lambda.
+# guess. So do nearly all runs of chapter 19's controls, in the first rows: one
+# wide map, lambda held at zero, the sign turned; plain, with four heads, comes
+# near it in three seeds. What a differential head needs here is its
+# subtraction, and hardly any detail of its lambda.
 #
 # But **a metric at its ceiling cannot tell better from equal.** The loss still
 # can, but it was not the fixed metric: what it shows is *exploratory*.
@@ -423,7 +424,7 @@ for metric in ("second", "valid_loss"):
 # By the loss four intervals of seven exclude zero, and one passes Holm: a fixed
 # lambda ends higher than a learned one.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Twelve contrasts with diff: dots of five seeds, mean and 95 % interval, in two panels. Left, second answers: the five other kinds lie between minus 0.27 and minus 0.55; without norm at minus 0.22 with an interval from minus 0.6 to 0.15; the other six variants at 0. Right, loss: the other kinds between 0.29 and 0.58, without norm at 0.48 with a wide interval, the other six variants between 0.02 and 0.06."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Twelve contrasts with diff: dots of five seeds, mean and 95 % interval, in two panels. Left, second answers: the means of the five other kinds lie between minus 0.27 and minus 0.55; without norm at minus 0.22 with an interval from minus 0.6 to 0.15; the other six variants at 0. Right, loss: the other kinds between 0.29 and 0.58, without norm at 0.48 with a wide interval, the other six variants between 0.02 and 0.06."}}
 figure, axes = plt.subplots(1, 2, figsize=(8, 4.2), sharey=True)
 shown = [*KINDS[:-1], *VARIANTS]
 for axis, metric in zip(axes, ("second", "valid_loss"), strict=True):
@@ -532,10 +533,10 @@ print("    --device cuda --pilot book/results/text_pilot.json \\")
 print("    --out book/results/ablations.json")
 
 # %% [markdown]
-# The last lines are the command for what is not run. So our text says this
-# much: diff is ahead of plain. Whether the *sign* of the second map does it,
-# four pairs with "sum" cannot tell. For an effect as small as that of
-# lambda_init, how many pairs would it take?
+# The last lines are the command for what is not run. So diff is ahead of plain.
+# Whether the *sign* of the second map does it, the pairs with "sum" cannot tell
+# as long as zero is inside. For an effect as small as that of lambda_init, how
+# many pairs would it take?
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 a, b = ([r["valid_loss"] for r in TEXT[kind]] for kind in ("diff", "plain"))
@@ -547,9 +548,8 @@ pairs = (1.96 * spread / size) ** 2  # t is larger than 1.96
 print(f"for a half-width of {size:.3f}: more than {pairs:.0f} pairs")
 
 # %% [markdown]
-# Another seed *does* change more than a constant lambda_init, at our size.
-# Pairs help, and still it takes two dozen for an interval that just reaches
-# zero.
+# At our size another seed changes more than the 0.003 of lambda_init. Pairs
+# help, and still it takes two dozen for an interval that just reaches zero.
 #
 # ## Another task, another table
 #
