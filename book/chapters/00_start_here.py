@@ -280,7 +280,7 @@ plt.show()
 # | ready | [21. In-context learning and order](21_in_context_learning.ipynb) | who learns from a prompt, and what its order does |
 # | ready | [22. Faithfulness](22_faithfulness.ipynb) | where answers come from |
 # | ready | [23. Outliers and low-bit attention](23_outliers_and_low_bits.ipynb) | what large logits are for, and what they cost |
-# | planned | 24 | what each part contributes |
+# | ready | [24. Ablations](24_ablations.ipynb) | what each part contributes |
 # | planned | 25 | int8 and fp8 in the kernels |
 # | ready | [26. Sparse caches](26_sparse_caches.ipynb) | which keys a cache can lose |
 # | ready | [27. The family](27_the_family.ipynb) | relatives of the method, and a Llama that becomes one |
