@@ -424,7 +424,7 @@ made = json.loads(course.results(RECORD).read_text())["provenance"]
 print("recorded", made["date"], "on", made["device"])
 table(FACTS)
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "The same four panels for the pair: a bar for each of four plain and four differential models, cut by the sources of the answers. The table above has the means."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "The same four panels for the pair: a bar for each of four plain and four differential models, cut by the sources of the answers. Single: nearly all right. Several: mostly wrongly not stated, but a third right for differential model 1 and more than half for differential model 3. Unanswerable: mostly right, the rest from another document. List: mostly from another document or from nowhere."}}
 show_shares({asked: bars(FACTS, asked) for asked in SHORT})
 plt.show()
 
@@ -674,7 +674,8 @@ plt.show()
 # left end, where nothing is answered and nothing is wrong. Of two models, the
 # one whose curve lies lower at the same coverage is the more faithful. A model
 # that knows when it does not know has a curve that begins low and rises; one
-# whose confidence means nothing has a flat one.
+# whose confidence means nothing has a flat one. A curve that begins high and
+# falls belongs to a model that is surest where it is wrong.
 #
 # So few questions of one model a kind draw a rough curve, and no verdict about
 # kinds.
@@ -739,13 +740,15 @@ plt.show()
 # %% [markdown]
 # "Right alone" against "right of four" is what a better search is worth to
 # these readers. Read "sentence deleted" beside "right of four": it counts for
-# reading only as far as the model was right with the sentence in place. "Wrong
-# alone" is the case that makes people distrust such systems: does the model
-# notice that the document is about another country? It was never trained on
-# that. In the fact book, a question over one document always has its answer
-# there, so a model that takes whatever the one document says about the
-# attribute was never punished for it. One should not expect a model to be
-# faithful in a case that its training did not have.
+# reading only as far as the model was right with the sentence in place. A
+# model may refuse with the sentence in place, and state a value once it is
+# gone. Then its refusals do not come from reading. "Wrong alone" is the case
+# that makes people distrust such systems: does the model notice that the
+# document is about another country? It was never trained on that. In the fact
+# book, a question over one document always has its answer there, so a model
+# that takes whatever the one document says about the attribute was never
+# punished for it. One should not expect a model to be faithful in a case that
+# its training did not have.
 #
 # ### Two documents of your own
 #
