@@ -178,8 +178,10 @@ draw_losses({NAMES[kind]: losses for kind, losses in own.items()})
 print(f"ln {TOKENIZER.vocab_size} = {np.log(TOKENIZER.vocab_size):.1f}")
 
 # %% [markdown]
-# The weights are the same on both sides of the line, and both kinds break, so
-# the subtraction is not the reason. What is new beyond the line?
+# The weights are the same on both sides of the line. The plain model has no
+# subtraction and breaks too, so the subtraction cannot be the reason. (One of
+# the two may break harder. One model of each kind says nothing about kinds.)
+# What is new beyond the line?
 #
 # ## What the paper found
 #
@@ -222,10 +224,11 @@ print(f"largest lead {gap[:, -1].max():.2f} at 64K,", end=" ")
 print(f"smallest {gap.min():.2f}, at {KS[gap.min(0).argmin()]}K")
 
 # %% [markdown]
-# DIFF is ahead on average at every length. The famous 76 points are one cell,
-# depth 25 % at 64K. Elsewhere, in the same figure, DIFF is behind. And neither
-# row falls steadily: the plain model has 0.50 at 40K and 0.78 at 56K. With one
-# model of each kind nobody can say what another training would have given.
+# DIFF is ahead on average at every length. The 76 points that are often quoted
+# are one cell, depth 25 % at 64K. In other cells of the same figure DIFF is
+# behind. And neither row falls steadily: the plain model has 0.50 at 40K and
+# 0.78 at 56K. With one model of each kind nobody can say what another training
+# would have given.
 #
 # ## Angles that nobody has seen
 #
@@ -353,8 +356,9 @@ curves = {f"{NAMES[kind]}, new base": new[kind] for kind in MODELS}
 draw_losses(curves | {"plain, old base": own["softmax"]})
 
 # %% [markdown]
-# Not one weight was changed. Most of the break is gone, and so the explanation
-# has passed its test: it was mostly the new angles. On the left, in rows that
+# Not one weight was changed, and most of the break is gone. So the explanation
+# has passed a first test: without new angles the long row is read much better.
+# What is left of the break needs another reason. On the left, in rows that
 # the model knew, the loss moves far less, although all pairs but the first now
 # turn at speeds that the model has not seen.
 #
@@ -381,12 +385,12 @@ for name, losses in (CONTROLS | {"old base": own["softmax"]}).items():
 
 # %% [markdown]
 # Divided positions are worse than the new base far right, and at the
-# beginning, where the model was at home, far worse: a distance of one token
-# has become an angle that nothing was trained for. So "no new angle" was too
-# simple. A distance shows a *combination* of angles, and a row without new
-# angles still has new combinations. They seem to matter most at short
-# distances, which is a reason to leave the fast pairs alone. And the base
-# 640,000 costs loss at the beginning that the smaller one does not.
+# beginning, in rows as long as those of the training, far worse. There, even a
+# distance of one token gives angles that training never showed *together*. So
+# "no new angle" was too simple. A distance shows a *combination* of angles,
+# and a row without new angles still has new combinations. They seem to matter
+# most at short distances, which is a reason to leave the fast pairs alone. And
+# the base 640,000 costs more loss at the beginning than the smaller one does.
 #
 # Try other bases. Each move reads the text again.
 
@@ -582,7 +586,7 @@ if LONG_ROWS:
     figure.colorbar(image, ax=axes, label="answered right")
     plt.show()
 
-# %% tags=["hide-input", "nbval-ignore-output"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and differential: recorded loss against position on a logarithmic axis, a curve for each RoPE base and a dashed line at the longest training row. The training's base is lowest up to the line and climbs beyond it; the larger a base, the higher its curve near the beginning and the further right it stays low."}}
+# %% tags=["hide-input", "nbval-ignore-output"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and differential: recorded loss against position on a logarithmic axis, a curve for each RoPE base and a dashed line at the longest training row. The training's base is lowest up to the line and climbs beyond it. The two computed bases are a little higher up to the line and climb later. The base 640,000 is the highest up to the line and changes least beyond it."}}
 if LONG_ROWS:
     figure, axes = plt.subplots(1, 2, sharey=True, figsize=(7.4, 2.9))
     for (kind, base), found in LONG_ROWS.items():
@@ -601,7 +605,12 @@ if LONG_ROWS:
 # %% [markdown]
 # Look right of the line: does any base bring the loss below what it was at the
 # line? A base can repair. Whether a model then gains from the longer context
-# is another question, and one for training.
+# is another question, and one for training. (A row of the record may hold
+# several files, so what lies far back need not be of use.)
+#
+# Then compare the two largest bases in the longest rows, once by loss and once
+# by needles, if the model looks keys up at all. The base with the lower loss
+# need not be the one that finds more needles.
 #
 # ## Effective length
 #
@@ -649,10 +658,9 @@ for name, found in FIGURE_5.items():
 
 # %% [markdown]
 # **By one definition DIFF's effective length is four times that of the plain
-# model, by the other one and a half times.** Nothing was measured twice; the
-# accuracies are the same. DIFF's threshold is 0.847, and its accuracies at
-# 32K, 40K and 56K are 0.83, 0.83 and 0.84: two hundredths decide between 24K
-# and 64K.
+# model, by the other one and a half times.** Both use the same accuracies.
+# DIFF's threshold is 0.847, and its accuracies at 32K, 40K and 56K are 0.83,
+# 0.83 and 0.84: two hundredths decide between 24K and 64K.
 #
 # Now the course's pair, from the record:
 
@@ -809,7 +817,7 @@ for (peer, T), found in sorted(KERNEL.items(), key=lambda x: x[0][1]):
         print(f"  {what}: {ms:8.2f} ms, {mib:8.0f} MiB", end="")
     print()
 
-# %% tags=["hide-input", "nbval-ignore-output"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels on logarithmic axes against the length of the row: time of forward and backward, and peak memory, of the fused differential kernels, plain attention on cuDNN and on FlashAttention, and differential attention with stored maps. The memory of the first three grows as the length, that of stored maps as its square, and it ends where they no longer fit."}}
+# %% tags=["hide-input", "nbval-ignore-output"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels on logarithmic axes against the length of the row: time of forward and backward, and peak memory, of the fused differential kernels, plain attention on cuDNN and on FlashAttention, and differential attention with stored maps. The curve of a peer ends at the longest row that it could run."}}
 if KERNEL:
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3))
     peers = dict.fromkeys(name for name, _ in KERNEL)
@@ -872,10 +880,11 @@ print("tables, losses and effective lengths are what this chapter says")
 #
 # ## Summary
 #
-# - Both kinds break behind the longest row of their training, because slow
+# - Both models break behind the longest row of their training. There, slow
 #   pairs of channels reach angles that training never showed.
-# - A base computed for the longer row repairs most of it without training, and
-#   changes little in short rows. Dividing the positions costs far more there.
+# - A base computed for the longer row keeps these angles out. It repairs most
+#   of the loss without training, and changes little in short rows. Dividing
+#   the positions keeps them out too, but costs far more in short rows.
 # - A cumulative loss hides where a lead is made; stretches show it.
 # - From the paper's own figure DIFF's effective length is 64K or 24K, the
 #   plain model's 16K, depending on the definition and on a few answers.

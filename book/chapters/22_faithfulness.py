@@ -106,9 +106,9 @@ print(written(*ANSWERABLE[0]))
 
 # %% [markdown]
 # (Yes, these documents are wrong about the world. That is on purpose, as you
-# will see.) Systems A and B are the shipped models, plain and differential;
-# what C is, the code will tell. We count answers that state something which the document
-# about that country does not say.
+# will see.) Systems A and B are the shipped models, plain and differential.
+# System C is a function that you will see. We count answers that state
+# something which the document about that country does not say.
 
 # %%
 TOKENIZER = BPETokenizer.load(course.weights("mixture_tokenizer.json"))
@@ -170,8 +170,9 @@ for name, system in SYSTEMS.items():
 #
 # How sure are six differences of 100 samples each? A share $p$ of $n$ samples
 # has the variance $p (1 - p) / n$, and the variances of two independent shares
-# add. (If both models had the same samples, a paired interval would be somewhat
-# narrower, but that takes the single verdicts, and we know of none published.)
+# add. (If both models had the same samples, a paired interval would be
+# somewhat narrower, but that takes the single verdicts, and we know of none
+# published.)
 
 # %%
 PAPER = {
@@ -207,31 +208,31 @@ plt.show()
 
 # %% [markdown]
 # One of the six is clear of zero by itself. All six point the same way, and
-# their mean is clear of zero: about 0.11 more answers without hallucination,
-# give or take 0.05, *if* the judge is right, and for *this one training* of
-# each kind. Another training could give something else; how much, one cannot
-# know from one.
+# their mean is clear of zero: the share of answers without hallucination is
+# about 0.11 higher, give or take 0.05, *if* the judge is right, and for *this
+# one training* of each kind. Another training could give something else; how
+# much, one cannot know from one.
 #
 # Three things a desk can do better than this table: judge without a model, see
 # *what* the wrong answers are, and train more than once.
 #
 # ## Documents that contradict the world
 #
-# A model that answers "Tokyo" when asked for the capital of Japan may have read
-# it, or may have known it. So write documents that are false: the capital of
-# Japan is Oslo. Such a *counterfactual edit* separates the two: who says Oslo
-# has read, who says Tokyo has remembered. And let no two documents of a scene
-# state the same value of an attribute. Then a wrong answer says which document
-# it was taken from.
+# A model that answers "Tokyo" when asked for the capital of Japan may have
+# read it, or may have known it. So write documents that are false: the capital
+# of Japan is Oslo. Such a *counterfactual edit* separates the two: who says
+# Oslo has read, who says Tokyo has remembered. And let no two documents of a
+# scene state the same value of an attribute. Then a wrong answer says which
+# document it was taken from.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Diagram. On the left two documents in a dashed frame, the prompt: one says that the capital of Japan is Oslo, the other that the capital of Kenya is Lima. Below the frame stand the real world, and no place at all. Above the arrows the question: what is the capital of Japan? On the right the possible answers, each with an arrow from where it comes from: Oslo is right, Lima is another document, Tokyo is memory, Cairo is nowhere. A fifth answer, not stated, has no arrow."}}
 show_sources()
 plt.show()
 
 # %% [markdown]
-# The *fact book* of `minidiff.data` writes such documents about countries. Half
-# of its countries do not exist, so that nothing can be known about them. It
-# asks four kinds of questions:
+# The *fact book* of `minidiff.data` writes such documents about countries.
+# Half of its countries do not exist, so that nothing can be known about them.
+# It asks four kinds of questions:
 #
 # | kind | documents | the right answer |
 # |---|---|---|
@@ -325,9 +326,9 @@ for kind in ("several", "unanswerable"):
 # ## Four models that cannot read
 #
 # Here is a record of four plain models, seeds 0 to 3, trained on a mixture of
-# text and tasks with questions about the fact book among them. They were to
-# become the course's pair, but none of them learned to look anything up. They
-# were asked the same held-out questions.
+# text and tasks, with questions about the fact book among them. They were to
+# become the course's pair, but none of them learned to look up needles. They
+# were asked held-out questions of the four kinds.
 
 # %%
 SHORT = ("single", "several", "unanswerable", "list")
@@ -384,9 +385,9 @@ plt.show()
 # %% [markdown]
 # Look at one panel alone, and these models are fine. Over one document nearly
 # all is right. (There it is enough to find the sentence about the attribute.
-# Which country it is about need not be read.) Over several documents fewer than
-# one answer in ten comes from another document. Of the unanswerable questions
-# they rightly refuse nearly three in four.
+# Which country it is about need not be read.) Over several documents fewer
+# than one answer in ten comes from another document. Of the unanswerable
+# questions they rightly refuse nearly three in four.
 #
 # Look at all panels, and they are "says nothing" with a little of "takes any
 # value". The number that shows it: of the answers *that state something*, how
@@ -406,14 +407,15 @@ for seed, x, y in zip(range(4), *dared(EARLY["plain"]), strict=True):
     print(f"plain, seed {seed}:   {x:.2f} answered, {y:.2f} of these right")
 
 # %% [markdown]
-# No better than taking any value. They have few wrong answers because they give
-# few answers. A table of hallucinations would have praised them.
+# Hardly better than taking any value. They give few wrong answers because they
+# give few answers. A table of hallucinations would have praised them.
 #
 # ## The recorded pair
 #
-# A later run of the same mixture has both kinds: four plain and four
-# differential models, with the same seeds 0 to 3, asked the same questions.
-# Predict first: which of the five sources will be the rarest?
+# A later run has both kinds: four plain and four differential models, with the
+# same seeds 0 to 3, asked the same questions. Only the needles of its mixture
+# are made in another way. Predict first: which of the five sources will be the
+# rarest?
 
 # %%
 RECORD = "pair_64_rows.json"
@@ -422,7 +424,7 @@ made = json.loads(course.results(RECORD).read_text())["provenance"]
 print("recorded", made["date"], "on", made["device"])
 table(FACTS)
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "The same four panels for the pair: a bar for each of four plain and four differential models, cut by the sources of the answers. The table above has the means."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "The same four panels for the pair: a bar for each of four plain and four differential models, cut by the sources of the answers. Single: nearly all right. Several: mostly wrongly not stated, but a third right for differential model 1 and more than half for differential model 3. Unanswerable: mostly right, the rest from another document. List: mostly from another document or from nowhere."}}
 show_shares({asked: bars(FACTS, asked) for asked in SHORT})
 plt.show()
 
@@ -434,13 +436,16 @@ for kind, runs in FACTS.items():
 
 # %% [markdown]
 # Two differential models, seeds 1 and 3, answer many questions and are right
-# far more often than a guess. The other two, and all plain ones, are still close to
-# "takes any value". (At the needles, none of the eight looks keys up; reading
-# these sentences is easier.) Four against four is a lottery, as in chapter 19.
+# far more often than a guess. The other two, and all plain ones, are not
+# clearly better than "takes any value". (At the needles, none of the eight
+# looks keys up. Two of them have learned to read these sentences all the
+# same.) But four against four is a lottery, as in chapter 19: if two of eight
+# models learn and the kind plays no part, both are of the same kind in three
+# of seven cases.
 #
-# *Memory* is the rarest source. That is a result about models of four million
-# parameters, and not about faithfulness: they know hardly any facts about the
-# world that they could prefer to a document. Ask them:
+# *Memory* is the rarest source. That tells us about these models, and nothing
+# about faithfulness: small models of a small mixture know hardly any facts
+# about the world that they could prefer to a document. Ask them:
 
 # %% tags=["nbval-ignore-output"]
 known = [(c, a) for c in TABLE for a in ("capital", "language", "currency")]
@@ -453,19 +458,21 @@ for kind in MODELS:
     print(f"{kind:6s} knows {right} of {len(known)} real facts")
 
 # %% [markdown]
-# In a large model memory is strong, and its conflict with a document is the
-# heart of the problem. *That part of the paper's claim cannot be tested on this
-# desk.* What can be tested is the other part: does the answer come from the
-# right place *in the prompt*?
+# A large model remembers much, and the conflict of memory with a document is
+# the heart of the problem. *That part of the paper's claim cannot be tested on
+# this desk.* What can be tested is the other part: does the answer come from
+# the right place *in the prompt*?
 #
 # ### The contrast that was fixed before
 #
 # Before the run, one number was chosen: the share of answers that come *from
 # another document*, on questions over several documents, differential minus
-# plain, paired by seed. The rule, as in chapter 18: *seen* if the 95 % interval
-# lies below zero; *cannot be seen at this size* if its half-width is larger
-# than the effect that the paper reports for such questions, 0.10 (HotpotQA,
-# [P, Table 4]); otherwise *not seen*. Everything else is exploratory.
+# plain, paired by seed. The rule, as in chapter 18: *seen* if the 95 %
+# interval lies below zero; *cannot be seen at this size* if its half-width is
+# larger than the effect that the paper reports for such questions, 0.10
+# (HotpotQA, [P, Table 4]); otherwise *not seen*. (The paper's number is a
+# share of answers without hallucination, so it is only the nearest one to
+# compare with.) Everything else is exploratory.
 
 # %%
 STUDENT = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}
@@ -522,18 +529,18 @@ assert 0.7 < shares(early, "unanswerable", "right").mean() < 0.75
 assert max(dared(early)[1]) < 0.5
 
 # %% [markdown]
-# By the rule the verdict is "not seen", and the interval is narrower than the
+# By the rule the verdict is "not seen", and the half-width is smaller than the
 # paper's effect. But look at what the number that was fixed before cannot see.
-# The two models that have learned to read give many more right answers and no
-# fewer wrong ones, because they answer more often. All its weight rests on a
-# share that refusing makes small. A metric that is chosen beforehand is honest.
-# It need not be good. The share of right answers *among those given* would have
-# been better, and it favours the differential models here, with an interval
-# that still contains zero. As it was chosen afterwards, it is a reason for a
-# new experiment and not a result.
+# The two models that have learned to read give many more right answers. They
+# also answer more often, and so they do not give fewer wrong ones. The number
+# counts wrong answers only, and a model that refuses has none. A metric that
+# is chosen beforehand is honest. It need not be good. The share of right
+# answers *among those given* would have been better. It is higher for the
+# differential models here, with an interval that still contains zero. As it
+# was chosen afterwards, it is a reason for a new experiment and not a result.
 #
 # The controls that say *what* caused a difference (wide heads, the norm, a
-# second map that is added) are trained in the pool: models of 15 million
+# second map that is added) belong to the pool: models of 15 million
 # parameters, five seeds of each of the six kinds of chapter 19.
 
 # %%
@@ -667,7 +674,8 @@ plt.show()
 # left end, where nothing is answered and nothing is wrong. Of two models, the
 # one whose curve lies lower at the same coverage is the more faithful. A model
 # that knows when it does not know has a curve that begins low and rises; one
-# whose confidence means nothing has a flat one.
+# whose confidence means nothing has a flat one. A curve that begins high and
+# falls belongs to a model that is surest where it is wrong.
 #
 # So few questions of one model a kind draw a rough curve, and no verdict about
 # kinds.
@@ -685,7 +693,8 @@ plt.show()
 #
 # In the last two "not stated" is right. They are the control of this chapter:
 # take away what the answer was read from. A model that still gives the same
-# answer did not read it there.
+# answer did not read it there. (The control needs a model that answers. One
+# that refuses every question over four documents passes it, as system C does.)
 
 
 # %%
@@ -730,12 +739,16 @@ plt.show()
 
 # %% [markdown]
 # "Right alone" against "right of four" is what a better search is worth to
-# these readers. "Wrong alone" is the case that makes people distrust such
-# systems: does the model notice that the document is about another country? It
-# was never trained on that. In the fact book, a question over one document
-# always has its answer there, so a model that takes whatever the one document
-# says about the attribute was never punished for it. Faithfulness, too, is
-# learned for the cases that training has.
+# these readers. Read "sentence deleted" beside "right of four": it counts for
+# reading only as far as the model was right with the sentence in place. A
+# model may refuse with the sentence in place, and state a value once it is
+# gone. Then its refusals do not come from reading. "Wrong alone" is the case
+# that makes people distrust such systems: does the model notice that the
+# document is about another country? It was never trained on that. In the fact
+# book, a question over one document always has its answer there, so a model
+# that takes whatever the one document says about the attribute was never
+# punished for it. One should not expect a model to be faithful in a case that
+# its training did not have.
 #
 # ### Two documents of your own
 #
@@ -814,10 +827,12 @@ axis.set(xlabel="chosen head's share on the right document")
 plt.show()
 
 # %% [markdown]
-# (Filled: the answer was right.) Chapter 19 has warned us: a share of attention
-# describes a map, and a model can look a fact up without resting its weight on
-# it. The deleted sentence was the stronger test, because it changes the text
-# and not only looks at it.
+# (Filled: the answer was right.) Where no answer is right, the picture cannot
+# tell whether a look at the right document helps. And chapter 19 has warned
+# us: a share of attention describes a map, and a model can look a fact up
+# without resting its weight on it. For a model that answers, the deleted
+# sentence is the stronger test, because it changes the text and not only looks
+# at it.
 #
 # ## A summary, statement by statement
 #
@@ -870,13 +885,13 @@ for kind in MODELS:
 
 # %% [markdown]
 # The second number is the hallucination that a reader of search results fears:
-# a true sentence about something else.
+# a statement that stands in a document, but about something else.
 #
 # ## How large, and how many seeds?
 #
 # The half-width that the pair's record gave was what *four* pairs can see. Two
-# things widen it. A share of few questions is uncertain, and two trainings of a
-# kind differ. The first can be cured by asking more; the second only by
+# things widen it. A share of few questions is uncertain, and two trainings of
+# a kind differ. The first can be cured by asking more; the second only by
 # training more.
 #
 # ### Exercise 22.4: how many pairs does an effect need?
@@ -909,8 +924,8 @@ def seeds_needed(
 check.ex22_4(seeds_needed)
 
 # %% [markdown]
-# Now the numbers. How much do our pairs differ, beyond what the questions
-# explain? And how many would see effects of the paper's size?
+# Now the numbers. How many pairs would see effects of the paper's size? And
+# how much do our own pairs differ?
 
 # %%
 seeds_needed = check.mine("22.4")
@@ -950,11 +965,11 @@ plt.show()
 
 # %% [markdown]
 # (Shaded: effects of the paper's size. $p$ is one half, the worst case.) The
-# share of right answers differs most between pairs, since some models have
-# learned to read and some have not. For a spread like that, an effect of 0.10
+# share of right answers differs most between our pairs, since some models have
+# learned to read and some have not. (The spreads that the record gives include
+# the uncertainty of its questions.) For a spread like that, an effect of 0.10
 # takes about thirty pairs, and four pairs see only effects larger than any in
-# the paper's table. More questions do not help. (The spreads that the record
-# gives include the uncertainty of its questions.)
+# the paper's table. More questions would not help.
 #
 # This says nothing against the paper. Its models are long past the point where
 # some have learned to read and some have not, so two trainings of a kind may
@@ -964,10 +979,10 @@ plt.show()
 #
 # - It *can* say where answers come from, without a model as a judge, and over
 #   several trainings.
-# - It *cannot* test the pull of memory, because four million parameters
-#   remember next to nothing.
-# - Its text is templated. Whether a model reads prose faithfully, with all that
-#   prose leaves unsaid, is another question.
+# - It *cannot* test the pull of memory, because these models remember next to
+#   nothing.
+# - Its text is templated. Whether a model reads prose faithfully, with all
+#   that prose leaves unsaid, is another question.
 # - Its models have at most eight differential heads in a layer of width 256;
 #   claims about the paper are for larger ones.
 #
@@ -988,15 +1003,15 @@ print("the sources are what the recipe of the record counts")
 # %% [markdown]
 # ## Common mistakes
 #
-# - **One number.** Fewer made-up answers may be fewer answers. Put the share of
-#   refusals beside it, or compare at equal coverage.
+# - **One number.** Fewer made-up answers may be fewer answers. Put the share
+#   of refusals beside it, or compare at equal coverage.
 # - **A scorer that was never tested.** Let it judge answerers that you know:
 #   one that reads, one that guesses, one that says nothing.
 # - **True documents.** If memory and document agree, an answer does not tell
 #   which was used.
 # - **A part for the whole.** Words that occur in an answer are not the answer.
-# - **Many questions for many trainings.** Questions measure a model. Only seeds
-#   measure a kind.
+# - **Many questions for many trainings.** Questions measure a model. Only
+#   seeds measure a kind.
 #
 # ## Summary
 #
@@ -1006,10 +1021,10 @@ print("the sources are what the recipe of the record counts")
 #   beside risk.
 # - Of the paper's six differences one is clear of zero by itself and so is
 #   their mean, for one training of each kind.
-# - Deleting the sentence that an answer should have come from tests reading
-#   better than a share of attention does.
-# - The spread between trainings, and not the number of questions, decides how
-#   small an effect a desk can see.
+# - For a model that answers, deleting the sentence that an answer should have
+#   come from tests reading better than a share of attention does.
+# - Where trainings differ as much as ours, their spread, and not the number of
+#   questions, decides how small an effect a desk can see.
 #
 # Ask how often it answers, then how often it is wrong.
 #
