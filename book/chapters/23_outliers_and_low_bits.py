@@ -778,7 +778,9 @@ for kind in KINDS:
     for run, nats in zip(runs, more, strict=True):
         right = run["rounding"]["exact"]["accuracy"]
         if kind != "diff" and right > 0.6:
-            print(f"   rate {run['rate']}: {right:.2f} right, {nats:+.3f} nats")
+            print(
+                f"   rate {run['rate']}: {right:.2f} right, {nats:+.3f} nats"
+            )
 
 # %% [markdown]
 # **Within a kind it does, except in diff.** In the five other kinds the runs with
