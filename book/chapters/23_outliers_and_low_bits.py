@@ -551,11 +551,9 @@ check.ex23_4(clipped_difference)
 # map, and for a query. What is clipped keeps a weight of $e^{-8}$ times the
 # largest. (We tried reaches of 6, 8 and 10 on such text before, and kept one
 # that did well: a fair test would choose it on other text.)
-
-
-# %% [markdown]
-# (The two functions are folded away. They are equation 23.1 and exercise 23.4,
-# written for the logits of a whole model.)
+#
+# (Two functions are folded away: equation 23.1 and exercise 23.4, for the logits
+# of a whole model.)
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
