@@ -10,9 +10,10 @@
 # # 26. Sparse caches
 #
 # By the end of this chapter you will have shown, with a scoring rule and an
-# eviction of your own, what a plain and a differential model lose when their
-# caches keep a half, a quarter or an eighth of the keys; and you will know why
-# a key that contributes nothing to the output is not free to go.
+# eviction of your own, what a plain model loses in lookup, and a plain and a
+# differential one on text, when their caches keep a half, a quarter or an
+# eighth of the keys. And you will know why a key that contributes nothing to
+# the output is not free to go.
 #
 # {card}
 #
@@ -471,13 +472,15 @@ for name, kind in KIND.items():
     print("looks keys up" if looks_up else "does not look keys up")
 
 # %% [markdown]
-# Rows count only for a model that looks keys up. (The intervals take questions
-# as independent, which the four of a row are not quite. For 256 questions they
-# reach at most about six hundredths to either side.) For such a model there
-# are three things to see. Query-aware, a rule that scores by attention loses
-# next to nothing with a quarter of the keys. Blind, the same rule loses more.
-# And the latest keys, which are all that "streaming" keeps but for four, lose
-# nearly everything, because needles lie anywhere.
+# Rows count only for a model that looks keys up, so where a kind does not, the
+# table says nothing about lookup in that kind. (The intervals take questions as
+# independent, which the four of a row are not quite. For 256 questions they
+# reach at most about six hundredths to either side.) For a model that does,
+# there are three things to see. Query-aware, a rule that scores by attention
+# loses next to nothing with a quarter of the keys. Blind, the same rule loses
+# more. And "streaming", which keeps four early keys and otherwise the latest,
+# answers about half of the questions with a half of the keys, and with an
+# eighth it guesses: needles lie anywhere, and it has those of the end.
 #
 # Then text: a prompt of 256 tokens of Python source that no training has seen,
 # then an eviction, then the loss on the 256 tokens that follow. Here every
@@ -499,7 +502,7 @@ def draw(axis: plt.Axes, name: str, mode: str | None) -> None:
         axis.axhline(record["chance"], color="grey", lw=0.8)
 
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Six panels, the plain model above and the differential one below: answers right query-aware, answers right question-blind, and the loss of text, each against the share of keys kept, from all to an eighth, with a line for random, streaming, H2O, SnapKV and SnapKV with a window of 16. In the lookup panels of the plain model streaming and random fall steeply to chance, and H2O stays near 1. In the text panels all lines rise; random rises most, then H2O, and the three others lie together below it."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Six panels, the plain model above and the differential one below: answers right query-aware, answers right question-blind, and the loss of text, each against the share of keys kept, from all to an eighth, with a line for random, streaming, H2O, SnapKV and SnapKV with a window of 16. In the lookup panels of the plain model streaming and random fall steeply towards chance, and H2O stays near 1. In those of the differential model all lines lie at chance or below. In the text panels all lines rise; random rises most, then H2O, and the three others lie together below it."}}
 figure, axes = plt.subplots(2, 3, figsize=(8, 5.2), sharex=True)
 for name, row_of_axes in zip(KIND, axes, strict=True):
     for axis, mode in zip(row_of_axes, (*MODES, None), strict=True):
@@ -547,11 +550,12 @@ for name, kind in KIND.items():
 
 # %% [markdown]
 # On text it is the other way round: the latest keys are as good as those of
-# H2O, or better. What comes next in a program depends mostly on what came
-# last. So no rule wins both. If one measured text alone, one would choose
-# StreamingLLM, and would have a cache that has lost every needle. If a rule
-# has to serve both, H2O is the safer one: it pays a hundredth or two of a nat
-# on text and keeps what can be looked up.
+# H2O, or better. (Perhaps what comes next in a program depends mostly on what
+# came last. That was not tested.) So none of these rules wins both. If one
+# measured text alone, one would choose the latest keys, and would have a cache
+# that has lost most needles. If a rule has to serve both, H2O is the safer one
+# in these models: it pays a hundredth or two of a nat on text and, where there
+# is lookup, keeps most of it.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 for name, kind in KIND.items():
@@ -592,10 +596,11 @@ for other in WEIGHTS[:-1]:
     print(f"text, difference minus {other:7s}", *found, sep="   ")
 
 # %% [markdown]
-# The second map alone is a poor guide, as one would hope: it is the map that
-# is taken away. Between first, mass and difference the text sees next to
-# nothing. Where the model looks keys up, the lookup columns are the ones to
-# read.
+# The second map alone is a poorer guide on text, with a quarter or an eighth
+# of the keys. Between first, mass and difference the text sees next to nothing:
+# a hundredth of a nat at most. Where the model looks keys up, the lookup
+# columns are the ones to read. Where it does not, they cannot answer the
+# question of this section.
 #
 # ## A control: what the trap costs
 #
@@ -631,10 +636,13 @@ for cell in text_cells:
 print(f"all keys in the denominators: worse in all {len(text_cells)} cells")
 
 # %% [markdown]
-# On text the remedy is worse than the disease, for both kinds, every rule and
-# every share. A plain head has no trap at all, and the remedy hurts it too: so
-# what it costs is not the trap's doing. The arithmetic above is right, and yet
-# the rescaling does more good than harm. Why?
+# On text the remedy is worse than the disease, in both models, for every rule
+# and every share. A plain head has no trap at all, and the remedy hurts it too:
+# so what it costs is not the trap's doing. The arithmetic above is right, and
+# yet the rescaling does more good than harm. (It does two things: it restores
+# the sum of a row, and it does so with two factors. What the second factor
+# costs by itself would take a third variant, which restores the sum with one
+# factor. It was not run.) Why does it help?
 #
 # Look at the sum of a row. The weights of a differential head sum to $1 -
 # \lambda$, those of a plain head to 1, and (26.1) restores that sum after an
@@ -676,9 +684,9 @@ for n, layer in enumerate(maps):
 
 # %% [markdown]
 # The two branches lose different weights, so their factors differ, as the trap
-# says. And the sum over the kept keys comes back to $1 - \lambda$, as the
-# explanation says. (It is an explanation that fits these numbers. It was not
-# tested by itself.)
+# says. And with the old denominators the sums are off, in either direction;
+# the last column, $1 - \lambda$, is what (26.1) makes of them. (It is an
+# explanation that fits these numbers. It was not tested by itself.)
 #
 # ## A real cache
 #
@@ -868,10 +876,11 @@ print("and so are the answers, query-aware and question-blind")
 # - After an eviction each branch divides by what it has left, so two branches
 #   grow by two factors. A key with $A_1 = \lambda A_2$ contributes nothing, and
 #   its eviction changes every other weight.
-# - In these models the rescaling is no damage but a help: with the old
-#   denominators the loss of text is higher in every cell.
+# - In these two models the rescaling as a whole is no damage but a help: with
+#   the old denominators the loss of text is higher in every cell.
 # - A rule must be measured blind, on lookup and on text, and beside random keys.
-#   On text the latest keys do; what is looked up needs the map.
+#   On text the latest keys do; in the model that looks keys up, lookup needed
+#   the map.
 # - For a differential head the difference of the maps can score keys, and the
 #   package's cache with a budget evicts by it. On text, first, mass and
 #   difference can hardly be told apart.
