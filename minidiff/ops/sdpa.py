@@ -42,10 +42,11 @@ def softmax_attention(
         mask = mask | ~mask.any(-1, keepdim=True)
     k = blank_padding(k, key_lengths)
     missing = v.shape[-1] - q.shape[-1]
-    on_cpu = q.device.type == "cpu"
-    if square and on_cpu and missing > 0 and not _has_gradient(q, k, v):
+    exact = q.device.type == "cpu" and q.dtype == torch.float32
+    if square and exact and missing > 0 and not _has_gradient(q, k, v):
         # PyTorch's fused kernel for the CPU needs keys as wide as the values;
-        # otherwise the map is stored. Zeros change no logit.
+        # otherwise the map is stored. Zeros change no logit. Not in 16 bits,
+        # where that kernel rounds the weights.
         q, k = pad(q, (0, missing)), pad(k, (0, missing))
     return sdpa(
         q,

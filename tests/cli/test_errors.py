@@ -4,7 +4,10 @@ Each case is a command with one mistake. Inside, the functions name their own
 arguments, as ``embed_dim`` for --width.
 """
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -37,7 +40,6 @@ CASES = [
         [*NEEDLES, "--length", "10000000"],
         "--batch-size, --length: a batch of 32 x 10000000 tokens needs",
     ),
-    ([*NEEDLES, "--backend", "triton"], "--backend: got 'triton' with q on"),
     ([*TEXT, "{}/nowhere"], "--data: got {}/nowhere, expected a folder"),
     ([*TEXT, "{}/empty"], "--data: {}/empty has no text"),
     (
@@ -91,3 +93,17 @@ def test_files_of_a_run_keep_their_words():
     with pytest.raises(ValueError) as raised, as_options(OPTIONS):
         raise ValueError(text)
     assert str(raised.value) == text
+
+
+def test_the_kernels_on_a_cpu_are_an_error_of_the_backend(tmp_path):
+    # In a process of its own: this one may have Triton's interpreter.
+    words = [word.format(tmp_path) for word in NEEDLES]
+    compiled = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-m", "minidiff", *words, "--backend", "triton"],
+        env=compiled | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "--backend: got 'triton' with q on cpu" in done.stderr
