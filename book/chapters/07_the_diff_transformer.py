@@ -151,9 +151,11 @@ for distance in (0, 2, 5, 12):
     print(f"distance {distance:2d}: score {cos(distance * pi / 6):.2f}")
 
 # %% [markdown]
-# Distance 12 looks like distance 0, because the arrow has gone once around. So
-# a clock has several hands. We cut the $D$ channels into $D / 2$
-# pairs, and turn pair $i$ at a speed of its own, in radians a token:
+# Distance 12 looks like distance 0, because the arrow has gone once around. A
+# clock has the same problem, and therefore has several hands: a fast one for
+# short times and slow ones for long times. In the same way we cut the $D$
+# channels into $D / 2$ pairs, and turn pair $i$ at a speed of its own, in
+# radians a token:
 #
 # $$
 # \theta_i = b^{-2i/D}, \qquad i = 0, \ldots, D/2 - 1
@@ -203,9 +205,10 @@ check.ex07_1(rotate)
 rotate = check.mine("7.1")
 
 # %% [markdown]
-# What do many hands give? Let all entries of $q$ and $k$ be equal, and the
-# score at distance 0 be 1. Sketch the score of the fastest pair, of the
-# slowest, and the mean of all.
+# What do many pairs give together? Take a $q$ and a $k$ whose entries are all
+# equal, scaled so that the score at distance 0 is 1. Sketch how the score
+# depends on the distance: for the fastest pair, for the slowest, and for the
+# mean of all pairs.
 
 # %% mystnb={"image": {"alt": "Score against distance from 0 to 64. The fastest pair swings between 1 and -1 all the way. The slowest pair stays at 1. The mean of all 16 pairs falls from 1 to about 0.7 within four tokens, then slowly and with swings, between about 0.3 and 0.7; at distance 64 it is about 0.5."}}
 waves = angles(torch.arange(65), 32).cos()  # (distances, pairs)
@@ -321,10 +324,10 @@ one_layer = check.mine("7.2")
 # %% [markdown]
 # ### Attention from your parts
 #
-# The three steps of chapter 5 (project and split, attend, merge) in a class of
-# our own, with the rotation after the first. It extends your `LearnedLambda`,
-# so that the four vectors are called `lambda_q1` and so on, as in `minidiff`;
-# `super().forward()` is lambda.
+# The next class does the three steps of chapter 5 (project and split, attend,
+# merge), and rotates queries and keys after the first. It extends your
+# `LearnedLambda`, so the four vectors are called `lambda_q1` and so on, as in
+# `minidiff`, and `super().forward()` returns lambda.
 
 
 # %% tags=["same:minidiff.check.ex07.transformer.DiffAttention"]
@@ -483,8 +486,8 @@ check.ex07_4(parameters)
 
 # %% [markdown]
 # Now the paper's models, in billions, with $V = 100{,}288$ and $F = \frac83 E$
-# [P]. The last row is its main model, by the text about 2.8 [P, sec. 3.1].
-# Estimate one row before you look.
+# [P]. The last row is its main model; the paper's text gives its size as about
+# 2.8 [P, sec. 3.1]. Estimate one row before you look.
 
 # %%
 print("stated width layers heads    D counted    off  without embedding")
@@ -557,9 +560,11 @@ check.ex07_5(Transformer)
 #
 # That a model runs does not make it right. Three tests: do its weights fit
 # into `minidiff`'s model, name by name? Are the logits the same then? Does a
-# position see later tokens? With the small weights of the start some parts
-# would hardly show, so every matrix is multiplied by ten, and every entry of a
-# vector by a random number near 1. In float64 rounding is no excuse.
+# position see later tokens? With the small initial weights some parts would
+# hardly change the logits, so every matrix is multiplied by ten, and every
+# entry of a vector by a random number near 1. Both models compute in float64.
+# But `minidiff` has rounded its cosines and sines to float32 before, so the
+# test asks for agreement to 1e-5, not to 1e-12.
 
 # %%
 Transformer = check.mine("7.5")
@@ -607,8 +612,8 @@ for name, value in {
     print(f"{name:10s} {value!s:5s} logits differ by {moved:.1g}")
 
 # %% [markdown]
-# None is refused. The weights fit, and the model is another one. Names and
-# shapes say little: compare outputs.
+# None is refused. The weights fit, but the model computes something else. That
+# names and shapes fit says little: compare outputs.
 #
 # ## Before training
 #
@@ -624,8 +629,8 @@ with torch.no_grad():
 print(bytes(text[0].tolist()))
 
 # %% [markdown]
-# Noise. For words only the numbers in the model have to change: chapter 14 and
-# chapter 15 do that.
+# Noise. The model needs no new parts to write words, only other numbers in its
+# weights. Chapters 14 and 15 train it.
 #
 # A model that knows nothing guesses evenly, and an even guess loses $\ln V$.
 # So the first number of a training is known before it begins. If it is far
@@ -647,8 +652,8 @@ for V in (100, 1000, 10_000):
 #
 # The two kinds differ before they have learned anything. How large is the
 # output of attention in block 0, the first thing that is added to the stream?
-# The *size* of a vector is here the root mean square of its entries.
-# The plain layer in three steps:
+# Here the *size* of a vector means the root mean square of its entries. For
+# the plain layer the answer takes three steps:
 #
 # 1. *Values.* After the norm a token's $E$ entries have size about 1. A value
 #    is a sum of $E$ products of them with weights of standard deviation
@@ -698,13 +703,16 @@ print(f"at the end: {sizes['diff'][-1] / sizes['softmax'][-1]:.0f} times")
 #
 # Why the factor $1 - \lambda_{\text{init}}$? The paper's reason is about
 # gradients [P, app. G]. A norm that enlarges a vector enlarges the gradient on
-# its way back just as much. If a head has size about
-# $1 - \lambda_{\text{init}}$, the norm divides by that and the factor
-# multiplies it back: head and gradient stay as they were, so a plain
-# Transformer's learning rate still fits. In our untrained model the heads are
-# smaller, and the enlargement grows as $\sqrt t$ if the map is flat. The
-# authors later named this as a cause of instability, late in training at large
-# learning rates. Their second version has no headwise norm [B2].
+# its way back just as much. Suppose that before the norm a head has size about
+# $1 - \lambda_{\text{init}}$. Then the norm divides by that number, and the
+# factor multiplies by it again. Head and gradient keep their sizes, so a plain
+# Transformer's learning rate still fits.
+#
+# In our untrained model the heads are smaller than that, so the norm enlarges
+# them, and their gradients too: by a factor that grows as $\sqrt t$ if the map
+# is flat. The authors later named this enlargement as a cause of instability,
+# late in training at large learning rates. Their second version has no
+# headwise norm [B2].
 #
 # ## A check of this chapter
 
@@ -720,9 +728,10 @@ print("attention and logits are those of minidiff")
 #
 # - **No norm after the last block.** All shapes fit without it.
 # - **Every block as block 0.** Then all have the same $\lambda_{\text{init}}$.
-# - **PyTorch's own start of the embedding**, with standard deviation 1. With a
+# - **PyTorch's default for the embedding**, a standard deviation of 1. With a
 #   tied head the first loss is then far above $\ln V$.
-# - **Softmax, then logarithm.** Small probabilities round to 0: `logsumexp`.
+# - **Softmax, then logarithm.** Small probabilities round to 0, and their
+#   logarithm is infinite. Use `logsumexp`.
 #
 # ## Summary
 #

@@ -78,14 +78,14 @@ plots.use_style()
 # even guess, $p_{-1} = 1/256$.
 #
 # The loss is the mean of $-\log_2 p$, in *bits per byte*. How far back should
-# the model look? *Held-out* text decides, text that it has not read. Cut some
-# files of Python's own library into rows of 128 bytes; every tenth row is the
-# test (its first ten bytes only serve as context). The model reads a million
-# bytes, in one of two ways:
+# the model look? To decide that, measure the loss on *held-out* text, which
+# the model has not read. Cut some files of Python's own library into rows of
+# 128 bytes; every tenth row is the test (its first ten bytes only serve as
+# context). The model reads a million bytes, in one of two ways:
 #
-# - *honest*: all of them from other files;
-# - *leaky*: two thirds of those, and the nine tenths of the tested files that
-#   are not tested.
+# - *honest*: all of them come from other files;
+# - *leaky*: two thirds come from other files, and one third from the tested
+#   files themselves, namely the nine rows of ten that are not in the test.
 #
 # Will the best model look further back in the leaky case, or less far?
 
@@ -183,14 +183,15 @@ def write(model: DecoderLM, prompt: str = "import") -> None:
 write(new_model(64))
 
 # %% [markdown]
-# Noise, with `\x` and two digits for each byte that is no letter.
+# Noise, with `\x` and two digits for each byte that cannot be printed.
 #
 # ## Cross-entropy, again
 #
 # A *token* is the unit a model predicts: a byte, or a longer piece. The loss
 # is the mean of $-\ln p$ over the tokens that came, in nats (chapter 7). Two
 # ways to cut a text give different numbers of tokens, so their losses per
-# token cannot be compared. The bytes stay the same, so this number can:
+# token cannot be compared. The number of bytes is the same for both, so the
+# loss per byte can be compared:
 #
 # $$
 # \text{bits per byte} = \frac{\text{nats per token}}{\ln 2}
@@ -272,10 +273,11 @@ assert bits[0] > bits[1] > bits[2] and shown.count("\ufffd") == 2
 
 # %% [markdown]
 # With more ids the loss per token gets *worse* and the loss per byte *better*.
-# Only the second one compares. The gain here is the tokenizer's alone, because
-# the model knows nothing. And the second step from $V$ to $4V$ shortens the
-# text less than the first, while each id costs a row of the embedding. (The
-# two signs after "a" are the two bytes of ï, which is too rare for a merge.)
+# Only the loss per byte can be compared. The gain here is the tokenizer's
+# alone, because the model knows nothing. Going from 1024 ids to 4096 shortens
+# the text less than going from 256 to 1024 did, and each id costs a row of the
+# embedding. (The two signs after "a" are the two bytes of ï, which is too rare
+# for a merge.)
 #
 # ## Packing
 #
@@ -456,9 +458,9 @@ assert losses[0] > log(256) + 1 and losses[1] < log(256)
 # fiftieth of it helps: the jump can be nearly five times the old output. At
 # the smaller widths the full step is the better one. This is one reason for
 # *warm-up*, a rate that rises from small to full over the first steps: it
-# keeps the first, common steps of wide models small. Later, we assume, the
-# signs of a weight's gradients change from batch to batch, and the steps
-# partly cancel. A small model may do without.
+# keeps those steps small, in which the changes of all weights add up. Later,
+# we assume, the signs of a weight's gradients change from batch to batch, and
+# the steps partly cancel. A small model may do without.
 #
 # ### Decay of the rate
 #
@@ -486,8 +488,9 @@ for lr, last in ((0.1, 1), (0.01, 1), (0.1, 0.1)):
 
 # %% [markdown]
 # At 0.1 the weights arrive and keep shaking. At 0.01 they have not arrived.
-# The falling rate arrives first and settles at the end. It has a price: a
-# training that is stopped early has not had its quiet end.
+# The falling rate arrives first and settles at the end. It has a price: if you
+# stop a training early, it has not reached the low rates, and its weights are
+# still shaking.
 #
 # ### Exercise 14.4: a rate that rises and falls
 #
@@ -522,10 +525,11 @@ check.ex14_4(rate)
 # $$
 #
 # $g$ is the gradient of *all* weights as one long vector, so its direction
-# stays. Is it needed? AdamW divides by $\sqrt s$, so one long gradient does
-# not make one long step. What does it do instead? Take a model of a single
-# weight, where (14.5) is `np.clip`. Let all its gradients be 1, but one of
-# them $-100$. Sketch the length of AdamW's steps before and after it.
+# stays. Is clipping needed? AdamW divides by $\sqrt s$, so one long gradient
+# does not make one long step. What does that gradient do instead? Take a model
+# of a single weight, where (14.5) is `np.clip`. Let all its gradients be 1,
+# except for one, which is $-100$. Sketch the length of AdamW's steps before
+# and after it.
 
 
 # %%
@@ -556,9 +560,9 @@ assert 100 < 300 - steps_taken(gradients).sum() < 105
 
 # %% [markdown]
 # The bad gradient turns the steps around for a while, because it stays in $m$,
-# and then keeps them short, because it stays in $s$ for longer. "Lost" is how
-# much shorter the way of all 300 steps has become, in full steps: in this
-# steady case, a hundred of them.
+# and then keeps them short, because it stays in $s$ for longer. Without it,
+# AdamW would take 300 full steps. "Lost" is by how many full steps the weight
+# has moved less far: about a hundred, from one bad gradient.
 #
 # Every training of this course is clipped at $c = 1$, the usual choice; the
 # paper does not state its own. PyTorch's `clip_grad_norm_` does it in place
@@ -639,8 +643,8 @@ check.ex14_5(fit)
 # %% [markdown]
 # ### Sixty steps
 #
-# Train the model of the beginning by your `fit`, or by ours if you have not
-# solved it. Sketch its loss: where does it begin, and does it fall evenly?
+# Train the model of the beginning with your `fit`, or with ours if you have
+# not solved it. Sketch its loss: where does it begin, and does it fall evenly?
 
 
 # %%
@@ -672,10 +676,10 @@ write(model)
 assert losses[0] > 5 and valid[60] < back_0
 
 # %% [markdown]
-# After ten steps it is nearly as good as the first point of the cold open's
-# solid curve, which looks 0 bytes back: it has learned which bytes are
-# frequent. Then it gets better than that, so it looks back. The line has
-# spaces and common letters by now, and no words.
+# After ten steps it is nearly as good as the counting model that looks 0 bytes
+# back (the first point of the cold open's solid curve): it has learned which
+# bytes are frequent. Then it gets better than that, so it must use the bytes
+# before. What it writes has spaces and common letters by now, but no words.
 #
 # ### The control that fails
 #
@@ -706,8 +710,8 @@ assert loss < 0.1 and true > log(256)
 # ## An aside: bfloat16
 #
 # The trainings on a GPU in this course say `--precision bfloat16`. Such a
-# number has 16 bits. It reaches as far as a float32, but its digits end after
-# the second or third. Can a weight of 1 be trained by steps of 0.003?
+# number has 16 bits. It covers the range of a float32, but keeps only two or
+# three decimal digits. Can a weight of 1 be trained by steps of 0.003?
 
 # %%
 w = torch.ones((), dtype=torch.bfloat16)
@@ -724,8 +728,9 @@ assert w == 1
 #
 # ## The package agrees
 #
-# Twenty steps in float64 by `fit` and by `minidiff.train`; then `adamw_step`
-# against the optimiser, and `rate` against the package's schedule.
+# First compare twenty steps of `fit` with twenty of `minidiff.train`, in
+# float64; then `adamw_step` with PyTorch's optimiser, and `rate` with the
+# package's schedule.
 
 # %%
 sizes = {"batch_size": 8, "eval_every": 10, "eval_batches": 2}
@@ -769,7 +774,7 @@ print("the steps are PyTorch's, and the schedule is that of minidiff")
 # ## Summary
 #
 # - A split that leaks gives a lower loss and another winner.
-# - BPE merges the most frequent pair. Losses compare in bits per byte.
+# - BPE merges the most frequent pair. Compare losses in bits per byte.
 # - Packing: one long row, an end mark after each document, cut into windows.
 # - A step of AdamW is about $\eta$ long while gradients agree, else shorter.
 # - Warm-up keeps the first steps of wide models small; the falling rate lets

@@ -136,9 +136,10 @@ print(f"seconds  {seconds:5.2f} and {fast:5.2f}, ratio {seconds / fast:.1f}")
 assert once < tokens
 
 # %% [markdown]
-# Without a cache the number of tokens grows with the square of the length. The
-# ratio of the seconds is far smaller than that of the tokens, so a step costs
-# something besides tokens. What that is, an optional section measures.
+# Without a cache the number of tokens read grows with the square of the
+# length. The seconds shrink far less than the tokens, so each step has a cost
+# that does not depend on how many tokens it reads. An optional section at the
+# end measures it.
 #
 # ## What is worth keeping
 #
@@ -210,15 +211,17 @@ for kind, heads in (("softmax", 4), ("diff", 2), ("diff_v2", 2)):
     print(f"{kind:8s} {heads} heads, {owned} bytes a token")
 
 # %% [markdown]
-# V1 takes as much as the plain model: it has half as many heads, and each holds
-# twice as much. V2 takes half, because each of its heads holds what one plain
-# head holds. (The authors of V2 spend the saving: they keep as many key/value heads
-# as the plain model has, so the same cache, and double the query heads [B2].)
+# V1 takes as much as the plain model: it has half as many heads, and each
+# holds twice as much. V2 takes half, because each of its heads holds what one
+# plain head holds. (The authors of V2 use this differently: they double the
+# query heads and keep as many key/value heads as the plain model has, so their
+# cache is as large as the plain one [B2].)
 #
-# At a real size: the paper's main model has 3.48 billion parameters in 28 layers
-# of 12 differential heads with $D = 128$ [P, Table 9]. Take numbers of two bytes
-# and a text of 65,536 tokens. Such a step reads all weights, and the cache of the
-# text so far. At how many tokens is the cache as large as the weights?
+# Now a real size: the paper's main model has 3.48 billion parameters in 28
+# layers of 12 differential heads with $D = 128$ [P, Table 9]. Take numbers of
+# two bytes and a text of 65,536 tokens. To write one more token, the model
+# reads all weights, and the cache of the text so far. At how many tokens is
+# the cache as large as the weights?
 
 # %%
 sizes = {"vocab_size": 100_288, "embed_dim": 3072, "num_layers": 28}
@@ -235,10 +238,12 @@ for kind in ("softmax", "diff", "diff_v2"):
     print(f"; weights {weights[kind] / 1e9:.1f} GB = {even:.0f} tokens")
 
 # %% [markdown]
-# The cache of this one text is larger than the model. The usual remedy is
-# grouped heads: a quarter of the key/value heads, a quarter of the cache. The
-# texts of a batch share the weights, but each has a cache of its own: with 32
-# texts at a time the two are equal at a thirty-second of these lengths.
+# The cache of this one text is larger than the model. (V2 has fewer weights
+# too, because its key, value and output matrices are half as large.) The usual
+# remedy is grouped heads: a quarter of the key/value heads, a quarter of the
+# cache. The texts of a batch share the weights, but each has a cache of its
+# own. With 32 texts in a batch, the 32 caches together are as large as the
+# weights when each text has a thirty-second of the length above.
 #
 # ## One step, by hand
 #
@@ -412,8 +417,8 @@ for name, logits in (
     print(f"{name}: wrong at positions", torch.where(gap > 1e-12)[0].tolist())
 
 # %% [markdown]
-# Both are right for the prompt, so a test of the prompt alone passes. (What they
-# cost in a trained model, an optional section measures.)
+# Both are right for the prompt, so a test of the prompt alone passes. (An
+# optional section measures what they cost in a trained model.)
 #
 # ## From logits to a token
 #
@@ -427,8 +432,8 @@ for u in (0.1, 0.6, 0.8):
     print(f"u = {u}: token", np.searchsorted(np.cumsum(p), u, side="right"))
 
 # %% [markdown]
-# So all the chance is in the numbers, and a *seed* fixes those. Two settings
-# change the probabilities before the draw.
+# So the numbers $u$ are the only random part, and a *seed* fixes them. Two
+# settings change the probabilities before the draw.
 #
 # - The *temperature* divides the logits, as in exercise 15.1: below 1 likely tokens
 #   get likelier, above 1 they get less likely.
@@ -499,10 +504,11 @@ for label, wanted in (("continues a word", True), ("others", False)):
     print(f"from {min(some)} to {max(some)}")
 
 # %% [markdown]
-# (A dot is a space, an arrow a new line.) As a rule fewer tokens are kept where a
-# word goes on than elsewhere. But look at the highest orange bar: in a rare word
-# the model is not sure either. A fixed number of tokens, which is called top-$k$,
-# would be too many where the model is sure and too few where it is not.
+# (A dot is a space, an arrow a new line.) As a rule fewer tokens are kept
+# where a word goes on than elsewhere. But look at the highest orange bar: in a
+# rare word the model is not sure either. To keep a fixed number of tokens is
+# called top-$k$: that is too many where the model is sure and too few where it
+# is not.
 #
 # ## Streaming
 #
@@ -594,10 +600,10 @@ for piece in write(temperature=0.7, share=0.9):
 
 # %% [markdown]
 # That is your stream and your top-p, or the course's where a check has not
-# passed yet. Beyond `max_length` it would meet distances that it has never seen,
-# so the package's `generate` refuses to go on. With `slide=True` it forgets
-# instead: it reads the last half of its window again and goes on from there. The
-# command in a shell does so:
+# passed yet. Beyond `max_length` the model would meet distances that it has
+# never seen, so the package's `generate` refuses to go on. With `slide=True`
+# it forgets the older half instead: it reads the last half of its window again
+# and goes on from there. The command in a shell does so:
 #
 # ```
 # minidiff generate runs/mine --prompt "import " --temperature 0.7 --top-p 0.9
@@ -681,16 +687,17 @@ print("the stream is that of minidiff")
 # - For each token a V1 head holds $4D$ numbers, as many as two plain heads. A V2
 #   head holds $2D$, as many as one.
 # - A cache is right if every way to cut a row gives the logits of the whole row.
-# - A decode step reads all weights and the whole cache: V1's cache one and a
-#   half times by two calls, once in one kernel; V2's once.
-# - A seed repeats a call. Temperature flattens the probabilities or sharpens
-#   them, and top-p cuts off the tail.
+# - A decode step reads all weights and the whole cache. V2 reads its cache
+#   once. So does V1 in one kernel; V1 as two ordinary calls reads one and a
+#   half times as much.
+# - The same call with the same seed gives the same text. Temperature flattens
+#   the probabilities or sharpens them, and top-p cuts off the tail.
 
 # %% [markdown]
 # ## Optional: measurements
 #
-# *The chapter ends here. These are things that a clock or a trained model can say
-# of it, for another day.*
+# *The chapter ends here. The sections below measure times and losses, for
+# another day.*
 #
 # ### A seed repeats a call
 #
@@ -704,8 +711,9 @@ both = generate(small, twelve.repeat(2, 1), **settings)
 print("two rows of one batch:", torch.equal(both[0], both[1]))
 
 # %% [markdown]
-# The rows differ, because they take their numbers from one stream, one after the
-# other. And a close draw is decided by rounding. Rounding differs between devices,
+# The rows differ, because they take their numbers from one stream, one after
+# the other. And where $u$ falls close to the border between two tokens,
+# rounding decides which one is chosen. Rounding differs between devices,
 # between batch sizes, and with or without a cache.
 #
 # ### What a mistake costs
@@ -773,11 +781,12 @@ print(f"so the overhead is {overhead / step:.0%} of your step")
 assert step > prefill
 
 # %% [markdown]
-# That is a large part of the factor that was missing in the cold open: a token
-# that is read among hundreds costs less than one that comes alone. The overhead is
-# paid once for all tokens that pass together, and so is the reading of the weights.
-# The rest of a step is reading and arithmetic. In a large model the overhead is
-# next to nothing, and the reading nearly all.
+# That explains a large part of the cold open, where the seconds shrank so much
+# less than the tokens: a token that is read among hundreds costs less than one
+# that comes alone. All tokens that pass together pay the overhead once, and
+# the reading of the weights once. The rest of a step is reading and
+# arithmetic. In a large model the overhead is next to nothing, and the reading
+# nearly all.
 #
 # ### How often the cache is read
 #
@@ -808,9 +817,9 @@ for peer, name, reads in (
     assert reads <= ratio[peer] < 1.1 * reads
 
 # %% [markdown]
-# The clock agrees: each time is at most a tenth above its count. So with two calls
-# of V1 the cache outweighs the weights at two thirds of the length that you
-# computed with exercise 16.1.
+# The clock agrees: each time is at most a tenth above its count. So if V1 is
+# computed by two calls, reading the cache outweighs reading the weights
+# already at two thirds of the length that you computed with exercise 16.1.
 
 # %% [markdown]
 # ## Further reading
