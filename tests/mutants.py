@@ -33,6 +33,8 @@ _OPERATORS: dict[type, tuple[type, ...]] = {
     ast.Is: (ast.IsNot,),
     ast.IsNot: (ast.Is,),
 }
+# Lines of the stub, which nobody writes.
+_GIVEN = "annotation", "returns", "decorator_list", "bases"
 _COMMUTE = ast.Add, ast.Mult, ast.BitAnd, ast.BitOr
 _NAMES = {
     "max": "min",
@@ -89,7 +91,7 @@ def _without_docstrings(tree: ast.AST) -> None:
 def _places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
     """Yield (node, field, index) of every statement and expression in it."""
     for field, value in ast.iter_fields(node):
-        if field in ("annotation", "returns", "decorator_list", "bases"):
+        if field in _GIVEN or isinstance(value, ast.arguments):
             continue
         several = isinstance(value, list)
         for i, child in enumerate(value if several else [value]):

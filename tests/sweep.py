@@ -32,6 +32,7 @@ from io import StringIO
 from itertools import zip_longest
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 from mutants import mutants, plain
 
@@ -97,11 +98,11 @@ def sweep(exercise: Exercise) -> Count:
     with redirect_stdout(StringIO()):
         right = run_check(exercise, exercise.solution, known)
     assert right, right.text
-    boundary.SECONDS = max(2.0, 10 * (time.monotonic() - start))
+    limit = max(2.0, 10 * (time.monotonic() - start))
     count = Count()
     for text in mutants(source, _modules(exercise.solution)):
         with redirect_stdout(StringIO()):
-            result = _checked(exercise, text, known)
+            result = _checked(exercise, text, known, limit)
         line = changed_line(plain(source), text)
         if result:
             count.survived.append(line)
@@ -114,13 +115,16 @@ def sweep(exercise: Exercise) -> Count:
     return count
 
 
-def _checked(exercise: Exercise, text: str, known: Any) -> Result:
+def _checked(
+    exercise: Exercise, text: str, known: Any, limit: float
+) -> Result:
     """Check a mutant; one that cannot even be defined fails as well."""
     try:
         answer = from_source(exercise.solution, text)
     except Exception as error:
         return Result(id=exercise.id, status="failed", text=str(error))
-    return run_check(exercise, answer, known)
+    with patch.object(boundary, "SECONDS", limit):
+        return run_check(exercise, answer, known)
 
 
 def _modules(solution: Any) -> set[str]:

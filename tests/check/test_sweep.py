@@ -6,7 +6,6 @@ import pytest
 from mutants import mutants, plain
 from sweep import changed_line, sweep
 
-from minidiff.check import boundary
 from minidiff.check.compare import source_of
 from minidiff.check.core import Case, Exercise, Mistake
 
@@ -32,11 +31,6 @@ EXERCISE = Exercise(
     ),
     hints=("", "", ""),
 )
-
-
-@pytest.fixture(autouse=True)
-def same_limit(monkeypatch):
-    monkeypatch.setattr(boundary, "SECONDS", boundary.SECONDS)
 
 
 def test_survivors_are_printed_and_the_others_counted():
