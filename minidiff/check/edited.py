@@ -19,12 +19,18 @@ def edited(right: Any, *changes: tuple[str, str]) -> Any:
     Raises ValueError if an old text is not in the source.
     """
     text = source_of(right)
-    inner = getattr(right, "fn", right)
-    name = inner.__name__
+    name = getattr(right, "fn", right).__name__
     for old, new in changes:
         if old not in text:
             raise ValueError(f"{old!r} is not in the source of {name}")
         text = text.replace(old, new)
+    return from_source(right, text)
+
+
+def from_source(right: Any, text: str) -> Any:
+    """Return what ``text`` defines under the name, and beside, ``right``."""
+    inner = getattr(right, "fn", right)
+    name = inner.__name__
     file = f"<{name}, edited {next(_number)}>"
     # This entry lets ``inspect`` find the source, although no file exists.
     linecache.cache[file] = len(text), None, text.splitlines(True), file

@@ -64,6 +64,11 @@ def _cases() -> list[Case]:
             (0.12, 0.06, 0.1, 20),
             (0.06, 0.1, 0.5, 500),
         )
+    ] + [
+        Case(
+            name="effect 1.0, equal to the half-width of 4 pairs",
+            args=(1.0, 1.0, 0.0, 100, {4: 2.0, 16: 2.0}),
+        )
     ]
 
 

@@ -60,6 +60,7 @@ def _cases() -> list[Case]:
         "other capitals": (" oslo.", "Oslo", ["Lima"], "Tokyo"),
         "a full stop inside": (" St. Johns.", "St. Johns", ["Lima"], None),
         "a space before the stop": (" Oslo .", "Oslo", ["Lima"], "Tokyo"),
+        "a space after the stop": ("Oslo. ", "Oslo", ["Lima"], "Tokyo"),
         "no other document": (" Oslo.", "Tokyo", [], "Tokyo"),
     }
     return [Case(name=name, args=args) for name, args in cases.items()]

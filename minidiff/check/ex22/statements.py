@@ -60,9 +60,15 @@ def _cases() -> list[Case]:
         "a value cut short": ("capital Os, currency yen", 0),
         "nothing": ("", 0),
     }
+    of_two = [*_DOCUMENTS, {"capital": "Oslo"}]
     return [
         Case(name=name, args=(text, _DOCUMENTS, about))
         for name, (text, about) in cases.items()
+    ] + [
+        Case(
+            name="a fact of two documents",
+            args=("capital Oslo, language Lao", of_two, 0),
+        )
     ]
 
 

@@ -27,9 +27,14 @@ def rounded_map(q: np.ndarray, k: np.ndarray, bits: int) -> np.ndarray:
 
 def _cases() -> list[Case]:
     cases = []
-    for H, T, D, bits in ((1, 3, 4, 4), (2, 5, 2, 3), (3, 7, 4, 6)):
+    for H, T, D, bits, size in (
+        (1, 3, 4, 4, 1.5),
+        (2, 5, 2, 3, 1.5),
+        (3, 7, 4, 6, 1.5),
+        (1, 4, 2, 5, 60.0),  # exp of these logits overflows
+    ):
         rng = np.random.default_rng(T)
-        q, k = 1.5 * rng.normal(size=(2, H, T, D))
+        q, k = size * rng.normal(size=(2, H, T, D))
         q *= np.arange(1, H + 1)[:, None, None]  # heads differ in size
         k[:, -1] *= -3  # the last key is hidden from all but one query
         q[:, -1] /= 4
