@@ -160,12 +160,14 @@ class DecoderLM(nn.Module):
         *,
         dtype: torch.dtype | None = None,
         budget: int | None = None,
+        precision: str | None = None,
     ) -> list[KVCache]:
         """Make an empty cache, a list with one KVCache for each layer.
 
         ``capacity`` is in tokens; by default the model's max_length. Dtype
         and device are those of the first keys, unless ``dtype`` is given.
-        ``budget`` is the number of keys that :meth:`KVCache.evict` keeps.
+        ``budget`` is the number of keys that :meth:`KVCache.evict` keeps, and
+        ``precision`` "int8" or "fp8" stores keys and values in 8 bits.
         """
         if capacity is None:
             capacity = self.config.max_length
@@ -175,7 +177,11 @@ class DecoderLM(nn.Module):
             assert isinstance(attention, MultiheadBase)
             parts.append(
                 attention.new_cache(
-                    batch_size, capacity, dtype=dtype, budget=budget
+                    batch_size,
+                    capacity,
+                    dtype=dtype,
+                    budget=budget,
+                    precision=precision,
                 )
             )
         return parts

@@ -45,12 +45,14 @@ class MultiheadBase(nn.Module):
         *,
         dtype: torch.dtype | None = None,
         budget: int | None = None,
+        precision: str | None = None,
     ) -> KVCache:
         """Make an empty cache for ``capacity`` tokens of each sequence.
 
         Its dtype and device are those of the first keys and values. ``dtype``
         fixes the dtype instead. ``budget`` is the number of keys to keep of
-        the tokens read before :meth:`KVCache.evict`.
+        the tokens read before :meth:`KVCache.evict`, and ``precision`` "int8"
+        or "fp8" stores them in 8 bits.
         """
         positive_int("batch_size", batch_size)
         positive_int("capacity", capacity)
@@ -70,6 +72,7 @@ class MultiheadBase(nn.Module):
             device=first.device,
             adapt=dtype is None,
             budget=budget,
+            precision=precision,
         )
 
     def attend(

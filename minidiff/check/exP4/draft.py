@@ -46,8 +46,8 @@ def _run(
     """
     cache = model.new_cache(1, capacity=model.config.max_length)
     for part in cache:  # what was never written must not look like a key
-        part._k.fill_(torch.nan)
-        part._v.fill_(torch.nan)
+        part._k[...] = torch.tensor(torch.nan)
+        part._v[...] = torch.tensor(torch.nan)
     with torch.no_grad():
         model(torch.tensor([prompt[:-1]]), cache=cache)
     calls: list[int] = []
