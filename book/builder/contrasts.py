@@ -29,12 +29,18 @@ class Found:
     """Our side of a row of the page."""
 
     ours: str
-    interval: str = "-"
-    seeds: str = "-"
+    interval: str = ""
+    seeds: str = ""
     verdict: str
 
+    def __str__(self) -> str:
+        """Return all but the verdict, as in "0.5 (0.1 to 0.9), 4 seeds"."""
+        interval = self.interval and f" ({self.interval})"
+        seeds = self.seeds and f", {self.seeds}"
+        return f"{self.ours}{interval}{seeds}"
 
-NOT_RUN = Found(ours="not run", verdict="not run")
+
+NOT_RUN = Found(ours="-", verdict="not run")
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -120,7 +126,7 @@ class Paired:
         return Found(
             ours=middle,
             interval=f"{low} to {high}",
-            seeds=str(len(seeds)),
+            seeds=f"{len(seeds)} seeds",
             verdict=f"none: {self.reason}" if self.reason else word,
         )
 
@@ -149,7 +155,7 @@ class Solved:
         return Found(
             ours=f"{a} of {n} against {b} of {m}",
             interval=f"p = {p:.4f}",
-            seeds=str(n),
+            seeds=f"{n} seeds",
             verdict=SEEN if p < 0.05 and a / n > b / m else NOT_SEEN,
         )
 

@@ -18,12 +18,9 @@ from builder.guard import replace
 
 BEGIN, END = "% evidence:begin", "% evidence:end"
 COLUMNS = (
-    "claim",
+    "claim, and what we compare",
     "the paper",
-    "what we compare",
-    "ours",
-    "95 % interval",
-    "seeds",
+    "ours (95 % interval), seeds",
     "verdict",
     "record",
 )
@@ -58,11 +55,12 @@ def row(claim: Claim, read: Read) -> str:
     if word.startswith((SEEN, NOT_SEEN, TOO_SMALL)):
         word = f"**{word}**" + ("" if claim.fixed else ", exploratory")
     name = record_name(claim, read)
-    link = f"[{name}](results/{name})"
     if name is None:
-        link = f"no `{claim.comparison.records[0]}` yet"
-    ours = found.ours, found.interval, found.seeds
-    return line(claim.claim, claim.paper, claim.compared, *ours, word, link)
+        link = f"no `{claim.comparison.records[0]}`"
+    else:
+        link = f"[{name.removesuffix('.json')}](results/{name})"
+    what = f"{claim.claim}: *{claim.compared}*"
+    return line(what, claim.paper, str(found), word, link)
 
 
 def table(section: Section, root: Path, read: Read) -> str:

@@ -43,7 +43,7 @@ class Shown:
         diff = values.pop("diff")
         (plain,) = values.values()
         ours = f"plain {plain}, diff {diff}"
-        return Found(ours=ours, seeds="1", verdict=ONE_MODEL)
+        return Found(ours=ours, seeds="1 seed", verdict=ONE_MODEL)
 
 
 @dataclass(frozen=True, kw_only=True)

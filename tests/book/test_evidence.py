@@ -39,7 +39,7 @@ def record(kinds):
 
 def test_the_page_is_what_the_records_say():
     assert evidence.updated(ROOT) == PAGE, "run `make notebooks`"
-    assert "-0.011 | -0.017 to -0.005 | 8 | **seen** |" in PAGE
+    assert "| -0.011 (-0.017 to -0.005), 8 seeds | **seen** |" in PAGE
 
 
 def test_another_figure_changes_the_page(tmp_path):
@@ -54,7 +54,7 @@ def test_another_figure_changes_the_page(tmp_path):
     path.write_text(json.dumps(changed))
     evidence.update(root)
     text = (root / "book" / "evidence.md").read_text(encoding="utf-8")
-    assert "+0.039 | +0.033 to +0.045 | 8 | **not seen; the" in text
+    assert "| +0.039 (+0.033 to +0.045), 8 seeds | **not seen; the" in text
 
 
 def test_a_new_record_of_the_pair_is_read_instead():
@@ -72,7 +72,7 @@ def test_what_is_missing_is_not_run(tmp_path):
     (root / "book" / "results" / "text.json").unlink()
     text = evidence.updated(root)
     first = next(x for x in text.splitlines() if x.startswith("| lower loss"))
-    assert "| not run | - | - | not run | no `text.json` yet |" in first
+    assert "| - | not run | no `text.json` |" in first
     assert "`text.json`" in evidence.summary(evidence.reader(root))
 
 
@@ -124,11 +124,11 @@ def test_seeds_that_one_kind_lacks_are_left_out():
         records=("new.json", "old.json"), measure=lambda r: r["x"], sign=1
     )
     found = pair.find({"old.json": record(runs)}.get)
-    assert (found.ours, found.seeds) == ("+0.500", "3")
+    assert (found.ours, found.seeds) == ("+0.500", "3 seeds")
     assert found.interval == "+0.252 to +0.748"
-    assert pair.find({"old.json": record({"diff": [1.0]})}.get).ours == (
-        "not run"
-    )
+    assert str(found) == "+0.500 (+0.252 to +0.748), 3 seeds"
+    alone = {"old.json": record({"diff": [1.0]})}
+    assert pair.find(alone.get).verdict == "not run"
 
 
 def test_a_ratio_is_that_of_the_logarithms():
