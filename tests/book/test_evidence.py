@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 import pytest
 from builder import evidence
-from builder.claims import PAIR, SECTIONS
+from builder.claims import SECTIONS
+from builder.claims.claim import PAIR
 from builder.contrasts import TOO_SMALL, Paired, Solved, interval, verdict
 from committed import ROOT
 
