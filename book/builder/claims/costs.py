@@ -69,7 +69,7 @@ ablations = Section(
     (
         *(
             Claim(
-                f"{kind}: higher loss",
+                f"higher loss, {kind}",
                 f"{effect:.3f} nats higher [P, Table 6]",
                 "nats per token, variant minus diff, 8.4 M parameters",
                 Paired(
@@ -87,7 +87,7 @@ ablations = Section(
         ),
         *(
             Claim(
-                f"{kind}: worse in the race of chapter 19",
+                f"worse in the race of chapter 19, {kind}",
                 NO_FIGURE,
                 "second answers right, variant minus diff",
                 Paired(
