@@ -21,7 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from builder import card, colab, execute, exercise_list, guard, source
+from builder import (
+    card,
+    colab,
+    evidence,
+    execute,
+    exercise_list,
+    guard,
+    source,
+)
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from website import address
@@ -167,6 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         todo = jobs(ROOT, names)
         exercise_list.update(ROOT)
+        evidence.update(ROOT)
         return 1 if build_all(todo, ROOT, force) else 0
     except ValueError as error:
         parser.error(str(error))

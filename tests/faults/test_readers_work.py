@@ -130,9 +130,8 @@ def test_a_corrupt_record_is_named(course, quick, text, monkeypatch, capsys):
     record.parent.mkdir()
     record.write_bytes(text.encode("latin-1"))
     monkeypatch.setattr(build_notebooks, "ROOT", course)
-    monkeypatch.setattr(
-        build_notebooks.exercise_list, "update", lambda root: None
-    )
+    for page in (build_notebooks.exercise_list, build_notebooks.evidence):
+        monkeypatch.setattr(page, "update", lambda root: None)
     with pytest.raises(SystemExit) as end:
         build_notebooks.main([])
     assert end.value.code == 2

@@ -1,0 +1,185 @@
+"""Claims of chapters 18 to 20: loss, needles, long rows."""
+
+from builder.claims.claim import (
+    MQAR,
+    NO_FIGURE,
+    PAIR,
+    POOL,
+    RACE,
+    TEXT,
+    Claim,
+    Section,
+)
+from builder.claims.measures import extended, looks_up, six_needles, text_loss
+from builder.contrasts import Paired, Solved
+from builder.single_runs import Share, Shown, long_loss, long_needles
+
+LOSS, NEEDLES = 0.025, 0.30  # Figure 3a at the least, Table 2
+FIGURE_3A = "0.025 to 0.032 nats lower at every size [P-fig, Figure 3a]"
+TABLE_2 = "0.55 to 0.85 with 6 needles, 2 asked [P, Table 2]"
+AGAINST_SUM = "no figure; held to 0.025 [P-fig, Figure 3a]"
+
+language = Section(
+    18,
+    "Language modelling",
+    (
+        Claim(
+            "lower loss at equal size and tokens",
+            FIGURE_3A,
+            "nats per token, diff minus plain, 8.4 M parameters",
+            Paired(records=TEXT, measure=text_loss, sign=-1, effect=LOSS),
+            True,
+        ),
+        Claim(
+            "control: it is the subtraction",
+            AGAINST_SUM,
+            "nats per token, diff minus sum, 8.4 M parameters",
+            Paired(
+                records=TEXT,
+                measure=text_loss,
+                sign=-1,
+                effect=LOSS,
+                against="sum",
+            ),
+            True,
+        ),
+        Claim(
+            "lower loss, text among other tasks",
+            FIGURE_3A,
+            "nats per token, diff minus plain, 3.8 M parameters",
+            Paired(records=PAIR, measure=text_loss, sign=-1, effect=LOSS),
+            True,
+        ),
+        Claim(
+            "the same, larger models",
+            FIGURE_3A,
+            "nats per token, diff minus plain, 15 M parameters",
+            Paired(records=POOL, measure=text_loss, sign=-1, effect=LOSS),
+            True,
+        ),
+        Claim(
+            "the same, control",
+            AGAINST_SUM,
+            "nats per token, diff minus sum, 15 M parameters",
+            Paired(
+                records=POOL,
+                measure=text_loss,
+                sign=-1,
+                effect=LOSS,
+                against="sum",
+            ),
+            True,
+        ),
+    ),
+)
+
+KNOWN = "second answers right after 400 steps, diff minus {}"
+needles = Section(
+    19,
+    "Needles and attention noise",
+    (
+        *(
+            Claim(
+                "control: the second map helps lookup",
+                NO_FIGURE,
+                f"MQAR with {pairs} pairs, width {width}: seeds that solve "
+                "it, diff against wide + norm",
+                Solved(records=MQAR, pairs=pairs, width=width),
+                True,
+            )
+            for pairs in (4, 8)
+            for width in (64, 128)
+        ),
+        *(
+            Claim(
+                f"a race that a subtraction should win, against {kind}",
+                NO_FIGURE,
+                KNOWN.format(kind) + known,
+                Paired(
+                    records=RACE,
+                    measure=lambda row: row["second"],
+                    sign=1,
+                    against=kind,
+                ),
+                True,
+            )
+            for kind, known in (
+                ("plain", " (no fresh test: looked at before)"),
+                ("wide", ""),
+                ("wide + norm", ""),
+                ("first map", " (no fresh test: looked at before)"),
+                ("sum", ""),
+            )
+        ),
+        Claim(
+            "more needles found",
+            TABLE_2,
+            "6 needles, 2 asked: share right, diff minus plain",
+            Paired(
+                records=PAIR,
+                measure=six_needles,
+                sign=1,
+                effect=NEEDLES,
+                learned=looks_up,
+            ),
+            True,
+        ),
+        Claim(
+            "the same, larger models",
+            TABLE_2,
+            "the same, 15 M parameters",
+            Paired(
+                records=POOL,
+                measure=six_needles,
+                sign=1,
+                effect=NEEDLES,
+                learned=looks_up,
+            ),
+            True,
+        ),
+        Claim(
+            "more attention on the answer",
+            "0.03 to 0.09 against 0.27 to 0.40, by depth [P, Table 3]",
+            "best head's share on the answer in solved MQAR models, all "
+            "settings and rates",
+            Share(records=MQAR),
+        ),
+    ),
+)
+
+FIGURE_5 = "8 needles: 0.95 to 1.00 at 8K, 0.52 to 0.86 at 64K [P, Figure 5]"
+long_context = Section(
+    20,
+    "Long context",
+    (
+        Claim(
+            "lower loss in long rows",
+            "lower up to 64K, without numbers [P, Figure 4]",
+            "nats per token in the longest positions, RoPE base 640,000, "
+            "not trained for length",
+            Shown(
+                records=("long_pair.json",),
+                measure=long_loss,
+                form="{:.3f}",
+            ),
+        ),
+        Claim(
+            "needles in long rows",
+            FIGURE_5,
+            "share right in the longest rows, same models",
+            Shown(
+                records=("long_pair.json",),
+                measure=long_needles,
+                form="{:.2f}",
+            ),
+        ),
+        Claim(
+            "needles after an extension",
+            FIGURE_5,
+            "8,192 tokens, 8 needles: share right, diff minus plain, 15 M "
+            "parameters",
+            Paired(records=POOL, measure=extended, sign=1, effect=0.05),
+            True,
+        ),
+    ),
+)

@@ -1,0 +1,69 @@
+"""Measures of a run, each from its row of a record."""
+
+import numpy as np
+
+from builder.contrasts import Row
+
+
+def top(name: str, row: Row) -> float:
+    """Return the largest logit or hidden state."""
+    return row["activations"][name]["all"]["top"]["1"]
+
+
+def added(row: Row) -> float:
+    """Return what rounding the logits to 4 bits adds to the text loss."""
+    table = row["rounding"]
+    return table["4 bits"]["text_loss"] - table["exact"]["text_loss"]
+
+
+def dropped(row: Row) -> float:
+    """Return what rounding to 4 bits takes from the accuracy at needles."""
+    table = row["rounding"]
+    return table["exact"]["needles"] - table["4 bits"]["needles"]
+
+
+def six_needles(row: Row) -> float:
+    """Return the accuracy with 6 needles of which 2 are asked."""
+    return row["needles"]["N=6 R=2"]
+
+
+def looks_up(rows: list[Row]) -> bool:
+    """Whether any model answers half of the questions about 6 needles."""
+    return max(map(six_needles, rows)) > 0.5
+
+
+def labels(row: Row) -> float:
+    """Return the accuracy at fresh labels, after all demonstrations."""
+    return row["shots"]["few_shot"]["accuracy"][-1]
+
+
+def reads_labels(rows: list[Row]) -> bool:
+    """Whether any model beats a guess among 8 fresh labels clearly."""
+    return max(map(labels, rows)) > 0.3
+
+
+def spread(orders: str, which: str, row: Row) -> float:
+    """Return the best minus the worst accuracy over orders."""
+    return row[orders][which]["best"] - row[orders][which]["worst"]
+
+
+def source(asked: str, name: str, row: Row) -> float:
+    """Return the share of answers that come from a source."""
+    return row["facts"][asked].get(name, 0.0)
+
+
+def right_of_given(row: Row) -> float:
+    """Return the share of right answers among those that are given."""
+    given = 1 - source("several", "not stated", row)
+    return source("several", "right", row) / given
+
+
+def extended(row: Row) -> float:
+    """Return the accuracy in rows of 8,192 tokens, the mean over depths."""
+    by_depth = row["long"]["needles"]["8192"]["by_depth"]
+    return float(np.nanmean(np.array(by_depth, float)))
+
+
+def text_loss(row: Row) -> float:
+    """Return the loss on held-out text, in nats per token."""
+    return row["valid_loss"]
