@@ -224,9 +224,11 @@ def test_a_cache_takes_the_dtype_of_its_keys(kind, dtype, precision):
         model(tokens, cache).float(), want, rtol=0.05, atol=0.05
     )
     outside = model_of(kind).float().new_cache(2, 13, precision=precision)
+    nbytes = outside[0].nbytes
     with torch.autocast("cpu", torch.bfloat16):
         model_of(kind).float()(tokens, outside)
     assert outside[0]._k.dtype == torch.bfloat16
+    assert outside[0].nbytes == nbytes, "no longer in 8 bits"
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
