@@ -201,8 +201,8 @@ def test_a_config_that_does_not_fit_the_weights(tmp_path):
 def test_a_loss_that_is_not_finite(tmp_path):
     run = tmp_path / "run"
     # So large a rate that the second step's weights overflow.
-    arguments = (*TRAIN, "--steps", 250, "--lr", "1e38", "--out", run)
+    arguments = (*TRAIN, "--steps", 250, "--lr", "1e30", "--out", run)
     status, said = Command(*arguments).finish()
     assert status == 2
-    assert "expected a finite number: try a lower lr than 1e+38" in said[0]
+    assert "expected a finite number: try a lower lr than 1e+30" in said[0]
     assert all(p.isfinite().all() for p in load(run).parameters())
