@@ -16,7 +16,7 @@
 #
 # {card}
 #
-# (Nearly all of the running time is two trainings, which need no reader.)
+# (Nearly all of the running time is two trainings, which you need not watch.)
 #
 # ## Goals
 #
@@ -81,12 +81,11 @@ pack = check.mine("14.2")
 # %% [markdown]
 # ## A cold open: a number to beat
 #
-# A program that compresses text and a model that predicts it do the same thing:
-# a token of probability $p$ costs $-\log_2 p$ bits, for the one as for the
-# other. The program inside `.zip` files
-# (`zlib`) and a stronger one (`bz2`) can be asked how many bits they need for a
-# byte of Python source. The text is that of chapter 14: modules of the standard
-# library, split by file.
+# A program that compresses text and a model that predicts it do the same
+# thing: in both, a token of probability $p$ costs $-\log_2 p$ bits. So we can
+# ask the program inside `.zip` files (`zlib`) and a stronger one (`bz2`) how
+# many bits they need for a byte of Python source. The text is the one of
+# chapter 14: modules of the standard library, split by file.
 
 
 # %%
@@ -398,8 +397,9 @@ keep("mine", model, records)
 print(*sorted(p.name for p in course.runs("mine").iterdir()), sep="\n")
 
 # %% [markdown]
-# Is it whole? Load it into the package's model, encode a text by the tokenizer that
-# was saved, and compare the logits with those of the model in this notebook:
+# Is anything missing? Load it into the package's model, encode a text with the
+# tokenizer that was saved, and compare the logits with those of the model in
+# this notebook:
 
 # %%
 again = load(course.runs("mine"))
@@ -582,9 +582,10 @@ for layer, (A1, A2, _) in enumerate(maps_of(again, some)):
         print(f"lambda less removed {lam[layer] - removed:.3f}")
 
 # %% [markdown]
-# The rows of $\lambda A_2$ sum to $\lambda$. What is not *removed* lies on places
-# where $A_1$ has less, and there the difference is negative: compare the last
-# number with the first. A softmax could have given none of the negative weight.
+# The rows of $\lambda A_2$ sum to $\lambda$. One part of this weight, the
+# first number, is removed from $A_1$. The rest, the last number, lies on
+# places where $A_1$ has less weight than $\lambda A_2$, and makes the
+# difference negative there. Which part is the larger one in your heads?
 #
 # Now look at your two numbers again. Why could you have computed the second
 # from the first? The rows of both maps sum to 1. If $r$ is removed, the
@@ -706,15 +707,15 @@ print("three steps: losses, gradients and logits differ by < 1e-9")
 # %% [markdown]
 # ## Optional: which head looks at the previous occurrence?
 #
-# *Here the chapter has said what it wanted to say. Two sections follow for
-# another day: a hard exercise with your model, and a larger model.*
+# *The chapter ends here. Two optional sections follow for another day: a hard
+# exercise with your model, and a larger model.*
 #
-# In source code a name that stands once will stand again. A head that finds the
-# earlier place of the *same token* can help to predict what follows it. Is there
-# such a head? By eye one finds one everywhere. And a head that looks two tokens
-# back whatever stands there also hits a copy now and then. So compare at the
-# same distance: the weight on a copy, less the usual weight at that distance
-# where the tokens differ.
+# In source code a name that occurs once usually occurs again. A head that
+# finds the earlier place of the *same token* can help to predict what follows
+# it. Is there such a head? If you judge by eye, you will see one everywhere.
+# And a head that always looks two tokens back also hits a copy now and then.
+# So compare at the same distance: the weight on a copy, less the usual weight
+# at that distance where the tokens differ.
 #
 # ### Exercise 15.4: find the head
 #
@@ -785,10 +786,11 @@ plt.show()
 # To predict what comes next, the place *after* the copy would help even more:
 # what followed the name last time may follow it again. A head that looks there
 # *because* the copy stands before it is called an *induction head* [Olsson and
-# others, 2022]. Your function can tell if every map is moved by one key: then
-# the weight on the place after a copy stands where the weight on the copy
-# stood. (After a copy one place back comes the query itself, which is no news:
-# its weight is set to 0, so that it adds nothing.)
+# others, 2022]. Your function can measure that too. Move every map by one key:
+# then the weight on the place after a copy stands where the weight on the copy
+# itself stood before. (If the copy is one place back, the place after it is
+# the query itself. To look there tells the head nothing new, so this weight is
+# set to 0.)
 #
 # But a head may look at such a place for another reason: `.` often follows
 # `self`, whatever came before. So there are two controls: the tokens of another
@@ -843,14 +845,14 @@ verdict = "perhaps, try other seeds" if more > 0.02 else "not found"
 print("an induction head in layer 1:", verdict)
 
 # %% [markdown]
-# Layer 0 cannot have one, whatever its first number. Its weights depend on two
-# tokens and their distance, and no layer below has told a place which token came
-# before it. If a head there scores high, it looks by *content*, at tokens that
-# usually follow the query's: then its third number, measured where no copy comes
-# before them, is high too. In layer 1 a first number counts only if it is well
-# above both others, and the last line says whether one is. Two layers are the
-# fewest that can hold an induction head; that ours have learned none in so short
-# a training would be no surprise.
+# Layer 0 cannot have an induction head, however large its first number is. Its
+# weights depend on two tokens and their distance, and no layer below has told
+# a place which token came before it. If a head there scores high, it looks by
+# *content*, at tokens that usually follow the query's: then its third number,
+# measured where no copy comes before them, is high too. In layer 1 a first
+# number counts only if it is well above both others, and the last line says
+# whether one is. Two layers are the fewest that can hold an induction head;
+# that ours have learned none in so short a training would be no surprise.
 
 # %% [markdown]
 # ## Optional: something better, overnight
