@@ -193,6 +193,7 @@ for name, step in RULES.items():
 # same. This holds for each softmax, so a differential head subtracts a mean
 # *for each branch*. Where keys share an offset, the scale becomes smaller:
 
+
 # %%
 def logits(q, k):
     """Logits of int8 codes: an integer product, then the scales."""
@@ -393,12 +394,15 @@ for (kind, precision), (size, loss, tokens) in FOUND.items():
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 for (kind, precision), (size, loss, _) in FOUND.items():
     if precision:
-        assert size < 0.6 * FOUND[kind, None][0]
+        assert size < 0.65 * FOUND[kind, None][0]
         assert abs(loss - FOUND[kind, None][1]) < 0.02
 
 # %% [markdown]
-# The cache is a little more than half of one of 16 bits: the rest is the
-# scales. (Losses are compared with a cache of 32 bits.) One different token
+# The cache is more than half of one of 16 bits: each token, head and branch has
+# a scale of 4 bytes, and these models have narrow heads. When this page was
+# made, the loss moved by less than a hundredth, in both directions, and the
+# written text did change, in diff more than in plain. These are a few hundred
+# tokens and one model of each kind, so that is no comparison of kinds. (Losses are compared with a cache of 32 bits.) One different token
 # changes all that follow, so "same tokens" falls faster than the loss rises.
 #
 # ## Fused kernels: not run
@@ -449,7 +453,7 @@ print("codes and scales are those of the cache")
 # - K may lose its mean in each branch; V may, if $1 - \lambda$ of it comes back.
 # - What two maps share cancels, independent errors add. Errors of V shrink with
 #   the output.
-# - A cache of 8 bits needs a little more than half the memory. Kernels of 8 bits
+# - A cache of 8 bits needs half the memory and its scales. Kernels of 8 bits
 #   were not run here.
 #
 # ## Further reading
