@@ -67,8 +67,10 @@ ROWS = 4
 # that are not.
 
 # %% tags=["nbval-ignore-output"]
+ALIKE = 0.99
+print(f"correlation {ALIKE}")
 for name in ("keys", "values"):
-    one, both = low_bit_errors(0.99, "int8")[name]
+    one, both = low_bit_errors(ALIKE, "int8")[name]
     print(f"int8 {name:6s}: one branch {one:.2%}, difference {both:.2%}")
 
 # %% [markdown]
@@ -80,12 +82,14 @@ for name in ("keys", "values"):
 # A unit that multiplies 8-bit numbers does more of them at a time than one of
 # 16 bits, and a cache of 8 bits is half as large. Orange: what is rounded.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Diagram of one differential head in 8 bits. For each of two branches, q and k in int8 lead to a product in int32, then to scales and softmax, a map A1 or A2. Both lead to A1 minus lambda A2, which is rounded to int8 once, and multiplied with v in int8. The boxes that are rounded are orange."}}
-figure, axis = plt.subplots(figsize=(8, 2.6))
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 boxes = [(6.4, 0, "A1 - λ A2\nint8", "C1"), (8.2, 0, "times v\nint8", "C1")]
 for n, y in ((1, 0.9), (2, -0.9)):
     boxes += [(0, y, f"q{n}, k{n}\nint8", "C1"), (2, y, "q k'\nint32", "k")]
     boxes += [(4.2, y, f"scales,\nsoftmax: A{n}", "k")]
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Diagram of one differential head in 8 bits. For each of two branches, q and k in int8 lead to a product in int32, then to scales and softmax, a map A1 or A2. Both lead to A1 minus lambda A2, which is rounded to int8 once, and multiplied with v in int8. The boxes that are rounded are orange."}}
+figure, axis = plt.subplots(figsize=(8, 2.6))
 for x, y, text, color in boxes:
     style = {"boxstyle": "round", "facecolor": "white", "edgecolor": color}
     axis.text(x, y, text, ha="center", va="center", bbox=style, color="k")
@@ -229,7 +233,7 @@ for name, keys in (("as is", shifted), ("no mean", shifted - shifted.mean(0))):
 #
 # ### Exercise 25.2: how an error grows
 #
-# *Medium, 10 minutes.* Take pen and paper.
+# *Medium, 8 minutes.* Take pen and paper.
 
 
 # %% tags=["stub:25.2"]
@@ -365,13 +369,8 @@ def measured(model, precision):
     cache = model.new_cache(len(TEXT), 128, precision=precision)
     found = model(TEXT[:, :-1], cache=cache).flatten(0, 1)
     loss = cross_entropy(found, TEXT[:, 1:].flatten()).item()
-    text = generate(
-        model,
-        TEXT[:, :64],
-        max_new_tokens=40,
-        temperature=0,
-        cache_precision=precision,
-    )
+    how = {"temperature": 0, "cache_precision": precision}
+    text = generate(model, TEXT[:, :64], max_new_tokens=40, **how)
     return size, loss, text
 
 
