@@ -281,7 +281,7 @@ plt.show()
 # | ready | [22. Faithfulness](22_faithfulness.ipynb) | where answers come from |
 # | ready | [23. Outliers and low-bit attention](23_outliers_and_low_bits.ipynb) | what large logits are for, and what they cost |
 # | ready | [24. Ablations](24_ablations.ipynb) | what each part contributes |
-# | planned | 25 | int8 and fp8 in the kernels |
+# | ready | [25. Low-bit kernels](25_low_bit_kernels.ipynb) | what a difference does to rounding errors |
 # | ready | [26. Sparse caches](26_sparse_caches.ipynb) | which keys a cache can lose |
 # | ready | [27. The family](27_the_family.ipynb) | relatives of the method, and a Llama that becomes one |
 #
