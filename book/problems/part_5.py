@@ -111,7 +111,9 @@ for key, kinds in sorted(found.items()):
         n = len(kinds["plain"])
         both = ranks(np.array(kinds["plain"] + kinds["diff"]))
         pairs, width, rate = key
-        print(f"{pairs} pairs, width {width}, rate {rate:g}: mean rank", end=" ")
+        print(
+            f"{pairs} pairs, width {width}, rate {rate:g}: mean rank", end=" "
+        )
         print(f"plain {both[:n].mean():.1f}, diff {both[n:].mean():.1f}")
 
 # %% [markdown]
