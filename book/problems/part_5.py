@@ -91,7 +91,14 @@ def ranks(steps: np.ndarray) -> np.ndarray:
 passed = check.exP5_2(ranks)
 
 # %% [markdown]
-# They get 2.5, 1, 4 and 2.5. Now rank the recorded runs of chapter 19, plain
+# The next cell shows them.
+
+# %%
+if passed:
+    print(ranks(np.array([500, 250, np.nan, 500])))
+
+# %% [markdown]
+# Now rank the recorded runs of chapter 19, plain
 # against differential, at each setting and learning rate that both have.
 
 
