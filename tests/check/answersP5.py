@@ -1,8 +1,4 @@
-"""Draft for problem set 5: second answers to its two problems from chapter 19.
-
-When part_5_queries.py and part_5_ranks.py become problems of minidiff/check,
-this becomes part of their answers in tests/check.
-"""
+"""Second answers to problem set 5."""
 
 import math
 from functools import partial
@@ -89,12 +85,12 @@ def dropped(steps):
 
 
 RIGHT = {
-    "queries": queries,
-    "ranks": place,
+    "P5.1": queries,
+    "P5.2": place,
 }
 
 WRONG = {
-    "queries": {
+    "P5.1": {
         "all positions": positions,
         "a count": lambda x, y: positions(x, y) * y.size,
         "blanks are right": partial(positions, blank_is_right=True),
@@ -102,7 +98,7 @@ WRONG = {
         "mean of rows": partial(queries, weigh="mean"),
         "whole rows": partial(queries, weigh="row"),
     },
-    "ranks": {
+    "P5.2": {
         "ties in order": in_order,
         "argsort once": argsort_once,
         "lowest rank": partial(place, tie="low"),

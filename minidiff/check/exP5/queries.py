@@ -1,9 +1,4 @@
-"""Draft for problem set 5: accuracy at the queries only.
-
-It was an exercise of chapter 19. To use it, move this file to
-minidiff/check/exP5/ with a first line as the other problems have, give it a
-number, and move its entries of part_5_answers.py to tests/check/answersP5.py.
-"""
+"""Problem P5.1: accuracy at the queries only."""
 
 import numpy as np
 
