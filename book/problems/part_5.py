@@ -126,3 +126,13 @@ for key, kinds in sorted(found.items()):
 # %% [markdown]
 # A lower mean rank means sooner. One setting with few seeds shows little:
 # chapter 18 says how sure a difference is.
+#
+# ## Further reading
+#
+# - Arora et al., *Zoology: Measuring and improving recall in efficient
+#   language models*, arXiv 2312.04927: the task of P5.1, and why only its
+#   queries count.
+# - Agresti, *Categorical Data Analysis*: comparing counts of solved runs, where
+#   P5.2 compares times.
+# - Bouthillier and others, *Accounting for Variance in Machine Learning
+#   Benchmarks*, arXiv 2103.03098: what else varies beside the seed.
