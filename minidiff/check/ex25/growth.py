@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from math import sqrt
 
+import numpy as np
+
 from minidiff.check.core import Case, Exercise, Mistake
 
 
@@ -16,8 +18,8 @@ def growth(lam: float, outputs: float, errors: float) -> float:
     with o1, whose error is e1. A relative error is the norm of the error over
     the norm of the output. The cosine of the outputs is below 1.
     """
-    error = sqrt(1 + lam**2 - 2 * lam * errors)
-    return error / sqrt(1 + lam**2 - 2 * lam * outputs)
+    error = np.sqrt(1 + lam**2 - 2 * lam * errors)
+    return float(error / np.sqrt(1 + lam**2 - 2 * lam * outputs))
 
 
 def _cases() -> list[Case]:
