@@ -220,8 +220,9 @@ def test_sliders_redraw_their_picture(lab: str, tab: Any):
     scroll_up_to(tab, cell)
     handles = cell.get_by_role("slider")
     handles.first.wait_for(timeout=60_000)
-    labels = cell.locator(".widget-slider .widget-label").all_inner_texts()
-    assert labels == ["needles", "noise", "lam"]
+    labels = cell.locator(".widget-slider .widget-label")
+    labels.filter(has_text="lam").wait_for(timeout=60_000)
+    assert labels.all_inner_texts() == ["needles", "noise", "lam"]
     assert handles.count() == 3
     for handle in handles.all():
         value = handle.get_attribute("aria-valuetext")
