@@ -53,7 +53,7 @@ from minidiff.nn.kinds import KINDS
 # %%
 plots.use_style()
 torch.set_num_threads(1)
-torch.manual_seed(0)
+_ = torch.manual_seed(0)
 
 # %% [markdown]
 # How many steps this chapter trains itself, near the end:

@@ -60,7 +60,7 @@ from minidiff.ops.sdpa import softmax_attention
 
 plots.use_style()
 torch.set_num_threads(1)
-torch.manual_seed(0)
+_ = torch.manual_seed(0)
 
 # %% tags=["parameters"] quick={"STEPS": 1}
 STEPS = 6
