@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -155,6 +157,25 @@ def test_sliding_goes_on_with_the_last_half_of_the_window(attention):
     for cache in (True, False):
         found = generate(model, PROMPT, **options, cache=cache)
         assert torch.equal(found, row)
+
+
+def test_sliding_evicts_again_whenever_it_reads_again(monkeypatch):
+    # minidiff.nn.generate is the function; its module is found here.
+    module, read = sys.modules["minidiff.nn.generate"], []
+    evict_prompt = module.evict_prompt
+
+    def noted(model, tokens, cache, score):
+        logits = evict_prompt(model, tokens, cache, score)
+        read.append((tokens.shape[1], cache[0].held))
+        return logits
+
+    monkeypatch.setattr(module, "evict_prompt", noted)
+    options = {"max_new_tokens": 40, "temperature": 0, "slide": True}
+    generate(make(), PROMPT, **options, budget=2)
+    assert read == [(PROMPT.shape[1], 2)] + [(12, 2)] * (len(read) - 1)
+    assert len(read) == 3
+    kept = generate(make(), PROMPT, **options, budget=24)
+    assert torch.equal(kept, generate(make(), PROMPT, **options))
 
 
 def test_sliding_changes_nothing_inside_the_window():
