@@ -44,10 +44,19 @@ def shot_accuracy(
 
 def order_spreads(
     model: DecoderLM, source: Source, rows: int
-) -> dict[str, dict[str, float]]:
-    """Measure the accuracy over several orders, for each kind of order."""
+) -> dict[str, dict[str, Any]]:
+    """Measure the accuracy over several orders, for each kind of order.
+
+    "by_set" is from right_by_set, with a set for each eight rows and at most
+    24 questions about each.
+    """
+    sets, asked = max(1, rows // 8), min(24, rows)
     return {
-        order: order_spread(model, source, order, count, rows)
+        order: {
+            **order_spread(model, source, order, count, rows),
+            "asked": asked,
+            "by_set": right_by_set(model, source, order, count, sets, asked),
+        }
         for order, count in ORDERS.items()
     }
 
@@ -57,7 +66,9 @@ def order_spread(
 ) -> dict[str, float]:
     """Measure accuracy over several orders of the same demonstrations.
 
-    "best" and "worst" are accuracies of a single order over all questions;
+    Every row has demonstrations of its own, so a good order for one is none
+    for another: in a mean over rows, their effects cancel. right_by_set has
+    them one by one. "best" and "worst" are means over all rows' questions;
     "changed" is the share of questions whose answer depends on the order.
     """
     answers, right = [], []
@@ -78,15 +89,54 @@ def order_spread(
     return {name: round(value, 4) for name, value in found.items()}
 
 
+@torch.no_grad()
+def right_by_set(
+    model: DecoderLM,
+    source: Source,
+    order: str,
+    count: int,
+    sets: int,
+    asked: int,
+) -> list[list[int]]:
+    """Count right answers of ``asked``, by set of demonstrations and order.
+
+    All questions of a set see its demonstrations in the same order, as in
+    Figure 7 of the paper, where one set is asked many questions.
+    """
+    device = next(model.parameters()).device
+    found = []
+    for i in range(count):
+        task, first = in_order(source, order, i, asked)
+        sample = task.sample(0, sets, "valid")
+        item = int(sample.places[1] - sample.places[0])  # tokens of an item
+        end = task.classes * task.shots * item  # of the demonstrations
+        until = int(sample.places[0]) + 1  # of a question, at its sign
+        shown = sample.inputs[:, None, :end].expand(-1, asked, -1)
+        last = sample.inputs[:, end:].view(sets, asked, item)[:, :, :until]
+        rows = torch.cat([shown, last], 2).flatten(0, 1) + first
+        place = torch.full((len(rows), 1), rows.shape[1] - 1)
+        said = model(rows.to(device), positions=place.to(device))[:, 0]
+        labels = sample.targets[:, sample.places[-asked:]] + first
+        right = said.argmax(-1).cpu().view(sets, asked) == labels
+        found.append(right.sum(1))
+    return torch.stack(found, 1).tolist()
+
+
 def in_order(
-    source: Source, order: str, order_seed: int
+    source: Source, order: str, order_seed: int, asked: int | None = None
 ) -> tuple[FewShotTask | Languages, int]:
-    """Return a source's task with another order, and its first token id."""
+    """Return a source's task with another order, and its first token id.
+
+    With ``asked``, it also has so many questions.
+    """
     if isinstance(source, Languages):
-        return source.in_order(order, order_seed), 0
+        task = source.in_order(order, order_seed)
+        return (task if asked is None else task.asking(asked)), 0
     assert isinstance(source.task, FewShotTask)
-    task = replace(source.task, order=order, order_seed=order_seed)
-    return task, source.first
+    other = replace(source.task, order=order, order_seed=order_seed)
+    if asked is not None:
+        other = replace(other, questions=asked)
+    return other, source.first
 
 
 @torch.no_grad()

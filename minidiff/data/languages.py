@@ -142,6 +142,16 @@ class Languages:
         other._set_order(order, order_seed)
         return other
 
+    def asking(self, questions: int) -> "Languages":
+        """Return a task with so many questions, in rows without padding."""
+        self._snippets.check(
+            self.classes, self.shots + questions, self.snippet
+        )
+        other = copy.copy(self)
+        other.questions = questions
+        other.length = other.items * other._item
+        return other
+
     def batch(
         self,
         step: int,

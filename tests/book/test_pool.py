@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from committed import ROOT
@@ -103,6 +104,8 @@ def test_every_kind_is_trained_measured_and_saved(tokens, lookup, tmp_path):
         }
         for name in ("orders", "language_orders"):
             assert set(row[name]) == {"random", "alternating"}
+            for found in row[name].values():
+                assert len(found["by_set"]) == 1
         assert len(row["shots"]["few_shot"]["accuracy"]) == 24
         assert len(row["shots"]["languages"]["accuracy"]) == 4
         assert row["activations"]["tokens"] == 2 * 384
@@ -372,6 +375,29 @@ def test_answers_that_depend_on_the_order_are_found(data, name):
     chance = 1 / source.classes if name == "languages" else 0.25
     assert found["mean"] == pytest.approx(chance, abs=0.08)
     assert found["worst"] < found["mean"] < found["best"]
+
+
+@pytest.mark.parametrize("name", ["few_shot", "languages"])
+def test_questions_of_a_set_see_the_same_demonstrations(data, name):
+    source = data.short.sources[name]
+    task, first = shot_measures.in_order(source, "random", 0)
+    model = OrderBound(task, first, data.vocab_size)
+    found = np.array(
+        shot_measures.right_by_set(model, source, "random", 12, 64, 6)
+    )
+    assert found.shape == (64, 12)
+    # It says the same to all questions of a row, the last label's class.
+    asked, _ = shot_measures.in_order(source, "random", 3, 6)
+    sample = asked.sample(0, 64, "valid")
+    shown = asked.classes * asked.shots
+    last = sample.classes[:, shown - 1 : shown]
+    same = (sample.classes[:, shown:] == last).sum(1)
+    assert found[:, 3].tolist() == same.tolist()
+    # What best minus worst is for: it is large in a set, and over all sets
+    # the orders cancel.
+    within = found.max(1) - found.min(1)
+    over_all = found.sum(0).max() - found.sum(0).min()
+    assert within.mean() > 2 * over_all / 64
 
 
 def test_fewer_bits_cost_something(data):
