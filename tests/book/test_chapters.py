@@ -167,5 +167,4 @@ def test_tracked_files_are_small():
     names = done.stdout.decode().split("\0")[:-1]
     files = [committed.ROOT / name for name in names]
     total = sum(f.stat().st_size for f in files if f.exists())
-    # 45 MB, and 1 MB more while book/weights has two pairs (30 MB).
-    assert total <= 46_000_000, f"{total} bytes are tracked"
+    assert total <= 45_000_000, f"{total} bytes are tracked"
