@@ -45,7 +45,7 @@ from minidiff.check import hint, solution  # noqa: F401
 from minidiff.course.low_bit_errors import low_bit_errors
 from minidiff.course.rounding import draw
 from minidiff.data import BPETokenizer, standard_library
-from minidiff.nn.low_bit import quantise, restore
+from minidiff.ops.low_bit import quantise, restore
 
 PAIR = "mixture"
 plots.use_style()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from minidiff.course.rounding import draw
-from minidiff.nn.low_bit import quantise, restore
+from minidiff.ops.low_bit import quantise, restore
 
 
 def low_bit_errors(

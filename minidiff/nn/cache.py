@@ -33,11 +33,10 @@ class KVCache:
         to it.
     precision : "int8" or "fp8", optional
         Store keys and values in 8 bits, with a scale for each token, head and
-        branch (:mod:`minidiff.nn.low_bit`), in about half the memory of 16
+        branch (:mod:`minidiff.ops.low_bit`), in about half the memory of 16
         bits. ``dtype`` stays that of the keys and values appended and
         returned. Each :meth:`append` restores all keys and values held, for a
-        while, for one layer: this saves memory and no time, as no kernel
-        reads 8 bits yet.
+        while, for one layer: this saves memory and no time.
 
     Attributes
     ----------

@@ -11,11 +11,11 @@ from minidiff.files.checks import (
     one_of,
 )
 from minidiff.nn.key_scores import h2o_difference
-from minidiff.nn.low_bit import CODES
 from minidiff.nn.modes import in_mode
 from minidiff.nn.prompt import evict_prompt
 from minidiff.nn.wrappers import unwrapped
 from minidiff.ops.arguments import check_tensor
+from minidiff.ops.low_bit import CODES
 from minidiff.ops.readable import is_readable
 
 

@@ -1,10 +1,4 @@
-"""Keys or values in 8 bits, with a scale for each token, head and branch.
-
-The scale comes from the largest absolute number of the D numbers that share
-it (dynamic absmax quantisation). So nothing saturates, and an outlier makes
-only its own token coarse, in its own head and branch. A scale per token costs
-some speed in published kernels, and memory: 4 bytes beside D.
-"""
+"""Memory for keys or values that stores 8 bits a number."""
 
 from copy import copy
 from typing import Any
@@ -14,42 +8,8 @@ from torch import Tensor
 
 from minidiff.files.checks import one_of
 from minidiff.nn.kept_keys import only
-from minidiff.ops.wide import wide, wide_dtype
-
-CODES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
-LARGEST = {"int8": 127.0, "fp8": 448.0}  # of these codes
-
-
-def quantise(x: Tensor, precision: str) -> tuple[Tensor, Tensor]:
-    """Return codes (..., D) of 8 bits and scales (..., 1) of x (..., D).
-
-    ``codes * scales`` is x up to an error of half a step. The step of "int8"
-    is the scale, 1/127 of the largest absolute number. The steps of "fp8"
-    (e4m3: 4 bits of exponent, 3 of fraction) grow with the number, so the
-    error is at most 1/16 of it, or 2**-10 of the scale if that is larger; the
-    scale is 1/448 of the largest.
-
-    Scales are float32, or float64 for a float64 x. If one of the D numbers is
-    NaN or infinite, all D are NaN or infinite when they are restored.
-
-    Raises ValueError for another precision.
-    """
-    one_of("precision", precision, tuple(CODES))
-    numbers = wide(x)
-    limits = torch.finfo(numbers.dtype)
-    largest = numbers.abs().amax(-1, keepdim=True)
-    # Rounded down: the largest float must not overflow when it is restored.
-    scale = largest / LARGEST[precision] * (1 - 2 * limits.eps)
-    scale = scale.clamp(min=limits.tiny)  # zeros divide by no zero
-    codes = numbers / scale
-    if precision == "int8":
-        codes = codes.round()
-    return codes.to(CODES[precision]), scale
-
-
-def restore(codes: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return ``codes * scale`` (..., D), rounded to ``dtype``."""
-    return (codes.to(scale.dtype) * scale).to(dtype)
+from minidiff.ops.low_bit import CODES, quantise, restore
+from minidiff.ops.wide import wide_dtype
 
 
 class LowBit:

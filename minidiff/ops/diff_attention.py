@@ -11,6 +11,7 @@ from minidiff.ops.arguments import Arguments, check_arguments
 from minidiff.ops.dispatch import choose
 from minidiff.ops.eager import eager_attention
 from minidiff.ops.epilogue import finish
+from minidiff.ops.low_bit import check_scales, restored, stand_ins
 from minidiff.ops.sdpa import sdpa_attention
 
 
@@ -42,6 +43,8 @@ def diff_attention(
     norm_scale: float | None = None,
     eps: float = 1e-5,
     key_lengths: Tensor | None = None,
+    k_scale: Tensor | None = None,
+    v_scale: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
     """Differential attention: ``(softmax(q1 k1') - lam softmax(q2 k2')) v``.
@@ -77,6 +80,13 @@ def diff_attention(
     key_lengths : (B,) integers, optional
         Keys from this position on are padding. They are masked and their
         values, even NaN, have no effect. A query that sees no key gets zeros.
+    k_scale : (B, Hkv, P, S, 1), v_scale : (B, Hkv, S, 1), optional
+        Both or none. With them k and v are codes of 8 bits, int8 or
+        float8_e4m3fn, and stand for ``codes * scale``, as
+        :func:`minidiff.ops.low_bit.quantise` makes them; no gradients flow to
+        them. The kernels of "triton" read the codes of up to 16 queries as
+        they are. In all other cases k and v are restored first, to the dtype
+        of q.
     backend : "auto", "eager", "sdpa", "flex" or "triton"
         - "eager" stores both attention maps.
         - "sdpa" makes two calls of PyTorch's fused attention. Some of its
@@ -111,13 +121,17 @@ def diff_attention(
     float16 up to ``|lam A2 v| / 2048``. Where the branches nearly cancel,
     that is several times the error of "eager", which rounds only the result.
     """
+    one_of("backend", backend, BACKENDS)
+    low = k_scale is not None or v_scale is not None
+    like_k, like_v = stand_ins(q, k, v) if low else (k, v)
     x = check_arguments(
         Arguments(
-            *(q, k, v, lam, causal, scale),
+            *(q, like_k, like_v, lam, causal, scale),
             *(norm_weight, norm_scale, eps, key_lengths),
         )
     )
-    one_of("backend", backend, BACKENDS)
+    scales = check_scales(k, v, k_scale, v_scale) if low else None
+    x = x._replace(k=k, v=v)
     if x.scale is None:
         x = x._replace(scale=q.shape[-1] ** -0.5)
     if backend == "auto":
@@ -127,6 +141,8 @@ def diff_attention(
             need("triton", 'backend="triton"')
         from minidiff.ops.triton.operator import triton_attention
 
-        return triton_attention(x)
+        return triton_attention(x, scales)
+    if scales is not None:
+        x = restored(x, scales)
     out = _BACKENDS[backend](x)
     return finish(out, q.dtype, norm_weight, x.norm_scale, x.eps)

@@ -15,8 +15,9 @@ from minidiff.nn.attention import (
 )
 from minidiff.nn.cache import KVCache
 from minidiff.nn.config import ModelConfig
-from minidiff.nn.low_bit import LowBit, quantise, restore
+from minidiff.nn.low_bit import LowBit
 from minidiff.nn.model import DecoderLM
+from minidiff.ops.low_bit import quantise, restore
 
 PRECISIONS = ("int8", "fp8")
 KINDS = ("softmax", "diff", "diff_v2")

@@ -8,6 +8,7 @@ from torch.library import custom_op, register_autograd
 
 from minidiff.ops.arguments import Arguments
 from minidiff.ops.dispatch import WIDTHS
+from minidiff.ops.low_bit import restored
 from minidiff.ops.readable import in_func_gradient
 from minidiff.ops.scale import positive_scale
 from minidiff.ops.triton.descriptors import gradient_like, rows
@@ -28,17 +29,24 @@ SCHEMA = (
 )
 
 
-def triton_attention(x: Arguments) -> Tensor:
+def triton_attention(
+    x: Arguments, scales: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
     """Return the result of :func:`minidiff.diff_attention`, with the norm.
 
-    Raises ValueError or TypeError for inputs the kernels do not support, and
-    NotImplementedError inside torch.func.grad.
+    With scales, k and v are codes of 8 bits. Raises ValueError or TypeError
+    for inputs the kernels do not support, and NotImplementedError inside
+    torch.func.grad.
     """
+    if scales is not None and (x.q.shape[3] > DECODE_QUERIES or _learns(x)):
+        x, scales = restored(x, scales), None
     q, k, v, lam, scale = x.q, x.k, x.v, x.lam, x.scale
     assert scale is not None  # diff_attention has filled it in
     if torch.is_autocast_enabled(q.device.type):
         dtype = torch.get_autocast_dtype(q.device.type)
-        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+        q = q.to(dtype)
+        if scales is None:
+            k, v = k.to(dtype), v.to(dtype)
     _check(q, k, v)
     if in_func_gradient():
         raise NotImplementedError(
@@ -67,17 +75,23 @@ def triton_attention(x: Arguments) -> Tensor:
         norm_weight=norm_weight,
         key_lengths=key_lengths,
     )
+    if scales is not None:
+        y: Tensor = decode_low_bit(*given, *scales)
+        return y.to(x.q.dtype)
     return _attend(given).to(x.q.dtype)
 
 
 def _attend(x: Arguments) -> Tensor:
     """Call `decode` for few queries without gradients, else `forward`."""
-    learns = torch.is_grad_enabled() and any(
+    if x.q.shape[3] <= DECODE_QUERIES and not _learns(x):
+        return decode(*x)
+    return forward(*x, _learns(x))[0]
+
+
+def _learns(x: Arguments) -> bool:
+    return torch.is_grad_enabled() and any(
         isinstance(a, Tensor) and a.requires_grad for a in x
     )
-    if x.q.shape[3] <= DECODE_QUERIES and not learns:
-        return decode(*x)
-    return forward(*x, learns)[0]
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
@@ -229,6 +243,32 @@ def decode(*given: Any) -> Tensor:
 @decode.register_fake
 def _(*given: Any) -> Tensor:
     return common.heads_last(Arguments(*given))
+
+
+@custom_op(
+    "minidiff::diff_decode_low_bit",
+    mutates_args=(),
+    schema=f"({SCHEMA}, Tensor k_scale, Tensor v_scale) -> Tensor",
+)
+def decode_low_bit(*flat: Any) -> Tensor:
+    """Do the same with keys and values in 8 bits."""
+    *given, k_scale, v_scale = flat
+    return launch_decode.decode(
+        Arguments(*given), k_scale=k_scale, v_scale=v_scale
+    )
+
+
+@decode_low_bit.register_fake
+def _(*flat: Any) -> Tensor:
+    return common.heads_last(Arguments(*flat[:-2]))
+
+
+@decode_low_bit.register_vmap
+def _(info: Any, in_dims: Any, *flat: Any) -> tuple[Any, Any]:
+    raise NotImplementedError(
+        "k_scale: torch.vmap over 8-bit keys and values is not supported; "
+        "expected one call for all rows"
+    )
 
 
 # Under vmap, autograd works outside the mapped function. Inside it, tensors do

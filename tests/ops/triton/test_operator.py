@@ -10,6 +10,7 @@ from minidiff.nn.attention import (
     MultiheadDiffAttentionV2,
 )
 from minidiff.ops.arguments import Arguments
+from minidiff.ops.low_bit import quantise
 from minidiff.ops.triton import operator, tuning
 from minidiff.ops.triton.launch import common
 from minidiff.ops.triton.launch import decode as launch_decode
@@ -46,6 +47,53 @@ def test_opcheck_backward_and_decode(name):
     y, o, o2, lse = launch_forward.forward(x, True)
     o = y if x.norm_scale is None else o
     torch.library.opcheck(operator.backward, (y, *x, o, o2, lse))
+
+
+def in_eight_bits(x, precision="int8"):
+    """Arguments with codes, and their scales."""
+    k, k_scale = quantise(x.k, precision)
+    v, v_scale = quantise(x.v, precision)
+    return x._replace(k=k, v=v), (k_scale, v_scale)
+
+
+@pytest.mark.parametrize("name", OPCHECKED)
+def test_opcheck_decode_low_bit(name):
+    x, scales = in_eight_bits(OPCHECKED[name].arguments(torch.float32))
+    torch.library.opcheck(operator.decode_low_bit, (*x, *scales))
+
+
+@pytest.mark.parametrize(
+    ("T", "grads", "read"),
+    [(16, False, True), (17, False, False), (3, True, False)],
+)
+def test_codes_are_read_where_a_kernel_does(T, grads, read, monkeypatch):
+    calls = []
+    real = launch_decode.decode
+
+    def decode(x, **scales):
+        calls.append(x.k.dtype)
+        return real(x, **scales)
+
+    monkeypatch.setattr(launch_decode, "decode", decode)
+    case = Case(T=T, S=20)
+    x, options = case.inputs(torch.float32), case.options()
+    x["q"] = x["q"].detach().requires_grad_(grads)
+    (k, k_scale), (v, v_scale) = (quantise(x[n], "int8") for n in "kv")
+    low = {"k": k, "v": v, "k_scale": k_scale, "v_scale": v_scale}
+    got = diff_attention(**x | low, **options, backend="triton")
+    want = diff_attention(**x | low, **options, backend="eager")
+    torch.testing.assert_close(got, want, atol=2e-5, rtol=2e-5)
+    assert calls == ([torch.int8] if read else [])
+
+
+def test_vmap_over_codes_is_refused_by_name():
+    x, scales = in_eight_bits(Case(T=3, S=20).arguments(torch.float32))
+
+    def call(k):
+        return operator.decode_low_bit(*x._replace(k=k), *scales)
+
+    with pytest.raises(NotImplementedError, match=r"k_scale: torch\.vmap"):
+        torch.vmap(call)(torch.stack([x.k, x.k]))
 
 
 def test_the_schema_is_that_of_the_arguments():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from minidiff import diff_attention
 from minidiff.bench.peak_memory import Meter
 from minidiff.ops.arguments import Arguments
+from minidiff.ops.low_bit import quantise
 from minidiff.ops.triton.launch import backward as launch_backward
 from minidiff.ops.triton.launch import common
 from minidiff.ops.triton.launch import decode as launch_decode
@@ -267,6 +268,29 @@ def test_decode_is_the_end_of_prefill_for_any_split(T, poisoned):
         )
         torch.testing.assert_close(got, whole[:, :, -T:], atol=2e-5, rtol=2e-5)
         torch.testing.assert_close(public, got, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+@pytest.mark.parametrize("P", [1, 2])
+@pytest.mark.parametrize("T", [1, 3])
+def test_decode_reads_eight_bits(T, P, precision, poisoned):
+    case = Case(B=2, H=4, Hkv=2, P=P, T=T, S=333, lengths=(333, 290))
+    x = case.inputs(torch.float32)
+    # Of very different sizes, so that a scale in the wrong place shows.
+    x["k"] *= torch.logspace(-1, 1, 333, device=DEVICE)[:, None]
+    x["v"] *= torch.logspace(1, -1, 333, device=DEVICE)[:, None]
+    k, k_scale = quantise(x["k"], precision)
+    v, v_scale = quantise(x["v"], precision)
+    restored = {"k": k.float() * k_scale, "v": v.float() * v_scale}
+    options = case.options()
+    want = diff_attention(**x | restored, **options, backend="eager")
+    given = Arguments(**x | {"k": k, "v": v}, **options | {"scale": 0.25})
+    B, H, _, T, _ = given.q.shape
+    given = given._replace(lam=given.lam.expand(B, H, T))
+    scales = {"k_scale": k_scale, "v_scale": v_scale}
+    for splits in (1, 3, 50):
+        got = launch_decode.decode(given, splits, **scales)
+        torch.testing.assert_close(got, want, atol=2e-5, rtol=2e-5)
 
 
 @pytest.mark.parametrize(

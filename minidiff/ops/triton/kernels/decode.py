@@ -12,6 +12,7 @@ import triton.language as tl
 
 from minidiff.ops.triton.kernels.softmax import (
     inverse_root,
+    low_bit_step,
     seen,
     softmax_step,
 )
@@ -19,13 +20,18 @@ from minidiff.ops.triton.kernels.softmax import (
 
 @triton.jit
 def decode_kernel(
-    p_q, p_k, p_v, p_lengths, p_acc, p_top, p_sum,
+    p_q, p_k, p_v, p_k_scale, p_v_scale, p_lengths, p_acc, p_top, p_sum,
     q_b, q_h, q_j, q_t, q_d, k_b, k_h, k_j, k_s, k_d, v_b, v_h, v_s, v_d,
+    ks_b, ks_h, ks_j, ks_s, vs_b, vs_h, vs_s,
     HKV, G, T, S, d, dv, c, split,
     D: tl.constexpr, DV: tl.constexpr, P: tl.constexpr, BT: tl.constexpr,
     BS: tl.constexpr, CAUSAL: tl.constexpr, PADDED: tl.constexpr,
+    LOW: tl.constexpr,
 ):  # fmt: skip
     """Compute both branches for one split of the keys of one key head.
+
+    With LOW, keys and values are codes of 8 bits, and p_k_scale and p_v_scale
+    have a scale for each key, head and branch.
 
     The BT rows are queries of the G heads that share the key head: row r is
     query r % T of head r // T. Outputs are written before normalisation,
@@ -50,6 +56,9 @@ def decode_kernel(
 
     p_k += i_b.to(tl.int64) * k_b + i_hkv.to(tl.int64) * k_h
     p_v += i_b.to(tl.int64) * v_b + i_hkv.to(tl.int64) * v_h
+    if LOW:
+        p_k_scale += i_b.to(tl.int64) * ks_b + i_hkv.to(tl.int64) * ks_h
+        p_v_scale += i_b.to(tl.int64) * vs_b + i_hkv.to(tl.int64) * vs_h
     n_keys = S
     if PADDED:
         n_keys = tl.minimum(S, tl.load(p_lengths + i_b).to(tl.int32))
@@ -79,13 +88,33 @@ def decode_kernel(
         b_v = tl.load(p_v + at_v, m_s & (o_dv < dv)[None, :], 0.0)
         # (BT, BS)
         m_seen = seen(o_t, o_s, end, S - T, CAUSAL=CAUSAL)
-        # (BT, Dv), (BT,), (BT,)
-        b_acc1, b_top1, b_sum1 = softmax_step(
-            b_acc1, b_top1, b_sum1, b_q1, b_k1, b_v, m_seen, c, MASKED=True
-        )
-        b_acc2, b_top2, b_sum2 = softmax_step(
-            b_acc2, b_top2, b_sum2, b_q2, b_k2, b_v, m_seen, c, MASKED=True
-        )
+        # b_acc* are (BT, Dv); b_top*, b_sum* (BT,); b_*_scale (BS,)
+        if LOW:
+            at_scale = o_s.to(tl.int64)
+            b_k1_scale = tl.load(p_k_scale + at_scale * ks_s, o_s < end, 0.0)
+            b_k2_scale = b_k1_scale
+            if P == 2:
+                b_k2_scale = tl.load(
+                    p_k_scale + ks_j + at_scale * ks_s, o_s < end, 0.0
+                )
+            b_v_scale = tl.load(p_v_scale + at_scale * vs_s, o_s < end, 0.0)
+            b_acc1, b_top1, b_sum1 = low_bit_step(
+                b_acc1, b_top1, b_sum1, b_q1, b_k1, b_v, b_k1_scale,
+                b_v_scale, m_seen, c,
+            )  # fmt: skip
+            b_acc2, b_top2, b_sum2 = low_bit_step(
+                b_acc2, b_top2, b_sum2, b_q2, b_k2, b_v, b_k2_scale,
+                b_v_scale, m_seen, c,
+            )  # fmt: skip
+        else:
+            b_acc1, b_top1, b_sum1 = softmax_step(
+                b_acc1, b_top1, b_sum1, b_q1, b_k1, b_v, m_seen, c,
+                MASKED=True,
+            )  # fmt: skip
+            b_acc2, b_top2, b_sum2 = softmax_step(
+                b_acc2, b_top2, b_sum2, b_q2, b_k2, b_v, m_seen, c,
+                MASKED=True,
+            )  # fmt: skip
 
     # (BT,): one element for each row, branch and split
     n_split = tl.num_programs(1)

@@ -46,6 +46,46 @@ def softmax_step(
     """
     # (BT, BS)
     b_s = tl.dot(b_q, b_k.T, input_precision="ieee")
+    # (BT, BS), (BT, Dv), (BT,), (BT,)
+    b_p, b_acc, b_top, b_sum = weigh(
+        b_s, b_acc, b_top, b_sum, m_seen, c, MASKED=MASKED
+    )
+    b_acc = tl.dot(b_p.to(b_v.dtype), b_v, b_acc, input_precision="ieee")
+    return b_acc, b_top, b_sum
+
+
+@triton.jit
+def low_bit_step(
+    b_acc, b_top, b_sum, b_q, b_k, b_v, b_k_scale, b_v_scale, m_seen, c,
+):  # fmt: skip
+    """Do the same with codes of 8 bits and a scale (BS,) for each key.
+
+    The codes are exact in 16 bits. A key's scale multiplies its logit, and
+    that of its value multiplies its weight, so both cost a multiplication for
+    an entry of the map instead of one for each entry of the keys.
+    """
+    # (BT, BS)
+    b_s = tl.dot(b_q, b_k.to(b_q.dtype).T, input_precision="ieee")
+    b_s = b_s * b_k_scale[None, :]
+    # (BT, BS), (BT, Dv), (BT,), (BT,)
+    b_p, b_acc, b_top, b_sum = weigh(
+        b_s, b_acc, b_top, b_sum, m_seen, c, MASKED=True
+    )
+    # (BT, BS)
+    b_p = (b_p * b_v_scale[None, :]).to(b_q.dtype)
+    # (BT, Dv)
+    b_v = b_v.to(b_q.dtype)
+    b_acc = tl.dot(b_p, b_v, b_acc, input_precision="ieee")
+    return b_acc, b_top, b_sum
+
+
+@triton.jit
+def weigh(b_s, b_acc, b_top, b_sum, m_seen, c, MASKED: tl.constexpr):
+    """Turn logits (BT, BS) into weights relative to the new maximum.
+
+    Returns them, and b_acc, b_top and b_sum with these keys in the maximum
+    and the sum; their values are still to be added to b_acc.
+    """
     if MASKED:
         b_s = tl.where(m_seen, b_s, float("-inf"))
     # (BT,)
@@ -58,10 +98,7 @@ def softmax_step(
     # (BT,)
     b_shrink = tl.exp2((b_top - b_ref) * c)
     b_sum = b_sum * b_shrink + tl.sum(b_p, 1)
-    # (BT, Dv)
-    b_acc = b_acc * b_shrink[:, None]
-    b_acc = tl.dot(b_p.to(b_v.dtype), b_v, b_acc, input_precision="ieee")
-    return b_acc, b_new, b_sum
+    return b_p, b_acc * b_shrink[:, None], b_new, b_sum
 
 
 @triton.jit

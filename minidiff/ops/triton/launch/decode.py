@@ -20,13 +20,19 @@ from minidiff.ops.triton.tuning import Shape
 
 
 def decode(
-    x: Arguments, splits: int | None = None, shape: Shape | None = None
+    x: Arguments,
+    splits: int | None = None,
+    shape: Shape | None = None,
+    *,
+    k_scale: Tensor | None = None,
+    v_scale: Tensor | None = None,
 ) -> Tensor:
     """Return y (B, H, T, Dv) for a few queries, without a backward pass.
 
-    lam is (B, H, T), and scale a number. ``splits`` is the number of parts
-    into which the keys are divided, which run in parallel; by default as many
-    as keep the GPU busy.
+    lam is (B, H, T), and scale a number. With scales k_scale (B, Hkv, P, S, 1)
+    and v_scale (B, Hkv, S, 1), k and v are codes of 8 bits. ``splits`` is the
+    number of parts into which the keys are divided, which run in parallel; by
+    default as many as keep the GPU busy.
     """
     q, k, v = x.q, x.k, x.v
     B, H, _, T, D = q.shape
@@ -41,6 +47,9 @@ def decode(
     split = triton.cdiv(triton.cdiv(S, splits), shape.BS) * shape.BS
     splits = triton.cdiv(S, split)
     lam, y = lam_of(x), heads_last(x)
+    strides: tuple[int, ...] = (0,) * 7  # of the scales
+    if k_scale is not None and v_scale is not None:
+        strides = (*k_scale.stride()[:4], *v_scale.stride()[:3])
     # One partial result for each row, branch and split.
     tops, sums = q.new_empty(2, B, H, T, 2, splits, dtype=torch.float32)
     parts = q.new_empty(B, H, T, 2, splits, dv, dtype=torch.float32)
@@ -49,6 +58,8 @@ def decode(
             q,
             k,
             v,
+            k_scale,
+            v_scale,
             x.key_lengths,
             parts,
             tops,
@@ -56,6 +67,7 @@ def decode(
             *q.stride(),
             *k.stride(),
             *v.stride(),
+            *strides,
             Hkv,
             H // Hkv,
             T,
@@ -66,6 +78,7 @@ def decode(
             split,
             **map_flags(x),
             **shape.blocks(),
+            LOW=k_scale is not None,
         )
         combine_kernel[(B * H * T,)](
             parts,
