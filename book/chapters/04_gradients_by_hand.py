@@ -39,6 +39,7 @@ import numpy as np
 
 from minidiff import check, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
+from minidiff.course.chain_rule_diagram import show_paths
 from minidiff.reference import lambda_init, softmax
 
 plots.use_style("svg")
@@ -97,8 +98,17 @@ plt.show()
 # loss, and from here on it is our $L$.
 #
 # The *chain rule* finds gradients: along a path from an entry to the loss,
-# multiply the slopes; over several paths, add. The test needs no rule. It
-# moves one entry up by $h$, then down by $h$:
+# multiply the slopes; over several paths, add. Here a score reaches the loss
+# through three weights, and its slope is
+# $\tfrac14 \cdot 2 - \tfrac18 \cdot 1 - \tfrac18 \cdot 0 = \tfrac38$:
+
+# %% mystnb={"image": {"alt": "A score x1 on the left, three weights A1, A2, A3 in the middle, the loss L on the right. Arrows from x1 to the weights bear the slopes 1/4, -1/8, -1/8, those from the weights to L the slopes 2, 1, 0. Below: the slope of L for x1 is 3/8."}}
+show_paths()
+plt.show()
+
+# %% [markdown]
+# To *test* a gradient you need no rule. Move one entry up by $h$, then down by
+# $h$:
 #
 # $$
 # \frac{\partial L}{\partial x} \approx \frac{L(x + h) - L(x - h)}{2h}
@@ -192,7 +202,7 @@ test("dv", A.T @ do, lambda v: (do * (A @ v)).sum(), v)
 # %% [markdown]
 # ## Through a softmax
 #
-# Three keys again, with scores $(\ln 2, 0, 0)$ and weights
+# The picture of the paths has scores $(\ln 2, 0, 0)$ and weights
 # $(\tfrac12, \tfrac14, \tfrac14)$. Raise the first score. Its weight grows
 # with slope $2 \cdot 2 / 4^2 = \tfrac14$. The row must still sum to 1, so the
 # other two fall, with slope $-\tfrac18$ each. So one score moves *every*
