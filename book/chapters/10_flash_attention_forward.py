@@ -34,8 +34,10 @@
 # | programs, blocks, pointers, masks, `tl.dot` | the kernels | chapter 9 |
 # | bytes alive, bytes moved, `Meter` | the memory | chapter 6 |
 #
-# If you did problem set 1, you know the idea; here it goes into a kernel.
-# Exercises 9.10 to 9.13, puzzles of chapter 9, are small steps towards it.
+# The idea grows in five steps: two keys by hand, a row, a tile, a kernel in
+# which every query sees every key, and the causal kernel. If you did problem
+# set 1, you know it; here it goes into a kernel. Exercises 9.10 to 9.13 are
+# small steps towards it.
 
 # %%
 import matplotlib.pyplot as plt
@@ -314,9 +316,11 @@ for T, S, BT, BS in ((1, 1, 16, 16), (17, 50, 8, 16), (33, 33, 16, 4)):
 # ## The step as a kernel function
 #
 # Kernels may call a function marked `@triton.jit`. It takes blocks and returns
-# blocks. One thing is new: values may be float16, and `tl.dot` wants both its
-# blocks in one type. Weights are at most 1, so they may be rounded to the type
-# of the values, `b.to(b_v.dtype)`; the sums stay in float32.
+# blocks. In this one $u$ is called `b_acc`, short for *accumulator*, a block
+# in which a sum grows; $m$ is `b_top` and $z$ is `b_sum`. One thing is new:
+# values may be float16, and `tl.dot` wants both its blocks in one type.
+# Weights are at most 1, so they may be rounded to the type of the values,
+# `b.to(b_v.dtype)`; the sums stay in float32.
 #
 # ### Exercise 10.2: the softmax step
 #
@@ -345,8 +349,8 @@ softmax_step = step if passed else flash.softmax_step
 # %% [markdown]
 # **What 10.2 proves, and what it does not.** The values are right, also for
 # scores near 3000 and for float16. It does not prove that there are enough
-# registers: `b_acc` has $B_T$ times $D_v$ numbers and stays in registers for
-# the whole walk, and chapter 11 needs two of them.
+# registers: the accumulator has $B_T$ times $D_v$ numbers and stays in
+# registers for the whole walk, and chapter 11 needs two of them.
 #
 # From here on `softmax_step` is yours, or minidiff's if exercise 10.2 is not
 # solved. Around it we build a kernel for one head that is not causal: every
@@ -514,12 +518,11 @@ if not passed:  # minidiff's does both, causal and full
 
 # %% [markdown]
 # **What 10.4 proves, and what it does not.** The values are right: at lengths
-# that fit no block, with a different stride for each tensor, with tiles that
-# are not square, in rows where one key takes all the weight or every score is
-# far below zero, and in float16 for one row that must come out exact. Nothing
-# outside is touched, and no hidden block is read. It does not prove that the
-# kernel compiles. A first version of minidiff's kernel passed all its tests in
-# the interpreter, and the compiler refused it [test]:
+# that fit no block, for any strides, with tiles that are not square, for
+# extreme scores, and in float16. Nothing outside is touched, and no hidden
+# block is read. It does not prove that the kernel compiles. A first version of
+# minidiff's kernel passed all its tests in the interpreter, and the compiler
+# refused it [test]:
 #
 # ```text
 # Loop-carried variable p_row has initial type
@@ -534,9 +537,9 @@ if not passed:  # minidiff's does both, causal and full
 # ## Memory, counted
 #
 # The kernel allocates its output and the log-sums: for $N$ heads in float32
-# these are $N\,T\,(4 D_v + 4)$ bytes. The version with maps computes a mask
-# and several maps, one after the other; two of these maps are in memory at the
-# same time. Predict what twice the length does to the memory of each.
+# these are $N\,T\,(4 D_v + 4)$ bytes. The version with maps, `with_maps`
+# below, needs a mask and has two whole maps in memory at a time. Predict what
+# twice the length does to the memory of each.
 
 
 # %%
@@ -574,7 +577,7 @@ assert maps.peak == 2 * (2 * T * T * 4) + T * T + 2 * T * 4 * 32
 #
 # $$
 # \frac{1}{n} (1 + 2 + \dots + n) = \frac{n + 1}{2} \text{ times}
-# \tag{10.6}
+# \tag{10.5}
 # $$
 #
 # Work out this number for $T = 128$ and blocks of 16, 32 and 64 queries. Below
@@ -700,10 +703,10 @@ for kind in (np.float16, np.float32):
 # "Not rescaled" is wrong everywhere, never looks absurd, and is least wrong
 # for the small scores that tests try first. It is the function of the cold
 # open. "Not subtracted" is as accurate as its type allows until a score
-# reaches 16 in float16 or 128 in float32; from there on it gives NaN. (A row
-# in which all scores are very low, as in exercise 10.4, would give 0 divided
-# by 0.) So subtracting the maximum protects two things: the exponential
-# itself, and the weights, which have to fit into float16.
+# reaches 16 in float16 or 128 in float32; from there on it gives NaN. (If all
+# scores of a row are very low, it divides 0 by 0.) So subtracting the maximum
+# protects two things: the exponential itself, and the weights, which have to
+# fit into float16.
 #
 # ## The whole kernel
 #
@@ -717,7 +720,7 @@ for kind in (np.float16, np.float32):
 # \right\rfloor, \qquad
 # \text{visited} = \left\lceil \frac{\min(S,\; (i + 1) B_T + S - T)}{B_S}
 # \right\rceil
-# \tag{10.5}
+# \tag{10.6}
 # $$
 #
 # The kernel computes these edges in keys instead of blocks, as `whole` and
@@ -776,14 +779,13 @@ def flash_kernel(
 
 # %% [markdown]
 # The kernels that minidiff ships, in `minidiff.ops.triton`, walk in the same
-# way, with more care for speed: two loops instead of the `if`, the product with
-# $c$ taken inside the exponent, and the longest rows first. Chapters 11 and 12
-# look at them.
+# way, with more care for speed. Chapters 11 and 12 look at them.
 #
 # ## Inside a GPU
 #
-# To choose block sizes, and to read chapter 11, you need a few more words. The
-# picture shows the path of a number from its tensor to the arithmetic.
+# Why not always larger blocks? To answer that, and to read chapter 11, you
+# need a few more words. The picture shows the path of a number from its tensor
+# to the arithmetic.
 
 # %% mystnb={"image": {"alt": "Boxes from left to right. Main memory holds the tensors. An arrow leads to the L2 cache, shared by all multiprocessors, and from there to one of 132 multiprocessors, a large box. In it, shared memory of 228 KiB holds the blocks of a program, and two rows of four warps each, of program A and program B, have registers and arithmetic. Behind it stand more multiprocessors."}}
 show_gpu()
@@ -807,7 +809,7 @@ plt.show()
 #   read down a column, each needs a piece of its own, and most of it is thrown
 #   away. That is why exercise 9.2 cannot be fast on both sides.
 # - **L2 cache.** What one program has loaded stays in this cache for a while, and
-#   the next program may find it there. So not all reads of equation 10.6 go to
+#   the next program may find it there. So not all reads of equation 10.5 go to
 #   main memory.
 # - **Shared memory.** Each multiprocessor has memory of its own, 228 KiB on a
 #   Hopper GPU, where blocks wait for `tl.dot`.
@@ -820,8 +822,8 @@ show_stages()
 plt.show()
 
 # %% [markdown]
-# So a larger block loads less (equations 9.1 and 10.6), but it takes more
-# registers and shared memory, so fewer programs fit beside each other. Which
+# So a larger block loads less (equations 9.1 and 10.5), but it takes more
+# registers and shared memory, so fewer programs fit on a multiprocessor. Which
 # size is fastest has to be measured: if you have a GPU,
 # `python book/recipes/block_sizes.py` times this chapter's kernel and chapter
 # 9's softmax over block sizes and warps.
@@ -859,8 +861,8 @@ print("this chapter -> PyTorch's attention differ by < 1e-5")
 # ## Common mistakes
 #
 # - **The maximum changes and the sums do not.** Tests with small scores pass.
-# - **The sum is rescaled and the accumulator is not.** Both hold the same
-#   weights, so both need the factor.
+# - **The sum is rescaled and the accumulator is not.** Both are sums over
+#   the same weights, so both need the factor.
 # - **`exp` among `exp2`.** The weights still sum to 1.
 # - **The diagonal is one off, or aligned to the start.** Test with more keys
 #   than queries. One query at the end sees every key.
@@ -879,8 +881,8 @@ print("this chapter -> PyTorch's attention differ by < 1e-5")
 #   mask.
 # - The kernel allocates only its results, and reads keys and values
 #   $(n + 1) / 2$ times.
-# - A GPU is fast if enough warps are resident, neighbouring threads read
-#   neighbouring addresses, and loads are started early.
+# - A kernel is fast if each multiprocessor holds enough warps, neighbouring
+#   threads read neighbouring addresses, and loads are started early.
 #
 # Chapter 11 computes two of these walks in one kernel.
 #
