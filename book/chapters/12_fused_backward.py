@@ -209,7 +209,7 @@ plt.show()
 # \tag{12.3}
 # $$
 #
-# so $\delta_1$ is almost $\lambda\,\delta_2$. The controls at the end leave
+# so $\delta_1$ is almost $\lambda\,\delta_2$. One control at the end leaves
 # the rest out.
 #
 # ### Exercise 12.1: the rows
