@@ -536,7 +536,50 @@ print("with the norm, delta_1 and lambda delta_2 differ by less than 1e-3")
 # So GPU code could keep one number a row instead of two. (Chapter 12 keeps
 # both, because of rounding.)
 #
-# ## The factor $1 - \lambda_{\text{init}}$, measured
+# ## Check of this chapter
+#
+# Our gradients against minidiff's.
+
+# %%
+q, k = (np.stack([head[n + "1"], head[n + "2"]])[None, None] for n in "qk")
+theirs = reference.diff_attention_backward(
+    dy[None, None], q, k, head["v"][None, None], 0.6, norm_scale=0.4
+)
+(dq1, dq2), (dk1, dk2) = theirs.q[0, 0], theirs.k[0, 0]
+rungs = {"q1": dq1, "k1": dk1, "q2": dq2, "k2": dk2}
+for name, rung in (rungs | {"v": theirs.v[0, 0], "lam": theirs.lam}).items():
+    assert np.abs(grads[name] - rung).max() < 1e-12
+    print(f"this chapter -> minidiff, d{name:4s} differ by < 1e-12")
+
+# %% [markdown]
+# ## Common mistakes
+#
+# - **A softmax entry by entry.** $A\,(1 - A)\,dA$ is one path of many.
+# - **One mean for both branches.** $\delta_1$ and $\delta_2$ belong to their
+#   own maps.
+# - **Losing $\lambda$, or its sign, in branch 2.**
+# - **Treating $r$ as a constant.** The gradient then keeps a part along $o$.
+#
+# ## Summary
+#
+# - Multiply slopes along a path, add over paths, and test the result by
+#   finite differences. A falling loss is no test.
+# - Softmax: $dS = A\,(dA - \delta)$ with $\delta = \sum do \cdot o$. Branch 2's
+#   gradient carries $-\lambda$, and $d\lambda = -\sum \delta_2$.
+# - The norm's gradient is at a right angle to $o$. So
+#   $\delta_1 = \lambda \delta_2$.
+#
+# ## Further reading
+#
+# - Ye et al., *Differential Transformer*, appendix G: the argument measured
+#   below. [P]
+# - Dao et al., *FlashAttention*, 2022, its appendix on the backward pass:
+#   equation 4.5 at work.
+# - Baydin et al., *Automatic Differentiation in Machine Learning: a Survey*,
+#   2018: how programs do what you did here.
+
+# %% [markdown]
+# ## Optional: the factor $1 - \lambda_{\text{init}}$, measured
 #
 # Why does the paper multiply the normed head by $1 - \lambda_{\text{init}}$?
 # Early in training maps are nearly flat. Rows of the difference sum to
@@ -578,47 +621,3 @@ assert np.ptp(v) < 0.2 and v_with[-1] < 0.3
 # and the factor then makes the gradient too small. Adam hardly depends on the
 # size of gradients, so it does not mind. And the argument is about flat maps:
 # once they are sharp, $o$ no longer shrinks with $\lambda$.
-#
-# ## Check of this chapter
-#
-# Our gradients against minidiff's.
-
-# %%
-q, k = (np.stack([head[n + "1"], head[n + "2"]])[None, None] for n in "qk")
-theirs = reference.diff_attention_backward(
-    dy[None, None], q, k, head["v"][None, None], 0.6, norm_scale=0.4
-)
-(dq1, dq2), (dk1, dk2) = theirs.q[0, 0], theirs.k[0, 0]
-rungs = {"q1": dq1, "k1": dk1, "q2": dq2, "k2": dk2}
-for name, rung in (rungs | {"v": theirs.v[0, 0], "lam": theirs.lam}).items():
-    assert np.abs(grads[name] - rung).max() < 1e-12
-    print(f"this chapter -> minidiff, d{name:4s} differ by < 1e-12")
-
-# %% [markdown]
-# ## Common mistakes
-#
-# - **A softmax entry by entry.** $A\,(1 - A)\,dA$ is one path of many.
-# - **One mean for both branches.** $\delta_1$ and $\delta_2$ belong to their
-#   own maps.
-# - **Losing $\lambda$, or its sign, in branch 2.**
-# - **Treating $r$ as a constant.** The gradient then keeps a part along $o$.
-#
-# ## Summary
-#
-# - Multiply slopes along a path, add over paths, and test the result by
-#   finite differences. A falling loss is no test.
-# - Softmax: $dS = A\,(dA - \delta)$ with $\delta = \sum do \cdot o$. Branch 2's
-#   gradient carries $-\lambda$, and $d\lambda = -\sum \delta_2$.
-# - The norm's gradient is at a right angle to $o$. So
-#   $\delta_1 = \lambda \delta_2$.
-# - $1 - \lambda_{\text{init}}$ keeps the gradients of queries and keys level
-#   over depth while maps are flat; not those of values.
-#
-# ## Further reading
-#
-# - Ye et al., *Differential Transformer*, appendix G: the argument measured
-#   here. [P]
-# - Dao et al., *FlashAttention*, 2022, its appendix on the backward pass:
-#   equation 4.5 at work.
-# - Baydin et al., *Automatic Differentiation in Machine Learning: a Survey*,
-#   2018: how programs do what you did here.

@@ -111,8 +111,8 @@ assert torch.equal(out, x + y) and savings.sum() == 0
 # Hence the rule of this part: **load each number once, do everything with it,
 # store once.** Each operation of PyTorch loads its inputs and stores its
 # output. A function that runs on the GPU is called a *kernel*, and a kernel of
-# your own can do several operations between one load and one store. (The end
-# of chapter 10 looks inside a GPU.)
+# your own can do several operations between one load and one store. (Chapter
+# 10 looks inside a GPU.)
 #
 # ## Program, block, pointer, mask
 #

@@ -521,8 +521,8 @@ if not passed:  # minidiff's does both, causal and full
 # that fit no block, for any strides, with tiles that are not square, for
 # extreme scores, and in float16. Nothing outside is touched, and no hidden
 # block is read. It does not prove that the kernel compiles. A first version of
-# minidiff's kernel passed all its tests in the interpreter, and the compiler
-# refused it [test]:
+# minidiff's kernel, which stands at the end of this chapter, passed all its
+# tests in the interpreter, and the compiler refused it [test]:
 #
 # ```text
 # Loop-carried variable p_row has initial type
@@ -708,79 +708,6 @@ for kind in (np.float16, np.float32):
 # protects two things: the exponential itself, and the weights, which have to
 # fit into float16.
 #
-# ## The whole kernel
-#
-# Here is minidiff's kernel, to compare with yours; `solution("10.2")` prints its
-# step. First the edges of exercise 10.3. The first query of a block sees the
-# fewest keys and decides what is whole; the last query sees the most and decides
-# what is skipped:
-#
-# $$
-# \text{whole} = \left\lfloor \frac{\min(S,\; i B_T + S - T + 1)}{B_S}
-# \right\rfloor, \qquad
-# \text{visited} = \left\lceil \frac{\min(S,\; (i + 1) B_T + S - T)}{B_S}
-# \right\rceil
-# \tag{10.6}
-# $$
-#
-# The kernel computes these edges in keys instead of blocks, as `whole` and
-# `end`. Three more things are new. `CAUSAL` is fixed when the kernel is
-# compiled, so one source text makes two kernels. A mask is made only where a
-# block is not whole. And offsets between heads have 64 bits, since a tensor
-# may have more than $2^{31}$ numbers.
-
-
-# %% tags=["same:minidiff.course.kernels.flash.flash_kernel"]
-@triton.jit
-def flash_kernel(
-    p_q, p_k, p_v, p_out, p_lse,
-    q_n, q_t, k_n, k_s, v_n, v_s, out_n, out_t, lse_n,
-    T, S, c,
-    D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
-    CAUSAL: tl.constexpr,
-):  # fmt: skip
-    i_n = tl.program_id(0).to(tl.int64)  # tensors may exceed 2**31 numbers
-    i_t = tl.program_id(1)
-    o_t = i_t * BT + tl.arange(0, BT)
-    o_d = tl.arange(0, D)
-    o_v = tl.arange(0, DV)
-    m_t = o_t < T
-    at_q = i_n * q_n + o_t[:, None] * q_t + o_d[None, :]
-    b_q = tl.load(p_q + at_q, m_t[:, None], 0.0)
-    b_acc = tl.zeros([BT, DV], tl.float32)
-    b_top = tl.full([BT], float("-inf"), tl.float32)
-    b_sum = tl.zeros([BT], tl.float32)
-
-    shift = S - T
-    whole = S  # keys before this one are seen by every query of the block
-    end = S  # from this one on no query sees any
-    if CAUSAL:
-        whole = tl.minimum(S, i_t * BT + shift + 1)
-        end = tl.minimum(S, (i_t + 1) * BT + shift)
-    for i_s in range(0, end, BS):
-        o_s = i_s + tl.arange(0, BS)
-        m_s = o_s < S
-        at_k = i_n * k_n + o_s[:, None] * k_s + o_d[None, :]
-        b_k = tl.load(p_k + at_k, m_s[:, None], 0.0)
-        at_v = i_n * v_n + o_s[:, None] * v_s + o_v[None, :]
-        b_v = tl.load(p_v + at_v, m_s[:, None], 0.0)
-        b_s = tl.dot(b_q, b_k.T, input_precision="ieee") * c
-        if i_s + BS > whole:
-            m_seen = m_s[None, :]
-            if CAUSAL:
-                m_seen = m_seen & (o_t[:, None] + shift >= o_s[None, :])
-            b_s = tl.where(m_seen, b_s, float("-inf"))
-        b_acc, b_top, b_sum = softmax_step(b_acc, b_top, b_sum, b_s, b_v)
-
-    at_out = i_n * out_n + o_t[:, None] * out_t + o_v[None, :]
-    tl.store(p_out + at_out, b_acc / b_sum[:, None], m_t[:, None])
-    tl.store(p_lse + i_n * lse_n + o_t, b_top + tl.log2(b_sum), m_t)
-
-
-# %% [markdown]
-# The kernels that minidiff ships, in `minidiff.ops.triton`, walk in the same
-# way, with more care for speed. Chapters 11 and 12 look at them.
-#
 # ## Inside a GPU
 #
 # Why not always larger blocks? To answer that, and to read chapter 11, you
@@ -896,3 +823,77 @@ print("this chapter -> PyTorch's attention differ by < 1e-5")
 #   of what is moved.
 # - Dao, *FlashAttention-2*, arXiv 2307.08691: why to divide at the end, and
 #   one program for each block of queries.
+
+# %% [markdown]
+# ## Optional: minidiff's whole kernel
+#
+# Here is minidiff's kernel, to compare with yours; `solution("10.2")` prints its
+# step. First the edges of exercise 10.3. The first query of a block sees the
+# fewest keys and decides what is whole; the last query sees the most and decides
+# what is skipped:
+#
+# $$
+# \text{whole} = \left\lfloor \frac{\min(S,\; i B_T + S - T + 1)}{B_S}
+# \right\rfloor, \qquad
+# \text{visited} = \left\lceil \frac{\min(S,\; (i + 1) B_T + S - T)}{B_S}
+# \right\rceil
+# \tag{10.6}
+# $$
+#
+# The kernel computes these edges in keys instead of blocks, as `whole` and
+# `end`. Three more things are new. `CAUSAL` is fixed when the kernel is
+# compiled, so one source text makes two kernels. A mask is made only where a
+# block is not whole. And offsets between heads have 64 bits, since a tensor
+# may have more than $2^{31}$ numbers.
+
+
+# %% tags=["same:minidiff.course.kernels.flash.flash_kernel"]
+@triton.jit
+def flash_kernel(
+    p_q, p_k, p_v, p_out, p_lse,
+    q_n, q_t, k_n, k_s, v_n, v_s, out_n, out_t, lse_n,
+    T, S, c,
+    D: tl.constexpr, DV: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
+    CAUSAL: tl.constexpr,
+):  # fmt: skip
+    i_n = tl.program_id(0).to(tl.int64)  # tensors may exceed 2**31 numbers
+    i_t = tl.program_id(1)
+    o_t = i_t * BT + tl.arange(0, BT)
+    o_d = tl.arange(0, D)
+    o_v = tl.arange(0, DV)
+    m_t = o_t < T
+    at_q = i_n * q_n + o_t[:, None] * q_t + o_d[None, :]
+    b_q = tl.load(p_q + at_q, m_t[:, None], 0.0)
+    b_acc = tl.zeros([BT, DV], tl.float32)
+    b_top = tl.full([BT], float("-inf"), tl.float32)
+    b_sum = tl.zeros([BT], tl.float32)
+
+    shift = S - T
+    whole = S  # keys before this one are seen by every query of the block
+    end = S  # from this one on no query sees any
+    if CAUSAL:
+        whole = tl.minimum(S, i_t * BT + shift + 1)
+        end = tl.minimum(S, (i_t + 1) * BT + shift)
+    for i_s in range(0, end, BS):
+        o_s = i_s + tl.arange(0, BS)
+        m_s = o_s < S
+        at_k = i_n * k_n + o_s[:, None] * k_s + o_d[None, :]
+        b_k = tl.load(p_k + at_k, m_s[:, None], 0.0)
+        at_v = i_n * v_n + o_s[:, None] * v_s + o_v[None, :]
+        b_v = tl.load(p_v + at_v, m_s[:, None], 0.0)
+        b_s = tl.dot(b_q, b_k.T, input_precision="ieee") * c
+        if i_s + BS > whole:
+            m_seen = m_s[None, :]
+            if CAUSAL:
+                m_seen = m_seen & (o_t[:, None] + shift >= o_s[None, :])
+            b_s = tl.where(m_seen, b_s, float("-inf"))
+        b_acc, b_top, b_sum = softmax_step(b_acc, b_top, b_sum, b_s, b_v)
+
+    at_out = i_n * out_n + o_t[:, None] * out_t + o_v[None, :]
+    tl.store(p_out + at_out, b_acc / b_sum[:, None], m_t[:, None])
+    tl.store(p_lse + i_n * lse_n + o_t, b_top + tl.log2(b_sum), m_t)
+
+
+# %% [markdown]
+# The kernels that minidiff ships, in `minidiff.ops.triton`, walk in the same
+# way, with more care for speed. Chapters 11 and 12 look at them.
