@@ -399,8 +399,8 @@ print(f"0.8 times the weights:     {share_of(A1 - 0.8 * A2):.2f}")
 #
 # *Hard, 20 minutes.* Which single $\lambda$ leaves the least noise, and how
 # much? Let the noise be the sum of squares of $A_1 - \lambda A_2$ over all
-# rows and all keys but the needle. Write it down, set its derivative by
-# $\lambda$ to zero, and solve. Begin with one row of two distractors on
+# rows and all keys but the needle. Write it down, set its derivative with
+# respect to $\lambda$ to zero, and solve. Begin with one row of two distractors on
 # paper.
 
 
@@ -464,7 +464,7 @@ plt.show()
 # ## Summary
 #
 # - No softmax weight is zero. A needle's share falls with the number of keys,
-#   and every factor of ten in it asks for the same extra lift.
+#   and ten times as many keys always ask for the same extra lift.
 # - Noise in the scores acts like $e^{\sigma^2/2}$ times as many keys, until
 #   single loud keys take over.
 # - A colder softmax helps a needle that is the loudest key. It cannot save

@@ -99,8 +99,9 @@ def walk(q, k, v, lam, accumulators: int, BS: int = 32) -> Tensor:
 
 
 # %% [markdown]
-# With one accumulator this takes 4 units. Now test it against minidiff's eager
-# operator, in float64, with more and more keys. A block has 32.
+# With one *accumulator*, one running sum `o` for both branches, this takes 4
+# units. Now test it against minidiff's eager operator, in float64, with more
+# and more keys. A block has 32.
 
 
 # %%

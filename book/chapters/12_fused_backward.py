@@ -166,7 +166,7 @@ for way in (apart, joined):
 #
 # By hand: scores 2, 1, 1 in base 2 have the powers 4, 2, 2, with the sum 8, so
 # $\ell = 3$. The weights are $2^{2-3} = \tfrac12$ and twice $2^{1-3} =
-# \tfrac14$. No maximum is needed: no weight is above 1.
+# \tfrac14$. No maximum is needed, because the power is never above 1.
 #
 # Our forward also keeps $o$ and $o_2$. It does not keep $o_1$, which is
 # $o + \lambda\,o_2$. For 16 heads of $D = 64$, 4,096 tokens, bfloat16:
@@ -192,8 +192,8 @@ show_backward()
 plt.show()
 
 # %% [markdown]
-# The first makes $do$ by equation 4.8, and with $o_1 = o + \lambda\,o_2$, row
-# by row:
+# The first, `prepare`, makes $do$ by equation 4.8, and with
+# $o_1 = o + \lambda\,o_2$, row by row:
 #
 # $$
 # \delta_2 = do \cdot o_2, \qquad
@@ -299,12 +299,12 @@ def one_tile(
 check.ex12_2(one_tile)
 
 # %% [markdown]
-# `"ieee"` asks a GPU for full float32 products; by default it takes fewer
-# bits. From here on the chapter uses minidiff's version, `tile`.
+# From here on the chapter uses minidiff's version, `tile`.
 #
 # ## Two walks
 #
-# Let $ab$ be the tile of block $a$ of the queries and block $b$ of the keys:
+# The index $ab$ means the tile of block $a$ of the queries and block $b$ of
+# the keys:
 #
 # $$
 # dk_{j,b} = \frac{1}{\sqrt D} \sum_a dS_{j,ab}^\top\, q_{j,a}, \qquad

@@ -354,9 +354,9 @@ for peer, units in (("cudnn-pad", 8), ("cudnn", 6)):
 # The slower one has the higher rate, because it multiplies zeros, and does so
 # fast. Report milliseconds first.
 #
-# Other ways to deceive: time all of one peer and then all of the other, on a
-# machine that grows warm; count the first call, which compiles; leave the
-# inputs in the cache; give a ratio without its spread.
+# Other ways to deceive: time all runs of one implementation and then all of
+# the other, on a machine that grows warm; count the first call, which
+# compiles; leave the inputs in the cache; give a ratio without its spread.
 #
 # ### Exercise 13.3: a ratio one can believe
 #
@@ -392,8 +392,8 @@ check.ex13_3(ratio_interval)
 # ## Check of this chapter
 #
 # Is the recorded file what this chapter took it for? Ratios are worked out
-# again from milliseconds, and every peer was compared with float32 before it
-# was timed.
+# again from milliseconds, and every implementation (*peer*) was compared with
+# float32 before it was timed.
 
 # %%
 for row in record.rows:
@@ -419,8 +419,8 @@ print(f"ratios are those of their times; all {len(errors)} peers were right")
 # - A long forward pass is limited by products and exponentials, decoding by
 #   reading.
 # - At long lengths ours is the fastest recorded way to compute differential
-#   attention, and the plain model on cuDNN stays ahead. At 1,024 tokens Python
-#   is measured, and no claim holds.
+#   attention, and the plain model on cuDNN stays ahead. At 1,024 tokens the
+#   time of Python counts too, and we claim nothing.
 #
 # ## Further reading
 #
