@@ -54,6 +54,7 @@ import triton.language as tl
 from minidiff import check, plots
 from minidiff.bench.peak_memory import Meter
 from minidiff.check import hint, solution  # noqa: F401
+from minidiff.course.block_diagram import show_blocks
 from minidiff.course.kernels.memory import fenced, outside_touched, poisoned
 from minidiff.course.kernels.picture import show_touches
 from minidiff.course.kernels.trace import record
@@ -139,17 +140,17 @@ assert torch.equal(out, x + y) and savings.sum() == 0
 #
 # Here is an example by hand, with $n = 10$ elements in blocks of 4. It takes
 # three programs: $10/4$ rounded up, which is `triton.cdiv(10, 4)`. Program $i$
-# begins at element $4i$. Which elements does the last program get, and which
-# of them exist?
+# begins at element $4i$. Sketch first: which elements does the last program
+# get, and which of them exist?
 
-# %%
-for i in range(triton.cdiv(10, 4)):
-    o_n = i * 4 + np.arange(4)
-    print("program", i, "elements", o_n, "there:", o_n < 10)
+# %% mystnb={"image": {"alt": "A strip of twelve squares, 0 to 11; an arrow from p_x leads to square 0. Program 0 has squares 0 to 3, program 1 squares 4 to 7, program 2 squares 8 to 11. Squares 10 and 11 are dashed. Below each square stands whether its number is below 10: False for 10 and 11 only."}}
+show_blocks(n=10, size=4)
+plt.show()
 
 # %% [markdown]
-# Elements 10 and 11 do not exist. The kernel above wrote such elements: it has no
-# mask, and does not know $n$.
+# Elements 10 and 11 do not exist, so the last row of the picture, the mask, is
+# false there. The kernel above wrote such elements: it has no mask, and does
+# not know $n$.
 #
 # ### Exercise 9.1: a sum and nothing else
 #
