@@ -288,11 +288,11 @@ print(f"loudest of 1000 distractors, median: {np.median(z.max(-1)):.1f}")
 #
 # ## Attention sinks
 #
-# First, another way out. A softmax row sums to 1. So a head that finds nothing
-# must still put its weight somewhere, and it puts out a mean of whatever is
-# there. It can avoid that if one key serves as a drain, with a score that is
-# high for every query and a value that is small. Such a key is an *attention
-# sink*.
+# Before that, another way out. A softmax row sums to 1. So a head that finds
+# nothing must still put its weight somewhere, and its output is a mean of
+# values that it does not need. It can avoid that if one key serves as a drain,
+# with a score that is high for every query and a value that is small. Such a
+# key is an *attention sink*.
 #
 # In chapter 1's map, words with nothing to copy looked at the first word of
 # the sentence. Is that a drain? Predict the length of the first word's value,
