@@ -10,9 +10,9 @@
 # # 2. Attention noise, measured
 #
 # By the end of this chapter you will have shown, in models small enough to
-# compute, how the weight of one wanted key drowns among many others, why a
-# colder softmax does not save it, and what a second look at the same noise
-# can do.
+# compute, how the weight of one wanted key is lost among many others, why a
+# sharper softmax does not save it, and how much of the noise a second map can
+# remove.
 #
 # {card}
 #
@@ -20,10 +20,11 @@
 #
 # After this chapter you can
 #
-# - compute a needle's share of a row, and the lift it needs;
-# - say what noise in the scores costs;
-# - say when a colder softmax helps, and when it does not;
-# - explain attention sinks by what a row sums to;
+# - compute which share of the weight one wanted key gets among many others,
+#   and the score it needs;
+# - say how much of that share random scores cost;
+# - say when a sharper softmax helps, and when it does not;
+# - explain why some keys only collect weight (*attention sinks*);
 # - compute how much noise one subtraction can remove.
 #
 # ## Prerequisites
@@ -103,7 +104,7 @@ check.ex02_1(needle_share)
 
 # %% [markdown]
 # Guess before you look: if the lift doubles from 4 to 8, how many times as
-# many distractors can the needle stand?
+# many distractors leave the needle the same share?
 
 # %%
 needle_share = check.mine("2.1")
@@ -168,16 +169,17 @@ axes[-1].set_xlabel("key (the needle is key 0)")
 plt.show()
 
 # %% [markdown]
-# It loses to keys that are loud by accident. Other keys became quieter. Why do
-# they not make up for it? Two distractors with scores 0 and 0 weigh
-# $e^0 + e^0 = 2$ against the needle. With scores $+1$ and $-1$ they weigh:
+# It loses to keys whose scores are high by accident; we call them *loud*.
+# Other keys became quieter. Why does that not make up for it? Two distractors
+# with scores 0 and 0 weigh $e^0 + e^0 = 2$ against the needle. With scores
+# $+1$ and $-1$ they weigh:
 
 # %%
 print(f"e^1 + e^-1 = {np.exp(1) + np.exp(-1):.2f}")
 
 # %% [markdown]
 # An exponential raises a loud key by more than it lowers a quiet one. The mean
-# of $e^{\sigma z}$ is known:
+# of $e^{\sigma z}$ over many draws, written with a bar, is known:
 #
 # $$
 # \overline{e^{\sigma z}} = e^{\sigma^2/2}
@@ -194,10 +196,9 @@ print(f"e^1 + e^-1 = {np.exp(1) + np.exp(-1):.2f}")
 # $$
 #
 # **Noise acts as if there were $e^{\sigma^2/2}$ times as many distractors.**
-# The bar over a symbol means the mean over many rows. The right side is a
-# floor and not an equality: the share is $1/(1+X)$ with a random $X$. That
-# curve bends upwards (it is convex), so its mean lies above its value at the
-# mean of $X$.
+# The right side is a floor and not the mean itself. The share is $1/(1+X)$
+# with a random $X$. This curve bends upwards (it is convex), so the mean of
+# the shares lies above the share at the mean of $X$.
 #
 # ### Exercise 2.3: measure it
 #
@@ -219,9 +220,9 @@ def mean_share(lift: float, noise: np.ndarray) -> float:
 check.ex02_3(mean_share)
 
 # %% [markdown]
-# Theory against your simulation. We give the needle the lift $2 + \ln n$, so
-# that the floor is the same for all $n$. Where will the simulated shares leave
-# this floor?
+# Theory against your simulation. We give the needle the lift $2 + \ln n$. Then
+# $n\,e^{-\delta} = e^{-2}$, so the floor is the same for all $n$. Where will
+# the simulated shares leave this floor?
 
 # %%
 mean_share = check.mine("2.3")
@@ -242,17 +243,18 @@ plt.show()
 
 # %% [markdown]
 # With many keys and little noise the floor is the answer. With few keys or
-# much noise the share lies above it: the mean in equation 2.2 is made by rare
-# loud draws, and a row of 10 keys seldom holds one.
+# much noise the share lies above it: the mean in equation 2.2 owes its size to
+# rare, very loud draws, and a row of 10 keys seldom holds one.
 #
 # ## What a lower temperature can do
 #
 # Divide all scores of a row by a *temperature* $\tau$ below 1, and the row
 # gets sharper. A model can learn this: longer queries make a colder softmax.
-# The lift becomes $\delta/\tau$ and the noise level $\sigma/\tau$. So in
-# equation 2.3 cold multiplies the gain $\delta$ by $1/\tau$, and the price
-# $\sigma^2/2$ by $1/\tau^2$. While $1/\tau$ is small, the gain counts for
-# more; once it is large, the price does.
+# The lift becomes $\delta/\tau$ and the noise level $\sigma/\tau$. So the
+# exponent in equation 2.3 becomes $\sigma^2/(2\tau^2) - \delta/\tau$. Its
+# first part, the cost of noise, grows faster than the second, the gain from
+# the lift. So cold raises the floor up to $1/\tau = \delta/\sigma^2$, and
+# lowers it beyond.
 #
 # That is the floor. What does the needle really get? Before you run: with
 # 1000 distractors and $\sigma = 1$, will a needle of lift 2 win in a very cold
@@ -280,16 +282,17 @@ print(f"loudest of 1000 distractors, median: {np.median(z.max(-1)):.1f}")
 # and 38.8 in the differential one [P, Table 5]. The table does not say why.
 #
 # Could a model learn to subtract a constant from each key's score instead?
-# That would remove what is the same in every text. Noise is what changes
-# with the text. To cancel it you must *hear* it, now, a second time.
+# That would remove only what is the same in every text, and noise changes with
+# the text. To cancel it, the model has to *hear* it, in this text, a second
+# time: it needs a second map.
 #
 # ## Attention sinks
 #
-# First, another way out. A softmax row sums to 1. So a head that finds nothing
-# must still put its weight somewhere, and it puts out a mean of whatever is
-# there. It can avoid that if one key serves as a drain, with a score that is
-# high for every query and a value that is small. Such a key is an *attention
-# sink*.
+# Before that, another way out. A softmax row sums to 1. So a head that finds
+# nothing must still put its weight somewhere, and its output is a mean of
+# values that it does not need. It can avoid that if one key serves as a drain,
+# with a score that is high for every query and a value that is small. Such a
+# key is an *attention sink*.
 #
 # In chapter 1's map, words with nothing to copy looked at the first word of
 # the sentence. Is that a drain? Predict the length of the first word's value,
@@ -324,8 +327,8 @@ print(f"{outputs.max():.1f}, at word {outputs.argmax()}, the second name")
 #
 # Differential attention, the subject of chapter 3, does this with two maps,
 # $A_1 - \lambda A_2$. Here is one row of each: 32 keys, the needles first and
-# in orange. Nine keys in ten have the same noise in both rows, and only $A_1$
-# knows the needles.
+# in orange. Nine keys in ten have the same noise in both rows. The needles'
+# scores are lifted in $A_1$ only.
 #
 # Weights may now be negative, so we measure shares with absolute values: the
 # needles' divided by all keys'. (If we kept the signs, positive and negative
@@ -396,8 +399,8 @@ print(f"0.8 times the weights:     {share_of(A1 - 0.8 * A2):.2f}")
 #
 # *Hard, 20 minutes.* Which single $\lambda$ leaves the least noise, and how
 # much? Let the noise be the sum of squares of $A_1 - \lambda A_2$ over all
-# rows and all keys but the needle. Write it down, set its derivative by
-# $\lambda$ to zero, and solve. Begin with one row of two distractors on
+# rows and all keys but the needle. Write it down, set its derivative with
+# respect to $\lambda$ to zero, and solve. Begin with one row of two distractors on
 # paper.
 
 
@@ -420,10 +423,10 @@ check.ex02_4(quietest_lambda)
 # %% [markdown]
 # ### The control that fails
 #
-# Take away what the trick lives on: let the second row hear less and less of
-# the same noise. A key that it does not hear right gets a random score
-# instead. Sketch both curves first: the best $\lambda$, and the share of the
-# noise that it leaves.
+# The subtraction works because both rows have the same noise. Take that away
+# step by step: in the second row, more and more keys get a new random score.
+# Sketch both curves first: the best $\lambda$, and the share of the noise that
+# it leaves.
 
 # %%
 quietest_lambda = check.mine("2.4")
@@ -461,13 +464,13 @@ plt.show()
 # ## Summary
 #
 # - No softmax weight is zero. A needle's share falls with the number of keys,
-#   and every factor of ten in it asks for the same extra lift.
+#   and ten times as many keys always ask for the same extra lift.
 # - Noise in the scores acts like $e^{\sigma^2/2}$ times as many keys, until
 #   single loud keys take over.
 # - A colder softmax helps a needle that is the loudest key. It cannot save
 #   one that is not.
-# - A sink lets a head that finds nothing be quiet.
-# - A second branch that hears the same noise can cancel most of it, but not
+# - With a sink, a head that finds nothing can put out nearly nothing.
+# - A second branch with the same noise can cancel most of it, but not
 #   all of it, since one $\lambda$ serves all rows. Chapter 3 builds it.
 #
 # ## Further reading

@@ -21,7 +21,7 @@
 # - derive the gradients of a softmax, a difference and a norm;
 # - write the backward pass of a whole differential head;
 # - say when the second branch learns nothing;
-# - prove that under the headwise norm one branch's row sums give the other's.
+# - prove that the headwise norm ties the gradients of both branches together.
 #
 # ## Prerequisites
 #
@@ -39,6 +39,7 @@ import numpy as np
 
 from minidiff import check, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
+from minidiff.course.chain_rule_diagram import show_paths
 from minidiff.reference import lambda_init, softmax
 
 plots.use_style("svg")
@@ -49,7 +50,8 @@ plots.use_style("svg")
 # A head has eight queries and eight keys. Its scores start at zero and learn
 # to bring the output $A\,v$ close to a target. The loss is the mean squared
 # error. A *rule* says how steeply the loss grows with each score, and each
-# step moves the scores the other way. One of these two rules is wrong. Which?
+# step moves the scores the other way. One of the two rules below is wrong. Can
+# you tell which, from the losses alone?
 
 
 # %%
@@ -80,22 +82,33 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Both rules give arrays of the right shape, and both learn. Rule 2 even ends
-# lower, and rule 2 is the wrong one. So a falling loss does not prove that a
-# gradient is right. We need a test that does.
+# Both rules learn. Rule 2 even ends lower, and rule 2 is the wrong one. So a
+# falling loss does not prove that a gradient is right. We need a test that
+# does.
 #
 # ## What a gradient is, and how to test one
 #
 # Let $L$ be the loss, one number. The *gradient* of an array $X$ is written
 # $dX$ and has the shape of $X$. Each entry says how fast $L$ grows when that
 # entry of $X$ grows: its *slope*. We go backwards, from a head's output $o$ to
-# its inputs. The gradient $do$ comes from the layers above, and is given. For
-# small changes of $o$, any loss with this $do$ changes as the sum
-# $\sum do \cdot o$ does. So from here on we take this sum as our loss $L$.
+# its inputs. The gradient $do$ comes from the layers above, and is given. If
+# $o$ changes a little, the loss changes by $do$ times that change, summed over
+# all entries. The sum $\sum do \cdot o$, with $do$ held fixed, changes by just
+# as much. So whatever the layers above compute, this sum can stand in for the
+# loss, and from here on it is our $L$.
 #
 # The *chain rule* finds gradients: along a path from an entry to the loss,
-# multiply the slopes; over several paths, add. The test needs no rule. It
-# moves one entry up by $h$, then down by $h$:
+# multiply the slopes; over several paths, add. Here a score reaches the loss
+# through three weights, and its slope is
+# $\tfrac14 \cdot 2 - \tfrac18 \cdot 1 - \tfrac18 \cdot 0 = \tfrac38$:
+
+# %% mystnb={"image": {"alt": "A score x1 on the left, three weights A1, A2, A3 in the middle, the loss L on the right. Arrows from x1 to the weights bear the slopes 1/4, -1/8, -1/8, those from the weights to L the slopes 2, 1, 0. Below: the slope of L for x1 is 3/8."}}
+show_paths()
+plt.show()
+
+# %% [markdown]
+# To *test* a gradient you need no rule. Move one entry up by $h$, then down by
+# $h$:
 #
 # $$
 # \frac{\partial L}{\partial x} \approx \frac{L(x + h) - L(x - h)}{2h}
@@ -167,9 +180,10 @@ def test(name: str, by_hand: np.ndarray, f: Callable, x: np.ndarray) -> None:
 # %% [markdown]
 # ## Through a matrix product
 #
-# $o = A\,v$: the weight $A_{ts}$ enters row $t$ of the output, in channel $c$
-# with slope $v_{sc}$. Adding over the channels, its own slope is
-# $\sum_c do_{tc}\,v_{sc}$. Likewise $v_{sc}$ enters every row. As products:
+# In $o = A\,v$ the weight $A_{ts}$ enters row $t$ of the output, and channel
+# $c$ of that row with slope $v_{sc}$. So there is one path to the loss for
+# each channel. Added up, the slope of $A_{ts}$ is $\sum_c do_{tc}\,v_{sc}$.
+# Likewise $v_{sc}$ enters every row. As products:
 #
 # $$
 # dA = do\;v^\top, \qquad dv = A^\top do
@@ -188,7 +202,7 @@ test("dv", A.T @ do, lambda v: (do * (A @ v)).sum(), v)
 # %% [markdown]
 # ## Through a softmax
 #
-# Three keys again, with scores $(\ln 2, 0, 0)$ and weights
+# The picture of the paths has scores $(\ln 2, 0, 0)$ and weights
 # $(\tfrac12, \tfrac14, \tfrac14)$. Raise the first score. Its weight grows
 # with slope $2 \cdot 2 / 4^2 = \tfrac14$. The row must still sum to 1, so the
 # other two fall, with slope $-\tfrac18$ each. So one score moves *every*
@@ -247,7 +261,7 @@ print(f"rule 2 is off by up to {np.abs(wrong - dS).max():.2f}")
 print("row sums of dS are 0:", np.abs(dS.sum(-1)).max() < 1e-12)
 
 # %% [markdown]
-# Rows of $dS$ sum to zero: raising all scores of a row changes no weight.
+# Rows of $dS$ sum to 0: raising all scores of a row changes no weight.
 #
 # ### The control that fails
 #
@@ -287,8 +301,7 @@ print("the shift does not change rule 1, and stops rule 2")
 # $$
 #
 # So $\delta$ needs no map, only two rows of $D_v$ numbers. *Flash attention*,
-# GPU code that never stores the map, computes $\delta$ in this way; so will
-# chapter 12.
+# which never stores the map, computes it in this way (chapter 12).
 #
 # ## Through the difference
 #
@@ -326,7 +339,8 @@ def through_lambda(vectors: np.ndarray, dlam: float) -> np.ndarray:
 check.ex04_3(through_lambda)
 
 # %% [markdown]
-# Four vectors of zeros would never move; so they start at random (chapter 3).
+# Each vector's gradient has another of the vectors as a factor. So four
+# vectors of zeros would never move, and they start at random (chapter 3).
 #
 # Why four vectors for one number? So that $\lambda$ learns at the pace of the
 # other weights, says the paper [P, sec. 2.1]. Adam (chapter 14) at first moves
@@ -346,18 +360,20 @@ assert np.isclose(moved, np.abs(slopes).sum(), rtol=1e-2) and moved > 15
 print("the step is the sum of all absolute slopes")
 
 # %% [markdown]
-# Many small steps add up. A score $q \cdot k$ depends on many weights too, so
-# one stored number would fall behind. That is our reading of the reason.
+# Many small steps add up. A score $q \cdot k$ depends on many weights too, and
+# moves by as many small steps; a $\lambda$ stored as one number would fall
+# behind. That is our reading of the reason.
 #
 # ## Through the headwise norm
 #
-# The norm of equation 3.5, its learned weight left out, is $y = c\,r\,o$: for
-# each head and token a vector $o$ of $D_v$ numbers, a constant $c$, and
+# For each head and token, the norm of equation 3.5 brings a vector $o$ of
+# $D_v$ numbers to a fixed size. Without its learned weight it is
+# $y = c\,r\,o$, with a constant $c$ and
 # $r = 1 / \sqrt{\operatorname{mean}(o^2) + \varepsilon}$. If $o$ becomes twice
 # as long, $r$ is halved and $y$ stays the same. From the layers above now
-# comes $dy$. For two channels, the figure draws lines on which the loss
-# $\sum dy \cdot y$ is equal, with $dy = (1, \frac12)$ and $c = 1$. In which
-# direction does the loss not change?
+# comes $dy$, so the loss is $\sum dy \cdot y$. The figure shows it for two
+# channels, $dy = (1, \frac12)$ and $c = 1$; its lines join points of equal
+# loss. In which direction does the loss not change?
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "A plane with axes o1 and o2. Lines of equal loss are rays from the origin, labelled with the loss, from 0.8 near the upper axis to 1.5. Along one ray stand three points, each twice as far out as the one before, each with an arrow at a right angle to the ray and half as long as the one before."}}
 dy, direction = np.array([1.0, 0.5]), np.array([0.28, 0.96])
@@ -517,48 +533,8 @@ print("with the norm, delta_1 and lambda delta_2 differ by less than 1e-3")
 # \tag{4.9}
 # $$
 #
-# GPU code may keep one number a row instead of two.
-#
-# ## The factor $1 - \lambda_{\text{init}}$, measured
-#
-# Why does the paper multiply the normed head by $1 - \lambda_{\text{init}}$?
-# Early in training $o$ has about that size, since rows sum to $1 - \lambda$.
-# Then $r$ in equation 4.8 multiplies gradients by
-# $1 / (1 - \lambda_{\text{init}})$, and the factor undoes it [P, app. G].
-#
-# We divide the size of a gradient by its size in a plain head, which is branch
-# 1 alone without a norm. We imitate the beginning of training: the maps are
-# flat, and the values of all tokens are much alike. Predict: does the factor
-# help $q_1$? And $v$?
-
-# %%
-rng, norm, table = np.random.default_rng(0), np.linalg.norm, []
-branches = 0.3 * rng.normal(size=(4, 32, 16))
-above = rng.normal(size=(32, 32))  # the gradient from above
-values = 0.3 * rng.normal(size=(32, 32)) + rng.normal(size=32)
-plain = through_head(*branches, values, 0.0, above)
-print("layer   q1 without   with    v without   with")
-for layer in (0, 3, 11, 23):
-    c = 1 - lambda_init(layer)
-    o = reference.diff_head(*branches, values, 1 - c)
-    do_o = back_norm(o[None], above[None], 1.0)[0]
-    ours = through_head(*branches, values, 1 - c, do_o)
-    q, v = (norm(ours[i]) / norm(plain[i]) for i in (0, 4))
-    table.append((q, q * c, v, v * c))
-    print(f"{layer:5d}{q:13.2f}{q * c:7.2f}{v:13.2f}{v * c:7.2f}")
-
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
-q, q_with, v, v_with = np.transpose(table)
-assert np.ptp(q_with) < 0.05 and q[-1] > 3.5 * q[0]
-assert np.ptp(v) < 0.2 and v_with[-1] < 0.3
-
-# %% [markdown]
-# *For queries and keys the argument holds*: without the factor their gradients
-# grow with depth, with it they stay level. *For values it is the other way
-# round.* On the way to $v$ the row sums $1 - \lambda$ alone undo the norm, and
-# the factor does it a second time. Adam, nearly blind to the size of
-# gradients, does not mind. And the argument is about flat maps: once they are
-# sharp, $o$ no longer shrinks with $\lambda$.
+# So GPU code could keep one number a row instead of two. (Chapter 12 keeps
+# both, because of rounding.)
 #
 # ## Check of this chapter
 #
@@ -592,14 +568,56 @@ for name, rung in (rungs | {"v": theirs.v[0, 0], "lam": theirs.lam}).items():
 #   gradient carries $-\lambda$, and $d\lambda = -\sum \delta_2$.
 # - The norm's gradient is at a right angle to $o$. So
 #   $\delta_1 = \lambda \delta_2$.
-# - $1 - \lambda_{\text{init}}$ keeps the gradients of queries and keys level
-#   over depth while maps are flat; not those of values.
 #
 # ## Further reading
 #
 # - Ye et al., *Differential Transformer*, appendix G: the argument measured
-#   here. [P]
+#   below. [P]
 # - Dao et al., *FlashAttention*, 2022, its appendix on the backward pass:
 #   equation 4.5 at work.
 # - Baydin et al., *Automatic Differentiation in Machine Learning: a Survey*,
 #   2018: how programs do what you did here.
+
+# %% [markdown]
+# ## Optional: the factor $1 - \lambda_{\text{init}}$, measured
+#
+# Why does the paper multiply the normed head by $1 - \lambda_{\text{init}}$?
+# Early in training maps are nearly flat. Rows of the difference sum to
+# $1 - \lambda$, so $o$ has about that size, and the norm divides by it. Then
+# $r$ in equation 4.8 multiplies gradients by
+# $1 / (1 - \lambda_{\text{init}})$, and the factor undoes it [P, app. G].
+#
+# We test this with flat maps and values that are much alike. The table gives
+# the size of a gradient divided by its size in a plain head, which is branch 1
+# alone without a norm. If the argument is right, a column "with" the factor
+# stays level from layer to layer. Predict: does it for $q_1$? For $v$?
+
+# %%
+rng, norm, table = np.random.default_rng(0), np.linalg.norm, []
+branches = 0.3 * rng.normal(size=(4, 32, 16))
+above = rng.normal(size=(32, 32))  # the gradient from above
+values = 0.3 * rng.normal(size=(32, 32)) + rng.normal(size=32)
+plain = through_head(*branches, values, 0.0, above)
+print("layer   q1 without   with    v without   with")
+for layer in (0, 3, 11, 23):
+    c = 1 - lambda_init(layer)
+    o = reference.diff_head(*branches, values, 1 - c)
+    do_o = back_norm(o[None], above[None], 1.0)[0]
+    ours = through_head(*branches, values, 1 - c, do_o)
+    q, v = (norm(ours[i]) / norm(plain[i]) for i in (0, 4))
+    table.append((q, q * c, v, v * c))
+    print(f"{layer:5d}{q:13.2f}{q * c:7.2f}{v:13.2f}{v * c:7.2f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+q, q_with, v, v_with = np.transpose(table)
+assert np.ptp(q_with) < 0.05 and q[-1] > 3.5 * q[0]
+assert np.ptp(v) < 0.2 and v_with[-1] < 0.3
+
+# %% [markdown]
+# *For queries and keys the argument holds*: without the factor their gradients
+# grow with depth, with it they stay level. *For values it is the other way
+# round.* Their gradient is $(A_1 - \lambda A_2)^\top do$, by equation 4.2, and
+# the rows of this map sum to $1 - \lambda$. This alone makes up for the norm,
+# and the factor then makes the gradient too small. Adam hardly depends on the
+# size of gradients, so it does not mind. And the argument is about flat maps:
+# once they are sharp, $o$ no longer shrinks with $\lambda$.

@@ -34,6 +34,10 @@
 # | softmax, and why its largest is subtracted | exercise 9.3 | chapter 1 |
 # | bytes moved, fused functions | why kernels at all | chapter 6 |
 #
+# The four kernels get harder one by one: a sum, a transposed copy, a softmax,
+# a matrix product. Each is followed by a picture or a count of what it
+# touched. Nine optional puzzles at the end take smaller steps.
+#
 # Triton runs on Linux only (on Windows inside WSL 2).
 
 # %%
@@ -50,6 +54,7 @@ import triton.language as tl
 from minidiff import check, plots
 from minidiff.bench.peak_memory import Meter
 from minidiff.check import hint, solution  # noqa: F401
+from minidiff.course.block_diagram import show_blocks
 from minidiff.course.kernels.memory import fenced, outside_touched, poisoned
 from minidiff.course.kernels.picture import show_touches
 from minidiff.course.kernels.trace import record
@@ -107,8 +112,8 @@ assert torch.equal(out, x + y) and savings.sum() == 0
 # Hence the rule of this part: **load each number once, do everything with it,
 # store once.** Each operation of PyTorch loads its inputs and stores its
 # output. A function that runs on the GPU is called a *kernel*, and a kernel of
-# your own can do several operations between one load and one store. (The end
-# of chapter 10 looks inside a GPU.)
+# your own can do several operations between one load and one store. (Chapter
+# 10 looks inside a GPU.)
 #
 # ## Program, block, pointer, mask
 #
@@ -135,17 +140,17 @@ assert torch.equal(out, x + y) and savings.sum() == 0
 #
 # Here is an example by hand, with $n = 10$ elements in blocks of 4. It takes
 # three programs: $10/4$ rounded up, which is `triton.cdiv(10, 4)`. Program $i$
-# begins at element $4i$. Which elements does the last program get, and which
-# of them exist?
+# begins at element $4i$. Sketch first: which elements does the last program
+# get, and which of them exist?
 
-# %%
-for i in range(triton.cdiv(10, 4)):
-    o_n = i * 4 + np.arange(4)
-    print("program", i, "elements", o_n, "there:", o_n < 10)
+# %% mystnb={"image": {"alt": "A strip of twelve squares, 0 to 11; an arrow from p_x leads to square 0. Program 0 has squares 0 to 3, program 1 squares 4 to 7, program 2 squares 8 to 11. Squares 10 and 11 are dashed. Below each square stands whether its number is below 10: False for 10 and 11 only."}}
+show_blocks(n=10, size=4)
+plt.show()
 
 # %% [markdown]
-# Elements 10 and 11 do not exist. The kernel above wrote such elements: it has no
-# mask, and does not know $n$.
+# Elements 10 and 11 do not exist, so the last row of the picture, the mask, is
+# false there. The kernel above wrote such elements: it has no mask, and does
+# not know $n$.
 #
 # ### Exercise 9.1: a sum and nothing else
 #
@@ -352,8 +357,8 @@ if INTERPRETED:
 # neighbouring addresses together, and here either the loads or the stores jump
 # from row to row. The interpreter cannot say what that costs.
 #
-# If this exercise took you long, do puzzles 9.5 to 9.10 at the end of this chapter
-# before you go on. They are smaller steps.
+# If this exercise took you long, do puzzles 9.5 to 9.10 at the end of this
+# chapter before you go on.
 #
 # ## Softmax of rows
 #
@@ -396,12 +401,13 @@ except Exception as error:
 print("so take", triton.next_power_of_2(400))
 
 # %% [markdown]
-# On a GPU the numbers of a block are shared out among *threads*, whose number is
-# a power of two, and sums are computed by halving. So take the next power of
-# two and mask the rest. Now the masked entries matter, because the maximum and
-# the sum run over them too. The third argument of `tl.load(pointers, mask,
-# other)` is the value they get. If you leave it out, their value is
-# *undefined*: on a GPU it can be anything.
+# On a GPU the numbers of a block are shared out among *threads*, which work on
+# them side by side. Their number is a power of two. A sum is computed by
+# halving: 16 numbers become 8 sums, these become 4, and so on. So take the
+# next power of two and mask the rest. Now the masked entries matter, because
+# the maximum and the sum run over them too. The third argument of
+# `tl.load(pointers, mask, other)` is the value they get. If you leave it out,
+# their value is *undefined*: on a GPU it can be anything.
 #
 # ### Exercise 9.3: softmax of rows
 #
@@ -604,11 +610,11 @@ assert launch_softmax(careless_kernel, x, MASK=False).isnan().all()
 assert (launch_softmax(careless_kernel, x, MASK=True) == 1 / 8).all()
 
 # %% [markdown]
-# At width 5 the bare rows give $1/8$ instead of $1/5$, because three strangers
-# are in the sum. The fence turns the missing mask into NaN; without a fence
-# you get a plausible number. But the second mistake, 0 where masked, reads
-# nothing outside, so the fence cannot show it. Only a comparison shows it, and
-# not at width 8, where all four weights are right.
+# At width 5 the bare rows give $1/8$ instead of $1/5$, because the sum counts
+# three numbers that do not belong to the row. The fence turns the missing mask
+# into NaN; without a fence you get a plausible number. But the second mistake,
+# 0 where masked, reads nothing outside, so the fence cannot show it. Only a
+# comparison shows it, and not at width 8, where all four weights are right.
 #
 # ## A type that the interpreter gets wrong
 #
@@ -644,15 +650,15 @@ if INTERPRETED:
 #
 # ## What a passing test proves
 #
-# | | interpreter alone | our checks there | on a GPU |
+# | | interpreter alone | our checks in it | a GPU |
 # |---|---|---|---|
-# | values in float32, float16 | yes | yes | yes |
-# | bfloat16 | wrong, silently | refused | yes |
-# | touches outside a tensor | silent | each is seen | fences |
-# | races | hidden | refused | by luck |
-# | masked and no `other` | 0, looks right | NaN | anything |
-# | will it compile | no | no | yes |
-# | is it fast | no | no | measure |
+# | wrong values in float32, float16 | seen | seen | seen |
+# | values in bfloat16 | silently wrong | refused | right |
+# | touches outside a tensor | not seen | all seen | some seen, by fences |
+# | races | not seen | refused | seen by luck |
+# | masked entry without `other` | 0, looks right | NaN, is seen | anything |
+# | whether it compiles | not seen | not seen | seen |
+# | whether it is fast | not seen | not seen | to be measured |
 #
 # If there is a GPU, the checks run on it and find what the last column says.
 # To get the middle column on such a machine, set `TRITON_INTERPRET=1` before
@@ -660,13 +666,62 @@ if INTERPRETED:
 # the whole session, and `minidiff`'s fused kernels then cannot run on the GPU
 # either, so end the session when Part III's exercises are done.
 #
-# ## Nine puzzles
+# ## Check of this chapter
 #
-# These puzzles are optional, and the exercise minutes at the top do not count
-# them. Each takes about five minutes: one to five lines in a given kernel.
-# Together they lead to chapter 10 in small steps. Do them in order, or only
-# those you are unsure about. `hint("9.6", 1)` and `solution("9.6")` work as
-# usual.
+# Your four kernels, or ours where yours are not done, are compared with those of
+# `minidiff.course.kernels.first`, between fences, at sizes that fit no block.
+
+# %%
+torch.manual_seed(0)
+a, b = (fenced(torch.randn(17, 50, device=DEVICE)) for _ in range(2))
+c = fenced(torch.randn(50, 20, device=DEVICE))
+for name, mine, theirs in (
+    ("add", launch_add(my_add, a[0], b[0], 16), first.add(a[0], b[0])),
+    ("transpose", launch_transpose(my_transpose, a, 16), first.transpose(a)),
+    ("softmax", launch_softmax(my_softmax, a), first.softmax(a)),
+    ("matmul", launch_matmul(my_matmul, a, c, 32), first.matmul(a, c)),
+):
+    assert (mine - theirs).abs().max() < 1e-5 and not outside_touched(mine)
+    print(f"this chapter -> minidiff.course.kernels.first, {name:9s} < 1e-5")
+
+# %% [markdown]
+# ## Common mistakes
+#
+# - **A mask at the load only.** The store needs it even more.
+# - **The width instead of the stride.** It is right until somebody passes a
+#   slice.
+# - **Tests at powers of two.** They hide every missing mask.
+# - **No value for masked entries.** Take 0 for sums, and minus infinity for a
+#   maximum or a softmax.
+# - **`import triton` before `minidiff.course.kernels`.** Then it is too late to
+#   switch the interpreter on.
+#
+# ## Summary
+#
+# - A kernel gets addresses. Program index, block size and strides decide which
+#   elements a program touches; the mask excludes those outside the tensor.
+# - Load once, compute everything, store once: softmax of rows moves each entry
+#   2 times instead of 8.
+# - Larger blocks load less, by equation 9.1.
+# - The interpreter proves values. Fences and a record of touches show what it
+#   hides. How fast a kernel is, only a GPU shows.
+#
+# ## Further reading
+#
+# - The Triton documentation, <https://triton-lang.org>: its tutorials time a
+#   sum, a softmax and a product on a GPU.
+# - Tillet, Kung and Cox, *Triton*, MAPL 2019: why to think in blocks and not
+#   in threads.
+# - *Triton-Puzzles*, <https://github.com/gpu-mode/Triton-Puzzles>: more
+#   exercises of this kind, with a viewer of their own.
+# - The CUDA C++ Programming Guide, on memory: what a load really does.
+
+# %% [markdown]
+# ## Optional: nine puzzles
+#
+# Each takes about five minutes: one to five lines in a given kernel. Together
+# they lead to chapter 10 in small steps. Do them in order, or only those you
+# are unsure about. `hint("9.6", 1)` and `solution("9.6")` work as usual.
 #
 # ### Exercise 9.5: a launch grid
 #
@@ -925,53 +980,3 @@ check.ex09_13(mean_kernel)
 # %% [markdown]
 # **What the puzzles do not prove.** `tl.max` ignores NaN in the interpreter, so
 # in 9.11 a load without `other` goes unnoticed. On a GPU it is undefined.
-#
-# ## Check of this chapter
-#
-# Your four kernels, or ours where yours are not done, are compared with those of
-# `minidiff.course.kernels.first`, between fences, at sizes that fit no block.
-
-# %%
-torch.manual_seed(0)
-a, b = (fenced(torch.randn(17, 50, device=DEVICE)) for _ in range(2))
-c = fenced(torch.randn(50, 20, device=DEVICE))
-for name, mine, theirs in (
-    ("add", launch_add(my_add, a[0], b[0], 16), first.add(a[0], b[0])),
-    ("transpose", launch_transpose(my_transpose, a, 16), first.transpose(a)),
-    ("softmax", launch_softmax(my_softmax, a), first.softmax(a)),
-    ("matmul", launch_matmul(my_matmul, a, c, 32), first.matmul(a, c)),
-):
-    assert (mine - theirs).abs().max() < 1e-5 and not outside_touched(mine)
-    print(f"this chapter -> minidiff.course.kernels.first, {name:9s} < 1e-5")
-
-# %% [markdown]
-# ## Common mistakes
-#
-# - **A mask at the load only.** The store needs it even more.
-# - **The width instead of the stride.** It is right until somebody passes a
-#   slice.
-# - **Tests at powers of two.** They hide every missing mask.
-# - **No value for masked entries.** Take 0 for sums, and minus infinity for a
-#   maximum or a softmax.
-# - **`import triton` before `minidiff.course.kernels`.** Then it is too late to
-#   switch the interpreter on.
-#
-# ## Summary
-#
-# - A kernel gets addresses. Program index, block size and strides decide which
-#   elements a program touches; the mask excludes those outside the tensor.
-# - Load once, compute everything, store once: softmax of rows moves each entry
-#   2 times instead of 8.
-# - Larger blocks load less, by equation 9.1.
-# - The interpreter proves values. Fences and a record of touches show what it
-#   hides. Only a GPU tells the time.
-#
-# ## Further reading
-#
-# - The Triton documentation, <https://triton-lang.org>: its tutorials time a
-#   sum, a softmax and a product on a GPU.
-# - Tillet, Kung and Cox, *Triton*, MAPL 2019: why to think in blocks and not
-#   in threads.
-# - *Triton-Puzzles*, <https://github.com/gpu-mode/Triton-Puzzles>: more
-#   exercises of this kind, with a viewer of their own.
-# - The CUDA C++ Programming Guide, on memory: what a load really does.

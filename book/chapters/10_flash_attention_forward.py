@@ -34,8 +34,10 @@
 # | programs, blocks, pointers, masks, `tl.dot` | the kernels | chapter 9 |
 # | bytes alive, bytes moved, `Meter` | the memory | chapter 6 |
 #
-# If you did problem set 1, you know the idea; here it goes into a kernel.
-# Exercises 9.10 to 9.13, puzzles of chapter 9, are small steps towards it.
+# The idea grows in five steps: two keys by hand, a row, a tile, a kernel in
+# which every query sees every key, and the causal kernel. If you did problem
+# set 1, you know it; here it goes into a kernel. Exercises 9.10 to 9.13 are
+# small steps towards it.
 
 # %%
 import matplotlib.pyplot as plt
@@ -314,9 +316,11 @@ for T, S, BT, BS in ((1, 1, 16, 16), (17, 50, 8, 16), (33, 33, 16, 4)):
 # ## The step as a kernel function
 #
 # Kernels may call a function marked `@triton.jit`. It takes blocks and returns
-# blocks. One thing is new: values may be float16, and `tl.dot` wants both its
-# blocks in one type. Weights are at most 1, so they may be rounded to the type
-# of the values, `b.to(b_v.dtype)`; the sums stay in float32.
+# blocks. In this one $u$ is called `b_acc`, short for *accumulator*, a block
+# in which a sum grows; $m$ is `b_top` and $z$ is `b_sum`. One thing is new:
+# values may be float16, and `tl.dot` wants both its blocks in one type.
+# Weights are at most 1, so they may be rounded to the type of the values,
+# `b.to(b_v.dtype)`; the sums stay in float32.
 #
 # ### Exercise 10.2: the softmax step
 #
@@ -345,8 +349,8 @@ softmax_step = step if passed else flash.softmax_step
 # %% [markdown]
 # **What 10.2 proves, and what it does not.** The values are right, also for
 # scores near 3000 and for float16. It does not prove that there are enough
-# registers: `b_acc` has $B_T$ times $D_v$ numbers and stays in registers for
-# the whole walk, and chapter 11 needs two of them.
+# registers: the accumulator has $B_T$ times $D_v$ numbers and stays in
+# registers for the whole walk, and chapter 11 needs two of them.
 #
 # From here on `softmax_step` is yours, or minidiff's if exercise 10.2 is not
 # solved. Around it we build a kernel for one head that is not causal: every
@@ -514,12 +518,11 @@ if not passed:  # minidiff's does both, causal and full
 
 # %% [markdown]
 # **What 10.4 proves, and what it does not.** The values are right: at lengths
-# that fit no block, with a different stride for each tensor, with tiles that
-# are not square, in rows where one key takes all the weight or every score is
-# far below zero, and in float16 for one row that must come out exact. Nothing
-# outside is touched, and no hidden block is read. It does not prove that the
-# kernel compiles. A first version of minidiff's kernel passed all its tests in
-# the interpreter, and the compiler refused it [test]:
+# that fit no block, for any strides, with tiles that are not square, for
+# extreme scores, and in float16. Nothing outside is touched, and no hidden
+# block is read. It does not prove that the kernel compiles. A first version of
+# minidiff's kernel, which stands at the end of this chapter, passed all its
+# tests in the interpreter, and the compiler refused it [test]:
 #
 # ```text
 # Loop-carried variable p_row has initial type
@@ -534,9 +537,9 @@ if not passed:  # minidiff's does both, causal and full
 # ## Memory, counted
 #
 # The kernel allocates its output and the log-sums: for $N$ heads in float32
-# these are $N\,T\,(4 D_v + 4)$ bytes. The version with maps computes a mask
-# and several maps, one after the other; two of these maps are in memory at the
-# same time. Predict what twice the length does to the memory of each.
+# these are $N\,T\,(4 D_v + 4)$ bytes. The version with maps, `with_maps`
+# below, needs a mask and has two whole maps in memory at a time. Predict what
+# twice the length does to the memory of each.
 
 
 # %%
@@ -574,7 +577,7 @@ assert maps.peak == 2 * (2 * T * T * 4) + T * T + 2 * T * 4 * 32
 #
 # $$
 # \frac{1}{n} (1 + 2 + \dots + n) = \frac{n + 1}{2} \text{ times}
-# \tag{10.6}
+# \tag{10.5}
 # $$
 #
 # Work out this number for $T = 128$ and blocks of 16, 32 and 64 queries. Below
@@ -700,12 +703,129 @@ for kind in (np.float16, np.float32):
 # "Not rescaled" is wrong everywhere, never looks absurd, and is least wrong
 # for the small scores that tests try first. It is the function of the cold
 # open. "Not subtracted" is as accurate as its type allows until a score
-# reaches 16 in float16 or 128 in float32; from there on it gives NaN. (A row
-# in which all scores are very low, as in exercise 10.4, would give 0 divided
-# by 0.) So subtracting the maximum protects two things: the exponential
-# itself, and the weights, which have to fit into float16.
+# reaches 16 in float16 or 128 in float32; from there on it gives NaN. (If all
+# scores of a row are very low, it divides 0 by 0.) So subtracting the maximum
+# protects two things: the exponential itself, and the weights, which have to
+# fit into float16.
 #
-# ## The whole kernel
+# ## Inside a GPU
+#
+# Why not always larger blocks? To answer that, and to read chapter 11, you
+# need a few more words. The picture shows the path of a number from its tensor
+# to the arithmetic.
+
+# %% mystnb={"image": {"alt": "Boxes from left to right. Main memory holds the tensors. An arrow leads to the L2 cache, shared by all multiprocessors, and from there to one of 132 multiprocessors, a large box. In it, shared memory of 228 KiB holds the blocks of a program, and two rows of four warps each, of program A and program B, have registers and arithmetic. Behind it stand more multiprocessors."}}
+show_gpu()
+plt.show()
+
+# %% [markdown]
+# - **Multiprocessor.** A large GPU has 132 of them. Each runs several programs at
+#   a time, and a program stays on one multiprocessor until it ends. With fewer
+#   programs than multiprocessors, some are idle.
+# - **Warp.** The threads of a program form groups of 32, called warps. All
+#   threads of a warp execute the same instruction at the same time, each on its
+#   own numbers. A launch sets the warps of a program with
+#   `kernel[grid](..., num_warps=4)`.
+# - **Occupancy.** While a warp waits for memory, the multiprocessor runs another
+#   one, so it needs many to choose from. Occupancy is how many it holds, and
+#   registers limit it. A multiprocessor has 65,536. A program of 4 warps with
+#   128 registers a thread takes $4 \cdot 32 \cdot 128 = 16{,}384$, so four
+#   programs fit. If each thread takes twice as many, two fit.
+# - **Coalescing.** Memory is read in pieces of several neighbouring numbers. If
+#   the 32 threads of a warp read 32 neighbours, they share a few pieces. If they
+#   read down a column, each needs a piece of its own, and most of it is thrown
+#   away. That is why exercise 9.2 cannot be fast on both sides.
+# - **L2 cache.** What one program has loaded stays in this cache for a while, and
+#   the next program may find it there. So not all reads of equation 10.5 go to
+#   main memory.
+# - **Shared memory.** Each multiprocessor has memory of its own, 228 KiB on a
+#   Hopper GPU, where blocks wait for `tl.dot`.
+# - **Pipeline stages.** With `kernel[grid](..., num_stages=2)` the compiler
+#   starts the load of the next block before it computes with this one. Each
+#   stage takes shared memory for one more block.
+
+# %% mystnb={"image": {"alt": "Two timelines. With one stage, load 0, compute 0, load 1, compute 1, load 2, compute 2 follow each other. With two stages, load 1 runs while compute 0 does, and load 2 while compute 1 does, so the same work ends earlier."}}
+show_stages()
+plt.show()
+
+# %% [markdown]
+# So a larger block loads less (equations 9.1 and 10.5), but it takes more
+# registers and shared memory, so fewer programs fit on a multiprocessor. Which
+# size is fastest has to be measured: if you have a GPU,
+# `python book/recipes/block_sizes.py` times this chapter's kernel and chapter
+# 9's softmax over block sizes and warps.
+#
+# ## Check of this chapter
+#
+# Your kernel, or minidiff's where yours is not done, runs between fences. It is
+# compared with the map in NumPy's float64, with minidiff's flash, and, for as
+# many queries as keys, with PyTorch's own attention.
+
+# %%
+torch.manual_seed(0)
+for T, S in ((1, 40), (17, 50), (50, 50)):
+    for dtype, bound in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
+        q, k, v = (torch.randn(2, n, 16, device=DEVICE) for n in (T, S, S))
+        q, k, v = (fenced(x.to(dtype)) for x in (q, k, v))
+        out, lse = run(my_kernel, q, k, v, 16, 32)
+        Q, K, V = (x.cpu().double().numpy() for x in (q, k, v))
+        right = attention_map(Q, K) @ V
+        assert np.abs(out.cpu().double().numpy() - right).max() < bound
+        for mine, theirs in zip((out, lse), flash.flash(q, k, v), strict=True):
+            assert (mine - theirs).abs().max() < bound
+        name = str(dtype).removeprefix("torch.")
+        print(f"T {T:2d}, S {S}, {name}: map, minidiff within {bound}")
+
+# %%
+q, k, v = torch.randn(3, 2, 50, 16, device=DEVICE)
+theirs = torch.nn.functional.scaled_dot_product_attention(
+    q, k, v, is_causal=True
+)
+assert (run(my_kernel, q, k, v, 16, 16)[0] - theirs).abs().max() < 1e-5
+print("this chapter -> PyTorch's attention differ by < 1e-5")
+
+# %% [markdown]
+# ## Common mistakes
+#
+# - **The maximum changes and the sums do not.** Tests with small scores pass.
+# - **The sum is rescaled and the accumulator is not.** Both are sums over
+#   the same weights, so both need the factor.
+# - **`exp` among `exp2`.** The weights still sum to 1.
+# - **The diagonal is one off, or aligned to the start.** Test with more keys
+#   than queries. One query at the end sees every key.
+# - **Trusting a weight of 0.** 0 times NaN is NaN, so load values beyond the end
+#   as zeros.
+# - **Dividing in each step.** Divide once, after the last key.
+#
+# ## Summary
+#
+# - Three numbers describe any part of a row: its largest score, its sum of
+#   weights, its sum of weights times values. Parts merge exactly.
+# - $B_T$ queries share each block of keys, and nothing of size $T S$ is stored.
+# - Scores in base 2 cost nothing, because $\log_2 e$ is part of the scale. The
+#   log-sum is then in base 2 too.
+# - In the causal map half of the tiles are skipped, and few of the rest need a
+#   mask.
+# - The kernel allocates only its results, and reads keys and values
+#   $(n + 1) / 2$ times.
+# - A kernel is fast if each multiprocessor holds enough warps, neighbouring
+#   threads read neighbouring addresses, and loads are started early.
+#
+# Chapter 11 computes two of these walks in one kernel.
+#
+# ## Further reading
+#
+# - Milakov and Gimelshein, *Online normalizer calculation for softmax*,
+#   arXiv 1805.02867: the running sum, before attention used it.
+# - Rabe and Staats, *Self-attention Does Not Need $O(n^2)$ Memory*,
+#   arXiv 2112.05682: the same thought without a kernel.
+# - Dao and others, *FlashAttention*, arXiv 2205.14135: tiles, and the count
+#   of what is moved.
+# - Dao, *FlashAttention-2*, arXiv 2307.08691: why to divide at the end, and
+#   one program for each block of queries.
+
+# %% [markdown]
+# ## Optional: minidiff's whole kernel
 #
 # Here is minidiff's kernel, to compare with yours; `solution("10.2")` prints its
 # step. First the edges of exercise 10.3. The first query of a block sees the
@@ -717,7 +837,7 @@ for kind in (np.float16, np.float32):
 # \right\rfloor, \qquad
 # \text{visited} = \left\lceil \frac{\min(S,\; (i + 1) B_T + S - T)}{B_S}
 # \right\rceil
-# \tag{10.5}
+# \tag{10.6}
 # $$
 #
 # The kernel computes these edges in keys instead of blocks, as `whole` and
@@ -776,121 +896,4 @@ def flash_kernel(
 
 # %% [markdown]
 # The kernels that minidiff ships, in `minidiff.ops.triton`, walk in the same
-# way, with more care for speed: two loops instead of the `if`, the product with
-# $c$ taken inside the exponent, and the longest rows first. Chapters 11 and 12
-# look at them.
-#
-# ## Inside a GPU
-#
-# To choose block sizes, and to read chapter 11, you need a few more words. The
-# picture shows the path of a number from its tensor to the arithmetic.
-
-# %% mystnb={"image": {"alt": "Boxes from left to right. Main memory holds the tensors. An arrow leads to the L2 cache, shared by all multiprocessors, and from there to one of 132 multiprocessors, a large box. In it, shared memory of 228 KiB holds the blocks of a program, and two rows of four warps each, of program A and program B, have registers and arithmetic. Behind it stand more multiprocessors."}}
-show_gpu()
-plt.show()
-
-# %% [markdown]
-# - **Multiprocessor.** A large GPU has 132 of them. Each runs several programs at
-#   a time, and a program stays on one multiprocessor until it ends. With fewer
-#   programs than multiprocessors, some are idle.
-# - **Warp.** The threads of a program form groups of 32, called warps. All
-#   threads of a warp execute the same instruction at the same time, each on its
-#   own numbers. A launch sets the warps of a program with
-#   `kernel[grid](..., num_warps=4)`.
-# - **Occupancy.** While a warp waits for memory, the multiprocessor runs another
-#   one, so it needs many to choose from. Occupancy is how many it holds, and
-#   registers limit it. A multiprocessor has 65,536. A program of 4 warps with
-#   128 registers a thread takes $4 \cdot 32 \cdot 128 = 16{,}384$, so four
-#   programs fit. If each thread takes twice as many, two fit.
-# - **Coalescing.** Memory is read in pieces of several neighbouring numbers. If
-#   the 32 threads of a warp read 32 neighbours, they share a few pieces. If they
-#   read down a column, each needs a piece of its own, and most of it is thrown
-#   away. That is why exercise 9.2 cannot be fast on both sides.
-# - **L2 cache.** What one program has loaded stays in this cache for a while, and
-#   the next program may find it there. So not all reads of equation 10.6 go to
-#   main memory.
-# - **Shared memory.** Each multiprocessor has memory of its own, 228 KiB on a
-#   Hopper GPU, where blocks wait for `tl.dot`.
-# - **Pipeline stages.** With `kernel[grid](..., num_stages=2)` the compiler
-#   starts the load of the next block before it computes with this one. Each
-#   stage takes shared memory for one more block.
-
-# %% mystnb={"image": {"alt": "Two timelines. With one stage, load 0, compute 0, load 1, compute 1, load 2, compute 2 follow each other. With two stages, load 1 runs while compute 0 does, and load 2 while compute 1 does, so the same work ends earlier."}}
-show_stages()
-plt.show()
-
-# %% [markdown]
-# So a larger block loads less (equations 9.1 and 10.6), but it takes more
-# registers and shared memory, so fewer programs fit beside each other. Which
-# size is fastest has to be measured: if you have a GPU,
-# `python book/recipes/block_sizes.py` times this chapter's kernel and chapter
-# 9's softmax over block sizes and warps.
-#
-# ## Check of this chapter
-#
-# Your kernel, or minidiff's where yours is not done, runs between fences. It is
-# compared with the map in NumPy's float64, with minidiff's flash, and, for as
-# many queries as keys, with PyTorch's own attention.
-
-# %%
-torch.manual_seed(0)
-for T, S in ((1, 40), (17, 50), (50, 50)):
-    for dtype, bound in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
-        q, k, v = (torch.randn(2, n, 16, device=DEVICE) for n in (T, S, S))
-        q, k, v = (fenced(x.to(dtype)) for x in (q, k, v))
-        out, lse = run(my_kernel, q, k, v, 16, 32)
-        Q, K, V = (x.cpu().double().numpy() for x in (q, k, v))
-        right = attention_map(Q, K) @ V
-        assert np.abs(out.cpu().double().numpy() - right).max() < bound
-        for mine, theirs in zip((out, lse), flash.flash(q, k, v), strict=True):
-            assert (mine - theirs).abs().max() < bound
-        name = str(dtype).removeprefix("torch.")
-        print(f"T {T:2d}, S {S}, {name}: map, minidiff within {bound}")
-
-# %%
-q, k, v = torch.randn(3, 2, 50, 16, device=DEVICE)
-theirs = torch.nn.functional.scaled_dot_product_attention(
-    q, k, v, is_causal=True
-)
-assert (run(my_kernel, q, k, v, 16, 16)[0] - theirs).abs().max() < 1e-5
-print("this chapter -> PyTorch's attention differ by < 1e-5")
-
-# %% [markdown]
-# ## Common mistakes
-#
-# - **The maximum changes and the sums do not.** Tests with small scores pass.
-# - **The sum is rescaled and the accumulator is not.** Both hold the same
-#   weights, so both need the factor.
-# - **`exp` among `exp2`.** The weights still sum to 1.
-# - **The diagonal is one off, or aligned to the start.** Test with more keys
-#   than queries. One query at the end sees every key.
-# - **Trusting a weight of 0.** 0 times NaN is NaN, so load values beyond the end
-#   as zeros.
-# - **Dividing in each step.** Divide once, after the last key.
-#
-# ## Summary
-#
-# - Three numbers describe any part of a row: its largest score, its sum of
-#   weights, its sum of weights times values. Parts merge exactly.
-# - $B_T$ queries share each block of keys, and nothing of size $T S$ is stored.
-# - Scores in base 2 cost nothing, because $\log_2 e$ is part of the scale. The
-#   log-sum is then in base 2 too.
-# - In the causal map half of the tiles are skipped, and few of the rest need a
-#   mask.
-# - The kernel allocates only its results, and reads keys and values
-#   $(n + 1) / 2$ times.
-# - A GPU is fast if enough warps are resident, neighbouring threads read
-#   neighbouring addresses, and loads are started early.
-#
-# Chapter 11 computes two of these walks in one kernel.
-#
-# ## Further reading
-#
-# - Milakov and Gimelshein, *Online normalizer calculation for softmax*,
-#   arXiv 1805.02867: the running sum, before attention used it.
-# - Rabe and Staats, *Self-attention Does Not Need $O(n^2)$ Memory*,
-#   arXiv 2112.05682: the same thought without a kernel.
-# - Dao and others, *FlashAttention*, arXiv 2205.14135: tiles, and the count
-#   of what is moved.
-# - Dao, *FlashAttention-2*, arXiv 2307.08691: why to divide at the end, and
-#   one program for each block of queries.
+# way, with more care for speed. Chapters 11 and 12 look at them.

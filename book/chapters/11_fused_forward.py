@@ -10,8 +10,9 @@
 # # 11. The fused differential forward
 #
 # By the end of this chapter you will have shown that one walk over the keys
-# computes a whole differential head, norm included; that its two accumulators
-# cannot become one; and what rounding costs in each order of the work.
+# computes a whole differential head, norm included; that each branch needs a
+# running sum of its own until the last key; and that the order of the work
+# decides how large rounding errors become.
 #
 # {card}
 #
@@ -20,8 +21,8 @@
 # After this chapter you can
 #
 # - say why two running softmaxes need two accumulators and two maximums;
-# - write the walk of both branches, and its epilogue, as kernels;
-# - count registers by hand, and choose between *both at once* and *in turn*;
+# - write the walk of both branches, and what follows it, as kernels;
+# - count registers by hand, and say whether both branches fit at once;
 # - say what fusing saves, what it does not, and when it is more accurate.
 #
 # ## Prerequisites
@@ -31,7 +32,7 @@
 # | `softmax_step`, log-sums | every walk here | chapter 10 |
 # | programs, blocks, masks | the kernels | chapter 9 |
 # | units of FLOPs, two calls, four calls | counting | chapter 6 |
-# | the headwise norm | the epilogue | chapter 3 |
+# | the headwise norm | the end of the kernel | chapter 3 |
 
 # %%
 import matplotlib.pyplot as plt
@@ -59,15 +60,17 @@ plots.use_style()
 # %% [markdown]
 # ## A cold open: a third less work, and every test passes
 #
-# The eager form subtracts the maps first and multiplies by $v$ once: 4 units
-# (chapter 6; one unit is $2\,T^2 D$ FLOPs). Two flash calls need 6, because
-# each multiplies its own map by $v$. Can a walk over blocks of keys subtract
-# first, too?
+# Chapter 6 counted in units of $2\,T^2 D$ FLOPs. Scores are one unit for each
+# branch; a product with $v$, which is $2D$ wide, is two. The eager form, which
+# stores whole maps, subtracts them first and multiplies by $v$ once: 4 units.
+# Two flash calls need 6, because each multiplies its own map by $v$. Can a
+# walk over blocks of keys subtract first, too?
 #
-# Let us try it in PyTorch. An online softmax keeps, for each row, the largest
-# score so far and the sum of the exponentials. `step` takes one block of
-# scores. It returns the block's weights, already normalised, and the fraction
-# of their old size that earlier weights keep. Both branches are on axis 0.
+# Let us try it in PyTorch. As in chapter 10, `step` takes one block of scores,
+# and keeps for each row the largest score so far and the sum of the
+# exponentials. Here it divides by that sum at once. So it returns weights that
+# are already normalised, and `keep`, the factor by which all earlier weights
+# shrink. Both branches are on axis 0.
 
 
 # %%
@@ -96,8 +99,9 @@ def walk(q, k, v, lam, accumulators: int, BS: int = 32) -> Tensor:
 
 
 # %% [markdown]
-# With one accumulator this takes 4 units. Now test it against minidiff's eager
-# operator, in float64, with more and more keys. A block has 32.
+# With one *accumulator*, one running sum `o` for both branches, this takes 4
+# units. Now test it against minidiff's eager operator, in float64, with more
+# and more keys. A block has 32.
 
 
 # %%
@@ -163,8 +167,8 @@ plt.show()
 #
 # A large GPU has over a hundred *multiprocessors*. Each runs a few programs at
 # a time and has 65,536 registers of four bytes for all of them. A program's
-# threads come in *warps* of 32, and a block of numbers is spread over all its
-# threads. So one thread holds
+# threads come in *warps* of 32, and a block of numbers is spread evenly over
+# all its threads. So of each block one thread holds
 #
 # $$
 # \text{registers per thread} = \frac{\text{rows} \times \text{columns}}
@@ -172,18 +176,19 @@ plt.show()
 # \tag{11.2}
 # $$
 #
-# of it. A thread can have 255 registers. Numbers that do not fit are *spilled*
-# to memory, and fetched back in every step of the loop. Here are 64 queries,
-# values 128 wide and 4 warps, in the layout that a Hopper GPU uses for large
-# matrix products:
+# numbers. A thread can have 255 registers. Numbers that do not fit are
+# *spilled* to memory, and fetched back in every step of the loop. Here are 64
+# queries, values 128 wide and 4 warps, in the layout that a Hopper GPU uses
+# for large matrix products:
 
 # %% mystnb={"image": {"alt": "Left: an accumulator of 64 queries by 128 columns in four bands of 16 rows, one for each warp; thread 37, in warp 1, holds pairs of columns in rows 17 and 25, shown in black. Right: 255 squares for the registers of that thread: accumulator 1 takes 64, accumulator 2 takes 64, scores 32, and 95 are left for the rest."}}
 show_registers(BT=64, BS=64, Dv=128, warps=4)
 plt.show()
 
 # %% [markdown]
-# A warp owns whole rows. So a row's maximum and sum need an exchange between
-# four threads of one warp, and none between warps.
+# In this layout each row belongs to one warp, and four of its threads share
+# it. So a row's maximum and sum need an exchange among these four, and none
+# between warps.
 #
 # ### Exercise 11.1: the walk
 #
@@ -230,11 +235,12 @@ check.ex11_1(both_branches)
 # two maximums for both branches a kernel would have one rescaling factor a
 # step instead of two. In exact arithmetic that is right.
 #
-# On a machine it *underflows*. If branch 2's scores lie far below branch 1's,
-# every exponential of branch 2 is rounded to 0. Here is branch 2's output when
-# its scores lie `gap` below those of branch 1. The weights are rounded to the
-# type of $v$ before their product, as in `softmax_step`. The control, in the
-# last column, subtracts branch 2's own maximum. At which gap does each fail?
+# On a machine it *underflows*: a number too small for its type becomes 0. If
+# branch 2's scores lie far below branch 1's, that happens to every exponential
+# of branch 2. Here is branch 2's output when its scores lie `gap` below those
+# of branch 1. The weights are rounded to the type of $v$ before their product,
+# as in `softmax_step`. The control, in the last column, subtracts branch 2's
+# own maximum. At which gap does each fail?
 
 # %%
 torch.manual_seed(0)
@@ -260,11 +266,11 @@ for gap in (0, 5, 10, 15, 20, 80, 95, 110):
 #
 # ## Both at once, or in turn
 #
-# Two accumulators live through the whole walk. They may not fit into the
-# registers, and there is another order. So far the branches walk side by side:
-# *both at once*. The other order is *in turn*: branch 2 walks first and leaves
-# $o_2$ in memory, and then branch 1 walks with the same registers. That reads
-# $v$ twice, the second time mostly from the cache on the chip.
+# Two accumulators live through the whole walk, and may not fit into the
+# registers. So far the branches walk side by side: *both at once*. The other
+# order is *in turn*: branch 2 walks first and leaves $o_2$ in memory, and then
+# branch 1 walks with the same registers. That reads $v$ twice, the second time
+# mostly from the cache on the chip.
 #
 # ### Exercise 11.2: registers by hand
 #
@@ -310,11 +316,11 @@ for D in (64, 128):
 #
 # ## The epilogue
 #
-# After the walk: divide each accumulator by its sums, subtract, normalise. A
-# separate kernel for the norm would read all rows and write them again. It
-# needs the mean square over a row of $2D$ numbers, and here one program holds
-# whole rows. So the norm costs a sum over registers, and only its weight is
-# read for it.
+# What follows the walk is the *epilogue*: divide each accumulator by its sums,
+# subtract, normalise. A separate kernel for the norm would read all rows and
+# write them again. It needs the mean square over a row of $2D$ numbers, and
+# here one program holds whole rows. So the norm costs a sum over registers,
+# and only its weight is read for it.
 #
 # ### Exercise 11.3: divide, subtract, normalise
 #
@@ -348,11 +354,13 @@ check.ex11_3(epilogue)
 #
 # ## What fusing saves
 #
-# Units for one head, and the numbers that travel between memory and chip for
-# one token, in multiples of $D$, each tensor counted once per kernel. Two
-# calls read $q$, $k$ and $v$ twice, $2 + 2 + 4$, and write $o_1$ and $o_2$, 4;
-# a third kernel reads these, subtracts, normalises and writes 2. Cover the
-# table and work out its last two rows first.
+# The table gives units for one head, and the numbers that travel between
+# memory and chip for one token, in multiples of $D$. A tensor counts once for
+# each kernel that reads or writes it. Take *two calls*: each reads $q$, $k$
+# and all of $v$, so they read $2 + 2 + 4$ and write $o_1$ and $o_2$, 4; a
+# third kernel reads these, subtracts, normalises and writes 2. *To train*, the
+# fused kernel writes $o$ and $o_2$ too. Cover the last two rows and work them
+# out first.
 #
 # | | units | numbers moved | kernels |
 # |---|---|---|---|
@@ -387,11 +395,12 @@ for name, x in (("two calls", after), ("one kernel", before)):
 # $o_1$. Such cancelling is no accident: it is what the second branch is for.
 #
 # Now at full size, in `minidiff/course/rounding.py`: eight heads of $D = 64$
-# and 256 tokens, with branches more and more alike. *One product* has to be
-# explained. If a first walk has found both log-sums, a second one knows every
-# weight at once. It can subtract the *weights* and multiply once, as the eager
-# form does. Predict the order of the four errors, and which of them does not
-# depend on how alike the branches are.
+# and 256 tokens. From left to right in the figure, the outputs of the branches
+# are more and more alike. Of its four ways, *one product* is new. If a first
+# walk has found both log-sums, a second one knows every weight at once. It can
+# subtract the *weights* and multiply once, as the eager form does. Predict the
+# order of the four errors, and which of them does not depend on how alike the
+# branches are.
 
 # %% mystnb={"image": {"alt": "Relative error in thousandths against cancellation from 1 to 5. Three lines rise: two calls the steepest, from about 4 to 14, then in turn, then both at once, which ends near 7. The line of one product stays level a little above 2."}}
 found = [errors(alike) for alike in (0.0, 0.5, 0.9, 0.99, 0.999)]
@@ -413,12 +422,12 @@ plt.show()
 # - *In turn* lies between. $o_2$ is rounded on its way through memory.
 # - *One product* has nothing left to cancel after rounding.
 #
-# So "fused is more accurate" is true of the order *both at once*, and only
-# half true of *in turn*. bfloat16 rounds a number by at most $\tfrac1{256}$ of
-# it. So storing $o_2$ adds an error of up to $|\lambda o_2| / 256$, however
-# small the difference is. The worst case is equal maps, all queries zero, with
-# $\lambda$ near 1. There it is hardly better than two calls, and far behind
-# the eager form's one product:
+# So "fused is more accurate" is true of *both at once*, and only half true of
+# *in turn*. bfloat16 rounds a number by at most $\tfrac1{256}$ of it. So
+# storing $o_2$ adds an error of up to $|\lambda o_2| / 256$, however small the
+# difference is. The worst case is equal maps, all queries zero, with $\lambda$
+# near 1. There *in turn* is hardly better than two calls, and far behind *one
+# product*:
 
 # %%
 worst = errors(0.0, lam=1.2, size=0.0)
@@ -489,10 +498,10 @@ for lam in (0.0, 0.8, 1.0):
 # | optimisation | what it does | why |
 # |---|---|---|
 # | edge split | whole tiles are walked without a mask, then the diagonal with one | a mask costs a comparison and a choice at every entry |
-# | long rows first | the last queries start first | a causal program at the end has the most keys; started last, it would run on alone |
+# | long rows first | the last queries start first | they see the most keys; started last, they would run on alone |
 # | both orders | chosen by the table | registers |
-# | copy engine | on Hopper GPUs blocks come by *tensor descriptors* | no thread computes addresses or masks |
-# | late scale | $2^{s c - m c}$, with raw scores $s$ and top $m$ | the multiplication joins the subtraction in one instruction |
+# | copy engine | on Hopper GPUs a unit of its own copies blocks, described by *tensor descriptors* | no thread computes addresses or masks |
+# | late scale | weights are $2^{s c - m c}$: the scale $c$ waits until here | product and subtraction are one instruction |
 #
 # ## Check of this chapter
 #
@@ -512,9 +521,6 @@ for name, y in (("this chapter", ours), ("shipped", shipped)):
     print(f"{name} -> eager, float64: differ by < 1e-5")
 
 # %% [markdown]
-# The interpreter ran every line on real numbers: indices, masks and arithmetic
-# are right at the sizes tried. It says nothing about registers or speed.
-#
 # ## Common mistakes
 #
 # - **Subtracting inside the walk.** Right for one block of keys.

@@ -10,9 +10,9 @@
 # # 12. The fused backward
 #
 # By the end of this chapter you will have shown that the backward pass of a
-# differential head can do with as many multiplications as that of the plain
-# heads it replaces, and written it as kernels whose results are bitwise
-# reproducible.
+# differential head needs no more multiplications than that of the two plain
+# heads that it replaces. You will have written it as kernels whose results are
+# bitwise reproducible.
 #
 # {card}
 #
@@ -21,7 +21,7 @@
 # After this chapter you can
 #
 # - say what a forward pass must keep, and compute maps again from log-sums;
-# - count a backward pass in units, as an ideal and as built;
+# - count the multiplications of a backward pass, at best and as built here;
 # - write its parts as kernels: a tile, and the walk over the keys;
 # - show why sums in a changing order change bits, and what a fixed order
 #   costs.
@@ -67,7 +67,8 @@ plots.use_style()
 #
 # Forward, fusing saved no multiplications (chapter 11): no map is finished
 # while the kernel walks, so each branch is multiplied by $v$. Here are both
-# ways to write the head, with whole maps: one formula with its brackets moved.
+# ways to write the head, with whole maps. They are one formula with its
+# brackets moved.
 
 
 # %%
@@ -114,8 +115,10 @@ for way in (apart, joined):
 # $A_1^\top do - \lambda\,A_2^\top do$ where $(A_1 - \lambda A_2)^\top do$ is
 # enough.
 #
-# The backward pass begins when both log-sums are known, so a fused kernel can
-# use the brackets.
+# Forward, a fused kernel could not subtract first, because it knows a row's
+# log-sum only after its last key. The backward pass begins when both log-sums
+# are known. So it knows each weight of both maps at once, and can use the
+# second brackets.
 #
 # ## What chapter 4 found
 #
@@ -151,8 +154,9 @@ for way in (apart, joined):
 #
 # ## Keep, or compute again
 #
-# Autograd kept the maps. A flash kernel keeps one number a row, chapter 10's
-# log-sum $\ell$, and computes each weight again:
+# Above, autograd kept whole maps for the backward pass. A flash kernel keeps
+# one number a row, chapter 10's log-sum $\ell$, and computes each weight
+# again:
 #
 # $$
 # A_j = 2^{\,c\,q_j k_j^\top - \ell_j}, \qquad
@@ -162,7 +166,7 @@ for way in (apart, joined):
 #
 # By hand: scores 2, 1, 1 in base 2 have the powers 4, 2, 2, with the sum 8, so
 # $\ell = 3$. The weights are $2^{2-3} = \tfrac12$ and twice $2^{1-3} =
-# \tfrac14$. No maximum is needed: no weight is above 1.
+# \tfrac14$. No maximum is needed, because the power is never above 1.
 #
 # Our forward also keeps $o$ and $o_2$. It does not keep $o_1$, which is
 # $o + \lambda\,o_2$. For 16 heads of $D = 64$, 4,096 tokens, bfloat16:
@@ -174,21 +178,22 @@ kept = H * T * (2 * 2 * D * 2 + 2 * 4)  # o, o2 and two float32 log-sums
 print(f"o, o2 and log-sums: {kept / 1e6:.0f} MB")
 
 # %% [markdown]
-# The price is to compute the scores once more: $8 + 2 = 10$ units.
+# The price is to compute the scores once more, 2 units on top of the 8 of
+# `joined`: 10.
 #
 # ## Three kernels
 #
-# The row sums need whole rows. The gradients $dk$ and $dv$ need all queries of
-# a key, and $dq$ needs all keys of a query. So the work is cut into three
-# kernels:
+# The sums $\delta$ need whole rows of $do$ and $o$. The gradients $dk$ and
+# $dv$ of a key need all queries, and $dq$ of a query needs all keys. So the
+# work is cut into three kernels:
 
 # %% mystnb={"image": {"alt": "A flow of boxes. dy, o and o2 go into the kernel prepare, which makes do, delta 1 and delta 2; minus the sum of delta 2 is the gradient of lambda. These and q, k, v and the log-sums go into two kernels: the keys kernel, which walks over queries and makes dk1, dk2 and dv, and the queries kernel, which walks over keys and makes dq1 and dq2."}}
 show_backward()
 plt.show()
 
 # %% [markdown]
-# The first makes $do$ by equation 4.8, and with $o_1 = o + \lambda\,o_2$, row
-# by row:
+# The first, `prepare`, makes $do$ by equation 4.8, and with
+# $o_1 = o + \lambda\,o_2$, row by row:
 #
 # $$
 # \delta_2 = do \cdot o_2, \qquad
@@ -204,17 +209,18 @@ plt.show()
 # \tag{12.3}
 # $$
 #
-# so $\delta_1$ is almost $\lambda\,\delta_2$.
+# so $\delta_1$ is almost $\lambda\,\delta_2$. One control at the end leaves
+# the rest out.
 #
 # ### Exercise 12.1: the rows
 #
 # *Optional, 15 minutes.* Two helpers are imported:
 # `load_rows(p, o_t, stride, T, W)` returns rows `o_t` of the matrix `(T, W)`
 # at `p`, and zeros beyond row `T`; `store_rows(p, b, o_t, stride, T, W)`
-# writes block `b` there. Compute in float32: `b.to(tl.float32)`. $do$ may be
-# stored in 16 bits, and the other kernels will read it so. Compute both deltas
-# from the rounded $do$. The type that a pointer `p` leads to is
-# `p.dtype.element_ty`.
+# writes block `b` there. Compute in float32, `b.to(tl.float32)`. The other
+# kernels will read $do$ as it is stored, perhaps in 16 bits. So round it to
+# that type first, which is `p_do.dtype.element_ty`, and compute both deltas
+# from the rounded $do$.
 
 
 # %% tags=["stub:12.1"]
@@ -240,7 +246,9 @@ check.ex12_1(prepare)
 # %% [markdown]
 # ## Which units disappear
 #
-# | | scores | $dA$ | $dv$ | $dk$ | $dq$ | |
+# The units of each product, and their sum:
+#
+# | | scores | $dA$ | $dv$ | $dk$ | $dq$ | all |
 # |---|---|---|---|---|---|---|
 # | two plain heads | 2 | 2 | 2 | 2 | 2 | 10 |
 # | fused, the ideal | 2 | 2 | 2 | 2 | 2 | 10 |
@@ -248,10 +256,11 @@ check.ex12_1(prepare)
 # | two calls, values $2D$ wide | 2 | 4 | 4 | 2 | 2 | 14 |
 # | four calls, values cut | 4 | 4 | 4 | 4 | 4 | 20 |
 #
-# Two calls pay $dA$ and $dv$ for each branch. Four calls pay scores, $dk$ and
-# $dq$ for each half of $v$ as well. Ten units are the *ideal*, with each
-# product made once. Our kernels take 14, because two of them need the scores
-# and $dA$. Cut in the same way, two plain heads take 14 too, and two calls 20.
+# *Two calls* make $dA$ and $dv$ once for each branch. *Four calls* also make
+# scores, $dk$ and $dq$ once for each half of $v$. The *ideal* makes every
+# product once. *As built*, it is two kernels with products, and each of them
+# needs the scores and $dA$: 14. The other rows are ideals too. Cut in two in
+# the same way, two plain heads take 14, and two calls 20.
 #
 # ## One tile
 #
@@ -290,12 +299,12 @@ def one_tile(
 check.ex12_2(one_tile)
 
 # %% [markdown]
-# `"ieee"` asks a GPU for full float32 products; by default it takes fewer
-# bits. From here on the chapter uses minidiff's version, `tile`.
+# From here on the chapter uses minidiff's version, `tile`.
 #
 # ## Two walks
 #
-# Let $ab$ be the tile of block $a$ of the queries and block $b$ of the keys:
+# The index $ab$ means the tile of block $a$ of the queries and block $b$ of
+# the keys:
 #
 # $$
 # dk_{j,b} = \frac{1}{\sqrt D} \sum_a dS_{j,ab}^\top\, q_{j,a}, \qquad
@@ -323,13 +332,13 @@ if INTERPRETED:  # on a GPU nobody sees the programs at work
 # Every tile is computed twice, once in each kernel, and no program touches
 # what another one writes.
 #
-# Below is the loop of the first walk; the whole kernel is `keys_kernel` in
-# `minidiff/course/kernels/fused_backward.py`. `G` query heads may share a head
-# of keys; one program collects from all of them. `q_n` is the stride to the
-# next head. `c` is for exp2, and has $\log_2 e$ in it; `scale` is the factor
-# of equations 12.4 and 12.5. Each step loads what belongs to the queries,
-# makes one mask and one tile, and three products. Before a product the tile is
-# rounded to the inputs' dtype, because `tl.dot` takes two blocks of one dtype.
+# Below is the loop of the first walk, from `keys_kernel` in
+# `minidiff/course/kernels/fused_backward.py`. Each step loads what belongs to
+# the queries, makes one mask and one tile, and adds three products. Before a
+# product the tile is rounded to the inputs' type, because `tl.dot` takes two
+# blocks of one type. The outer loop runs over the `G` query heads that share
+# these keys, and `q_n` is the stride from head to head. `scale` is the factor
+# of equations 12.4 and 12.5, and `c` is `scale` times $\log_2 e$.
 
 # %%
 text = inspect.getsource(keys_kernel.fn)
@@ -400,11 +409,11 @@ for name, x, y in zip(("q", "k", "v", "lam"), first, second, strict=True):
 # minidiff's tests check the same. It holds because each number is written by
 # one program, which adds in the order of its own loop.
 #
-# The ideal of 10 units needs one kernel instead of two. With one walk, over
-# the queries, a row of $dq$ is a sum over programs. Each would add its part in
-# memory, by an *atomic* addition: no part is lost, and nobody knows in what
-# order they come. Here are 64 numbers, as 64 programs might bring them, in a
-# thousand orders. How many different sums?
+# The ideal of 10 units needs one kernel instead of two. Its programs would own
+# keys and walk over queries, so a row of $dq$ would be a sum over many
+# programs. Each would add its part in memory, by an *atomic* addition: no part
+# is lost, and the order is left to chance. Here are 64 numbers, as 64 programs
+# might bring them, in a thousand orders. How many different sums?
 
 # %% mystnb={"image": {"alt": "Bars of the number of orders against the distance of their sum from the exact one, in units of the last place, from about -6 to 7. The distribution is a bell around 0; about a quarter of the orders hit 0."}}
 rng = np.random.default_rng(0)
@@ -425,9 +434,9 @@ print(f"{len(set(sums))} different sums in 1000 orders of 64 numbers")
 # Each addition in float32 rounds, and the order decides what is rounded away.
 # All sums are right to six digits, but two runs may differ. Then a failed
 # training run cannot be repeated and looked into, and a test can no longer ask
-# for equal bits. We pay 4 of our 14 units for the order. But one kernel would
-# hold five accumulators in registers and send every part of $dq$ to memory. A
-# clock on a GPU decides between them (chapter 13).
+# for equal bits. For a fixed order we pay 4 of our 14 units. Which is faster
+# in the end? One kernel would hold five accumulators in registers and send
+# every part of $dq$ to memory. Only a clock on a GPU decides (chapter 13).
 #
 # ### Exercise 12.4: other cuts
 #
@@ -452,11 +461,11 @@ check.ex12_4(backward_units)
 # %% [markdown]
 # ## The controls that fail
 #
-# Four ways to be wrong: forget both deltas; forget lambda in $dS_2$; take the
-# deltas of $do$ *before* it is rounded to 16 bits; and leave $do \cdot o$ out
-# of $\delta_1$, since it is almost 0. As in chapter 4 a number is added to all
-# values. Then $dA$ and $\delta$ are large, and their difference is small.
-# Which of the four stays hidden longest?
+# Here are four mistakes: forget both deltas; forget $\lambda$ in $dS_2$;
+# compute the deltas from $do$ *before* it is rounded to 16 bits; leave
+# $do \cdot o$ out of $\delta_1$, since it is almost 0. As in chapter 4, a
+# number is added to all values. Then $dA$ and $\delta$ are large, and their
+# difference is small. Which of the four stays hidden longest?
 
 # %%
 shifts = 0, 8, 30
@@ -466,20 +475,20 @@ for name in found[0]:
     print(f"{name:38s}", *(f"{f[name]:8.2%}" for f in found))
 
 # %% [markdown]
-# Two mistakes are loud from the start, and two show only far out. Rows of $dS$
-# sum to zero only if $\delta$ is the mean of the same $dA$ from which it is
-# subtracted. That $dA$ is computed from the rounded $do$, and the rounded $do$
-# is not quite at a right angle to $o$. So our kernels round first, and then
-# compute $do \cdot o$ although it is almost 0.
+# Two mistakes are large from the start, and two show only when the values are
+# shifted far. The reason for these two: rows of $dS$ sum to zero only if
+# $\delta$ is the mean of the same $dA$ from which it is subtracted. That $dA$
+# is computed from the rounded $do$, which is not quite at a right angle to
+# $o$. So our kernels round first, and then compute $do \cdot o$ although it is
+# almost 0.
 #
 # ## The shipped kernels
 #
 # `minidiff/ops/triton/kernels/backward.py` has the same three kernels, made
-# fast. There $P_2$ stands for $\lambda A_2$, and one loop counts through heads
-# and queries. Where three sums do not fit into the registers, the keys kernel
-# runs twice, for $dk$ and then for $dv$, at 16 units. On Hopper GPUs its warps
-# have *roles*: one loads, two groups of four compute by turns, so that one
-# multiplies while the other takes exponentials.
+# fast. Where three sums do not fit into the registers, the keys kernel runs
+# twice, for $dk$ and then for $dv$, at 16 units. On Hopper GPUs its warps have
+# *roles*: one loads, and two groups of four compute by turns, so that one
+# group multiplies while the other takes exponentials.
 #
 # ## Check of this chapter
 #

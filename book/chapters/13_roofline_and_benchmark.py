@@ -10,8 +10,9 @@
 # # 13. Roofline and benchmark
 #
 # By the end of this chapter you will have shown that a few rates of a machine
-# tell beforehand how fast a kernel can be on it, and read our recorded runs
-# against them: where the fused kernels win, and where they do not.
+# set a least time for every kernel, before it is written. You will have
+# compared our recorded runs with it: where the fused kernels win, and where
+# they do not.
 #
 # {card}
 #
@@ -19,8 +20,9 @@
 #
 # After this chapter you can
 #
-# - measure the ceilings of your own machine and draw its roofline;
-# - compute intensity and least time of a forward pass and of decoding;
+# - measure how fast your own machine multiplies and reads, and draw both as
+#   its roofline;
+# - compute the least time of a forward pass, and of generating a token;
 # - read a benchmark's ratios, and name ways in which it deceives.
 #
 # ## Prerequisites
@@ -80,25 +82,27 @@ print(f"16 rows take {times[16] / times[1]:.1f} times as long as one")
 # \tag{13.1}
 # $$
 #
-# even if it does both at once. With the *intensity* $I = F / M$, FLOPs for
-# each byte moved, its rate is bounded by
+# even if it does both at once. Write $I = F / M$ for the *intensity*, the
+# FLOPs for each byte moved. Then its rate is bounded by
 #
 # $$
 # \frac{F}{t} \le \min(\pi,\ \beta\,I)
 # \tag{13.2}
 # $$
 #
-# Drawn over $I$, this is a slope and then a flat roof: the *roofline*. They
-# meet at $I = \pi / \beta$, the *ridge*. Left of it a kernel is limited by
-# memory, right of it by multiplications. *Fusing* a kernel with its neighbour
-# moves fewer bytes, so it moves the kernel to the right.
+# Drawn over $I$, this bound is a slope and then a flat roof: the *roofline*.
+# Slope and roof meet at $I = \pi / \beta$, the *ridge*. Left of the ridge a
+# kernel is limited by memory, right of it by multiplications. *Fusing* a
+# kernel with its neighbour moves fewer bytes, so it moves the kernel to the
+# right.
 #
 # ## Your roofline
 #
-# The probes are a large product and a large copy. (A copy of $n$ bytes moves
-# $2n$.) A product of $m$ rows with the $n \times n$ matrix has $2 m n^2$ FLOPs
-# and moves at least $4\,(n^2 + 2 m n)$ bytes, so $m$ is a dial for the
-# intensity. Where will the points of the cold open lie?
+# We measure both ceilings by *probes*: a large product, and a large copy,
+# which reads and writes each byte. A product of $m$ rows with the $n \times n$
+# matrix has $2 m n^2$ FLOPs and moves at least $4\,(n^2 + 2 m n)$ bytes, so
+# with $m$ we can choose the intensity. Where will the points of the cold open
+# lie?
 
 # %% tags=["nbval-ignore-output"]
 a = torch.randn(1536, 1536)
@@ -127,20 +131,20 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# A ceiling is no promise, so most points lie below it. A point may also lie
-# *above* the probe's rate, the dotted line: a larger product spends a smaller
-# part of its time on starting. A measured ceiling is only the best that some
-# program reached. If another one reaches more, the ceiling was too low and has
-# to be raised, as the cell above does. Likewise a point above the slope says
-# that your cache holds the matrix, or that your memory reads faster than it
-# copies.
+# Most points lie below the roof, because a ceiling is no promise. A point may
+# also lie *above* the probe's rate, the dotted line: a larger product spends a
+# smaller part of its time on starting. A measured ceiling is only the best
+# that some program reached. If another one reaches more, the ceiling has to be
+# raised, as the cell above does. Likewise a point above the slope says that
+# your cache holds the matrix, or that your memory reads faster than it copies.
 #
 # ## What attention asks for
 #
 # ### Exercise 13.1: intensity
 #
-# *Medium, 8 minutes.* With one query this is a step of decoding, with as many
-# queries as keys a forward pass.
+# *Medium, 8 minutes.* A forward pass has as many queries as keys. *Decoding*,
+# which generates one token at a time, has one query a step. The keys and
+# values of all earlier tokens wait in memory, in a *cache*.
 
 
 # %% tags=["stub:13.1"]
@@ -171,20 +175,21 @@ for what, T in [*lines, ("train", 4096), ("decode", 4096)]:
     print(f"{what:9s} {T:6d} {flops / moved:12.1f} {flops / powers:14.0f}")
 
 # %% [markdown]
-# The first column spans a factor of a thousand: a long forward pass lies far
-# to the right of any ridge, decoding far to the left. The intensity of
-# decoding does not depend on the length, which cancels.
+# FLOPs a byte span a factor of a thousand: a long forward pass lies far to the
+# right of any ridge, decoding far to the left. The intensity of decoding does
+# not depend on the length, which cancels.
 #
-# The last column is a third ceiling. A GPU has few units for exponentials,
-# apart from the *tensor cores* that do the products. An NVIDIA H200 does 789
-# TFLOP/s in products, copies 4.26 TB/s, and takes $4.15 \cdot 10^{12}$
-# exponentials a second, by probes like yours [H200].
+# The last column, FLOPs for each exponential, points to a third ceiling. A GPU
+# has few units for exponentials, apart from the *tensor cores* that do the
+# products. An NVIDIA H200 does 789 TFLOP/s in products, copies 4.26 TB/s, and
+# takes $4.15 \cdot 10^{12}$ exponentials a second, by probes like yours
+# [H200].
 #
 # ### Exercise 13.2: two least times
 #
-# *Easy, 6 minutes.* Equation 13.1 with three ceilings, once with everything at
-# the same time and once in turns. A kernel that is slower than the second has
-# lost time elsewhere.
+# *Easy, 6 minutes.* Equation 13.1 with three ceilings, once if everything
+# happens at the same time, and once if one thing happens after another. A
+# kernel that is slower than the second time has lost time elsewhere.
 
 
 # %% tags=["stub:13.2"]
@@ -208,9 +213,11 @@ check.ex13_2(floors)
 # ## Recorded: how far from the floor?
 #
 # `minidiff bench` wrote what follows on an H200. Each file names its device,
-# date, commit and command. All sizes have 16,384 tokens and 2,048 columns.
-# Before the picture: where is the kernel nearest to its least time, at 1,024
-# or at 16,384 tokens? At $D = 64$ or at $D = 128$?
+# date, commit and command. At every size the batch has 16,384 tokens in all,
+# as sixteen sequences of 1,024, four of 4,096 or one of 16,384. All heads
+# together are 2,048 columns wide. Before the picture: where is the kernel
+# nearest to its least time, with sequences of 1,024 or of 16,384? At $D = 64$
+# or at $D = 128$?
 
 # %%
 record = Attention()
@@ -224,13 +231,13 @@ plt.show()
 # The line at 1 is the least time, everything at once. The cross is the time of
 # products, memory and exponentials one after the other. A dot at its cross
 # means that little overlaps, or that what overlapping wins is lost elsewhere.
-# The way from a dot to 1 is all that a better kernel with the same products
-# could gain.
+# The distance from a dot to the line is all that a better kernel with the same
+# products could gain.
 #
 # ## What a small size measures
 #
-# At 1,024 tokens the dots lie far out. To see one reason, add 1 to one number,
-# to 16, to 256, and so on. What do you expect?
+# At 1,024 tokens the dots lie far to the right. To see one reason, add 1 to
+# one number, to 16, to 256, and so on. What do you expect?
 
 # %% tags=["nbval-ignore-output"]
 for k in range(0, 25, 4):
@@ -246,12 +253,13 @@ for k in range(0, 25, 4):
 # ## Reading ratios
 #
 # Now we compare with other implementations, timed in turn with ours in one
-# run. They are the best *other* way to compute differential attention at that
-# size, and the matched plain model ($2H$ heads of width $D$), once on cuDNN
-# and once on FlashAttention-2. We give the ratio of their time to ours: to the
-# right of 1 ours is faster. Predict where plain on cuDNN lies. By units it is
-# $4 / 6$ forward. In training it is $14 / 20$, since our backward kernels
-# compute some products twice and cuDNN computes each once.
+# run. The first is the best *other* way to compute differential attention at
+# that size. The others are the matched plain model ($2H$ heads of width $D$)
+# on two libraries, cuDNN and FlashAttention-2. We divide their time by ours:
+# above 1, ours is faster. Predict where plain on cuDNN lies. If units were
+# time, it would lie at $4 / 6$ forward. In training, forward and backward, it
+# would lie at $(4 + 10) / (6 + 14)$, since our backward kernels compute some
+# products twice (chapter 12) and cuDNN computes each once.
 
 # %%
 for name, found in record.ratios().items():
@@ -276,8 +284,8 @@ plt.show()
 #
 # A model does more than attend, so its ratio is nearer to 1. Here are the
 # speeds of training updates of models with 336 million parameters, 24 layers
-# and $D = 64$. The speed of plain on cuDNN is 1, and `diff/sdpa` is two calls
-# of PyTorch's attention:
+# and $D = 64$, as multiples of the speed of plain on cuDNN. `diff/sdpa` is two
+# calls of PyTorch's attention:
 
 # %%
 for T in (2048, 8192):
@@ -295,10 +303,10 @@ for T in (2048, 8192):
 #
 # ## Decoding: at the limit
 #
-# One new token, $D = 64$. A step must read its cache once, so its rate of
-# reading says how much is left to gain. The table gives shares of the fastest
-# rate that anything reached in this record; `eager` is chapter 6's form,
-# compiled.
+# $B$ sequences generate one new token each, at $D = 64$, with $S$ tokens in
+# each cache. A step must read its cache once, so its rate of reading says how
+# much is left to gain. The table gives shares of the fastest rate that
+# anything reached in this record. `eager` is chapter 6's form, compiled.
 
 # %%
 steps = json.loads(course.results("bench_decode.json").read_text())["rows"]
@@ -320,7 +328,8 @@ for S, B in ((8192, 1), (65536, 1), (8192, 32), (65536, 32)):
 #
 # If you do not predict first, every outcome looks as if you had expected it.
 # Our log, `book/results/kernel-log.md`, holds version, prediction and outcome.
-# Four entries in plain words; rates are in TFLOP/s. Cover the last column.
+# Here are four entries in plain words; rates are in TFLOP/s. Cover the last
+# column.
 #
 # | what was changed | predicted | came out |
 # |---|---|---|
@@ -345,18 +354,19 @@ for peer, units in (("cudnn-pad", 8), ("cudnn", 6)):
 # The slower one has the higher rate, because it multiplies zeros, and does so
 # fast. Report milliseconds first.
 #
-# Other ways to deceive: time all of one peer and then all of the other, on a
-# machine that grows warm; count the first call, which compiles; leave the
-# inputs in the cache; give a ratio without its spread.
+# Other ways to deceive: time all runs of one implementation and then all of
+# the other, on a machine that grows warm; count the first call, which
+# compiles; leave the inputs in the cache; give a ratio without its spread.
 #
 # ### Exercise 13.3: a ratio one can believe
 #
 # *Optional, 10 minutes.* Round $i$ of `alternate` times both, one right after
-# the other, so each round has a ratio. A ratio lies above the true median or
-# below with equal chance, as a coin falls. Of ten ratios, all or all but one
-# lie on the same side with a probability of $2 \cdot 11 / 2^{10}$, some 2
-# percent. So if you drop the least and the largest, the true median lies
-# between those left, except in those 2 percent.
+# the other, so each round has a ratio. By the meaning of a median, each ratio
+# falls above or below the true one with equal chance, as a coin does. That all
+# of ten ratios, or all but one, fall on the same side has a probability of
+# $2 \cdot 11 / 2^{10}$, some 2 percent. Otherwise at least two fall on either
+# side. Then, if you drop the least and the largest, the true median lies
+# between those left.
 
 
 # %% tags=["stub:13.3"]
@@ -382,8 +392,8 @@ check.ex13_3(ratio_interval)
 # ## Check of this chapter
 #
 # Is the recorded file what this chapter took it for? Ratios are worked out
-# again from milliseconds, and every peer was compared with float32 before it
-# was timed.
+# again from milliseconds, and every implementation (*peer*) was compared with
+# float32 before it was timed.
 
 # %%
 for row in record.rows:
@@ -409,8 +419,8 @@ print(f"ratios are those of their times; all {len(errors)} peers were right")
 # - A long forward pass is limited by products and exponentials, decoding by
 #   reading.
 # - At long lengths ours is the fastest recorded way to compute differential
-#   attention, and the plain model on cuDNN stays ahead. At 1,024 tokens Python
-#   is measured, and no claim holds.
+#   attention, and the plain model on cuDNN stays ahead. At 1,024 tokens the
+#   time of Python counts too, and we claim nothing.
 #
 # ## Further reading
 #
