@@ -277,15 +277,22 @@ def error(rule: str, queries: slice, A1, A2, v, lam) -> float:
     return np.linalg.norm(near - exact) / np.linalg.norm(exact)
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
+found = {}
 print("scored by     the last of the prompt   the coming queries")
 for rule in ("random", "mass", "difference", "cost"):
     if passed or rule != "cost":
-        blind, aware = (
+        found[rule] = blind, aware = [
             np.mean([error(rule, queries, *head) for head in heads])
             for queries in (slice(P - 32, P), slice(P, None))
-        )
+        ]
         print(f"{rule:12s}{blind:24.3f}{aware:21.3f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+for rule, (blind, aware) in found.items():
+    if rule != "random":
+        assert aware < blind < found["random"][0] - 0.02
+        assert abs(blind - found["difference"][0]) < 0.02
 
 # %% [markdown]
 # Hardly at all. The difference, the mass and the exact cost keep keys that are
@@ -297,7 +304,7 @@ for rule in ("random", "mass", "difference", "cost"):
 # keys go together, and their changes are vectors, of which many cancel. And in
 # these heads keys of low cost are mostly those of small difference:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 if passed:
     alike, together = [], []
     for A1, A2, v, lam in heads:
@@ -462,7 +469,7 @@ if passed:
 # - Zhang and others, *SageAttention*, arXiv 2410.02367: keys without their
 #   mean, in kernels of 8 bits.
 # - Guo, Kamigaito and Watanabe, *Attention Score is Not All You Need for Token
-#   Importance Indicator in KV Cache Reduction: Value Also Matters*, arXiv
-#   2406.12335: a rule for plain heads that uses the sizes of the values.
+#   Importance Indicator in KV Cache Reduction: Value Also Matters*,
+#   arXiv 2406.12335: a rule for plain heads that uses the sizes of the values.
 # - Chen, Goodfellow and Shlens, *Net2Net*, arXiv 1511.05641: larger networks
 #   that compute what the smaller ones did.
