@@ -280,8 +280,9 @@ def pairs_for_power(
 passed = check.exP5_4(pairs_for_power)
 
 # %% [markdown]
-# A number above the half-width is found in about half of the experiments. Now
-# with numbers of the book. The spread comes from the pair's record: how much do
+# A mean is found above its true value as often as below. So if the half-width
+# is as large as the effect, about half of the experiments see it. Now with
+# numbers of the book. The spread comes from the pair's record: how much do
 # eight pairs differ in their loss on text?
 
 # %%

@@ -10,9 +10,10 @@
 # # Problem set 6: Eight bits, fewer keys, one branch more
 #
 # Part VI changes heads that somebody has trained. It stores their keys in fewer
-# bits, throws keys away, or adds a second branch. Each of the three problems
-# asks how far such a change moves the output: at most, exactly, or not at all,
-# and then what the first step of training does.
+# bits, throws keys away, or adds a second branch. The first problem bounds what
+# such a change does to a head, the second computes it exactly, and in the third
+# it does nothing to the outputs, and you find out what it does to the first
+# step of training.
 #
 # {card}
 #
@@ -72,8 +73,8 @@ for e in (0.01, 0.1, 1.0):
     assert change.max() <= e
 
 # %% [markdown]
-# Which keys matter for a query? And what may the scales be made of, before the
-# keys are stored (chapter 25)?
+# Which keys' errors matter for a query? And which numbers are rounded, if keys
+# lose their mean first (chapter 25)?
 
 
 # %% tags=["stub:P6.1"]
@@ -343,7 +344,7 @@ if passed:
 # and both maps are the plain map $A$, but of two sets of queries. Let $g$ be
 # the plain layer's gradient of these queries. What are the gradients of the
 # two sets now? What does a step along each of them do to the output? Mind the
-# signs: the second map is subtracted, and its gradient knows it.
+# signs: the second map is subtracted.
 #
 # Then ask the same of $W_O$, whose gradient is made of what the heads give.
 
