@@ -84,9 +84,88 @@ def dropped(steps):
     return out
 
 
+def by_group(right, asked, factor=None, unit="group", root=True, per="all"):
+    """Group after group in plain Python: accuracy and standard error."""
+    pairs = [(int(r), int(n)) for r, n in zip(right, asked, strict=True)]
+    G, total = len(pairs), sum(n for _, n in pairs)
+    p = sum(r for r, _ in pairs) / total
+    mean = sum(r for r, _ in pairs) / G
+    squares = 0.0
+    for r, n in pairs:
+        if unit == "group":
+            squares += (r - p * n) ** 2
+        elif unit == "count":
+            squares += (r - mean) ** 2
+        elif unit == "question":  # each answer alone, 1 or 0
+            squares += r * (1 - p) ** 2 + (n - r) * p**2
+        else:  # within the group, around its own share
+            squares += r * (1 - r / n) ** 2 + (n - r) * (r / n) ** 2
+    more = G / (G - 1) if factor is None else factor
+    value = squares * more / {"all": total, "groups": G, "one": 1}[per] ** 2
+    return p, math.sqrt(value) if root else value
+
+
+def by_share(right, asked, pooled=False):
+    shares = [r / n for r, n in zip(right, asked, strict=True)]
+    G = len(shares)
+    mean = sum(shares) / G
+    error = math.sqrt(sum((x - mean) ** 2 for x in shares) / (G - 1) / G)
+    return (sum(right) / sum(asked) if pooled else mean), error
+
+
+def factor_outside(right, asked):
+    p, error = by_group(right, asked)
+    return p, error * math.sqrt(len(right) / (len(right) - 1))
+
+
+def cancelled(right, asked):
+    p = float(sum(right) / sum(asked))
+    return p, p * 0
+
+
+def experiments(
+    effect, spread, noise, t, share,
+    s="own", factor=None, divide="root", sides=1, wanted="first", over=False,
+    shift=1, pairs=None, none=0, swap=False,
+):  # fmt: skip
+    """Experiment after experiment; count those that see the effect."""
+    rows = noise.T if swap else noise
+    good = []
+    for place, n in enumerate(t):
+        seen = 0
+        for row in rows:
+            d = [effect * shift + spread * float(x) for x in row[: pairs or n]]
+            k = len(d)
+            mean = sum(d) / k
+            squares = sum((x - mean) ** 2 for x in d)
+            own = {
+                "own": math.sqrt(squares / (k - 1)),
+                "biased": math.sqrt(squares / k),
+                "known": spread,
+            }[s]
+            below = {"root": math.sqrt(k), "n": k, "none": 1}[divide]
+            half = (t[n] if factor is None else factor) * own / below
+            seen += mean > half or (sides == 2 and -mean > half)
+        needed = share * len(rows)
+        if seen > needed or (seen >= needed and not over):
+            good.append(place if wanted == "place" else n)
+    if not good:
+        return none
+    return good[-1] if wanted == "last" else good[0]
+
+
+def usual_half(effect, spread, noise, t, share):
+    for n in sorted(t):
+        if n * effect**2 > (t[n] * spread) ** 2:
+            return n
+    return 0
+
+
 RIGHT = {
     "P5.1": queries,
     "P5.2": place,
+    "P5.3": by_group,
+    "P5.4": experiments,
 }
 
 WRONG = {
@@ -114,5 +193,38 @@ WRONG = {
         ),
         "unsolved dropped": dropped,
         "late first": partial(place, reverse=True),
+    },
+    "P5.3": {
+        "independent questions": partial(by_group, unit="question", factor=1),
+        "within groups": partial(by_group, unit="own", factor=1),
+        "mean of shares": by_share,
+        "spread of shares": partial(by_share, pooled=True),
+        "deviations from the mean number": partial(by_group, unit="count"),
+        "G forgotten": partial(by_group, factor=1),
+        "factor outside the root": factor_outside,
+        "a variance": partial(by_group, root=False),
+        "error of the number": partial(by_group, per="one"),
+        "divided by the groups": partial(by_group, per="groups"),
+        "deviations added up first": cancelled,
+    },
+    "P5.4": {
+        "half-width below the effect": usual_half,
+        "the spread as known": partial(experiments, s="known"),
+        "either side": partial(experiments, sides=2),
+        "mean above 0": partial(experiments, factor=0.0),
+        "1.96 for every n": partial(experiments, factor=1.96),
+        "no factor": partial(experiments, factor=1.0),
+        "not divided by the root": partial(experiments, divide="none"),
+        "divided by n outside the root": partial(experiments, divide="n"),
+        "n in the denominator of s": partial(experiments, s="biased"),
+        "no effect": partial(experiments, shift=0),
+        "rows for pairs": partial(experiments, swap=True),
+        "all pairs": partial(experiments, pairs=12),
+        "more than the share": partial(experiments, over=True),
+        "the last that suffices": partial(experiments, wanted="last"),
+        "the place in the table": partial(experiments, wanted="place"),
+        "none, but a number": lambda *args: experiments(
+            *args, none=list(args[3])[-1]
+        ),
     },
 }

@@ -1,5 +1,10 @@
 """Problem set 5: comparing runs."""
 
-from minidiff.check.exP5 import queries, ranks
+from minidiff.check.exP5 import groups, power, queries, ranks
 
-EXERCISES = (queries.EXERCISE, ranks.EXERCISE)
+EXERCISES = (
+    queries.EXERCISE,
+    ranks.EXERCISE,
+    groups.EXERCISE,
+    power.EXERCISE,
+)
