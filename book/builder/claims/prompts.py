@@ -71,7 +71,7 @@ in_context = Section(
             "the same, longer training", "262 million", "pair_64_rows.json"
         ),
         Claim(
-            "the same, labels drawn anew",
+            "higher accuracy, labels drawn anew",
             FIGURE_6,
             "8 fresh labels: share right, diff minus plain",
             Paired(
@@ -92,13 +92,13 @@ in_context = Section(
             for which in FIGURE_7
         ),
         order(
-            "the same, labels drawn anew",
+            "order matters less, labels drawn anew",
             "8 fresh labels, random orders",
             "orders",
             "random",
         ),
         order(
-            "the same, labels drawn anew, larger models",
+            "order matters less, labels drawn anew, larger models",
             "8 fresh labels, random orders, 15 M parameters",
             "orders",
             "random",
