@@ -4,7 +4,7 @@ from functools import partial
 
 from builder.claims.claim import NO_FIGURE, PAIR, POOL, Claim, Section
 from builder.claims.measures import (
-    labels,
+    from_prompt,
     learned,
     right_of_given,
     source,
@@ -18,19 +18,18 @@ FIGURE_6 = "0.052 to 0.216 more [P, Figure 6]"
 FIGURE_7 = {"random": (0.190, 0.040), "alternating": (0.567, 0.134)}
 
 
-def languages(claim: str, tokens: str, record: str) -> Claim:
-    """Return a row on the accuracy at languages, after some training."""
+def accuracy(claim: str, task: str, orders: str, record: str = PAIR) -> Claim:
+    """Return a row on the accuracy after demonstrations."""
     return Claim(
         claim,
         FIGURE_6,
-        "languages of 8 classes: share right over ten orders, diff minus "
-        f"plain, {tokens} tokens of training",
+        f"{task}: share right over ten orders, diff minus plain",
         Paired(
             record=record,
-            measure=lambda row: row["language_orders"]["random"]["mean"],
+            measure=partial(from_prompt, orders),
             sign=1,
             effect=0.216,
-            learned=partial(learned, "language_orders"),
+            learned=partial(learned, orders),
         ),
     )
 
@@ -66,21 +65,19 @@ in_context = Section(
     21,
     "In-context learning and order",
     (
-        languages("higher accuracy from demonstrations", "66 million", PAIR),
-        languages(
-            "the same, longer training", "262 million", "pair_64_rows.json"
+        accuracy(
+            "higher accuracy from demonstrations",
+            "languages of 8 classes, 66 million tokens of training",
+            "language_orders",
         ),
-        Claim(
-            "higher accuracy, labels drawn anew",
-            FIGURE_6,
-            "8 fresh labels: share right, diff minus plain",
-            Paired(
-                record=PAIR,
-                measure=labels,
-                sign=1,
-                effect=0.216,
-                learned=partial(learned, "orders"),
-            ),
+        accuracy(
+            "the same, longer training",
+            "languages of 8 classes, 262 million tokens of training",
+            "language_orders",
+            "pair_64_rows.json",
+        ),
+        accuracy(
+            "higher accuracy, labels drawn anew", "8 fresh labels", "orders"
         ),
         *(
             order(
