@@ -119,13 +119,12 @@ print("not run:", record["not_run"] or "nothing")
 
 # %% [markdown]
 # With one task you would report that the differential model learns in context
-# and the plain one does not. With the other task you would report the
-# opposite. These two models are the ones that came with the course. They were
-# not chosen for these tasks: seed 1 is the first at which both look keys up
-# (chapter 19).
+# and the plain one does not, and with the other task the opposite. These are
+# the two models that came with the course. (They were not chosen for these
+# tasks: seed 1 is the first at which both look keys up, chapter 19.)
 #
-# Eight seeds of each kind were trained. Guess: which of the two differences
-# is there in most pairs?
+# Eight seeds of each kind were trained. Guess: which of the two differences is
+# there in most pairs?
 
 # %%
 for task in TASKS:
@@ -625,48 +624,6 @@ for kind, runs in RUNS.items():
 #
 # ## What chance does
 #
-# ### Fresh questions
-#
-# Take a model that is right with probability $p$ at each question, whatever
-# the order. If each of $K$ orders is measured on $Q$ *fresh* questions, its
-# $K$ accuracies still differ, and the best minus the worst is always positive:
-
-
-# %%
-def noise(p: float, Q: int, K: int) -> tuple[float, float]:
-    """Best minus worst of K accuracies: its mean, and 95 % lie below."""
-    rng = np.random.default_rng(0)
-    spreads = np.ptp(rng.binomial(Q, p, (20_000, K)) / Q, axis=1)
-    return float(spreads.mean()), float(np.quantile(spreads, 0.95))
-
-
-for Q in (24, 100):
-    for n in (10, 30):
-        mean, most = noise(0.7, Q, n)
-        print(f"{Q:4d} questions, {n} orders: {mean:.3f} on average,", end=" ")
-        print(f"95 % below {most:.3f}")
-
-# %% [markdown]
-# With 24 questions and ten orders, more than a quarter comes from nothing. And
-# how many questions did the paper ask? Its four accuracies for alternating
-# orders, 30.0, 86.7, 83.3 and 96.7 [P, Figure 7], are multiples of one
-# thirtieth. That would fit 30 questions, or a multiple of 30. (This is our
-# inference, not a statement of the paper.) If there were 30, what would noise
-# alone give?
-
-# %%
-for kind, low, high in (("plain", 0.300, 0.867), ("diff", 0.833, 0.967)):
-    thirtieths = np.array([low, high]) * 30
-    assert np.allclose(thirtieths, thirtieths.round(), atol=0.02)
-    mean, most = noise((low + high) / 2, 30, 30)
-    print(f"{kind:6s} measured {high - low:.3f}; noise {mean:.3f}", end=" ")
-    print(f"on average, 95 % below {most:.3f}")
-
-# %% [markdown]
-# The plain model's spread is above what 30 fresh questions would give in 95 %
-# of all cases, so noise alone is a poor explanation. The differential one's is
-# *below* the average of the noise. How can it be?
-#
 # ### Dealing the right answers
 #
 # Look at one set of our record. Of its 240 answers, 24 in each of ten orders,
@@ -718,22 +675,21 @@ for task, name in TASKS.items():
 # order, independently of the other questions. Then the number of right answers
 # in an order has the variance
 #
-# $$ \sum_q p_q (1 - p_q) \;=\; Q\,\big(p(1 - p) - \mathrm{Var}_q\,p_q\big),
-# \qquad p = \text{mean of the } p_q. $$
+# $$
+# \sum_q p_q (1 - p_q) \;=\; Q\,\big(p(1 - p) - \mathrm{Var}_q\,p_q\big),
+# \qquad p = \text{mean of the } p_q,
+# $$
 #
-# where $\mathrm{Var}_q$ is the variance over the questions. Fresh or dealt
-# answers have $Q\,p(1 - p)$, or nearly. The more the questions differ, the
-# smaller is what chance does. So dealing is an upper limit of chance. A spread
-# above it would show that some orders are better. A spread below it only shows
-# that a question gets similar answers in different orders, because counts do
-# not say how much the questions differ. **So our record cannot tell whether
-# some orders are better.** For that one needs the single answers. You have
-# them, for two models.
+# where $\mathrm{Var}_q$ is the variance over the questions. Dealt answers have
+# $Q\,p(1 - p)$, or nearly. So dealing is an upper limit of chance: the more the
+# questions differ, the smaller is what chance does. Counts do not say how much
+# they differ. **So our record cannot tell whether some orders are better.** For
+# that one needs the single answers. You have them, for two models.
 #
 # ### The control for equal questions
 #
-# This is the control that fits. Keep each question's own outcomes: right in,
-# say, seven of ten orders. Shuffle *which* orders these are, for each question
+# Keep each question's own outcomes: right in, say, seven of ten orders.
+# Shuffle *which* orders these are, for each question
 # separately. Each question stays as easy and as unsteady as it was. But if one
 # order was good for many questions, this is gone.
 #
@@ -959,6 +915,45 @@ print("prompts and the last chance line are those of minidiff.data")
 #   null that fits, and needs the single answers.
 # - Whether order matters less to differential models has no verdict here: in no
 #   pair have both learned the languages, and in two pairs both the symbols.
+#
+# ## Optional: how many questions did the paper ask?
+#
+# Suppose that each of $K$ orders is measured on $Q$ *fresh* questions, and that
+# a model is right with probability $p$ at each, whatever the order. Then the
+# best minus the worst of the $K$ accuracies is positive by chance alone:
+
+
+# %%
+def noise(p: float, Q: int, K: int) -> tuple[float, float]:
+    """Best minus worst of K accuracies: its mean, and 95 % lie below."""
+    rng = np.random.default_rng(0)
+    spreads = np.ptp(rng.binomial(Q, p, (20_000, K)) / Q, axis=1)
+    return float(spreads.mean()), float(np.quantile(spreads, 0.95))
+
+
+for Q in (30, 100, 1000):
+    print(f"{Q:4d} questions, 10 orders: {noise(0.7, Q, 10)[0]:.3f}", end=", ")
+    print(f"30 orders: {noise(0.7, Q, 30)[0]:.3f} on average")
+
+# %% [markdown]
+# The paper's four accuracies for alternating orders, 30.0, 86.7, 83.3 and 96.7
+# [P, Figure 7], are multiples of one thirtieth. That would fit 30 questions, or
+# a multiple of 30. (This is our inference, not a statement of the paper.) If
+# there were 30, what would chance alone give?
+
+# %%
+for kind, low, high in (("plain", 0.300, 0.867), ("diff", 0.833, 0.967)):
+    thirtieths = np.array([low, high]) * 30
+    assert np.allclose(thirtieths, thirtieths.round(), atol=0.02)
+    mean, most = noise((low + high) / 2, 30, 30)
+    print(f"{kind:6s} measured {high - low:.3f}; noise {mean:.3f}", end=" ")
+    print(f"on average, 95 % below {most:.3f}")
+
+# %% [markdown]
+# The plain model's spread is above what 30 fresh questions would give in 95 %
+# of all cases, so chance alone is a poor explanation. The differential one's is
+# *below* the average of chance, which is natural if every order got the same
+# questions.
 #
 # ## Further reading
 #
