@@ -688,10 +688,10 @@ for task, name in TASKS.items():
 #
 # ### The control for equal questions
 #
-# Keep each question's own outcomes: right in, say, seven of ten orders.
-# Shuffle *which* orders these are, for each question
-# separately. Each question stays as easy and as unsteady as it was. But if one
-# order was good for many questions, this is gone.
+# Keep each question's own outcomes: right in, say, seven of ten orders. Shuffle
+# *which* orders these are, for each question separately. Each question stays as
+# easy and as unsteady as it was. But if one order was good for many questions,
+# this is gone.
 #
 # ### Exercise 21.4: shuffled outcomes
 #
