@@ -134,8 +134,8 @@ for task in TASKS:
 
 # %% [markdown]
 # The first one is. The second is not: about half of both kinds learn the
-# symbols, and of seed 1 it happens to be the plain model. **One pair says
-# nothing about kinds.**
+# symbols. With seed 1 it happens to be the plain model. **One pair says nothing
+# about kinds.**
 #
 # So there are three questions. *How many models of a kind learn from the
 # prompt?* *How much does the order of the demonstrations matter to them?* And
@@ -411,7 +411,8 @@ for name in TRIED:
         print()
 
 # %% [markdown]
-# (In brackets: the mean accuracy of those that learned.)
+# (In brackets: the mean accuracy of those that learned. Four seeds of a kind
+# are few, so the three other trainings are a hint and no verdict.)
 #
 # In the longer trainings more plain models learn the languages, and those that
 # do are about as accurate as the differential ones. So what we see is that
@@ -505,8 +506,8 @@ for kind, name in WEIGHTS.items():
 
 # %% [markdown]
 # It is the picture of the cold open: each model has learned the task that the
-# other has not. On languages the differential model is less often right
-# than in the record. There, the eight languages of a row were drawn from almost
+# other has not. On languages the differential model is less often right than in
+# the record. There, the eight languages of a row were drawn from almost
 # a hundred, of which many have letters of their own. Here all are written in
 # Latin letters, which should be harder (we have not tested it).
 #
@@ -743,11 +744,11 @@ for axis, ((kind, task), spreads) in zip(axes, NULL.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# (The vertical line is the real spread.) Shuffled outcomes have a spread far below the
-# dealt one, and the real spread lies among them. Only a real spread that
-# shuffling seldom reaches, a small $p$, says that some orders are better *as
-# orders*. Here nothing says so: many answers change with the order, but no
-# order is good for many questions.
+# (The vertical line is the real spread.) Shuffled outcomes have a spread far
+# below the dealt one, and the real spread lies among them. Only a real spread
+# that shuffling seldom reaches, a small $p$, says that some orders are better
+# *as orders*. Nothing says so here. Many answers change with the order, but we
+# see no order that is good for many questions.
 #
 # This null has a limit as well: it takes the questions as independent. A model
 # that gives one digit to all questions of an order is right at an eighth of
@@ -906,8 +907,8 @@ print("prompts and the last chance line are those of minidiff.data")
 # - Labels drawn anew make a prompt a test of learning in context. Right beside
 #   it belong the guess among labels said, and a program that counts.
 # - In our record seven of eight differential models learn the languages and no
-#   plain one. In longer trainings plain ones learn them too, and as well:
-#   what we see is that differential models are earlier.
+#   plain one. In longer trainings plain ones learn them, too, and are then as
+#   accurate: what we see is that differential models are earlier.
 # - The symbols are a lottery for both kinds. In the shipped pair the plain model
 #   learned them, which says nothing about kinds.
 # - Best minus worst over orders has a noise of its own. Dealing the right

@@ -77,7 +77,9 @@ in_context = Section(
             "pair_64_rows.json",
         ),
         accuracy(
-            "higher accuracy, labels drawn anew", "8 fresh labels", "orders"
+            "higher accuracy, labels drawn anew",
+            "symbols, 8 fresh labels",
+            "orders",
         ),
         *(
             order(
@@ -90,13 +92,13 @@ in_context = Section(
         ),
         order(
             "order matters less, labels drawn anew",
-            "8 fresh labels, random orders",
+            "symbols, 8 fresh labels, random orders",
             "orders",
             "random",
         ),
         order(
             "order matters less, labels drawn anew, larger models",
-            "8 fresh labels, random orders, 15 M parameters",
+            "symbols, 8 fresh labels, random orders, 15 M parameters",
             "orders",
             "random",
             POOL,
