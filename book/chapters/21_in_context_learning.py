@@ -134,8 +134,8 @@ for task in TASKS:
 
 # %% [markdown]
 # The first one is. The second is not: about half of both kinds learn the
-# symbols. With seed 1 it happens to be the plain model. **One pair says nothing
-# about kinds.**
+# symbols. With seed 1 it happens to be the plain model. **One pair says
+# nothing about kinds.**
 #
 # So there are three questions. *How many models of a kind learn from the
 # prompt?* *How much does the order of the demonstrations matter to them?* And
@@ -327,8 +327,8 @@ axes[0].legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
-# Look at the lower lines on the left. After one demonstration one plain line is
-# above 1/8, but below the dotted one. With the flat line alone, one would
+# Look at the lower lines on the left. After one demonstration one plain line
+# is above 1/8, but below the dotted one. With the flat line alone, one would
 # report that this model has begun to learn. On the right the lowest lines end
 # at 1/8. That is not nothing, as there are 64 labels: these models say a label
 # of this prompt, but not the right one. (With no earlier demonstration the
@@ -506,9 +506,9 @@ for kind, name in WEIGHTS.items():
 
 # %% [markdown]
 # It is the picture of the cold open: each model has learned the task that the
-# other has not. On languages the differential model is less often right than in
-# the record. There, the eight languages of a row were drawn from almost
-# a hundred, of which many have letters of their own. Here all are written in
+# other has not. On languages the differential model is less often right than
+# in the record. There, the eight languages of a row were drawn from almost a
+# hundred, of which many have letters of their own. Here all are written in
 # Latin letters, which should be harder (we have not tested it).
 #
 # How much can be had without any model? Count how many tokens a question
@@ -621,7 +621,8 @@ for kind, runs in RUNS.items():
 # (On languages there is nothing to compare, as no plain model has learned
 # them.) All these spreads lie between a tenth and a fifth. Is that much? The
 # paper's plain model has 0.190 and its differential one 0.040 [P, Figure 7].
-# So we need a *null*: what best minus worst would be if the order had no effect.
+# So we need a *null*: what best minus worst would be if the order had no
+# effect.
 #
 # ## What chance does
 #
@@ -629,8 +630,8 @@ for kind, runs in RUNS.items():
 #
 # Look at one set of our record. Of its 240 answers, 24 in each of ten orders,
 # some number $R$ is right. If neither the order nor the question had an
-# effect, these $R$ could lie anywhere among the 240. So deal them to the orders
-# like cards, many times, and take best minus worst each time:
+# effect, these $R$ could lie anywhere among the 240. So deal them to the
+# orders like cards, many times, and take best minus worst each time:
 
 
 # %%
@@ -669,8 +670,8 @@ for task, name in TASKS.items():
 # %% [markdown]
 # All real spreads are *smaller* than those of chance. So this is not the null
 # that fits. Dealing forgets that all orders get the same questions: an easy
-# question is right in nearly all orders and a hard one in nearly none, and such
-# a question adds the same to every order.
+# question is right in nearly all orders and a hard one in nearly none, and
+# such a question adds the same to every order.
 #
 # Write it down. Let question $q$ be right with probability $p_q$ in every
 # order, independently of the other questions. Then the number of right answers
@@ -682,17 +683,17 @@ for task, name in TASKS.items():
 # $$
 #
 # where $\mathrm{Var}_q$ is the variance over the questions. Dealt answers have
-# $Q\,p(1 - p)$, or nearly. So dealing is an upper limit of chance: the more the
-# questions differ, the smaller is what chance does. Counts do not say how much
-# they differ. **So our record cannot tell whether some orders are better.** For
-# that one needs the single answers. You have them, for two models.
+# $Q\,p(1 - p)$, or nearly. So dealing is an upper limit of chance: the more
+# the questions differ, the less chance does. Counts do not say how much
+# they differ. **So our record cannot tell whether some orders are better.**
+# For that one needs the single answers. You have them, for two models.
 #
 # ### The control for equal questions
 #
-# Keep each question's own outcomes: right in, say, seven of ten orders. Shuffle
-# *which* orders these are, for each question separately. Each question stays as
-# easy and as unsteady as it was. But if one order was good for many questions,
-# this is gone.
+# Keep each question's own outcomes: right in, say, seven of ten orders.
+# Shuffle *which* orders these are, for each question separately. Each question
+# stays as easy and as unsteady as it was. But if one order was good for many
+# questions, this is gone.
 #
 # ### Exercise 21.4: shuffled outcomes
 #
@@ -822,11 +823,11 @@ for task in TASKS:
     print(f"{'':10s}order matters less: none, {BOTH[task]} pairs of 8")
 
 # %% [markdown]
-# Which part of a differential head brings the languages earlier: its shape, its
-# norm, or the second map (chapter 19)? That is open as long as there is no
-# `book/results/pool.json`. The recipe trains six kinds of 15 million parameters
-# with five seeds each, on as many tokens as here. You can run it on a GPU;
-# `book/recipes/queue.md` has command and price.
+# Which part of a differential head brings the languages earlier: its shape,
+# its norm, or the second map (chapter 19)? That is open as long as there is no
+# `book/results/pool.json`. The recipe trains six kinds of 15 million
+# parameters with five seeds each, on as many tokens as here. You can run it on
+# a GPU; `book/recipes/queue.md` has command and price.
 #
 # Our models have 4 million parameters and prompts of 512 tokens. They show how
 # such a claim is measured. They give no verdict on models of 3 billion.
@@ -899,8 +900,8 @@ print("prompts and the last chance line are those of minidiff.data")
 #   and neither says anything.
 # - **Best minus worst without its noise.** It is positive for a model that
 #   does not know the order, it grows with orders and shrinks with questions.
-# - **A null of fresh questions for questions that are the same.** It allows too
-#   much.
+# - **A null of fresh questions for questions that are the same.** It allows
+#   too much.
 #
 # ## Summary
 #
@@ -909,19 +910,19 @@ print("prompts and the last chance line are those of minidiff.data")
 # - In our record seven of eight differential models learn the languages and no
 #   plain one. In longer trainings plain ones learn them, too, and are then as
 #   accurate: what we see is that differential models are earlier.
-# - The symbols are a lottery for both kinds. In the shipped pair the plain model
-#   learned them, which says nothing about kinds.
+# - The symbols are a lottery for both kinds. In the shipped pair the plain
+#   model learned them, which says nothing about kinds.
 # - Best minus worst over orders has a noise of its own. Dealing the right
 #   answers is its upper limit; shuffling the outcomes of each question is the
 #   null that fits, and needs the single answers.
-# - Whether order matters less to differential models has no verdict here: in no
-#   pair have both learned the languages, and in two pairs both the symbols.
+# - Whether order matters less to differential models has no verdict here: in
+#   no pair have both learned the languages, and in two pairs both the symbols.
 #
 # ## Optional: how many questions did the paper ask?
 #
-# Suppose that each of $K$ orders is measured on $Q$ *fresh* questions, and that
-# a model is right with probability $p$ at each, whatever the order. Then the
-# best minus the worst of the $K$ accuracies is positive by chance alone:
+# Suppose that each of $K$ orders is measured on $Q$ *fresh* questions, and
+# that a model is right with probability $p$ at each, whatever the order. Then
+# the best minus the worst of the $K$ accuracies is positive by chance alone:
 
 
 # %%
@@ -938,9 +939,9 @@ for Q in (30, 100, 1000):
 
 # %% [markdown]
 # The paper's four accuracies for alternating orders, 30.0, 86.7, 83.3 and 96.7
-# [P, Figure 7], are multiples of one thirtieth. That would fit 30 questions, or
-# a multiple of 30. (This is our inference, not a statement of the paper.) If
-# there were 30, what would chance alone give?
+# [P, Figure 7], are multiples of one thirtieth. That would fit 30 questions,
+# or a multiple of 30. (This is our inference, not a statement of the paper.)
+# If there were 30, what would chance alone give?
 
 # %%
 for kind, low, high in (("plain", 0.300, 0.867), ("diff", 0.833, 0.967)):
@@ -952,9 +953,9 @@ for kind, low, high in (("plain", 0.300, 0.867), ("diff", 0.833, 0.967)):
 
 # %% [markdown]
 # The plain model's spread is above what 30 fresh questions would give in 95 %
-# of all cases, so chance alone is a poor explanation. The differential one's is
-# *below* the average of chance, which is natural if every order got the same
-# questions.
+# of all cases, so chance alone is a poor explanation. The differential one's
+# is *below* the average of chance, which is natural if every order got the
+# same questions.
 #
 # ## Further reading
 #
