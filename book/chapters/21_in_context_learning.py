@@ -424,7 +424,7 @@ for name in TRIED:
 #
 # The curves of our sixteen models show what "earlier" means:
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, languages and symbols: accuracy at all labels of validation rows against million tokens, a line for each run, plain solid and differential dashed. Left: the lines stay near 0.1 until 30 million tokens; then most dashed ones rise, one after another, to between 0.2 and 0.4, while the solid ones stay low. Right: solid and dashed lines rise suddenly, at different moments between 20 and 60 million tokens, and others never do."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, languages and symbols: accuracy at all labels of validation rows against million tokens, a line for each run, plain solid and differential dashed. Left: the lines stay near 0.1 until 20 million tokens; then most dashed ones rise, one after another, to between 0.2 and 0.4, while the solid ones stay low. Right: solid and dashed lines rise suddenly, at different moments between 20 and 60 million tokens, and others never do."}}
 per_step = record["jobs"][0]["job"]["config"]["batch_size"] * LENGTH / 1e6
 figure, axes = plt.subplots(1, 2, figsize=(7.6, 2.9), sharey=True)
 for axis, task in zip(axes, TASKS, strict=True):
