@@ -83,14 +83,14 @@ def runs(record: Record, kind: str) -> dict[int, Row]:
 class Paired:
     """The difference of a measure between two kinds, paired by seed.
 
-    ``records`` are names of which the first that exists is read, and ``base``
-    is the record of the kind ``against`` where that is another one. With
-    ``ratio`` logarithms are compared and the ratio is shown. ``learned`` says
-    whether the rows of both kinds have learned the task at all, and
-    ``reason`` is why there is no verdict in any case.
+    ``base`` is the record of the kind ``against`` where that is another one.
+    With ``ratio`` logarithms are compared and the ratio is shown. ``learned``
+    says whether a run has learned the task: there is no verdict if none has.
+    With ``both``, only pairs in which both have learned it are compared, and
+    fewer than three give no verdict.
     """
 
-    records: tuple[str, ...]
+    record: str
     measure: Measure
     sign: int
     effect: float | None = None
@@ -98,12 +98,12 @@ class Paired:
     against: str = "plain"
     base: str | None = None
     ratio: bool = False
-    learned: Callable[[list[Row]], bool] | None = None
-    reason: str = ""
+    learned: Callable[[Row], bool] | None = None
+    both: bool = False
 
     def find(self, read: Read) -> Found:
         """Return the comparison, or that it was not run."""
-        record = first_record(self.records, read)
+        record = read(self.record)
         other = read(self.base) if self.base else record
         if record is None or other is None:
             return NOT_RUN
@@ -111,12 +111,17 @@ class Paired:
         seeds = sorted(a.keys() & b.keys())
         if not seeds:
             return NOT_RUN
+        if self.both:
+            able = [s for s in seeds if self._able(a[s]) and self._able(b[s])]
+            if len(able) < min(STUDENT):
+                many = f"{len(able)} of {len(seeds)} seeds"
+                word = f"none: both models learned the task in {many}"
+                return Found(ours="-", verdict=word)
+            seeds = able
         x, y = (np.array([self.measure(r[s]) for s in seeds]) for r in (a, b))
         mean, half = interval(np.log(x / y) if self.ratio else x - y)
         word = verdict(mean, half, self.sign, self.effect)
-        if self.learned and not self.learned(
-            [r[s] for r in (a, b) for s in r]
-        ):
+        if not any(map(self._able, [*a.values(), *b.values()])):
             word = "none: all models guess"
         ends = (mean, mean - half, mean + half)
         if self.ratio:
@@ -127,26 +132,25 @@ class Paired:
             ours=middle,
             interval=f"{low} to {high}",
             seeds=f"{len(seeds)} seeds",
-            verdict=f"none: {self.reason}" if self.reason else word,
+            verdict=word,
         )
 
-
-def first_record(names: Sequence[str], read: Read) -> Record | None:
-    """Return the first of the records that exists."""
-    return next((r for name in names if (r := read(name)) is not None), None)
+    def _able(self, row: Row) -> bool:
+        """Whether a run has learned the task, if that is asked for."""
+        return self.learned is None or self.learned(row)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Solved:
     """Counts of MQAR runs that end at 0.99, diff against wide + norm."""
 
-    records: tuple[str, ...]
+    record: str
     pairs: int
     width: int
 
     def find(self, read: Read) -> Found:
         """Return the counts at the rates that the pilot chose."""
-        record = first_record(self.records, read)
+        record = read(self.record)
         if record is None:
             return NOT_RUN
         a, n = self._count(record, "diff")

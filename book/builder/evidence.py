@@ -37,12 +37,6 @@ def reader(root: Path) -> Read:
     return read
 
 
-def record_name(claim: Claim, read: Read) -> str | None:
-    """Return the name of the record that is read, or None."""
-    names = claim.comparison.records
-    return next((name for name in names if read(name) is not None), None)
-
-
 def line(*cells: str) -> str:
     """Return a line of a table."""
     return f"| {' | '.join(cells)} |"
@@ -54,9 +48,9 @@ def row(claim: Claim, read: Read) -> str:
     word = found.verdict
     if word.startswith((SEEN, NOT_SEEN, TOO_SMALL)):
         word = f"**{word}**" + ("" if claim.fixed else ", exploratory")
-    name = record_name(claim, read)
-    if name is None:
-        link = f"no `{claim.comparison.records[0]}`"
+    name = claim.comparison.record
+    if read(name) is None:
+        link = f"no `{name}`"
     else:
         link = f"[{name.removesuffix('.json')}](results/{name})"
     what = f"{claim.claim}: *{claim.compared}*"
@@ -85,9 +79,9 @@ def summary(read: Read) -> str:
     said = ", ".join(f"*{word}* {words[word]}" for word in order)
     lacking = sorted(
         {
-            f"`{claim.comparison.records[0]}`"
+            f"`{claim.comparison.record}`"
             for claim in claims
-            if record_name(claim, read) is None
+            if read(claim.comparison.record) is None
         }
     )
     text = f"The verdicts of all {len(claims)} rows: {said}."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from builder.contrasts import NOT_RUN, Found, Read, Row, first_record
+from builder.contrasts import NOT_RUN, Found, Read, Row
 
 ONE_MODEL = "none: one model of each kind"
 
@@ -25,13 +25,13 @@ def long_needles(row: Row) -> float:
 class Shown:
     """A measure of one model of each kind, at the largest RoPE base."""
 
-    records: tuple[str, ...]
+    record: str
     measure: Callable[[Row], float]
     form: str
 
     def find(self, read: Read) -> Found:
         """Return both values."""
-        record = first_record(self.records, read)
+        record = read(self.record)
         if record is None:
             return NOT_RUN
         base = max(row["base"] for row in record["rows"])
@@ -50,11 +50,11 @@ class Shown:
 class Share:
     """The best head's share on the answer, over runs that solve MQAR."""
 
-    records: tuple[str, ...]
+    record: str
 
     def find(self, read: Read) -> Found:
         """Return the range of both kinds, and how many runs these are."""
-        record = first_record(self.records, read)
+        record = read(self.record)
         if record is None:
             return NOT_RUN
         said, counts = [], []
@@ -79,13 +79,13 @@ class Share:
 class Speed:
     """Tokens per second of one way to compute, over those of another."""
 
-    records: tuple[str, ...]
+    record: str
     first: str
     second: str
 
     def find(self, read: Read) -> Found:
         """Return the ratio."""
-        record = first_record(self.records, read)
+        record = read(self.record)
         if record is None:
             return NOT_RUN
         rate = {row["peer"]: row["tokens_per_s"] for row in record["rows"]}

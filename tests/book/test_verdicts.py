@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from builder import evidence
 from builder.claims import SECTIONS
-from builder.claims.claim import PAIR
+from builder.claims.measures import spread
 from builder.contrasts import TOO_SMALL, Paired, Solved, interval, verdict
 from committed import ROOT
 
@@ -56,16 +56,6 @@ def test_another_figure_changes_the_page(tmp_path):
     evidence.update(root)
     text = (root / "book" / "evidence.md").read_text(encoding="utf-8")
     assert "| +0.039 (+0.033 to +0.045), 8 seeds | **not seen; the" in text
-
-
-def test_a_new_record_of_the_pair_is_read_instead():
-    old = record({"plain": [1.0, 1.0, 1.0], "diff": [1.5, 1.4, 1.6]})
-    new = record({"plain": [1.0, 1.0, 1.0], "diff": [3.5, 3.4, 3.6]})
-    pair = Paired(records=PAIR, measure=lambda row: row["x"], sign=1)
-    records = {"pair_64_rows.json": old}
-    assert pair.find(records.get).ours == "+0.500"
-    records["pair.json"] = new
-    assert pair.find(records.get).ours == "+2.500"
 
 
 def test_what_is_missing_is_not_run(tmp_path):
@@ -121,22 +111,18 @@ def test_the_interval_by_hand():
 
 def test_seeds_that_one_kind_lacks_are_left_out():
     runs = {"plain": [1.0, 1.0, 1.0], "diff": [1.5, 1.4, 1.6, 99.0]}
-    pair = Paired(
-        records=("new.json", "old.json"), measure=lambda r: r["x"], sign=1
-    )
-    found = pair.find({"old.json": record(runs)}.get)
+    pair = Paired(record="a", measure=lambda r: r["x"], sign=1)
+    found = pair.find({"a": record(runs)}.get)
     assert (found.ours, found.seeds) == ("+0.500", "3 seeds")
     assert found.interval == "+0.252 to +0.748"
     assert str(found) == "+0.500 (+0.252 to +0.748), 3 seeds"
-    alone = {"old.json": record({"diff": [1.0]})}
+    alone = {"a": record({"diff": [1.0]})}
     assert pair.find(alone.get).verdict == "not run"
 
 
 def test_a_ratio_is_that_of_the_logarithms():
     runs = {"plain": [1.0, 2.0, 4.0], "diff": [2.0, 4.0, 8.0]}
-    pair = Paired(
-        records=("a",), measure=lambda r: r["x"], sign=-1, ratio=True
-    )
+    pair = Paired(record="a", measure=lambda r: r["x"], sign=-1, ratio=True)
     found = pair.find({"a": record(runs)}.get)
     assert (found.ours, found.interval) == ("2.00", "2.00 to 2.00")
 
@@ -144,10 +130,10 @@ def test_a_ratio_is_that_of_the_logarithms():
 def test_models_that_guess_give_no_verdict():
     runs = {"plain": [0.1, 0.2, 0.1], "diff": [0.2, 0.3, 0.2]}
     pair = Paired(
-        records=("a",),
+        record="a",
         measure=lambda r: r["x"],
         sign=1,
-        learned=lambda rows: max(r["x"] for r in rows) > 0.25,
+        learned=lambda r: r["x"] > 0.25,
     )
     assert pair.find({"a": record(runs)}.get).verdict == "seen"
     runs["diff"] = [0.2, 0.25, 0.2]
@@ -155,11 +141,34 @@ def test_models_that_guess_give_no_verdict():
     assert found.verdict == "none: all models guess"
 
 
+def test_only_pairs_that_both_learned_are_compared():
+    runs = {"plain": [0.5, 0.1, 0.5, 0.5], "diff": [0.7, 0.9, 0.7, 0.8]}
+    pair = Paired(
+        record="a",
+        measure=lambda r: r["x"],
+        sign=1,
+        learned=lambda r: r["x"] > 0.25,
+        both=True,
+    )
+    found = pair.find({"a": record(runs)}.get)
+    assert (found.ours, found.seeds) == ("+0.233", "3 seeds")
+    runs["diff"][0] = 0.2
+    found = pair.find({"a": record(runs)}.get)
+    reason = "both models learned the task in 2 of 4 seeds"
+    assert (str(found), found.verdict) == ("-", f"none: {reason}")
+
+
+def test_a_spread_is_that_of_a_set_and_not_of_the_mean():
+    # Each order is best in one set and worst in the other.
+    found = {"by_set": [[4, 8], [6, 2]], "asked": 8}
+    assert spread("orders", "random", {"orders": {"random": found}}) == 0.5
+
+
 def test_counts_are_those_of_chapter_19():
     read = evidence.reader(ROOT)
     counts = {
         (pairs, width): Solved(
-            records=("mqar.json",), pairs=pairs, width=width
+            record="mqar.json", pairs=pairs, width=width
         ).find(read)
         for pairs in (4, 8)
         for width in (64, 128)

@@ -1,16 +1,13 @@
 """A row of book/evidence.md, and the records that the rows read."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from builder.contrasts import Found, Read
 
-# The mixture's pair: the newer record takes the older one's place.
-PAIR = "pair.json", "pair_64_rows.json"
-TEXT, POOL = ("text.json",), ("pool.json",)
-RACE, MQAR = ("needle_race.json",), ("mqar.json",)
-ABLATIONS, RACED = ("ablations.json",), ("race_ablations.json",)
+PAIR, POOL, TEXT = "pair.json", "pool.json", "text.json"
+RACE, MQAR = "needle_race.json", "mqar.json"
+ABLATIONS, RACED = "ablations.json", "race_ablations.json"
 
 NO_FIGURE = "no figure"
 
@@ -19,8 +16,8 @@ class Comparison(Protocol):
     """A comparison that can be looked up in the records."""
 
     @property
-    def records(self) -> Sequence[str]:
-        """Return the records it reads, the newest first."""
+    def record(self) -> str:
+        """Return the name of the record that it reads."""
 
     def find(self, read: Read) -> Found:
         """Return our side of a row."""

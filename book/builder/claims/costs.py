@@ -28,14 +28,14 @@ outliers = Section(
                 f"{plain} to {diff}: {diff / plain:.2f} times [P, Table 5]",
                 "ratio of the largest, diff over plain" + size,
                 Paired(
-                    records=records,
+                    record=record,
                     measure=lambda row, key=key: top(key, row),
                     sign=-1,
                     effect=float(np.log(plain / diff)),
                     ratio=True,
                 ),
             )
-            for records, size in ((PAIR, ""), (POOL, ", 15 M parameters"))
+            for record, size in ((PAIR, ""), (POOL, ", 15 M parameters"))
             for name, key, plain, diff in (
                 ("attention logits", "logits", 318.0, 38.8),
                 ("hidden states", "hidden", 3608.6, 1688.2),
@@ -46,7 +46,7 @@ outliers = Section(
             FIGURE_8,
             "6 needles, 2 asked: share right that is lost, diff minus plain",
             Paired(
-                records=PAIR,
+                record=PAIR,
                 measure=dropped,
                 sign=-1,
                 effect=0.221,
@@ -57,7 +57,7 @@ outliers = Section(
             "the same, loss on text",
             NO_FIGURE,
             "nats per token added, diff minus plain",
-            Paired(records=PAIR, measure=added, sign=-1),
+            Paired(record=PAIR, measure=added, sign=-1),
         ),
     ),
 )
@@ -73,7 +73,7 @@ ablations = Section(
                 f"{effect:.3f} nats higher [P, Table 6]",
                 "nats per token, variant minus diff, 8.4 M parameters",
                 Paired(
-                    records=ABLATIONS,
+                    record=ABLATIONS,
                     measure=text_loss,
                     sign=1,
                     effect=effect,
@@ -91,7 +91,7 @@ ablations = Section(
                 NO_FIGURE,
                 "second answers right, variant minus diff",
                 Paired(
-                    records=RACED,
+                    record=RACED,
                     measure=lambda row: row["second"],
                     sign=-1,
                     kind=kind,
@@ -115,7 +115,7 @@ speed = Section(
             f"a whole model of 336 M parameters, rows of {length:,}, diff "
             f"over plain on {name}",
             Speed(
-                records=(f"bench_train_gpu_{length}.json",),
+                record=f"bench_train_gpu_{length}.json",
                 first="diff/triton",
                 second=f"plain/{peer}",
             ),

@@ -27,7 +27,7 @@ language = Section(
             "lower loss at equal size and tokens",
             FIGURE_3A,
             "nats per token, diff minus plain, 8.4 M parameters",
-            Paired(records=TEXT, measure=text_loss, sign=-1, effect=LOSS),
+            Paired(record=TEXT, measure=text_loss, sign=-1, effect=LOSS),
             True,
         ),
         Claim(
@@ -35,7 +35,7 @@ language = Section(
             AGAINST_SUM,
             "nats per token, diff minus sum, 8.4 M parameters",
             Paired(
-                records=TEXT,
+                record=TEXT,
                 measure=text_loss,
                 sign=-1,
                 effect=LOSS,
@@ -47,14 +47,14 @@ language = Section(
             "lower loss, text among other tasks",
             FIGURE_3A,
             "nats per token, diff minus plain, 3.8 M parameters",
-            Paired(records=PAIR, measure=text_loss, sign=-1, effect=LOSS),
+            Paired(record=PAIR, measure=text_loss, sign=-1, effect=LOSS),
             True,
         ),
         Claim(
             "the same, larger models",
             FIGURE_3A,
             "nats per token, diff minus plain, 15 M parameters",
-            Paired(records=POOL, measure=text_loss, sign=-1, effect=LOSS),
+            Paired(record=POOL, measure=text_loss, sign=-1, effect=LOSS),
             True,
         ),
         Claim(
@@ -62,7 +62,7 @@ language = Section(
             AGAINST_SUM,
             "nats per token, diff minus sum, 15 M parameters",
             Paired(
-                records=POOL,
+                record=POOL,
                 measure=text_loss,
                 sign=-1,
                 effect=LOSS,
@@ -84,7 +84,7 @@ needles = Section(
                 NO_FIGURE,
                 f"MQAR with {pairs} pairs, width {width}: seeds that solve "
                 "it, diff against wide + norm",
-                Solved(records=MQAR, pairs=pairs, width=width),
+                Solved(record=MQAR, pairs=pairs, width=width),
                 True,
             )
             for pairs in (4, 8)
@@ -96,7 +96,7 @@ needles = Section(
                 NO_FIGURE,
                 KNOWN.format(kind) + known,
                 Paired(
-                    records=RACE,
+                    record=RACE,
                     measure=lambda row: row["second"],
                     sign=1,
                     against=kind,
@@ -116,7 +116,7 @@ needles = Section(
             TABLE_2,
             "6 needles, 2 asked: share right, diff minus plain",
             Paired(
-                records=PAIR,
+                record=PAIR,
                 measure=six_needles,
                 sign=1,
                 effect=NEEDLES,
@@ -129,7 +129,7 @@ needles = Section(
             TABLE_2,
             "the same, 15 M parameters",
             Paired(
-                records=POOL,
+                record=POOL,
                 measure=six_needles,
                 sign=1,
                 effect=NEEDLES,
@@ -142,7 +142,7 @@ needles = Section(
             "0.03 to 0.09 against 0.27 to 0.40, by depth [P, Table 3]",
             "best head's share on the answer in solved MQAR models, all "
             "settings and rates",
-            Share(records=MQAR),
+            Share(record=MQAR),
         ),
     ),
 )
@@ -158,7 +158,7 @@ long_context = Section(
             "nats per token in the longest positions, RoPE base 640,000, "
             "not trained for length",
             Shown(
-                records=("long_pair.json",),
+                record="long_pair.json",
                 measure=long_loss,
                 form="{:.3f}",
             ),
@@ -168,7 +168,7 @@ long_context = Section(
             FIGURE_5,
             "share right in the longest rows, same models",
             Shown(
-                records=("long_pair.json",),
+                record="long_pair.json",
                 measure=long_needles,
                 form="{:.2f}",
             ),
@@ -178,7 +178,7 @@ long_context = Section(
             FIGURE_5,
             "8,192 tokens, 8 needles: share right, diff minus plain, 15 M "
             "parameters",
-            Paired(records=POOL, measure=extended, sign=1, effect=0.05),
+            Paired(record=POOL, measure=extended, sign=1, effect=0.05),
             True,
         ),
     ),

@@ -27,24 +27,29 @@ def six_needles(row: Row) -> float:
     return row["needles"]["N=6 R=2"]
 
 
-def looks_up(rows: list[Row]) -> bool:
-    """Whether any model answers half of the questions about 6 needles."""
-    return max(map(six_needles, rows)) > 0.5
+def looks_up(row: Row) -> bool:
+    """Whether a model answers half of the questions about 6 needles."""
+    return six_needles(row) > 0.5
 
 
-def labels(row: Row) -> float:
-    """Return the accuracy at fresh labels, after all demonstrations."""
-    return row["shots"]["few_shot"]["accuracy"][-1]
+def from_prompt(orders: str, row: Row) -> float:
+    """Return the accuracy after demonstrations, over ten random orders."""
+    return row[orders]["random"]["mean"]
 
 
-def reads_labels(rows: list[Row]) -> bool:
-    """Whether any model beats a guess among 8 fresh labels clearly."""
-    return max(map(labels, rows)) > 0.3
+def learned(orders: str, row: Row) -> bool:
+    """Whether a model clearly beats a guess among 8 classes."""
+    return from_prompt(orders, row) > 0.3
 
 
 def spread(orders: str, which: str, row: Row) -> float:
-    """Return the best minus the worst accuracy over orders."""
-    return row[orders][which]["best"] - row[orders][which]["worst"]
+    """Return best minus worst over orders, as a mean over sets.
+
+    All questions of a set see the same demonstrations in the same orders.
+    """
+    found = row[orders][which]
+    right = np.array(found["by_set"]) / found["asked"]
+    return float(np.ptp(right, axis=1).mean())
 
 
 def source(asked: str, name: str, row: Row) -> float:
