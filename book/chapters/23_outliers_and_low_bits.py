@@ -841,7 +841,7 @@ for name in ("logits", "hidden"):
         print(f"diff {diff.mean():5.1f}  diff over plain", end=" ")
         print(ratio_interval(diff, plain))
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels: the largest logit and the largest hidden state by layer, circles for eight plain and squares for eight differential models. Largest logits lie between 20 and 120; from the second layer on, circles are somewhat higher on average but overlap with squares. Largest hidden states grow from layer to layer, circles from about 15 to between 60 and 95 and squares from about 12 to between 35 and 63; in the second and third layer all but a few circles lie clearly above all squares."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels: the largest logit and the largest hidden state by layer, circles for eight plain and squares for eight differential models. Largest logits lie between 20 and 120; from the second layer on, circles are somewhat higher on average but overlap with squares. Largest hidden states grow from layer to layer, circles from about 15 to between 60 and 95 and squares from about 12 to between 35 and 63; in the first three layers every circle lies above every square."}}
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3))
 for axis, name in zip(axes, ("logits", "hidden"), strict=True):
     for (kind, runs), shift, style in zip(
