@@ -356,9 +356,10 @@ for kind in ("single", "several", "unanswerable"):
 # the same rows in the same order for both models of a seed. They were trained on
 # a mixture of text and tasks, with questions about the fact book among them, and
 # were asked held-out questions of the four kinds. The models that you asked are
-# seed 1. Predict first: which of the five sources will be the rarest?
+# seed 1. (The functions that read the record are folded away.) Predict first:
+# which of the five sources will be the rarest?
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 SHORT = ("single", "several", "unanswerable", "list")
 Runs = dict[str, dict[int, dict]]  # kind of model -> seed -> what was measured
 
@@ -372,7 +373,7 @@ def read_runs(name: str) -> Runs:
     return found
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def shares(runs: dict[int, dict], asked: str, source: str) -> np.ndarray:
     """The share of answers of one source, for every seed."""
     rows = (runs[seed]["facts"][asked] for seed in sorted(runs))
@@ -575,7 +576,7 @@ for name in ("pair_64_rows.json", RECORD):
 # up: four earlier ones, with other curricula, batches and lengths, are
 # recorded as well. Here are all their models and the pair's.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 TRIES = {
     RECORD: "the pair",
     "pair_few_first.json": "few needles first",
@@ -583,6 +584,8 @@ TRIES = {
     "pair_12000_steps.json": "12,000 steps",
     "pair_dense_longer.json": "another curriculum",
 }
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 ALL = {}  # what the models of a record can do
 for name, label in TRIES.items():
     runs = [run for kind in read_runs(name).values() for run in kind.values()]
@@ -706,7 +709,7 @@ plt.show()
 # ### Two documents of your own
 #
 # With two documents you can see them choose. Change documents and question, and
-# run the cell. Use any names and values in sentences of this form.
+# run these cells (the second, folded away, finds what is right).
 
 # %% tags=["nbval-ignore-output"]
 MINE = [
@@ -715,6 +718,7 @@ MINE = [
 ]
 COUNTRY, ATTRIBUTE = "Kenya", "capital"
 
+# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true}
 values = [d.facts[ATTRIBUTE] for d in MINE if ATTRIBUTE in d.facts]
 own = {d.country: d.facts for d in MINE}.get(COUNTRY, {})
 right = own.get(ATTRIBUTE, "not stated")
@@ -778,6 +782,7 @@ def forced(scene: Scene, sure: np.ndarray) -> tuple[float, bool]:
     return sure[first].max(), chosen == scene[1].answer
 
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def choices(kind: str, *cases: tuple) -> tuple[np.ndarray, np.ndarray]:
     """How sure, and whether right, for each question of some cases."""
     scenes = [scene for case in cases for scene in SCENES[case]]

@@ -627,16 +627,6 @@ print("nats added        bits", *(f"{bits:6d}" for bits in FEW))
 for (rule, kind), costs in ADDED.items():
     print(f"{rule:16s} {kind:5s}", *(f"{x:+6.3f}" for x in costs))
 
-# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: nats added to the loss against bits, a line for each rule of rounding. In both panels absmax with one step for a layer rises first, from 6 bits on, then a step for a map, then a step for a query. The line of clipping stays near 0 down to 2 bits."}}
-figure, axes = plt.subplots(1, 2, figsize=(7.2, 3), sharey=True)
-for axis, kind in zip(axes, SHIPPED, strict=True):
-    for rule, marker in zip(RULES, "osD^", strict=True):
-        axis.plot(FEW, ADDED[rule, kind], marker=marker, label=rule)
-    axis.set(title=kind, xlabel="bits", xticks=FEW, xlim=(6.2, 1.8))
-axes[0].set(ylabel="nats added to the loss")
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right")
-plt.show()
-
 # %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true}
 for kind in SHIPPED:
     assert ADDED["clipped", kind][2] < ADDED["absmax, a map", kind][2] / 10
@@ -660,7 +650,7 @@ for kind, model in SHIPPED.items():
     for rule, found in (("a map", LOOKED[kind]), ("clipped", CLIPPED[kind])):
         print(f"{kind:6s} needles, {rule:8s}", *(f"{x:5.2f}" for x in found))
 
-# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: the share of needles found against bits, from 6 to 2. With absmax and a step for a map the line stays at 1 down to 4 bits, falls at 3 and is near 0 at 2. With clipping it stays at 1 throughout."}}
+# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: the share of needles found against bits, from 6 to 2. With absmax and a step for a map the line stays at 1 or just below down to 4 bits, falls at 3 and is near the guess at 2. With clipping it stays at 1 throughout."}}
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.6), sharey=True)
 for axis, kind in zip(axes, SHIPPED, strict=True):
     axis.plot(FEW, LOOKED[kind], "s-C1", label="absmax, a map")
@@ -694,7 +684,7 @@ for kind in SHIPPED:
 # First the lookups, of six needles of which two are asked; all sixteen models.
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def runs_of(name: str) -> dict[tuple, list[dict]]:
     """The runs of a record by kind and rate, in the order of their seeds."""
     found: dict[tuple, list[dict]] = {}
@@ -704,6 +694,7 @@ def runs_of(name: str) -> dict[tuple, list[dict]]:
     return found
 
 
+# %%
 SEEDS = {kind: runs for (kind, _), runs in runs_of(RECORD).items()}
 ROUNDED = ("exact", *(f"{bits} bits" for bits in BITS[1:]))
 print("needles found", *(f"{bits:>7s}" for bits in ROUNDED))
@@ -735,7 +726,7 @@ plt.show()
 # the six at which both models look keys up.
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 STUDENT = {4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365}  # 95 %, by pairs
 
 
@@ -750,7 +741,7 @@ def interval(gap: np.ndarray) -> tuple[float, float]:
     return gap.mean(), STUDENT[n] * gap.std(ddof=1) / n**0.5
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def lost(bits: int):
     """The needles that a run finds with exact logits only."""
     return lambda run: (
@@ -804,7 +795,7 @@ for measure, name in ((lost, "needles lost"), (added, "nats added")):
 # the largest measured in medians. Below 1, diff has less.
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def largest(name: str, k: str):
     """The k-th largest of the logits or hidden states of a run."""
     return lambda run: run["activations"][name]["all"]["top"][k]
@@ -995,7 +986,7 @@ for kind in SEEDS:
 # the same size and with the same tasks, trained longer. None of its models
 # looks keys up.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 for name in ("pair_64_rows.json", RECORD):
     some = {kind: runs for (kind, _), runs in runs_of(name).items()}
     for what in ("logits", "hidden"):
@@ -1075,7 +1066,8 @@ print("outliers and rounding are what this chapter says")
 #   Diff had clearly smaller ones than its own controls at the lower rate alone.
 # - Clipping each query's logits before rounding removes most of the cost, for
 #   both kinds: with it, the shipped models look keys up at two bits.
-#
+
+# %% [markdown]
 # ## Optional: does the largest logit say what rounding costs?
 #
 # *Exploratory.* Here are the small models of the six kinds again, with rounded
@@ -1100,25 +1092,9 @@ for kind in KINDS:
         print(f"{kind:12s} {rate} {top_logit(runs).mean():9.1f}", end=" ")
         print(("{:6.2f}  " * 3).format(*right), f"{more[1] - more[0]:8.3f}")
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Nats added at 4 bits against the largest logit, a point for each of 48 runs, with a marker for each kind; filled at the higher rate. Diff lies apart: at the lower rate, with largest logits between 11 and 17, it loses 0.17 to 0.38 nats, more than any run of another kind. Its two runs with largest logits near 95 lose less than 0.1. The other kinds lose at most 0.14, and more where the largest logit is larger."}}
-figure, axis = plt.subplots(figsize=(6.5, 3.4))
-for kind, marker, n in zip(KINDS, "osD^vP", (0, 2, 3, 4, 5, 1), strict=True):
-    color = plots.COLOURS[n]
-    for rate in RATES:
-        runs = RUNS[kind, rate]
-        y = [mean_of([x], "4 bits", "loss") for x in runs]
-        y = np.array(y) - [mean_of([x], "exact", "loss") for x in runs]
-        face = color if rate == RATES[1] else "none"
-        style = {"edgecolors": color, "marker": marker, "s": 36}
-        label = kind if rate == RATES[1] else None
-        axis.scatter(top_logit(runs), y, facecolors=face, label=label, **style)
-axis.set(xlabel="largest logit", ylabel="nats added at 4 bits")
-figure.legend(loc="outside right")
-plt.show()
-
 # %% [markdown]
-# (Filled: the higher rate.) In numbers: the rank correlation of the two, over
-# the eight runs of each kind. Below it stand runs of the kinds other than diff
+# Does a run with a larger logit lose more? Here is the rank correlation of the
+# two, over the eight runs of each kind. Below it stand runs of the kinds other than diff
 # that get clearly more than half of the answers right.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -1148,7 +1124,8 @@ for kind in KINDS:
 # chapter 19 it alone had the second answer in every seed, and at three bits this
 # is gone. But that is a guess, and one run speaks against it: a run of "sum"
 # that gets nearly as many right loses no more than the others of its kind.
-#
+
+# %% [markdown]
 # ## Optional: what could fewer bits save?
 #
 # The rounding of this chapter saves nothing, because rounded logits are still
