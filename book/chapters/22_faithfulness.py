@@ -70,10 +70,11 @@ QUESTIONS = 10
 # %% [markdown]
 # ## A cold open: what grows on the Moon
 #
-# Here is a document that no training text contains. Both shipped models, the
-# plain and the differential one, read it and answer a question about it. Put in
-# any names and values you like, and run the cells again; only the form of the
-# sentences must stay, because these models know no other.
+# Here is a document that we made up. Both shipped models, the plain and the
+# differential one, read it and answer questions about it. Make up one yourself:
+# put in names and values that you like, and run the cells again. (Keep the
+# attributes to those of the course's documents: capital, currency, language,
+# main crop, main resource, religion, national symbol, highest point.)
 
 # %%
 TOKENIZER = BPETokenizer.load(course.weights("pair_tokenizer.json"))
@@ -198,7 +199,7 @@ for kind in MODELS:
 # somewhat narrower, but that takes the single verdicts, and we know of none
 # published.)
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 PAPER = {
     "XSum": (0.44, 0.53),
     "CNN/DM": (0.32, 0.41),
