@@ -505,9 +505,10 @@ print(f"{steps:.1f} bits by the mean over all maps")
 # ### Looking keys up
 #
 # The paper's measure is not a loss but right answers. These models can give
-# some: they look keys up. Here are rows of random tokens with six needles, a key
-# and its value each. All six keys are asked at the end of a row, so a guess among
-# their values is right once in six. Predict: at how many bits does it break?
+# some: they look keys up. Here are rows of random tokens with six needles in
+# them, a key and its value each. All six keys are asked at the end of a row. A
+# guess among their values is right once in six. Predict: at how many bits does
+# it break?
 
 # %%
 task = NeedleTask(needles=6, questions=6, length=128, repeats=False)
@@ -573,11 +574,11 @@ def clipped_difference(
 check.ex23_4(clipped_difference)
 
 # %% [markdown]
-# Now the same for whole models, first for text, beside absmax with one step for
-# a layer, for a
-# map, and for a query. What is clipped keeps a weight of $e^{-8}$ times the
-# largest. (We tried reaches of 6, 8 and 10 on such text before, and kept one
-# that did well: a fair test would choose it on other text.)
+# Now the same for whole models, first for text, beside absmax with one step for a
+# layer, for a map, and for a query. What is clipped keeps a weight of $e^{-8}$
+# times the largest. (We tried reaches of 6, 8 and 10 on such text before, and
+# kept one that did well. So for text this is not a fair test. No reach was
+# chosen on needles.)
 #
 # (Two functions are folded away: equation 23.1 and exercise 23.4, for the logits
 # of a whole model.)
@@ -668,9 +669,11 @@ for kind in SHIPPED:
 
 # %% [markdown]
 # **With four values a logit, both models look keys up as if nothing had
-# happened; with absmax and as many bits they find next to nothing.** A lookup
-# needs to know which key is the largest, and roughly by how much. It does not
-# need to know how loudly the other keys are told that they are not meant.
+# happened; with absmax and as many bits they find next to nothing.** (Absmax has
+# three values there, because of the sign. With three bits it has seven, and
+# still finds fewer.) A lookup needs to know which key is the largest, and
+# roughly by how much. It does not need to know how loudly the other keys are
+# told that they are not meant.
 #
 # So a curve like Figure 8 measures two things together: a model's outliers, and
 # a rule of rounding that is at their mercy. Whether the paper's outliers can be
@@ -790,9 +793,9 @@ for measure, name in ((lost, "needles lost"), (added, "nats added")):
 #
 # ### Largest values
 #
-# And the numbers of Table 5: the largest logit and hidden state (*hidden states*
-# are what each layer hands to the next), the hundredth largest, the median, and
-# the largest measured in medians. Below 1, diff has less.
+# And the numbers of Table 5, for logits and hidden states: the largest, the
+# hundredth largest, the median, and the largest measured in medians. Each is
+# compared as a ratio; below 1, diff has less.
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -859,8 +862,8 @@ plt.show()
 # largest, and that of the hidden states grows [P, Table 5].)
 #
 # To absmax rounding a scale does not matter, because the step grows and
-# shrinks with it. So these models gave no reason to expect that diff needs
-# fewer bits.
+# shrinks with it. So the values of these models give little reason to expect
+# that diff needs fewer bits.
 #
 # ## The kind or the rate?
 #
