@@ -668,12 +668,15 @@ REPLIES = {
     for kind in MODELS
 }
 for kind, count in product(MODELS, COUNTS):
-    print(f"{kind:6s} {count} documents:", end=" ")
-    for case in ("there", "gone"):
-        texts = [text for text, _ in REPLIES[kind, count, case]]
-        found = sources_of(SCENES[count, case], texts)
-        print(f"{case}: {found['right']} right", end="; ")
-    print(f"{found['another document']} then from another one")
+    there, gone = (
+        sources_of(
+            SCENES[count, c], [text for text, _ in REPLIES[kind, count, c]]
+        )
+        for c in ("there", "gone")
+    )
+    print(f"{kind:6s} {count} documents, right: {there['right']}", end=" ")
+    print(f"with the sentence, {gone['right']} without it;", end=" ")
+    print(f"then {gone['another document']} from another document")
 
 # %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: the share of answers not stated against one to four documents, a line with the answering sentence in place and one with it deleted. In both panels both lines are low for one and two documents and rise to more than half for four, close to each other; at four documents the line with the sentence in place is the higher one."}}
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)
