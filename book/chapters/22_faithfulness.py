@@ -11,9 +11,9 @@
 #
 # By the end of this chapter you will have built a program that says where each
 # answer of a model came from: the right document, another one, memory, or
-# nowhere. You will have shown with it that one number, "the share of made-up
-# answers", can be improved by saying less, and you will have computed how many
-# trainings it takes to see an effect of the size that the paper reports.
+# nowhere. You will have shown with it that nearly perfect scores can be had
+# without reading, and you will have computed how many trainings it takes to see
+# an effect of the size that the paper reports.
 #
 # {card}
 #
@@ -33,21 +33,20 @@
 # |---|---|---|
 # | generation with a cache | asking a model | 16 |
 # | paired differences, intervals, Student's factor | the records | 18 |
-# | shares of attention with signs | where a model looks | 19 |
+# | looking keys up, the needle task | what the models can do | 19 |
 # | variance of a share | how many questions | school |
 
 # %%
 import json
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from minidiff import check, course, generate, load, plots
+from minidiff import check, course, load, plots
 from minidiff.check import hint, solution  # noqa: F401
 
 # %%
@@ -55,8 +54,9 @@ from minidiff.course.answer_diagrams import SOURCES, show_shares, show_sources
 from minidiff.data import BPETokenizer, FactBook, small_table
 from minidiff.data.fact_scenes import Document, Question, Scenes
 from minidiff.evaluation import answers
-from minidiff.nn.prompt import read_prompt
 
+PAIR = {"plain": "pair_softmax", "diff": "pair_diff"}  # in book/weights
+RECORD = "pair.json"  # eight seeds of both kinds, in book/results
 plots.use_style()
 torch.set_num_threads(1)
 
@@ -68,11 +68,76 @@ torch.set_num_threads(1)
 QUESTIONS = 10
 
 # %% [markdown]
-# ## A cold open: which system makes up the least?
+# ## A cold open: what grows on the Moon
 #
-# Three systems read four short documents and answer a question about them. For
-# half of the questions no document has the answer, and then "not stated" is
-# right. Here is one of them.
+# Here is a document that we made up. Both shipped models, the plain and the
+# differential one, read it and answer questions about it. Make up one yourself:
+# put in names and values that you like, and run the cells again. (Keep the
+# attributes to those of the course's documents: capital, currency, language,
+# main crop, main resource, religion, national symbol, highest point.)
+
+# %%
+TOKENIZER = BPETokenizer.load(course.weights("pair_tokenizer.json"))
+MODELS = {
+    kind: load(course.weights(f"{name}.safetensors"))
+    for kind, name in PAIR.items()
+}
+
+
+def written(
+    documents: list[Document], question: Question | None = None
+) -> str:
+    """The text that a model reads, up to where its answer begins."""
+    pieces = [piece for document in documents for piece in document.pieces()]
+    return "".join([*pieces, *(question.pieces() if question else [])])
+
+
+# %%
+@torch.no_grad()
+def ask(kind: str, prompt: str, most: int = 9) -> tuple[str, np.ndarray]:
+    """The most likely answer, and the probabilities of its first token."""
+    model, said = MODELS[kind], []
+    ids, sure = TOKENIZER.encode(prompt), None
+    cache = model.new_cache(1, len(ids) + most)
+    while len(said) < most and "." not in TOKENIZER.decode(said):
+        logits = model(torch.tensor([ids]), cache=cache)[0, -1]
+        sure = logits.softmax(-1).numpy() if sure is None else sure
+        ids = [int(logits.argmax())]
+        said += ids
+    return TOKENIZER.decode(said).partition(".")[0].strip(), sure
+
+
+# %% tags=["nbval-ignore-output"]
+MOON = Document(
+    "the Moon",
+    {"main crop": "cheese", "capital": "Houston", "language": "silence"},
+)
+
+
+def question(country: str, attribute: str) -> Question:
+    return Question("single", country, attribute, [], (), None)
+
+
+print(written([MOON], question("the Moon", "main crop")))
+for kind in MODELS:
+    for attribute in MOON.facts:
+        prompt = written([MOON], question("the Moon", attribute))
+        print(f"{kind:6s} {attribute:9s}: {ask(kind, prompt)[0]}")
+
+# %% [markdown]
+# They read it. So ask the same document something that it does not say: what is
+# the main crop of *the Sun*? Write down what a faithful model answers, and what
+# you expect.
+
+# %% tags=["nbval-ignore-output"]
+for kind in MODELS:
+    prompt = written([MOON], question("the Sun", "main crop"))
+    print(f"{kind:6s} main crop of the Sun: {ask(kind, prompt)[0]}")
+
+# %% [markdown]
+# Was that an accident of the Moon? Here are documents about countries, one at a
+# time. Each is asked one question twice: about its own country, and about
+# another one, which it does not mention.
 
 # %%
 TABLE = small_table()  # twelve countries with their real facts
@@ -90,68 +155,28 @@ def draw(kind: str, count: int, documents: int = 4) -> list[Scene]:
     return found
 
 
-# %%
-def written(
-    documents: list[Document], question: Question | None = None
-) -> str:
-    """The text that a model reads, up to where its answer begins."""
-    pieces = [piece for document in documents for piece in document.pieces()]
-    return "".join([*pieces, *(question.pieces() if question else [])])
-
-
-ANSWERABLE = draw("several", QUESTIONS)
-UNANSWERABLE = draw("unanswerable", QUESTIONS)
-print(written(*ANSWERABLE[0]))
-
-
-# %% [markdown]
-# (Yes, these documents are wrong about the world. That is on purpose, as you
-# will see.) Systems A and B are the shipped models, plain and differential.
-# System C is a function that you will see. We count answers that state
-# something which the document about that country does not say.
-
-# %%
-TOKENIZER = BPETokenizer.load(course.weights("mixture_tokenizer.json"))
-FILES = {"plain": "mixture_plain", "diff": "mixture_diff"}
-MODELS = {
-    kind: load(course.weights(f"{name}.safetensors"))
-    for kind, name in FILES.items()
-}
-MOST = 9  # tokens of an answer
-
-
-def ask(kind: str, prompt: str, most: int = MOST) -> str:
-    """The most likely continuation, up to its first full stop."""
-    ids = torch.tensor([TOKENIZER.encode(prompt)])
-    options = {"max_new_tokens": most, "temperature": 0}
-    new = generate(MODELS[kind], ids, **options)[0, ids.shape[1] :]
-    return TOKENIZER.decode(new.tolist()).partition(".")[0].strip()
-
-
 # %% tags=["nbval-ignore-output"]
-def system_c(prompt: str) -> str:
-    return "not stated"
-
-
-SYSTEMS: dict[str, Callable[[str], str]] = {
-    "A": lambda prompt: ask("plain", prompt),
-    "B": lambda prompt: ask("diff", prompt),
-    "C": system_c,
-}
-some = ANSWERABLE[::2] + UNANSWERABLE[::2]
-for name, system in SYSTEMS.items():
-    said = [(system(written(*scene)), scene[1]) for scene in some]
-    false = [t for t, q in said if t not in (q.answer, "not stated")]
-    print(f"{name}: {len(false)} of {len(said)} answers made up or mixed up")
+SINGLE = draw("single", QUESTIONS)
+for kind in MODELS:
+    right = same = 0
+    for i, (documents, q) in enumerate(SINGLE):
+        text, _ = ask(kind, written(documents, q))
+        other = SINGLE[i - 1][1].country
+        swapped = written(documents, q._replace(country=other))
+        right += text == q.answer
+        same += text == ask(kind, swapped)[0]
+    print(f"{kind:6s} {right} of {QUESTIONS} right;", end=" ")
+    print(f"{same} answers stay when the country is another")
 
 # %% [markdown]
-# No system can have a lower number than C. But look at its code: it reads
-# nothing. And on the questions without an answer it is always right.
+# A nearly perfect score, and nearly the same answers to questions that have no
+# answer. These models find the sentence about the *attribute*, and over one
+# document that is enough. Whom the question is about need not be read.
 #
-# So "hallucinates less" is no statement about a model before one knows *how
-# often it answers*. This chapter keeps both numbers side by side. It needs a
-# scorer that knows where an answer came from. The paper had another kind of
-# judge.
+# So "is usually right" says little about reading before one knows what a model
+# does when the answer is *not* there. This chapter asks both, over one document
+# and over several. It needs a scorer that knows where an answer came from. The
+# paper had another kind of judge.
 #
 # ## What the paper measured
 #
@@ -174,7 +199,7 @@ for name, system in SYSTEMS.items():
 # somewhat narrower, but that takes the single verdicts, and we know of none
 # published.)
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 PAPER = {
     "XSum": (0.44, 0.53),
     "CNN/DM": (0.32, 0.41),
@@ -304,7 +329,7 @@ ANSWERERS: dict[str, Callable[[Scene], str]] = {
 # %%
 HEAD = [f"{s.replace('document', 'doc'):>11s}" for s in SOURCES]
 print(" " * 31, *HEAD)
-for kind in ("several", "unanswerable"):
+for kind in ("single", "several", "unanswerable"):
     scenes = draw(kind, 300)
     for name, answerer in ANSWERERS.items():
         found = sources_of(scenes, [answerer(scene) for scene in scenes])
@@ -312,86 +337,83 @@ for kind in ("several", "unanswerable"):
         print(f"{kind:13s} {name:17s}", *(f"{x:11.2f}" for x in shares))
 
 # %% [markdown]
-# The scorer tells them apart. Two rows deserve a second look.
+# The scorer tells them apart. Look at the two that do not read:
 #
-# "Takes any value" finds the documents that state the attribute and does not
-# notice which country they are about. This is the guess to beat: a model that
-# is right more often has connected a value with a country.
+# - "Takes any value" finds the documents that state the attribute and does not
+#   notice which country they are about. Over one document it is always right.
+#   Over several it is the guess to beat: a model that is right more often has
+#   connected a value with a country.
+# - "Says nothing" is right on every unanswerable question, and it never makes
+#   anything up. No system hallucinates less.
 #
-# "Says nothing" is right on every unanswerable question. And for a model that
-# cannot connect, it is the *best* answer: where half of the questions have no
-# answer, "not stated" is right in half of all cases, and any single value in
-# fewer. Training rewards that. Keep it in mind for what comes.
+# Each has a perfect score in one of the three tests. And for a model that cannot
+# connect, "says nothing" is the *best* it can do over four documents: where half
+# of the questions have no answer, "not stated" is right in half of all cases,
+# and any single value in fewer. Training rewards that.
 #
-# ## Four models that cannot read
+# ## Sixteen models
 #
-# Here is a record of four plain models, seeds 0 to 3, trained on a mixture of
-# text and tasks, with questions about the fact book among them. They were to
-# become the course's pair, but none of them learned to look up needles. They
-# were asked held-out questions of the four kinds.
+# Now the record: eight plain and eight differential models, seeds 0 to 7, with
+# the same rows in the same order for both models of a seed. They were trained on
+# a mixture of text and tasks, with questions about the fact book among them, and
+# were asked held-out questions of the four kinds. The models that you asked are
+# seed 1. (The functions that read the record are folded away.) Predict first:
+# which of the five sources will be the rarest?
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 SHORT = ("single", "several", "unanswerable", "list")
-Facts = dict[str, dict[int, dict]]  # kind of model -> seed -> sources
+Runs = dict[str, dict[int, dict]]  # kind of model -> seed -> what was measured
 
 
-def read_runs(name: str) -> Facts:
-    """By kind and seed: where answers to each kind of question came from."""
-    record = json.loads(course.results(name).read_text())
-    found: Facts = {}
-    for job in record["jobs"]:
-        seeds = {row["seed"]: row["facts"] for row in job["rows"]}
-        found.setdefault(job["job"]["kind"], {}).update(seeds)
+def read_runs(name: str) -> Runs:
+    """The runs of a record, by kind and seed."""
+    found: Runs = {}
+    for job in json.loads(course.results(name).read_text())["jobs"]:
+        runs = {row["seed"]: row for row in job["rows"]}
+        found.setdefault(job["job"]["kind"], {}).update(runs)
     return found
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def shares(runs: dict[int, dict], asked: str, source: str) -> np.ndarray:
     """The share of answers of one source, for every seed."""
-    rows = (runs[seed][asked] for seed in sorted(runs))
+    rows = (runs[seed]["facts"][asked] for seed in sorted(runs))
     return np.array([row.get(source, 0.0) for row in rows])
 
 
-# %%
-def table(facts: Facts) -> None:
-    """Print the number of questions, and the means over seeds."""
-    print(" " * 24, *HEAD)
-    for asked in SHORT:
-        for kind, runs in facts.items():
-            n = runs[0][asked]["questions"]
-            means = [shares(runs, asked, s).mean() for s in SOURCES]
-            print(f"{asked:13s} {kind:6s}{n:4d}", end=" ")
-            print(*(f"{x:11.3f}" for x in means))
-
-
-EARLY = read_runs("pair_few_first.json")
-table(EARLY)
-
+FACTS = read_runs(RECORD)
+made = json.loads(course.results(RECORD).read_text())["provenance"]
+print("recorded", made["date"], "on", made["device"])
 
 # %%
-def bars(facts: Facts, asked: str) -> dict[str, dict[str, float]]:
-    """The sources of one kind of question, for each model."""
-    return {
-        f"{kind} {seed}": runs[seed][asked]
-        for kind, runs in facts.items()
-        for seed in sorted(runs)
+print("means over eight seeds  ", *HEAD)
+for asked in SHORT:
+    for kind, runs in FACTS.items():
+        n = runs[0]["facts"][asked]["questions"]
+        means = [shares(runs, asked, s).mean() for s in SOURCES]
+        print(f"{asked:13s} {kind:6s}{n:4d}", end=" ")
+        print(*(f"{x:11.3f}" for x in means))
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels of bars, one for each kind of question, with a bar for each of eight plain and eight differential models, cut by the sources of the answers. Single: nearly all right in every model. Several: mostly wrongly not stated, in every plain model and most differential ones; differential models 3, 6 and 7 answer a third to a half, partly right and partly from another document. Unanswerable: half to nine tenths right, the rest from another document. List: nearly all from nowhere."}}
+bars = {
+    asked: {
+        f"{kind} {seed}": FACTS[kind][seed]["facts"][asked]
+        for kind in FACTS
+        for seed in sorted(FACTS[kind])
     }
-
-
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels of bars, one for each kind of question, with a bar for each of four plain models, cut by the sources of the answers. Single: all right. Several: three quarters or more are wrongly not stated, the rest right or from another document. Unanswerable: two thirds or more right, the rest from another document. List: mostly from nowhere or from another document, one in seven right."}}
-show_shares({asked: bars(EARLY, asked) for asked in SHORT})
+    for asked in SHORT
+}
+show_shares(bars)
 plt.show()
 
 # %% [markdown]
 # Look at one panel alone, and these models are fine. Over one document nearly
-# all is right. (There it is enough to find the sentence about the attribute.
-# Which country it is about need not be read.) Over several documents fewer
-# than one answer in ten comes from another document. Of the unanswerable
-# questions they rightly refuse nearly three in four.
+# all is right. Over several, few answers come from another document. Of the
+# unanswerable questions they rightly refuse about three in four.
 #
-# Look at all panels, and they are "says nothing" with a little of "takes any
-# value". The number that shows it: of the answers *that state something*, how
-# many are right?
+# Look at all panels, and they are "takes any value" over one document and
+# mostly "says nothing" over four. Two numbers show it: how many questions over
+# several documents are answered at all, and how many of these answers are right.
 
 
 # %%
@@ -403,49 +425,21 @@ def dared(runs: dict[int, dict]) -> tuple[np.ndarray, np.ndarray]:
 
 guess = np.mean([1 / len(stated(scene)) for scene in draw("several", 300)])
 print(f"takes any value: 1.00 answered, {guess:.2f} of these right")
-for seed, x, y in zip(range(4), *dared(EARLY["plain"]), strict=True):
-    print(f"plain, seed {seed}:   {x:.2f} answered, {y:.2f} of these right")
-
-# %% [markdown]
-# Hardly better than taking any value. They give few wrong answers because they
-# give few answers. A table of hallucinations would have praised them.
-#
-# ## The recorded pair
-#
-# A later run has both kinds: four plain and four differential models, with the
-# same seeds 0 to 3, asked the same questions. Only the needles of its mixture
-# are made in another way. Predict first: which of the five sources will be the
-# rarest?
-
-# %%
-RECORD = "pair_64_rows.json"
-FACTS = read_runs(RECORD)
-made = json.loads(course.results(RECORD).read_text())["provenance"]
-print("recorded", made["date"], "on", made["device"])
-table(FACTS)
-
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "The same four panels for the pair: a bar for each of four plain and four differential models, cut by the sources of the answers. Single: nearly all right. Several: mostly wrongly not stated, but a third right for differential model 1 and more than half for differential model 3. Unanswerable: mostly right, the rest from another document. List: mostly from another document or from nowhere."}}
-show_shares({asked: bars(FACTS, asked) for asked in SHORT})
-plt.show()
-
-# %%
 for kind, runs in FACTS.items():
-    for seed, x, y in zip(sorted(runs), *dared(runs), strict=True):
-        print(f"{kind:6s} seed {seed}: {x:.2f} answered,", end=" ")
-        print(f"{y:.2f} of these right")
+    answered, right = dared(runs)
+    print(f"{kind:6s} answered  ", *(f"{x:.2f}" for x in answered))
+    print(f"{kind:6s} of these right", *(f"{x:.2f}" for x in right))
 
 # %% [markdown]
-# Two differential models, seeds 1 and 3, answer many questions and are right
-# far more often than a guess. The other two, and all plain ones, are not
-# clearly better than "takes any value". (At the needles, none of the eight
-# looks keys up. Two of them have learned to read these sentences all the
-# same.) But four against four is a lottery, as in chapter 19: if two of eight
-# models learn and the kind plays no part, both are of the same kind in three
-# of seven cases.
+# The differential models are bolder: three of them answer more than a third of
+# these questions, no plain one answers more than 0.16. Of what the sixteen
+# models answer, 0.30 to 0.86 is right; taking any value would give 0.39. (The
+# shares of the plain models are rough: each is of 7 to 22 answers.)
 #
-# *Memory* is the rarest source. That tells us about these models, and nothing
-# about faithfulness: small models of a small mixture know hardly any facts
-# about the world that they could prefer to a document. Ask them:
+# *Memory* is the rarest source: not one answer came from there. That tells us
+# about these models, and nothing about faithfulness: small models of a small
+# mixture know hardly any facts about the world that they could prefer to a
+# document. Ask them:
 
 # %% tags=["nbval-ignore-output"]
 known = [(c, a) for c in TABLE for a in ("capital", "language", "currency")]
@@ -453,7 +447,7 @@ known = known[:QUESTIONS]
 for kind in MODELS:
     right = 0
     for country, attribute in known:
-        said = ask(kind, f"The {attribute} of {country.name} is")
+        said, _ = ask(kind, f"The {attribute} of {country.name} is")
         right += said.startswith(country.facts[attribute])
     print(f"{kind:6s} knows {right} of {len(known)} real facts")
 
@@ -470,9 +464,10 @@ for kind in MODELS:
 # plain, paired by seed. The rule, as in chapter 18: *seen* if the 95 %
 # interval lies below zero; *cannot be seen at this size* if its half-width is
 # larger than the effect that the paper reports for such questions, 0.10
-# (HotpotQA, [P, Table 4]); otherwise *not seen*. (The paper's number is a
-# share of answers without hallucination, so it is only the nearest one to
-# compare with.) Everything else is exploratory.
+# (HotpotQA, [P, Table 4]); otherwise *not seen*, and if the interval lies above
+# zero, the *opposite sign* is said as well. (The paper's number is a share of
+# answers without hallucination, so it is only the nearest one to compare with.)
+# Everything else is exploratory.
 
 # %%
 STUDENT = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}
@@ -480,11 +475,16 @@ STUDENT |= {16: 2.131, 30: 2.045, 60: 2.001, 120: 1.980}  # 95 %, n values
 HOTPOT = 0.10  # the paper's effect on questions over several documents
 
 
-def paired(asked: str, source: str) -> tuple[float, float]:
-    """Mean difference of a share, diff minus plain, and its half-width."""
-    diff, plain = (shares(FACTS[k], asked, source) for k in ("diff", "plain"))
-    gap, n = diff - plain, len(diff)
+def interval(gap: np.ndarray) -> tuple[float, float]:
+    """The mean of paired differences, and its 95 % half-width."""
+    n = len(gap)
     return gap.mean(), STUDENT[n] * gap.std(ddof=1) / n**0.5
+
+
+def gap_of(asked: str, source: str) -> np.ndarray:
+    """Differences of a share, diff minus plain, one for each seed."""
+    diff, plain = (shares(FACTS[k], asked, source) for k in ("diff", "plain"))
+    return diff - plain
 
 
 # %%
@@ -492,66 +492,256 @@ def verdict(mean: float, half: float, effect: float) -> str:
     """The verdict by the rule, for an effect that makes a share smaller."""
     if mean + half < 0:
         return "seen"
+    if mean - half > 0:
+        return "not seen; the opposite sign"
     return "cannot be seen at this size" if half > effect else "not seen"
 
 
-mean, half = paired("several", "another document")
+gap = gap_of("several", "another document")
+mean, half = interval(gap)
 print(f"from another document, diff minus plain: {mean:+.3f}", end=" ")
-print(f"+- {half:.3f}: {verdict(mean, half, HOTPOT)}")
+print(f"+- {half:.3f}, larger in {(gap > 0).sum()} of {len(gap)} seeds")
+print("verdict:", verdict(mean, half, HOTPOT))
 
 # %% [markdown]
-# Beside it, as the cold open demands, everything that could have moved this
-# number without any better reading (exploratory):
+# Beside it, everything that could have moved this number without any better or
+# worse reading (exploratory):
 
 # %%
 for asked in ("several", "unanswerable"):
     for source in ("right", "another document", "not stated"):
         if (asked, source) != ("unanswerable", "not stated"):  # that is right
-            mean, half = paired(asked, source)
+            mean, half = interval(gap_of(asked, source))
             print(f"{asked:13s} {source:17s} {mean:+.3f} +- {half:.3f}")
-
-# %%
-gain = dared(FACTS["diff"])[1] - dared(FACTS["plain"])[1]
-half = STUDENT[4] * gain.std(ddof=1) / 2
-print(f"right, of those answered: {gain.mean():+.2f} +- {half:.2f}")
+mean, half = interval(dared(FACTS["diff"])[1] - dared(FACTS["plain"])[1])
+print(f"several       right, of those answered {mean:+.2f} +- {half:.2f}")
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
-assert verdict(*paired("several", "another document"), HOTPOT) == "not seen"
-right = {kind: dared(runs)[1] for kind, runs in FACTS.items()}
-assert ((right["diff"] > 0.7) == [False, True, False, True]).all()
-assert max(right["plain"]) < 0.5 and abs(gain.mean()) < half
-assert all(
-    shares(FACTS[k], a, "memory").max() == 0 for k in FACTS for a in SHORT
-)
-early = EARLY["plain"]
-assert shares(early, "several", "another document").mean() < 0.1
-assert 0.7 < shares(early, "unanswerable", "right").mean() < 0.75
-assert max(dared(early)[1]) < 0.5
+assert verdict(*interval(gap), HOTPOT) == "not seen; the opposite sign"
+assert (gap > 0).sum() == 7 and (gap >= 0).all()
+gap = dared(FACTS["diff"])[1] - dared(FACTS["plain"])[1]
+assert (gap > 0).sum() == 3 and abs(gap.mean()) < interval(gap)[1] / 5
+mean, half = interval(gap_of("several", "not stated"))
+assert mean + half < 0 < interval(gap_of("several", "right"))[0]
+answered = {kind: dared(runs)[0] for kind, runs in FACTS.items()}
+assert (answered["diff"] > 1 / 3).sum() == 3 and max(answered["plain"]) < 0.17
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+for kind, asked in product(FACTS, SHORT):
+    assert shares(FACTS[kind], asked, "memory").max() == 0
+    assert shares(FACTS[kind], "single", "right").min() > 0.95
+    assert shares(FACTS[kind], "several", "another document").mean() < 0.1
+    assert 0.7 < shares(FACTS[kind], "unanswerable", "right").mean() < 0.77
+    assert shares(FACTS[kind], "list", "right").max() < 0.03
 
 # %% [markdown]
-# By the rule the verdict is "not seen", and the half-width is smaller than the
-# paper's effect. But look at what the number that was fixed before cannot see.
-# The two models that have learned to read give many more right answers. They
-# also answer more often, and so they do not give fewer wrong ones. The number
-# counts wrong answers only, and a model that refuses has none. A metric that
-# is chosen beforehand is honest. It need not be good. The share of right
-# answers *among those given* would have been better. It is higher for the
-# differential models here, with an interval that still contains zero. As it
-# was chosen afterwards, it is a reason for a new experiment and not a result.
+# By the rule the verdict is "not seen", and the sign is the opposite one: the
+# differential models take *more* answers from another document. The other
+# lines say where this comes from. They refuse less often, and so they give more
+# answers from the wrong document and, on average, more right ones. Of the
+# answers *given*, eight pairs show no difference in the share that is right. So
+# the fixed number has measured how bold a model is. It counts wrong answers,
+# and a model that refuses has none. A metric that is chosen beforehand is
+# honest. It need not be good.
 #
-# The controls that say *what* caused a difference (wide heads, the norm, a
-# second map that is added) belong to the pool: models of 15 million
-# parameters, five seeds of each of the six kinds of chapter 19.
+# The share of right answers among those given would have been better. An
+# earlier record has it as well: four pairs that were trained longer, on the
+# same mixture with its needles made in another way. There it seemed to favour
+# the differential models. As it had been chosen after looking, it was a reason
+# for a new experiment and not a result. Your sixteen models are the new
+# experiment:
 
 # %%
-try:
-    table(read_runs("pool.json"))
-except FileNotFoundError:
-    print("the pool was not run; on one large GPU, about an hour:")
-    print("python book/recipes/pool.py main --device cuda ...")
-    print("(the whole command stands in book/recipes/queue.md)")
+for name in ("pair_64_rows.json", RECORD):
+    both = read_runs(name)
+    gap = dared(both["diff"])[1] - dared(both["plain"])[1]
+    mean, half = interval(gap)
+    print(f"{len(gap)} pairs: right, of those answered", end=" ")
+    print(f"{mean:+.2f} +- {half:.2f}: {(gap > 0).sum()} in favour of diff")
 
 # %% [markdown]
+# Four of four pairs favoured diff, and of eight new ones three. The first
+# interval contained zero, and it was right to.
+#
+# The controls that say *what* causes a difference (wide heads, the norm, a
+# second map that is added) belong to a run of 15 million parameters with all six
+# kinds of chapter 19. It is planned, and not done; `book/recipes/queue.md` has
+# its command.
+#
+# ## Looking keys up is not reading
+#
+# Of these sixteen models, fourteen look needles up nearly without an error
+# (chapter 19). A needle is a key and its value. A fact is a country, an
+# attribute and a value. One might hope that a model that can do the first can
+# do the second. The pair was not the first try to make small models look keys
+# up: four earlier ones, with other curricula, batches and lengths, are
+# recorded as well. Here are all their models and the pair's.
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+TRIES = {
+    RECORD: "the pair",
+    "pair_few_first.json": "few needles first",
+    "pair_64_rows.json": "64 rows a batch",
+    "pair_12000_steps.json": "12,000 steps",
+    "pair_dense_longer.json": "another curriculum",
+}
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+ALL = {}  # what the models of a record can do
+for name, label in TRIES.items():
+    runs = [run for kind in read_runs(name).values() for run in kind.values()]
+    read = [run["facts"]["several"].get("right", 0) for run in runs]
+    found = [run["needles"]["N=6 R=2"] for run in runs]
+    ALL[label] = np.array(found), np.array(read)
+    config = json.loads(course.results(name).read_text())["jobs"][0]["job"]
+    tokens = config["config"]["steps"] * config["config"]["batch_size"] * 512
+    print(f"{label:19s} {len(runs):2d} models of {tokens / 1e6:.0f} M tokens")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "The share right over several documents against the share of needles found, a point for each of 44 models of five records. All points lie on two vertical lines. At the guess, one in eight, they reach from 0 up to more than four fifths. At the right edge, where all needles are found, none is above one third."}}
+figure, axis = plt.subplots(figsize=(6.5, 3.2))
+for (label, (found, read)), marker in zip(ALL.items(), "osD^v", strict=True):
+    axis.scatter(found, read, marker=marker, s=30, alpha=0.8, label=label)
+axis.axvline(1 / 8, color="0.4", ls=":")
+axis.set(xlim=(0, 1.05), ylim=(-0.03, 1))
+axis.set(xlabel="share of needles found (dotted: a guess)")
+axis.set_ylabel("right over several documents")
+figure.legend(loc="outside right", fontsize=9)
+plt.show()
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+found, read = (np.concatenate(x) for x in zip(*ALL.values(), strict=True))
+print(f"{len(found)} models: {(found > 0.9).sum()} find the needles,", end=" ")
+print(f"{(read > 0.5).sum()} read the documents,", end=" ")
+print(f"{((found > 0.9) & (read > 0.5)).sum()} do both")
+assert not ((found > 0.9) & (read > 0.5)).any() and (read > 0.5).sum() == 4
+assert (found > 0.9).sum() == 19 and len(found) == 44
+assert read[found > 0.9].max() < 1 / 3 and max(found[found < 0.9]) < 0.2
+
+# %% [markdown]
+# No model does both. The nineteen that find needles are right on less than a
+# third of the questions over several documents. The four that are right on
+# more than half of them find no needles. All four are from tries that read
+# about three or four times as much, so this does not say that one skill
+# hinders the other. But it does say that *finding needles, even without an
+# error, is no sign of reading documents*. A needle is one token beside
+# another. To read, a model must connect three things in a sentence.
+#
+# ## What makes them refuse?
+#
+# Back to the two shipped models. Over one document they answer, over four they
+# mostly refuse. Is it the text that makes them refuse, or how much of it there
+# is? A search engine that answers questions meets this every day: it brings one
+# document or several, and a model reads them.
+#
+# So ask each question over one to four documents, and each one twice: as it is,
+# and with one sentence *deleted*, the one that has the answer. That is the
+# control of this chapter. It takes away what an answer should have been read
+# from, and afterwards "not stated" is right. Sketch two lines before you run it,
+# for a perfect reader: how often does it refuse, with the sentence there and
+# with the sentence gone?
+
+
+# %%
+def deleted(scene: Scene) -> Scene:
+    """The scene without the sentence that answers its question."""
+    documents, q = scene
+    cut = []
+    for d in documents:
+        rest = {a: v for a, v in d.facts.items() if a != q.attribute}
+        own = d.country == q.country
+        cut.append(Document(d.country, rest) if own else d)
+    return cut, q._replace(said=[" not stated"])
+
+
+# %%
+COUNTS = (1, 2, 3, 4)  # documents; trained were one and four
+SCENES: dict[tuple, list[Scene]] = {}
+for count in COUNTS:
+    some = draw("several", QUESTIONS, count) if count > 1 else SINGLE
+    SCENES[count, "there"] = some
+    SCENES[count, "gone"] = [deleted(scene) for scene in some]
+
+# %% tags=["nbval-ignore-output"]
+REPLIES = {
+    (kind, *case): [ask(kind, written(*scene)) for scene in some]
+    for case, some in SCENES.items()
+    for kind in MODELS
+}
+for kind, count in product(MODELS, COUNTS):
+    there, gone = (
+        sources_of(
+            SCENES[count, c], [text for text, _ in REPLIES[kind, count, c]]
+        )
+        for c in ("there", "gone")
+    )
+    print(f"{kind:6s} {count} documents, right: {there['right']}", end=" ")
+    print(f"with the sentence, {gone['right']} without it;", end=" ")
+    print(f"then {gone['another document']} from another document")
+
+# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: the share of answers not stated against one to four documents, a line with the answering sentence in place and one with it deleted. In both panels both lines are low for one and two documents and rise to more than half for four, close to each other; at four documents the line with the sentence in place is the higher one."}}
+figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)
+for axis, kind in zip(axes, MODELS, strict=True):
+    for case, style in (("there", "o-C0"), ("gone", "s--C1")):
+        y = [
+            np.mean(
+                [text == "not stated" for text, _ in REPLIES[kind, n, case]]
+            )
+            for n in COUNTS
+        ]
+        axis.plot(COUNTS, y, style, label=f"sentence {case}")
+    axis.set(title=kind, xlabel="documents", xticks=COUNTS, ylim=(-0.05, 1.05))
+axes[0].set_ylabel('share of "not stated"')
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right")
+plt.show()
+
+# %% [markdown]
+# A perfect reader has one line at 0 and the other at 1. When this page was
+# made, the two lines of a model lay close together, and rose together. Over
+# two documents both models nearly always answered, also when the sentence was
+# gone, and then with what the *other* document says. Over four they mostly
+# refused, and rather more often with the sentence there than without it.
+# **Their refusals say how many documents there are, and hardly what is in
+# them.** (Ten questions draw rough lines. With QUESTIONS = 60 they take a few
+# minutes, and say the same.)
+#
+# The training may explain it. In the fact book, a question over one document
+# always has its answer there, and over four documents about half of the
+# questions have none. So the number of documents is a clue to what pays, and a
+# cheap one. Two or three documents it never has. One should not expect a model
+# to be faithful in a case that its training did not have.
+#
+# ### Two documents of your own
+#
+# With two documents you can see them choose. Change documents and question, and
+# run these cells (the second, folded away, finds what is right).
+
+# %% tags=["nbval-ignore-output"]
+MINE = [
+    Document("Japan", {"capital": "Oslo", "main crop": "coffee"}),
+    Document("Kenya", {"capital": "Vienna", "currency": "yen"}),
+]
+COUNTRY, ATTRIBUTE = "Kenya", "capital"
+
+# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true}
+values = [d.facts[ATTRIBUTE] for d in MINE if ATTRIBUTE in d.facts]
+own = {d.country: d.facts for d in MINE}.get(COUNTRY, {})
+right = own.get(ATTRIBUTE, "not stated")
+others = tuple(v for v in values if v != right)
+fact = {c.name: c.facts for c in TABLE}.get(COUNTRY, {}).get(ATTRIBUTE)
+mine = Question("several", COUNTRY, ATTRIBUTE, [f" {right}"], others, fact)
+
+# %% tags=["nbval-ignore-output"]
+print(written(MINE, mine))
+for kind in MODELS:
+    text, _ = ask(kind, written(MINE, mine))
+    source = answer_source(text, right, list(others), fact)
+    print(f"{kind:6s} {text!r}: {source}")
+
+# %% [markdown]
+# Things to try: exchange the two documents; ask about Japan; ask for an
+# attribute that only the other document states; write Nairobi, which is true;
+# add a third document, and a fourth.
+#
 # ## At equal coverage
 #
 # Two models that refuse differently often cannot be compared by their wrong
@@ -562,56 +752,6 @@ except FileNotFoundError:
 # that it answers is its *coverage*, the share of wrong ones among these its
 # *risk*.
 #
-# One pass over a prompt gives all that this needs: the logits of the answer's
-# first token, and, for later, the share of attention on each document.
-
-
-# %%
-class Reading(NamedTuple):
-    """What one model made of one scene."""
-
-    text: str  # its answer
-    sure: np.ndarray  # probability of each first token, (V,)
-    looks: np.ndarray  # share of attention on each document, (heads, docs)
-
-
-def on_documents(maps: object, ends: np.ndarray) -> np.ndarray:
-    """The last query's share of absolute weight on each document."""
-    A = getattr(maps, "A", maps)[0, :, -1].abs().numpy()  # (heads, S)
-    share = A / A.sum(-1, keepdims=True)
-    parts = np.split(share, ends, axis=1)[:-1]  # without the question
-    return np.stack([part.sum(-1) for part in parts], axis=1)
-
-
-# %%
-@torch.no_grad()
-def read(kind: str, documents: list[Document], question: Question) -> Reading:
-    """Read a prompt once, then answer from the cache."""
-    model = MODELS[kind]
-    ends = np.cumsum([len(TOKENIZER.encode(written([d]))) for d in documents])
-    ids = torch.tensor([TOKENIZER.encode(written(documents, question))])
-    cache = model.new_cache(1, ids.shape[1] + MOST)
-    look = partial(on_documents, ends=ends)
-    logits, looks = read_prompt(model, ids, cache, look)
-    sure, said = logits[0].softmax(-1).numpy(), []
-    for _ in range(MOST):
-        said.append(int(logits.argmax()))
-        logits = model(torch.tensor([said[-1:]]), cache=cache)[:, -1]
-    text = TOKENIZER.decode(said).partition(".")[0].strip()
-    return Reading(text, sure, np.concatenate(looks))
-
-
-# %% tags=["nbval-ignore-output"]
-SCENES = ANSWERABLE + UNANSWERABLE
-READINGS = {kind: [read(kind, *scene) for scene in SCENES] for kind in MODELS}
-for kind, readings in READINGS.items():
-    texts = [reading.text for reading in readings]
-    found = sources_of(ANSWERABLE, texts[:QUESTIONS])
-    print(f"{kind:6s} answerable  ", dict(found))
-    found = sources_of(UNANSWERABLE, texts[QUESTIONS:])
-    print(f"{kind:6s} unanswerable", dict(found))
-
-# %% [markdown]
 # ### Exercise 22.2: risk and coverage
 #
 # *Medium, 8 minutes.*
@@ -639,200 +779,64 @@ check.ex22_2(risk_coverage)
 risk_coverage = check.mine("22.2")
 
 
-def forced(scene: Scene, reading: Reading) -> tuple[float, bool]:
+def forced(scene: Scene, sure: np.ndarray) -> tuple[float, bool]:
     """Confidence in the surest stated value, and whether it is right."""
     first = [TOKENIZER.encode(f" {value}")[0] for value in stated(scene)]
-    chosen = stated(scene)[int(reading.sure[first].argmax())]
-    return reading.sure[first].max(), chosen == scene[1].answer
+    chosen = stated(scene)[int(sure[first].argmax())]
+    return sure[first].max(), chosen == scene[1].answer
 
 
-def curve(readings: list[Reading]) -> tuple[np.ndarray, np.ndarray]:
-    pairs = [forced(*x) for x in zip(SCENES, readings, strict=True)]
-    confidence, right = map(np.array, zip(*pairs, strict=True))
-    return risk_coverage(confidence, right)
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+def choices(kind: str, *cases: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """How sure, and whether right, for each question of some cases."""
+    scenes = [scene for case in cases for scene in SCENES[case]]
+    replies = [reply for case in cases for reply in REPLIES[kind, *case]]
+    pairs = zip(scenes, (sure for _, sure in replies), strict=True)
+    confidence, right = zip(*(forced(*pair) for pair in pairs), strict=True)
+    return np.array(confidence), np.array(right)
 
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Risk against coverage, a line with dots for the plain and one for the differential model, from the surest answer on the left to all questions on the right. A dotted line shows a model that reads perfectly: no risk up to a coverage of one half, then rising to one half. A dashed line shows one that takes any stated value."}}
+# %% tags=["nbval-ignore-output"]
+for count in COUNTS[1:]:
+    some = SCENES[count, "there"]
+    blind = np.mean([1 / len(stated(scene)) for scene in some])
+    print(f"{count} documents: takes any value {blind:.2f}", end="")
+    for kind in MODELS:
+        right = choices(kind, (count, "there"))[1].mean()
+        print(f", {kind} {right:.2f}", end="")
+    print(" right")
+
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Risk against coverage, a line with dots for the plain and one for the differential model, from the surest answer on the left to all questions on the right. Both begin at a risk of 1 and end somewhat below the dashed line of a model that takes any stated value. A dotted line shows a model that reads perfectly: no risk up to a coverage of one half, then rising to one half."}}
 figure, axis = plt.subplots(figsize=(6, 3.4))
-n = len(SCENES)
+n = 2 * QUESTIONS  # over four documents, with the sentence and without
 k = np.arange(1, n + 1)
-for (kind, readings), ls in zip(READINGS.items(), ("-", "-."), strict=True):
-    axis.plot(*curve(readings), ls=ls, marker="o", ms=3, label=kind)
+for kind, ls in zip(MODELS, ("-", "-."), strict=True):
+    curve = risk_coverage(*choices(kind, (4, "there"), (4, "gone")))
+    axis.plot(*curve, ls=ls, marker="o", ms=3, label=kind)
 best = np.maximum(k - n / 2, 0) / k
 axis.plot(k / n, best, ls=":", color="0.4", label="reads perfectly")
-blind = 1 - np.mean([1 / len(stated(s)) for s in ANSWERABLE]) / 2
-axis.axhline(blind, color="0.4", ls="--", label="takes any value")
-axis.set(
-    xlabel="coverage: share answered", ylabel="risk: share wrong of these"
-)
-axis.set(xlim=(0, 1.02), ylim=(-0.03, 1.03))
+axis.axhline(1 - blind / 2, color="0.4", ls="--", label="takes any value")
+axis.set(xlabel="coverage: share answered", xlim=(0, 1.02))
+axis.set(ylabel="risk: share wrong of these", ylim=(-0.03, 1.03))
 figure.legend(loc="outside right")
 plt.show()
 
 # %% [markdown]
-# A curve is one model at *every* willingness. The cold open's system C is its
-# left end, where nothing is answered and nothing is wrong. Of two models, the
-# one whose curve lies lower at the same coverage is the more faithful. A model
-# that knows when it does not know has a curve that begins low and rises; one
-# whose confidence means nothing has a flat one. A curve that begins high and
-# falls belongs to a model that is surest where it is wrong.
+# First the table. When this page was made, both models, forced to choose, took
+# the right value more often than a blind choice would, also over four
+# documents, where by themselves they mostly refuse. They read a little more
+# than their answers show.
+#
+# Then the curves. A curve is one model at *every* willingness. "Says nothing"
+# is its left end, where nothing is answered and nothing is wrong. Of two
+# models, the one whose curve lies lower at the same coverage is the more
+# faithful. A model that knows when it does not know has a curve that begins
+# low and rises; one whose confidence means nothing has a flat one. A curve
+# that begins high and falls, as these do, belongs to a model that is surest
+# where it is wrong: with a sentence deleted, fewer values compete.
 #
 # So few questions of one model a kind draw a rough curve, and no verdict about
 # kinds.
-#
-# ## Search, then read
-#
-# A search engine that answers questions has two steps. It finds documents, and
-# a model reads them. Either can fail. What does the reader do when search
-# brings too much, or the wrong thing?
-#
-# - *right alone*: search brought the one document about the country;
-# - *right of four*: it brought three more (the readings that we have);
-# - *sentence deleted*: the four, but the sentence with the answer is gone;
-# - *wrong alone*: it brought one document, about another country.
-#
-# In the last two "not stated" is right. They are the control of this chapter:
-# take away what the answer was read from. A model that still gives the same
-# answer did not read it there. (The control needs a model that answers. One
-# that refuses every question over four documents passes it, as system C does.)
-
-
-# %%
-def without(document: Document, attribute: str) -> Document:
-    """The document without one of its facts."""
-    rest = {a: v for a, v in document.facts.items() if a != attribute}
-    return Document(document.country, rest)
-
-
-# %%
-def searched(scene: Scene) -> dict[str, Scene]:
-    """The same question over what a search may have brought."""
-    documents, q = scene
-    own = [d for d in documents if d.country == q.country]
-    wrong = [d for d in documents if d.country != q.country]
-    wrong = [d for d in wrong if q.attribute in d.facts][:1]
-    cut = [without(d, q.attribute) if d in own else d for d in documents]
-    refused = q._replace(said=[" not stated"])
-    cases = {"right alone": (own, q), "right of four": scene}
-    cases |= {"sentence deleted": (cut, refused)}
-    return cases | {"wrong alone": (wrong, refused)}
-
-
-# %% tags=["nbval-ignore-output"]
-BROUGHT: dict = {}  # (what search brought, kind) -> answers and scenes
-for i, scene in enumerate(ANSWERABLE):
-    for name, case in searched(scene).items():
-        for kind in MODELS:
-            text = READINGS[kind][i].text
-            if name != "right of four":
-                text = ask(kind, written(*case))
-            BROUGHT.setdefault((name, kind), []).append((case, text))
-
-# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Eight horizontal bars: for right alone, right of four, sentence deleted and wrong alone, one bar for the plain and one for the differential model, each cut into the shares of answers that are right, from another document, from memory, wrongly not stated and from nowhere."}}
-parts = {}
-for (name, kind), some in BROUGHT.items():
-    found = sources_of(*map(list, zip(*some, strict=True)))
-    shares_of = {source: found[source] / len(some) for source in SOURCES}
-    parts[f"{name}, {kind}"] = shares_of
-show_shares({f"{len(some)} questions": parts})
-plt.show()
-
-# %% [markdown]
-# "Right alone" against "right of four" is what a better search is worth to
-# these readers. Read "sentence deleted" beside "right of four": it counts for
-# reading only as far as the model was right with the sentence in place. A
-# model may refuse with the sentence in place, and state a value once it is
-# gone. Then its refusals do not come from reading. "Wrong alone" is the case
-# that makes people distrust such systems: does the model notice that the
-# document is about another country? It was never trained on that. In the fact
-# book, a question over one document always has its answer there, so a model
-# that takes whatever the one document says about the attribute was never
-# punished for it. One should not expect a model to be faithful in a case that
-# its training did not have.
-#
-# ### Two documents of your own
-#
-# Change the documents and the question, and run the cell. Keep to the form of
-# the sentences, which is all that these models know, and use any names and
-# values.
-
-# %% tags=["nbval-ignore-output"]
-MINE = [
-    Document("Japan", {"capital": "Oslo", "main crop": "coffee"}),
-    Document("Kenya", {"capital": "Vienna", "currency": "yen"}),
-]
-COUNTRY, ATTRIBUTE = "Kenya", "capital"
-
-values = [d.facts[ATTRIBUTE] for d in MINE if ATTRIBUTE in d.facts]
-own = {d.country: d.facts for d in MINE}.get(COUNTRY, {})
-right = own.get(ATTRIBUTE, "not stated")
-others = tuple(v for v in values if v != right)
-fact = {c.name: c.facts for c in TABLE}.get(COUNTRY, {}).get(ATTRIBUTE)
-mine = Question("several", COUNTRY, ATTRIBUTE, [f" {right}"], others, fact)
-
-# %% tags=["nbval-ignore-output"]
-print(written(MINE, mine))
-for kind in MODELS:
-    reading = read(kind, MINE, mine)
-    source = answer_source(reading.text, right, list(others), fact)
-    print(f"{kind:6s} {reading.text!r}: {source}")
-    head = reading.looks.sum(1).argmax()
-    print("  the head that looks at documents most gives", end=" ")
-    print(*(f"{x:.0%}" for x in reading.looks[head]), "to each")
-
-# %% [markdown]
-# Things to try: ask for an attribute that only the other document states; give
-# both documents the same country; write Nairobi, which is true.
-#
-# ## Does attention tell which document was read?
-#
-# If an answer was read, the head that reads should look at the right document.
-# Which of the heads is that? Picking the best one *after* looking is cheating:
-# among so many, one looks at the right document by chance. So choose it on the
-# first half of the questions, and measure on the second.
-
-
-# %%
-def on_right(scene: Scene, reading: Reading) -> np.ndarray:
-    """Each head's share on the right document, of all on documents."""
-    place = [d.country for d in scene[0]].index(scene[1].country)
-    return reading.looks[:, place] / reading.looks.sum(1)
-
-
-# %% tags=["nbval-ignore-output"]
-HALF = QUESTIONS // 2
-LOOKS: dict[str, np.ndarray] = {}
-for kind, readings in READINGS.items():
-    pairs = zip(ANSWERABLE, readings, strict=False)
-    looks = np.array([on_right(*pair) for pair in pairs])  # (Q, heads)
-    head = looks[:HALF].mean(0).argmax()
-    LOOKS[kind] = looks[HALF:, head]
-    print(f"{kind:6s} head {head} of {looks.shape[1]}:", end=" ")
-    print(f"{looks[:HALF, head].mean():.2f} where it was chosen,", end=" ")
-    print(f"{LOOKS[kind].mean():.2f} on the other half; chance 0.25")
-
-# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Dots in two rows, plain and differential: the chosen head's share of attention on the right document, for each question of the second half, filled where the answer was right and hollow where it was wrong. A dotted line at one quarter marks chance."}}
-figure, axis = plt.subplots(figsize=(6.5, 1.9))
-for y, (kind, looks) in enumerate(LOOKS.items()):
-    texts = [reading.text for reading in READINGS[kind][HALF:QUESTIONS]]
-    asked = [q.answer for _, q in ANSWERABLE[HALF:]]
-    right = np.array(texts) == np.array(asked)
-    style = {"edgecolors": f"C{y}", "s": 40}
-    face = np.where(right, f"C{y}", "white")
-    axis.scatter(looks, np.full(len(looks), -y), facecolors=face, **style)
-axis.axvline(0.25, color="0.4", ls=":")
-axis.set_yticks([0, -1], list(LOOKS))
-axis.set(xlim=(0, 1), ylim=(-1.6, 0.6))
-axis.set(xlabel="chosen head's share on the right document")
-plt.show()
-
-# %% [markdown]
-# (Filled: the answer was right.) Where no answer is right, the picture cannot
-# tell whether a look at the right document helps. And chapter 19 has warned
-# us: a share of attention describes a map, and a model can look a fact up
-# without resting its weight on it. For a model that answers, the deleted
-# sentence is the stronger test, because it changes the text and not only looks
-# at it.
 #
 # ## A summary, statement by statement
 #
@@ -874,7 +878,7 @@ SUMMARIES = draw("list", max(2, QUESTIONS // 3))
 for kind in MODELS:
     total = np.zeros(4, int)
     for documents, q in SUMMARIES:
-        text = ask(kind, written(documents, q), most=48)
+        text, _ = ask(kind, written(documents, q), most=48)
         about = [d.country for d in documents].index(q.country)
         facts = [d.facts for d in documents]
         total += judge_summary(text, facts, about)
@@ -884,15 +888,18 @@ for kind in MODELS:
     print(f"{nowhere} of none; {left} facts left out")
 
 # %% [markdown]
-# The second number is the hallucination that a reader of search results fears:
-# a statement that stands in a document, but about something else.
+# The record counts almost every list as "nowhere", as if the models made
+# everything up. Statement by statement it looks different: nearly all of what
+# they say stands in some document. The second number is the hallucination that
+# a reader of search results fears: a statement that stands in a document, but
+# about something else.
 #
 # ## How large, and how many seeds?
 #
-# The half-width that the pair's record gave was what *four* pairs can see. Two
-# things widen it. A share of few questions is uncertain, and two trainings of
-# a kind differ. The first can be cured by asking more; the second only by
-# training more.
+# The half-width of the fixed contrast is what *eight* pairs can see. Two things
+# widen it. A share of few questions is uncertain, and two trainings of a kind
+# differ. The first can be cured by asking more; the second only by training
+# more.
 #
 # ### Exercise 22.4: how many pairs does an effect need?
 #
@@ -930,7 +937,7 @@ check.ex22_4(seeds_needed)
 # %%
 seeds_needed = check.mine("22.4")
 EFFECTS = (0.07, 0.10, 0.19)  # the paper's smallest, HotpotQA, largest
-in_record = EARLY["plain"][0]["several"]["questions"]
+in_record = FACTS["plain"][0]["facts"]["several"]["questions"]
 print("pairs needed, for effects of", *EFFECTS)
 for seed_sd in (0.02, 0.05, 0.10, 0.20):
     for questions in (in_record, 2000):
@@ -943,8 +950,7 @@ for seed_sd in (0.02, 0.05, 0.10, 0.20):
 
 # %%
 for source in ("right", "another document", "not stated"):
-    mean, half = paired("several", source)
-    spread = half / STUDENT[4] * 4**0.5
+    spread = gap_of("several", source).std(ddof=1)
     print(f"{source:17s} differences of pairs: SD {spread:.2f}")
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "The half-width of a 95 percent interval against the number of pairs, from 3 to 120, both axes logarithmic: three falling lines, for pairs that differ by 0.05, 0.10 and 0.20. A band marks effects of the paper's size, 0.07 to 0.19. With pairs that differ by 0.05 the line enters the band at 4 pairs and leaves it before 8; with 0.20 it enters at 8 and leaves near 40."}}
@@ -964,12 +970,14 @@ axis.legend(title="pairs differ by")
 plt.show()
 
 # %% [markdown]
-# (Shaded: effects of the paper's size. $p$ is one half, the worst case.) The
-# share of right answers differs most between our pairs, since some models have
-# learned to read and some have not. (The spreads that the record gives include
-# the uncertainty of its questions.) For a spread like that, an effect of 0.10
-# takes about thirty pairs, and four pairs see only effects larger than any in
-# the paper's table. More questions would not help.
+# (Shaded: effects of the paper's size. $p$ is one half, the worst case. The
+# spreads that the record gives include the uncertainty of its questions.) The
+# share of right answers differs most between pairs but for the refusals, with
+# a standard deviation of 0.10. With such a spread, an effect of 0.10 takes
+# eight pairs and one of 0.07 takes sixteen, and more questions would not help.
+# So our eight pairs are just enough to see an effect of the size of
+# HotpotQA's, and four pairs saw only effects like the largest in the paper's
+# table.
 #
 # This says nothing against the paper. Its models are long past the point where
 # some have learned to read and some have not, so two trainings of a kind may
@@ -1005,6 +1013,8 @@ print("the sources are what the recipe of the record counts")
 #
 # - **One number.** Fewer made-up answers may be fewer answers. Put the share
 #   of refusals beside it, or compare at equal coverage.
+# - **Only questions that have an answer.** Nearly perfect scores need no reading
+#   of the question. Delete the sentence, or ask about somebody else.
 # - **A scorer that was never tested.** Let it judge answerers that you know:
 #   one that reads, one that guesses, one that says nothing.
 # - **True documents.** If memory and document agree, an answer does not tell
@@ -1017,16 +1027,21 @@ print("the sources are what the recipe of the record counts")
 #
 # - A counterfactual document and values that no two documents share make the
 #   source of an answer readable: right, another document, memory, nowhere.
-# - The system with the fewest hallucinations says nothing. Coverage belongs
-#   beside risk.
+# - A question over one document is answered without reading whom it is about.
+#   And the system with the fewest hallucinations says nothing. Ask also what
+#   is not there, and put coverage beside risk.
 # - Of the paper's six differences one is clear of zero by itself and so is
 #   their mean, for one training of each kind.
-# - For a model that answers, deleting the sentence that an answer should have
-#   come from tests reading better than a share of attention does.
-# - Where trainings differ as much as ours, their spread, and not the number of
-#   questions, decides how small an effect a desk can see.
+# - In eight pairs of ours, the differential models answer more often, right
+#   and wrong. Of what they answer, the same share is right, as far as these
+#   pairs tell.
+# - Our models refuse by the number of documents: deleting the sentence with
+#   the answer hardly changes how often.
+# - Looking keys up does not make a model read: of 44 models none does both.
+# - The spread of trainings, and not the number of questions, decides how small
+#   an effect a desk can see.
 #
-# Ask how often it answers, then how often it is wrong.
+# Ask what it says when the answer is there, then what it says when it is gone.
 #
 # ## Further reading
 #
