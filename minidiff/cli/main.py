@@ -25,7 +25,7 @@ from minidiff.files.extras import MissingPackageError, need
 _EPILOG = """examples:
   minidiff train --data needles --attention diff --out runs/needles
       find hidden key-value pairs; about a minute
-  minidiff train --data stdlib --length 128 --steps 400 --out runs/code
+  minidiff train --data stdlib --out runs/code
       a language model of Python's own source, byte by byte
   minidiff train --out runs/code --resume
       go on with a run that was stopped, with the settings it began with

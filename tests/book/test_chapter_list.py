@@ -11,7 +11,6 @@ import pytest
 import yaml
 from committed import ROOT
 
-LAST = 27  # the last chapter that is planned
 TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 
 
@@ -47,16 +46,6 @@ def title(name):
 
 
 TITLES = [(name[:2], title(name)) for name in CHAPTERS]
-PLANNED = sorted(set(range(LAST + 1)) - {int(name[:2]) for name in CHAPTERS})
-
-
-def numbers_in(text):
-    """The numbers that "18, 20 to 24" names."""
-    found = []
-    for part in text.split(", "):
-        first, _, last = part.partition(" to ")
-        found += range(int(first), int(last or first) + 1)
-    return found
 
 
 def test_every_script_is_in_the_table_of_contents():
@@ -65,8 +54,7 @@ def test_every_script_is_in_the_table_of_contents():
     scripts = (ROOT / "book" / "problems").glob("*.py")
     assert sorted(SETS) == sorted(path.stem for path in scripts)
     numbers = [int(number) for number, _ in TITLES]
-    assert numbers == sorted(set(numbers))
-    assert numbers[0] == 0 and numbers[-1] <= LAST
+    assert numbers == list(range(len(numbers)))
 
 
 def test_jupyter_book_2_has_the_same_table_of_contents():
@@ -79,27 +67,26 @@ def test_jupyter_book_2_has_the_same_table_of_contents():
 
 
 def test_readme():
-    text = page("README.md")
-    rows = re.findall(r"^\| (\d\d) (.+?) \| .+ \| ready \|$", text, re.M)
-    assert rows == TITLES
-    planned = re.findall(r"^\| (.+?) \| .+ \| planned \|$", text, re.M)
-    assert [n for row in planned for n in numbers_in(row)] == PLANNED
+    rows = re.findall(
+        r"^\| \[(\d\d) (.+?)\]\(notebooks/(.+?)\.ipynb\) \| .+ \|$",
+        page("README.md"),
+        re.M,
+    )
+    assert rows == [
+        (*both, name) for both, name in zip(TITLES, CHAPTERS, strict=True)
+    ]
 
 
 def test_how_to_read():
     text = page("book/how_to_read.md")
-    rows = re.findall(
-        r"^\| (\d\d) \| (.+?) \| \[ready\]\[c(\d\d)\] \|$", text, re.M
-    )
+    rows = re.findall(r"^\| (\d\d) \| \[(.+?)\]\[c(\d\d)\] \|$", text, re.M)
     assert rows == [(number, title, number) for number, title in TITLES]
-    planned = re.findall(r"^\| (\d\d) \| .+ \| planned \|$", text, re.M)
-    assert planned == [str(n) for n in PLANNED]
 
 
 def test_the_parts_of_the_first_page():
-    text = page("book/intro.md")
-    # A part has a cell for what is ready and one for what is planned.
-    rows = re.findall(r"^\| (.+) \| (\[.*\]) \| [^|]*\|$", text, re.M)
+    rows = re.findall(
+        r"^\| (.+) \| (\[\d\d .*\]) \|$", page("book/intro.md"), re.M
+    )
     chapters = [
         (name, re.findall(r"\[(\d\d) (.+?)\]\[c\1\]", cell))
         for name, cell in rows
@@ -110,8 +97,6 @@ def test_the_parts_of_the_first_page():
     ]
     # Chapter 00 is a part of its own there.
     assert [name for name, _ in chapters][1:] == [c for c, _ in wanted][1:]
-    planned = re.findall(r"^\| V.* \| ([\d, to]+) \|$", text, re.M)
-    assert [n for row in planned for n in numbers_in(row)] == PLANNED
 
 
 @pytest.mark.parametrize("name", ["book/how_to_read.md", "book/intro.md"])
