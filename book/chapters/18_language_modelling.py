@@ -626,6 +626,7 @@ def text_losses(name: str, rate: float) -> dict[str, np.ndarray]:
     }  # in the same order of seeds for both kinds
 
 
+# %%
 small = text_losses("pair.json", 0.002)
 d_small = small["diff"] - small["plain"]
 print("differences:", *(f"{x:+.3f}" for x in d_small))

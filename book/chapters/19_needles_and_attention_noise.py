@@ -311,22 +311,27 @@ for kind in ("softmax", "diff"):
     right = [run["shipped"]["recall"]["accuracy"] for run in older]
     print(kind, np.round(right, 2), sum(share > 0.9 for share in right))
 
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+def draw_runs(axis: plt.Axes, recipe: tuple) -> None:
+    """Accuracy at needles over the steps, a line for each run."""
+    for run in SEARCH[recipe]:
+        color, line = LOOK[run["kind"]]
+        y = run["parts"]["needles"]["accuracy"]
+        axis.plot(run["steps"], y, lw=1, color=color, ls=line)
+    axis.axvline(3000, color="grey", lw=0.8, ls=":")
+    axis.set_title(f"{recipe[1]} rows,\n{recipe[4]}", fontsize=9)
+    axis.set(xlabel="steps", xlim=(0, recipe[2]))
+
+
+LOOK = {"plain": ("C0", "-"), "diff": ("C1", "--")}
+
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels of accuracy at needles against training steps, one for each recipe, a line for each run, plain solid and differential dashed. Each line stays at one eighth or less, and then either jumps to 1 before step 3,000 or stays there to the end. With 64 rows none jumps. With 32 rows and 12,000 steps one of eight does, a differential one. With dense longer all four plain runs jump and no differential one. With many first seven of eight of each kind."}}
 figure, axes = plt.subplots(1, 4, figsize=(8, 2.6), sharey=True)
 shown = [r for r in SEARCH if r[0] not in ("pair_few_first", "lookup")]
 for axis, recipe in zip(axes, shown, strict=True):
-    for run in SEARCH[recipe]:
-        plain = run["kind"] == "plain"
-        style = {
-            "color": "C0" if plain else "C1",
-            "ls": "-" if plain else "--",
-        }
-        y = run["parts"]["needles"]["accuracy"]
-        axis.plot(run["steps"], y, lw=1, **style)
-    axis.axvline(3000, color="grey", lw=0.8, ls=":")
-    axis.set_title(f"{recipe[1]} rows,\n{recipe[4]}", fontsize=9)
-    axis.set(xlabel="steps", xlim=(0, recipe[2]))
-for kind, color, line in (("plain", "C0", "-"), ("diff", "C1", "--")):
+    draw_runs(axis, recipe)
+for kind, (color, line) in LOOK.items():
     axes[0].plot([], [], color=color, ls=line, label=kind)
 axes[0].legend(fontsize=8)
 axes[0].set_ylabel("accuracy at needles")
@@ -427,6 +432,7 @@ def pooled(*recipe) -> list[int]:
     return np.sum(found, (0, 1)).tolist()
 
 
+# %%
 usual = pooled(*USUAL)
 print("{} of {}: 32 rows, 4000 steps, dense longer".format(*usual))
 for change, other in {
@@ -984,13 +990,14 @@ check.ex19_3(drop)
 # the same as no error.)
 
 
-# %% tags=["nbval-ignore-output"]
+# %%
 def needle_rows(needles: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows in which every needle is asked once or so."""
     rows = NeedleTask(needles=needles, questions=needles, length=length)
     return tuple(x.numpy() for x in rows.batch(1, ROWS, "valid"))
 
 
+# %% tags=["nbval-ignore-output"]
 drop = check.mine("19.3")
 for kind in SHIPPED:
     for needles, length in ((64, 512), (8, 1024)):
