@@ -623,7 +623,8 @@ if LONG_ROWS:
 # Then compare the two largest bases in the longest rows, once by loss and once
 # by needles. The base with the lower loss need not be the one that finds more
 # needles. And compare rows of 512 and of 2,048 tokens with the training's base:
-# are needles as untroubled as the loss by the dotted line of the cold open?
+# are needles as untroubled as the loss by the dotted line of the cold open? And
+# does a larger base help at 2,048 too, a length that training did show?
 #
 # ## Effective length
 #
