@@ -123,6 +123,9 @@ for run in RUNS[8, 128, "plain", "0.001"]:
 #
 # ## What the paper found
 #
+# A *needle* is a key followed by its value, hidden in a long row. A question
+# repeats the key, and the answer is the value.
+#
 # | | plain | differential | from |
 # |---|---|---|---|
 # | 6 needles, 2 asked, answered right | 0.55 | 0.85 | [P, Table 2] |
@@ -252,8 +255,7 @@ plt.show()
 # Where only a lookup helps, a small model often finds it or guesses to the end.
 # So one compares counts. The search for the two models of this course shows
 # what such counts are like. Models of 3.8 million parameters read text, needles
-# and other tasks. A *needle* is a key followed by its value, hidden in a row of
-# tokens without meaning; questions follow at the end of the row.
+# among tokens without meaning, and other tasks.
 #
 # Each line below is a training, in the order in which they were made. The
 # *curriculum* says how the needle rows change. "few first": 2 needles, then 4,
@@ -328,7 +330,7 @@ def draw_runs(axis: plt.Axes, recipe: tuple) -> None:
 LOOK = {"plain": ("C0", "-"), "diff": ("C1", "--")}
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three panels of accuracy at needles against training steps, for the last three trainings of the table, a line for each run, plain solid and differential dashed. Each line stays at one eighth or less, and then either jumps to 1 before step 3,000, a dotted line, or stays there to the end. With 12,000 steps one of eight jumps, a differential one. With dense longer and 4,000 steps all four plain runs jump and no differential one. With many first seven of eight of each kind jump."}}
-figure, axes = plt.subplots(1, 3, figsize=(7, 2.4), sharey=True)
+figure, axes = plt.subplots(1, 3, figsize=(6.6, 2.3), sharey=True)
 for axis, recipe in zip(axes, list(SEARCH)[-3:], strict=True):
     draw_runs(axis, recipe)
 for kind, (color, line) in LOOK.items():
@@ -550,7 +552,7 @@ def draw_setting(axis: plt.Axes, setting: tuple[int, int]) -> None:
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels, one for each setting: the last accuracy of every seed against the learning rate, a column of dots for each kind and above it how many of eight are solved. Plain and wide have 8 at one or two rates in every panel, diff 8 or 7. With 4 pairs wide + norm and first map lie at one quarter with 0 solved, but for a few dots; diff with width 128 lies there too, at all rates but 0.001. With 8 pairs many of theirs lie between 0.8 and 1, others at a guess. Wide falls to a guess at 0.003 with width 128. Sum scatters, with at most 6."}}
-figure, axes = plt.subplots(4, 1, figsize=(7, 7), sharex=True)
+figure, axes = plt.subplots(4, 1, figsize=(6.6, 6.6), sharex=True)
 for axis, setting in zip(axes, SETTINGS, strict=True):
     draw_setting(axis, setting)
     axis.axhline(1 / setting[0], color="grey", lw=1, ls=":")
@@ -683,7 +685,7 @@ for setting, rate in AT.items():
     print(f"plain {plain / diff:.2f} times that, wide {wide / diff:.2f}")
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels of steps: the share of eight seeds that has reached 0.99 against million tokens, at one rate for all kinds, diff as a thick line. Plain, wide and diff rise to 1, diff to 0.88 with 4 pairs, width 128. Diff is far later than the others with 4 pairs, width 64, and first with 8 pairs, width 128. Wide + norm, sum and first map, dashed, stay at 0.13 or below with 4 pairs; with 8 pairs wide + norm and sum rise to 0.5 or 0.75, first map hardly."}}
-figure, axes = plt.subplots(1, 4, figsize=(8, 2.5), sharey=True)
+figure, axes = plt.subplots(1, 4, figsize=(7.6, 2.4), sharey=True)
 steps = np.arange(0, 10_001, 250)
 for axis, (setting, rate) in zip(axes, AT.items(), strict=True):
     million = steps * 64 * 16 * setting[0] / 1e6  # 16 tokens a pair in a row
@@ -845,7 +847,7 @@ def draw_shares(axis: plt.Axes, kind: str, x: int, runs: list[dict]) -> None:
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels, one for each setting: the best head's share on the answer in every solved run of plain, wide and diff, against the learning rate, with the number of runs above each column. With 4 pairs, width 64 plain and wide lie near 0.9, diff at 0.15, 0.5 and, at rate 0.003, near 0 and minus 0.2. With 8 pairs, width 128 plain lies near 0 at 0.001; at 0.003 five of its dots lie near 0 and three between 0.7 and 0.9. Wide lies near 0 at 0.0003 and near 0.9 at 0.001. Diff lies near 0.1 at 0.0003, near 0.45 at 0.001 but for two dots near 0, and near 0.3 at 0.003."}}
-figure, axes = plt.subplots(2, 2, figsize=(7.2, 5), sharex=True, sharey=True)
+figure, axes = plt.subplots(2, 2, figsize=(6.8, 4.6), sharex=True, sharey=True)
 for (*here, kind, rate), runs in RUNS.items():
     if kind in SHOWN:
         axis = axes.flat[SETTINGS.index(tuple(here))]
