@@ -39,6 +39,7 @@
 # %%
 import json
 from collections.abc import Callable
+from functools import partial
 from math import comb
 
 import matplotlib.pyplot as plt
@@ -49,7 +50,7 @@ from minidiff import ModelConfig, check, course, load, plots
 from minidiff.check import hint, solution  # noqa: F401
 
 # %%
-from minidiff.data import NeedleTask
+from minidiff.data import BPETokenizer, NeedleTask
 from minidiff.data.mqar import MQARTask
 from minidiff.evaluation.attention import answer_attention
 from minidiff.evaluation.counts import fisher_exact
@@ -121,6 +122,9 @@ for run in RUNS[8, 128, "plain", "0.001"]:
 # explains the first is a question, and not a definition.
 #
 # ## What the paper found
+#
+# A *needle* is a key followed by its value, hidden in a long row. A question
+# repeats the key, and the answer is the value.
 #
 # | | plain | differential | from |
 # |---|---|---|---|
@@ -246,34 +250,127 @@ plt.show()
 # sum: against each the advantage is **seen**. (In this run the interval against
 # plain contains 0. And only diff and plain had their learning rate tuned.)
 #
-# ## Comparing two counts
+# ## A lottery, and two counts
 #
 # Where only a lookup helps, a small model often finds it or guesses to the end.
-# So one compares counts. For the course's first pair, models of the same size
-# read text with needle rows among it: four seeds of each kind, two of them
-# trained once more by the same command.
+# So one compares counts. The search for the two models of this course shows
+# what such counts are like. Models of 3.8 million parameters read text, needles
+# among tokens without meaning, and other tasks.
+#
+# Each line below is a training, in the order in which they were made. The
+# *curriculum* says how the needle rows change. "few first": 2 needles, then 4,
+# then 8. "dense longer": always 8, with more questions for the first 70 % of
+# the steps. "many first": 32 for the first 40 %, then 8. A run *looks keys up*
+# if it ends with at least 0.9 of the answers right. This threshold and the
+# number of seeds were fixed before each training. What to try next was decided
+# after seeing the last one.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
-NAMES = ["seed0", "seed1", "seed2", "seed3", "seed0_before", "seed1_before"]
-found: dict = {}
-for kind in ("softmax", "diff"):
-    paths = [
-        course.results(f"train_pair_{kind}_{name}.json") for name in NAMES
-    ]
-    trained = [json.loads(path.read_text()) for path in paths]
-    right = [run["shipped"]["recall"]["accuracy"] for run in trained]
-    found[kind] = sum(share > 0.9 for share in right)
-    print(f"{kind:8s} right: {np.round(right, 2)}, found it: {found[kind]}")
+# %%
+TRIES = "pair_few_first", "lookup", "pair_64_rows", "pair_12000_steps"
+TRIES += "pair_dense_longer", "pair"
+SEARCH: dict = {}  # (file, rows a batch, steps, rate, curriculum) -> runs
+for name in TRIES:
+    for run in read(f"{name}.json")[1]:
+        recipe = name, run["config"]["batch_size"], run["config"]["steps"]
+        recipe += run["rate"], run["curriculum"]
+        SEARCH.setdefault(recipe, []).append(run)
+
+
+# %%
+def looked_up(kind: str, runs: list[dict]) -> tuple[int, int]:
+    """How many runs of a kind look keys up, and how many there are."""
+    right = [run["lookup"] for run in runs if run["kind"] == kind]
+    return sum(share >= 0.9 for share in right), len(right)
+
+
+COUNTS: dict = {}  # like SEARCH: the counts of plain and of diff
+print("rows  steps   rate  curriculum    plain   diff")
+for recipe, runs in SEARCH.items():
+    found = [looked_up(kind, runs) for kind in ("plain", "diff")]
+    COUNTS[recipe] = found
+    _, batch, steps, rate, curriculum = recipe
+    counts = "  ".join(f"{a} of {b}" for a, b in found)
+    print(f"{batch:4d} {steps:6d}  {rate:5g}  {curriculum:12s}", counts)
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true, "outputs_hidden": true}
+USUAL = 32, 4000, 0.002, "dense longer"  # the recipe of two files
+MANY = 32, 4000, 0.002, "many first"
+PAIR = SEARCH["pair", *MANY]
+print(f"{len(SEARCH)} trainings,", sum(map(len, SEARCH.values())), "runs")
+print(f"{PAIR[0]['parameters'] / 1e6:.1f} million parameters")
 
 # %% [markdown]
-# Four of six against two of six. If the kind did not matter, the six that found
-# it would be a random choice from the twelve. How surprising is this split?
+# (The first pair of this course, trained on other data, was such a draw too:
+# four of six plain runs looked keys up, two of six differential ones.)
+#
+# When does a run learn it? Here are accuracies on 8 needles over time, for the
+# last three lines of the table:
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true, "outputs_hidden": true}
+for kind in ("softmax", "diff"):
+    names = ["seed0", "seed1", "seed2", "seed3", "seed0_before"]
+    names = [f"train_pair_{kind}_{n}.json" for n in [*names, "seed1_before"]]
+    older = [json.loads(course.results(name).read_text()) for name in names]
+    right = [run["shipped"]["recall"]["accuracy"] for run in older]
+    print(kind, np.round(right, 2), sum(share > 0.9 for share in right))
+
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+def draw_runs(axis: plt.Axes, recipe: tuple) -> None:
+    """Accuracy at needles over the steps, a line for each run."""
+    for run in SEARCH[recipe]:
+        color, line = LOOK[run["kind"]]
+        y = run["parts"]["needles"]["accuracy"]
+        axis.plot(run["steps"], y, lw=1, color=color, ls=line)
+    axis.axvline(3000, color="grey", lw=0.8, ls=":")
+    axis.set_title(f"{recipe[4]}, {recipe[2]:,} steps", fontsize=9)
+    axis.set(xlabel="steps", xlim=(0, recipe[2]))
+
+
+LOOK = {"plain": ("C0", "-"), "diff": ("C1", "--")}
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three panels of accuracy at needles against training steps, for the last three trainings of the table, a line for each run, plain solid and differential dashed. Each line stays at one eighth or less, and then either jumps to 1 before step 3,000, a dotted line, or stays there to the end. With 12,000 steps one of eight jumps, a differential one. With dense longer and 4,000 steps all four plain runs jump and no differential one. With many first seven of eight of each kind jump."}}
+figure, axes = plt.subplots(1, 3, figsize=(6.6, 2.3), sharey=True)
+for axis, recipe in zip(axes, list(SEARCH)[-3:], strict=True):
+    draw_runs(axis, recipe)
+for kind, (color, line) in LOOK.items():
+    axes[0].plot([], [], color=color, ls=line, label=kind)
+axes[0].legend(fontsize=8)
+axes[0].set_ylabel("accuracy at needles")
+plt.show()
+
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+def rise(run: dict) -> float:
+    """The first measured step with at least 0.9 right, or infinity."""
+    accuracy = run["parts"]["needles"]["accuracy"]
+    found = zip(run["steps"], accuracy, strict=True)
+    return next((step for step, x in found if x >= 0.9), np.inf)
+
+
+when = [rise(run) for runs in SEARCH.values() for run in runs]
+when = [step for step in when if step < np.inf]
+print(f"{len(when)} runs reach 0.9, at steps {min(when)} to {max(when)}")
+for kind in ("plain", "diff"):
+    some = sorted(rise(run) for run in PAIR if run["kind"] == kind)
+    print(f"many first, {kind}:", *some)
+assert max(when) < 3000
+
+# %% [markdown]
+# **A run learns it before step 3,000 or never**, also where it has 12,000. So
+# it is a lottery, drawn early, and the recipe sets the odds: from none of eight
+# to fourteen of sixteen. Why a run misses it, the record does not say. (With
+# "many first" the differential runs rise earlier. This is an observation.)
+#
+# Look at the last line but one: four of four against none of four. If the kind
+# did not matter, the four that look keys up would be a random choice from the
+# eight. How surprising is this split?
 #
 # ### Exercise 19.1: Fisher's exact test
 #
-# *Medium, 8 minutes.* Count by hand first: of all ways to choose six runs
-# from twelve, how many take four from the first six and two from the others?
-# Then write the test for any counts.
+# *Medium, 8 minutes.* Count by hand first: of all ways to choose four runs
+# from eight, how many take all four from the first four? Then write the test
+# for any counts.
 
 
 # %% tags=["stub:19.1"]
@@ -293,13 +390,67 @@ check.ex19_1(fisher)
 
 # %%
 fisher = check.mine("19.1")
-print(f"by hand: {comb(6, 4) * comb(6, 2)} of {comb(12, 6)}")
-print(f"p = {fisher(found['softmax'], 6, found['diff'], 6):.2f}")
+print(f"by hand: {comb(4, 4) * comb(4, 0)} of {comb(8, 4)}, on one side")
+plain, diff = COUNTS["pair_dense_longer", *USUAL]
+print(f"p = {fisher(*plain, *diff):.3f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert plain == (4, 4) and diff == (0, 4)
+assert COUNTS["lookup", *USUAL] == [(2, 2), (2, 2)]
+assert COUNTS["pair", *MANY] == [(7, 8), (7, 8)]
 
 # %% [markdown]
-# No evidence for either kind. And the test takes the runs as independent, which
-# two runs of one seed are not. (Of the four models trained twice, two found it
-# once and missed it once.) It takes smaller models and more seeds.
+# Below 0.05, the usual threshold. Is it a finding about kinds? Guess, and then
+# see what the other trainings say: the same recipe with the two seeds of the
+# search added, and the next recipe.
+
+# %%
+for name, keys in {
+    "same recipe, all seeds": [
+        ("pair_dense_longer", *USUAL),
+        ("lookup", *USUAL),
+    ],
+    "next recipe": [("pair", *MANY)],
+}.items():
+    plain, diff = np.sum([COUNTS[key] for key in keys], 0).tolist()
+    print(f"{name}: plain {plain[0]} of {plain[1]},", end=" ")
+    print(f"diff {diff[0]} of {diff[1]}, p = {fisher(*plain, *diff):.2f}")
+
+# %% [markdown]
+# In the search, both seeds of diff look keys up with the very same recipe. With
+# the next one the kinds are equal. No contrast of kinds had been fixed for that
+# training, and its table was one of many: of so many, some have a p below 0.05
+# by chance. This record favours neither kind. It could not have shown a small
+# difference.
+#
+# Recipes can be compared in the same way, both kinds together. This is
+# exploratory too, as each was chosen after the last result.
+
+
+# %%
+def pooled(*recipe) -> list[int]:
+    """Counts of both kinds together, from all files with a recipe."""
+    found = [n for key, n in COUNTS.items() if key[1:] == recipe]
+    return np.sum(found, (0, 1)).tolist()
+
+
+# %%
+usual = pooled(*USUAL)
+print("{} of {}: 32 rows, 4000 steps, dense longer".format(*usual))
+for change, other in {
+    "many first": pooled(*MANY),
+    "half the rate": pooled(32, 4000, 0.001, "dense longer"),
+    "12000 steps": pooled(32, 12000, 0.002, "dense longer"),
+    "64 rows, 8000 steps": pooled(64, 8000, 0.002, "dense longer"),
+}.items():
+    p = fisher(*usual, *other)
+    print("{} of {}:".format(*other), f"{change}, p = {p:.3f}")
+
+# %% [markdown]
+# More training has *worse* odds here, not better. (A longer training also warms
+# up and lowers its rate more slowly.) Half the rate seems to be worse as well.
+# For the curriculum, which gave the course its pair, these counts are no
+# evidence. To tell more, it takes smaller models, more seeds, and all rates.
 #
 # ## MQAR: how many seeds solve it
 #
@@ -401,7 +552,7 @@ def draw_setting(axis: plt.Axes, setting: tuple[int, int]) -> None:
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels, one for each setting: the last accuracy of every seed against the learning rate, a column of dots for each kind and above it how many of eight are solved. Plain and wide have 8 at one or two rates in every panel, diff 8 or 7. With 4 pairs wide + norm and first map lie at one quarter with 0 solved, but for a few dots; diff with width 128 lies there too, at all rates but 0.001. With 8 pairs many of theirs lie between 0.8 and 1, others at a guess. Wide falls to a guess at 0.003 with width 128. Sum scatters, with at most 6."}}
-figure, axes = plt.subplots(4, 1, figsize=(7.2, 7.6), sharex=True)
+figure, axes = plt.subplots(4, 1, figsize=(6.6, 6.6), sharex=True)
 for axis, setting in zip(axes, SETTINGS, strict=True):
     draw_setting(axis, setting)
     axis.axhline(1 / setting[0], color="grey", lw=1, ls=":")
@@ -534,7 +685,7 @@ for setting, rate in AT.items():
     print(f"plain {plain / diff:.2f} times that, wide {wide / diff:.2f}")
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels of steps: the share of eight seeds that has reached 0.99 against million tokens, at one rate for all kinds, diff as a thick line. Plain, wide and diff rise to 1, diff to 0.88 with 4 pairs, width 128. Diff is far later than the others with 4 pairs, width 64, and first with 8 pairs, width 128. Wide + norm, sum and first map, dashed, stay at 0.13 or below with 4 pairs; with 8 pairs wide + norm and sum rise to 0.5 or 0.75, first map hardly."}}
-figure, axes = plt.subplots(1, 4, figsize=(8, 2.5), sharey=True)
+figure, axes = plt.subplots(1, 4, figsize=(7.6, 2.4), sharey=True)
 steps = np.arange(0, 10_001, 250)
 for axis, (setting, rate) in zip(axes, AT.items(), strict=True):
     million = steps * 64 * 16 * setting[0] / 1e6  # 16 tokens a pair in a row
@@ -586,8 +737,8 @@ def answer_and_noise(
 check.ex19_2(answer_and_noise)
 
 # %% [markdown]
-# Let it run on the two models that came with the course. First the count, then
-# the share of the head that looks hardest at the answer:
+# Let it run on the two models that came with the course, the first seed at
+# which both look keys up. First the count, then the share of every head:
 
 # %%
 answer_and_noise = check.mine("19.2")
@@ -599,38 +750,66 @@ SHIPPED = {
     for kind in ("softmax", "diff")
 }
 # Needle tokens have ids of their own, after those of the text.
-SHIFT = SHIPPED["diff"].config.vocab_size - NEEDLES.vocab_size
+FIRST = BPETokenizer.load(course.weights("pair_tokenizer.json")).vocab_size
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 @torch.no_grad()
-def shipped_logits(kind: str, inputs: torch.Tensor) -> np.ndarray:
+def shipped_logits(kind: str, inputs: np.ndarray) -> np.ndarray:
     """Logits of a shipped model over needle tokens."""
-    return SHIPPED[kind](inputs + SHIFT)[..., SHIFT:].numpy()
+    logits = SHIPPED[kind](torch.from_numpy(inputs) + FIRST)
+    return logits[..., FIRST : FIRST + NEEDLES.vocab_size].numpy()
 
 
 @torch.no_grad()
 def shipped_maps(kind: str, inputs: torch.Tensor) -> list[np.ndarray]:
-    """Maps of a shipped model, (H, T, S) for each row and layer."""
-    maps = SHIPPED[kind](inputs + SHIFT, return_maps=True)[1]
-    return [A for m in maps for A in getattr(m, "A", m).numpy()]
+    """Maps of a shipped model in one row, (H, T, S) for each layer."""
+    maps = SHIPPED[kind](inputs + FIRST, return_maps=True)[1]
+    return [getattr(m, "A", m)[0].numpy() for m in maps]
 
 
 # %% tags=["nbval-ignore-output"]
-row = NEEDLES.sample(1, 1, "valid")
-at, answers = row.questions.numpy(), row.answers[0].numpy()
+SHARES: dict = {}  # kind -> on the answer (layers, H), mean over rows
 for kind in SHIPPED:
-    logits = shipped_logits(kind, row.inputs)
-    right = accuracy_at_queries(logits, row.targets.numpy())
-    layers = shipped_maps(kind, row.inputs)
-    found = [answer_and_noise(A[:, at], answers)[0] for A in layers]
-    best = max(np.ravel(found), key=abs)
-    print(f"{kind:8s} {right:.0%} right, best head {best:.0%} on the answer")
+    right, shares = [], []
+    for step in range(ROWS // 4):
+        row = NEEDLES.sample(step, 1, "valid")
+        logits = shipped_logits(kind, row.inputs.numpy())
+        right.append(accuracy_at_queries(logits, row.targets.numpy()))
+        at, answers = row.questions.numpy(), row.answers[0].numpy()
+        maps = [A[:, at] for A in shipped_maps(kind, row.inputs)]
+        shares.append([answer_and_noise(A, answers)[0] for A in maps])
+    SHARES[kind] = np.mean(shares, 0)
+    print(f"{kind:8s} {np.mean(right):.0%} right; best head", end=" ")
+    best = (max(layer, key=abs) for layer in SHARES[kind])
+    print("by layer:", *(f"{share:.2f}" for share in best))
+
+# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Share on the answer of every head of the two shipped models, by layer. In the first three layers all lie near zero. In the last, six of the sixteen plain heads lie between one half and 0.9, the others near zero; of the eight differential heads three lie between one third and 0.6, one near minus 0.2, the others near zero."}}
+figure, axis = plt.subplots(figsize=(5.5, 2.8))
+for n, (kind, shares) in enumerate(SHARES.items()):
+    for layer, heads in enumerate(shares):
+        x = layer + 1 + 0.3 * (n - 0.5) + np.linspace(-0.08, 0.08, len(heads))
+        name = {"softmax": "plain", "diff": "differential"}[kind]
+        style = {"color": f"C{n}", "marker": "oD"[n], "s": 16}
+        axis.scatter(x, heads, **style, label=None if layer else name)
+axis.axhline(0, color="grey", lw=0.8, ls="-")
+axis.set(xlabel="layer", ylabel="share on the answer", xticks=range(1, 5))
+axis.legend()
+plt.show()
+
+# %% tags=["nbval-ignore-output", "needs-training", "hide-input"] jupyter={"source_hidden": true}
+for shares in SHARES.values():
+    assert abs(shares[:3]).max() < 0.2 and abs(shares[3]).max() > 0.4
+assert SHARES["softmax"].max() > SHARES["diff"].max()
+assert SHARES["diff"].min() < -0.1
 
 # %% [markdown]
-# One model of each kind says nothing about kinds. And where a model is mostly
-# wrong, its share says nothing about lookup. Where it is right, does it? Back
-# to the cold open.
+# Both models answer right, and both in way A: some heads of the last layer look
+# at the answer, and no head before it does. The *plain* model's best head gives
+# the answer more. One differential head takes weight away from it. In the
+# paper's Table 3 the differential models give it more. But one model of each
+# kind says nothing about kinds. Does the share say anything about how well a
+# model looks up? Back to the cold open.
 #
 # ### The same seeds, another rate
 #
@@ -668,7 +847,7 @@ def draw_shares(axis: plt.Axes, kind: str, x: int, runs: list[dict]) -> None:
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels, one for each setting: the best head's share on the answer in every solved run of plain, wide and diff, against the learning rate, with the number of runs above each column. With 4 pairs, width 64 plain and wide lie near 0.9, diff at 0.15, 0.5 and, at rate 0.003, near 0 and minus 0.2. With 8 pairs, width 128 plain lies near 0 at 0.001; at 0.003 five of its dots lie near 0 and three between 0.7 and 0.9. Wide lies near 0 at 0.0003 and near 0.9 at 0.001. Diff lies near 0.1 at 0.0003, near 0.45 at 0.001 but for two dots near 0, and near 0.3 at 0.003."}}
-figure, axes = plt.subplots(2, 2, figsize=(7.2, 5), sharex=True, sharey=True)
+figure, axes = plt.subplots(2, 2, figsize=(6.8, 4.6), sharex=True, sharey=True)
 for (*here, kind, rate), runs in RUNS.items():
     if kind in SHOWN:
         axis = axes.flat[SETTINGS.index(tuple(here))]
@@ -722,9 +901,32 @@ for setting, title in TITLES.items():
 # ## 85 % against 55 %
 #
 # What does all this say about the paper's needles, 0.85 right against 0.55
-# [P, Table 2]?
+# [P, Table 2]? The eight pairs of the last recipe were measured on just this, 6
+# needles of which 2 are asked. The contrast, diff minus plain, was fixed
+# before.
+
+# %%
+found = {
+    kind: np.array(
+        [run["needles"]["N=6 R=2"] for run in PAIR if run["kind"] == kind]
+    )
+    for kind in ("plain", "diff")
+}
+for kind, right in found.items():
+    print(f"{kind:6s}", *(f"{x:.2f}" for x in right))
+gap = found["diff"] - found["plain"]
+half = 2.365 * gap.std(ddof=1) / np.sqrt(8)  # Student's t for 8 values
+print(f"diff minus plain {gap.mean():+.2f} +- {half:.2f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert half > 0.85 - 0.55
+
+# %% [markdown]
+# The interval is wider than the paper's effect, as one run of each kind drew a
+# blank and the others are right: this **cannot be seen at this size**. What
+# about MQAR?
 #
-# - *It cannot refute it.* The MQAR models have one differential head of 32 or
+# - *It cannot refute it.* Its models have one differential head of 32 or
 #   64 numbers and two layers; the authors advise at least 8 heads [U]. Plain,
 #   wide and diff solve the task at a rate that suits them, so there is no room
 #   to be better.
@@ -783,27 +985,38 @@ def drop(
 check.ex19_3(drop)
 
 # %% [markdown]
-# Try it on the shipped plain model, trained on 8 needles, with 64, which are
-# all the keys there are. Change `allowed` and the number of rows. (If every row
-# is right, the interval has the width 0. That is not the same as no error.)
+# Try it on the shipped models. Usual are 8 needles in 512 tokens, as at the end
+# of their training. Harder are 64, which are all the keys there are, and rows
+# of 1,024 tokens. Guess which is harder. Then change `allowed` and the number
+# of rows. (If every row is right, its interval has the width 0. That is not
+# the same as no error.)
 
 
-# %% tags=["nbval-ignore-output"]
-def needle_rows(needles: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of 512 tokens, in which every needle is asked once or so."""
-    rows = NeedleTask(needles=needles, questions=needles, length=512)
+# %%
+def needle_rows(needles: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in which every needle is asked once or so."""
+    rows = NeedleTask(needles=needles, questions=needles, length=length)
     return tuple(x.numpy() for x in rows.batch(1, ROWS, "valid"))
 
 
-def plain_logits(inputs: np.ndarray) -> np.ndarray:
-    return shipped_logits("softmax", torch.from_numpy(inputs))
-
-
+# %% tags=["nbval-ignore-output"]
 drop = check.mine("19.3")
-found = drop(plain_logits, needle_rows(8), needle_rows(64), 0.02)
-print("drop {:.3f}, from {:.3f} to {:.3f}; verdict {}".format(*found))
+for kind in SHIPPED:
+    for needles, length in ((64, 512), (8, 1024)):
+        found = drop(
+            partial(shipped_logits, kind),
+            needle_rows(8, 512),
+            needle_rows(needles, length),
+            0.02,
+        )
+        print(f"{kind:8s}{needles:3d} needles, {length:4d} tokens:", end=" ")
+        print("drop {:.3f}, {:.3f} to {:.3f}; verdict {}".format(*found))
 
 # %% [markdown]
+# When this page was made, twice the length cost both models more than eight
+# times the needles, and 16 rows were too few to tell most of the drops from the
+# one allowed. Chapter 20 goes on with long rows.
+#
 # ## The package agrees
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -824,6 +1037,8 @@ print("shares and exact test are what this chapter says")
 # %% [markdown]
 # ## Common mistakes
 #
+# - **Picking one table of many.** Four of four against none of four came, and
+#   went. Fix the contrast before.
 # - **Comparing at one rate.** Against wide + norm the second map looks like a
 #   discovery, against plain at its best rate like nothing. Show all rates.
 # - **A threshold between two close accuracies.** It turns a small difference
@@ -834,7 +1049,9 @@ print("shares and exact test are what this chapter says")
 #
 # ## Summary
 #
-# - The fixed test, diff against wide + norm, sees an advantage in one setting
+# - Whether a small model learns to look keys up is drawn early, and the recipe
+#   sets the odds. A split of 4 against 0 was gone in the next training.
+# - In MQAR the fixed test, diff against wide + norm, sees an advantage in one setting
 #   of four. Which one depends on the threshold, and on the rates.
 # - Plain, wide and diff all solve MQAR with seven or eight of eight seeds at a
 #   rate that suits them. With 4 pairs the norm without a second map leaves most

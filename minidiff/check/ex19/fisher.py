@@ -25,6 +25,7 @@ def _cases() -> list[Case]:
     return [
         Case(name=f"{a} of {n} against {b} of {m}", args=(a, n, b, m))
         for a, n, b, m in (
+            (4, 4, 0, 4),
             (4, 6, 2, 6),
             (8, 8, 0, 8),
             (2, 8, 7, 8),
