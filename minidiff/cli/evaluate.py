@@ -82,7 +82,7 @@ def add(subparsers: Any) -> None:
         "--first",
         **whole(0, MOST_TOKENS),
         metavar="ID",
-        help="of the needles' tokens (default: their ids are the model's last)",
+        help="first token id of the needles (default: theirs are the last)",
     )
     add(
         "--questions",
