@@ -505,10 +505,10 @@ for label, wanted in (("continues a word", True), ("others", False)):
 
 # %% [markdown]
 # (A dot is a space, an arrow a new line.) As a rule fewer tokens are kept
-# where a word goes on than elsewhere. But look at the highest orange bar: after
-# the first letters of a rare word the model is not sure either. To keep a fixed number of tokens is
-# called top-$k$: that is too many where the model is sure and too few where it
-# is not.
+# where a word goes on than elsewhere. But look at the highest orange bar:
+# after the first letters of a rare word the model is not sure either. To keep
+# a fixed number of tokens is called top-$k$: that is too many where the model
+# is sure and too few where it is not.
 #
 # ## Streaming
 #
@@ -621,7 +621,7 @@ my_prompt, my_seed = '"""Read a file and ', 2
 my_settings = ((0.3, 1.0), (0.8, 0.9), (1.2, 1.0))  # temperature, top-p
 look = {"va": "top", "family": "monospace", "size": 8, "parse_math": False}
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three columns of text in a typewriter face, one for each temperature and top-p: the beginning in orange, and what the model wrote after it in black. At the low temperature whole lines repeat, at the high one words stand side by side that do not belong together."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three columns of text in a typewriter face, one for each temperature and top-p: the beginning in orange, and after it what the model wrote. At the low temperature whole lines repeat, at the high one words stand side by side that do not belong together."}}
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.0))
 for axis, (temperature, share) in zip(axes, my_settings, strict=True):
     text = my_prompt + "".join(write(temperature, share, my_seed))
