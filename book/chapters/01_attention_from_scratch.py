@@ -80,8 +80,9 @@ for word, chance in record["next"]:
     print(f"the model's guess: {word.strip() or 'a new line':10} {chance:.0%}")
 
 # %% [markdown]
-# Nobody programmed this rule. It was learned from text, with the method that
-# this chapter builds: *attention*.
+# Nobody programmed this rule. The model learned it, from text and from rows of
+# made-up keys whose values it had to look up, with the method that this
+# chapter builds: *attention*.
 #
 # To be honest about it: the model has 64 such pictures, and this is the
 # clearest for this rule. And we chose the sentence: it repeats itself, and

@@ -939,8 +939,8 @@ print("differential heads:", heads[1], "a layer; yours", heads[0])
 # %% [markdown]
 # The comparison is not quite fair. These files were held out of its training
 # too: a hash of a file's path decides, so a file of this name was held out in
-# its version of Python as well, and so were exact copies in packages
-# (`minidiff/data/evidence/sources.py`). But packages may contain code that was
+# its version of Python as well. Exact copies in packages were left out
+# (`minidiff/data/evidence/sources.py`), but packages may contain code that was
 # adapted from the library. It also sees more tokens at a time than yours, and
 # the windows are a sample of the held-out files, spread evenly over them.
 
