@@ -72,8 +72,8 @@ plots.use_style()
 #
 # If you trained and saved a model in chapter 15, it is in the folder
 # `runs/mine`, and this chapter generates from it. If not, it takes the
-# differential model that comes with the course, trained on the source code of
-# Python packages. The next cell prints which model it is.
+# differential model that comes with the course, most of whose text was Python
+# source. The next cell prints which model it is.
 
 # %% tags=["nbval-ignore-output"]
 mine = course.runs("mine")
@@ -482,7 +482,7 @@ inside = [
 ]
 shown = ["⏎" if "\n" in x else x.replace(" ", "·") for x in names[1:]]
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "A bar for each of 26 tokens of a docstring: how many tokens top-p 0.9 kept before the token below it was seen, with the number on each bar. Orange bars are tokens that continue a word, blue ones all others. Most orange bars are low, a few are not; the highest bars are blue, where a new word begins."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "A bar for each of 26 tokens of a docstring: how many tokens top-p 0.9 kept before the token below it was seen, with the number on each bar. Orange bars are tokens that continue a word, blue ones all others. Most orange bars are low, two are above 100; the highest bars are blue, where a new word begins."}}
 figure, axis = plt.subplots(figsize=(8, 3.2))
 colours = [plots.COLOURS[i] for i in inside]
 bars = axis.bar(range(26), count, width=0.8, color=colours)
@@ -505,10 +505,10 @@ for label, wanted in (("continues a word", True), ("others", False)):
 
 # %% [markdown]
 # (A dot is a space, an arrow a new line.) As a rule fewer tokens are kept
-# where a word goes on than elsewhere. But look at the highest orange bar: in a
-# rare word the model is not sure either. To keep a fixed number of tokens is
-# called top-$k$: that is too many where the model is sure and too few where it
-# is not.
+# where a word goes on than elsewhere. But look at the highest orange bar:
+# after the first letters of a rare word the model is not sure either. To keep
+# a fixed number of tokens is called top-$k$: that is too many where the model
+# is sure and too few where it is not.
 #
 # ## Streaming
 #
@@ -621,7 +621,7 @@ my_prompt, my_seed = '"""Read a file and ', 2
 my_settings = ((0.3, 1.0), (0.8, 0.9), (1.2, 1.0))  # temperature, top-p
 look = {"va": "top", "family": "monospace", "size": 8, "parse_math": False}
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three columns of text in a typewriter face, one for each temperature and top-p: the beginning in orange, and what the model wrote after it in black. At the low temperature phrases repeat, at the high one words fall apart."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three columns of text in a typewriter face, one for each temperature and top-p: the beginning in orange, and after it what the model wrote. At the low temperature whole lines repeat, at the high one words stand side by side that do not belong together."}}
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.0))
 for axis, (temperature, share) in zip(axes, my_settings, strict=True):
     text = my_prompt + "".join(write(temperature, share, my_seed))

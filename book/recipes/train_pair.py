@@ -1,31 +1,31 @@
-"""Train one model of the shipped pair, plain or differential.
+"""Train one model of the course's first pair, plain or differential.
 
-    python book/recipes/train_pair.py softmax --device cuda
-    python book/recipes/train_pair.py diff --device cuda
+    python book/recipes/train_pair.py softmax --device cuda --seed 0
+    python book/recipes/train_pair.py diff --device cuda --seed 0
+
+The models in book/weights are others: pool.py trains them. Of the first pair
+the records remain, book/results/train_pair_KIND_seedN.json, which chapter 19
+reads. Some of these models look keys up and some do not, even two of the same
+kind and seed: on a GPU such runs differ.
 
 Both models of a pair have the same width, depth, data, steps and seed; their
 parameters differ by 6 head widths per layer. They are trained on the Python
 source of the standard library and of installed packages with a permissive
 licence; a quarter of the rows are needle tasks with their own token ids. The
-first of the two commands builds the token files in runs/pair_cuda/tokens, and
-the second one uses them. To train on another machine, copy that folder.
+first of the two commands builds the token files in the folder of --out, and
+the second one uses them. To train on another machine, copy them.
 
-Writes to book/: weights/pair_KIND.safetensors (bfloat16), the tokenizer
-weights/pair_tokenizer.json, weights/pair_licences.json with every package that
-was read, and results/train_pair_KIND_seed1.json. With --seed N the same models
-are trained from another seed. On a CPU, without --device, the pair is smaller:
-two cores train it in an hour, with one thread for each model. In these two
-cases only the records are kept, train_pair_KIND_seedN.json and
-train_pair_KIND_cpu_seedN.json. To resume a run that was stopped, give the
-command again. The records *_before.json come from an earlier run of the same
-commands on another machine of the same kind; they were assembled from its logs
-and printed output.
+Writes to the folder of --out: the token files, with the tokenizer and a list
+of every package that was read; and for each model a run folder, its weights
+as bfloat16, and the record. To resume a run that was stopped, give the command
+again. The records *_before.json come from an earlier run of the same commands
+on another machine of the same kind; they were assembled from its logs and
+printed output.
 """
 
 import argparse
 import json
 import shlex
-import shutil
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -60,12 +60,7 @@ from minidiff.files.provenance import provenance
 from minidiff.training.distributed import joined, together, world
 from minidiff.training.validation import validate
 
-ROOT = Path(__file__).resolve().parents[2]
-# Chosen because both kinds had learnt to look keys up with it. When they were
-# trained again, for these weights, only the plain one did: on a GPU, runs with
-# the same seed differ.
-SHIPPED_SEED = 1
-MOST_BYTES = 8_000_000
+OUT = Path(__file__).resolve().parents[2] / "runs" / "first_pair"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +74,7 @@ class Plan:
     config: TrainConfig
 
 
-GPU = Plan(
+FULL = Plan(
     vocab=2048,
     model={
         "embed_dim": 256,
@@ -100,34 +95,20 @@ GPU = Plan(
         checkpoint_every=500,
     ),
 )
-CPU = Plan(
-    vocab=1024,
-    model={
-        "embed_dim": 128,
-        "num_layers": 4,
-        "num_heads": 8,
-        "max_length": 256,
-    },
-    needles=NeedleTask(needles=4, questions=24, length=256),
-    share=0.25,
-    config=TrainConfig(
-        steps=2400,  # 10 million tokens
-        batch_size=16,
-        lr=2e-3,
-        warmup_steps=100,
-        eval_every=100,
-        checkpoint_every=200,
-    ),
-)
 QUICK = Plan(
     vocab=1024,
-    model=CPU.model | {"embed_dim": 32, "num_layers": 1, "max_length": 64},
-    needles=replace(CPU.needles, needles=2, questions=4, length=64),
-    share=CPU.share,
-    config=replace(
-        CPU.config,
+    model={
+        "embed_dim": 32,
+        "num_layers": 1,
+        "num_heads": 8,
+        "max_length": 64,
+    },
+    needles=NeedleTask(needles=2, questions=4, length=64),
+    share=FULL.share,
+    config=TrainConfig(
         steps=6,
         batch_size=8,
+        lr=2e-3,
         warmup_steps=2,
         eval_every=3,
         eval_batches=1,
@@ -158,14 +139,11 @@ def build_tokens(folder: Path, vocab: int, quick: bool) -> None:
     )
 
 
-def ship(model: DecoderLM, path: Path) -> DecoderLM:
+def rounded(model: DecoderLM, path: Path) -> DecoderLM:
     """Write a model's weights as bfloat16; return the model read back."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     small = DecoderLM(model.config)
     small.load_state_dict(model.state_dict())
     minidiff.save(small.bfloat16(), path)
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{path}: more than {MOST_BYTES} bytes")
     return minidiff.load(path)
 
 
@@ -212,33 +190,33 @@ def curve(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Train one model; the first process writes the shipped files."""
+    """Train one model; the first process writes weights and record."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("attention", choices=["softmax", "diff"])
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=SHIPPED_SEED)
-    parser.add_argument("--quick", metavar="FOLDER", help="only try it, there")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="only try it")
+    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
+    if options.quick and options.out == OUT:
+        parser.error("--quick: expected --out, a folder to try it in")
     with joined(torch.device(options.device)) as device:
-        run_one(options.attention, device, options.seed, options.quick)
+        run_one(options, device)
 
 
-def run_one(
-    attention: str, device: torch.device, seed: int, quick: str | None
-) -> None:
+def run_one(options: argparse.Namespace, device: torch.device) -> None:
     """Do one process's part of the run."""
+    attention, seed, quick = options.attention, options.seed, options.quick
     gpu = device.type == "cuda"
-    plan = QUICK if quick else GPU if gpu else CPU
-    runs = Path(quick) if quick else ROOT / "runs" / f"pair_{device.type}"
-    book = Path(quick) if quick else ROOT / "book"
-    name = f"{attention}{'' if gpu else '_cpu'}_seed{seed}"
-    tokens, run = runs / "tokens", runs / name
+    plan = QUICK if quick else FULL
+    name = f"{attention}_seed{seed}"
+    tokens, run = options.out / "tokens", options.out / name
     with together():
         if world().first and not is_tokens(tokens):
-            build_tokens(tokens, plan.vocab, bool(quick))
+            build_tokens(tokens, plan.vocab, quick)
     text = TokenData(tokens, length=plan.needles.length, seed=seed)
     needles = replace(plan.needles, seed=seed)
     data = Mixture(text, seed=seed, needles=Part(needles, plan.share))
@@ -263,15 +241,7 @@ def run_one(
     )
     if not world().first:
         return
-    ships = seed == SHIPPED_SEED and bool(gpu or quick)
-    weights = book / "weights" if ships else run
-    shipped = ship(model, weights / f"pair_{attention}.safetensors")
-    if ships:
-        card = text.card["about"]
-        write_json(weights / "pair_licences.json", card)
-        shutil.copyfile(
-            tokens / "tokenizer.json", weights / "pair_tokenizer.json"
-        )
+    shipped = rounded(model, options.out / f"{name}.safetensors")
     command = shlex.join(["python", *sys.argv])
     record = {
         "what": "a small model of Python source and needle recall",
@@ -287,7 +257,7 @@ def run_one(
         "first_losses": [row["loss"] for row in log[:8]],
         "curve": curve(log),
     }
-    write_json(book / "results" / f"train_pair_{name}.json", record)
+    write_json(options.out / f"train_pair_{name}.json", record)
     print(json.dumps(record["shipped"], indent=1))
 
 

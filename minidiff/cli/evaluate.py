@@ -10,7 +10,7 @@ from minidiff.cli.options import as_options, named, names, numbers, whole
 from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
 from minidiff.cli.run_data import run_documents
-from minidiff.files.limits import LIMITS, MOST_ROWS
+from minidiff.files.limits import LIMITS, MOST_ROWS, MOST_TOKENS
 from minidiff.training.saved_run import RUN_NAME, load_run
 
 VOCABULARY = "--pairs: the model's vocabulary"
@@ -30,17 +30,20 @@ Before any of it the model must be causal: later tokens are replaced, and the
 logits before must not move.
 
 A run folder brings its own text or needles. A model in a file needs --tokens,
---needles or --pairs. Needle ids are the last of the model's vocabulary: 64
-keys, 64 values, 128 of noise.
+--needles or --pairs. Needles have 256 ids: 64 keys, 64 values, 128 of noise.
+They are the model's last ids, or begin at --first: for the models in
+book/weights, which have another task behind their needles, at 2048.
 
 examples:
   minidiff evaluate runs/code
   minidiff evaluate book/weights/pair_diff.safetensors --needles 8,2
+      --first 2048 --lengths 512
       about 20 seconds on two cores
   minidiff tokens stdlib --tokenizer book/weights/pair_tokenizer.json
       --out data/pair
   minidiff evaluate book/weights/pair_diff.safetensors --tokens data/pair
-      --needles 6 --questions 2 --lengths 128,256,512 --out pair_diff.json
+      --needles 6 --first 2048 --questions 2 --lengths 128,256,512
+      --out pair_diff.json
   minidiff evaluate runs/code --parts loss --windows all --device cuda
 """
 
@@ -74,6 +77,12 @@ def add(subparsers: Any) -> None:
         metavar="N,N",
         default=(),
         help="needles in a row; the first is measured most closely",
+    )
+    add(
+        "--first",
+        **whole(0, MOST_TOKENS),
+        metavar="ID",
+        help="first token id of the needles (default: theirs are the last)",
     )
     add(
         "--questions",
@@ -165,12 +174,13 @@ def run(arguments: argparse.Namespace) -> None:
             "--tokens, --needles, --pairs: got none, expected text or tasks "
             "to measure a model in a file"
         )
-    with as_options({"task": "--needles, --pairs"}):
+    with as_options({"task": "--needles, --pairs", "first": "--first"}):
         record = evaluate(
             model,
             documents=documents,
             counts=counts,
             tasks=tasks,
+            first=arguments.first,
             parts=arguments.parts,
             windows=arguments.windows,
             rows=arguments.rows,

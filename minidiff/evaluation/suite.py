@@ -22,6 +22,7 @@ from minidiff.evaluation.attention import (
 from minidiff.evaluation.causality import assert_causal
 from minidiff.evaluation.loss import ALL, document_losses, text_windows
 from minidiff.evaluation.recall import (
+    Questions,
     draw_questions,
     effective_length,
     recall,
@@ -45,6 +46,7 @@ def evaluate(
     documents: Iterable[TokenDocument] | None = None,
     counts: np.ndarray | None = None,
     tasks: Sequence[Task] = (),
+    first: int | None = None,
     parts: Sequence[str] = PARTS,
     length: int | None = None,
     windows: int | None = 16,
@@ -70,6 +72,8 @@ def evaluate(
     tasks : needle or MQAR tasks
         Each is a cell of the recall table. Attention and rounding are
         measured on the first task too.
+    first : int, optional
+        First token id of the tasks; by default their ids are the model's last.
     parts : names from ``PARTS``
         "loss" needs documents and "recall" needs tasks; the other parts use
         what is given. A part with nothing to measure is left out.
@@ -112,7 +116,7 @@ def evaluate(
         )
     device = next(model.parameters()).device
     T = length or model.config.max_length
-    few = _Few(model, texts, tasks, T, windows, rows, batch_size)
+    few = _Few(model, texts, tasks, first, T, windows, rows, batch_size)
     record: dict[str, Any] = {
         "provenance": provenance(str(device), command),
         "model": model.config.to_dict(),
@@ -150,7 +154,9 @@ def evaluate(
     if "recall" in parts and tasks:
         with timed("recall"):
             cells = [
-                recall(model, task, rows=rows, batch_size=batch_size)
+                recall(
+                    model, task, rows=rows, batch_size=batch_size, first=first
+                )
                 for task in tasks
             ]
             record["recall"] = {"cells": cells, "effective": _effective(cells)}
@@ -191,24 +197,31 @@ class _Few:
         model: DecoderLM,
         texts: list[TokenDocument],
         tasks: Sequence[Task],
+        first: int | None,
         length: int,
         windows: int | None,
         rows: int,
         batch_size: int,
     ) -> None:
         self.model, self.texts, self.length = model, texts, length
-        self.task = tasks[0] if tasks else None
+        self.task, self.first = tasks[0] if tasks else None, first
         self.windows = windows and max(1, windows // FEWER)
         self.rows, self.batch_size = max(1, rows // FEWER), batch_size
 
     def tokens(self) -> Tensor:
         """Return windows of text, or rows of the task if there is no text."""
         if not self.texts:
-            assert self.task is not None  # given if there is no text
-            return draw_questions(self.task, self.model, self.rows).tokens
+            return self.asked().tokens
         inputs, _, _ = text_windows(self.texts, self.length, self.windows)
         device = next(self.model.parameters()).device
         return torch.from_numpy(inputs).to(device)
+
+    def asked(self) -> Questions:
+        """Return rows of the main task."""
+        assert self.task is not None  # given if there is no text
+        return draw_questions(
+            self.task, self.model, self.rows, first=self.first
+        )
 
     def attention(self) -> dict[str, Any]:
         """Measure the maps' shape on text, and their place at questions."""
@@ -216,7 +229,7 @@ class _Few:
         if self.texts:
             measured["text"] = map_shape(self.model, self.tokens())
         if self.task:
-            *asked, _ = draw_questions(self.task, self.model, self.rows)
+            *asked, _ = self.asked()
             measured["answer"] = answer_attention(self.model, *asked)
             measured["place"] = place_attention(self.model, *asked)
         found: dict[str, Any] = {
@@ -249,7 +262,13 @@ class _Few:
             )["domains"][ALL]
             found["text"] = {k: everything[k] for k in ("nats", "accuracy")}
         if self.task:
-            cell = recall(self.model, self.task, rows=self.rows, **sizes)
+            cell = recall(
+                self.model,
+                self.task,
+                rows=self.rows,
+                first=self.first,
+                **sizes,
+            )
             keys = ("nats", "accuracy", "low", "high", "chance")
             found["recall"] = {k: cell[k] for k in keys}
         return found

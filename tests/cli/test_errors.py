@@ -53,6 +53,10 @@ CASES = [
     ([*TOKENS, "--most", "1"], "SOURCE, --most: none for 'valid'"),
     ([*EVALUATE, "--needles", "2"], "--needles, --pairs: got 256 token ids"),
     ([*EVALUATE, "--pairs", "9", "--lengths", "40"], "--pairs: "),
+    (
+        [*EVALUATE, "--pairs", "2", "--lengths", "16", "--first", "3"],
+        "--first: got 3, expected 0 to 0, so that the task's ids",
+    ),
     (["fetch", "{}/texts/1.txt"], "FOLDER: {}/texts/1.txt is not a folder"),
     (
         ["bench", "attention", "--device", "cpu", "--length", "100"],

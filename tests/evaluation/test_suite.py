@@ -7,7 +7,7 @@ from known_models import KINDS, leak, small
 from minidiff import evaluate
 from minidiff.data import NeedleTask, TokenDocument
 from minidiff.evaluation.intervals import DocumentLoss, loss_interval
-from minidiff.evaluation.recall import needle_grid
+from minidiff.evaluation.recall import draw_questions, needle_grid
 from minidiff.evaluation.suite import PARTS
 from minidiff.evaluation.tables import tables
 
@@ -86,6 +86,18 @@ def test_tasks_alone_are_enough():
     assert record["activations"]["tokens"] == 32
     assert record["recall"]["effective"] == []
     assert "needles, N=2 R=1" in tables(record)
+
+
+@pytest.mark.parametrize(
+    ("part", "rows"),
+    [("recall", 4), ("attention", 1), ("activations", 1), ("rounding", 1)],
+)
+def test_every_part_asks_with_the_ids_from_first_on(part, rows):
+    model, read = small(), []
+    model.embedding.register_forward_hook(lambda m, x, out: read.extend(x))
+    evaluate(model, tasks=[TASK], first=1, parts=[part], **SIZES)
+    asked = draw_questions(TASK, model, rows, first=1).tokens
+    assert any(np.array_equal(tokens, asked) for tokens in read)
 
 
 def test_nothing_is_printed_of_a_model_that_sees_the_future():

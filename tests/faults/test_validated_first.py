@@ -212,6 +212,7 @@ def test_a_fetch_that_fails_leaves_no_folder(tmp_path, monkeypatch, capsys):
         ("generate r --prompt x --max-new-tokens 0", "--max-new-tokens"),
         ("evaluate r --rows 0", "--rows"),
         ("evaluate r --batch-size -1", "--batch-size"),
+        ("evaluate r --first -1", "--first"),
         ("bench attention --rounds 0", "--rounds"),
         ("bench attention --device cpu --tokens 0", "--tokens"),
         ("bench decode --batch 1 -2", "--batch"),
