@@ -9,11 +9,13 @@
 # %% [markdown]
 # # 26. Sparse caches
 #
-# By the end of this chapter you will have shown, with a scoring rule and an
-# eviction of your own, what a plain model loses in lookup, and a plain and a
-# differential one on text, when their caches keep a half, a quarter or an
-# eighth of the keys. And you will know why a key that contributes nothing to
-# the output is not free to go.
+# Suppose that a key contributes exactly nothing to the output of a head. Throw
+# it away, and the output changes. In a differential head both sentences can be
+# true at once, and this chapter shows how.
+#
+# By the end you will have shown, with a scoring rule and an eviction of your
+# own, what a plain and a differential model lose in lookup and on text when
+# their caches keep a half, a quarter or an eighth of the keys.
 #
 # {card}
 #
@@ -62,6 +64,7 @@ from minidiff.evaluation.sparse_cache import sparse_recall
 from minidiff.nn.key_scores import h2o, h2o_difference, key_weights, streaming
 from minidiff.ops import AttentionMaps
 
+FILES = {"plain": "pair_softmax.safetensors", "diff": "pair_diff.safetensors"}
 plots.use_style()
 torch.set_num_threads(1)
 
@@ -74,20 +77,19 @@ ROWS = 4
 # %% [markdown]
 # ## A cold open: seven of eight keys thrown away
 #
-# The two models that come with the course read 505 tokens in which eight pairs
-# of a key and a value are hidden. Then, in every head, seven of every eight
-# keys and values are thrown away, before the first question comes. What stays
-# is chosen at random, or it is the latest ones, or a rule chooses that you
-# will write below. Guess how many of the questions are still answered right.
+# The two models that come with the course read 505 tokens in which eight
+# needles are hidden: pairs of a key and a value. Both models answer questions
+# about them almost without an error. Now, in every head, seven of every eight
+# cached keys and values are thrown away, before the first question comes. What
+# stays is chosen at random, or it is the latest ones, or a rule chooses that
+# you will write below. Guess how many questions are still answered right.
 
 # %%
 TASK = NeedleTask(needles=8, questions=4, length=512, repeats=False)
 PAIR = {
-    name: load(course.weights(f"pair_{kind}.safetensors"))
-    for name, kind in (("plain", "softmax"), ("diff", "diff"))
+    name: load(course.weights(file)).requires_grad_(False)
+    for name, file in FILES.items()
 }
-for model in PAIR.values():
-    model.requires_grad_(False)
 coder = BPETokenizer.load(course.weights("pair_tokenizer.json"))
 FIRST = coder.vocab_size  # needle tokens have ids after those of the text
 
@@ -116,10 +118,9 @@ for name, model in PAIR.items():
 print(f"by chance {TASK.chance.accuracy:.0%}")
 
 # %% [markdown]
-# Where all keys are kept, the rules agree, because nothing is evicted. (A
-# model that does not look keys up with its full cache has nothing to lose. Its
-# rows say nothing about eviction, here and below.) Otherwise it is the choice
-# of the keys that decides. So which keys are worth their memory?
+# Where all keys are kept, the rules agree, because nothing is evicted. With an
+# eighth of them the choice of the keys decides, from guessing to many right
+# answers. So which keys are worth their memory?
 #
 # ## What an eviction does
 #
@@ -356,10 +357,11 @@ def ask(
     cache that holds `budget` of the prompt's keys in each head.
 
     model.new_cache(B, capacity, budget=budget): a list of caches, one for
-    each layer. model(tokens, cache, return_maps=True): the logits and a list
-    of maps, one entry for each layer. score(maps of a layer): scores (B, H,
-    S) of the S keys so far. part.evict(scores), for one layer's cache: keeps
-    the best of the keys held. part.length = P: forgets all tokens after P.
+    each layer, with room for `capacity` tokens. model(tokens, cache,
+    return_maps=True): the logits and a list of maps, one entry for each
+    layer. score(maps of a layer): scores (B, H, S) of the S keys so far.
+    part.evict(scores), for one layer's cache: keeps the best of the keys
+    held. part.length = P: forgets all tokens after P.
 
     aware: if True, the scores have seen the attention of the question too;
     the keys that are kept are the prompt's all the same. If False, they have
