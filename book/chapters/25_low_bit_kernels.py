@@ -44,6 +44,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from minidiff import check, course, generate, load, plots
+
+# %%
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.course.low_bit_errors import low_bit_errors
 from minidiff.course.rounding import draw
