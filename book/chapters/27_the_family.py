@@ -13,11 +13,12 @@
 # it. In this chapter you meet six of these methods. One of them will turn out
 # to be an ordinary attention head. One can be folded into a matrix that every
 # layer already has. And one lets tokens see the future, if it is copied from
-# the code that we found.
+# the code that we found. None of this needs a GPU. It needs a pencil, a few
+# lines of code, and four questions that you can put to the next such paper.
 #
-# By the end you will have checked five of them against their maps, and given a
-# trained plain model, such as a Llama of your own, a second branch that changes
-# none of its outputs.
+# By the end you will have checked five of the six against their maps, and given
+# a trained plain model, such as a Llama of your own, a second branch that
+# changes none of its outputs.
 #
 # {card}
 #
@@ -253,9 +254,10 @@ print("V2 and its map agree:", torch.allclose(out, by_hand @ narrow))
 #
 # ## Grouped: fewer noise maps than signal maps
 #
-# V1 spends as much on maps of noise, $A_2$, as on maps of signal, $A_1$. Must
-# each signal map have a noise map of its own? *Grouped differential attention*
-# lets $r$ signal queries share one noise query. The pair axis of length 2
+# V1 computes as many maps to subtract, $A_2$, as maps to subtract from, $A_1$.
+# Call them noise maps and signal maps. Must each signal map have a noise map of
+# its own? *Grouped differential attention* lets $r$ signal queries share one
+# noise query. The pair axis of length 2
 # becomes a group axis of length $r + 1$: signal, ..., signal, noise. The
 # operator still wants pairs, so the noise query is paired with each signal of
 # its group.
@@ -638,8 +640,8 @@ print("read back:", plain.num_parameters(), "parameters")
 # ### Where does the second branch come from?
 #
 # A plain layer with $H$ heads has $H$ maps. V1 with the same matrices has $H / 2$
-# differential heads, so half of the maps would become noise maps overnight, and
-# the model would be ruined. V2 fits better. Next to a plain layer *with as many
+# differential heads: half of the maps, which were trained to be added, would be
+# subtracted overnight. V2 fits better. Next to a plain layer *with as many
 # heads* it has the same keys, values, $W_O$ and cache, and twice the queries
 # [B2]. So add second queries, and choose their start so that nothing changes.
 #
