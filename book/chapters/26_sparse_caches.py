@@ -693,7 +693,9 @@ for name, kind in KIND.items():
         )
         more = every - kept
         print(f"{name:5s} {share:5.3f} kept: the remedy is worse in", end=" ")
-        print(f"{(more < 0).sum():2d}, better in {(more > 0).sum():2d}", end=" ")
+        print(
+            f"{(more < 0).sum():2d}, better in {(more > 0).sum():2d}", end=" "
+        )
         print(f"({more.max():+.2f} at most)")
 
 # %% [markdown]
