@@ -567,14 +567,20 @@ assert max(times for times, _ in GREW) < max(GROWN)
 # percent is still little, which fits what you saw: a growing error, and a model
 # that does not notice. With fewer bits one would have to measure again.
 #
-# ## Fused kernels: not run
+# ## Kernels: not timed
 #
-# Kernels that multiply 8-bit numbers inside the fused forward are **not made**
-# in this course, and no time was measured. What you saw above is their
-# arithmetic. The package's cache saves memory and no time, because it restores
-# its numbers before each step. What others published (TOPS are 10¹² operations
-# a second; FA3 is FlashAttention-3; H100 and H20 are GPUs; PV is the product
-# with the values; 32k and 16k are lengths in tokens):
+# Is it faster? **This course has measured no time in 8 bits.** Kernels that
+# multiply 8-bit numbers inside the fused forward were not made; what you saw
+# above is their arithmetic. For decoding, `diff_attention(..., k_scale=,
+# v_scale=)` takes codes with their scales, and the kernels of
+# `backend="triton"` read the codes as they are, for up to 16 queries. They are
+# right in Triton's interpreter, have not run on a GPU, and no module uses them
+# yet: the package's cache restores its numbers before each step, so it saves
+# memory and no time.
+#
+# What others published (TOPS are 10¹² operations a second; FA3 is
+# FlashAttention-3; H100 and H20 are GPUs; PV is the product with the values;
+# 32k and 16k are lengths in tokens):
 #
 # | what | result | from |
 # |---|---|---|
@@ -622,7 +628,7 @@ print("codes and scales are those of the cache")
 #   grow in the difference, errors of values shrink with the output.
 # - A cache of 8 bits takes half the memory and its scales. In this trained pair
 #   both kinds kept their text loss and their lookups.
-# - Kernels of 8 bits were not run here.
+# - No time was measured in 8 bits.
 #
 # You can now look at any proposal to round something in a head and say, before
 # you run it, whether the subtraction will forgive it. The question is always
