@@ -9,10 +9,16 @@
 # %% [markdown]
 # # 27. The family
 #
-# By the end of this chapter you will have checked five relatives of
-# differential attention against their maps, shown that one of them is an
-# ordinary head, and given a trained plain model a second branch that changes
-# none of its outputs.
+# Since differential attention was published, others have changed it or answered
+# it. In this chapter you meet six of these methods. One of them will turn out
+# to be an ordinary attention head. One can be folded into a matrix that every
+# layer already has. And one lets tokens see the future, if it is copied from
+# the code that we found. None of this needs a GPU. It needs a pencil, a few
+# lines of code, and four questions that you can put to the next such paper.
+#
+# By the end you will have checked five of the six against their maps, and given
+# a trained plain model, such as a Llama of your own, a second branch that
+# changes none of its outputs.
 #
 # {card}
 #
@@ -23,7 +29,8 @@
 # - express a variant through `diff_attention`, and check it against its map;
 # - say what a variant changes: parameters, work, cache, sums of rows, signs;
 # - recognise a variant that is an old method with another constant;
-# - turn a trained Llama into a differential model that starts where it stood.
+# - turn a trained Llama into a differential model that starts where the Llama
+#   stood.
 #
 # ## Prerequisites
 #
@@ -58,6 +65,7 @@ from minidiff.course import family
 from minidiff.data import BPETokenizer, TextData, standard_library
 from minidiff.ops.sdpa import softmax_attention
 
+PLAIN, TOKENS = "pair_softmax.safetensors", "pair_tokenizer.json"
 plots.use_style()
 torch.set_num_threads(1)
 _ = torch.manual_seed(0)
@@ -69,12 +77,12 @@ STEPS = 6
 # ## A cold open: five relatives, one race
 #
 # Chapter 19 had a race in which a subtraction helps. A row holds two needles,
-# both are asked, and the second answer is "the value not yet said". After 400
-# steps diff has it right, and wide heads without a subtraction guess, which is
-# one half.
+# pairs of a key and a value. Both keys are asked, one after the other, so the
+# second answer is "the value not yet said". After 400 steps of training diff has
+# it right. Wide heads, which are as large but subtract nothing, guess
+# between the two values and are right half of the time.
 #
-# Here are five relatives of V1, the paper's method. They change it, or look
-# for signs or for less noise in another way:
+# Here are five relatives of V1, which is what we call the method of the paper:
 #
 # | name | in one line |
 # |---|---|
@@ -85,7 +93,7 @@ STEPS = 6
 # | Cog | one map, whose weights take the signs of the logits |
 #
 # Which of them will have the second answer right? Decide for each, then look.
-# Three seeds of each were trained on a CPU with the rows and the rate of
+# Three seeds of each were trained with the rows and the learning rate of
 # chapter 19. All have as many parameters as diff, within one percent.
 
 
@@ -126,14 +134,14 @@ for kind in SHOWN[3:]:
     print(f"last loss {np.mean([r['valid_loss'] for r in RACE[kind]]):.2f}")
 
 # %% [markdown]
-# Grouped and DINT have the second answer in every seed, as diff has. Integral
-# guesses, as wide does. V2's three seeds lie far apart, and its interval
-# contains 0 and nearly everything else. Cog has not even learned to guess
-# between the two values.
+# Grouped and DINT give the second answer in every seed, as diff does. Integral
+# guesses, exactly as wide does: remember that. V2's three seeds lie so far
+# apart that its interval contains 0 and nearly everything else. Cog has not
+# even learned to guess between the two values.
 #
-# Is it the rate? After a look at the picture, V2 and Cog were tried at a third
-# and at about three times the rate, with the same three seeds. This is
-# exploratory:
+# Is it the learning rate, which was tuned for plain and diff? After this
+# picture had been seen, V2 and Cog were tried at a third and at about three
+# times the rate, with the same seeds:
 
 # %%
 for kind, runs in read("family_rates.json").items():
@@ -144,27 +152,26 @@ for kind, runs in read("family_rates.json").items():
         print(f"last loss {np.mean([r['valid_loss'] for r in some]):.2f}")
 
 # %% [markdown]
-# At none of the three rates does either solve the task in 400 steps, and their
-# losses stay far above the others'. Three seeds cannot rank V2's rates: at each
-# of them the seeds lie far apart. Cog does best at the highest rate, the edge
-# of what was tried, so a still higher one may suit it better. What either would
-# do with more steps, or with more heads, was not tried.
-#
-# This is one small task at one learning rate, which was tuned for plain and
-# diff alone (chapter 19), and three seeds. It ranks nobody. But one of the five
-# you will know again before the chapter ends.
+# At none of the three rates does either solve the task in 400 steps. Three seeds
+# cannot rank V2's rates, because at each of them the seeds lie far apart. Cog
+# does best at the highest rate that was tried, so a higher one may suit it
+# better. This is one small task and three seeds, and **it ranks nobody**: more
+# steps, more heads or another task were not tried.
 #
 # ## What they all are: a sum of maps with signs
 #
-# Call a *map* a matrix (T, S) of weights that a head gives to keys. V1's is
+# How does one read six papers? By writing down one matrix for each. A *map* is
+# the matrix (T, S) of the weights that a head gives to keys, a row for each
+# query. V1's is
 #
 # $$
 # A = A_1 - \lambda A_2
 # $$
 #
-# Most of the family are other sums, $A = \sum_m c_m A_m$, where each $A_m$ is
-# a softmax and the $c_m$ are numbers. Then the output is $\sum_m c_m (A_m V)$,
-# and `diff_attention` computes two terms of it at once:
+# Most of the family are other sums of this kind, $A = \sum_m c_m A_m$: each
+# $A_m$ is an ordinary attention map, whose rows sum to 1, and the $c_m$ are
+# numbers. The output is $\sum_m c_m (A_m V)$, and `diff_attention` computes two
+# terms of it at once.
 #
 # | name | map | $c$ | a row sums to |
 # |---|---|---|---|
@@ -175,12 +182,15 @@ for kind, runs in read("family_rates.json").items():
 # | Integral | softmax of a mean of logits | 1 | 1 |
 # | Cog | sign times softmax | not such a sum | from $-1$ to 1 |
 #
-# V2's formula is that of the official code [U-V2]. Grouped and Cog we read in
-# public code, DINT and Integral in code of third parties, and none of the full
-# papers. The bibliography says what was verified of each, and no published
-# score is repeated here.
+# Look at the last column first. Whether a row sums to 1, to less, or to
+# anything says what happens to the part that all values have in common.
 #
-# The picture shows all six for the same queries and keys of one head; the
+# (We have V2's formula from the official code [U-V2], those of grouped and Cog
+# from public code, and those of DINT and Integral from code of third parties.
+# We did not have the full papers. The bibliography says what was verified of
+# each, and no published score is repeated here.)
+#
+# The picture shows all six maps for the same queries and keys of one head; the
 # noise of "grouped" comes from the head beside it. Red is positive weight,
 # blue negative.
 
@@ -222,9 +232,10 @@ plt.show()
 # %% [markdown]
 # ## V2, again
 #
-# Chapter 5 has V2. For the operator it is a matter of shapes: the axis of key
-# branches has length 1, values are $D$ wide, and lambda has a number for each
-# token and head.
+# Chapter 5 has V2. Two queries of a head meet the *same* keys, and each token
+# computes its own lambda. For the operator this is a matter of shapes: the axis
+# of key branches has length 1, values are $D$ wide, and lambda is one number
+# for each token and head.
 
 # %%
 x = torch.randn(1, T, 16, dtype=torch.float64)
@@ -237,15 +248,17 @@ by_hand = by_hand[:, :, 0] - lam[..., None] * by_hand[:, :, 1]
 print("V2 and its map agree:", torch.allclose(out, by_hand @ narrow))
 
 # %% [markdown]
-# At the start $W_\lambda x$ is near 0, so lambda is near one half. There is no
-# norm of the heads: its authors name it as a cause of unstable training at
-# large rates [B2].
+# At the start $W_\lambda x$ is near 0, so lambda, its sigmoid, is near one half.
+# V1's norm of each head's output is gone: the authors name it as a cause of
+# unstable training at large learning rates [B2].
 #
 # ## Grouped: fewer noise maps than signal maps
 #
-# Must each signal map have a noise map of its own? *Grouped differential
-# attention* gives $r$ signal queries one noise query. The pair axis of length
-# 2 becomes a group axis of length $r + 1$: signal, ..., signal, noise. The
+# V1 computes as many maps to subtract, $A_2$, as maps to subtract from, $A_1$.
+# Call them noise maps and signal maps. Must each signal map have a noise map of
+# its own? *Grouped differential attention* lets $r$ signal queries share one
+# noise query. The pair axis of length 2
+# becomes a group axis of length $r + 1$: signal, ..., signal, noise. The
 # operator still wants pairs, so the noise query is paired with each signal of
 # its group.
 #
@@ -281,23 +294,21 @@ for head in range(6):
 print(out.shape[1], "heads from", 2 * 4, "queries agree")
 
 # %% [markdown]
-# With a fused backend this stores no map, but the noise map of a group is
-# computed $r$ times. A kernel of its own would compute it once. The table
-# below counts the work that is needed, not the work that this line does.
-#
-# What is saved is queries: with the budget of 16 plain heads V1 has 8 signal
-# maps, and grouped with $r = 3$ has 12. The model Motif-2-12.7B is built with
+# What is gained is signal maps: with the budget of 16 plain heads V1 has 8 of
+# them, and grouped with $r = 3$ has 12. The model Motif-2-12.7B is built with
 # it; a port of it has 32 signal and 8 noise queries, $r = 4$. Which ratio is
-# best we could not verify.
+# best we could not verify. (Our line computes the noise map of a group $r$
+# times. A kernel of its own would compute it once.)
 #
 # ## DINT: rows that sum to 1 again
 #
 # A row of V1 sums to $1 - \lambda$. DINT adds $\lambda G$, where $G$ is the
-# mean of the rows of $A_1$: keys that many queries look at. A row of $G$ sums
-# to 1, so a row of the whole sums to $1 - \lambda + \lambda = 1$.
+# mean of the rows of $A_1$. It has large weights where many queries look. A row
+# of $G$ sums to 1, so a row of the whole sums to $1 - \lambda + \lambda = 1$.
 #
-# The code we read is for tables without an order, and there $G$ is the mean
-# over *all* queries. Would you use that in a language model?
+# The code that we read was written for tables, whose rows have no order, and
+# there $G$ is the mean over *all* queries. Would you use that in a language
+# model?
 #
 # ### Exercise 27.2: a map that sees no future
 #
@@ -350,14 +361,16 @@ for name, f in kinds.items():
 
 # %% [markdown]
 # With the mean over all queries each token sees the future, through one vector
-# for the whole row. In training such a leak can look like a good loss.
+# for the whole row. Nothing crashes, and in training such a leak can look like
+# a good loss. The test is cheap: change the last token, and nothing before it
+# may move.
 #
 # ### Without the maps
 #
-# To store the maps is what a fused kernel avoids. But $G V$ needs none: the
-# mean of rows of $A_1$, times $V$, is the mean of the rows of $A_1 V$. So DINT
-# is two calls of the operator, one of them with lambda 0, and a running mean.
-# (It is folded away, because it is half of exercise 27.2.)
+# Your function stores maps, which a fused kernel avoids (chapter 10). But $G V$
+# needs no map: the mean of rows of $A_1$, times $V$, is the mean of the rows of
+# $A_1 V$. So DINT is two calls of the operator, one of them with lambda 0, and
+# a running mean. (It is folded away, because it is half of exercise 27.2.)
 
 
 # %% tags=["same:minidiff.course.family.running_mean", "hide-input"] jupyter={"source_hidden": true}
@@ -381,14 +394,14 @@ print("map and operator agree:", torch.allclose(out, by_map @ v[0]))
 
 # %% [markdown]
 # A running mean has a price in generation: row $t$ needs the sum of all
-# earlier rows of $A_1 V$, one more vector of $2D$ numbers a head that a cache
-# would have to carry. Our layer does not do that, and refuses a cache.
+# earlier rows of $A_1 V$. A cache would have to carry it, one more vector of
+# $2D$ numbers a head. Our layer does not do that, and refuses a cache.
 #
 # ## Integral: average first, one softmax
 #
-# The *Integral Transformer* goes the other way. It has no negative weights.
-# Noise, it says, is averaged away: take $S$ queries and keys for a head,
-# average their logits, and take one softmax of the mean.
+# The *Integral Transformer* goes the other way: nothing is subtracted, and no
+# weight is negative. Noise, it says, can be averaged away. Take $S$ queries and
+# keys for a head, average their logits, and take one softmax of the mean.
 #
 # $$
 # A = \text{softmax}\Big(\frac{1}{S} \sum_{s=1}^{S}
@@ -397,8 +410,8 @@ print("map and operator agree:", torch.allclose(out, by_map @ v[0]))
 #
 # ### Exercise 27.3: in one call
 #
-# *Medium, 10 minutes.* Before you write anything, look at the sum. What is a
-# sum of dot products?
+# *Medium, 10 minutes.* Before you write anything, look at the sum. What else is
+# a sum of dot products?
 
 
 # %% tags=["stub:27.3"]
@@ -424,14 +437,15 @@ print("one ordinary head:", torch.allclose(integral(q, k, v), A @ v))
 
 # %% [markdown]
 # So an Integral head *is* an ordinary head. $S$ signals of width $D$ are one
-# query of width $S D$, and its logits are divided by $S \sqrt D$ where an
-# ordinary head of that width divides by $\sqrt{S D}$. Such a factor of
-# $\sqrt S$ the query matrix can learn. With rotary positions one more thing
-# differs: each signal is turned by the angles of a narrow head.
+# query of width $S D$. Its logits are divided by $S \sqrt D$ where an ordinary
+# head of that width divides by $\sqrt{S D}$, and the query matrix can learn
+# such a constant factor. (With rotary positions one more thing differs: each
+# signal is turned by the angles of a narrow head.)
 #
 # With $S = 2$ and V1's shapes it is the kind "wide" of chapter 19, but for the
-# temperature at the start and the angles. So it should do in the race what wide
-# does. You have seen that it does; here are the numbers:
+# factor at the start and the angles. So one can predict, without training
+# anything, that it does in the race what wide does. That is the pair of results
+# that you were asked to remember:
 
 # %%
 for kind in ("wide", "Integral"):
@@ -441,9 +455,9 @@ for kind in ("wide", "Integral"):
     print(f"loss {np.mean(losses):.2f}")
 
 # %% [markdown]
-# (This is about the form that we could verify. The paper may do more around
-# it: plain attention in the lower layers helps, it says. Others have noticed
-# before us that the sum has the rank of one ordinary head.)
+# (This is about the form that we could verify. The paper does more around it:
+# plain attention in the lower layers helps, it says. Others have noticed before
+# us that the sum is one ordinary head.)
 #
 # ## Cog: signs in one map
 #
@@ -469,8 +483,9 @@ sums = cog_map(one_q, one_k).sum(-1)
 print(f"rows sum to {sums.min():.2f} up to {sums.max():.2f}")
 
 # %% [markdown]
-# There is no call of `diff_attention` for this: $|p|$ is not a dot product.
-# And look at a logit that passes through 0. What happens to the weight?
+# There is no call of `diff_attention` for this, because $|p|$ is not a dot
+# product. And something else is unusual. Let a logit pass through 0: what
+# happens to the weight?
 
 # %%
 for p in (-0.01, -1e-9, 1e-9, 0.01):
@@ -479,23 +494,23 @@ for p in (-0.01, -1e-9, 1e-9, 0.01):
     print(f"logit {p:+.0e}: weight {w[0]:+.3f}")
 
 # %% [markdown]
-# It jumps. Keys that are of no interest, with logits near 0, get a weight that
-# is far from 0 in a row without large logits, and its sign is decided by
-# rounding. Is that why Cog does not get off the ground in 400 steps? We do not
-# know.
+# It jumps. In a row without large logits, a key of no interest, with a logit
+# near 0, gets a weight that is far from 0, and rounding decides its sign. Is
+# that why Cog did not get off the ground in 400 steps? We do not know.
 #
 # ## DEX: no second softmax at all
 #
-# DEX asks what a *trained* plain model needs in order to profit. Its
-# answer, as far as we could read it: take the output $O = A V$ of a head, and
-# subtract a learned linear function of it,
+# The sixth method is for those who have a *trained* plain model and want it to
+# profit from a subtraction. DEX takes the output $O = A V$ of a head and, as
+# far as we could read it, subtracts a learned linear function of it,
 #
 # $$
 # O' = O - \lambda\, O W_D
 # $$
 #
-# in some heads only. $W_D$ is a matrix $(D, D)$, and $\lambda$ is moved in by
-# a schedule. What can the new layer compute that the old one could not?
+# in some heads only. $W_D$ is a matrix $(D, D)$, and $\lambda$ grows during
+# training by a schedule. After the heads comes the output matrix $W_O$, as in
+# every layer. What can the new layer compute that the old one could not?
 
 # %%
 W_D, W_O = torch.randn(2, D, D, dtype=torch.float64)
@@ -505,11 +520,11 @@ folded = (torch.eye(D, dtype=torch.float64) - LAM * W_D) @ W_O
 print("an old layer with another W_O:", torch.allclose(new, old @ folded))
 
 # %% [markdown]
-# Nothing. In this form DEX can be folded into $W_O$, and then costs nothing.
-# What it changes is how the layer is *trained*: which directions a few steps
-# of adaptation can move in. And there a trap waits that you will need in a
-# moment. Start with both $\lambda = 0$ and $W_D = 0$, so that the outputs are
-# the old ones. What are the two gradients?
+# Nothing. In this form DEX can be folded into $W_O$, and then it costs nothing
+# when the model is used. What it changes is how the layer is *trained*: in
+# which directions a few steps can move it. Training it has a trap that you will
+# need to know in a moment. Start with both $\lambda = 0$ and $W_D = 0$, so that
+# the outputs are the old ones. What are the two gradients?
 
 # %%
 W_D = torch.zeros(D, D, dtype=torch.float64, requires_grad=True)
@@ -518,16 +533,16 @@ dex_lam = torch.zeros((), dtype=torch.float64, requires_grad=True)
 print("gradients:", dex_lam.grad.item(), W_D.grad.abs().max().item())
 
 # %% [markdown]
-# Both are 0, exactly: each is multiplied by the other factor. Such a start is
-# never left. "No effect at the start" is easily written, and one of two
-# factors must not be zero.
+# Both are 0, exactly, because each is multiplied by the other factor. Training
+# never leaves such a start. If a product shall have no effect at the start, one
+# of its factors may be zero, and not both.
 #
 # ## What each of them changes
 #
-# One layer of each, at the size of the shipped models: parameters, numbers
-# that a cache keeps for one token, products of maps for one query and one key,
-# and, for random weights, what rows sum to and the share of absolute weight
-# that is negative.
+# One layer of each, at the size of the models that come with the course:
+# parameters; numbers that a cache keeps for one token; work, in multiplications
+# for one query and one key, over that of plain; and, for random weights, what
+# rows sum to and which share of absolute weight is negative.
 
 # %%
 E, H = 256, 8
@@ -562,23 +577,22 @@ for name, layer in layers.items():
 
 # %% [markdown]
 # - *Work* counts each map once, and one product of a map with values for each
-#   map; DINT as written above does twice as much. V1, grouped and DINT take
-#   1.50 times plain: their values are twice as wide. (V1 in our fused kernels
-#   computes both maps in one pass, chapter 11.)
-# - *Cache*: DINT would need one vector a head besides, as said. Grouped has
-#   half of it because we gave a group one pair of keys: a choice of ours.
+#   map. (DINT as written above does twice as much.) V1, grouped and DINT take
+#   1.50 times plain, because their values are twice as wide.
+# - *Cache*: DINT would need one vector a head besides. Grouped has half of V1's
+#   because we gave each group one pair of keys, a choice of ours.
 # - *Parameters*: V2 has one key head and one value head of width $D$ for two
-#   queries, and half of $W_O$. It saves parameters, and so does grouped. In
-#   the race, and in the recipe for 8 M, they go to the feed-forward layers.
-# - *Rows*: with V2 the rows of a single token can sum to nearly 0. A head can
-#   then be silent without a key that serves as a sink, a reason that its
-#   authors give [B2].
+#   queries, and half of $W_O$. What it and grouped save went to the feed-forward
+#   layers in the race.
+# - *Rows*: with V2 a row can sum to nearly 0. Then a head can say nothing for a
+#   token without a *sink*, a key that takes the weight and gives little, which
+#   is a reason that its authors give [B2].
 #
 # ### On text, at 8 million parameters
 #
-# The race is a toy. `book/recipes/text.py family` trains all five on text,
-# five seeds each, with the rows of chapter 18, and compares each with diff by
-# the loss on held-out text.
+# The race is a toy. Do these differences show on text? `book/recipes/text.py
+# family` trains all five with the rows of chapter 18, five seeds each, and this
+# cell compares the loss on held-out text with diff's:
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 TEXT, DIFF = read("family.json"), {}
@@ -595,24 +609,24 @@ for kind in SHOWN[3:]:
     print(f"{kind:9s} minus diff {gap.mean():+.4f} +- {half:.4f} nats")
 
 # %% [markdown]
-# Where a line says "not run", nothing is known yet from this course. Elsewhere
-# only words: V2's authors report a loss that is lower than plain by 0.02 to
-# 0.03 [B2], at sizes that no desk can repeat.
+# Where a line says "not run", this course knows nothing yet. V2's authors report
+# a loss that is lower than plain by 0.02 to 0.03 [B2], at sizes that no desk can
+# repeat.
 #
 # ## You have a Llama
 #
-# Suppose that you have a trained plain model, such as a Llama, and you want a
-# differential one. Training from nothing costs what the plain model
-# cost. Can you start where it stands?
+# Training a large model from nothing is out of reach for nearly everybody.
+# Trained plain models can be had for free. Can you turn one into a differential
+# model, and start where it stands?
 #
-# The shipped plain model will serve as ours. It is first written as a folder
-# that `transformers` reads as a Llama, and then read back as any Llama is.
-# (Only rows change places, as in chapter 8. A test compares the logits with
-# those of `transformers`.)
+# The plain model of the course will serve as our Llama. It is first written as a
+# folder that the library `transformers` reads as a Llama, and then read back as
+# any Llama is. (Only rows of matrices change places, as in chapter 8. A test
+# compares the logits with those of `transformers`.)
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
-    save_llama(load(course.weights("pair_softmax.safetensors")), folder)
+    save_llama(load(course.weights(PLAIN)), folder)
     config = json.loads(Path(folder, "config.json").read_text())
     plain = load_llama(folder)
 print(config["architectures"], config["num_attention_heads"], "heads")
@@ -625,13 +639,14 @@ print("read back:", plain.num_parameters(), "parameters")
 #
 # ### Where does the second branch come from?
 #
-# A plain layer with $H$ heads has $H$ maps, and V1 with the same matrices has
-# $H / 2$ differential heads: half of the maps would become noise maps
-# overnight. V2 has a better fit. Next to a plain layer *with as many heads* it
-# keeps the keys, the values, $W_O$ and the cache, and doubles the queries
-# [B2]. So add second queries, and choose the start so that nothing changes.
+# A plain layer with $H$ heads has $H$ maps. V1 with the same matrices has $H / 2$
+# differential heads: half of the maps, which were trained to be added, would be
+# subtracted overnight. V2 fits better. Next to a plain layer *with as many
+# heads* it has the same keys, values, $W_O$ and cache, and twice the queries
+# [B2]. So add second queries, and choose their start so that nothing changes.
 #
-# But lambda is a sigmoid and is never 0. A second branch cannot be silent.
+# The obvious start is $\lambda = 0$, a second branch that is silent. But V2's
+# lambda is a sigmoid, which is never 0.
 #
 # ### Exercise 27.4: a start that changes nothing
 #
@@ -658,12 +673,12 @@ def mirrored(
 check.ex27_4(mirrored)
 
 # %% [markdown]
-# Does the second branch have an effect at this start? It does, and one that is
-# undone exactly. Let us see it in the whole model, in float64, and beside it
-# what the loss would be with three other starts.
+# The second branch is not silent at this start: it takes half of every head
+# away, and something else gives it back exactly. Now do it in the whole model,
+# and compare with three other starts.
 
 # %%
-coder = BPETokenizer.load(course.weights("pair_tokenizer.json"))
+coder = BPETokenizer.load(course.weights(TOKENS))
 library = standard_library()
 sides = [
     torch.tensor(coder.encode("\n\n".join(d.text for d in documents[:20])))
@@ -712,10 +727,10 @@ assert all(loss > old + 0.05 for loss in wrong.values())
 # The three other starts lose a part of what the model knew. (A second query of
 # zeros does not switch its map off: the map is then the mean over all keys.)
 #
-# Is this start one that training can leave? Unlike the two zeros above, yes. The
-# output of a head is $A_1 v - \lambda A_2 v$, so the two queries of a head get
-# gradients of opposite sign, and the first step takes them apart. Lambda's
-# gradient is not 0 either, since $A_2 v$ is not.
+# Can training leave this start? Unlike the two zeros above, yes. The output of
+# a head is $A_1 v - \lambda A_2 v$ with $\lambda = 1/2$. So the second query of
+# a head gets the gradient of the first, times $-1/2$, and the first step takes
+# them apart. Lambda's gradient is not 0 either, since $A_2 v$ is not.
 
 # %%
 model = copy.deepcopy(both)
@@ -732,12 +747,12 @@ print("lambda's gradient is zero:", not module.lambda_proj.weight.grad.any())
 # %% [markdown]
 # ### A few steps on your machine
 #
-# Now train on: the differential model, and as a control the plain one, with
+# Now train on: the differential model and, as a control, the plain one, with
 # the same rows, the same rate and a fresh optimiser. Without the control you
 # could not tell what the second branch does from what any training does. Three
-# measures: the loss on held-out rows; the *support* of the maps, the exp of
-# the entropy of their absolute weights, in keys (smaller is sharper); and the
-# share of weight that is negative.
+# measures: the loss on held-out rows; the *support* of the maps, which is the
+# number of keys that share a row's weight (the exp of the entropy; smaller is
+# sharper); and the share of weight that is negative.
 
 
 # %%
@@ -779,21 +794,18 @@ assert abs(losses["second branch"] - losses["plain"]) < 0.05
 assert abs(losses["plain"] - old) < 0.2
 
 # %% [markdown]
-# Compare after with after, not after with before. A handful of steps at this
-# rate hardly moves the loss of either model, and hardly their maps. So far the
-# second branch does neither harm nor good, and a few steps are no reason for it
-# to do good.
+# Compare after with after, not after with before. A handful of steps hardly
+# moves the loss of either model, or its maps. So far the second branch does
+# neither harm nor good.
 #
 # Here is a longer run, recorded: 60 steps of both, at two rates, with two
 # seeds for the rows, and 32 held-out rows of files that are not trained on. The
-# maps are measured on two of these rows. It is small too.
+# maps are measured on two of these rows, in the first and in the last layer.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 record = json.loads(course.results("second_branch.json").read_text())
-shipped = course.weights("pair_softmax.safetensors").read_bytes()
-own = hashlib.sha256(shipped).hexdigest() == record["weights"]
-print("recorded", record["provenance"]["date"], "with", end=" ")
-print("the shipped weights" if own else "earlier weights")
+trained = hashlib.sha256(course.weights(PLAIN).read_bytes()).hexdigest()
+assert record["weights"] == trained, f"{PLAIN} is not what was trained on"
 LONGER = {
     (run["rate"], run["seed"], kind): run
     for kind, runs in read("second_branch.json").items()
@@ -801,6 +813,7 @@ LONGER = {
 }
 
 # %%
+print("rate, seed, kind")
 for (rate, seed, kind), run in sorted(LONGER.items()):
     loss, support = (
         [run[when][key] for when in ("before", "after")]
@@ -824,17 +837,26 @@ print("second branch minus plain:", *(f"{gap:+.4f}" for gap in gaps))
 
 # %% [markdown]
 # (The keys are the support in the first and in the last layer.) *Does it keep
-# its loss?* At the start exactly, and afterwards nearly as well as plain does:
-# held-out loss rises in both, and more at the higher rate. (These files may be
-# a narrow diet for a model that was trained on many things; that was not
-# tested.) The two differ by hardly anything, and where they differ the second
-# branch is a little worse. Two seeds give no interval. *Do the maps sharpen?*
-# In the last layer a little, in plain too, and with a second branch a little
-# more; in the first layer they widen a little, in both. And almost no weight is
-# negative: $\lambda$ began as one half, and near there a key is taken away only
-# where the second map gives it twice as much as the first. After 60 steps the
-# second branch is a copy that has moved slightly, not a measure of noise.
-#
+# its loss?* At the start exactly. After 60 steps at the lower rate the held-out
+# loss is a little lower in both models; at the higher rate it has risen in
+# both. In each of the four runs the second branch ends a little above plain.
+# Two seeds at each rate give no interval, but there is no sign of a gain. *Do
+# the maps sharpen?* In the last layer a little, in plain too. *Does it
+# subtract?* Almost no weight is negative: $\lambda$ began as one half, and near
+# there a key is taken away only where the second map gives it twice as much as
+# the first. After 60 steps the second branch is a copy that has moved slightly,
+# not a measure of noise.
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert all(0 < gap < 0.02 for gap in gaps)
+for (rate, _, _), run in LONGER.items():
+    before, after = run["before"], run["after"]
+    lower = after["valid_loss"] < before["valid_loss"]
+    assert lower == (rate == min(rate for rate, _, _ in LONGER))
+    assert after["support"][-1] < before["support"][-1]
+    assert max(after["negative"]) < 0.001
+
+# %% [markdown]
 # What would be a fair test? As many steps as the queries need, at rates tuned
 # for each of the two, with seeds, and on something that attention noise hurts.
 # And the right control for a model with more queries is a plain model that got
@@ -884,14 +906,17 @@ print("exercises 27.1 to 27.3 and the package agree")
 # - V2, grouped and DINT are sums of softmax maps with signs, a few lines over
 #   `diff_attention`.
 # - Integral, in the form that we could verify, is an ordinary head of width
-#   $S D$ with another temperature. In the race it does what wide does.
+#   $S D$ with another constant. In the race it does what wide does.
 # - DEX, in the form that we could read, can be folded into $W_O$. Cog's weights
 #   jump where a logit changes sign.
-# - A plain layer and V2 with as many heads differ in their queries and in
-#   lambda. With second queries copied, lambda's matrix zero and $W_O$ doubled,
-#   a trained model starts where it stood.
-# - No row of this chapter ranks the family. The run that compares them on text
-#   is in the queue.
+# - With second queries copied, lambda's matrix zero and $W_O$ doubled, a trained
+#   plain model becomes a V2 model and starts where it stood.
+# - Nothing in this chapter ranks the family.
+#
+# You can now read the next paper about attention with a pencil and four
+# questions. What is its map, and what does a row sum to? Does a row depend on a
+# later token? Which part of it could be folded into a matrix that is there
+# already? And which control would show the same gain without the idea?
 #
 # ## Further reading
 #

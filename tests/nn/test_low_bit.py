@@ -7,7 +7,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from minidiff import course, generate, load
-from minidiff.data import BPETokenizer, standard_library
+from minidiff.data import BPETokenizer, NeedleTask, standard_library
+from minidiff.evaluation.recall import draw_questions
 from minidiff.nn.attention import (
     MultiheadAttention,
     MultiheadDiffAttention,
@@ -300,15 +301,19 @@ def test_generate_uses_the_cache_it_is_asked_for(kind, monkeypatch):
         assert {part.evicted for part in made[-1]} == {4}
 
 
+PAIR = {"plain": "pair_softmax.safetensors", "diff": "pair_diff.safetensors"}
+TOKENIZER = "pair_tokenizer.json"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["plain", "diff"])
+@pytest.mark.parametrize("kind", PAIR)
 @torch.no_grad()
 def test_the_shipped_models_lose_little_on_text(kind):
     """At most 0.002 nats a token in int8 and 0.01 in fp8."""
-    words = BPETokenizer.load(course.weights("mixture_tokenizer.json"))
+    words = BPETokenizer.load(course.weights(TOKENIZER))
     long = [d for d in standard_library().valid if len(d.text) > 9000][:4]
     tokens = torch.tensor([words.encode(d.text[:3000])[:257] for d in long])
-    model = load(course.weights(f"mixture_{kind}.safetensors"))
+    model = load(course.weights(PAIR[kind]))
     losses = {}
     for precision in (None, *PRECISIONS):
         cache = model.new_cache(4, 256, precision=precision)
@@ -321,3 +326,22 @@ def test_the_shipped_models_lose_little_on_text(kind):
     print(kind, full, changes)
     assert 0 < abs(changes["int8"]) < 0.002
     assert 0 < abs(changes["fp8"]) < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", PAIR)
+@torch.no_grad()
+def test_the_shipped_models_look_keys_up_in_8_bits(kind):
+    """At least 0.9 right, and as many as from the exact cache but one."""
+    words = BPETokenizer.load(course.weights(TOKENIZER))
+    task = NeedleTask(needles=8, questions=4, length=512, repeats=False)
+    model = load(course.weights(PAIR[kind]))
+    asked = draw_questions(task, model, 8, first=words.vocab_size)
+    right = {}
+    for precision in (None, *PRECISIONS):
+        cache = model.new_cache(8, 512, precision=precision)
+        logits = model(asked.tokens, cache, positions=asked.questions)
+        right[precision] = int((logits.argmax(-1) == asked.targets).sum())
+    full = right.pop(None)
+    assert full >= 0.9 * asked.targets.numel()
+    assert min(right.values()) >= full - 1

@@ -27,10 +27,11 @@ def ask(
     cache that holds `budget` of the prompt's keys in each head.
 
     model.new_cache(B, capacity, budget=budget): a list of caches, one for
-    each layer. model(tokens, cache, return_maps=True): the logits and a list
-    of maps, one entry for each layer. score(maps of a layer): scores (B, H,
-    S) of the S keys so far. part.evict(scores), for one layer's cache: keeps
-    the best of the keys held. part.length = P: forgets all tokens after P.
+    each layer, with room for `capacity` tokens. model(tokens, cache,
+    return_maps=True): the logits and a list of maps, one entry for each
+    layer. score(maps of a layer): scores (B, H, S) of the S keys so far.
+    part.evict(scores), for one layer's cache: keeps the best of the keys
+    held. part.length = P: forgets all tokens after P.
 
     aware: if True, the scores have seen the attention of the question too;
     the keys that are kept are the prompt's all the same. If False, they have
