@@ -3,7 +3,8 @@
 The first chapters need NumPy and Matplotlib and no PyTorch. The site has them
 below `lite/`, with the package as a wheel. JupyterLite is served by the site;
 Python itself, which is Pyodide, comes from its public address when a kernel
-starts for the first time. The build uses no network.
+starts for the first time, and a few small packages from PyPI. The build uses
+no network.
 """
 
 import json
@@ -11,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +32,21 @@ KERNEL = {
     "display_name": "Python (Pyodide)",
     "language": "python",
 }
-EXTENSION = "share/jupyter/labextensions/@jupyterlite/pyodide-kernel-extension"
+# Of JupyterLab: the kernel, and the sliders of chapter 2.
+EXTENSIONS = (
+    "@jupyterlite/pyodide-kernel-extension",
+    "@jupyter-widgets/jupyterlab-manager",
+)
 
 NOTE = """\
 > **You are in your browser.** Nothing is installed on your computer, and what
 > you write stays in this browser's storage; *File > Download* makes a copy.
 > The first cell takes a while and needs a network, because it fetches Python.
-> A check has no time limit here: if one never ends, restart the kernel.
-> Figures with sliders are still pictures."""
-INSTALL = """\
-# In the browser only: install the course's package, which the site serves.
-%pip install -q minidiff
+> A check has no time limit here: if one never ends, restart the kernel."""
+INSTALL = f"""\
+# In the browser only: install the course's package, which the site serves,
+# and the sliders.
+%pip install -q minidiff ipywidgets=={version("ipywidgets")}
 import os
 os.environ["MINIDIFF_ANSWERS"] = "answers"  # where checks keep your answers"""
 
@@ -134,14 +140,19 @@ def build(root: Path, output: Path, base: str = "") -> None:
 def command(folder: Path, output: Path) -> list[str]:
     """Return the command that builds JupyterLite, and only what is needed.
 
-    Extensions of the JupyterLab that is installed here are left out, except
-    the kernel.
+    Of the extensions of the JupyterLab that is installed here, the other ones
+    are left out. Raises ExtensionError if one of `EXTENSIONS` is missing.
     """
+    installed = Path(sys.prefix, "share", "jupyter", "labextensions")
+    extensions = [installed / name for name in EXTENSIONS]
+    for path in extensions:
+        if not path.is_dir():
+            raise ExtensionError(f"{path} is missing: install minidiff[book]")
     config = {
         "LiteBuildConfig": {
             "apps": ["lab"],
             "contents": ["files"],
-            "federated_extensions": [str(Path(sys.prefix, EXTENSION))],
+            "federated_extensions": [str(path) for path in extensions],
             "ignore_sys_prefix": ["federated_extensions"],
             "no_sourcemaps": True,
             "no_unused_shared_packages": True,
