@@ -32,6 +32,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("doctree-resolved", gallery.fill)
     app.connect("html-page-context", preview.add_tags)
     app.connect("html-page-context", search.add_scripts)
+    app.connect("html-page-context", lite.add_script)
     # After the theme, which makes the sidebar at priority 500.
     app.connect("html-page-context", access.repair, priority=900)
     app.connect("build-finished", search.write)

@@ -73,6 +73,14 @@ def add_button(app: Any, doctree: nodes.document) -> None:
     title.parent.insert(1, nodes.paragraph("", "", link, classes=["lite"]))
 
 
+def add_script(
+    app: Any, page: str, template: str, context: dict, doctree: Any
+) -> None:
+    """Load the script that replaces the button on a site opened as a file."""
+    if is_in_lite(page):
+        app.add_js_file("lite.js")
+
+
 def for_browser(nb: NotebookNode, base: str) -> NotebookNode:
     """Change a chapter so that it runs in JupyterLite; return it.
 

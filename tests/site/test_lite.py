@@ -74,21 +74,34 @@ def test_a_notebook_installs_first_and_fits_the_kernel(html, name):
     assert "no time limit here" in nb.cells[nb.cells.index(code[0]) - 1].source
 
 
-def test_chapters_have_the_button_and_other_pages_have_not(html, chrome):
-    tab = opened(chrome, html / f"{PAGES[3]}.html", 390)
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_chapter_begins_with_the_button(chrome, address, width):
+    tab = chrome.new_page(viewport={"width": width, "height": 800})
+    tab.goto(f"{address}/{PAGES[3]}.html")
     button = tab.get_by_role("link", name=lite.LABEL)
     goals = tab.locator(".bd-article h2").first
     assert button.bounding_box()["y"] < goals.bounding_box()["y"]
     style = "a => getComputedStyle(a).display"
     assert button.evaluate(style) == "inline-block"
-    target = button.evaluate("a => a.href").partition("?")
-    assert target[0] == (html / "lite/lab/index.html").as_uri()
-    assert target[2] == f"path={FILES[3]}"
+    assert button.evaluate("a => a.href") == (
+        f"{address}/lite/lab/index.html?path={FILES[3]}"
+    )
     tab.close()
+
+
+def test_a_site_opened_as_a_file_says_how_to_serve_it(html, chrome):
+    tab = opened(chrome, html / f"{PAGES[3]}.html", 390)
+    assert tab.get_by_role("link", name=lite.LABEL).count() == 0
+    assert "python -m http.server" in tab.locator("p.lite").inner_text()
+    tab.close()
+
+
+def test_no_other_page_has_the_button(html):
     for page in html.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         name = page.relative_to(html).with_suffix("").as_posix()
         assert (lite.LABEL in text) == (name in PAGES), name
+        assert ("lite.js" in text) == (name in PAGES), name
 
 
 def test_jupyterlite_opens_and_its_kernel_asks_for_python(chrome, address):
