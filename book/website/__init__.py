@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from website import access, address, api, exercises, gallery, preview, search
+from website import (
+    access,
+    address,
+    api,
+    exercises,
+    gallery,
+    lite,
+    preview,
+    search,
+)
 
 
 def configure(app: Any, config: Any) -> None:
@@ -18,11 +27,14 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("config-inited", configure)
     app.connect("source-read", api.fill)
     app.connect("doctree-read", exercises.add_to_page)
+    app.connect("doctree-read", lite.add_button)
     app.connect("doctree-resolved", exercises.link_list)
     app.connect("doctree-resolved", gallery.fill)
     app.connect("html-page-context", preview.add_tags)
     app.connect("html-page-context", search.add_scripts)
+    app.connect("html-page-context", lite.add_script)
     # After the theme, which makes the sidebar at priority 500.
     app.connect("html-page-context", access.repair, priority=900)
     app.connect("build-finished", search.write)
+    app.connect("build-finished", lite.write)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from minidiff.check import kept, progress
+from minidiff.check import boundary, kept, progress
 from minidiff.check.compare import source_of
 from minidiff.check.core import Exercise, Result
 from minidiff.check.core import check as _check
@@ -42,6 +42,7 @@ def __getattr__(name: str) -> Callable[..., Result]:
         raise AttributeError(str(error)) from None
 
     def check(answer: Callable[..., Any]) -> Result:
+        _tell_of_no_limit()
         result = _check(_find(exercise_id), answer)
         _results[exercise_id] = result
         print(result.text)
@@ -57,6 +58,16 @@ def __getattr__(name: str) -> Callable[..., Result]:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *map(_check_name, subjects())])
+
+
+@cache
+def _tell_of_no_limit() -> None:
+    """Say once in a session if nothing stops an answer that never ends."""
+    if not boundary.has_time_limit():
+        print(
+            "Checks have no time limit here. If one never ends, restart the "
+            "kernel and run the cells above again."
+        )
 
 
 @cache

@@ -69,17 +69,28 @@ class _Printed(io.StringIO):
         return len(text)
 
     def show(self, file: Any) -> None:
-        print(self.getvalue(), end="", file=file)
+        if self.tell():  # Jupyter in a browser shows empty output too
+            print(self.getvalue(), end="", file=file)
         if self.left_out:
             print(f"\n... {self.left_out:,} more characters", file=file)
+
+
+def has_time_limit() -> bool:
+    """Tell whether an answer that does not return is stopped here.
+
+    That takes the main thread of a system with timers: Linux and macOS, not
+    Windows and not Python in a browser.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    return main and hasattr(signal, "setitimer")
 
 
 def run(call: Callable[[], Any], seconds: float) -> tuple[Any, str]:
     """Return what ``call`` returns, or ``Raised``; and what it printed.
 
-    ``call`` is stopped after ``seconds`` if this is the main thread of a
-    system with timers (Linux and macOS, not Windows). KeyboardInterrupt is
-    raised here only if a person pressed Ctrl-C or interrupted the kernel.
+    ``call`` is stopped after ``seconds`` if ``has_time_limit()``.
+    KeyboardInterrupt is raised here only if a person pressed Ctrl-C or
+    interrupted the kernel.
     """
     out, err = _Printed(), _Printed()
     process = os.getpid()
@@ -158,7 +169,7 @@ class _Stops:
         self.here = sys._getframe(1)
         self.trace = sys.gettrace()
         self.main = threading.current_thread() is threading.main_thread()
-        self.timer = self.main and hasattr(signal, "setitimer")
+        self.timer = has_time_limit()
         self.active = True
         if self.main:
             self.on_int = signal.signal(signal.SIGINT, self._on_interrupt)
