@@ -255,35 +255,35 @@ plt.show()
 # beside a plain one. Every claim of the paper that small models can test is
 # measured again and reported as it came out.
 #
-# | today | chapter | what you do there |
-# |---|---|---|
-# | ready | [1. Attention from scratch](01_attention_from_scratch.ipynb) | a lookup that became soft, in NumPy |
-# | ready | [2. Attention noise, measured](02_attention_noise.ipynb) | how a needle drowns, with sliders to move |
-# | ready | [3. Differential attention](03_differential_attention.ipynb) | the whole idea, in NumPy |
-# | ready | [4. The gradients by hand](04_gradients_by_hand.ipynb) | every derivative, judged by finite differences |
-# | ready | [5. The multi-head module](05_multihead_module.ipynb) | the same in PyTorch, with many heads |
-# | ready | [6. Five ways to compute it](06_five_ways_to_compute_it.ipynb) | what each costs, counted and measured |
-# | ready | [7. The DIFF Transformer](07_the_diff_transformer.ipynb) | the whole model, a class of your own |
-# | ready | [8. Pitfalls](08_pitfalls.ipynb) | what published versions get wrong |
-# | ready | [9. First kernels](09_first_kernels.ipynb) | add, softmax and multiply in Triton |
-# | ready | [10. Flash attention forward](10_flash_attention_forward.ipynb) | attention that never holds its map |
-# | ready | [11. The fused forward](11_fused_forward.ipynb) | both branches in one walk |
-# | ready | [12. The fused backward](12_fused_backward.ipynb) | every gradient, in two passes over the tiles |
-# | ready | [13. Roofline and benchmark](13_roofline_and_benchmark.ipynb) | ceilings, predictions, honest timing |
-# | ready | [14. Text to tokens](14_text_to_tokens.ipynb) | bytes, merges, AdamW, your own training loop |
-# | ready | [15. Train your own](15_training_a_small_diff_transformer.ipynb) | your model, your loop, and what it writes |
-# | ready | [16. Generation with a cache](16_generation_with_a_cache.ipynb) | what a new token reads, and how it is drawn |
-# | ready | [17. Many GPUs](17_many_gpus.ipynb) | two processes, one model, every byte counted |
-# | ready | [18. Language modelling](18_language_modelling.ipynb) | is the loss lower, and how sure is that |
-# | ready | [19. Needles and attention noise](19_needles_and_attention_noise.ipynb) | which part of a model finds the needle |
-# | ready | [20. Long context](20_long_context.ipynb) | why long rows break a model, and what repairs it |
-# | ready | [21. In-context learning and order](21_in_context_learning.ipynb) | who learns from a prompt, and what its order does |
-# | ready | [22. Faithfulness](22_faithfulness.ipynb) | where answers come from |
-# | ready | [23. Outliers and low-bit attention](23_outliers_and_low_bits.ipynb) | what large logits are for, and what they cost |
-# | ready | [24. Ablations](24_ablations.ipynb) | what each part contributes |
-# | ready | [25. Low-bit kernels](25_low_bit_kernels.ipynb) | what a difference does to rounding errors |
-# | ready | [26. Sparse caches](26_sparse_caches.ipynb) | which keys a cache can lose |
-# | ready | [27. The family](27_the_family.ipynb) | relatives of the method, and a Llama that becomes one |
+# | chapter | what you do there |
+# |---|---|
+# | [1. Attention from scratch](01_attention_from_scratch.ipynb) | a lookup that became soft, in NumPy |
+# | [2. Attention noise, measured](02_attention_noise.ipynb) | how a needle drowns, with sliders to move |
+# | [3. Differential attention](03_differential_attention.ipynb) | the whole idea, in NumPy |
+# | [4. The gradients by hand](04_gradients_by_hand.ipynb) | every derivative, judged by finite differences |
+# | [5. The multi-head module](05_multihead_module.ipynb) | the same in PyTorch, with many heads |
+# | [6. Five ways to compute it](06_five_ways_to_compute_it.ipynb) | what each costs, counted and measured |
+# | [7. The DIFF Transformer](07_the_diff_transformer.ipynb) | the whole model, a class of your own |
+# | [8. Pitfalls](08_pitfalls.ipynb) | what published versions get wrong |
+# | [9. First kernels](09_first_kernels.ipynb) | add, softmax and multiply in Triton |
+# | [10. Flash attention forward](10_flash_attention_forward.ipynb) | attention that never holds its map |
+# | [11. The fused forward](11_fused_forward.ipynb) | both branches in one walk |
+# | [12. The fused backward](12_fused_backward.ipynb) | every gradient, in two passes over the tiles |
+# | [13. Roofline and benchmark](13_roofline_and_benchmark.ipynb) | ceilings, predictions, honest timing |
+# | [14. Text to tokens](14_text_to_tokens.ipynb) | bytes, merges, AdamW, your own training loop |
+# | [15. Train your own](15_training_a_small_diff_transformer.ipynb) | your model, your loop, and what it writes |
+# | [16. Generation with a cache](16_generation_with_a_cache.ipynb) | what a new token reads, and how it is drawn |
+# | [17. Many GPUs](17_many_gpus.ipynb) | two processes, one model, every byte counted |
+# | [18. Language modelling](18_language_modelling.ipynb) | is the loss lower, and how sure is that |
+# | [19. Needles and attention noise](19_needles_and_attention_noise.ipynb) | which part of a model finds the needle |
+# | [20. Long context](20_long_context.ipynb) | why long rows break a model, and what repairs it |
+# | [21. In-context learning and order](21_in_context_learning.ipynb) | who learns from a prompt, and what its order does |
+# | [22. Faithfulness](22_faithfulness.ipynb) | where answers come from |
+# | [23. Outliers and low-bit attention](23_outliers_and_low_bits.ipynb) | what large logits are for, and what they cost |
+# | [24. Ablations](24_ablations.ipynb) | what each part contributes |
+# | [25. Low-bit kernels](25_low_bit_kernels.ipynb) | what a difference does to rounding errors |
+# | [26. Sparse caches](26_sparse_caches.ipynb) | which keys a cache can lose |
+# | [27. The family](27_the_family.ipynb) | relatives of the method, and a Llama that becomes one |
 #
 # Which way is yours?
 #
