@@ -136,11 +136,11 @@ for run in RUNS[8, 128, "plain", "0.001"]:
 # and layers [P, Tables 2 and 3]. How negative weights are treated is not said.
 #
 # Is it the subtraction? The paper has controls for one measure near to lookup,
-# the loss at the last token of an n-gram that the row held before: plain 0.898,
-# wide heads 0.899, these with the norm 0.899, differential 0.880, and without
-# its norm 0.911 [P, Table 6]. There the differential model is ahead of all
-# controls. For needles we know of no such table. So here are small models, with
-# all the controls.
+# the loss at the last token of an n-gram that the row held before: plain
+# 0.898, wide heads 0.899, these with the norm 0.899, differential 0.880, and
+# without its norm 0.911 [P, Table 6]. There the differential model is ahead of
+# all controls. For needles we know of no such table, so here are small models
+# with all the controls.
 #
 # ## The task
 #
@@ -254,9 +254,9 @@ plt.show()
 # ## A lottery, and two counts
 #
 # Where only a lookup helps, a small model often finds it or guesses to the
-# end. So one compares counts. How the two models of this course were found
-# shows what such counts are like. Models of 3.8 million parameters read text,
-# needles among tokens without meaning, and other tasks.
+# end. So one compares counts. Here are those from the search for the two
+# models of this course. Models of 3.8 million parameters read text, needles
+# among tokens without meaning, and other tasks.
 #
 # Each line below is a training, in the order in which they were made. The
 # *curriculum* says how the needle rows change. "few first": 2 needles, then 4,
@@ -811,8 +811,7 @@ assert SHARES["diff"].min() < -0.1
 # look at the answer, and no head before it does. The *plain* model's best head
 # gives the answer more, the reverse of the paper's Table 3, and one
 # differential head takes weight away from it. But one model of each kind says
-# nothing about kinds. Does the share say how well a model looks up? Back to
-# the cold open.
+# nothing about kinds. Does the share say how well a model looks up?
 #
 # ### The same seeds, another rate
 #
