@@ -699,14 +699,13 @@ for (kind, base), found in LONG_ROWS.items():
 #
 # ## Training for length
 #
-# In the paper the larger base is where an extension begins, and a short
-# training completes it: the model can get used to the new speeds, and to
-# weights that spread over more keys. The recipe `book/recipes/long_context.py`
-# does what the paper did, in small. Models of 15 million parameters of three
-# kinds (plain, wide and diff) get the base 640,000, a quarter of their
-# learning rate, and 20 million tokens in rows of 16,384. They are measured at
-# up to 65,536. It needs a GPU; the cells below show its record if there is
-# one. Fixed before it:
+# In the paper the larger base begins an extension, and a short training
+# completes it: the model can get used to the new speeds, and to weights that
+# spread over more keys. The recipe `book/recipes/long_context.py` does the
+# same, in small. Models of 15 million parameters of three kinds (plain, wide
+# and diff) get the base 640,000, a quarter of their learning rate, and 20
+# million tokens in rows of 16,384. They are measured at up to 65,536. It needs
+# a GPU; the cells below show its record if there is one. Fixed before it:
 #
 # - the metric: accuracy at eight needles, one asked, in rows of 8,192 tokens,
 #   as the mean over five depths;
