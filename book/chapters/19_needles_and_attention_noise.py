@@ -449,10 +449,10 @@ for change, other in {
     print("{} of {}:".format(*other), f"{change}, p = {p:.3f}")
 
 # %% [markdown]
-# More training has *worse* odds here, not better. (A longer training also warms
-# up and lowers its rate more slowly.) Half the rate seems to be worse as well.
-# For the curriculum, which gave the course its pair, these counts are no
-# evidence. To tell more, it takes smaller models, more seeds, and all rates.
+# More training has *worse* odds here, not better. (A longer training also
+# warms up and lowers its rate more slowly.) Half the rate seems to be worse as
+# well. For the curriculum, which gave the course its pair, these counts are no
+# evidence. To tell more takes smaller models, more seeds, and all rates.
 #
 # ## MQAR: how many seeds solve it
 #
@@ -529,8 +529,8 @@ assert sum(run in back for run in RUNS[8, 64, "diff", "0.01"]) == 4
 #
 # ### All rates
 #
-# Here are all rates. Over each column stands how many of its eight seeds solve
-# the task, with a star at the pilot's choice.
+# Over each column stands how many of its eight seeds solve the task, with a
+# star at the pilot's choice.
 
 # %%
 RATES = ["0.0001", "0.0003", "0.001", "0.003", "0.01"]

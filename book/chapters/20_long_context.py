@@ -398,7 +398,7 @@ for name, losses in (CONTROLS | {"old base": own["softmax"]}).items():
 # most at short distances, which is a reason to leave the fast pairs alone. And
 # the base 640,000 is worse than the smaller one at both ends.
 #
-# Try other bases. Each move reads the text again.
+# Try other bases:
 
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Loss of the plain model against position at one base, with a slider for the logarithm of the base and a dashed line at the longest training row."}}
@@ -548,8 +548,7 @@ for kind in MODELS:
 # which is a guess. The new base brought most back.
 #
 # One row is an anecdote. The recipe `book/recipes/long_pair.py` asks the same
-# models in sixteen rows for each length, and reads held-out files. It trains
-# nothing.
+# models in sixteen rows for each length, and reads held-out files.
 
 # %%
 PATH = course.root() / "book" / "results"

@@ -174,9 +174,9 @@ for kind in MODELS:
 # document that is enough. Whom the question is about need not be read.
 #
 # So "is usually right" says little about reading before one knows what a model
-# does when the answer is *not* there. This chapter asks both, over one document
-# and over several. It needs a scorer that knows where an answer came from. The
-# paper had another kind of judge.
+# does when the answer is *not* there. This chapter asks both, over one
+# document and over several. It needs a scorer that knows where an answer came
+# from.
 #
 # ## What the paper measured
 #
@@ -295,8 +295,8 @@ check.ex22_1(answer_source)
 # %% [markdown]
 # ## Test the scorer before the models
 #
-# Before a scorer judges models whose behaviour you do not know, let it judge
-# *answerers* whose behaviour you do know. Four of them, and no model:
+# Let the scorer first judge *answerers* whose behaviour you know. Four of
+# them, and no model:
 
 # %%
 answer_source = check.mine("22.1")
@@ -354,11 +354,11 @@ for kind in ("single", "several", "unanswerable"):
 # ## Sixteen models
 #
 # Now the record: eight plain and eight differential models, seeds 0 to 7, with
-# the same rows in the same order for both models of a seed. They were trained on
-# a mixture of text and tasks, with questions about the fact book among them, and
-# were asked held-out questions of the four kinds. The models that you asked are
-# seed 1. (The functions that read the record are folded away.) Predict first:
-# which of the five sources will be the rarest?
+# the same rows in the same order for both models of a seed. They were trained
+# on a mixture of text and tasks, with questions about the fact book among
+# them, and were asked held-out questions of the four kinds. The models that
+# you asked are seed 1. Predict first: which of the five sources will be the
+# rarest?
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 SHORT = ("single", "several", "unanswerable", "list")
@@ -567,18 +567,18 @@ for name in ("pair_64_rows.json", RECORD):
 # interval contained zero: it was no result.
 #
 # The controls that say *what* causes a difference (wide heads, the norm, a
-# second map that is added) belong to a run of 15 million parameters with all six
-# kinds of chapter 19. It is planned, and not done; `book/recipes/queue.md` has
-# its command.
+# second map that is added) belong to a run of 15 million parameters with all
+# six kinds of chapter 19. It is planned (`book/recipes/queue.md`), and not
+# done.
 #
 # ## Looking keys up is not reading
 #
 # Of these sixteen models, fourteen look needles up nearly without an error
 # (chapter 19). A needle is a key and its value. A fact is a country, an
 # attribute and a value. One might hope that a model that can do the first can
-# do the second. The pair was not the first try to make small models look keys
-# up: four earlier ones, with other curricula, batches and lengths, are
-# recorded as well. Here are all their models and the pair's.
+# do the second. Four earlier tries to make small models look keys up, with
+# other curricula, batches and lengths, are recorded as well. Here are all
+# models.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 TRIES = {
@@ -700,13 +700,12 @@ plt.show()
 # %% [markdown]
 # A perfect reader has one line at 0 and the other at 1. When this page was
 # made, the two lines of a model lay close together, and rose together. Over
-# one document, with the sentence gone, they mostly gave an answer that stood
-# nowhere. Over two documents both models nearly always answered, also when the
-# sentence was gone, and then with what the *other* document says. Over four
-# they mostly refused, and rather more often with the sentence there than
-# without it. **Their refusals say how many documents there are, and hardly
-# what is in them.** (Ten questions draw rough lines. QUESTIONS = 60 takes a
-# few minutes.)
+# one document they mostly answered, also with the sentence gone. Over two
+# documents both models nearly always answered, also when the sentence was
+# gone, and then with what the *other* document says. Over four they mostly
+# refused, and rather more often with the sentence there than without it.
+# **Their refusals say how many documents there are, and hardly what is in
+# them.** (Ten questions draw rough lines. QUESTIONS = 60 takes a few minutes.)
 #
 # The training may explain it. In the fact book, a question over one document
 # always has its answer there, and over four documents about half of the
