@@ -404,7 +404,7 @@ assert COUNTS["pair", *MANY] == [(7, 8), (7, 8)]
 # %% [markdown]
 # Below 0.05, the usual threshold. Is it a finding about kinds? Guess, and then
 # see what the other trainings say: the same recipe with the two other seeds of
-# the table's third line, and the recipe of its last line.
+# the table's third line, and the next recipe, that of its last line.
 
 # %%
 for name, keys in {
@@ -420,8 +420,8 @@ for name, keys in {
 
 # %% [markdown]
 # With the very same recipe both other seeds of diff look keys up. With the
-# last recipe the kinds are equal. No contrast of kinds had been fixed for that
-# training, and its table was one of many: of so many, some have a p below 0.05
+# next one the kinds are equal. No contrast of kinds had been fixed, and the
+# four against none was one line of many: of so many, some have a p below 0.05
 # by chance. This record favours neither kind. It could not have shown a small
 # difference.
 #

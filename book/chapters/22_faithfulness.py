@@ -700,11 +700,10 @@ plt.show()
 # %% [markdown]
 # A perfect reader has one line at 0 and the other at 1. When this page was
 # made, the two lines of a model lay close together, and rose together. Over
-# one document they mostly answered, also with the sentence gone. Over two
-# documents both models nearly always answered, also when the sentence was
-# gone, and then with what the *other* document says. Over four they mostly
-# refused, and rather more often with the sentence there than without it.
-# **Their refusals say how many documents there are, and hardly what is in
+# one or two documents both models mostly answered, also when the sentence was
+# gone, and over two then with what the *other* document says. Over four they
+# mostly refused, and rather more often with the sentence there than without
+# it. **Their refusals say how many documents there are, and hardly what is in
 # them.** (Ten questions draw rough lines. QUESTIONS = 60 takes a few minutes.)
 #
 # The training may explain it. In the fact book, a question over one document
@@ -975,11 +974,12 @@ plt.show()
 # %% [markdown]
 # (Shaded: effects of the paper's size. $p$ is one half, the worst case. The
 # spreads that the record gives include the uncertainty of its questions.)
-# Between pairs the share of right answers has a standard deviation of 0.10,
-# and refusals even more. With 0.10, an effect of 0.10 takes eight pairs and
-# one of 0.07 takes sixteen, and more questions would not help. So our eight
-# pairs are just enough to see an effect of the size of HotpotQA's, and four
-# pairs saw only effects like the largest in the paper's table.
+# Between pairs the share of right answers differs with a standard deviation of
+# 0.10, that of refusals with more. With a spread of 0.10 an effect of 0.10
+# takes eight pairs and one of 0.07 takes sixteen, and more questions would not
+# help. So our eight pairs are just enough to see an effect of the size of
+# HotpotQA's, and four pairs saw only effects like the largest in the paper's
+# table.
 #
 # This says nothing against the paper. Its models are long past the point where
 # some have learned to read and some have not, so two trainings of a kind may
@@ -1015,8 +1015,9 @@ print("the sources are what the recipe of the record counts")
 #
 # - **One number.** Fewer made-up answers may be fewer answers. Put the share
 #   of refusals beside it, or compare at equal coverage.
-# - **Only questions that have an answer.** Nearly perfect scores need not read
-#   whom it is about. Delete the sentence, or ask about somebody else.
+# - **Only questions that have an answer.** A model can be nearly perfect
+#   without reading whom it is asked about. Delete the sentence, or ask about
+#   somebody else.
 # - **A scorer that was never tested.** Let it judge answerers that you know:
 #   one that reads, one that guesses, one that says nothing.
 # - **True documents.** If memory and document agree, an answer does not tell
