@@ -809,9 +809,9 @@ assert SHARES["diff"].min() < -0.1
 # %% [markdown]
 # Both models answer right, and both in way A: some heads of the last layer
 # look at the answer, and no head before it does. The *plain* model's best head
-# gives the answer more, the reverse of the paper's Table 3, and one
-# differential head takes weight away from it. But one model of each kind says
-# nothing about kinds. Does the share say how well a model looks up?
+# gives the answer more, unlike the means over heads in the paper's Table 3.
+# One differential head takes weight away from it. But one model of each kind
+# says nothing about kinds. Does the share say how well a model looks up?
 #
 # ### The same seeds, another rate
 #
@@ -890,12 +890,12 @@ for setting, title in TITLES.items():
 # %% [markdown]
 # **With 8 pairs, width 128 the order of the kinds reverses with the rate.** At
 # 0.001 diff has 0.175, far more than plain, 0.006, and less than wide, 0.454.
-# At 0.003 plain has a little more than diff, all but a little of it from three
-# seeds, and at 0.0003 diff has more than wide. With 8 pairs, width 64, rate
-# 0.001 diff has 0.004 and both others far more. From these runs one could
-# print a table like the paper's, or its opposite. (Our rule even limits a
-# differential head: if the second map takes away nearly as much as the first
-# gives, half of the absolute weight is negative.)
+# At 0.003 plain has a little more than diff, nearly all from three seeds, and
+# at 0.0003 diff has more than wide. With 8 pairs, width 64, rate 0.001 diff
+# has 0.004 and both others far more. From these runs one could print a table
+# like the paper's, or its opposite. (Our rule even limits a differential head:
+# if the second map takes away nearly as much as the first gives, half of the
+# absolute weight is negative.)
 #
 # This does not contradict Table 3: it has other models, other rows, and an
 # unknown rule for signs. A share on the answer describes a map. As a measure
