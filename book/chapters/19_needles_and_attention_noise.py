@@ -9,11 +9,11 @@
 # %% [markdown]
 # # 19. Needles and attention noise
 #
-# By the end of this chapter you will have shown, from 576 recorded trainings
-# and with tests of your own, that in small models the headwise norm makes
-# lookup rarer or less exact, that a second map mends this, and that diff, plain
-# and wide each solve the task at a rate that suits them; these rates differ.
-# Then you will ask what attention maps say about it.
+# By the end of this chapter you will have counted, in 576 recorded trainings
+# of small models, which parts of a differential head help or hinder looking
+# things up: the headwise norm alone makes it rarer or less exact, a second map
+# mends this, and diff, plain and wide each learn it at their own learning
+# rates. Then you will ask what attention maps say about it.
 #
 # {card}
 #
@@ -115,7 +115,7 @@ for run in RUNS[8, 128, "plain", "0.001"]:
 # All of them solve the task, and no head has more than three hundredths of its
 # weight on the answer. Nor is the weight spread. The last number, the exp of
 # the entropy of the weights (last layer, first head), says that they lie on
-# about one key. It is another key; the record does not say which place it is.
+# about one key. It is another one; the record does not say which.
 #
 # So ask two things apart. *Does a model find the needle?* That can be counted.
 # *Where does its attention lie?* That can be measured. Whether the second
@@ -136,11 +136,11 @@ for run in RUNS[8, 128, "plain", "0.001"]:
 # and layers [P, Tables 2 and 3]. How negative weights are treated is not said.
 #
 # Is it the subtraction? The paper has controls for one measure near to lookup,
-# the loss at the last token of an n-gram that the row held before: plain 0.898,
-# wide heads 0.899, these with the norm 0.899, differential 0.880, and without
-# its norm 0.911 [P, Table 6]. There the differential model is ahead of all
-# controls. For needles we know of no such table. So here are small models, with
-# all the controls.
+# the loss at the last token of an n-gram that the row held before: plain
+# 0.898, wide heads 0.899, these with the norm 0.899, differential 0.880, and
+# without its norm 0.911 [P, Table 6]. There the differential model is ahead of
+# all controls. For needles we know of no such table, so here are small models
+# with all the controls.
 #
 # ## The task
 #
@@ -215,12 +215,13 @@ def accuracy_at_queries(logits: np.ndarray, targets: np.ndarray) -> float:
 #
 # ## A race in which a subtraction helps
 #
-# First a task in which one can say beforehand what a subtraction is good for. A
-# row holds two needles, and both values are asked. A model that cannot look up
-# can still answer the second question with *the value not yet said*: look at
-# both values, less the one already said. All kinds trained for 400 steps, five
-# seeds each. Fixed before: the metric is the share of right second answers, the
-# contrasts are diff against each of the other five.
+# First a task in which one can say beforehand what a subtraction is good for.
+# A row holds two needles, and both values are asked. A model that cannot look
+# up can still answer the second question with *the value not yet said*: look
+# at both values, less the one already said. All kinds trained for 400 steps,
+# five seeds each, so this asks who is earlier. Fixed before: the metric, the
+# share of right second answers (a guess among the two has one half), and the
+# contrasts, diff against each other kind.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 race, racers = read("needle_race.json")
@@ -245,16 +246,16 @@ axis.set_xticklabels(KINDS)
 plt.show()
 
 # %% [markdown]
-# Known beforehand: diff beats plain, and loses that lead with lambda held at 0.
-# So for these two kinds this is no fresh test. New are wide, wide + norm and
-# sum: against each the advantage is **seen**. (In this run the interval against
-# plain contains 0. And only diff and plain had their learning rate tuned.)
+# Against plain the interval contains 0: **not seen**. Against wide, wide +
+# norm and sum the advantage is **seen**, but only diff and plain had their
+# learning rate tuned. (Plain and first map are no fresh tests: in earlier runs
+# diff beat plain, and lost that lead with lambda held at 0.)
 #
 # ## A lottery, and two counts
 #
-# Where only a lookup helps, a small model often finds it or guesses to the end.
-# So one compares counts. The search for the two models of this course shows
-# what such counts are like. Models of 3.8 million parameters read text, needles
+# Where only a lookup helps, a small model often finds it or guesses to the
+# end. So one compares counts. Here are those from the search for the two
+# models of this course. Models of 3.8 million parameters read text, needles
 # among tokens without meaning, and other tasks.
 #
 # Each line below is a training, in the order in which they were made. The
@@ -357,10 +358,11 @@ for kind in ("plain", "diff"):
 assert max(when) < 3000
 
 # %% [markdown]
-# **A run learns it before step 3,000 or never**, also where it has 12,000. So
-# it is a lottery, drawn early, and the recipe sets the odds: from none of eight
-# to fourteen of sixteen. Why a run misses it, the record does not say. (With
-# "many first" the differential runs rise earlier. This is an observation.)
+# **These runs learn it before step 3,000 or not at all**, also where they have
+# 12,000. So it is a lottery, drawn early, and the recipe sets the odds: from
+# none of eight to fourteen of sixteen. Why a run misses it, the record does
+# not say. (With "many first" the differential runs rise earlier; this is
+# exploratory.)
 #
 # Look at the last line but one: four of four against none of four. If the kind
 # did not matter, the four that look keys up would be a random choice from the
@@ -401,8 +403,8 @@ assert COUNTS["pair", *MANY] == [(7, 8), (7, 8)]
 
 # %% [markdown]
 # Below 0.05, the usual threshold. Is it a finding about kinds? Guess, and then
-# see what the other trainings say: the same recipe with the two seeds of the
-# search added, and the next recipe.
+# see what the other trainings say: the same recipe with the two other seeds of
+# the table's third line, and the next recipe, that of its last line.
 
 # %%
 for name, keys in {
@@ -417,9 +419,9 @@ for name, keys in {
     print(f"diff {diff[0]} of {diff[1]}, p = {fisher(*plain, *diff):.2f}")
 
 # %% [markdown]
-# In the search, both seeds of diff look keys up with the very same recipe. With
-# the next one the kinds are equal. No contrast of kinds had been fixed for that
-# training, and its table was one of many: of so many, some have a p below 0.05
+# With the very same recipe both other seeds of diff look keys up. With the
+# next one the kinds are equal. No contrast of kinds had been fixed, and the
+# four against none was one line of many: of so many, some have a p below 0.05
 # by chance. This record favours neither kind. It could not have shown a small
 # difference.
 #
@@ -447,10 +449,10 @@ for change, other in {
     print("{} of {}:".format(*other), f"{change}, p = {p:.3f}")
 
 # %% [markdown]
-# More training has *worse* odds here, not better. (A longer training also warms
-# up and lowers its rate more slowly.) Half the rate seems to be worse as well.
-# For the curriculum, which gave the course its pair, these counts are no
-# evidence. To tell more, it takes smaller models, more seeds, and all rates.
+# More training has *worse* odds here, not better. (A longer training also
+# warms up and lowers its rate more slowly.) Half the rate seems to be worse as
+# well. For the curriculum, which gave the course its pair, these counts are no
+# evidence. To tell more takes smaller models, more seeds, and all rates.
 #
 # ## MQAR: how many seeds solve it
 #
@@ -527,8 +529,8 @@ assert sum(run in back for run in RUNS[8, 64, "diff", "0.01"]) == 4
 #
 # ### All rates
 #
-# Here are all rates. Over each column stands how many of its eight seeds solve
-# the task, with a star at the pilot's choice.
+# Over each column stands how many of its eight seeds solve the task, with a
+# star at the pilot's choice.
 
 # %%
 RATES = ["0.0001", "0.0003", "0.001", "0.003", "0.01"]
@@ -602,8 +604,8 @@ def change(one: str, other: str) -> None:
 change("wide", "wide + norm")
 
 # %% [markdown]
-# **The norm lowers the count at every common rate at which wide solves the
-# task.** With 4 pairs most seeds *stay at a guess*, with medians near one
+# **With the norm the count is lower at every common rate at which wide solves
+# the task.** With 4 pairs most seeds *stay at a guess*, with medians near one
 # quarter. With 8 pairs, width 64, rate 0.001, seven seeds against none are
 # medians of 0.992 and 0.984: wide + norm looks keys up, and is *less exact*.
 #
@@ -624,7 +626,8 @@ change("plain", "diff")
 
 # %% [markdown]
 # **Diff as a whole does about as well as plain and wide.** Each of the three
-# solves every setting with seven or eight seeds at a rate that suits it.
+# solves every setting with seven or eight seeds at its best rate, which is
+# chosen after looking.
 #
 # **Where plain and diff differ by many seeds, it is exactness.** With 8 pairs,
 # width 64, rate 0.01 plain has 8 and diff none; but diff's median is 0.979, and
@@ -653,10 +656,10 @@ for name, wanted in (("solved", True), ("not solved", False)):
     print(f"{one} in at least one layer, {both} in both")
 
 # %% [markdown]
-# (A layer counts if more than one hundredth of a head's weight is negative.) So
-# "sum" means "began with the wrong sign": 17 of the 19 that solve it have come
-# to subtract. That is not enough, as more than half of those that fail have
-# turned as well. Nor is it necessary: two solved it without.
+# (A layer counts if more than one hundredth of a head's weight is negative.)
+# So "sum" means "began with the wrong sign": 17 of the 19 that solve it
+# subtract in at least one layer. That is not enough, as so do more than half
+# of those that fail. Nor is it necessary: two solved it without.
 #
 # ### After how many tokens
 #
@@ -702,10 +705,10 @@ plt.show()
 
 # %% [markdown]
 # With 4 pairs, width 64 diff is about three times as late as plain. With 8
-# pairs, width 128 it is about three times as early, and its median is 1.6 times
-# as early as wide's. These settings differ in pairs, width and rate. With 8
-# pairs, width 64 wide is as early as diff, so head shape *can* account for the
-# lead over plain.
+# pairs, width 128 plain needs about three times the steps of diff, and wide
+# 1.6 times. These settings differ in pairs, width and rate. With 8 pairs,
+# width 64 wide is as early as diff, so head shape *can* account for the lead
+# over plain.
 #
 # ## Where solved models look
 #
@@ -804,12 +807,11 @@ assert SHARES["softmax"].max() > SHARES["diff"].max()
 assert SHARES["diff"].min() < -0.1
 
 # %% [markdown]
-# Both models answer right, and both in way A: some heads of the last layer look
-# at the answer, and no head before it does. The *plain* model's best head gives
-# the answer more. One differential head takes weight away from it. In the
-# paper's Table 3 the differential models give it more. But one model of each
-# kind says nothing about kinds. Does the share say anything about how well a
-# model looks up? Back to the cold open.
+# Both models answer right, and both in way A: some heads of the last layer
+# look at the answer, and no head before it does. The *plain* model's best head
+# gives the answer more, unlike the means over heads in the paper's Table 3.
+# One differential head takes weight away from it. But one model of each kind
+# says nothing about kinds. Does the share say how well a model looks up?
 #
 # ### The same seeds, another rate
 #
@@ -888,15 +890,16 @@ for setting, title in TITLES.items():
 # %% [markdown]
 # **With 8 pairs, width 128 the order of the kinds reverses with the rate.** At
 # 0.001 diff has 0.175, far more than plain, 0.006, and less than wide, 0.454.
-# At 0.003 plain has more than diff, and at 0.0003 diff has more than wide. With
-# 8 pairs, width 64, rate 0.001 diff has 0.004 and both others far more. From
-# these runs one could print a table like the paper's, or its opposite. (Our
-# rule even caps a difference: if the second map takes away nearly as much as
-# the first gives, half of the absolute weight is negative.)
+# At 0.003 plain has a little more than diff, nearly all from three seeds, and
+# at 0.0003 diff has more than wide. With 8 pairs, width 64, rate 0.001 diff
+# has 0.004 and both others far more. From these runs one could print a table
+# like the paper's, or its opposite. (Our rule even limits a differential head:
+# if the second map takes away nearly as much as the first gives, half of the
+# absolute weight is negative.)
 #
-# This does not contradict Table 3: other models, other rows, and signs treated
-# in a way that we do not know. A share on the answer describes a map. As a
-# measure of retrieval it needs the count beside it, and the other rates.
+# This does not contradict Table 3: it has other models, other rows, and an
+# unknown rule for signs. A share on the answer describes a map. As a measure
+# of retrieval it needs the count beside it, and the other rates.
 #
 # ## 85 % against 55 %
 #
@@ -922,17 +925,17 @@ print(f"diff minus plain {gap.mean():+.2f} +- {half:.2f}")
 assert half > 0.85 - 0.55
 
 # %% [markdown]
-# The interval is wider than the paper's effect, as one run of each kind drew a
-# blank and the others are right: this **cannot be seen at this size**. What
+# The half-width is larger than the paper's effect, as one run of each kind
+# guesses and the others are right: this **cannot be seen at this size**. What
 # about MQAR?
 #
 # - *It cannot refute it.* Its models have one differential head of 32 or
 #   64 numbers and two layers; the authors advise at least 8 heads [U]. Plain,
 #   wide and diff solve the task at a rate that suits them, so there is no room
 #   to be better.
-# - *It cannot support it.* The advantages that we see are over models with the
-#   norm and without a second map, which are controls, or over plain and wide at
-#   rates that do not suit these.
+# - *It cannot support it.* The advantages that we see are over controls,
+#   models with the norm and no second map, or over plain and wide at rates
+#   that do not suit these.
 #
 # ### Exercise 19.3: does it hold on harder rows?
 #
@@ -954,9 +957,9 @@ for setting, rate in AT.items():
 
 # %% [markdown]
 # Worse than wide in three settings, better in one, where a failed seed is
-# excluded. (Without failed seeds one compares models that can look up; with
-# them, kinds.) Now judge one model yourself. Rows are the units, as the queries
-# of a row are not independent. And "no significant drop" is not "no drop": a
+# excluded. (Without failed seeds one compares models that can look up, not
+# kinds.) Now judge one model yourself. Rows are the units, as the queries of a
+# row are not independent. And "no significant drop" is not "no drop": a
 # verdict needs a size that you would accept.
 
 
@@ -1013,9 +1016,9 @@ for kind in SHIPPED:
         print("drop {:.3f}, {:.3f} to {:.3f}; verdict {}".format(*found))
 
 # %% [markdown]
-# When this page was made, twice the length cost both models more than eight
-# times the needles, and 16 rows were too few to tell most of the drops from the
-# one allowed. Chapter 20 goes on with long rows.
+# When this page was made, twice the length cost both models more on average
+# than eight times the needles, and 16 rows were too few to tell three of the
+# four drops from the one allowed. Chapter 20 goes on with long rows.
 #
 # ## The package agrees
 

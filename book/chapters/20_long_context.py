@@ -175,19 +175,19 @@ def draw_losses(curves: dict[str, np.ndarray]) -> None:
 draw_losses({NAMES[kind]: losses for kind, losses in own.items()})
 
 # %% [markdown]
-# Nothing happens at the dotted line: one step of eight was enough to learn the
-# longer rows. Behind the dashed line the models have *more* to go by, and soon
-# become worse. For comparison: guessing blindly among all tokens of the
-# vocabulary costs 7.6 nats.
+# Nothing happens to the loss at the dotted line: rows of one step in eight
+# were enough. Behind the dashed line the models have *more* to go by, and soon
+# become worse. For comparison: guessing blindly among all tokens costs 7.6
+# nats.
 
 # %% tags=["hide-cell"] jupyter={"source_hidden": true, "outputs_hidden": true}
 print(f"ln {TOKENIZER.vocab_size} = {np.log(TOKENIZER.vocab_size):.1f}")
 
 # %% [markdown]
 # The weights are the same on both sides of that line. The plain model has no
-# subtraction and breaks too, so the subtraction cannot be the reason. (One of
-# the two may break harder. One model of each kind says nothing about kinds.)
-# What is new beyond the line?
+# subtraction and breaks too, so the subtraction cannot be the reason. (Which
+# of two single models breaks harder says nothing about kinds.) What is new
+# beyond the line?
 #
 # ## What the paper found
 #
@@ -364,10 +364,9 @@ draw_losses(curves | {"plain, old base": own["softmax"]})
 # %% [markdown]
 # Not one weight was changed, and most of the break is gone. So the explanation
 # has passed a first test: without new angles the long row is read much better.
-# (Whether a part of the break is left, one file cannot tell: its end may simply
-# be harder to predict.) On the left, in rows that the model knew, the loss
-# moves far less, although all pairs but the first now turn at speeds that the
-# model has not seen.
+# (Whether a part of the break is left, one file cannot tell: its end may
+# simply be harder to predict.) On the left the loss moves far less, although
+# all pairs but the first turn at new speeds.
 #
 # ### Controls that fail
 #
@@ -391,15 +390,15 @@ for name, losses in (CONTROLS | {"old base": own["softmax"]}).items():
     print(f"{name:19s} {first:9.2f} {last:14.2f}")
 
 # %% [markdown]
-# Divided positions are worse than the new base far right, and at the
-# beginning, in rows as long as those of the training, far worse. There, even a
+# Divided positions cost about one nat more than the new base far right, and as
+# much at the beginning, at positions that training had. With them, even a
 # distance of one token gives angles that training never showed *together*. So
 # "no new angle" was too simple. A distance shows a *combination* of angles,
 # and a row without new angles still has new combinations. They seem to matter
 # most at short distances, which is a reason to leave the fast pairs alone. And
-# the base 640,000 costs more loss at the beginning than the smaller one does.
+# the base 640,000 is worse than the smaller one at both ends.
 #
-# Try other bases. Each move reads the text again.
+# Try other bases:
 
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Loss of the plain model against position at one base, with a slider for the logarithm of the base and a dashed line at the longest training row."}}
@@ -505,6 +504,9 @@ for kind in MODELS:
     print(f"{far.mean():.2f} with all")
 
 # %% [markdown]
+# When this page was made, all that lies further back was worth less than a
+# fifth of a nat to each model.
+#
 # ## Needles by length and depth
 #
 # Loss is a mean over tokens, and few tokens need anything far away. Needles
@@ -541,12 +543,12 @@ for kind in MODELS:
         print(f"{NAMES[kind]:13s}{length:5d} tokens, {name} base  {marks}")
 
 # %% [markdown]
-# (x: right.) Both models look keys up (chapter 19). When this page was made,
-# both lost that beyond their training, and got most of it back by the new base.
+# (x: right.) Both models look keys up in rows of 512 tokens (chapter 19). When
+# this page was made, both found fewer at 2,048, and at 4,096 one of eight,
+# which is a guess. The new base brought most back.
 #
 # One row is an anecdote. The recipe `book/recipes/long_pair.py` asks the same
-# models in sixteen rows for each length, and reads held-out files. It trains
-# nothing.
+# models in sixteen rows for each length, and reads held-out files.
 
 # %%
 PATH = course.root() / "book" / "results"
@@ -622,9 +624,10 @@ if LONG_ROWS:
 #
 # Then compare the two largest bases in the longest rows, once by loss and once
 # by needles. The base with the lower loss need not be the one that finds more
-# needles. And compare rows of 512 and of 2,048 tokens with the training's base:
-# are needles as untroubled as the loss by the dotted line of the cold open? And
-# does a larger base help at 2,048 too, a length that training did show?
+# needles. And compare rows of 512 and of 2,048 tokens with the training's
+# base: do needles, unlike the loss, suffer at the dotted line of the cold
+# open? And does a larger base help at 2,048 too, a length that training did
+# show?
 #
 # ## Effective length
 #
@@ -695,13 +698,13 @@ for (kind, base), found in LONG_ROWS.items():
 #
 # ## Training for length
 #
-# In the paper the larger base is where an extension begins, and a short
-# training completes it: the model can get used to the new speeds, and to
-# weights that spread over more keys. The recipe `book/recipes/long_context.py`
-# does what the paper did, in small. Models of 15 million parameters of three
-# kinds (plain, wide and diff) get the base 640,000, a quarter of their
-# learning rate, and 20 million tokens in rows of 16,384. They are measured at
-# up to 65,536. It needs a GPU, so it is a recorded run. Fixed before it:
+# In the paper the larger base begins an extension, and a short training
+# completes it: the model can get used to the new speeds, and to weights that
+# spread over more keys. The recipe `book/recipes/long_context.py` does the
+# same, in small. Models of 15 million parameters of three kinds (plain, wide
+# and diff) get the base 640,000, a quarter of their learning rate, and 20
+# million tokens in rows of 16,384. They are measured at up to 65,536. It needs
+# a GPU; the cells below show its record if there is one. Fixed before it:
 #
 # - the metric: accuracy at eight needles, one asked, in rows of 8,192 tokens,
 #   as the mean over five depths;
@@ -890,12 +893,12 @@ print("tables, losses and effective lengths are what this chapter says")
 #
 # ## Summary
 #
-# - Both models break behind the longest row of their training, not behind the
-#   usual one. There, slow pairs of channels reach angles that training never
-#   showed.
+# - The loss of both models rises behind the longest row of their training, not
+#   behind the usual one. There, slow pairs of channels reach angles that
+#   training never showed.
 # - A base computed for the longer row keeps these angles out. It repairs most
 #   of the loss without training, and changes little in short rows. Dividing
-#   the positions keeps them out too, but costs far more in short rows.
+#   the positions keeps them out too, but costs far more.
 # - A cumulative loss hides where a lead is made; stretches show it.
 # - From the paper's own figure DIFF's effective length is 64K or 24K, the
 #   plain model's 16K, depending on the definition and on a few answers.

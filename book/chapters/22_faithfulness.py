@@ -11,9 +11,9 @@
 #
 # By the end of this chapter you will have built a program that says where each
 # answer of a model came from: the right document, another one, memory, or
-# nowhere. You will have shown with it that nearly perfect scores can be had
-# without reading, and you will have computed how many trainings it takes to see
-# an effect of the size that the paper reports.
+# nowhere. You will have shown with it that a nearly perfect score can be had
+# without reading whom a question is about, and computed how many trainings it
+# takes to see an effect of the paper's size.
 #
 # {card}
 #
@@ -174,9 +174,9 @@ for kind in MODELS:
 # document that is enough. Whom the question is about need not be read.
 #
 # So "is usually right" says little about reading before one knows what a model
-# does when the answer is *not* there. This chapter asks both, over one document
-# and over several. It needs a scorer that knows where an answer came from. The
-# paper had another kind of judge.
+# does when the answer is *not* there. This chapter asks both, over one
+# document and over several. It needs a scorer that knows where an answer came
+# from.
 #
 # ## What the paper measured
 #
@@ -295,8 +295,8 @@ check.ex22_1(answer_source)
 # %% [markdown]
 # ## Test the scorer before the models
 #
-# Before a scorer judges models whose behaviour you do not know, let it judge
-# *answerers* whose behaviour you do know. Four of them, and no model:
+# Let the scorer first judge *answerers* whose behaviour you know. Four of
+# them, and no model:
 
 # %%
 answer_source = check.mine("22.1")
@@ -354,11 +354,11 @@ for kind in ("single", "several", "unanswerable"):
 # ## Sixteen models
 #
 # Now the record: eight plain and eight differential models, seeds 0 to 7, with
-# the same rows in the same order for both models of a seed. They were trained on
-# a mixture of text and tasks, with questions about the fact book among them, and
-# were asked held-out questions of the four kinds. The models that you asked are
-# seed 1. (The functions that read the record are folded away.) Predict first:
-# which of the five sources will be the rarest?
+# the same rows in the same order for both models of a seed. They were trained
+# on a mixture of text and tasks, with questions about the fact book among
+# them, and were asked held-out questions of the four kinds. The models that
+# you asked are seed 1. Predict first: which of the five sources will be the
+# rarest?
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 SHORT = ("single", "several", "unanswerable", "list")
@@ -407,9 +407,10 @@ show_shares(bars)
 plt.show()
 
 # %% [markdown]
-# Look at one panel alone, and these models are fine. Over one document nearly
-# all is right. Over several, few answers come from another document. Of the
-# unanswerable questions they rightly refuse about three in four.
+# (In the table, the first number is how many questions.) Look at one panel
+# alone, and these models are fine. Over one document nearly all is right. Over
+# several, few answers come from another document. Of the unanswerable
+# questions they rightly refuse about three in four.
 #
 # Look at all panels, and they are "takes any value" over one document and
 # mostly "says nothing" over four. Two numbers show it: how many questions over
@@ -432,9 +433,10 @@ for kind, runs in FACTS.items():
 
 # %% [markdown]
 # The differential models are bolder: three of them answer more than a third of
-# these questions, no plain one answers more than 0.16. Of what the sixteen
-# models answer, 0.30 to 0.86 is right; taking any value would give 0.39. (The
-# shares of the plain models are rough: each is of 7 to 22 answers.)
+# these questions, no plain one more than 0.16. Of what the sixteen models
+# answer, 0.30 to 0.86 is right; taking any value gives 0.39 on average (0.43
+# above was one draw). (The shares of the plain models are rough: each is of 7
+# to 22 answers.)
 #
 # *Memory* is the rarest source: not one answer came from there. That tells us
 # about these models, and nothing about faithfulness: small models of a small
@@ -537,11 +539,12 @@ for kind, asked in product(FACTS, SHORT):
 # %% [markdown]
 # By the rule the verdict is "not seen", and the sign is the opposite one: the
 # differential models take *more* answers from another document. The other
-# lines say where this comes from. They refuse less often, and so they give more
-# answers from the wrong document and, on average, more right ones. Of the
-# answers *given*, eight pairs show no difference in the share that is right. So
-# the fixed number has measured how bold a model is. It counts wrong answers,
-# and a model that refuses has none. A metric that is chosen beforehand is
+# lines say where this comes from. They refuse less often, and so they give
+# more answers from the wrong document and perhaps more right ones (this
+# interval contains 0). Of the answers *given*, eight pairs show no difference
+# in the share that is right, but an effect of the paper's 0.10 could hide in
+# this interval. So the fixed number has measured how bold a model is: a model
+# that refuses has no wrong answers. A metric that is chosen beforehand is
 # honest. It need not be good.
 #
 # The share of right answers among those given would have been better. An
@@ -561,21 +564,21 @@ for name in ("pair_64_rows.json", RECORD):
 
 # %% [markdown]
 # Four of four pairs favoured diff, and of eight new ones three. The first
-# interval contained zero, and it was right to.
+# interval contained zero: it was no result.
 #
 # The controls that say *what* causes a difference (wide heads, the norm, a
-# second map that is added) belong to a run of 15 million parameters with all six
-# kinds of chapter 19. It is planned, and not done; `book/recipes/queue.md` has
-# its command.
+# second map that is added) belong to a run of 15 million parameters with all
+# six kinds of chapter 19. It is planned (`book/recipes/queue.md`), and not
+# done.
 #
 # ## Looking keys up is not reading
 #
 # Of these sixteen models, fourteen look needles up nearly without an error
 # (chapter 19). A needle is a key and its value. A fact is a country, an
 # attribute and a value. One might hope that a model that can do the first can
-# do the second. The pair was not the first try to make small models look keys
-# up: four earlier ones, with other curricula, batches and lengths, are
-# recorded as well. Here are all their models and the pair's.
+# do the second. Four earlier tries to make small models look keys up, with
+# other curricula, batches and lengths, are recorded as well. Here are all
+# models.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 TRIES = {
@@ -697,12 +700,11 @@ plt.show()
 # %% [markdown]
 # A perfect reader has one line at 0 and the other at 1. When this page was
 # made, the two lines of a model lay close together, and rose together. Over
-# two documents both models nearly always answered, also when the sentence was
-# gone, and then with what the *other* document says. Over four they mostly
-# refused, and rather more often with the sentence there than without it.
-# **Their refusals say how many documents there are, and hardly what is in
-# them.** (Ten questions draw rough lines. With QUESTIONS = 60 they take a few
-# minutes, and say the same.)
+# one or two documents both models mostly answered, also when the sentence was
+# gone, and over two then with what the *other* document says. Over four they
+# mostly refused, and rather more often with the sentence there than without
+# it. **Their refusals say how many documents there are, and hardly what is in
+# them.** (Ten questions draw rough lines. QUESTIONS = 60 takes a few minutes.)
 #
 # The training may explain it. In the fact book, a question over one document
 # always has its answer there, and over four documents about half of the
@@ -823,17 +825,17 @@ plt.show()
 
 # %% [markdown]
 # First the table. When this page was made, both models, forced to choose, took
-# the right value more often than a blind choice would, also over four
-# documents, where by themselves they mostly refuse. They read a little more
-# than their answers show.
+# the right value more often than a blind choice would. Over four documents
+# alone, where by themselves they mostly refuse, ten questions are too few to
+# be sure. They may read a little more than their answers show.
 #
 # Then the curves. A curve is one model at *every* willingness. "Says nothing"
 # is its left end, where nothing is answered and nothing is wrong. Of two
 # models, the one whose curve lies lower at the same coverage is the more
 # faithful. A model that knows when it does not know has a curve that begins
 # low and rises; one whose confidence means nothing has a flat one. A curve
-# that begins high and falls, as these do, belongs to a model that is surest
-# where it is wrong: with a sentence deleted, fewer values compete.
+# that begins high and falls, as these two roughly do, belongs to a model that
+# is surest where it is wrong: with a sentence deleted, fewer values compete.
 #
 # So few questions of one model a kind draw a rough curve, and no verdict about
 # kinds.
@@ -971,11 +973,11 @@ plt.show()
 
 # %% [markdown]
 # (Shaded: effects of the paper's size. $p$ is one half, the worst case. The
-# spreads that the record gives include the uncertainty of its questions.) The
-# share of right answers differs most between pairs but for the refusals, with
-# a standard deviation of 0.10. With such a spread, an effect of 0.10 takes
-# eight pairs and one of 0.07 takes sixteen, and more questions would not help.
-# So our eight pairs are just enough to see an effect of the size of
+# spreads that the record gives include the uncertainty of its questions.)
+# Between pairs the share of right answers differs with a standard deviation of
+# 0.10, that of refusals with more. With a spread of 0.10 an effect of 0.10
+# takes eight pairs and one of 0.07 takes sixteen, and more questions would not
+# help. So our eight pairs are just enough to see an effect of the size of
 # HotpotQA's, and four pairs saw only effects like the largest in the paper's
 # table.
 #
@@ -1013,8 +1015,9 @@ print("the sources are what the recipe of the record counts")
 #
 # - **One number.** Fewer made-up answers may be fewer answers. Put the share
 #   of refusals beside it, or compare at equal coverage.
-# - **Only questions that have an answer.** Nearly perfect scores need no reading
-#   of the question. Delete the sentence, or ask about somebody else.
+# - **Only questions that have an answer.** A model can be nearly perfect
+#   without reading whom it is asked about. Delete the sentence, or ask about
+#   somebody else.
 # - **A scorer that was never tested.** Let it judge answerers that you know:
 #   one that reads, one that guesses, one that says nothing.
 # - **True documents.** If memory and document agree, an answer does not tell
@@ -1032,11 +1035,11 @@ print("the sources are what the recipe of the record counts")
 #   is not there, and put coverage beside risk.
 # - Of the paper's six differences one is clear of zero by itself and so is
 #   their mean, for one training of each kind.
-# - In eight pairs of ours, the differential models answer more often, right
-#   and wrong. Of what they answer, the same share is right, as far as these
-#   pairs tell.
-# - Our models refuse by the number of documents: deleting the sentence with
-#   the answer hardly changes how often.
+# - In eight pairs of ours, the differential models answer more often, and more
+#   often wrongly. Of what they answer, the same share is right, as far as
+#   these pairs tell.
+# - The shipped models refuse by the number of documents: deleting the sentence
+#   with the answer hardly changes how often.
 # - Looking keys up does not make a model read: of 44 models none does both.
 # - The spread of trainings, and not the number of questions, decides how small
 #   an effect a desk can see.
