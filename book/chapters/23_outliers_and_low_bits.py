@@ -369,9 +369,9 @@ assert lead_needed(256, 0, 1) == 0
 # %% [markdown]
 # ### Watch it grow
 #
-# Would a trained head go that way? Here is the smallest training there is: two
-# rows of 64 logits, values that are all positive but one, which is 0, and the
-# order to put out nothing. Adam at two learning rates.
+# Would a trained head go that way? Here is a tiny training: two rows of
+# 64 logits, values that are positive except one, which is 0, and an output that
+# should be 0. Adam trains the logits, at two learning rates.
 
 
 # %%
@@ -412,9 +412,9 @@ for rate in (0.03, 0.01):
     assert LEADS[0, rate][-1] > LEADS[0, rate][-50] + 0.05
 
 # %% [markdown]
-# The softmax is never done, and after the same number of steps the higher rate
-# has gone further. The difference arrives and stays, at either rate. So in this
-# toy the kind sets *where* logits go, and the rate *how far* they have come.
+# The lead of the softmax keeps growing, and after the same number of steps it is
+# larger at the higher rate. That of the difference levels off, at either rate.
+# So in this toy the kind sets *where* logits go, and the rate *how fast*.
 #
 # ### A control: the norm
 #

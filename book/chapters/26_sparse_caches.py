@@ -852,11 +852,11 @@ for budget in (256, 128, 32):
 # hundredths of the time, and the threshold must fall like one over the length
 # [BLASST].
 #
-# For a differential head there are two ways. Skip by branch: what a block can
-# weigh in a branch bounds its part in $A_1 - \lambda A_2$, so little is lost if
-# it is small in both. Or skip where the *difference* is small: that needs both
-# denominators first, so it is an idea for decoding or for a second pass. We
-# have built and run neither.
+# For a differential head there are two ways. Skip a block whose largest possible
+# weight is small in both branches: then its part in $A_1 - \lambda A_2$ is small
+# too. Or skip where the *difference* is small: that needs both denominators
+# first, so it is an idea for decoding or for a second pass. We have built and
+# run neither.
 #
 # ## Yours
 #
@@ -931,8 +931,8 @@ print("and so are the answers, query-aware and question-blind")
 # - **Rotating kept keys anew.** They were rotated for their positions. If one
 #   counts positions from the number of keys held, later queries stand at wrong
 #   distances.
-# - **A remedy for a cost that was not measured.** The trap is real, and its
-#   obvious remedy makes things worse.
+# - **A remedy for a cost that was not measured.** The trap is real, and yet its
+#   obvious remedy mostly makes things worse.
 #
 # ## Summary
 #
