@@ -943,9 +943,9 @@ print("and so are the answers, query-aware and question-blind")
 #   the old denominators the loss of text is higher in every cell.
 # - A rule must be measured blind, on lookup and on text, and beside random keys.
 #   On text the latest keys suffice; lookup needed the map, in both models.
-# - In the differential model the difference of the maps answered most of four
-#   scores, and the mean of both maps nearly as many. On text, first, mass and
-#   difference are close. `generate` with a budget evicts by the difference.
+# - In the differential model, scores by the difference gave the most right
+#   answers, with "mass" not clearly behind. On text, first, mass and difference
+#   are close. `generate` with a budget evicts by the difference.
 # - Memory falls with the share of keys; the time of a step falls less.
 #
 # When you next read that a model keeps its quality with a tenth of its cache,

@@ -443,8 +443,8 @@ print("one ordinary head:", torch.allclose(integral(q, k, v), A @ v))
 #
 # With $S = 2$ and V1's shapes it is the kind "wide" of chapter 19, but for the
 # factor at the start and the angles. So one can predict, without training
-# anything, that it does in the race what wide does. This is what you were to
-# remember:
+# anything, that it does in the race what wide does. You were asked to remember
+# this:
 
 # %%
 for kind in ("wide", "Integral"):
@@ -794,8 +794,8 @@ assert abs(losses["plain"] - old) < 0.2
 
 # %% [markdown]
 # Compare after with after, not after with before. A handful of steps hardly
-# moves the loss of either model, or its maps. It says nothing about the second
-# branch yet.
+# moves the loss of either model, or its maps. So few steps say nothing about
+# the second branch.
 #
 # Here is a longer run, recorded: 60 steps of both, at two rates, with two
 # seeds for the rows, and 32 held-out rows of files that are not trained on. The
