@@ -9,11 +9,11 @@
 # %% [markdown]
 # # 23. Outliers and low-bit attention
 #
-# By the end of this chapter you will have measured, in sixteen small models of
-# both kinds, how large the largest logits are, and how well the models still
-# look keys up when all logits are rounded to a few bits. And you will have
-# written a rule of rounding with which both kinds look keys up at two bits,
-# where the usual rule finds next to nothing.
+# This chapter asks how large the largest attention logits of a model are, and
+# how well it still looks keys up when all logits are rounded to a few bits.
+# You measure two models yourself and read the record of sixteen. You also
+# write a rule of rounding with which the two look keys up at two bits, where
+# the usual rule does no better than a guess.
 #
 # {card}
 #
@@ -156,8 +156,8 @@ plt.show()
 # \tag{23.1}
 # $$
 #
-# Here are eight logits in three bits, which are the integers from -3 to 3. Then
-# the same eight beside one outlier.
+# Here are eight logits in three bits, which are the integers from -3 to 3, and
+# below them the same eight beside one outlier.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two number lines. Above, eight logits between minus 2 and 2 move to the nearest of seven grid lines, which stand close together. Below, a ninth logit lies at 12. The seven grid lines now stand 4 apart, and all eight small logits move to the line at 0."}}
 eight = np.array([-1.9, -1.3, -0.7, -0.2, 0.4, 0.9, 1.5, 2.0])
@@ -209,8 +209,9 @@ print(f"lost at 4 bits: {63.4 - 33.9:.1f} and {66.2 - 58.8:.1f} points")
 
 # %% [markdown]
 # The two tables agree roughly. From the largest logits one expects diff to need
-# 3.0 bits less; in Figure 8, diff with four bits is where plain is with six. But
-# what does a small model show? And is the largest logit really the cause?
+# 3.0 bits less; in Figure 8 it needs two bits less, because diff with four is
+# where plain is with six. But what does a small model show? And is the largest
+# logit really the cause?
 #
 # ### Exercise 23.1: the k-th largest
 #
@@ -368,9 +369,9 @@ assert lead_needed(256, 0, 1) == 0
 # %% [markdown]
 # ### Watch it grow
 #
-# Would a trained head go that way? Here is the smallest training there is: two
-# rows of 64 logits, values that are all positive but one, which is 0, and the
-# order to put out nothing. Adam at two learning rates.
+# Would a trained head go that way? Here is a tiny training: two rows of
+# 64 logits, values that are positive except one, which is 0, and an output that
+# should be 0. Adam trains the logits, at two learning rates.
 
 
 # %%
@@ -411,9 +412,9 @@ for rate in (0.03, 0.01):
     assert LEADS[0, rate][-1] > LEADS[0, rate][-50] + 0.05
 
 # %% [markdown]
-# The softmax is never done, and after the same number of steps the higher rate
-# has gone further. The difference arrives and stays, at either rate. So in this
-# toy the kind sets *where* logits go, and the rate *how far* they have come.
+# The lead of the softmax keeps growing, and after the same number of steps it is
+# larger at the higher rate. That of the difference levels off, at either rate.
+# So in this toy the kind sets *where* logits go, and the rate *how fast*.
 #
 # ### A control: the norm
 #
@@ -499,8 +500,8 @@ steps = np.log2(HEADS["plain"]).mean() - np.log2(HEADS["diff"]).mean()
 print(f"{steps:.1f} bits by the mean over all maps")
 
 # %% [markdown]
-# A fraction of a bit. (The largest logit of a whole model is one number of one
-# map. Every map has its own step, so the second line is the one that counts.)
+# A fraction of a bit. (Every map has its own step, so the second line is the
+# one that counts.)
 #
 # ### Looking keys up
 #
@@ -535,9 +536,9 @@ for kind, model in SHIPPED.items():
     print(*(f"{x:5.2f}" for x in LOOKED[kind]))
 
 # %% [markdown]
-# Four bits are enough to look keys up, three are not, and at two bits nearly
-# nothing is found by either model. One pair of models is one pair; eight seeds
-# of each kind follow below. But first a question about the rounding.
+# Four bits are enough to look keys up, three are not, and with two bits neither
+# model does better than a guess. This is one pair of models; eight seeds of
+# each kind follow below. But first a question about the rounding.
 #
 # ## Are outliers to blame, or the step?
 #
@@ -669,15 +670,15 @@ for kind in SHIPPED:
 
 # %% [markdown]
 # **With four values a logit, both models look keys up as if nothing had
-# happened; with absmax and as many bits they find next to nothing.** (Absmax has
-# three values there, because of the sign. With three bits it has seven, and
-# still finds fewer.) A lookup needs to know which key is the largest, and
-# roughly by how much. It does not need to know how loudly the other keys are
-# told that they are not meant.
+# happened; with absmax and as many bits they do no better than a guess.**
+# (Absmax has three values there, because of the sign. With three bits it has
+# seven, and still finds fewer.) A lookup needs to know which logit is the
+# largest, and roughly by how much. It does not need the exact size of logits
+# that are far below it.
 #
 # So a curve like Figure 8 measures two things together: a model's outliers, and
-# a rule of rounding that is at their mercy. Whether the paper's outliers can be
-# clipped as well, we cannot say: these are two small models.
+# a rule of rounding that is sensitive to them. Whether the paper's outliers can
+# be clipped as well, we cannot say: these are two small models.
 #
 # ## Eight seeds of each kind
 #
@@ -853,13 +854,13 @@ figure.legend(handles[:: len(runs)], labels[:: len(runs)], loc="outside right")
 plt.show()
 
 # %% [markdown]
-# Diff has smaller values. For the largest logits the interval just contains 1,
-# for the largest hidden states it does not. But look at the medians: the
-# *typical* values of diff are smaller too, and by about as much. Measured in
-# medians, the largest values of both kinds are alike, as far as eight seeds
-# can tell. **These are not fewer outliers. It is a smaller scale.** (In the
-# paper the median of the logits shrinks as well, but far less than the
-# largest, and that of the hidden states grows [P, Table 5].)
+# On average diff has smaller values. For the largest logits the interval just
+# contains 1, for the largest hidden states it does not. But look at the medians:
+# the *typical* values of diff are smaller too, and by about as much. **What is
+# smaller is the scale.** Measured in medians, a difference between the largest
+# values of the two kinds is not seen in eight seeds. (In the paper the median
+# of the logits shrinks as well, but far less than the largest, and that of the
+# hidden states grows [P, Table 5].)
 #
 # To absmax rounding a scale does not matter, because the step grows and
 # shrinks with it. So the values of these models give little reason to expect
@@ -917,8 +918,8 @@ plt.show()
 #
 # **The kind matters at one rate, and at the other one cannot tell.** The interval
 # of diff over plain contains 1 at both. At the lower rate diff has about half of
-# what "first map" and "sum" have, which share its norm and its heads: there, the
-# subtraction does lower logits. But it has more than wide. At the higher rate no
+# what "first map" and "sum" have, which share its norm and its heads but do not
+# subtract. But it has more than wide. At the higher rate no
 # interval excludes 1; all five are so wide that a half would hardly show. (These
 # are sixteen intervals. Of so many, one may miss the truth by chance alone.)
 #
@@ -929,8 +930,9 @@ plt.show()
 #
 # Evidence for the paper's claims should come from larger models: 15 million
 # parameters, six kinds, five seeds. That run is planned and not done
-# (`book/recipes/queue.md` has its command). So these are verdicts on models of 4
-# million parameters, which show mechanisms. The words are those of chapter 18.
+# (`book/recipes/queue.md` has its command). These verdicts hold for models of 4
+# million parameters, and all are *exploratory*: their measures were not fixed
+# before the run. The words are those of chapter 18.
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -982,8 +984,8 @@ for kind in SEEDS:
 # them, but the interval contains zero, and the effect is small beside the
 # paper's. *Smaller largest hidden states* are **seen**, together with smaller
 # typical ones. *Fewer bits suffice* (Figure 8) is **not seen**: at four bits
-# neither kind loses much. In the loss on text, which was not fixed beforehand,
-# the effect has the *opposite* sign.
+# neither kind loses much. In the loss on text the effect has the *opposite*
+# sign.
 #
 # How firm is a verdict of this kind? Here is an earlier record: four pairs of
 # the same size and with the same tasks, trained longer. None of its models
@@ -1008,7 +1010,7 @@ for name in ("pair_64_rows.json", RECORD):
 # This does not refute Figure 8. By the largest logits, the paper's plain model
 # needs three bits more than its differential one; ours needs a fraction of a bit
 # more. Where the outliers of both kinds are alike, there is little to gain. A
-# better rule of rounding gained more, and it gained it for both.
+# better rule of rounding gained more, in both models of the pair.
 #
 # ## The package agrees
 
@@ -1061,14 +1063,14 @@ print("outliers and rounding are what this chapter says")
 # - A softmax needs a lead of $\ln((S - 1)(1 - \varepsilon) / \varepsilon)$ to
 #   say "nothing"; a difference needs a finite one, and none with $\lambda = 1$.
 #   The headwise norm then makes the quiet head loud again.
-# - In eight pairs of ours, both kinds look keys up at four bits as with exact
-#   logits, and both fail at three. On text, diff loses more at four bits.
+# - In our record, models that look keys up do so at four bits nearly as with
+#   exact logits, and lose a part at three. On text diff loses more at four.
 # - Diff has smaller largest hidden states, and smaller typical ones; the largest
-#   logits are not seen to differ. In medians, the outliers of both are alike.
+#   logits are not seen to differ. Measured in medians, neither is seen to.
 # - Four times the learning rate raised the largest logit of five kinds of six.
-#   Diff had clearly smaller ones than its own controls at the lower rate alone.
-# - Clipping each query's logits before rounding removes most of the cost, for
-#   both kinds: with it, the shipped models look keys up at two bits.
+#   Diff had clearly smaller ones than two of its controls, at the lower rate.
+# - Clipping each query's logits before rounding removes most of the cost in both
+#   shipped models: with it they look keys up at two bits.
 
 # %% [markdown]
 # ## Optional: does the largest logit say what rounding costs?
@@ -1114,12 +1116,13 @@ for kind in KINDS:
             print(f"{right:.2f} right, {nats:+.3f} nats")
 
 # %% [markdown]
-# **Within a kind it does, except in diff.** In the five other kinds the runs with
-# larger logits lose more. (They are mostly those of the higher rate, so one
-# cannot say what the logits do and what else the rate does.) **Between kinds it
-# does not.** At the lower rate diff has largest logits like those of plain, and
-# loses about ten times as much as any other kind. Its two runs with the largest
-# logits of all lose less than its others.
+# **Within plain and wide it does.** In three more kinds the sign is the same,
+# but over eight runs a correlation of about two thirds can be chance, and so can
+# that of diff. (The larger logits are mostly those of the higher rate, so one
+# cannot say what else the rate does.) **Between kinds it does not.** At the
+# lower rate diff has largest logits like those of plain, and loses about ten
+# times as much as any other kind. Its two runs with the largest logits of all
+# lose less than its others.
 #
 # Perhaps diff has more to lose. It gets three quarters of the answers right at
 # both rates, where a choice between the two values of a row gets half. In

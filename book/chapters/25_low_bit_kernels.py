@@ -73,8 +73,8 @@ ROWS = 4
 # the exact output: about half a percent. Now take a differential head. Its
 # keys are rounded in the same way, its two branches have queries and keys that
 # are almost alike (correlation 0.99), and lambda is 0.8. Is its error smaller,
-# the same, or larger, and how many times? Guess. Then guess once more, for
-# keys that are exact and *values* in 8 bits.
+# the same, or larger, and how many times? Guess. Then guess once more, with
+# exact keys and *values* in 8 bits.
 
 # %% tags=["nbval-ignore-output"]
 ALIKE = 0.99
@@ -206,9 +206,9 @@ for name, step in RULES.items():
 #
 # ## Keys without their mean
 #
-# The cheapest way to a smaller rounding error is a smaller number to round. A
-# query's softmax does not change if one number is added to all its logits. So
-# subtract from each key the mean $\bar k$ of all keys. Then
+# Smaller numbers have a smaller rounding error, because their scale is smaller.
+# A query's softmax does not change if one number is added to all its logits.
+# So subtract from each key the mean $\bar k$ of all keys. Then
 #
 # $$
 # q \cdot (k_s - \bar k) = q \cdot k_s - q \cdot \bar k ,
@@ -217,9 +217,9 @@ for name, step in RULES.items():
 #
 # and the last term is the same for all keys $s$, so the weights do not change.
 # This is true of each softmax by itself, so a differential head subtracts one
-# mean *in each branch*. It pays where keys share a large offset. Here 20 is
-# added to one channel of every key, and the map is computed from int8 codes
-# with and without the mean:
+# mean *in each branch*. It pays where keys share a large offset. Take branch 1
+# of the cold open, add 20 to one channel of every key, and compute the map
+# from int8 codes with and without the mean:
 
 
 # %%
@@ -248,13 +248,12 @@ for name, keys in (("as is", shifted), ("no mean", shifted - shifted.mean(0))):
     print(f"{name:8s} {relative(attention(logits(q1, keys)), exact):.2%}")
 
 # %% [markdown]
-# (The mean must be known before the first key is rounded. That is so when a
-# prompt is read at once, and not in a cache that grows token by token. The
-# package's cache does without.)
+# (The mean must be known before the first key is rounded. A cache that grows
+# token by token does not know it, so the package's cache does without.)
 #
 # ## Errors that do not cancel
 #
-# Back to the riddle of the beginning. Branch $i$ has an output $o_i = A_i V$
+# Back to the cold open. Branch $i$ has an output $o_i = A_i V$
 # and a rounding error $e_i$. The difference has the output $o_1 - \lambda o_2$
 # and the error $e_1 - \lambda e_2$. If the two branches are alike, the outputs
 # nearly cancel. The errors cancel only if *they* are alike.
@@ -405,10 +404,13 @@ print(f"one signed map {ONE:.2%}, two maps {TWO:.2%}")
 assert ONE < TWO
 
 # %% [markdown]
+# With one map the error is smaller, because what the maps share is subtracted
+# before anything is rounded.
+#
 # ## A cache in 8 bits
 #
-# Random numbers can warn. Whether the warning matters, only a trained model can
-# tell. The package stores keys and values in 8 bits, with a scale for each
+# These were random numbers. Does the growth of errors matter in a trained
+# model? The package stores keys and values in 8 bits, with a scale for each
 # token, head and branch: `generate(..., cache_precision="int8")`. The two
 # models that come with the course, one plain and one differential, now read
 # held-out Python through such a cache; continue it, always with the most likely
@@ -485,19 +487,19 @@ for (kind, precision), (size, loss, _) in FOUND.items():
         assert right >= RIGHT[kind, None][0] - 0.05 * asked
 
 # %% [markdown]
-# - *Memory.* The cache is a little more than half of one of 16 bits. Each
-#   token, head and branch has a scale of 4 bytes, and these heads are narrow
-#   (16 numbers a key); wide heads come closer to one half.
+# - *Memory.* The cache takes about six tenths of one of 16 bits. Each token,
+#   head and branch has a scale of 4 bytes, and these heads are narrow (16
+#   numbers a key); wide heads come closer to one half.
 # - *Text.* When this page was made, the loss moved by less than a hundredth of
 #   a nat, in both directions.
-# - *Written text.* Many tokens did change. One different token changes all that
-#   follow, so "same tokens" falls faster than any loss rises.
+# - *Written text.* Many tokens did change. One different token can change all
+#   that follow, so "same tokens" falls although the loss hardly moves.
 # - *Lookups.* Both models still answer as they did with the exact cache, and
 #   the loss a question hardly moves.
 #
-# (Losses are compared with a cache of 32 bits. These are a few hundred tokens,
-# 64 questions and one model of each kind: it shows that 8 bits can be enough,
-# and ranks no kind.)
+# (Losses are compared with a cache of 32 bits. A few hundred tokens, 64
+# questions and one model of each kind show that 8 bits can be enough. They do
+# not rank the kinds.)
 #
 # ### Where is the growth?
 #
@@ -563,9 +565,9 @@ assert max(times for times, _ in GREW) < max(GROWN)
 # The growth is there, in every layer: the error becomes up to about twice as
 # large, as a mean over heads, and more in single heads. It is less than in the
 # cold open, where lambda was larger than in any of these layers and the
-# branches were nearly equal. And it starts from about a percent. Twice a
-# percent is still little, which fits what you saw: a growing error, and a model
-# that does not notice. With fewer bits one would have to measure again.
+# branches were nearly equal. And it starts from about a percent, so it stays
+# small, which fits the small losses above. With fewer bits one would have to
+# measure again.
 #
 # ## Kernels: not timed
 #
@@ -573,10 +575,10 @@ assert max(times for times, _ in GREW) < max(GROWN)
 # multiply 8-bit numbers inside the fused forward were not made; what you saw
 # above is their arithmetic. For decoding, `diff_attention(..., k_scale=,
 # v_scale=)` takes codes with their scales, and the kernels of
-# `backend="triton"` read the codes as they are, for up to 16 queries. They are
-# right in Triton's interpreter, have not run on a GPU, and no module uses them
-# yet: the package's cache restores its numbers before each step, so it saves
-# memory and no time.
+# `backend="triton"` read the codes as they are, for up to 16 queries in a call.
+# They are right in Triton's interpreter, have not run on a GPU, and no module
+# uses them yet: the package's cache restores its numbers before each step, so
+# it saves memory and no time.
 #
 # What others published (TOPS are 10¹² operations a second; FA3 is
 # FlashAttention-3; H100 and H20 are GPUs; PV is the product with the values;
@@ -594,8 +596,7 @@ assert max(times for times, _ in GREW) < max(GROWN)
 # So 8 bits are no promise of speed: in some of these rows they are slower. And
 # the TOPS leave out the time to quantise. That time grows with the length $T$
 # of a row, the saved multiplications grow with $T^2$. On short rows it does not
-# pay, and a backend chosen automatically (`auto`) should not take such a kernel
-# there.
+# pay, so `backend="auto"` should not choose such a kernel there.
 #
 # ## The package agrees
 
@@ -626,8 +627,8 @@ print("codes and scales are those of the cache")
 #   comes back.
 # - What two branches share cancels; independent errors do not. Errors of keys
 #   grow in the difference, errors of values shrink with the output.
-# - A cache of 8 bits takes half the memory and its scales. In this trained pair
-#   both kinds kept their text loss and their lookups.
+# - A cache of 8 bits takes half the memory and its scales. The two trained
+#   models kept their text loss and their lookups.
 # - No time was measured in 8 bits.
 #
 # You can now look at any proposal to round something in a head and say, before

@@ -80,9 +80,9 @@ ROWS = 4
 # The two models that come with the course read 505 tokens in which eight
 # needles are hidden: pairs of a key and a value. Both models answer questions
 # about them almost without an error. Now, in every head, seven of every eight
-# cached keys and values are thrown away, before the first question comes. What
-# stays is chosen at random, or it is the latest ones, or a rule chooses that
-# you will write below. Guess how many questions are still answered right.
+# cached keys and values are thrown away, before the first question comes. Those
+# that stay are random ones, the latest ones, or those of a rule that you will
+# write below. Guess what share of the questions is still answered right.
 
 # %%
 TASK = NeedleTask(needles=8, questions=4, length=512, repeats=False)
@@ -143,7 +143,7 @@ plt.show()
 # Each head keeps keys of its own: head 0 has kept position 7, head 1 has not.
 # Both branches of a differential head keep the same ones, as they share the
 # values. A kept key keeps its position too, because it was rotated for it
-# before it was cached (chapter 7). And the keys of new tokens come behind.
+# before it was cached (chapter 7). The keys of new tokens are appended.
 #
 # What happens to the weights? Branch $b$ of a query had the weights $A_{b,s}$
 # on all keys $s$. In its softmax the terms of the evicted keys are now
@@ -211,9 +211,8 @@ print("after,  in 32nds      ", 32 * after, " sum", 32 * after.sum())
 # the weights of branch 1 grow by 4/3 and those of branch 2 by 2. No later norm
 # can undo that: it has one factor for a head, and there were two.
 #
-# So "contributes nothing" and "can go" are different. How much this matters in
-# a trained model is a question for a measurement. Keep it in mind: a section
-# below asks it, and the answer may surprise you.
+# So a key that contributes nothing may still be needed. How much this matters
+# in a trained model is measured in a section below.
 #
 # ## Three rules and a control
 #
@@ -491,8 +490,8 @@ print(f"by chance {record['chance']:.2f}")
 #   So the two tests give two verdicts on one rule.
 # - **The latest keys are no memory.** "streaming" answers about half of the
 #   questions with a half of the keys, and with an eighth it guesses: needles
-#   lie anywhere, and it has those of the end. SnapKV with a window of 64 keeps
-#   nothing else with an eighth, and blind it guesses too.
+#   lie anywhere, and it has only those at the end. With an eighth of the keys,
+#   so has SnapKV with a window of 64, and blind it guesses too.
 # - **Random is better than you might think.** With a half of the keys it still
 #   answers about three of four questions. Each head evicts other keys, so a
 #   needle that is lost in one head may be held in another. (That is our
@@ -569,14 +568,14 @@ for name, kind in KIND.items():
         print(f"{name:5s} {rule} minus {other:9s}", *found, sep="   ")
 
 # %% [markdown]
-# On text it is the other way round: the latest keys are as good as those of
-# H2O, or better, and with a half of the keys even random ones are. (Perhaps
-# what comes next in a program depends mostly on what came last. That was not
-# tested.) So none of these rules wins both. If you measured text alone, you
-# would choose the latest keys, and would have a cache that has lost most
-# needles. If a rule has to serve both, H2O is the safer one in these models: it
-# costs about two hundredths of a nat on text at most, and blind it keeps the
-# most answers.
+# On text it is the other way round: with the latest keys the loss is as low as
+# with those of H2O, or lower, and with a half of the keys random ones are as
+# good as H2O. (Perhaps what comes next in a program depends mostly on what came
+# last. That was not tested.) If you measured text alone, you would choose the
+# latest keys, and would have a cache that has lost most needles. For both, H2O
+# is the safer rule in these models: on text it costs at most about two
+# hundredths of a nat more than the latest keys, and blind it keeps the most
+# answers.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 BLIND = {}
@@ -700,14 +699,13 @@ for name, kind in KIND.items():
 
 # %% [markdown]
 # With a quarter or an eighth of the keys the remedy mostly costs answers. With
-# a half it saves some in most cells of the differential model, which would fit
-# the trap. But it saves as many in a few cells of the plain model, and a plain
-# head has no trap at all. On text the remedy hurts the plain model as well. So
-# the trap does not explain what the remedy costs, and need not explain what it
-# saves. The arithmetic above is right, and yet the rescaling mostly does more
-# good than harm. (It does two things: it restores the sum of a row, and it does
-# so with two factors. To see what the second factor costs by itself, one would
-# restore the sum with one factor. That was not run.) Why does it help?
+# a half it saves some in most cells of the differential model, as one expects
+# if the trap does damage. But it saves some in a few cells of the plain model
+# too, and a plain head has no trap. So we cannot say that the trap is what the
+# remedy removes. The arithmetic above is right, and yet the rescaling mostly
+# does more good than harm. (It restores the sum of a row, and it does so with
+# two factors. To see what the second factor costs by itself, one would restore
+# the sum with one factor. That was not run.) Why does it help?
 #
 # Look at the sum of a row. The weights of a differential head sum to $1 -
 # \lambda$, those of a plain head to 1, and (26.1) restores that sum after an
@@ -749,9 +747,9 @@ for n, layer in enumerate(maps):
 
 # %% [markdown]
 # The two branches lose different weights, so their factors differ, as the trap
-# says. And with the old denominators the sums are off, in either direction;
-# the last column, $1 - \lambda$, is what (26.1) makes of them. (It is an
-# explanation that fits these numbers. It was not tested by itself.)
+# says. With the old denominators the sums are off in three of the four layers,
+# in either direction; the last column, $1 - \lambda$, is what (26.1) makes of
+# them. (This explanation fits the numbers, but was not tested by itself.)
 #
 # ## A real cache
 #
@@ -815,9 +813,9 @@ for name, model in PAIR.items():
     print(f"{name:5s} times faster:", *(f"{times[0] / t:5.1f}" for t in times))
 
 # %% [markdown]
-# Between one and eight: what does not depend on the cache, the weights and the
-# calls, has to be paid in full. (A machine that is busy with other things can
-# print odd ratios.)
+# Between one and eight: reading the weights and calling the functions takes as
+# long as before, whatever the cache holds. (A machine that is busy with other
+# things can print odd ratios.)
 #
 # The package can write with such a cache. `generate` takes a `budget` and
 # evicts the prompt by H2O of the difference; all new tokens are kept.
@@ -854,11 +852,11 @@ for budget in (256, 128, 32):
 # hundredths of the time, and the threshold must fall like one over the length
 # [BLASST].
 #
-# For a differential head there are two ways. Skip by branch: what a block can
-# weigh in a branch bounds its part in $A_1 - \lambda A_2$, so little is lost if
-# it is small in both. Or skip where the *difference* is small: that needs both
-# denominators first, so it is an idea for decoding or for a second pass. We
-# have built and run neither.
+# For a differential head there are two ways. Skip a block whose largest possible
+# weight is small in both branches: then its part in $A_1 - \lambda A_2$ is small
+# too. Or skip where the *difference* is small: that needs both denominators
+# first, so it is an idea for decoding or for a second pass. We have built and
+# run neither.
 #
 # ## Yours
 #
@@ -925,7 +923,7 @@ print("and so are the answers, query-aware and question-blind")
 #
 # - **Testing query-aware only.** A rule that has seen the question keeps what
 #   the question needs. Ask it blind as well.
-# - **Testing text only.** Text is content with the latest keys.
+# - **Testing text only.** There the latest keys do well.
 # - **No random keys.** They are the control. A rule that does not beat them has
 #   learned nothing from the map.
 # - **A window as long as the budget.** Then SnapKV keeps the latest keys and
@@ -933,8 +931,8 @@ print("and so are the answers, query-aware and question-blind")
 # - **Rotating kept keys anew.** They were rotated for their positions. If one
 #   counts positions from the number of keys held, later queries stand at wrong
 #   distances.
-# - **A remedy for a cost that was not measured.** The trap is real, and its
-#   obvious remedy makes things worse.
+# - **A remedy for a cost that was not measured.** The trap is real, and yet its
+#   obvious remedy mostly makes things worse.
 #
 # ## Summary
 #
@@ -944,10 +942,10 @@ print("and so are the answers, query-aware and question-blind")
 # - In these two models the rescaling as a whole is no damage but a help: with
 #   the old denominators the loss of text is higher in every cell.
 # - A rule must be measured blind, on lookup and on text, and beside random keys.
-#   On text the latest keys do; lookup needed the map, in both models.
-# - For a differential head the difference of the maps was the best of four
-#   scores for lookup. On text, first, mass and difference can hardly be told
-#   apart. The package's cache with a budget evicts by the difference.
+#   On text the latest keys suffice; lookup needed the map, in both models.
+# - In the differential model, scores by the difference gave the most right
+#   answers, with "mass" not clearly behind. On text, first, mass and difference
+#   are close. `generate` with a budget evicts by the difference.
 # - Memory falls with the share of keys; the time of a step falls less.
 #
 # When you next read that a model keeps its quality with a tenth of its cache,

@@ -94,7 +94,8 @@ STEPS = 6
 #
 # Which of them will have the second answer right? Decide for each, then look.
 # Three seeds of each were trained with the rows and the learning rate of
-# chapter 19. All have as many parameters as diff, within one percent.
+# chapter 19. All have as many parameters as diff, within one percent. (The last
+# loss is that on held-out rows.)
 
 
 # %%
@@ -135,9 +136,9 @@ for kind in SHOWN[3:]:
 
 # %% [markdown]
 # Grouped and DINT give the second answer in every seed, as diff does. Integral
-# guesses, exactly as wide does: remember that. V2's three seeds lie so far
-# apart that its interval contains 0 and nearly everything else. Cog has not
-# even learned to guess between the two values.
+# guesses, as wide does: remember that. V2's three seeds lie so far apart that
+# its interval contains 0 and nearly everything else. Cog has not even learned
+# to guess between the two values.
 #
 # Is it the learning rate, which was tuned for plain and diff? After this
 # picture had been seen, V2 and Cog were tried at a third and at about three
@@ -155,8 +156,7 @@ for kind, runs in read("family_rates.json").items():
 # At none of the three rates does either solve the task in 400 steps. Three seeds
 # cannot rank V2's rates, because at each of them the seeds lie far apart. Cog
 # does best at the highest rate that was tried, so a higher one may suit it
-# better. This is one small task and three seeds, and **it ranks nobody**: more
-# steps, more heads or another task were not tried.
+# better. This is one small task with three seeds, and **it ranks nobody**.
 #
 # ## What they all are: a sum of maps with signs
 #
@@ -188,7 +188,7 @@ for kind, runs in read("family_rates.json").items():
 # (We have V2's formula from the official code [U-V2], those of grouped and Cog
 # from public code, and those of DINT and Integral from code of third parties.
 # We did not have the full papers. The bibliography says what was verified of
-# each, and no published score is repeated here.)
+# each. Of published results only a loss of V2 is repeated here.)
 #
 # The picture shows all six maps for the same queries and keys of one head; the
 # noise of "grouped" comes from the head beside it. Red is positive weight,
@@ -257,10 +257,9 @@ print("V2 and its map agree:", torch.allclose(out, by_hand @ narrow))
 # V1 computes as many maps to subtract, $A_2$, as maps to subtract from, $A_1$.
 # Call them noise maps and signal maps. Must each signal map have a noise map of
 # its own? *Grouped differential attention* lets $r$ signal queries share one
-# noise query. The pair axis of length 2
-# becomes a group axis of length $r + 1$: signal, ..., signal, noise. The
-# operator still wants pairs, so the noise query is paired with each signal of
-# its group.
+# noise query. The pair axis of length 2 becomes a group axis of length $r + 1$:
+# signal, ..., signal, noise. The operator expects pairs, so the noise query is
+# paired with each signal query of its group.
 #
 # ### Exercise 27.1: a noise for several signals
 #
@@ -302,9 +301,9 @@ print(out.shape[1], "heads from", 2 * 4, "queries agree")
 #
 # ## DINT: rows that sum to 1 again
 #
-# A row of V1 sums to $1 - \lambda$. DINT adds $\lambda G$, where $G$ is the
-# mean of the rows of $A_1$. It has large weights where many queries look. A row
-# of $G$ sums to 1, so a row of the whole sums to $1 - \lambda + \lambda = 1$.
+# A row of V1 sums to $1 - \lambda$. DINT adds $\lambda G$, where $G$ is the mean
+# of the rows of $A_1$, with large weights on keys that many queries look at. A
+# row of $G$ sums to 1, so a row of the map sums to $1 - \lambda + \lambda = 1$.
 #
 # The code that we read was written for tables, whose rows have no order, and
 # there $G$ is the mean over *all* queries. Would you use that in a language
@@ -444,8 +443,8 @@ print("one ordinary head:", torch.allclose(integral(q, k, v), A @ v))
 #
 # With $S = 2$ and V1's shapes it is the kind "wide" of chapter 19, but for the
 # factor at the start and the angles. So one can predict, without training
-# anything, that it does in the race what wide does. That is the pair of results
-# that you were asked to remember:
+# anything, that it does in the race what wide does. You were asked to remember
+# this:
 
 # %%
 for kind in ("wide", "Integral"):
@@ -534,8 +533,8 @@ print("gradients:", dex_lam.grad.item(), W_D.grad.abs().max().item())
 
 # %% [markdown]
 # Both are 0, exactly, because each is multiplied by the other factor. Training
-# never leaves such a start. If a product shall have no effect at the start, one
-# of its factors may be zero, and not both.
+# never leaves such a start. If a product should have no effect at the start,
+# one of its factors may be zero, but not both.
 #
 # ## What each of them changes
 #
@@ -591,8 +590,8 @@ for name, layer in layers.items():
 # ### On text, at 8 million parameters
 #
 # The race is a toy. Do these differences show on text? `book/recipes/text.py
-# family` trains all five with the rows of chapter 18, five seeds each, and this
-# cell compares the loss on held-out text with diff's:
+# family` trains all five with the rows of chapter 18, five seeds each. Once its
+# record exists, this cell compares the loss on held-out text with diff's:
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 TEXT, DIFF = read("family.json"), {}
@@ -610,14 +609,14 @@ for kind in SHOWN[3:]:
 
 # %% [markdown]
 # Where a line says "not run", this course knows nothing yet. V2's authors report
-# a loss that is lower than plain by 0.02 to 0.03 [B2], at sizes that no desk can
-# repeat.
+# a loss that is 0.02 to 0.03 lower than that of plain [B2], at sizes far beyond
+# this course.
 #
 # ## You have a Llama
 #
 # Training a large model from nothing is out of reach for nearly everybody.
 # Trained plain models can be had for free. Can you turn one into a differential
-# model, and start where it stands?
+# model that starts with the same outputs?
 #
 # The plain model of the course will serve as our Llama. It is first written as a
 # folder that the library `transformers` reads as a Llama, and then read back as
@@ -795,8 +794,8 @@ assert abs(losses["plain"] - old) < 0.2
 
 # %% [markdown]
 # Compare after with after, not after with before. A handful of steps hardly
-# moves the loss of either model, or its maps. So far the second branch does
-# neither harm nor good.
+# moves the loss of either model, or its maps. So few steps say nothing about
+# the second branch.
 #
 # Here is a longer run, recorded: 60 steps of both, at two rates, with two
 # seeds for the rows, and 32 held-out rows of files that are not trained on. The
@@ -840,12 +839,12 @@ print("second branch minus plain:", *(f"{gap:+.4f}" for gap in gaps))
 # its loss?* At the start exactly. After 60 steps at the lower rate the held-out
 # loss is a little lower in both models; at the higher rate it has risen in
 # both. In each of the four runs the second branch ends a little above plain.
-# Two seeds at each rate give no interval, but there is no sign of a gain. *Do
-# the maps sharpen?* In the last layer a little, in plain too. *Does it
-# subtract?* Almost no weight is negative: $\lambda$ began as one half, and near
-# there a key is taken away only where the second map gives it twice as much as
-# the first. After 60 steps the second branch is a copy that has moved slightly,
-# not a measure of noise.
+# Two seeds at each rate are too few for an interval, but there is no sign of a
+# gain. *Do the maps sharpen?* In the last layer a little, in plain too. *Does
+# it subtract?* Almost no weight is negative: $\lambda$ began as one half, and
+# near there a weight is negative only if the second map has more than twice the
+# weight of the first. After 60 steps the second branch is a copy that has
+# moved slightly.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert all(0 < gap < 0.02 for gap in gaps)
@@ -906,7 +905,7 @@ print("exercises 27.1 to 27.3 and the package agree")
 # - V2, grouped and DINT are sums of softmax maps with signs, a few lines over
 #   `diff_attention`.
 # - Integral, in the form that we could verify, is an ordinary head of width
-#   $S D$ with another constant. In the race it does what wide does.
+#   $S D$ with another constant. In the race it guesses, as wide does.
 # - DEX, in the form that we could read, can be folded into $W_O$. Cog's weights
 #   jump where a logit changes sign.
 # - With second queries copied, lambda's matrix zero and $W_O$ doubled, a trained

@@ -27,7 +27,8 @@ class Comparison(Protocol):
 class Claim:
     """A row: what is claimed, the paper's figure, what we compare.
 
-    ``fixed`` says whether metric and contrast were fixed before the run.
+    ``fixed`` says whether metric and contrast were fixed before the run, and
+    their result was not known from an earlier one.
     """
 
     claim: str

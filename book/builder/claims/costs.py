@@ -112,8 +112,8 @@ speed = Section(
             "training costs little more time",
             "0.92 and 0.90 of plain's tokens per second (3B, rows of 2K "
             "and 4K) [P, Table 7]",
-            f"a whole model of 336 M parameters, rows of {length:,}, diff "
-            f"over plain on {name}",
+            f"tokens per second of a model of 336 M parameters, rows of "
+            f"{length:,}, diff over plain on {name}",
             Speed(
                 record=f"bench_train_gpu_{length}.json",
                 first="diff/triton",
