@@ -160,7 +160,7 @@ for kind, losses in own.items():
     print(f"the last quarter: {last:.2f}")
 
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Loss against position for the plain and the differential model, with a dotted line at the usual row of their training and a dashed one at the longest. Both curves fall up to the dashed line, also across the dotted one. Some way right of the dashed line both climb to several nats."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Loss against position for the plain and the differential model, with a dotted line at the usual row of their training and a dashed one at the longest. Up to the dashed line both curves fall, with bumps, also across the dotted one. Some way right of the dashed line both climb to several nats."}}
 def draw_losses(curves: dict[str, np.ndarray]) -> None:
     """Loss by position, with lines where training rows ended."""
     for (name, losses), line in zip(curves.items(), plots.LINES, strict=False):
@@ -357,7 +357,7 @@ for kind in MODELS:
         print(f"{own[kind][part].mean():.2f} ->", end=" ")
         print(f"{new[kind][part].mean():.2f} nats")
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Loss against position with the new base: both curves stay low far beyond the dashed line at the longest training row. A third curve, the plain model with the old base, climbs there."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Loss against position with the new base: both curves stay between 1 and 4 nats, also beyond the dashed line at the longest training row. A third curve, the plain model with the old base, climbs there."}}
 curves = {f"{NAMES[kind]}, new base": new[kind] for kind in MODELS}
 draw_losses(curves | {"plain, old base": own["softmax"]})
 
@@ -431,7 +431,7 @@ plots.sliders(draw_base, log10_base=(3.0, 6.0, 0.1, 4.3))
 # fall while the loss rises, as long as the new losses are below the mean so
 # far. Here is your text, with the old base.
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Cumulative loss and loss by stretch of the plain model with the old base. Beyond the dashed line the loss by stretch climbs at once, the cumulative loss follows slowly and stays far below it."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Cumulative loss and loss by stretch of the plain model with the old base. Some way beyond the dashed line the loss by stretch climbs, the cumulative loss follows slowly and stays far below it."}}
 cumulative = {
     kind: losses.cumsum() / np.arange(1, LONG + 1)
     for kind, losses in own.items()

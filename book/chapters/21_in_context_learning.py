@@ -310,7 +310,7 @@ for name, rows in (("languages", three), ("symbols", FewShotTask(**SYMBOLS))):
     print(f"{name:10s}", *(f"{x:.3f}" for x in GUESS[name][:8]))
 
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels of accuracy against the number of earlier demonstrations of the same class, plain models solid and differential ones dashed, one line a seed, with a dotted line for the guess among labels said and a thin one at one eighth. Left, languages: seven dashed lines rise to between 0.5 and 0.65, one dashed and one solid line to about 0.3, the other solid lines stay near the guess. Right, symbols: four dashed and four solid lines rise to between 0.6 and 0.8, one solid line to about 0.35, and the others lie on the guess line."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels of accuracy against the number of earlier demonstrations of the same class, plain models solid and differential ones dashed, one line a seed, with a dotted line for the guess among labels said and a thin one at one eighth. Left, languages: seven dashed lines rise to between 0.5 and 0.65, one dashed and one solid line to about 0.3, two solid lines end a little above 0.2 and the others near the guess. Right, symbols: four dashed and four solid lines rise to between 0.6 and 0.8, one solid line to about 0.35, and the others lie on the guess line."}}
 figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.1), sharey=True)
 NAMES = {"languages": "languages", "symbols": "few_shot"}  # in the record
 for axis, (task, guess) in zip(axes, GUESS.items(), strict=True):
@@ -656,7 +656,7 @@ for axis, (task, name) in zip(axes, TASKS.items(), strict=True):
     axis.plot([], [], "_", color="grey", ms=12, label="dealt")
     axis.set(title=task, xlabel="right", xlim=(0, 1), ylim=(0, 0.4))
 axes[0].set(ylabel="best minus worst")
-axes[0].legend(fontsize=9)
+axes[0].legend(fontsize=9, loc="lower right")
 plt.show()
 
 # %%

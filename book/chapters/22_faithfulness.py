@@ -681,7 +681,7 @@ for kind, count in product(MODELS, COUNTS):
     print(f"with the sentence, {gone['right']} without it;", end=" ")
     print(f"then {gone['another document']} from another document")
 
-# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: the share of answers not stated against one to four documents, a line with the answering sentence in place and one with it deleted. In both panels both lines are low for one and two documents and rise to more than half for four, close to each other; at four documents the line with the sentence in place is the higher one."}}
+# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: the share of answers not stated against one to four documents, a line with the answering sentence in place and one with it deleted. In both panels both lines are lower for one and two documents than for four, where more than half is refused; at four documents the line with the sentence in place is the higher one."}}
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)
 for axis, kind in zip(axes, MODELS, strict=True):
     for case, style in (("there", "o-C0"), ("gone", "s--C1")):

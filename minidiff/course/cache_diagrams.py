@@ -22,7 +22,7 @@ def _cell(axis: Axes, x: float, y: float, position: int, colour: str) -> None:
     axis.add_patch(
         Rectangle((x, y), 0.9, 0.7, facecolor=colour, ec="black", ls=line)
     )
-    shade = "0.55" if colour == GONE else "black"
+    shade = "0.4" if colour == GONE else "black"
     axis.text(
         x + 0.45, y + 0.35, str(position), ha="center", va="center",
         fontsize=9, color=shade,
