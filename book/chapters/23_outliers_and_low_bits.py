@@ -9,11 +9,11 @@
 # %% [markdown]
 # # 23. Outliers and low-bit attention
 #
-# This chapter asks how large the largest attention logits of a model are, and
-# how well it still looks keys up when all logits are rounded to a few bits.
-# You measure two models yourself and read the record of sixteen. You also
-# write a rule of rounding with which the two look keys up at two bits, where
-# the usual rule does no better than a guess.
+# How large are the largest attention logits of a model, and how well does it
+# still look keys up when all logits are rounded to a few bits? By the end of
+# this chapter you will have measured two models, read the record of sixteen,
+# and written a rule of rounding with which the two look keys up at two bits,
+# where the usual rule does no better than a guess.
 #
 # {card}
 #

@@ -75,34 +75,41 @@ def check_scales(
     k: Tensor, v: Tensor, k_scale: Tensor | None, v_scale: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return both scales; raise, naming the argument, if one does not fit."""
-    found = []
-    for name, codes, scale in (("k", k, k_scale), ("v", v, v_scale)):
-        if scale is None:
-            other = "v_scale" if name == "k" else "k_scale"
-            raise ValueError(
-                f"{name}_scale: got None with {other}, expected both or none"
-            )
+    given = (("k", k, k_scale), ("v", v, v_scale))
+    for name, codes, scale in given:
+        if scale is not None:
+            _check_scale(name, codes, scale)
+    if k_scale is None or v_scale is None:
+        missing, other = "k_scale", "v_scale"
+        if k_scale is not None:
+            missing, other = other, missing
+        raise ValueError(
+            f"{missing}: got None with {other}, expected both or none"
+        )
+    for name, codes, _ in given:
         if codes.dtype not in CODES.values():
             raise TypeError(
                 f"{name}: got dtype {codes.dtype} with {name}_scale, expected "
                 "codes of int8 or float8_e4m3fn"
             )
-        shape = (*codes.shape[:-1], 1)
-        check_tensor(f"{name}_scale", scale, str(shape), len(shape))
-        if tuple(scale.shape) != shape:
-            raise ValueError(
-                f"{name}_scale: got shape {tuple(scale.shape)}, expected "
-                f"{shape}, one for each row of {name} {tuple(codes.shape)}"
-            )
-        if scale.dtype not in (torch.float32, torch.float64):
-            raise TypeError(
-                f"{name}_scale: got dtype {scale.dtype}, expected float32 or "
-                "float64"
-            )
-        if scale.device != codes.device:
-            raise ValueError(
-                f"{name}_scale: got device {scale.device}, expected "
-                f"{codes.device} as {name}"
-            )
-        found.append(scale)
-    return found[0], found[1]
+    return k_scale, v_scale
+
+
+def _check_scale(name: str, codes: Tensor, scale: Tensor) -> None:
+    shape = (*codes.shape[:-1], 1)
+    check_tensor(f"{name}_scale", scale, str(shape), len(shape))
+    if tuple(scale.shape) != shape:
+        raise ValueError(
+            f"{name}_scale: got shape {tuple(scale.shape)}, expected "
+            f"{shape}, one for each row of {name} {tuple(codes.shape)}"
+        )
+    if scale.dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"{name}_scale: got dtype {scale.dtype}, expected float32 or "
+            "float64"
+        )
+    if scale.device != codes.device:
+        raise ValueError(
+            f"{name}_scale: got device {scale.device}, expected "
+            f"{codes.device} as {name}"
+        )
