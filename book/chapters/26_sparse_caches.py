@@ -531,7 +531,7 @@ for name, row_of_axes in zip(KIND, axes, strict=True):
         axis.set_xticks(range(4), ("all", "1/2", "1/4", "1/8"))
         if mode:
             axis.set_ylim(0, 1.05)
-figure.supxlabel("share of keys kept", fontsize=10)
+axes[1, 1].set_xlabel("share of keys kept")
 figure.legend(
     *axes[0, 0].get_legend_handles_labels(),
     loc="outside lower center", ncols=5,
