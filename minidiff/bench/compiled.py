@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 # Most bytes of shared memory that one program can use, by compute capability
 # (CUDA C++ Programming Guide, technical specifications).
 SHARED_LIMIT = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024}
-KERNELS = ("forward", "keys", "values", "queries", "decode")
+KERNELS = (
+    "forward",
+    "keys",
+    "values",
+    "queries",
+    "decode",
+    "decode int8",
+    "decode fp8",
+)
+CODES = {"decode int8": "*i8", "decode fp8": "*fp8e4nv"}  # of a cache
 
 
 # A kernel, its arguments' types, and its constants.
@@ -49,6 +58,8 @@ def builds(
         for P in (2, 1):
             for D in (64, 128):
                 for kernel in KERNELS:
+                    if kernel == "decode fp8" and capability < 89:
+                        continue  # Ampere has no fp8
                     build = Build(kernel, D, P, capability)
                     if choose(**_case(build)):
                         yield build
@@ -74,7 +85,7 @@ def compile_one(build: Build) -> dict[str, Any]:
     import triton
     from triton.backends.compiler import GPUTarget
 
-    from minidiff.ops.triton.tuning import choose
+    from minidiff.ops.triton.tuning import choose, for_codes
 
     shape = choose(**_case(build))
     if shape is None:
@@ -82,6 +93,8 @@ def compile_one(build: Build) -> dict[str, Any]:
             f"build: got {build}, expected one of builds(), which the table "
             "has"
         )
+    if build.kernel in CODES:
+        shape = for_codes(shape)
     call = _call_with_roles if shape.roles else _call
     kernel, arguments, constants = call(build, shape)
     signature, values, attributes = _describe(kernel, arguments, constants)
@@ -114,14 +127,14 @@ def compile_one(build: Build) -> dict[str, Any]:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Format the rows as text."""
     lines = [
-        f"{'kernel':8s} {'D':>4s} {'P':>2s} {'sm':>3s} {'BT x BS':>9s} "
+        f"{'kernel':11s} {'D':>4s} {'P':>2s} {'sm':>3s} {'BT x BS':>9s} "
         f"{'warps':>5s} {'regs':>5s} {'stack':>5s} {'KiB':>5s} "
         f"{'wgmma':>5s} {'waits':>5s} {'mma':>5s} {'copies':>6s}"
     ]
     for row in rows:
         block = f"{row['BT']} x {row['BS']}"
         lines.append(
-            f"{row['kernel']:8s} {row['D']:4d} {row['P']:2d} "
+            f"{row['kernel']:11s} {row['D']:4d} {row['P']:2d} "
             f"{row['capability']:3d} {block:>9s} {row['warps']:5d} "
             f"{row['registers']:5d} {row['stack']:5d} "
             f"{row['shared'] / 1024:5.0f} {row['wgmma']:5d} "
@@ -132,7 +145,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def _case(build: Build) -> dict[str, Any]:
     return {
-        "kernel": build.kernel,
+        "kernel": build.kernel.split()[0],
         "D": build.D,
         "DV": build.DV,
         "P": build.P,
@@ -186,10 +199,14 @@ def _call(build: Build, shape: "Shape") -> Call:
     types: dict[str, Any]
     row = block(1, 1, BT, dtype="fp32")
     branch_row = block(1, 1, 1, BT, dtype="fp32")
-    if build.kernel == "decode":
+    if build.kernel.startswith("decode"):
         types = {"p_acc": "*fp32", "p_top": "*fp32", "p_sum": "*fp32"}
-        types |= {"p_lengths": "*i64"}
-        types |= {f"p_{n}": "*bf16" for n in "qkv"}
+        types |= {"p_lengths": "*i64", "p_q": "*bf16"}
+        types |= {"p_k_scale": "*fp32", "p_v_scale": "*fp32"}
+        types |= dict.fromkeys(
+            ("p_k", "p_v"), CODES.get(build.kernel, "*bf16")
+        )
+        constants["LOW"] = build.kernel in CODES
         return decode.decode_kernel, types, constants
     constants["TMA"] = shape.tma
     if build.kernel == "forward":

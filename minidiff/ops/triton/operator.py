@@ -38,7 +38,7 @@ def triton_attention(
     for inputs the kernels do not support, and NotImplementedError inside
     torch.func.grad.
     """
-    if scales is not None and (x.q.shape[3] > DECODE_QUERIES or _learns(x)):
+    if scales is not None and not _reads_codes(x):
         x, scales = restored(x, scales), None
     q, k, v, lam, scale = x.q, x.k, x.v, x.lam, x.scale
     assert scale is not None  # diff_attention has filled it in
@@ -86,6 +86,15 @@ def _attend(x: Arguments) -> Tensor:
     if x.q.shape[3] <= DECODE_QUERIES and not _learns(x):
         return decode(*x)
     return forward(*x, _learns(x))[0]
+
+
+def _reads_codes(x: Arguments) -> bool:
+    """Tell whether a kernel takes codes; GPUs before 8.9 have no fp8."""
+    few = x.q.shape[3] <= DECODE_QUERIES and not _learns(x)
+    return few and (
+        x.k.dtype == x.v.dtype == torch.int8
+        or common.capability(x.q.device) >= 89
+    )
 
 
 def _learns(x: Arguments) -> bool:

@@ -1,6 +1,6 @@
 """Block shapes of the kernels, from a table made ahead of time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,14 @@ class Shape:
             "num_warps": self.warps,
             "num_stages": self.stages,
         }
+
+
+def for_codes(shape: Shape) -> Shape:
+    """Return a decode kernel's shape where it reads 8 bits.
+
+    Converting the codes takes registers: with 2 warps they are spilled.
+    """
+    return replace(shape, warps=max(4, shape.warps))
 
 
 @lru_cache

@@ -25,13 +25,14 @@ def test_every_shipped_kernel_compiles_without_a_spill(capability, tmp_path):
     print(done.stdout)
     rows = json.loads(out.read_text())["rows"]
     found = {(row["kernel"], row["D"], row["P"]) for row in rows}
-    assert {(k, D, P) for k in KERNELS if k != "values" for D in (64, 128)
+    rare = {"values"} | ({"decode fp8"} if capability < 89 else set())
+    assert {(k, D, P) for k in KERNELS if k not in rare for D in (64, 128)
             for P in (1, 2)} <= found  # fmt: skip
     for row in rows:
         assert row["stack"] == 0, row
         assert row["fits"], row
         assert row["copies"] > 0, row
-        hopper = capability == 90 and row["kernel"] != "decode"
+        hopper = capability == 90 and not row["kernel"].startswith("decode")
         assert (row["wgmma"] > 0) == hopper, row
         assert (row["mma"] > 0) != hopper, row
 

@@ -16,7 +16,7 @@ from minidiff.ops.triton.launch.common import (
     scales,
     shape_for,
 )
-from minidiff.ops.triton.tuning import Shape
+from minidiff.ops.triton.tuning import Shape, for_codes
 
 
 def decode(
@@ -49,6 +49,7 @@ def decode(
     lam, y = lam_of(x), heads_last(x)
     strides: tuple[int, ...] = (0,) * 7  # of the scales
     if k_scale is not None and v_scale is not None:
+        shape = for_codes(shape)
         strides = (*k_scale.stride()[:4], *v_scale.stride()[:3])
     # One partial result for each row, branch and split.
     tops, sums = q.new_empty(2, B, H, T, 2, splits, dtype=torch.float32)
