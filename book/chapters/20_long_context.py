@@ -600,7 +600,7 @@ if LONG_ROWS:
     figure.colorbar(image, ax=axes, label="answered right")
     plt.show()
 
-# %% tags=["hide-input", "nbval-ignore-output"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and differential: recorded loss against position on a logarithmic axis, a curve for each RoPE base and a dashed line at the longest training row. The training's base is lowest up to the line and climbs beyond it. The two computed bases are a little higher up to the line and climb later. The base 640,000 is the highest up to the line and changes least beyond it."}}
+# %% tags=["hide-input", "nbval-ignore-output"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and differential: recorded loss against position on a logarithmic axis, a curve for each RoPE base and a dashed line at the longest training row. The training's base is lowest up to the line and climbs beyond it. The smaller computed base climbs at twice the line, the larger one hardly. The base 640,000 is the highest up to the line and rises a little beyond it."}}
 if LONG_ROWS:
     figure, axes = plt.subplots(1, 2, sharey=True, figsize=(7.4, 2.9))
     for (kind, base), found in LONG_ROWS.items():
