@@ -61,16 +61,18 @@ def measure(
     model: DecoderLM,
     lengths: Sequence[int],
     documents: list[TokenDocument],
+    first: int,
     quick: bool,
 ) -> dict[str, Any]:
-    """Return needles by length and depth, and loss by position."""
+    """Return needles by length and depth, and loss by position.
+
+    ``first`` is the first token id of the needles: those of text come before.
+    """
     needles = []
     for length in lengths:
         task = NeedleTask(needles=8, questions=8, length=length)
         rows = 1 if quick else ROWS
-        cell = recall(
-            model, task, rows=rows, batch_size=1, first=first_id(model, task)
-        )
+        cell = recall(model, task, rows=rows, batch_size=1, first=first)
         needles.append(
             {
                 "length": length,
@@ -88,16 +90,6 @@ def measure(
         batch_size=1,
     )["domains"][ALL]
     return {"needles": needles, "by_position": text["by_position"]}
-
-
-def first_id(model: DecoderLM, task: NeedleTask) -> int:
-    """Return the first id of the needle task: those of the text come before.
-
-    It is the size of the pair's tokenizer; a model trained on more tasks has
-    their ids behind.
-    """
-    tokenizer = BPETokenizer.load(str(course.weights("pair_tokenizer.json")))
-    return min(tokenizer.vocab_size, model.config.vocab_size - task.vocab_size)
 
 
 def main() -> None:
@@ -131,7 +123,8 @@ def main() -> None:
         for base in bases(trained, config.head_dim, config.rope_base):
             print(kind, f"base {base:.0f}", flush=True)
             long = with_base(model, 4 * trained, base)
-            found = measure(long, lengths, documents, options.quick)
+            first = tokenizer.vocab_size
+            found = measure(long, lengths, documents, first, options.quick)
             about = {"kind": kind, "trained": trained, "base": base}
             about["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
             record["rows"].append(about | found)
