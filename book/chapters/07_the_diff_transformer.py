@@ -410,9 +410,9 @@ print("x", tuple(x.shape), " block(x, rope)", tuple(block(x, rope).shape))
 # ## The loss, and perplexity
 #
 # Before the blocks become a model, two questions: how is a model judged, and
-# how large is it? A model is judged by the token that really came. A softmax turns the logits
-# $z$ of a position into probabilities. The loss is minus the logarithm of the
-# probability of that token $y$:
+# how large is it? It is judged by the token that really came. A softmax turns
+# the logits $z$ of a position into probabilities. The loss is minus the
+# logarithm of the probability of that token $y$:
 #
 # $$
 # \ell = -\ln p_y = \ln \sum_j e^{z_j} - z_y,
