@@ -811,12 +811,8 @@ def last_losses(kind: str, some: list[int]) -> np.ndarray:
     return np.array([runs_of(record, kind)[s]["valid_loss"] for s in some])
 
 
-for one, other in (
-    ("diff", "sum"),
-    ("sum", "plain"),
-    ("wide", "plain"),
-    ("diff", "wide"),
-):
+for names in ("diff sum", "sum plain", "wide plain", "diff wide"):
+    one, other = names.split()
     some = sorted(runs_of(record, one).keys() & runs_of(record, other).keys())
     a, b = last_losses(one, some), last_losses(other, some)
     print(f"{one} minus {other}: {contrast(a, b)}")
