@@ -833,9 +833,9 @@ assert (four[0] < four[1]).all() and (four[0] < four[2]).sum() == 3
 # an effect as large as the paper's, 0.025. But it has room for 0.011, all that
 # diff leads plain by. And sum itself is not clear of plain: it is lower by
 # 0.0104 on average, with zero inside the interval. So diff and sum may be
-# equal, or the subtraction may do all of it; eight pairs do not say. (Nor is the name a
-# promise. The sign of lambda is learned, so a "sum" may have turned into a
-# difference; the record does not say which did.)
+# equal, or the subtraction may do all of it; eight pairs do not say. (Nor is
+# the name a promise. The sign of lambda is learned, so a "sum" may have turned
+# into a difference; the record does not say which did.)
 #
 # "Wide", without a second map, ended lower than plain in all four of its
 # pairs, and lower than diff in three. So our record does not even exclude that

@@ -630,8 +630,8 @@ if LONG_ROWS:
 # show, the training's base finds 0.88 and 0.91 of them; most of the others lie
 # near the beginning of the row. A larger base brings these back, too. So angles
 # that nobody has seen can explain the break of the loss, but not all that
-# needles lose. Perhaps slower pairs make far needles easier to find; we have not tested
-# it.
+# needles lose. Perhaps slower pairs make far needles easier to find; we have
+# not tested it.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 for kind in MODELS:
@@ -907,8 +907,9 @@ print("tables, losses and effective lengths are what this chapter says")
 #   how many rows they rest on.
 # - **Leaving out the base accuracy.** A model that guesses keeps 0.85 of a
 #   guess at every length.
-# - **A base far larger than needed as a free gift.** Not trained with, it costs
-#   loss at every position, also where it finds more needles.
+# - **A base far larger than needed as a free gift.** Not trained with, it has a
+#   higher loss at every position than one that is just large enough, even where
+#   it finds more needles.
 #
 # ## Summary
 #
