@@ -809,7 +809,8 @@ for setting, title in TITLES.items():
 # What does all this say about the paper's needles, 0.85 right against 0.55
 # [P, Table 2]? The eight pairs of the last recipe were measured on just this, 6
 # needles of which 2 are asked. The contrast, diff minus plain, was fixed
-# before.
+# before. But the recipe had been chosen so that models of both kinds look keys
+# up.
 
 # %%
 found = {
