@@ -120,10 +120,9 @@ plt.show()
 # ahead, and on average they are behind. In the end, seven of the eight
 # differences are just below zero.
 #
-# Imagine three groups who look at these trainings after 25, after 45 and after
-# 200 million tokens. So two questions must be answered before a comparison of
-# losses means anything: *how sure is a difference*, and *has the training gone
-# on for long enough*?
+# Imagine three groups who look after 25, after 45 and after 200 million tokens.
+# Before a comparison of losses means anything, two questions must be answered:
+# *how sure is a difference*, and *has the training gone on for long enough*?
 #
 # ## What was compared
 #
@@ -555,10 +554,6 @@ assert (delay > 0).sum() == 6 and delay.mean() < half_delay
 # Later in six of eight pairs, but zero is inside this interval too. While one
 # model of a pair has passed the steep stretch of its curve and the other has
 # not, their difference is large. When both have passed, it is small.
-#
-# Steep stretches of this kind are known from Transformers that learn to
-# continue a sequence which they have seen before in the row (*induction
-# heads*). Whether that is what these models learn here was not examined.
 #
 # The rule to keep: *train past the point where the differences come together,
 # and show the whole curve*. Do not expect the early phase to be the same

@@ -970,7 +970,8 @@ print("shares and exact test are what this chapter says")
 # - Models of this size show mechanisms. They give no verdict on the paper.
 #
 # Count first, then look; at all rates.
-#
+
+# %% [markdown]
 # ## Optional: after how many tokens?
 #
 # A count at the end forgets the way there. At the rates of the table by kinds,

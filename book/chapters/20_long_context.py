@@ -630,8 +630,7 @@ if LONG_ROWS:
 # show, the training's base finds 0.88 and 0.91 of them; most of the others lie
 # near the beginning of the row. A larger base brings these back, too. So angles
 # that nobody has seen can explain the break of the loss, but not all that
-# needles lose. Perhaps slower pairs make far needles easier to find; we have
-# not tested it.
+# needles lose.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 for kind in MODELS:
@@ -927,7 +926,8 @@ print("tables, losses and effective lengths are what this chapter says")
 # - Whether DIFF keeps needles better than plain after an extension, only models
 #   that were extended can say (*Training for length*).
 # - Time grows with the square of the length, memory need not.
-#
+
+# %% [markdown]
 # ## Optional: would it come out again?
 #
 # How sure is an effective length? Probability theory gives an answer, without

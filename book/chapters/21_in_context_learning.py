@@ -332,9 +332,7 @@ plt.show()
 # is above 1/8, but below the dotted one. With the flat line alone, one would
 # report that this model has begun to learn. On the right the lowest lines end
 # at 1/8. That is not nothing, as there are 64 labels: these models say a label
-# of this prompt, but not the right one. (With no earlier demonstration the
-# dotted guess is always wrong, while a model may choose a label that has not
-# been said.)
+# of this prompt, but not the right one.
 #
 # ## Accuracy: plain against diff
 #
@@ -916,7 +914,8 @@ print("prompts and the last chance line are those of minidiff.data")
 #   null that fits, and needs the single answers.
 # - Whether order matters less to differential models has no verdict here: in
 #   no pair have both learned the languages, and in two pairs both the symbols.
-#
+
+# %% [markdown]
 # ## Optional: how many questions did the paper ask?
 #
 # Suppose that each of $K$ orders is measured on $Q$ *fresh* questions, and

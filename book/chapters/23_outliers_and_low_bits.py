@@ -296,8 +296,8 @@ for kind, layers in LOGITS.items():
 # softmax made nothing of them. They say *not this key*, and say it far louder
 # than needed: to a softmax, 20 below the largest logit and 60 below it are the
 # same nothing. Nor does the loss hold them back, because the gradient of a logit
-# is proportional to its weight (chapter 4). Keep this in mind for later. First:
-# why would a model want large logits at all?
+# is proportional to its weight (chapter 4). But why would a model want large
+# logits at all?
 #
 # ## What a softmax pays for "nothing"
 #
@@ -505,8 +505,8 @@ print(f"{steps:.1f} bits by the mean over all maps")
 #
 # ### Looking keys up
 #
-# The paper's measure is not a loss but right answers. These models can give
-# some: they look keys up. Here are rows of random tokens with six needles in
+# The paper counts right answers. These models can give some: they look keys up.
+# Here are rows of random tokens with six needles in
 # them, a key and its value each. All six keys are asked at the end of a row. A
 # guess among their values is right once in six. Predict: at how many bits does
 # it break?
@@ -537,8 +537,8 @@ for kind, model in SHIPPED.items():
 
 # %% [markdown]
 # Four bits are enough to look keys up, three are not, and with two bits neither
-# model does better than a guess. This is one pair of models; eight seeds of
-# each kind follow below. But first a question about the rounding.
+# model does better than a guess. Eight seeds of each kind follow below. First a
+# question about the rounding.
 #
 # ## Are outliers to blame, or the step?
 #
@@ -914,20 +914,18 @@ plt.show()
 # **The kind matters at one rate, and at the other one cannot tell.** The interval
 # of diff over plain contains 1 at both. At the lower rate diff has about half of
 # what "first map" and "sum" have, which share its norm and its heads but do not
-# subtract. But it has more than wide. At the higher rate no
-# interval excludes 1; all five are so wide that a half would hardly show. (These
-# are sixteen intervals. Of so many, one may miss the truth by chance alone.)
-#
-# So a comparison at one rate, with one other kind, could have found that diff
-# has smaller logits, or larger ones, or nothing at all.
+# subtract, but more than wide. At the higher rate no interval excludes 1; all
+# five are so wide that a half would hardly show. (Of sixteen intervals, one may
+# miss the truth by chance alone.) So a comparison at one rate, with one other
+# kind, could have found that diff has smaller logits, or larger ones, or nothing
+# at all.
 #
 # ## The verdict
 #
-# Evidence for the paper's claims should come from larger models: 15 million
-# parameters, six kinds, five seeds. That run is planned and not done
-# (`book/recipes/queue.md` has its command). These verdicts hold for models of 4
-# million parameters, and all are *exploratory*: their measures were not fixed
-# before the run. The words are those of chapter 18.
+# The words are those of chapter 18. These verdicts hold for models of 4 million
+# parameters, and all are *exploratory*: their measures were not fixed before the
+# run. A run of six kinds with 15 million parameters is planned and not done
+# (`book/recipes/queue.md`).
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -1039,12 +1037,8 @@ print("outliers and rounding are what this chapter says")
 #
 # - **Counting hidden logits.** What the mask hides never meets a softmax, but an
 #   absmax taken before the mask is set by it.
-# - **One step for everything.** A step for all heads lets one head take the bits
-#   of all others. Say how many numbers share a step: Figure 8's meaning depends
-#   on it.
-# - **The largest of all for the largest of each.** Table 5 lists the largest
-#   values of a whole model. What a step depends on is the largest of the numbers
-#   that share it.
+# - **One step for everything.** It lets one head take the bits of all others. Say
+#   how many numbers share a step; only their largest counts.
 # - **A largest value without the rate.** Two models of one kind can differ in
 #   their outliers because of their learning rates alone.
 # - **A scale that sees the future.** With one step for a map, a later token
@@ -1052,7 +1046,6 @@ print("outliers and rounding are what this chapter says")
 #   generation such a scale does not exist yet. Clipping by query has no leak.
 # - **A smaller scale for fewer outliers.** Compare the largest value with the
 #   median of the same model. Rounding with a step of its own does.
-# - **Taking a large logit for a large weight.** Most of ours are far below zero.
 #
 # ## Summary
 #

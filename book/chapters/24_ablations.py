@@ -68,9 +68,9 @@ STEPS = 20
 # To *ablate* a part is to train the same model without it. The paper does so
 # with 1.4 billion parameters and 10 billion tokens [P, Table 6]. The last two
 # numbers are the validation loss and AR-Hit, the loss at the last token of an
-# n-gram seen before. Before you look, decide: which is worse than the plain
-# Transformer, differential attention without its norm, or without a lambda that
-# depends on the layer?
+# n-gram seen before. Guess: which is worse than the plain Transformer,
+# differential attention without its norm, or without a lambda that depends on
+# the layer?
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 TABLE_6 = {  # [P, Table 6]
@@ -88,7 +88,7 @@ for name, (heads, width, norm, valid, hit) in TABLE_6.items():
     print(f"{valid:.3f} ({valid - loss['DIFF']:+.3f})  {hit:.3f}")
 
 # %% [markdown]
-# In brackets: the difference from DIFF. Each row has a reason:
+# (In brackets: minus DIFF.) Each row has a reason:
 #
 # | row | against | isolates |
 # |---|---|---|
@@ -239,9 +239,9 @@ for name, x in zip(NAMES, effects(paper)[0], strict=True):
 #
 # Does that repeat, with seeds? In chapter 19's race a row of 64 tokens holds
 # two needles, both are asked, and a training has 400 steps. The second answer
-# can be found as *the value not yet said*: look at both values, less the one
-# already said. The task was chosen because a subtraction helps in it. No model
-# looks keys up here: the first answer stays a guess.
+# can be found as *the value not yet said*. The task was chosen because a
+# subtraction helps in it. No model looks keys up here: the first answer stays a
+# guess.
 #
 # The models have two layers, two differential heads and width 64; the authors
 # advise at least eight heads [U]. This record shows mechanisms; it says nothing
@@ -326,11 +326,10 @@ plt.show()
 
 # %% [markdown]
 # If the two parts worked independently, the thick lines of a panel would be
-# parallel. In the paper they cross. In the race they do not: the norm alone
+# parallel. In the paper they cross. In the race (exploratory) the norm alone
 # lowers the loss, by 0.23, and of the second map alone one cannot tell. The
 # interaction has the paper's sign, but its interval contains zero: without a
-# norm, the models with two maps lie far apart. (All of this square is
-# exploratory.)
+# norm, the models with two maps lie far apart.
 #
 # ## Seven changes, predicted
 #
@@ -550,8 +549,8 @@ if missing:
 # %% [markdown]
 # Diff is ahead of plain. Does the *sign* of the second map do it? The pairs with
 # "sum" cannot tell: their interval has room for no difference, and for all that
-# diff leads plain by. And the ablations themselves are not run. For an effect
-# as small as that of lambda_init, how many pairs would it take?
+# diff leads plain by. For an effect as small as that of lambda_init, how many
+# pairs would it take?
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 a, b = ([r["valid_loss"] for r in TEXT[kind]] for kind in ("diff", "plain"))
@@ -785,7 +784,6 @@ print("a layer with its norm weight and gain folded computes the same")
 # %% [markdown]
 # ## Common mistakes
 #
-# - **Reading a row as the worth of a part.** It is its worth among the others.
 # - **Changing two things.** Without the norm there is no gain. Name both.
 # - **A metric at its ceiling.** "No difference" then says that the task is too
 #   easy to tell.
