@@ -426,11 +426,9 @@ assert sum(seen) == 35
 #
 # ## When may one stop?
 #
-# Back to the curve of the cold open, and to the three groups. Look at it once
-# more and write down what each would have reported, with the interval of eight
-# pairs: after 25, after 45 and after 200 million tokens, is diff lower, is
-# plain lower, or is zero inside? Then let your own function judge all forty
-# moments.
+# Back to the curve of the cold open, and to the three groups. Write down what
+# each would have reported, with the interval of eight pairs: diff lower, plain
+# lower, or zero inside? Then let your own function judge all forty moments.
 #
 # ### Exercise 18.3: the conclusion at each moment
 #
@@ -556,8 +554,7 @@ assert (delay > 0).sum() == 6 and delay.mean() < half_delay
 # not, their difference is large. When both have passed, it is small.
 #
 # The rule to keep: *train past the point where the differences come together,
-# and show the whole curve*. Do not expect the early phase to be the same
-# elsewhere.
+# and show the whole curve*.
 #
 # ## The verdict
 #
@@ -722,8 +719,7 @@ assert low < value < high and high - low > 0.01
 # documents says: *how would these two models compare on other files?* It knows
 # nothing of other seeds, because it has seen one of each. Our interval (18.1)
 # says: *how would other seeds compare on this text?* It knows nothing of other
-# text. When you read an interval beside a comparison of models, ask which of
-# the two it is.
+# text.
 #
 # ## What does it cost?
 #

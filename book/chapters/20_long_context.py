@@ -302,9 +302,8 @@ plt.show()
 # (Blue: seen in training. Orange: only in the longer row.) The weights learned
 # what to do with blue angles. For orange ones they were never corrected, and a
 # single head that puts large scores there is enough to draw weight from
-# everything else. That is an explanation, not yet a finding. It can be tested:
-# *if new angles are the reason, then a row without new angles must be read
-# well*, however long it is.
+# everything else. This can be tested: *if new angles are the reason, then a row
+# without new angles must be read well*, however long it is.
 #
 # ## A larger base
 #
@@ -715,8 +714,6 @@ for (kind, base), found in LONG_ROWS.items():
 # plain with the first of them reaches its length. And that hangs on two answers:
 # at 4,096 plain has 109 of 128 right, the least that counts, and diff 107. The
 # base 640,000 keeps the longest length that was measured, so it may have more.
-# (The package's own `effective_length` returns the longest kept length, and None
-# for a model that guesses.)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 for kind, right in (("softmax", 109), ("diff", 107)):

@@ -428,10 +428,9 @@ for size in (1.0, 0.1, 0.01, 0.001, 0.0001):
 
 # %% [markdown]
 # **The norm makes a quiet head loud again**, until its RMS is as small as the
-# root of the $10^{-5}$ inside the norm. A head that subtracts nine tenths of
-# everything is as loud as one that subtracts nothing. So the toy explains what a
-# difference *could* do. That DIFF Transformers have small logits for this reason
-# is a guess, and the paper does not test it.
+# root of the $10^{-5}$ inside the norm. So the toy explains what a difference
+# *could* do. That DIFF Transformers have small logits for this reason is a
+# guess, and the paper does not test it.
 #
 # ## Quantise a head
 #
@@ -1045,7 +1044,7 @@ print("outliers and rounding are what this chapter says")
 #   changes how an earlier logit is rounded. For a loss that is a small leak; for
 #   generation such a scale does not exist yet. Clipping by query has no leak.
 # - **A smaller scale for fewer outliers.** Compare the largest value with the
-#   median of the same model. Rounding with a step of its own does.
+#   median of the same model.
 #
 # ## Summary
 #
