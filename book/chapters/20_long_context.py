@@ -445,8 +445,8 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Nothing is lost, however: from a few points of a cumulative curve one gets
-# back the mean loss of every stretch between them.
+# Nothing is lost: from a few points of a cumulative curve one gets back the
+# mean loss of each stretch.
 #
 # ### Exercise 20.3: stretches from a cumulative loss
 #
