@@ -441,7 +441,7 @@ for metric in ("second", "valid_loss"):
 # By the loss four intervals of seven exclude zero, and one passes Holm: a fixed
 # lambda ends higher than a learned one.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Twelve contrasts with diff: dots of five seeds, mean and 95 % interval, in two panels. Left, second answers: the means of the five other kinds lie between minus 0.27 and minus 0.55; without norm at minus 0.22 with an interval from minus 0.6 to 0.15; the other six variants at 0. Right, loss: the other kinds between 0.29 and 0.58, without norm at 0.48 with a wide interval, the other six variants between 0.02 and 0.06."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Twelve contrasts with diff, in two panels: mean and 95 % interval, and above them the dots of five seeds. Left, second answers: the means of the five other kinds lie between minus 0.27 and minus 0.55; without norm at minus 0.22 with an interval from minus 0.6 to 0.15; the other six variants at 0. Right, loss: the other kinds between 0.29 and 0.58, without norm at 0.48 with a wide interval, the other six variants between 0.02 and 0.06."}}
 figure, axes = plt.subplots(1, 2, figsize=(8, 4.2), sharey=True)
 shown = [*KINDS[:-1], *VARIANTS]
 for axis, metric in zip(axes, ("second", "valid_loss"), strict=True):
