@@ -627,9 +627,8 @@ if LONG_ROWS:
 #
 # **Needles fail before any angle is new.** At 2,048 tokens, which training did
 # show, the training's base finds 0.88 and 0.91 of them; most of the others lie
-# near the beginning of the row. A larger base brings these back, too. So angles
-# that nobody has seen can explain the break of the loss, but not all that
-# needles lose.
+# near the beginning of the row. A larger base brings these back, too. So unseen
+# angles can explain the break of the loss, but not all that needles lose.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 for kind in MODELS:
