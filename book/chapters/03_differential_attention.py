@@ -48,13 +48,13 @@ plots.use_style("svg")
 # ## A cold open: which token do they all look for?
 #
 # Below are two causal attention maps of 12 tokens. Every query wants the same
-# *needle*, one of the 12 keys. Only the first map knows it: there the
-# needle's score is raised by 2. The rest is noise, nearly the same in both
-# maps: `q2` and `k2` are `q1` and `k1` with a little noise of their own. The
-# third map is the first minus 0.8 times the second. Orange is positive, purple
-# negative; the strongest colours also stand for what lies beyond the scale. (The
-# draw was picked for clarity; later we average.) Which key is the needle? Try
-# each map alone.
+# *needle*, one of the 12 keys. Only the first map knows it: there the needle's
+# score is raised by 2. The rest is noise, nearly the same in both maps: `q2`
+# and `k2` are `q1` and `k1` with a little noise of their own. The third map is
+# the first minus 0.8 times the second. Orange is positive, purple negative;
+# the strongest colours also stand for what lies beyond the scale. (The draw
+# was picked for clarity; later we average.) Which key is the needle? Try each
+# map alone.
 
 # %%
 rng = np.random.default_rng(1047)
@@ -354,9 +354,10 @@ print("unshared noise does not cancel")
 # **Why this form?** The paper's reason is that $\lambda$ then learns at the
 # pace of the other weights [P, sec. 2.1]; chapter 4 measures one step. An
 # author adds that it worked better than learning the number directly (issue
-# 1663 of the official code). With one exponential, $\lambda$ could only lie above a constant;
-# with the difference of two it can go up and down. If all vectors are zero,
-# both exponentials are 1 and $\lambda = \lambda_{\text{init}}$.
+# 1663 of the official code). With one exponential, $\lambda$ could only lie
+# above a constant; with the difference of two it can go up and down. If all
+# vectors are zero, both exponentials are 1 and $\lambda =
+# \lambda_{\text{init}}$.
 #
 # $\lambda_{\text{init}}$ is a constant of the layer, not learned. With layers
 # counted from 0 (the paper counts from 1) it is [P, sec. 2.1]
@@ -380,10 +381,11 @@ for layer in (0, 1, 3, 7, 15, 23):
 # %% [markdown]
 # **Why this schedule?** The first layer begins by subtracting little, deep
 # ones by subtracting nearly 0.8 of the second map. The paper does not derive
-# it, but tries others: with 0.8 or 0.5 in all layers, the loss of a 1.4-billion
-# model rises from 3.062 to 3.065 or 3.066 [P, Table 6]. So it matters little.
-# In the official code, [U], the vectors start as random numbers of standard
-# deviation 0.1. So $\lambda$ starts only *near* $\lambda_{\text{init}}$.
+# it, but tries others: with 0.8 or 0.5 in all layers, the loss of a
+# 1.4-billion model rises from 3.062 to 3.065 or 3.066 [P, Table 6]. So it
+# matters little. In the official code, [U], the vectors start as random
+# numbers of standard deviation 0.1. So $\lambda$ starts only *near*
+# $\lambda_{\text{init}}$.
 #
 # ## The headwise norm
 #
