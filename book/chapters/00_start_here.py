@@ -326,9 +326,9 @@ plt.show()
 #   to keep open beside a chapter.
 
 # %% [markdown]
-# Each chapter ends with a cell like the next one: it compares what the page computed with
-# the package `minidiff`, which this course is built around. You need not read
-# this one yet. Chapter 1 explains queries and keys.
+# Each chapter ends with a cell like the next one: it compares what the page
+# computed with the package `minidiff`, which this course is built around. You
+# need not read this one yet. Chapter 1 explains queries and keys.
 
 # %%
 from minidiff import reference

@@ -251,9 +251,9 @@ plt.show()
 #
 # Divide all scores of a row by a *temperature* $\tau$ below 1, and the row
 # gets sharper. A model can learn this: longer queries make a colder softmax.
-# The number $1/\tau$ says how cold it is. Before you run: with 1000 distractors
-# and $\sigma = 1$, will a needle of lift 2 win in a very cold softmax? One of
-# lift 4?
+# The number $1/\tau$ says how cold it is. Before you run: with 1000
+# distractors and $\sigma = 1$, will a needle of lift 2 win in a very cold
+# softmax? One of lift 4?
 
 # %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 z = rng.normal(size=(1000, 1000))
@@ -314,11 +314,11 @@ print(f"{outputs.max():.1f}, at word {outputs.argmax()}")
 # The first word has the shortest value, though other words come close. When
 # the head looks there, its output is less than half as long as the longest,
 # where it has found something: word 5, the second *the*, looks at *name*,
-# which stood after the first. That is one head of one small model and one sentence. In the
-# paper's plain model the first token, a mark for the beginning (BOS), took
-# 0.32 of the attention; in the differential one, 0.19 [P, Figure 1]. That it
-# serves as a drain there is our reading: the figure shows its weight, not its
-# value.
+# which stood after the first. That is one head of one small model and one
+# sentence. In the paper's plain model the first token, a mark for the
+# beginning (BOS), took 0.32 of the attention; in the differential one, 0.19
+# [P, Figure 1]. That it serves as a drain there is our reading: the figure
+# shows its weight, not its value.
 #
 # ## Hear the noise twice
 #
@@ -403,8 +403,8 @@ print(f"0.8 times the weights:     {share_of(A1 - 0.8 * A2):.2f}")
 # *Hard, 20 minutes.* Which single $\lambda$ leaves the least noise, and how
 # much? Let the noise be the sum of squares of $A_1 - \lambda A_2$ over all
 # rows and all keys but the needle. Write it down, set its derivative with
-# respect to $\lambda$ to zero, and solve. Begin with one row of two distractors on
-# paper.
+# respect to $\lambda$ to zero, and solve. Begin with one row of two
+# distractors on paper.
 
 
 # %% tags=["stub:2.4"]
