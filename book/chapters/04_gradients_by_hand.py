@@ -568,9 +568,9 @@ for name, right in expected.items():
 # ## Summary
 #
 # - Multiply slopes along a path, add over paths, and test the result by finite
-#   differences. A falling loss is no test. - Softmax: $dS = A\,(dA - \delta)$
-#   with $\delta = \sum do \cdot o$. Branch 2's gradient carries $-\lambda$,
-#   and $d\lambda = -\sum \delta_2$.
+#   differences. A falling loss is no test.
+# - Softmax: $dS = A\,(dA - \delta)$ with $\delta = \sum do \cdot o$. Branch
+#   2's gradient carries $-\lambda$, and $d\lambda = -\sum \delta_2$.
 # - The norm's gradient is at a right angle to $o$. So
 #   $\delta_1 = \lambda \delta_2$.
 #

@@ -698,9 +698,9 @@ for name, mine, theirs in (
 #   slice.
 # - **Tests at powers of two.** They hide every missing mask.
 # - **No value for masked entries.** Take 0 for sums, and minus infinity for a
-#   maximum or a softmax. - **`import triton` before
-#   `minidiff.course.kernels`.** Then it is too late to switch the interpreter
-#   on.
+#   maximum or a softmax.
+# - **`import triton` before `minidiff.course.kernels`.** Then it is too late to
+#   switch the interpreter on.
 #
 # ## Summary
 #
