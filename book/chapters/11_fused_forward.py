@@ -324,10 +324,10 @@ for r in tried:
         print("D 128, both at once:", r["why"], "a thread")
 
 # %% [markdown]
-# A kernel that spills is not even timed for this table. Where both orders fit,
-# a measurement decides. With fewer registers more programs share a
-# multiprocessor, and while one waits for memory or exponentials, another
-# multiplies.
+# The recipe behind the table does not even time a kernel that spills so much.
+# Where both orders fit, a measurement decides. With fewer registers more
+# programs share a multiprocessor, and while one waits for memory or
+# exponentials, another multiplies.
 #
 # ## The epilogue
 #

@@ -445,14 +445,14 @@ print(f"{len(sums)} different sums in 1000 orders of 64 numbers")
 # two curves, for a slow rate and for one eight times as large.
 
 # %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Relative distance of two trainings against the step, on a logarithmic axis, four lines for each of two rates. All begin near 1e-8. At rate 0.05 they creep up to about 1e-7. At rate 0.4 all four follow them for about 100 steps, shoot up before step 250 to between 1e-2 and 1e-1, and end between 1e-4 and 1e-2."}}
-apart_by: dict[float, list[np.ndarray]] = {}
+gaps: dict[float, list[np.ndarray]] = {}
 looks = ((0.05, plots.COLOURS[0], "-"), (0.4, plots.COLOURS[1], "--"))
 for rate, colour, style in looks:
     for start in range(4):
-        fixed, losses = train(rate, start)
+        fixed, _ = train(rate, start)
         free, _ = train(rate, start, shuffled=True)
-        apart_by.setdefault(rate, []).append(distances(fixed, free))
-        plt.semilogy(apart_by[rate][-1], color=colour, ls=style, lw=1)
+        gaps.setdefault(rate, []).append(distances(fixed, free))
+        plt.semilogy(gaps[rate][-1], color=colour, ls=style, lw=1)
     plt.gca().lines[-1].set_label(f"rate {rate}")
 plt.gca().set(xlabel="step", ylabel="distance of the two runs")
 plt.legend()
@@ -461,7 +461,7 @@ again, _ = train(rate, start)
 print("same order, run again: equal bits:", np.array_equal(fixed, again))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
-slow, fast = (np.array(apart_by[rate]) for rate in (0.05, 0.4))
+slow, fast = (np.array(gaps[rate]) for rate in (0.05, 0.4))
 assert slow.max() < 1e-6 and (fast[:, :100] < 1e-6).all()
 assert (fast[:, :250].max(1) > 1e-3).all()
 assert (fast[:, :250].max(1) > 1e5 * fast[:, :1].max(1)).all()
