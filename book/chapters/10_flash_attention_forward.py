@@ -36,8 +36,8 @@
 #
 # The idea grows in five steps: two keys by hand, a row, a tile, a kernel in
 # which every query sees every key, and the causal kernel. If you did problem
-# set 1, you know steps 1 to 3: skim them. Puzzles 9.10 to 9.13 are small steps
-# towards exercise 10.4.
+# set 1, you know steps 1 to 3: skim them. Exercises 9.10 to 9.13 are small
+# steps towards exercise 10.4.
 
 # %%
 import json
@@ -735,8 +735,8 @@ plt.show()
 # pieces: the load is *coalesced*. If they read down a column, each needs a
 # piece of its own, and most of it is thrown away. So exercise 9.2 cannot be
 # fast on both sides. What one program has loaded stays in the *L2 cache* for a
-# while, and the next program may find it there. So not all reads of equation
-# 10.5 go to main memory.
+# while, and the next program may find it there. So not all reads counted by
+# equation 10.5 go to main memory.
 #
 # **Can a load begin early?** Blocks wait for `tl.dot` in *shared memory*, of
 # which each multiprocessor has 228 KiB on a Hopper GPU. With
