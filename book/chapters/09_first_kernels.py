@@ -223,9 +223,8 @@ if INTERPRETED:
 # program touches five elements. (Where there is a GPU, a cell that begins with
 # `if INTERPRETED:` does nothing.)
 #
-# **What 9.1 proves, and what it does not.** The values are right for these
-# lengths, and nothing outside is touched: our check refuses such a touch,
-# which the interpreter itself would allow. On a GPU the check has only the
+# The interpreter itself allows a touch outside a tensor. Our check sees each
+# touch before it happens, and refuses it. On a GPU the check has only the
 # fences. They miss a number that is loaded from outside and not used.
 #
 # ## Rows, columns, strides
@@ -292,10 +291,9 @@ if INTERPRETED:
     assert out.T.flatten().tolist() == list(range(54))
 
 # %% [markdown]
-# **What 9.2 proves, and what it does not.** The addresses and masks are right,
-# for odd sizes and strides. Nothing is known about speed: a GPU reads
-# neighbouring addresses together, and here either the loads or the stores jump
-# from row to row. The interpreter cannot say what that costs.
+# **Not proved: speed.** A GPU reads neighbouring addresses together, and here
+# either the loads or the stores jump from row to row. The interpreter cannot
+# say what that costs.
 #
 # If this exercise took you long, do puzzles 9.5 to 9.8 at the end of this
 # chapter before you go on. They take smaller steps.
@@ -371,7 +369,7 @@ passed = check.ex09_3(softmax_kernel)
 my_softmax = softmax_kernel if passed else first.softmax_kernel
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def launch_softmax(kernel, x: Tensor, **more: bool) -> Tensor:
     (rows, width), out = x.shape, poisoned(*x.shape)
     sizes = width, x.stride(0), out.stride(0)
@@ -395,12 +393,8 @@ if INTERPRETED:
 # %% [markdown]
 # If moving numbers is all that takes time, it is four times as fast.
 #
-# **What 9.3 proves, and what it does not.** The values are right, for rows
-# that fill their block and rows that do not, for rows far below zero, and for
-# float16. Where a load names no `other`, our check puts NaN. (The interpreter
-# itself puts 0, and a forgotten `other` may then go unnoticed.) Very wide rows
-# are not proved: a program holds its whole row in registers, and a GPU has few
-# of them. Chapter 10 takes rows in pieces.
+# **Not proved: very wide rows.** A program holds its whole row in registers,
+# and a GPU has few of them. Chapter 10 takes rows in pieces.
 #
 # ## A matrix product, block by block
 #
@@ -453,7 +447,7 @@ passed = check.ex09_4(matmul_kernel)
 my_matmul = matmul_kernel if passed else first.matmul_kernel
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def launch_matmul(kernel, a: Tensor, b: Tensor, B: int) -> Tensor:
     (M, K), N = a.shape, b.shape[1]
     out = poisoned(M, N)
@@ -503,11 +497,9 @@ for B in (16, 32, 64):
 # loaded once. Why not always take larger blocks? One program would do all the
 # work, and a block of sums has to fit into registers.
 #
-# **What 9.4 proves, and what it does not.** The values are right, for sizes
-# that are no multiples of the blocks. It does not prove that the compiler
-# accepts your blocks: it refuses a `tl.dot` whose steps along $K$ are shorter
-# than 16, and the interpreter does not. Nor does it prove that you wrote
-# `"ieee"`, because the interpreter never rounds to TF32.
+# **Not proved: that it compiles.** The compiler refuses a `tl.dot` whose steps
+# along $K$ are shorter than 16, and the interpreter does not. Nor can it tell
+# whether you wrote `"ieee"`, because it never rounds to TF32.
 #
 # ## What the interpreter hides: races
 #
@@ -642,17 +634,8 @@ assert not INTERPRETED or two > 1e38
 # %% [markdown]
 # NumPy has no bfloat16, so the interpreter keeps the 16 bits of such a number
 # as an integer, and adds the integers. It gives no warning. That is why every
-# function of `minidiff.course.kernels` refuses the type in the interpreter:
-
-# %%
-if INTERPRETED:
-    try:
-        first.add(one, one)
-    except TypeError as error:
-        print(error)
-
-# %% [markdown]
-# On a GPU bfloat16 is right; without one we test in float32 and float16.
+# function of `minidiff.course.kernels` refuses the type in the interpreter. On
+# a GPU bfloat16 is right; without one we test in float32 and float16.
 #
 # ## What a passing test proves
 #
@@ -677,7 +660,7 @@ if INTERPRETED:
 # of `minidiff.course.kernels.first`, between fences, at sizes that fit no
 # block.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 torch.manual_seed(0)
 a, b = (fenced(torch.randn(17, 50, device=DEVICE)) for _ in range(2))
 c = fenced(torch.randn(50, 20, device=DEVICE))

@@ -208,11 +208,6 @@ def log_sum_kernel(p_x, p_out, stride, S, BS: tl.constexpr):
 passed = check.ex10_1(log_sum_kernel)
 
 # %% [markdown]
-# **What 10.1 proves, and what it does not.** The values are right, for rows
-# that end inside a block, and for numbers near 3000, where $2^y$ itself is far
-# beyond float32. Speed is not proved: each program has a row to itself, so a
-# GPU is busy only if there are many rows.
-#
 # ## An aside: base 2, base e
 #
 # Why base 2? An NVIDIA GPU has an instruction for $2^x$ and none for $e^x$.
@@ -350,10 +345,9 @@ passed = check.ex10_2(step)
 softmax_step = step if passed else flash.softmax_step
 
 # %% [markdown]
-# **What 10.2 proves, and what it does not.** The values are right, also for
-# scores near 3000 and for float16. It does not prove that there are enough
-# registers: the accumulator has $B_T$ times $D_v$ numbers and stays in
-# registers for the whole walk, and chapter 11 needs two of them.
+# **Not proved: that there are enough registers.** The accumulator has $B_T$
+# times $D_v$ numbers and stays in registers for the whole walk, and chapter 11
+# needs two of them.
 #
 # From here on `softmax_step` is yours, or minidiff's if exercise 10.2 is not
 # solved. Around it we build a kernel for one head that is not causal: every
@@ -521,12 +515,9 @@ if not passed:  # minidiff's does both, causal and full
     my_kernel, more = flash.flash_kernel, {"CAUSAL": True}
 
 # %% [markdown]
-# **What 10.4 proves, and what it does not.** The values are right: at lengths
-# that fit no block, for any strides, with tiles that are not square, for
-# extreme scores, and in float16. Nothing outside is touched, and no hidden
-# block is read. It does not prove that the kernel compiles. A first version of
-# minidiff's kernel, which stands at the end of this chapter, passed all its
-# tests in the interpreter, and the compiler refused it [test]:
+# **Not proved: that it compiles.** A first version of minidiff's kernel, which
+# stands at the end of this chapter, passed all its tests in the interpreter,
+# and the compiler refused it [test]:
 #
 # ```text
 # Loop-carried variable p_row has initial type
@@ -585,11 +576,12 @@ assert maps.peak == 2 * (2 * T * T * 4) + T * T + 2 * T * 4 * 32
 # \tag{10.5}
 # $$
 #
-# Work out this number for $T = 128$ and blocks of 16, 32 and 64 queries. Below
-# it is counted from your kernel's own touches:
+# Now look at your kernel's own touches. There are 12 queries and tiles of 4 by
+# 4, so $n = 3$. Which rows of `p_k` will be read by three programs (marked
+# $\times 3$), and how often is a row read on average?
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def run(kernel, q: Tensor, k: Tensor, v: Tensor, BT: int, BS: int):
     (N, T, D), (S, DV) = q.shape, v.shape[1:]
     out, lse = poisoned(N, T, DV, dtype=q.dtype), poisoned(N, T)
@@ -601,26 +593,6 @@ def run(kernel, q: Tensor, k: Tensor, v: Tensor, BT: int, BS: int):
     assert outside_touched(out) == outside_touched(lse) == 0
     return out, lse
 
-
-# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
-q, k, v = torch.randn(3, 1, 128, 16, device=DEVICE)
-counted = {}
-for BT in (16, 32, 64):
-    if INTERPRETED:
-        with record() as log:
-            run(my_kernel, q, k, v, BT, 16)
-        counted[BT] = log.count("p_k") / k.numel()
-        print(f"BT {BT}: each key is read {counted[BT]} times")
-        assert counted[BT] == log.count("p_v") / v.numel()
-
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
-for BT, times in counted.items():
-    assert times == (128 // BT + 1) / 2
-
-# %% [markdown]
-# Chapter 9's rule holds again: larger blocks mean less traffic, as far as there
-# are registers for them. The next picture has 12 queries and tiles of 4 by 4.
-# Which rows of `p_k` will be read by three programs (marked $\times 3$)?
 
 # %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Three grids of squares, 12 rows of 4. In p_q and p_out the first four rows bear program 0,0, the next four 0,1, the last four 0,2. In p_k the first four rows bear times 3, the next four times 2, the last four program 0,2 alone."}}
 if INTERPRETED:
@@ -634,6 +606,10 @@ if INTERPRETED:
     assert log.races() == [] and log.count("p_k") == 4 * (4 + 8 + 12)
 
 # %% [markdown]
+# Three, two and one: each row is read twice on average, as equation 10.5 says.
+# Chapter 9's rule holds again: larger blocks mean less traffic, as far as there
+# are registers for them.
+#
 # These counts say how often programs asked for a number. They do not say
 # whether it came from main memory or from a cache that another program had
 # just filled; only a measurement on a GPU does (chapter 13).
@@ -661,7 +637,7 @@ def broken(kind, rescale=True, subtract=True):
     return way
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 ways = {
     "right, float16": broken(np.float16),
     "not rescaled, float16": broken(np.float16, rescale=False),
@@ -678,7 +654,7 @@ with np.errstate(over="ignore", invalid="ignore"):
             out, _ = numpy_flash(scaled, k, v, step=way)
             errors[name].append(np.abs(out - right).max())
 
-# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Largest error against the largest score in base 2, both axes logarithmic. Right, in float16, stays below a hundredth throughout. Not rescaled starts near a hundredth and rises above 1. Not subtracted in float16 follows the right curve and ends in a cross just before 16; in float32 it runs far below and ends in a cross just before 128."}}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Largest error against the largest score in base 2, both axes logarithmic. Right, in float16, stays below a hundredth throughout. Not rescaled starts near a hundredth and rises above 1. Not subtracted in float16 follows the right curve and ends in a cross just before 16; in float32 it runs far below and ends in a cross just before 128."}}
 ends = {}
 for name, found in errors.items():
     (line,) = plt.loglog(sizes, found, label=name)
@@ -786,7 +762,7 @@ assert (better, len(best)) == (4, 5) and best[64, 128][3] > best[64, 128][2]
 # compared with the map in NumPy's float64, with minidiff's flash, and, for as
 # many queries as keys, with PyTorch's own attention.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 torch.manual_seed(0)
 for T, S in ((1, 40), (17, 50), (50, 50)):
     for dtype, bound in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
@@ -801,7 +777,7 @@ for T, S in ((1, 40), (17, 50), (50, 50)):
         name = str(dtype).removeprefix("torch.")
         print(f"T {T:2d}, S {S}, {name}: map, minidiff within {bound}")
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 q, k, v = torch.randn(3, 2, 50, 16, device=DEVICE)
 theirs = torch.nn.functional.scaled_dot_product_attention(
     q, k, v, is_causal=True

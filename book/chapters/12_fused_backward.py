@@ -444,7 +444,7 @@ print(f"{len(sums)} different sums in 1000 orders of 64 numbers")
 # *Nothing else differs.* How far apart are the weights after 600 steps? Sketch
 # two curves, for a slow rate and for one eight times as large.
 
-# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Relative distance of two trainings against the step, on a logarithmic axis, four lines for each of two rates. All begin near 1e-8. At rate 0.05 they creep up to about 1e-7. At rate 0.4 all four follow them for about 100 steps, shoot up before step 250 to between 1e-2 and 1e-1, and end between 1e-4 and 1e-2."}}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Relative distance of two trainings against the step, on a logarithmic axis, four lines for each of two rates. All begin near 1e-8. At rate 0.05 they creep up to about 1e-7. At rate 0.4 all four follow them for about 100 steps, shoot up before step 250 to between 1e-2 and 1e-1, and end between 1e-4 and 1e-2."}}
 gaps: dict[float, list[np.ndarray]] = {}
 looks = ((0.05, plots.COLOURS[0], "-"), (0.4, plots.COLOURS[1], "--"))
 for rate, colour, style in looks:
@@ -539,7 +539,7 @@ for name in found[0]:
 # grouped queries, more keys than queries, lengths that are no multiple of a
 # block, and a lambda that learns.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 for dtype, limit in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
     given = drawn(dtype)
     options = {"norm_scale": 0.2}

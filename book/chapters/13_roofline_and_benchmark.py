@@ -119,7 +119,7 @@ peak = max(probe, *rate.values())
 print(f"{peak / 1e9:.0f} GFLOP/s, {memory / 1e9:.0f} GB/s")
 print(f"the probe reached {probe / peak:.0%} of that peak")
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Roofline of the machine that built this page, both axes logarithmic: a slope, then a flat roof, and just below or on the roof a dotted line, what the probe reached. Five points, products of m = 1, 4, 16, 64 and 256 rows, begin near the slope at its foot and end at the flat roof; between, most lie well below both."}}
+# %% tags=["hide-input", "nbval-ignore-output"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Roofline of the machine that built this page, both axes logarithmic: a slope, then a flat roof, and just below or on the roof a dotted line, what the probe reached. Five points, products of m = 1, 4, 16, 64 and 256 rows, begin near the slope at its foot and end at the flat roof; between, most lie well below both."}}
 ends = np.array([0.2, peak / memory, 200])  # with the ridge between
 plt.loglog(ends, np.minimum(peak, memory * ends) / 1e9, label="your roof")
 plt.axhline(probe / 1e9, color="0.5", ls=":", label="the probe's rate")
@@ -382,8 +382,10 @@ for S, B in ((8192, 1), (65536, 1), (8192, 32), (65536, 32)):
 # 3. The same with 64 queries a tile instead of 32.
 # 4. One backward kernel of 10 units with atomics, in place of two of 14 [H200].
 
-# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
+# %%
 yours = {1: None, 2: None, 3: None, 4: None}  # True for faster, or False
+
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
 ours = {1: False, 2: True, 3: True, 4: True}
 came_out = {
     1: (True, "the fastest version in plain Triton, spills and all"),
@@ -459,7 +461,7 @@ check.ex13_3(ratio_interval)
 # again from milliseconds, and every implementation (*peer*) was compared with
 # float32 before it was timed.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 for row in record.rows:
     if "train_ms" in row:
         size = row["D"], row["T"]
