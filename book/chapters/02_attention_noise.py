@@ -272,12 +272,6 @@ print(f"loudest of 1000 distractors, median: {np.median(z.max(-1)):.1f}")
 # 3 stands on the border: in the coldest softmax it wins about a quarter of the
 # rows, and so its mean share is about a quarter.
 #
-# Equation 2.3 says why cold helps at first and then harms. The lift becomes
-# $\delta/\tau$ and the noise level $\sigma/\tau$, so the exponent becomes
-# $\sigma^2/(2\tau^2) - \delta/\tau$. Its first part is the cost of noise, its
-# second the gain from the lift. Twice the cold doubles the gain and makes the
-# cost four times as large.
-#
 # So the lift itself has to grow, and more keys ask for more of it. Trained
 # scores do get large. In the paper the largest was 318.0 in the plain model
 # and 38.8 in the differential one [P, Table 5]. The table does not say why.

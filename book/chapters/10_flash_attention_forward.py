@@ -752,9 +752,9 @@ assert (better, len(best)) == (4, 5) and best[64, 128][3] > best[64, 128][2]
 # %% [markdown]
 # The winner is neither the smallest tile nor the largest, and a third stage
 # helps four shapes of five. Nobody has to guess that: minidiff keeps the
-# fastest shape of each size in a table. If you have a GPU, `python
-# book/recipes/block_sizes.py` times this chapter's kernel and chapter 9's
-# softmax in the same way.
+# fastest shape of each size in a table. If you have a GPU,
+# `python book/recipes/block_sizes.py` times this chapter's kernel and chapter
+# 9's softmax in the same way.
 #
 # ## Check of this chapter
 #

@@ -424,35 +424,6 @@ for peer, units in (("cudnn-pad", 8), ("cudnn", 6)):
 # the other, on a machine that grows warm; count the first call, which
 # compiles; leave the inputs in the cache; give a ratio without its spread.
 #
-# ### Exercise 13.3: a ratio one can believe
-#
-# *Optional, 10 minutes.* Round $i$ of `alternate` times both, one right after
-# the other, so each round has a ratio. How sure is their median? By its
-# meaning each ratio falls above or below the true one like a coin. Ten coins
-# show the same side ten times, or nine, with a probability of $2 \cdot 11 /
-# 2^{10}$, some 2 percent. Otherwise at least two ratios lie on either side.
-# Then the true median lies between the ratios that are left when the least and
-# the largest are dropped.
-
-
-# %% tags=["stub:13.3"]
-def ratio_interval(
-    ours: list[float], theirs: list[float], drop: int
-) -> tuple[float, float, float]:
-    """Return (low, middle, high) for how much longer ours takes than theirs.
-
-    ours[i] and theirs[i] are the times of round i, taken one right after the
-    other, so each round has its own ratio. The middle is the median of
-    these; low and high are the least and the largest of those left when the
-    `drop` least and the `drop` largest are dropped. 2 drop < rounds.
-    """
-    # your code
-
-
-# %% tags=["check:13.3"]
-check.ex13_3(ratio_interval)
-
-# %% [markdown]
 # With a GPU, `minidiff bench attention --help` tells how to repeat this.
 #
 # ## Check of this chapter
@@ -494,3 +465,34 @@ print(f"ratios are those of their times; all {len(errors)} peers were right")
 #   the picture, and more ceilings below the roof.
 # - Hoefler and Belli, *Scientific benchmarking of parallel computing systems*,
 #   2015.
+
+# %% [markdown]
+# ## Optional: how sure is a ratio?
+#
+# ### Exercise 13.3: a ratio one can believe
+#
+# *Optional, 10 minutes.* Round $i$ of `alternate` times both, one right after
+# the other, so each round has a ratio. How sure is their median? Each ratio
+# lies above or below the true median with equal chance, as a coin falls. That
+# ten coins show the same side at least nine times has a probability of
+# $2 \cdot 11 / 2^{10}$, some 2 percent. In all other cases at least two ratios
+# lie on either side of the true median. Then it lies between those that are
+# left when the least and the largest are dropped.
+
+
+# %% tags=["stub:13.3"]
+def ratio_interval(
+    ours: list[float], theirs: list[float], drop: int
+) -> tuple[float, float, float]:
+    """Return (low, middle, high) for how much longer ours takes than theirs.
+
+    ours[i] and theirs[i] are the times of round i, taken one right after the
+    other, so each round has its own ratio. The middle is the median of
+    these; low and high are the least and the largest of those left when the
+    `drop` least and the `drop` largest are dropped. 2 drop < rounds.
+    """
+    # your code
+
+
+# %% tags=["check:13.3"]
+check.ex13_3(ratio_interval)
