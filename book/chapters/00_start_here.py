@@ -162,7 +162,7 @@ check.ex00_1(subtract)
 # Did the check say *passed*? Then you have written the heart of the
 # Differential Transformer (Ye et al., 2025), and it is kept in a file: later
 # chapters build on your own functions. How many letters will be right now?
-# Guess, then run the cell. (Where a page asks you to guess, the answer is
+# Guess, then run the cell. (Where a page asks you to guess, the answer is often
 # folded away until then.)
 
 # %% tags=["hide-output"] jupyter={"outputs_hidden": true}
