@@ -12,7 +12,7 @@
 # By the end of this chapter you will have shown that the backward pass of a
 # differential head needs no more multiplications than that of the two plain
 # heads that it replaces. You will have written it as kernels whose results are
-# bitwise reproducible.
+# bitwise reproducible, and seen how two trainings part that lack this.
 #
 # {card}
 #

@@ -10,8 +10,9 @@
 # # 13. Roofline and benchmark
 #
 # By the end of this chapter you will have shown that a few rates of a machine
-# set a least time for every kernel, before it is written. You will have
-# compared our recorded runs with it: where the fused kernels win, and where
+# set a least time for every kernel, before it is written. They also tell how
+# fast your own machine could write with a large model. You will have compared
+# our recorded runs with that least time: where the fused kernels win, and where
 # they do not.
 #
 # {card}
