@@ -24,8 +24,8 @@
 #   and the score it needs;
 # - say how much of that share random scores cost;
 # - say when a sharper softmax helps, and when it does not;
-# - explain why some keys only collect weight (*attention sinks*);
-# - compute how much noise one subtraction can remove.
+# - compute how much noise one subtraction can remove;
+# - (optional) explain why some keys only collect weight: *attention sinks*.
 #
 # ## Prerequisites
 #
@@ -281,39 +281,6 @@ print(f"loudest of 1000 distractors, median: {np.median(z.max(-1)):.1f}")
 # the text. To cancel it, the model has to *hear* it, in this text, a second
 # time: it needs a second map.
 #
-# ## Attention sinks
-#
-# Before that, another way out. A softmax row sums to 1. So a head that finds
-# nothing must still put its weight somewhere, and its output is a mean of
-# values that it does not need. It can avoid that if one key serves as a drain,
-# with a score that is high for every query and a value that is small. Such a
-# key is an *attention sink*.
-#
-# In chapter 1's map, most words with nothing to copy looked at the first one
-# of the sentence. Is that a drain? Predict the length of the first one's
-# value, compared with the others', and then the length of the head's output.
-
-# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
-record = json.loads(course.results("trained_heads.json").read_text())
-head = {n: np.array(record["heads"]["copying"][n]) for n in ("v", "map")}
-lengths = np.linalg.norm(head["v"], axis=-1)
-outputs = np.linalg.norm(head["map"] @ head["v"], axis=-1)
-idle = head["map"][1:, 0] > 0.5  # mostly looking at the first word
-print(f"value of the first word {lengths[0]:.1f}", end="")
-print(f", the others {lengths[1:].min():.1f} to {lengths[1:].max():.1f}")
-print(f"output: idle {outputs[1:][idle].mean():.1f}, the largest ", end="")
-print(f"{outputs.max():.1f}, at word {outputs.argmax()}")
-
-# %% [markdown]
-# The first word has the shortest value, though other words come close. When
-# the head looks there, its output is less than half as long as the longest,
-# where it has found something: word 5, the second *the*, looks at *name*,
-# which stood after the first. That is one head of one small model and one
-# sentence. In the paper's plain model the first token, a mark for the
-# beginning (BOS), took 0.32 of the attention; in the differential one, 0.19
-# [P, Figure 1]. That it serves as a drain there is our reading: the figure
-# shows its weight, not its value.
-#
 # ## Hear the noise twice
 #
 # A noise-cancelling headphone has a second microphone that hears the noise
@@ -466,7 +433,6 @@ plt.show()
 #   single loud keys take over.
 # - A colder softmax helps a needle that is the loudest key. It cannot save
 #   one that is not.
-# - With a sink, a head that finds nothing can put out nearly nothing.
 # - A second branch with the same noise can cancel most of it, but not
 #   all of it, since one $\lambda$ serves all rows. Chapter 3 builds it.
 #
@@ -494,6 +460,40 @@ keys = np.sqrt(64) * np.eye(64)
 theirs = reference.diff_map(hum + music, keys, hum, keys, 0.8, causal=False)
 assert np.abs(theirs - (A1 - 0.8 * A2)).max() < 1e-12
 print("this chapter's maps and minidiff's differ by < 1e-12")
+
+# %% [markdown]
+# ## Optional: attention sinks
+#
+# What does a head do that finds nothing? A softmax row sums to 1, so it must
+# still put its weight somewhere, and its output is a mean of values that it
+# does not need. It can avoid that if one key serves as a drain, with a score
+# that is high for every query and a value that is small. Such a key is an
+# *attention sink*.
+#
+# In chapter 1's map, most words with nothing to copy looked at the first one
+# of the sentence. Is that a drain? Predict the length of the first one's
+# value, compared with the others', and then the length of the head's output.
+
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
+record = json.loads(course.results("trained_heads.json").read_text())
+head = {n: np.array(record["heads"]["copying"][n]) for n in ("v", "map")}
+lengths = np.linalg.norm(head["v"], axis=-1)
+outputs = np.linalg.norm(head["map"] @ head["v"], axis=-1)
+idle = head["map"][1:, 0] > 0.5  # mostly looking at the first word
+print(f"value of the first word {lengths[0]:.1f}", end="")
+print(f", the others {lengths[1:].min():.1f} to {lengths[1:].max():.1f}")
+print(f"output: idle {outputs[1:][idle].mean():.1f}, the largest ", end="")
+print(f"{outputs.max():.1f}, at word {outputs.argmax()}")
+
+# %% [markdown]
+# The first word has the shortest value, though other words come close. When
+# the head looks there, its output is less than half as long as the longest,
+# where it has found something: word 5, the second *the*, looks at *name*,
+# which stood after the first. That is one head of one small model and one
+# sentence. In the paper's plain model the first token, a mark for the
+# beginning (BOS), took 0.32 of the attention; in the differential one, 0.19
+# [P, Figure 1]. That it serves as a drain there is our reading: the figure
+# shows its weight, not its value.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert (np.array(simulated[1000]) > floor - 0.01).all()
