@@ -298,7 +298,7 @@ check.ex11_2(registers)
 # %% [markdown]
 # minidiff keeps a table of block shapes, measured on a GPU. This is what it
 # holds for Hopper GPUs (H100, H200), sixteen-bit numbers and 4096 keys, with
-# both counts by hand. Which order would you choose?
+# both counts by hand. Does it choose the order that you would?
 
 # %%
 print("  D   BT x BS  warps  both at once  in turn  the table says")
@@ -315,7 +315,7 @@ for D in (64, 128):
 # only the compiler knows how many. At $D = 128$ both at once would need more
 # than 255. What did the compiler do when it was asked all the same?
 
-# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
 tried = json.loads(course.results("tuning.json").read_text())["refused"]
 tried = [r for r in tried if r["kernel"] == "forward" and r["together"]]
 for r in tried:
