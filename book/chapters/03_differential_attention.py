@@ -201,7 +201,6 @@ print("negative entries ", (A < 0).sum(), "of", T * (T + 1) // 2)
 assert np.allclose(A.sum(-1), 1 - lam)
 assert np.isclose(A[0, 0], 1 - lam)
 assert -lam <= A.min() < 0 < A.max() <= 1
-print("rows sum to 1 - lam, entries lie between -lam and 1")
 
 # %% [markdown]
 # No entry leaves the interval from $-\lambda$ to 1, and negative weights are
@@ -333,7 +332,6 @@ print(f"a constant 0.2 / 64 subtracted: SNR {snr(A1 - 0.2 / 64):.2f}")
 assert snr(A1 - 0.8 * A2) < snr(A1) < snr(A1 - 0.2 * A2)
 assert snr(A1 - 0.2 * A2) < snr(A1 - 0.2 / 64)
 assert max(curves[0.95]) > 2.5 * curves[0.95][0]
-print("unshared noise does not cancel")
 
 # %% [markdown]
 # Independent noises do not cancel; their squares add. A small $\lambda$ still
@@ -490,7 +488,6 @@ plt.show()
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert lams.max() > 0.85 and abs(lams - (1 - found))[25:].max() < 0.05
-print("after 25 steps lambda is within 0.05 of 1 - the needle's weight")
 
 # %% [markdown]
 # First $\lambda$ hurries up to meet the line $1 - w_\star$. Then it follows

@@ -141,7 +141,6 @@ plt.show()
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert losses["rule 2"][-1] < losses["rule 1"][-1]
 assert both[16] < 1e-9 and min(up[16], both[0], both[-1]) > 1e-7
-print("the error near h = 1e-5 is below 1e-9")
 
 # %% [markdown]
 # The curve is a V. On its right the formula is inexact, by about $h^2$ (up
@@ -282,7 +281,6 @@ for name, rule in rules.items():
 assert np.isclose(race(rules["rule 1"], 3.0)[-1], losses["rule 1"][-1])
 assert last > 2 * losses["rule 2"][-1]
 assert np.abs(dS.sum(-1)).max() < 1e-12 < 0.1 < np.abs(wrong - dS).max()
-print("the shift does not change rule 1, and stops rule 2")
 
 # %% [markdown]
 # Rule 1 does not notice; rule 2 gets stuck. The shift adds one number to all
@@ -361,7 +359,6 @@ print(f"lambda moves by {moved:.1f} learning rates")
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert np.isclose(moved, np.abs(slopes).sum(), rtol=1e-2) and moved > 15
-print("the step is the sum of all absolute slopes")
 
 # %% [markdown]
 # Many small steps add up. A score $q \cdot k$ depends on many weights too, and
@@ -514,7 +511,6 @@ for name, back in (("with", do), ("without", dy)):
 assert rest["with"] < 1e-3 and rest["without"] > 1
 off = through_head(**(head | {"lam": 0.0}), do=do)
 assert not off[2].any() and not off[3].any()
-print("with the norm, delta_1 and lambda delta_2 differ by less than 1e-3")
 
 # %% [markdown]
 # The reason is in the picture of the rays. Since $o = o_1 - \lambda o_2$, in
