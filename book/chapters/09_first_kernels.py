@@ -398,11 +398,12 @@ if INTERPRETED:
 #
 # ## A matrix product, block by block
 #
-# We compute `out = a @ b`, with `a` $(M, K)$ and `b` $(K, N)$. Entry $(m, n)$
-# needs a whole row of `a` and a whole column of `b`. If each entry had a
-# program of its own, every row of `a` would be loaded $N$ times. A program
-# that computes a *block* of $B_M$ times $B_N$ entries loads $B_M$ rows and
-# $B_N$ columns, and uses them for all entries of the block:
+# We compute `out = a @ b`, with `a` $(M, K)$ and `b` $(K, N)$. Each entry of
+# the output needs a whole row of `a` and a whole column of `b`. With 64 times
+# 64 numbers in each, a program for one entry loads 128 numbers, and all 4,096
+# programs load half a million, although `a` and `b` hold 8,192. A program that
+# computes a *block* of $B_M$ times $B_N$ entries loads $B_M$ rows and $B_N$
+# columns once, and uses them for all entries of the block:
 #
 # $$
 # \text{numbers loaded} = \frac{M}{B_M} \cdot \frac{N}{B_N} \cdot
@@ -474,8 +475,8 @@ if INTERPRETED:
     assert log.races() == [] and log.count("p_out") == 8 * 12
 
 # %% [markdown]
-# Now work out equation 9.1 for matrices of 64 times 64, in blocks of 16, of 32
-# and of 64. Predict the three counts before you look.
+# Back to matrices of 64 times 64. By equation 9.1, how much of the half million
+# is left with blocks of 16, of 32 and of 64?
 
 # %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 a, b = torch.randn(2, 64, 64, device=DEVICE)
@@ -538,13 +539,24 @@ if INTERPRETED:
     assert total == 32 and log.races() == ["p_total"]
 
 # %% [markdown]
-# The totals are 32, and 8: three of four sums are lost. A GPU may also give 16
-# or 24. This is a *race*: two programs touch one element, at least one of them
-# writes, and the result depends on which comes first. In the interpreter the
-# total is never wrong, so only the record shows the race, and our checks
-# refuse it. There are two remedies. Either each element of an output belongs
-# to one program, as in all other kernels of this chapter, or load, addition
-# and store become one *atomic* step that no other program can interrupt:
+# The totals are 32, and 8: three of four sums are lost. With two programs it
+# goes like this:
+#
+# ```text
+# program 0     program 1     total
+# load: 0                       0
+#               load: 0         0
+# store: 8                      8
+#               store: 8        8     the first sum is lost
+# ```
+#
+# A GPU may also give 16 or 24. This is a *race*: two programs touch one
+# element, at least one of them writes, and the result depends on which comes
+# first. In the interpreter the total is never wrong, so only the record shows
+# the race, and our checks refuse it. There are two remedies. Either each
+# element of an output belongs to one program, as in all other kernels of this
+# chapter, or load, addition and store become one *atomic* step that no other
+# program can interrupt:
 
 
 # %%
