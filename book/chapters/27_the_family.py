@@ -220,13 +220,14 @@ shown = {
     "Cog": family.cog_map(q[:, :, 0], k[:, :, 0]),
 }
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Six lower triangular maps of 12 by 12 weights for the same queries and keys. V1, V2 and grouped have red and blue squares in most rows, DINT the same with a faint red added, Integral only red ones, Cog red and blue ones that are strong in the first rows and faint below."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Six lower triangular maps of 12 by 12 weights for the same queries and keys. V1, V2 and grouped have red and blue squares in most rows, DINT the same with a faint red added, Integral only red ones, Cog red and blue ones that are strong in the first rows and faint below. A colour bar goes from blue, a weight of minus 1, over white to red, 1."}}
 figure, axes = plt.subplots(1, 6, figsize=(8, 1.75))
 for axis, (name, A) in zip(axes, shown.items(), strict=True):
-    axis.imshow(A[0, 1], cmap="RdBu_r", vmin=-1, vmax=1)
+    image = axis.imshow(A[0, 1], cmap="RdBu_r", vmin=-1, vmax=1)
     axis.set_title(name, fontsize=9)
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
+figure.colorbar(image, ax=axes, label="weight", ticks=(-1, 0, 1))
 plt.show()
 
 # %% [markdown]
