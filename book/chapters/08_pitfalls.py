@@ -401,10 +401,10 @@ show(*normed)
 
 # %% [markdown]
 # On which heads and tokens of `o` does the normalised head 1 depend at token
-# 3? Gradients tell: where they are zero, it does not depend. Predict the dark
-# squares of the first two wrong ports before you run the cell.
+# 3? Gradients tell: where they are zero, it does not depend. Predict which
+# squares will be filled for the first two wrong ports.
 
-# %% mystnb={"image": {"alt": "Three grids of 4 heads by 7 tokens, a white dot at head 1, token 3. Port: only that square is dark. OneNorm: the whole column of token 3 is dark. TorchGroupNorm: the whole row of head 1 is dark, later tokens too."}}
+# %% mystnb={"image": {"alt": "Three grids of 4 heads by 7 tokens, a dot at head 1, token 3. Port: only that square is filled. OneNorm: the whole column of token 3 is filled. TorchGroupNorm: the whole row of head 1 is filled, later tokens too."}}
 figure, axes = plt.subplots(1, 3, figsize=(7, 1.9), sharey=True)
 drawn = ports.Port, ports.OneNorm, ports.TorchGroupNorm
 for axis, kind, dark in zip(axes, drawn, (1, 4, 7), strict=True):

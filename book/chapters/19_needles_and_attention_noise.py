@@ -301,8 +301,23 @@ print(f"{len(SEARCH)} trainings,", sum(map(len, SEARCH.values())), "runs")
 print(f"{PAIR[0]['parameters'] / 1e6:.1f} million parameters")
 
 # %% [markdown]
+# (The first pair of this course, trained on other data, was such a draw too:
+# four of six plain runs looked keys up, two of six differential ones. Four of
+# its commands were given twice, on one kind of GPU but from two commits. With
+# two of the four, one run looked keys up and the other did not.)
+#
 # When does a run learn it? Here are accuracies on 8 needles over time, for the
 # last three lines of the table:
+
+# %% tags=["hide-cell"] jupyter={"source_hidden": true, "outputs_hidden": true}
+for kind, expected in (("softmax", 4), ("diff", 2)):
+    names = ["seed0", "seed1", "seed2", "seed3", "seed0_before"]
+    names = [f"train_pair_{kind}_{n}.json" for n in [*names, "seed1_before"]]
+    older = [json.loads(course.results(name).read_text()) for name in names]
+    found = [run["shipped"]["recall"]["accuracy"] > 0.9 for run in older]
+    assert sum(found) == expected
+    assert (found[0] != found[4]) + (found[1] != found[5]) == 1
+    print(kind, found)
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
