@@ -91,7 +91,7 @@ assert gap.abs().max() < 1e-12
 # inputs take a fifth of a gigabyte. What does the function need on top?
 # Guess first.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 q, k, v = inputs(1, 16, 16384, 64, dtype=torch.bfloat16, device="meta")
 with Meter() as meter:
     naive(q, k, v, 0.8)
@@ -282,7 +282,7 @@ def units(way, *given: Tensor) -> float:
     return flops.get_total_flops() / (2 * one_map * 16)
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 print("            units  as run  alive  moved")
 for name, way in ways.items():
     with sdpa_kernel(SDPBackend.MATH):
@@ -303,7 +303,7 @@ for name, way in ways.items():
 # Bytes turn the order around: most units, least memory. (The two calls are
 # the fallback, which writes maps.) How does it grow?
 
-# %% mystnb={"image": {"alt": "Peak memory against sequence length from 128 to 1024, both axes logarithmic. Naive and two calls are steep parallel lines that reach 49 and 21 MiB; four calls and stacked rise half as steeply and end near 1 and 2 MiB."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Peak memory against sequence length from 128 to 1024, both axes logarithmic. Naive and two calls are steep parallel lines that reach 49 and 21 MiB; four calls and stacked rise half as steeply and end near 1 and 2 MiB."}}
 lengths = [128, 256, 512, 1024]
 for name, way in ways.items():
     peaks = []
@@ -412,7 +412,7 @@ for what, calls in (("forward", forward), ("training", train)):
 # heads, two of which share one head of keys and values. Let a V2 head have
 # width $2D$, so that its output is as wide as V1's. How many units?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 q, k, v = inputs(1, 2, 512, 32)  # width 2D, where V1 had D = 16
 k, v = k[:, :, 0], v[..., :32]  # no axis of pairs
 want = diff_attention(q, k[:, :, None], v, 0.5)
@@ -482,7 +482,7 @@ assert plain < two < four < eager / 10 and v2 < two * 1.1
 # what is hidden. As many multiplications, more than ten times the time: maps
 # travel to memory and back. Was their size foretold?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 pair = (rows[n, 64, 16384] for n in ("diff/naive", "diff/flex"))
 peak, peak_flex = (row["forward_peak_mib"] for row in pair)
 print(f"naive {peak} MiB, foretold {foretold / 2**20:.0f}; flex {peak_flex}")
@@ -493,7 +493,7 @@ assert abs(peak * 2**20 / foretold - 1) < 0.02 and peak_flex < peak / 100
 # less than a hundredth. Who is fastest at other sizes? The record also has
 # `diff/triton`, the kernel that Part III writes: how much faster is that one?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 ours = sorted({p for p, *_ in rows if p.startswith(("diff", "hf-"))})
 ours.remove("diff/triton")
 best, ahead = set(), []

@@ -74,7 +74,7 @@ MODULES = argparse, random, textwrap  # a little text for a later section
 # vector of the token before, and its loss must fall by a third in 30 steps.
 # How many of the fourteen will fail one of the three? Write down a guess.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 x, before = ports.task()  # each (8, 7, 64)
 drawn = torch.randperm(14, generator=torch.Generator().manual_seed(8))
 kinds = [(ports.Port, *ports.WRONG)[i] for i in drawn]
@@ -267,7 +267,7 @@ def by_hand(kind: type) -> bool:
 # prints `found`, or `-` where the test sees nothing.
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 def verdict(kinds: list[type], *tests: Callable[[type], bool]) -> None:
     for kind in kinds:
         words = [f"{t.__name__} {'-' if t(kind) else 'found'}" for t in tests]
@@ -328,7 +328,7 @@ check.ex08_2(two_calls)
 # How far apart are the two files? `diff_attention` pairs keys as the flash
 # files do. The cell prints the size of the difference over that of the output.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 torch.manual_seed(4)
 for Hkv in (4, 2, 1):
     q, k = torch.randn(1, 4, 2, 7, 8), torch.randn(1, Hkv, 2, 7, 8)
@@ -372,7 +372,7 @@ show(ports.LayerFromOne, ports.NoConstant, ports.PerHead)
 # $e^0 - e^0 + \lambda_{\text{init}} = 1/5$. Which of the three gets past it?
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 def start(kind: type) -> bool:
     port = build(kind, depth=0)
     for name, vector in port.named_parameters():
@@ -512,7 +512,7 @@ verdict([ports.Port, *sized, ports.PerHead], size)
 #
 # How many of the seven tests find one wrong port, do you expect?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 tests = (size, rows, by_hand, silent, start, causal, loud)
 alone, unseen = set(), []
 for kind in ports.WRONG:
@@ -621,7 +621,7 @@ def short_run(kind: str, std: float, seed: int) -> tuple[float, float]:
     return first, model.loss(*data.batch(0, 64, "valid")).item()
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 lead = {}
 for std in (0.02, 1 / 8, 1.0):
     lead[std], first = [], []
@@ -633,7 +633,7 @@ for std in (0.02, 1 / 8, 1.0):
     print(f"std {std:.3f}: first loss {sum(first) / 3:4.1f} nats,", end=" ")
     print(f"plain minus differential {gaps}")
 
-# %% tags=["needs-training"]
+# %% tags=["needs-training", "hide-input"] jupyter={"source_hidden": true}
 assert sum(lead[0.02]) < 0 < min(sum(lead[1 / 8]), sum(lead[1.0]))
 
 # %% [markdown]

@@ -205,7 +205,7 @@ def start(run: Callable, *uses: Callable, given: tuple = ()) -> list:
 # importing PyTorch.
 
 
-# %% mystnb={"image": {"alt": "Loss on the shared rows against step for process 0, process 1 and one process with all rows: three curves that all come down, differ from the first step on, and end apart."}} tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Loss on the shared rows against step for process 0, process 1 and one process with all rows: three curves that all come down, differ from the first step on, and end apart."}} tags=["nbval-ignore-output"]
 def alone() -> list[float]:
     """Train without a word."""
     return by_hand(own)
@@ -235,7 +235,7 @@ for at in zip(*two, one, strict=True):
 # 12. Each takes the mean over its own, then they take the mean of the two. Is
 # that the gradient of the mean over all four?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 held = [np.array([2.0, 4.0, 6.0]), np.array([12.0])]
 means = [np.mean(0 - t) for t in held]
 everything = np.mean(0 - np.concatenate(held))
@@ -338,7 +338,7 @@ def all_ways() -> dict[str, list[float]]:
     return losses | {"AdamW": by_hand(summed, "AdamW")}
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 WAYS = (average, plain_mean, weighted_mean, summed, same_rows)
 zero, other = start(all_ways, *PARTS, *WAYS)
 print("way            both agree   as one process")
@@ -357,7 +357,7 @@ for way in WAYS[1:]:
 # Now the fifth run: `summed` once more, with AdamW. How far will its losses be
 # from those of one process with AdamW?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 adam = by_hand(own, "AdamW")
 gap = np.max(np.abs(np.array(zero["AdamW"]) / adam - 1))
 sgd_gap = np.max(np.abs(np.array(zero["summed"]) / one - 1))
@@ -429,7 +429,7 @@ def ring_all_reduce(chunks: np.ndarray) -> list[np.ndarray]:
     return states
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 small = np.array([[1, 2, 4], [10, 20, 40], [100, 200, 400]])
 for state in ring_all_reduce(small[:, :, None]):
     print(*(list(map(int, chunks)) for chunks in state[:, :, 0]))
@@ -446,7 +446,7 @@ assert (state[:, :, 0] == [111, 222, 444]).all()
 #
 # For two processes that is $N$. And for 64?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 rng = np.random.default_rng(0)
 for W in (2, 4, 8, 64):
     chunks = rng.integers(0, 9, (W, W, 640 // W))
@@ -780,7 +780,7 @@ print(f"{extra} of {count_parameters(large):,}")
 # its own $A_i V$. May it go on with norm and $W_O$, and leave the subtraction to
 # the all-reduce?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 rng, lam = np.random.default_rng(0), 0.5
 o1, o2 = rng.normal(size=(2, 2, 6, 8))  # A1 V and A2 V: (H, T, 2D) each
 W_O = rng.normal(size=(2, 8, 16))  # its rows by heads: (H, 2D, E)

@@ -54,7 +54,7 @@ from minidiff.nn.layers import apply_rope, rope_angles  # noqa: F401
 # each token it writes, how many tokens go through it? And if it could
 # remember? Guess both.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 question, answer = 100, 400
 again = sum(question + n for n in range(answer))
 once = question + answer - 1  # nothing follows the last one
@@ -285,7 +285,7 @@ if passed:
 # Ordinary heads are linear in the values: double the values, and the output
 # doubles. Now do it with the norm. What do you expect?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for probe in (bare, layer):
     before, norm = probe(x), probe.norm_weight is not None
     probe.v_proj.weight.mul_(2)

@@ -76,7 +76,7 @@ def new_model(E: int = 32, seed: int = 0) -> DecoderLM:
     return DecoderLM(ModelConfig(**sizes, num_heads=4, max_length=256))
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 model, coder = new_model().double(), ByteTokenizer()
 mine = coder.encode("def area(r):\n    return 3 * r * r  # near")
 losses = []
@@ -158,7 +158,7 @@ q, k, v = (
 )
 q, k = apply_rope(q, cos, sin), apply_rope(k, cos, sin)
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 if passed:
     heads = packed_heads(q, k, v, layer.lam(), tokens, end=0)
     norm = layer.norm_weight, 1 - layer.lam_init, layer.norm_eps
@@ -179,7 +179,7 @@ if passed:
 # It even saves work. How many pairs of query and key are left, of those under
 # the causal mask?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 kept, causal = (sum(n * (n + 1) // 2 for n in ns) for ns in (lengths, (16,)))
 print(f"{kept} of {causal} pairs")
 assert (kept, causal) == (53, 136)
@@ -209,7 +209,7 @@ assert (kept, causal) == (53, 136)
 # What is the mean over all targets? What is the mean of the means? And what is
 # the mean of the second part, to a computer?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 loss = cross_entropy(torch.zeros(1, 4), torch.tensor([-100]))
 print(f"all targets: {(6 * 1 + 2 * 5) / 8:.0f}")
 print(f"mean of means: {(1 + 5) / 2:.0f}")
@@ -274,7 +274,7 @@ if passed:
 # have 32 targets each and needle rows one. So what share of the weight do
 # needles have in it, and what share should they have?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 counts = (targets != -100).sum(1)
 needles = int((counts == 1).sum())
 right, wrong = needles / int(counts.sum()), needles / 8
@@ -312,7 +312,7 @@ def adamw_step(
 # process 1 the 4, and `clip` is 1. What should come out? And what comes out if
 # each clips its own share?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 g = np.array([3.0, 4.0])
 print("by the norm of all: ", g * min(1, 1 / np.sqrt((g**2).sum())))
 print("each by its own:    ", g * np.minimum(1, 1 / np.abs(g)))
@@ -509,7 +509,7 @@ def write(prompt: list[int], count: int, most: int) -> tuple[list[int], list]:
     return row[: len(prompt) + count], found
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 prompt = coder.encode("    width (default: 70)")
 row = torch.tensor([prompt])
 want = generate(writer, row, max_new_tokens=180, temperature=0)[0].tolist()
@@ -575,7 +575,7 @@ assert np.allclose(t[[2, 5]], [12.706, 2.776], rtol=1e-3)
 # gaps of one experiment are 1, 2 and 3. With $t_2 = 12.7$ and $t_3 = 4.3$, what
 # is shown after two seeds, and after three?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 gaps = np.array([1.0, 2.0, 3.0])
 for n in (2, 3):
     mean, half = gaps[:n].mean(), t[n] * gaps[:n].std(ddof=1) / np.sqrt(n)
@@ -620,7 +620,7 @@ def laboratory(gap: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return 5 + luck + own[0] + gap, 5 + luck + own[1]
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 if passed:
     found = (shown(*laboratory(1.0), t) == 1).mean(0)
     for n in (3, 4, 5, 8, 10, 12, 15):
@@ -641,7 +641,7 @@ if passed:
 # suppose that we look after every seed, and stop as soon as something is shown.
 # Forty seeds at most. Guess the share of experiments that end with a discovery.
 
-# %% mystnb={"image": {"alt": "Share of experiments that show a difference where there is none, against seeds, 2 to 40. In the solved notebook the curve for a number fixed before is level at five percent, and the curve for looking after each seed rises from five percent to about a third."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Share of experiments that show a difference where there is none, against seeds, 2 to 40. In the solved notebook the curve for a number fixed before is level at five percent, and the curve for looking after each seed rises from five percent to about a third."}}
 if passed:
     verdicts = shown(*laboratory(0.0), t)
     fixed = (verdicts != 0).mean(0)
@@ -655,7 +655,7 @@ if passed:
     plt.legend()
     plt.show()
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 if passed:
     print(f"40 seeds, fixed before: {fixed[-1]:.0%}")
     print(f"up to 40, looking on:   {looking[-1]:.0%}")
@@ -683,7 +683,7 @@ losses = {
 rates = sorted({lr for _, lr, _ in losses})
 print("recorded on", record["device"])
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 plain, diff = (
     np.array([[losses[kind, lr, seed] for seed in range(5)] for lr in rates])
     for kind in ("softmax", "diff")
@@ -695,7 +695,7 @@ for lr, p, d in zip(rates, plain, diff, strict=True):
     print(f"  sigma {paired:.2f} paired, {apart:.2f} unpaired")
     assert 0.9 < paired / apart < 1.2
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 if passed:
     verdicts = shown(plain, diff, t)
     for lr, row in zip(rates, verdicts, strict=True):
@@ -712,7 +712,7 @@ if passed:
 # the spread larger than the gap. Is five times the same sign not enough by
 # itself?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 worst = (plain - diff)[3]
 assert worst.std(ddof=1) > worst.mean() and plain[3].argmax() == worst.argmax()
 assert ((plain - diff) > 0).all()
