@@ -78,6 +78,9 @@ if INTERPRETED:
         fused_forward(q, k, v, lam)
     print("programs          ", len({t.program for t in log.touches}))
     print("each key is read  ", log.count("p_k") // k.numel(), "times")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+if INTERPRETED:
     assert log.count("p_k") == 4 * k.numel()
 
 # %% [markdown]
@@ -121,6 +124,8 @@ for name, keys in parts.items():
     total = weights[keys].sum()
     o = (weights[keys] * values[keys]).sum() / total
     print(f"{name:3s} output {o:.1f}, log-sum {total.log2():.2f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert torch.isclose(o, torch.tensor(2 / 5 + 6 * 4 / 5))
 
 # %% [markdown]
@@ -386,6 +391,8 @@ for N, S in ((8, 8192), (16, 8192), (64, 8192), (128, 8192), (300, 8192)):
         line += f" {splits:16d} {best:6d}"
         assert best <= time
     print(line)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert model(300, 256, 7, places)[0] == 304
 
 # %% [markdown]
@@ -399,6 +406,8 @@ assert model(300, 256, 7, places)[0] == 304
 before, after = (model(64, 256, s, places)[0] for s in (9, 4))
 print(f"9 splits against 4, foretold {before / after:.2f} times as long")
 print(f"recorded               {0.1555 / 0.1395:.2f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert before / after > 1.3 > 1.2 > 0.1555 / 0.1395
 
 # %% [markdown]

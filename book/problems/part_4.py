@@ -88,6 +88,8 @@ for stranger in ("import os\n\n\n", "# a draft\n\n\n", "x = [1, 2]\n\n"):
     losses.append(model.loss(row[:, :-1], targets).item())
 change = max(losses) - min(losses)
 print("one document, three neighbours, losses:", np.round(losses, 4))
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert change > 1e-3
 
 # %% [markdown]
@@ -163,13 +165,19 @@ if passed:
     heads = packed_heads(q, k, v, layer.lam(), tokens, end=0)
     norm = layer.norm_weight, 1 - layer.lam_init, layer.norm_eps
     heads = finish(heads, heads.dtype, *norm)  # the headwise norm
+    gaps = []
     packed = layer.out_proj(heads.transpose(1, 2).flatten(2))
     for n, document, out in zip(
         lengths, x.split(lengths, 1), packed.split(lengths, 1), strict=True
     ):
         alone = layer(document, rope=(cos[:n], sin[:n]))
-        assert (out - alone).abs().max() < 1e-6  # cos and sin are float32
-    print("three documents, packed and alone: differ by < 1e-6")
+        gaps.append((out - alone).abs().max().item())
+    print("three documents, packed and alone: differ by", end=" ")
+    print("< 1e-6" if max(gaps) < 1e-6 else f"{max(gaps):.1e}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+if passed:
+    assert max(gaps) < 1e-6  # cos and sin are float32
 
 # %% [markdown]
 # Positions may run on: RoPE knows distances only, and inside a document these
@@ -182,6 +190,8 @@ if passed:
 # %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 kept, causal = (sum(n * (n + 1) // 2 for n in ns) for ns in (lengths, (16,)))
 print(f"{kept} of {causal} pairs")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert (kept, causal) == (53, 136)
 
 # %% [markdown]
@@ -214,6 +224,8 @@ loss = cross_entropy(torch.zeros(1, 4), torch.tensor([-100]))
 print(f"all targets: {(6 * 1 + 2 * 5) / 8:.0f}")
 print(f"mean of means: {(1 + 5) / 2:.0f}")
 print("a mean over nothing:", loss.item())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert loss.isnan()
 
 # %% [markdown]
@@ -279,6 +291,8 @@ counts = (targets != -100).sum(1)
 needles = int((counts == 1).sum())
 right, wrong = needles / int(counts.sum()), needles / 8
 print(f"needles: {right:.0%} of the targets, {wrong:.0%} of the mean of means")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert wrong > 10 * right
 
 # %% [markdown]
@@ -625,6 +639,9 @@ if passed:
     found = (shown(*laboratory(1.0), t) == 1).mean(0)
     for n in (3, 4, 5, 8, 10, 12, 15):
         print(f"{n:2d} seeds: shown in {found[n - 1]:.0%} of experiments")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+if passed:
     assert found[3] < 0.4 and found[11] > 0.8
 
 # %% [markdown]
@@ -659,6 +676,9 @@ if passed:
 if passed:
     print(f"40 seeds, fixed before: {fixed[-1]:.0%}")
     print(f"up to 40, looking on:   {looking[-1]:.0%}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+if passed:
     assert fixed[1:].min() > 0.03 and fixed[1:].max() < 0.07
     assert looking[-1] > 4 * fixed[-1]
 
@@ -688,18 +708,23 @@ plain, diff = (
     np.array([[losses[kind, lr, seed] for seed in range(5)] for lr in rates])
     for kind in ("softmax", "diff")
 )  # (rates, seeds)
+ratios = []
 for lr, p, d in zip(rates, plain, diff, strict=True):
     paired = (p - d).std(ddof=1)
     apart = np.sqrt(p.var(ddof=1) + d.var(ddof=1))
     print(f"rate {lr:g}: mean gap {(p - d).mean():.2f}")
     print(f"  sigma {paired:.2f} paired, {apart:.2f} unpaired")
-    assert 0.9 < paired / apart < 1.2
+    ratios.append(paired / apart)
 
 # %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 if passed:
     verdicts = shown(plain, diff, t)
     for lr, row in zip(rates, verdicts, strict=True):
         print(f"rate {lr:g}: after 1 to 5 seeds", row.astype(int).tolist())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert min(ratios) > 0.9 and max(ratios) < 1.2
+if passed:
     assert verdicts[:, -1].tolist() == [1, 1, 1, 0]
 
 # %% [markdown]

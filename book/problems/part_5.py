@@ -182,6 +182,9 @@ def independent(p: float, questions: int) -> float:
 if passed:
     p, error = accuracy_of_groups(np.array([24, 0, 24, 0]), np.full(4, 24))
     print(f"groups {error:.3f}, questions {independent(p, 96):.3f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+if passed:
     assert error > 5 * independent(p, 96)
 
 # %% [markdown]

@@ -156,9 +156,13 @@ offset = torch.zeros(2, 1, 64, dtype=torch.float64)
 offset[0, 0, 3], offset[1, 0, 7] = 20, -20
 if passed:
     before, after = (error_bound(q, x, LAM) for x in (k, k + offset))
-    print("the bound is the same:", torch.allclose(before, after))
+    print(f"the bound grows {(after / before).max():.2f} times")
     steps = [x.abs().amax(-1).mean() / 127 for x in (k, k + offset)]
     print(f"with the mean, steps grow {steps[1] / steps[0]:.1f} times")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+if passed:
+    assert torch.allclose(before, after)
 
 # %% [markdown]
 # ## Problem P6.2: the price of one key
