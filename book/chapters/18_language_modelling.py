@@ -101,7 +101,7 @@ tokens = steps * config["batch_size"] * length / 1e6
 print(f"{len(seeds)} pairs, {len(steps)} moments,", end=" ")
 print(f"{tokens[-1]:.0f} million tokens each")
 
-# %% mystnb={"image": {"alt": "Two panels of differences of validation loss, differential minus plain, against million tokens: a pale line for each of eight seeds, a thick one for the mean. Left, the whole training: until 30 million tokens all lie below zero, the mean between minus 0.07 and minus 0.03. Between 30 and 80 million they scatter from minus 0.17 to plus 0.22, the mean mostly above zero. Right, from 100 million tokens on, on a larger scale: the mean stays near minus 0.011, and one seed is slightly above zero at the end."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Two panels of differences of validation loss, differential minus plain, against million tokens: a pale line for each of eight seeds, a thick one for the mean. Left, the whole training: until 30 million tokens all lie below zero, the mean between minus 0.07 and minus 0.03. Between 30 and 80 million they scatter from minus 0.17 to plus 0.22, the mean mostly above zero. Right, from 100 million tokens on, on a larger scale: the mean stays near minus 0.011, and one seed is slightly above zero at the end."}}
 gap = curves["diff"] - curves["plain"]
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
 for axis, part in zip(axes, (tokens > 0, tokens > 100), strict=True):
@@ -295,7 +295,7 @@ check.ex18_1(paired_interval)
 # their variances. (Student's factor for two groups of eight is 2.145: more
 # values estimate the spread [calc].)
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 paired_interval = check.mine("18.1")
 d = final["diff"] - final["plain"]
 n, t = len(d), STUDENT[len(d)]
@@ -384,7 +384,7 @@ assert as_far.sum() == 4
 # give each differential run some plain run as its partner. The mean stays. In
 # how many of them is the interval as narrow as with the right partners?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 partners = np.array(list(permutations(range(n))))
 wrong = final["diff"] - final["plain"][partners]  # (40320, n)
 halves = t * wrong.std(1, ddof=1) / np.sqrt(n)
@@ -449,7 +449,7 @@ def conclusions(first: np.ndarray, second: np.ndarray, t: float) -> np.ndarray:
 # %% tags=["check:18.3"]
 check.ex18_3(conclusions)
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 conclusions = check.mine("18.3")
 said = conclusions(curves["diff"], curves["plain"], t)
 words = {-1: "diff lower", 1: "plain lower", 0: "zero inside"}
@@ -464,7 +464,7 @@ for name, part in (("to 90", tokens < 91), ("from 90", tokens > 91)):
     kinds_of = Counter(words[s] for s in said[part].tolist())
     print(f"moments {name} million:", dict(kinds_of))
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Mean difference of the eight pairs with its 95 % interval against million tokens: below zero until 30 million tokens, then wide, with zero inside, until about 100 million, then narrow and mostly below zero."}}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Mean difference of the eight pairs with its 95 % interval against million tokens: below zero until 30 million tokens, then wide, with zero inside, until about 100 million, then narrow and mostly below zero."}}
 m = gap.mean(0)
 h = t * gap.std(0, ddof=1) / np.sqrt(n)
 figure, axis = plt.subplots()
@@ -650,7 +650,7 @@ assert (d_small < 0).all() and d_small.mean() < 2 * mean
 # task. The search also has losses on text. What do they say at *half* the rate?
 # Guess first.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 tried = {rate: text_losses("lookup.json", rate) for rate in (0.001, 0.002)}
 for rate, two in tried.items():
     differences = two["diff"] - two["plain"]
@@ -731,7 +731,7 @@ assert low < value < high and high - low > 0.01
 # after which share of its tokens is the differential model where its plain twin
 # ends?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 shares = [
     tokens_until(tokens, curve, goal) / tokens[-1]
     for curve, goal in zip(curves["diff"], final["plain"], strict=True)
@@ -803,7 +803,7 @@ for kind in record["kinds"]:
 # as many heads as plain, twice as wide, one map each and no norm.
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 def last_losses(kind: str, some: list[int]) -> np.ndarray:
     """Final losses of some seeds of a kind."""
     return np.array([runs_of(record, kind)[s]["valid_loss"] for s in some])

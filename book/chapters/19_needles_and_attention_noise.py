@@ -101,7 +101,7 @@ print("at commit", later["commit"][:7], "by\n ", later["command"])
 print(later["note"])
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 def best_head(run: dict) -> float:
     """Share on the answer, largest by size of all heads, with its sign."""
     return max(np.ravel(run["on_answer"]), key=abs)
@@ -390,7 +390,7 @@ def fisher(a: int, n: int, b: int, m: int) -> float:
 # %% tags=["check:19.1"]
 check.ex19_1(fisher)
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 fisher = check.mine("19.1")
 print(f"by hand: {comb(4, 4) * comb(4, 0)} of {comb(8, 4)}, on one side")
 plain, diff = COUNTS["pair_dense_longer", *USUAL]
@@ -406,7 +406,7 @@ assert COUNTS["pair", *MANY] == [(7, 8), (7, 8)]
 # see what the other trainings say: the same recipe with the two other seeds of
 # the table's third line, and the next recipe, that of its last line.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for name, keys in {
     "same recipe, all seeds": [
         ("pair_dense_longer", *USUAL),
@@ -456,7 +456,7 @@ def count_and_median(runs: list[dict], bar: float = 0.99) -> str:
     return f"{solved(runs, bar)} ({median:.3f})"
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 def primary(bar: float) -> None:
     """Diff against wide + norm, each at the rate that the pilot chose."""
     print(f"accuracy at least {bar}")
@@ -615,7 +615,7 @@ for x, rate in (((8, 64), "0.001"), ((8, 128), "0.0003")):
 # "Sum" was to be diff with a plus. But its lambda is learned, and nothing keeps
 # its sign. If the maps are added, no weight is negative. Are any?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 sums = [run for run in every_run if run["kind"] == "sum"]
 for name, wanted in (("solved", True), ("not solved", False)):
     some = [run for run in sums if run["solved"] == wanted]
@@ -739,7 +739,7 @@ assert SHARES["diff"].min() < -0.1
 # rows in the same order, three times the learning rate. They solve the task
 # too. Guess again: what does *their* best head give to the answer?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 slow, fast = (RUNS[8, 128, "plain", rate] for rate in ("0.001", "0.003"))
 for one, two in zip(slow, fast, strict=True):
     assert one["seed"] == two["seed"]
@@ -921,7 +921,7 @@ def needle_rows(needles: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     return tuple(x.numpy() for x in rows.batch(1, ROWS, "valid"))
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 drop = check.mine("19.3")
 for kind in SHIPPED:
     for needles, length in ((64, 512), (8, 1024)):

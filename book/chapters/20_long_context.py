@@ -143,7 +143,7 @@ def token_losses(model: DecoderLM, ids: Tensor) -> np.ndarray:
     return cross_entropy(logits, ids[1:], reduction="none").numpy()
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 def stretch_means(losses: np.ndarray) -> np.ndarray:
     """The mean loss of 32 stretches of equal length."""
     return losses.reshape(32, -1).mean(1)
@@ -160,7 +160,7 @@ for kind, losses in own.items():
     print(f"the last quarter: {last:.2f}")
 
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Loss against position for the plain and the differential model, with a dotted line at the usual row of their training and a dashed one at the longest. Up to the dashed line both curves fall, with bumps, also across the dotted one. Some way right of the dashed line both climb to several nats."}}
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Loss against position for the plain and the differential model, with a dotted line at the usual row of their training and a dashed one at the longest. Up to the dashed line both curves fall, with bumps, also across the dotted one. Some way right of the dashed line both climb to several nats."}}
 def draw_losses(curves: dict[str, np.ndarray]) -> None:
     """Loss by position, with lines where training rows ended."""
     for (name, losses), line in zip(curves.items(), plots.LINES, strict=False):
@@ -342,7 +342,7 @@ print(f"in {LONG} tokens {shares[1]:.1%}, with the new base {shares[2]:.1%}")
 # Predict, for the same weights with the new base: how does the loss change far
 # right? And how far left, in the first half of a training row?
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 new = {
     kind: token_losses(stretched(kind, LONG, NEW_BASE), ROW) for kind in MODELS
 }
@@ -356,7 +356,7 @@ for kind in MODELS:
         print(f"{own[kind][part].mean():.2f} ->", end=" ")
         print(f"{new[kind][part].mean():.2f} nats")
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Loss against position with the new base: both curves stay between 1 and 4 nats, also beyond the dashed line at the longest training row. A third curve, the plain model with the old base, climbs there."}}
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Loss against position with the new base: both curves stay between 1 and 4 nats, also beyond the dashed line at the longest training row. A third curve, the plain model with the old base, climbs there."}}
 curves = {f"{NAMES[kind]}, new base": new[kind] for kind in MODELS}
 draw_losses(curves | {"plain, old base": own["softmax"]})
 
@@ -375,7 +375,7 @@ draw_losses(curves | {"plain, old base": own["softmax"]})
 # than needed, such as the paper's 640,000 [P], slows the middle pairs as well.
 # Without training, which of the three is best near the beginning?
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 CONTROLS = {
     "new base": new["softmax"],
     "positions divided": token_losses(
@@ -528,7 +528,7 @@ def answered(model: DecoderLM, length: int) -> np.ndarray:
     return right[row.answers[0].argsort()].numpy()
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 print("answers from the beginning of the row to its end")
 for kind in MODELS:
     for length, name, base in (
@@ -680,7 +680,7 @@ check.ex20_4(effective_length)
 # %% [markdown]
 # Apply it to the paper's figure. What would you expect for its two models?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 effective_length = check.mine("20.4")
 for name, found in FIGURE_5.items():
     mean = found.mean(0)

@@ -96,7 +96,7 @@ def runs_of(record: dict) -> dict[str, list[dict]]:
     return found
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 record = json.loads(course.results(RECORD).read_text())
 RUNS = runs_of(record)
 TASKS = {"languages": "language_orders", "symbols": "orders"}
@@ -126,7 +126,7 @@ print("not run:", record["not_run"] or "nothing")
 # Eight seeds of each kind were trained. Guess: which of the two differences is
 # there in most pairs?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for task in TASKS:
     for kind, runs in RUNS.items():
         print(f"{task:10s}{kind:6s}", end="")
@@ -297,7 +297,7 @@ check.ex21_2(guess_by_shots)
 # %% [markdown]
 # Here is the beginning of this line for both tasks:
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 guess_by_shots = check.mine("21.2")
 SYMBOLS = dict(record["data"]["short"]["few_shot"])
 FIRST = SYMBOLS.pop("first")  # the id of its first symbol
@@ -757,7 +757,7 @@ plt.show()
 # the plain model to the symbols, and let one of the orders be bad: there, some
 # or all of the answers that were right become wrong.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 for spoilt in (0, 0.1, 0.25, 0.5, 1):
     bad = SAID["plain", "symbols"] == ANSWER["symbols"]
     hit = np.flatnonzero(bad[4])

@@ -129,7 +129,7 @@ for kind in MODELS:
 # the main crop of *the Sun*? Write down what a faithful model answers, and what
 # you expect.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 for kind in MODELS:
     prompt = written([MOON], question("the Sun", "main crop"))
     print(f"{kind:6s} main crop of the Sun: {ask(kind, prompt)[0]}")
@@ -155,7 +155,7 @@ def draw(kind: str, count: int, documents: int = 4) -> list[Scene]:
     return found
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 SINGLE = draw("single", QUESTIONS)
 for kind in MODELS:
     right = same = 0
@@ -385,7 +385,7 @@ FACTS = read_runs(RECORD)
 made = json.loads(course.results(RECORD).read_text())["provenance"]
 print("recorded", made["date"], "on", made["device"])
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 print("means over eight seeds  ", *HEAD)
 for asked in SHORT:
     for kind, runs in FACTS.items():
@@ -394,7 +394,7 @@ for asked in SHORT:
         print(f"{asked:13s} {kind:6s}{n:4d}", end=" ")
         print(*(f"{x:11.3f}" for x in means))
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels of bars, one for each kind of question, with a bar for each of eight plain and eight differential models, cut by the sources of the answers. Single: nearly all right in every model. Several: mostly wrongly not stated, in every plain model and most differential ones; differential models 3, 6 and 7 answer a third to a half, partly right and partly from another document. Unanswerable: half to nine tenths right, the rest from another document. List: nearly all from nowhere."}}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Four panels of bars, one for each kind of question, with a bar for each of eight plain and eight differential models, cut by the sources of the answers. Single: nearly all right in every model. Several: mostly wrongly not stated, in every plain model and most differential ones; differential models 3, 6 and 7 answer a third to a half, partly right and partly from another document. Unanswerable: half to nine tenths right, the rest from another document. List: nearly all from nowhere."}}
 bars = {
     asked: {
         f"{kind} {seed}": FACTS[kind][seed]["facts"][asked]
@@ -689,7 +689,7 @@ for count in COUNTS:
     SCENES[count, "there"] = some
     SCENES[count, "gone"] = [deleted(scene) for scene in some]
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 REPLIES = {
     (kind, *case): [ask(kind, written(*scene)) for scene in some]
     for case, some in SCENES.items()
@@ -706,7 +706,7 @@ for kind, count in product(MODELS, COUNTS):
     print(f"with the sentence, {gone['right']} without it;", end=" ")
     print(f"then {gone['another document']} from another document")
 
-# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: the share of answers not stated against one to four documents, a line with the answering sentence in place and one with it deleted. In both panels both lines are lower for one and two documents than for four, where more than half is refused; at four documents the line with the sentence in place is the higher one."}}
+# %% tags=["nbval-ignore-output", "hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: the share of answers not stated against one to four documents, a line with the answering sentence in place and one with it deleted. In both panels both lines are lower for one and two documents than for four, where more than half is refused; at four documents the line with the sentence in place is the higher one."}}
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)
 for axis, kind in zip(axes, MODELS, strict=True):
     for case, style in (("there", "o-C0"), ("gone", "s--C1")):

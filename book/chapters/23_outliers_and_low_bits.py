@@ -100,7 +100,7 @@ FOUND = {
 for kind, found in FOUND.items():
     print(f"{kind:6s}half below {found['logits']['all']['median']:.1f}")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 for kind, found in FOUND.items():
     print(f"{kind:6s}largest {found['logits']['all']['top']['1']:.1f}")
 
@@ -127,7 +127,7 @@ sizes = {
     for kind, layers in LOGITS.items()
 }  # of all logits that a query sees
 
-# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Histogram of the absolute attention logits of the two models, the number of logits on a logarithmic axis. Both fall steeply from 0, and a thin tail of a few logits reaches far to the right, several times as far as where nearly all logits lie."}}
+# %% tags=["nbval-ignore-output", "hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Histogram of the absolute attention logits of the two models, the number of logits on a logarithmic axis. Both fall steeply from 0, and a thin tail of a few logits reaches far to the right, several times as far as where nearly all logits lie."}}
 figure, axis = plt.subplots()
 edges = np.linspace(0, max(x.max() for x in sizes.values()), 60)
 for kind, style in (("plain", "-"), ("diff", "--")):
@@ -392,7 +392,7 @@ def train_silence(lam: float, rate: float, steps: int = 300) -> list[float]:
     return leads
 
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "The lead of the parking key in the first map against 300 steps of training. With lambda 0 it keeps growing, to about 6 at the lower rate and to about 7.5 at the higher. With lambda 0.8 both rates end level at about 2."}}
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "The lead of the parking key in the first map against 300 steps of training. With lambda 0 it keeps growing, to about 6 at the lower rate and to about 7.5 at the higher. With lambda 0.8 both rates end level at about 2."}}
 LEADS: dict[tuple, list[float]] = {}
 figure, axis = plt.subplots()
 for lam, color in ((0, "C0"), (0.8, "C1")):
@@ -421,7 +421,7 @@ for rate in (0.03, 0.01):
 # Now put back what the toy left out. In the paper's module each head's output
 # is divided by its RMS. What does this make of a head that has become quiet?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for size in (1.0, 0.1, 0.01, 0.001, 0.0001):
     after = size / np.sqrt(size**2 + 1e-5)
     print(f"RMS before the norm {size:6}, after it {after:.3f}")
@@ -475,7 +475,7 @@ def absmax(bits: int):
     return lambda logits, mask: round_logits(logits, mask, bits)
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 BITS = (16, 8, 6, 4, 3)
 EXACT = {kind: text_loss(model) for kind, model in SHIPPED.items()}
 COST = {
@@ -492,7 +492,7 @@ for kind, costs in COST.items():
 # this page was made, plain lost more at four bits and diff at three. How many
 # bits should diff have saved?
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 tops = [found["logits"]["all"]["top"]["1"] for found in FOUND.values()]
 print(f"{np.log2(tops[0] / tops[1]):.1f} bits by the largest logit")
 steps = np.log2(HEADS["plain"]).mean() - np.log2(HEADS["diff"]).mean()
@@ -525,7 +525,7 @@ def found_needles(model: torch.nn.Module, change=None) -> float:
     return (predicted == ANSWERS + first)[ASKED].float().mean().item()
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 FEW = (6, 4, 3, 2)
 LOOKED = {}
 print("bits         exact", *(f"{bits:5d}" for bits in FEW))
@@ -640,7 +640,7 @@ for kind in SHIPPED:
 # Now look keys up at two bits. Each logit is one of four values. What do you
 # expect?
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 CLIPPED = {}
 print("bits                     ", *(f"{bits:5d}" for bits in FEW))
 for kind, model in SHIPPED.items():
@@ -648,7 +648,7 @@ for kind, model in SHIPPED.items():
     for rule, found in (("a map", LOOKED[kind]), ("clipped", CLIPPED[kind])):
         print(f"{kind:6s} needles, {rule:8s}", *(f"{x:5.2f}" for x in found))
 
-# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: the share of needles found against bits, from 6 to 2. With absmax and a step for a map the line stays at 1 or just below down to 4 bits, falls at 3 and is near the guess at 2. With clipping it stays at 1 throughout."}}
+# %% tags=["nbval-ignore-output", "hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: the share of needles found against bits, from 6 to 2. With absmax and a step for a map the line stays at 1 or just below down to 4 bits, falls at 3 and is near the guess at 2. With clipping it stays at 1 throughout."}}
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.6), sharey=True)
 for axis, kind in zip(axes, SHIPPED, strict=True):
     axis.plot(FEW, LOOKED[kind], "s-C1", label="absmax, a map")

@@ -72,7 +72,7 @@ STEPS = 20
 # differential attention without its norm, or without a lambda that depends on
 # the layer?
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
 TABLE_6 = {  # [P, Table 6]
     "Transformer": (16, 128, "no", 3.087, 0.898),
     "Transformer, wide": (8, 256, "no", 3.088, 0.899),
@@ -350,7 +350,7 @@ plt.show()
 # diff, paired by seed, with a correction for seven contrasts. The learning rate
 # was chosen for diff and plain.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
 for kind in [*KINDS, *VARIANTS]:
     second = results(kind, "second")
     print(f"{kind:19s}", *(f"{x:.3f}" for x in second), end="  ")
@@ -470,7 +470,7 @@ plt.show()
 # seeds each from one normal distribution, 20,000 times, and call one of them
 # diff. Guess how often all seven others lie on the same side of it.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 noise = np.random.default_rng(0).normal(size=(20_000, 8, 5))
 null = noise[:, 1:] - noise[:, :1]  # seven variants minus one reference
 p = student_p(null)
@@ -552,7 +552,7 @@ if missing:
 # diff leads plain by. For an effect as small as that of lambda_init, how many
 # pairs would it take?
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
 a, b = ([r["valid_loss"] for r in TEXT[kind]] for kind in ("diff", "plain"))
 print(f"eight plain models scatter by {np.std(b, ddof=1):.4f}")
 spread = np.std(np.subtract(a, b), ddof=1)
