@@ -198,8 +198,8 @@ def test_a_range_tells_only_if_it_holds_for_many_numbers():
     few = check(SHARES, lambda a, b, c: a + b * c)
     assert text in few.text
     assert not few.described
-    many = exercise(lambda x: softmax(x)[::2].ravel(), ("A", (arrays(8, 4),)))
-    result = check(many, lambda x: np.cos(x)[::2].ravel())
+    many = exercise(lambda x: 1 / (1 + np.exp(-x)), ("A", (arrays(8, 4),)))
+    result = check(many, lambda x: 3 * np.cos(x) ** 2 + x)
     assert "every right number lies between 0 and 1" in result.text
     assert result.described
 
