@@ -28,19 +28,27 @@ def cases(pairs: Sequence[Pair], wrong: Sequence[Pair]) -> Finding | None:
 
 def _special(wrong: Sequence[Pair], right: Sequence[Pair]) -> str | None:
     """Name what all wrong cases have, and fewest of the right ones."""
-    ours = [set(_features(p.args)) for p in wrong]
-    common = [x for x in _features(wrong[0].args) if all(x in o for o in ours)]
-    theirs = [set(_features(p.args)) for p in right]
-    count = {x: sum(x in t for t in theirs) for x in common}
-    best = min(common, key=lambda x: count[x], default="")
+    names = set.intersection(*(set(p.args) for p in (*wrong, *right)))
+
+    def features(pair: Pair) -> list[str]:
+        return list(_features({n: pair.args[n] for n in names}))
+
+    ours = [features(p) for p in wrong]
+    theirs = [features(p) for p in right]
+    count = {
+        x: sum(x in others for others in theirs)
+        for x in sorted(ours[0])
+        if all(x in others for others in ours)
+    }
+    best = min(count, key=lambda x: count[x], default="")
     return best if best and count[best] < len(right) else None
 
 
 def _features(args: dict[str, Any]) -> Iterator[str]:
     """Yield what may be special about the arguments of a case."""
     for name, x in args.items():
-        if x is None or isinstance(x, bool | str):
-            yield f"with {name} = {x!r}"
+        if x is None or isinstance(x, bool):
+            yield f"with {name} = {x}"
         elif isinstance(x, int | float):
             if x == 0 or x == 1:
                 yield f"with {name} = {x}"

@@ -122,6 +122,8 @@ def _by_row(pairs: Sequence[Pair]) -> str | None:
     if not pairs:
         return None
     for which, other, axis in (("row", "column", -1), ("column", "row", 0)):
+        if sum(_more_than_groups(p, axis) for p in pairs) < 4:
+            continue  # a factor for each number or two explains nothing
         with np.errstate(all="ignore"):
             made = [_times(p, axis) for p in pairs]
         shifted = [
@@ -136,6 +138,12 @@ def _by_row(pairs: Sequence[Pair]) -> str | None:
                 f"same in every {other}"
             )
     return None
+
+
+def _more_than_groups(pair: Pair, axis: int) -> int:
+    """Return how many more wrong numbers there are than wrong rows."""
+    groups = pair.wrong.any(_all_but(pair, axis))
+    return int(pair.wrong.sum() - groups.sum())
 
 
 def _times(pair: Pair, axis: int) -> np.ndarray:
