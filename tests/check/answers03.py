@@ -125,6 +125,43 @@ def snr_of(a, b, needle, lift, lam, sign=-1, one_softmax=False):
     return A[:, needle], A[:, keep]
 
 
+def with_maps(goal):
+    """Learning by a goal of the whole difference of the maps."""
+
+    def answer(a, b, needle, start, rate, steps, h=1e-4):
+        hot = np.eye(len(a[0]))[needle]
+
+        def at(x, y):
+            A = weights_of(a + x * hot) - y * weights_of(b)
+            return goal(A, needle)
+
+        def how(a, b, needle, x, y):
+            return (
+                (at(x + h, y) - at(x - h, y)) / h / 2,
+                (at(x, y + h) - at(x, y - h)) / h / 2,
+            )
+
+        return climb(a, b, needle, start, rate, steps, how=how)
+
+    return answer
+
+
+@with_maps
+def of_a_row(A, needle):
+    rest = np.hstack([A[:, :needle], A[:, needle + 1 :]])
+    return np.log(abs(sum(A[needle]) / len(A[0]))) - 0.5 * np.log(
+        np.sum(rest**2) / len(A)
+    )
+
+
+@with_maps
+def of_a_flat_array(A, needle):
+    flat = list(A.flatten())
+    del flat[needle]
+    noise = sum(x * x for x in flat) / len(flat)
+    return np.log(abs(A[:, needle].mean()) / noise**0.5)
+
+
 def measured(goal, **options):
     """Learning by a goal(signals, others, all), slopes by differences."""
 
@@ -206,6 +243,9 @@ WRONG = {
         ),
     },
     "3.2": {
+        "keys ask queries": lambda x, Wq, Wk, Wv, lam: head(
+            x, Wk, Wq, Wv, lam
+        ),
         "cut at 2D": lambda x, Wq, *a: head(
             x, Wq, *a, pick=(list(range(len(Wq[0]))), [])
         ),
@@ -344,6 +384,14 @@ WRONG = {
         ),
     },
     "3.4": {
+        "another logarithm": lambda a, b, i, start, rate, n: climb(
+            a, b, i, start, rate / np.log(2), n
+        ),
+        "a row for the needle": of_a_row,
+        "delete without an axis": of_a_flat_array,
+        "start swapped": lambda a, b, i, start, *rest: np.vstack(
+            [start[::-1], climb(a, b, i, start, *rest)[1:]]
+        ),
         "brackets": lambda a, b, i, start, rate, n: climb(
             a, b, i, start, rate * 1e-8, n
         ),

@@ -89,6 +89,20 @@ def _with(
     return lambda *args: formula(*_moments(*args, **options))
 
 
+def _mixed(which: int, *, rows: bool) -> Callable[..., float]:
+    """One of n11, n12, n22, a, b with a sum over rows, or a mean over keys."""
+
+    def wrong(A1: np.ndarray, A2: np.ndarray, needle: int) -> float:
+        a, b, *noise = _moments(A1, A2, needle)
+        numbers = [*noise, a, b]
+        N, S = A1.shape
+        numbers[which] *= N if rows else 1 / (S - 1)
+        *noise, a, b = numbers
+        return _peak(a, b, *noise)
+
+    return wrong
+
+
 def _each_row(A1: np.ndarray, A2: np.ndarray, needle: int) -> Any:
     return np.mean(
         [
@@ -153,6 +167,27 @@ EXERCISE = Exercise(
             "averages out of a mean row: multiply in each row, sum over its "
             "keys, then average.",
             wrong=_mean_rows,
+        ),
+        Mistake(
+            key="a sum and a mean",
+            diagnosis="n11, n12 and n22 are not taken alike. Each is a sum "
+            "over the other keys, averaged over the rows; a sum over the "
+            "rows, or a mean over the keys, in one of them alone changes the "
+            "answer.",
+            wrong=_mixed(0, rows=True),
+            also=tuple(
+                _mixed(which, rows=rows)
+                for which in range(3)
+                for rows in (True, False)
+                if which or not rows
+            ),
+        ),
+        Mistake(
+            key="needle's weights added up",
+            diagnosis="One of a and b is a sum over the rows, the other a "
+            "mean. Both are means.",
+            wrong=_mixed(3, rows=True),
+            also=(_mixed(4, rows=True),),
         ),
         Mistake(
             key="no signal left",

@@ -223,6 +223,13 @@ EXERCISE = Exercise(
             also=(_like(width=lambda D: D),),
         ),
         Mistake(
+            key="scaled wrongly",
+            diagnosis="The scores have another factor than 1 / sqrt(D): are "
+            "they multiplied by the root, or divided by D?",
+            wrong=_like(width=lambda D: 1 / np.sqrt(D)),
+            also=(_like(width=lambda D: D),),
+        ),
+        Mistake(
             key="lse without the maximum",
             diagnosis="out is right, lse is not: z is relative to m, so "
             "the logarithm of the whole sum is m + log(z).",
