@@ -425,7 +425,7 @@ WRONG = {
         "two parts without keys": lambda a, b: pair(a, b, shrink),
     },
     "P1.3": {
-        "scaled wrongly": lambda q, b, S: at_once(q * len(q[0]), b, S),
+        "multiplied by the root": lambda q, b, S: at_once(q * len(q[0]), b, S),
         "mask of each block alone": lambda q, b, S: rows(
             q, b, S, see=lambda t, start: start + t + S - len(q) + 1
         ),

@@ -223,11 +223,9 @@ EXERCISE = Exercise(
             also=(_like(width=lambda D: D),),
         ),
         Mistake(
-            key="scaled wrongly",
-            diagnosis="The scores have another factor than 1 / sqrt(D): are "
-            "they multiplied by the root, or divided by D?",
+            key="multiplied by the root",
+            diagnosis="The scores are multiplied by sqrt(D). Divide.",
             wrong=_like(width=lambda D: 1 / np.sqrt(D)),
-            also=(_like(width=lambda D: D),),
         ),
         Mistake(
             key="lse without the maximum",
