@@ -162,6 +162,17 @@ def of_a_flat_array(A, needle):
     return np.log(abs(A[:, needle].mean()) / noise**0.5)
 
 
+def lifted_row(a, b, needle, start, rate, steps):
+    """The lift in a row has no effect on its softmax: only lam moves."""
+    flat = measured(log_ratio)
+    path = [start]
+    for _ in range(steps):
+        lift, lam = path[-1]
+        lam = flat(a, b, needle, (0.0, lam), rate, 1)[1][1]
+        path.append((lift, lam))
+    return np.array(path)
+
+
 def measured(goal, **options):
     """Learning by a goal(signals, others, all), slopes by differences."""
 
@@ -323,6 +334,15 @@ WRONG = {
         ),
     },
     "3.3": {
+        "multiplied by the root": lambda o, n, eps: (
+            (1 - schedule(n)) * o * np.sqrt(np.mean(o * o, 2) + eps)[..., None]
+        ),
+        "plus in the factor": lambda o, n, eps: norm(
+            o, n, eps, scale=lambda s: 1 + s
+        ),
+        "lam_init rises too fast": lambda o, n, eps: norm(
+            o, n, eps, scale=lambda s: 1 - schedule(-n)
+        ),
         "axis put back too early": lambda o, n, eps: (
             (1 - schedule(n))
             * o
@@ -384,6 +404,10 @@ WRONG = {
         ),
     },
     "3.4": {
+        "lift for a score": lambda a, b, i, *rest: climb(
+            np.where(np.arange(len(a[0])) == i, 0, a), b, i, *rest
+        ),
+        "lift in a row": lifted_row,
         "another logarithm": lambda a, b, i, start, rate, n: climb(
             a, b, i, start, rate / np.log(2), n
         ),

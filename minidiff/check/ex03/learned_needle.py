@@ -79,6 +79,8 @@ def _goal(
     subtracted: str = "weights",
     needle_too: bool = False,
     flat: bool = False,
+    replaced: bool = False,
+    in_row: bool = False,
     signal: str = "mean",
     noise: str = "root of the mean sum",
     logarithm: Callable[[Any], Any] = np.log,
@@ -87,6 +89,11 @@ def _goal(
     """The goal with something about it changed: the mistakes below."""
     raised = lift * (np.arange(noise1.shape[1]) == needle)
     scores1, scores2 = noise1 + raised, noise2 + both * raised
+    if replaced:
+        scores1[:, needle] = lift
+    if in_row:
+        scores1 = noise1.copy()
+        scores1[needle] += lift
     if subtracted == "scores":
         A = softmax(scores1 - lam * scores2)
     elif subtracted == "added":
@@ -168,6 +175,18 @@ EXERCISE = Exercise(
             diagnosis="Both branches have the lift. Only branch 1 knows the "
             "needle.",
             wrong=lambda *a: _learn(*a, both=True),
+        ),
+        Mistake(
+            key="lift for a score",
+            diagnosis="The needle's scores become lift. They keep their own "
+            "noise, and lift is added.",
+            wrong=lambda *a: _learn(*a, replaced=True),
+        ),
+        Mistake(
+            key="lift in a row",
+            diagnosis="lift is added to row number `needle`. The needle is a "
+            "key, and keys are the columns: scores1[:, needle].",
+            wrong=lambda *a: _learn(*a, in_row=True),
         ),
         Mistake(
             key="scores subtracted",

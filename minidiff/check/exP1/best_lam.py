@@ -89,14 +89,23 @@ def _with(
     return lambda *args: formula(*_moments(*args, **options))
 
 
-def _mixed(which: int, *, rows: bool) -> Callable[..., float]:
-    """One of n11, n12, n22, a, b with a sum over rows, or a mean over keys."""
+# A sum over the rows too; a mean over the keys too; that mean of that sum.
+_OTHER_MEANS: tuple[Callable[[int, int], float], ...] = (
+    lambda N, S: N,
+    lambda N, S: 1 / (S - 1),
+    lambda N, S: N / (S - 1),
+)
+
+
+def _mixed(
+    which: int, factor: Callable[[int, int], float]
+) -> Callable[..., float]:
+    """One of n11, n12, n22, a, b with another sum or mean than the others."""
 
     def wrong(A1: np.ndarray, A2: np.ndarray, needle: int) -> float:
         a, b, *noise = _moments(A1, A2, needle)
         numbers = [*noise, a, b]
-        N, S = A1.shape
-        numbers[which] *= N if rows else 1 / (S - 1)
+        numbers[which] *= factor(*A1.shape)
         *noise, a, b = numbers
         return _peak(a, b, *noise)
 
@@ -174,20 +183,19 @@ EXERCISE = Exercise(
             "over the other keys, averaged over the rows; a sum over the "
             "rows, or a mean over the keys, in one of them alone changes the "
             "answer.",
-            wrong=_mixed(0, rows=True),
+            wrong=_mixed(0, _OTHER_MEANS[0]),
             also=tuple(
-                _mixed(which, rows=rows)
+                _mixed(which, factor)
                 for which in range(3)
-                for rows in (True, False)
-                if which or not rows
+                for factor in _OTHER_MEANS[which == 0 :]
             ),
         ),
         Mistake(
             key="needle's weights added up",
             diagnosis="One of a and b is a sum over the rows, the other a "
             "mean. Both are means.",
-            wrong=_mixed(3, rows=True),
-            also=(_mixed(4, rows=True),),
+            wrong=_mixed(3, _OTHER_MEANS[0]),
+            also=(_mixed(4, _OTHER_MEANS[0]),),
         ),
         Mistake(
             key="no signal left",
