@@ -50,6 +50,16 @@ def for_codes(shape: Shape) -> Shape:
     return replace(shape, warps=max(4, shape.warps))
 
 
+def for_products(shape: Shape, query_block: int, key_block: int) -> Shape:
+    """Return a forward kernel's shape where it multiplies 8 bits.
+
+    A tile lies in one block of numbers that share a scale. The branches are
+    computed in turn.
+    """
+    BT, BS = min(shape.BT, query_block), min(shape.BS, key_block)
+    return replace(shape, BT=BT, BS=BS, together=False)
+
+
 @lru_cache
 def table(path: Path = TABLE) -> list[dict[str, Any]]:
     """Return the rows of the table; each has a "case" and its "shape"."""
