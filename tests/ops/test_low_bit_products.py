@@ -1,4 +1,4 @@
-"""diff_attention with products of queries and keys in 8 bits: the reference."""
+"""Products of queries and keys in 8 bits: the readable reference."""
 
 import pytest
 import torch
