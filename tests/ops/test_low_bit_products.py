@@ -173,11 +173,14 @@ def test_auto_is_the_reference_without_a_gpu():
 
 def test_float64_stays_float64():
     q, k, v = given(torch.float64)
+    rounded = []
+    for x, rows in ((q, QUERY_BLOCK), (centred_keys(k, None), KEY_BLOCK)):
+        codes, scales = quantise_blocks(x, "int8", rows)
+        of_row = scales.repeat_interleave(rows, -1)[..., : x.shape[-2], None]
+        rounded.append(codes * of_row)
+    want = diff_attention(*rounded, v, 0.7, backend="eager")
     got = diff_attention(q, k, v, 0.7, precision="int8")
-    near = diff_attention(*(x.float() for x in (q, k, v)), 0.7,
-                          precision="int8")  # fmt: skip
-    assert got.dtype == torch.float64
-    torch.testing.assert_close(got.float(), near, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(got, want, atol=1e-12, rtol=1e-12)
 
 
 @PRECISIONS
@@ -193,14 +196,20 @@ def test_gradients_are_refused_by_name(precision):
     def total(k):
         return diff_attention(q, k, v, 0.7, **options).sum()
 
-    with pytest.raises(NotImplementedError, match=f"got '{precision}' where"):
+    says = f"got '{precision}' where gradients"
+    with pytest.raises(NotImplementedError, match=says):
         torch.func.grad(total)(k)
+    with pytest.raises(NotImplementedError, match=says):
+        torch.func.jvp(total, (k,), (k,))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"precision": "int4"}, "precision: got 'int4', expected one of"),
+        (
+            {"precision": "int4", "backend": "sdpa"},
+            "precision: got 'int4', expected one of",
+        ),
         ({"precision": 8}, "precision: got 8, expected one of 'int8', 'fp8'"),
         (
             {"backend": "sdpa"},
@@ -219,3 +228,13 @@ def test_what_does_not_exist_is_refused_by_name(change, message):
         options["v_scale"] = torch.ones(2, 2, 5, 1)
     with pytest.raises(ValueError, match=message):
         diff_attention(q, k, v, 0.7, **options)
+
+
+@PRECISIONS
+def test_a_later_token_changes_earlier_rounding_and_no_more(precision):
+    q, k, v = given(T=170)
+    options = {"precision": precision, "backend": "eager"}
+    before = diff_attention(q, k, v, 0.0, **options)[:, :, :-1]
+    k[:, :, :, -1] = 20.0
+    after = diff_attention(q, k, v, 0.0, **options)[:, :, :-1]
+    assert 0 < error(after, before) < 2 * USUAL[precision]
