@@ -577,10 +577,12 @@ assert max(times for times, _ in GREW) < max(GROWN)
 # A long prompt is read in one pass, with many queries. There the *products* are
 # what takes time, and `diff_attention(..., precision="int8")` multiplies queries
 # and keys as codes. Keys lose their mean in each branch (equation 25.2), and
-# 128 queries or 64 keys share a scale, so that a tile of the map has one. Values
-# and maps keep their 16 bits. With `backend="eager"` the same arithmetic runs
-# on any machine. `book/recipes/low_bit_prefill_accuracy.py` let both models
-# read with it:
+# 128 queries or 64 keys share a scale, so that a tile of the map needs one
+# factor. Values and maps are not rounded to 8 bits. (Means and scales are taken
+# over later tokens too, so a later token can change how an earlier logit is
+# rounded, and nothing else.) With `backend="eager"` the same arithmetic runs on
+# any machine. `book/recipes/low_bit_prefill_accuracy.py` let both models read
+# with it:
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 record = course.results("low_bit_prefill_accuracy.json").read_text()
@@ -589,36 +591,47 @@ for name, digest in record["weights"].items():
     now = hashlib.sha256(course.weights(name).read_bytes()).hexdigest()
     assert now == digest, f"{name} is not the model that was measured"
 CELLS = [cell for cell in record["cells"] if cell["precision"]]
-print("nats added to a token of text, and answers that changed")
+print("nats added to a token of text, answers that changed, right ones")
 for cell in CELLS:
     added, low, high = cell["added"]
     kind = "plain" if cell["kind"] == "softmax" else cell["kind"]
     print(f"{kind:6s}{cell['precision']:5s}{added:+9.5f}", end="")
     print(f" ({low:+.5f} to {high:+.5f})", end="")
-    print(f"{cell['changed']:4d} of {cell['asked']}", end=",")
-    print(f"{cell['right']:4d} right")
+    print(f"{cell['changed']:4d}, {cell['right']} of {cell['asked']}")
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
-exact = {c["kind"]: c for c in record["cells"] if not c["precision"]}
+trained = json.loads(course.results("pair.json").read_text())["jobs"]
+APART = {}
+for job in trained:
+    losses = [row["valid_loss"] for row in job["rows"]]
+    kind = job["job"]["kind"]
+    APART[kind] = max(losses) - min(losses)
+    print(f"{len(losses)} seeds of {kind}: {APART[kind]:.3f} nats apart")
 for cell in CELLS:
-    assert abs(cell["added"][0]) < FINDING
-    assert cell["right"] >= exact[cell["kind"]]["right"] - 0.02 * cell["asked"]
+    added, low, high = cell["added"]
+    assert cell["changed"] == 0 and abs(added) < min(APART.values()) / 5
+    assert low < 0 < high if cell["precision"] == "int8" else low > 0
 
 # %% [markdown]
-# FINDINGS
+# (In brackets are 95 % intervals over documents.) No answer changed. With int8
+# the loss on text did not measurably change. With fp8 it rose, by a few
+# thousandths of a nat; seeds of one kind differ by several times as much. For
+# the normal numbers above int8 was the more exact of the two as well. One model
+# of each kind does not rank the kinds.
 #
-# And the time? A pair of a query and a key costs $D$ multiplications for the
-# logit and $D_v$ for the values, in each branch. If codes are multiplied twice
-# as fast and all else stays the same, the gain is at most
+# What can it gain in time? In each branch, a pair of a query and a key costs $D$
+# multiplications for the logit and $D_v$ for the values. Suppose that codes are
+# multiplied twice as fast, that making them takes no time, and that
+# multiplications are all that counts:
 
 # %%
 for name, values in (("values as wide as keys", 1), ("twice as wide (V1)", 2)):
     gain = (1 + values) / (1 / 2 + values)
-    print(f"{name:24s}{gain:.2f} times as fast")
+    print(f"{name:24s}at most {gain:.2f} times as fast")
 
 # %% [markdown]
-# before the time to make the codes. Two thirds of the multiplications of a V1
-# head are with values, and they are not in 8 bits here.
+# Two thirds of the multiplications of a V1 head are with values, and these are
+# not in 8 bits here.
 #
 # ## Kernels: not timed
 #
