@@ -15,12 +15,16 @@ maps stay the same: with m the mean of a branch's keys,
 and q . m is the same for all keys s, so softmax cancels it. This holds in
 each branch by itself, whatever the other one subtracts.
 
-The mean and the scales are taken over tokens that a causal mask hides from
-earlier queries. So a later token can change how earlier logits are rounded,
-by up to a step; without rounding it would change nothing.
+Nothing saturates, and an outlier makes its own block coarse. Only a key that
+is S times as large as the others, of S, moves the mean as far as they are
+wide, and so makes all blocks coarser.
 
-The kernels of triton/kernels/low_bit.py do the same with integers. The method
-is that of SageAttention (Zhang et al. 2024) with two branches.
+The mean and the scales are taken over tokens that a causal mask hides from
+earlier queries. So a later token can change how earlier logits are rounded;
+without rounding it would change nothing.
+
+The kernels of triton/kernels/low_bit.py multiply the codes themselves. The
+method is that of SageAttention (Zhang et al. 2024) with two branches.
 """
 
 import torch

@@ -7,8 +7,9 @@ The arithmetic is that of minidiff/ops/low_bit_products.py. A tile of queries
 and a tile of keys lie in one block each, so a tile of the map has one scale:
 the product of two numbers. Values and weights stay in 16 bits.
 
-The branches are computed in turn, as forward.py describes; together they would
-need more registers, and were at most a tenth faster in 16 bits.
+The branches are computed in turn, as forward.py describes. Together they would
+need more registers, and in 16 bits this was at most a tenth faster with 4,096
+keys or more (book/results/tuning.json).
 """
 
 import triton
