@@ -161,7 +161,6 @@ def _case(build: Build) -> dict[str, Any]:
 
 def _shape(build: Build) -> "Shape | None":
     """Return the shape that a launcher would take; None if there is none."""
-    from minidiff.ops.low_bit_products import KEY_BLOCK, QUERY_BLOCK
     from minidiff.ops.triton.tuning import choose, for_codes, for_products
 
     shape = choose(**_case(build))
@@ -169,7 +168,7 @@ def _shape(build: Build) -> "Shape | None":
         return shape
     if build.kernel.startswith("decode"):
         return for_codes(shape)
-    return for_products(shape, QUERY_BLOCK, KEY_BLOCK)
+    return for_products(shape)
 
 
 def _tool(name: str, option: str, cubin: bytes) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from minidiff.files.json import read_json
 from minidiff.files.schema import anything, fields, list_of, map_of
+from minidiff.ops.low_bit_products import KEY_BLOCK, QUERY_BLOCK
 
 TABLE = Path(__file__).with_name("shapes.json")
 
@@ -50,13 +51,13 @@ def for_codes(shape: Shape) -> Shape:
     return replace(shape, warps=max(4, shape.warps))
 
 
-def for_products(shape: Shape, query_block: int, key_block: int) -> Shape:
+def for_products(shape: Shape) -> Shape:
     """Return a forward kernel's shape where it multiplies 8 bits.
 
     A tile lies in one block of numbers that share a scale. The branches are
     computed in turn.
     """
-    BT, BS = min(shape.BT, query_block), min(shape.BS, key_block)
+    BT, BS = min(shape.BT, QUERY_BLOCK), min(shape.BS, KEY_BLOCK)
     return replace(shape, BT=BT, BS=BS, together=False)
 
 

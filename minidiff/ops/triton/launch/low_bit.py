@@ -47,7 +47,7 @@ def forward(
     flags = map_flags(x) | norm_flags(x) | {"D": width}
     shape = shape or shape_for("forward", x)
     assert shape is not None  # the table covers all checked inputs
-    shape = for_products(shape, QUERY_BLOCK, KEY_BLOCK)
+    shape = for_products(shape)
     q, q_scale = quantise(x.q, precision, QUERY_BLOCK)
     k, k_scale = quantise_keys(x.k, precision, x.key_lengths)
     v, lam, y, o2 = readable(x.v), lam_of(x), heads_last(x), heads_last(x)
