@@ -137,7 +137,6 @@ class KVCache:
         self.length += k.shape[-2]
         return self._k[..., :end, :], self._v[..., :end, :]
 
-    @torch.no_grad()
     def evict(self, scores: Tensor) -> Tensor:
         """Keep the ``budget`` keys of highest score and free the others.
 
@@ -171,6 +170,7 @@ class KVCache:
             )
         B, Hkv, S = self._v.shape[0], self._v.shape[1], self.held
         check_scores(scores, B, Hkv, S, self._v.device)
+        scores = scores.detach()
         kept = highest(scores.unflatten(1, (Hkv, -1)).mean(2), self.budget)
         if self.budget < S:
             self._k = _only(self._k, kept, S)
