@@ -5,7 +5,9 @@ import math
 
 import numpy as np
 import pytest
+from tiny_models import make
 
+from minidiff import evaluate
 from minidiff.data import (
     BPETokenizer,
     ByteTokenizer,
@@ -15,6 +17,9 @@ from minidiff.data import (
     write_tokens,
 )
 from minidiff.data.mqar import MQARTask
+from minidiff.data.token_documents import TokenDocument
+from minidiff.evaluation.loss import document_losses
+from minidiff.evaluation.recall import recall
 from minidiff.files.json import parse_json, read_json, write_json
 from minidiff.files.schema import anything
 
@@ -50,6 +55,23 @@ def test_a_size_that_is_no_whole_number(kind, name, value, tokens):
             make().batch(0, value)
         else:
             make(**{name: value})
+
+
+@pytest.mark.parametrize("value", [0, -3, 2.5, "all", True])
+@pytest.mark.parametrize("name", ["rows", "batch_size", "length", "windows"])
+def test_a_size_of_an_evaluation(name, value):
+    """length=0 measured with the model's window, and said so nowhere."""
+    model = make(vocab_size=256, max_length=64)
+    given = {"tasks": [NeedleTask()], "rows": 2, "parts": ["recall"]}
+    with pytest.raises((ValueError, TypeError), match=f"{name}: got .* >= 1"):
+        evaluate(model, **given | {name: value})
+    text = TokenDocument("a", "a", 40, np.arange(40))
+    if name in ("batch_size", "length"):
+        with pytest.raises((ValueError, TypeError), match=f"{name}: got"):
+            document_losses(model, [text], **{name: value})
+    if name in ("rows", "batch_size"):
+        with pytest.raises((ValueError, TypeError), match=f"{name}: got"):
+            recall(model, NeedleTask(), **{name: value})
 
 
 def test_sizes_of_numpy_are_taken():
