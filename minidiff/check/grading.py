@@ -3,7 +3,8 @@
 The notebook runs in a kernel, a process of its own, in a new folder. A cell
 that does not end is interrupted, and a kernel that dies is started again and
 runs the notebook without the cell that ended it. Results are read after every
-cell, so that none is lost.
+cell, so that none is lost. On Linux a kernel that takes too much memory is
+ended before the machine has none left.
 """
 
 import asyncio
@@ -26,9 +27,12 @@ from nbclient.exceptions import CellExecutionComplete, DeadKernelError
 from nbformat.v4 import new_code_cell, new_notebook
 
 from minidiff.check import kept, subjects
+from minidiff.files.machine import memory_of, physical_memory
 
 SECONDS = 1800.0  # for a whole notebook
 OUTPUT = 10_000_000  # characters of output of one cell
+MEMORY = min(8 * 10**9, physical_memory() // 2)  # of a notebook's processes
+_LOOK = 0.2  # seconds between two looks at the memory
 _GRACE = 10.0  # seconds that an interrupted cell has to end
 _START_SECONDS, _REPORT_SECONDS = 120.0, 20.0
 _RESTARTS = 5  # as many cells may end the kernel
@@ -225,11 +229,22 @@ class _Client(NotebookClient):
         return self.text.partition(mark)[2].partition("\n")[0]
 
     async def _watch(self, km: Any, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._flood.wait(), seconds)
+        end = time.monotonic() + seconds
+        while (
+            not self._flood.is_set() and (left := end - time.monotonic()) > 0
+        ):
+            if memory_of(getattr(km.provisioner, "pgid", None)) > MEMORY:
+                # At once: an interrupted cell would keep what it has.
+                self.stopped = (
+                    f"took more than {MEMORY / 1e9:.0f} GB of memory"
+                )
+                await km.shutdown_kernel(now=True)
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._flood.wait(), min(_LOOK, left))
+        self.stopped = f"was stopped after {seconds:.0f} seconds"
+        if self._flood.is_set():
             self.stopped = f"printed more than {OUTPUT:,} characters"
-        except TimeoutError:
-            self.stopped = f"was stopped after {seconds:.0f} seconds"
         await km.interrupt_kernel()
         await asyncio.sleep(_GRACE)
         await km.shutdown_kernel(now=True)

@@ -28,7 +28,7 @@ def folder() -> Path | None:
     if named == "":
         return None
     if named is not None:
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))
     try:
         return root() / "answers"
     except FileNotFoundError:

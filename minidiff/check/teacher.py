@@ -88,7 +88,7 @@ def _read(path: Path) -> tuple[_Cells, str]:
             return [], "not readable as a notebook: not a regular file"
         if path.stat().st_size > BYTES:
             return [], f"not readable as a notebook: over {BYTES:,} bytes"
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         notebook = nbformat.reads(text, as_version=4)
         return [
             (

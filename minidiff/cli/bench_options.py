@@ -163,7 +163,7 @@ def _check_memory(
     """
     import torch
 
-    from minidiff.nn.memory import physical_memory
+    from minidiff.files.machine import physical_memory
 
     hidden = sizes["hidden"]
     if what == "train":

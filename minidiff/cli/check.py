@@ -12,8 +12,9 @@ wrong one; otherwise 1.
 
 What is protected: all files are read before the first notebook runs. Each
 notebook runs in a process and a new folder of its own. A cell that does not
-end, prints without end or ends its process costs that cell, not the row, and
-a function of NumPy or PyTorch that a notebook replaces fails its checks.
+end, prints without end, ends its process or, on Linux, takes more than 8 GB
+of memory (or half of the machine's) costs that cell, not the row, and a
+function of NumPy or PyTorch that a notebook replaces fails its checks.
 
 What is not: the code of the notebooks runs with your permissions. It can read
 and change your files, use the network and leave processes behind, and it can

@@ -18,7 +18,7 @@ from minidiff.cli import (
     tokens,
     train,
 )
-from minidiff.cli.output import GONE, any_text, drop
+from minidiff.cli.output import GONE, any_text, drop, open_streams
 from minidiff.cli.parser import new_parser
 from minidiff.files.extras import MissingPackageError, need
 
@@ -47,6 +47,11 @@ _EPILOG = """examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 2 for an error."""
+    with open_streams():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     given = list(sys.argv[1:] if argv is None else argv)
     try:

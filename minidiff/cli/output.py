@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from minidiff.files.atomic import WriteError, check_file
@@ -12,6 +12,24 @@ from minidiff.files.atomic import WriteError, check_file
 FULL = {errno.ENOSPC, errno.EFBIG, errno.EIO}
 GONE = 141
 """Exit code if the reader of the output has gone, as in other programs."""
+
+
+@contextmanager
+def open_streams() -> Iterator[None]:
+    """Give a closed standard output or error a place to write to.
+
+    A process that was started without one, as ``minidiff train ... 2>&-`` or
+    by some schedulers, has None there, and a progress bar cannot write to it.
+    """
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nothing,
+        ExitStack() as last,
+    ):
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:
+                setattr(sys, name, nothing)
+                last.callback(setattr, sys, name, None)
+        yield
 
 
 @contextmanager

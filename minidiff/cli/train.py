@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,9 @@ def _settings(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     }
     if not arguments.resume:
         if given["data"] not in ("stdlib", "needles"):
-            given["data"] = str(Path(given["data"]).expanduser().resolve())
+            # Not Path.expanduser, which fails for a user who does not exist.
+            folder = os.path.expanduser(given["data"])
+            given["data"] = str(Path(folder).resolve())
         return given | MEANS | typed
     saved = read_card(out)["settings"]
     for name in WHAT:

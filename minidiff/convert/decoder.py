@@ -17,7 +17,7 @@ from minidiff.files.tensors import (
 )
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.memory import check_memory
-from minidiff.nn.model import DecoderLM
+from minidiff.nn.model import DecoderLM, ordinary_model
 from minidiff.nn.wrappers import named_weights
 
 Convert = Callable[[Mapping[str, Tensor], int, int], dict[str, Tensor]]
@@ -108,7 +108,7 @@ def build(
             )
         dtype = torch.promote_types(dtype, tensor.dtype)
     check_memory(config, copies=dtype.itemsize // 4)
-    model = DecoderLM(config).to(dtype)
+    model = ordinary_model(config).to(dtype)
     with torch.no_grad():
         parameters = dict(model.named_parameters())
         for name, tensor in state_in(state, config, attention_in).items():

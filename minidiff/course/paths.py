@@ -49,7 +49,9 @@ def runs(name: str) -> Path:
     folder than the course's ``runs``, which git ignores.
     """
     folder = os.environ.get("MINIDIFF_RUNS")
-    return (Path(folder).expanduser() if folder else root() / "runs") / name
+    return (
+        Path(os.path.expanduser(folder)) if folder else root() / "runs"
+    ) / name
 
 
 def _find(kind: str, name: str) -> Path:

@@ -17,8 +17,10 @@ from minidiff.data.protocol import (
     ALL,
     IGNORE,
     check_batch_size,
+    count,
     random_numbers,
 )
+from minidiff.files.checks import number
 
 
 class MQARBatch(NamedTuple):
@@ -62,8 +64,9 @@ class MQARTask:
 
     def __post_init__(self) -> None:
         """Raise a ValueError that names the first bad field."""
-        if self.pairs < 1:
-            raise ValueError(f"pairs: got {self.pairs}, expected 1 or more")
+        for name in ("pairs", "length", "vocab_size"):
+            count(name, getattr(self, name), 1)
+        count("seed", self.seed, 0)
         if self.length < 4 * self.pairs:
             raise ValueError(
                 f"length: got {self.length}, expected at least 4 pairs = "
@@ -74,12 +77,10 @@ class MQARTask:
                 f"vocab_size: got {self.vocab_size}, expected at least "
                 f"{2 * (self.pairs + 1)} for {self.pairs} pairs and a blank"
             )
-        if not 0 < self.power <= 1:
+        if not 0 < number("power", self.power) <= 1:
             raise ValueError(
                 f"power: got {self.power}, expected above 0, at most 1"
             )
-        if self.seed < 0:
-            raise ValueError(f"seed: got {self.seed}, expected 0 or more")
 
     @property
     def chance(self) -> Chance:

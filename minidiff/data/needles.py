@@ -13,6 +13,7 @@ from minidiff.data.protocol import (
     IGNORE,
     check_batch_size,
     choose,
+    count,
     random_numbers,
 )
 
@@ -67,11 +68,12 @@ class NeedleTask:
 
     def __post_init__(self) -> None:
         """Raise a ValueError that names the first bad field."""
-        for name in ("needles", "questions", "noise"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name}: got {getattr(self, name)}, expected 1 or more"
-                )
+        for name in (
+            *("needles", "questions", "noise"),
+            *("keys", "values", "length"),
+        ):
+            count(name, getattr(self, name), 1)
+        count("seed", self.seed, 0)
         for name in ("keys", "values"):
             if getattr(self, name) < self.needles:
                 raise ValueError(
@@ -89,8 +91,6 @@ class NeedleTask:
                 f"questions: got {self.questions} without repeats, expected "
                 f"at most needles = {self.needles}"
             )
-        if self.seed < 0:
-            raise ValueError(f"seed: got {self.seed}, expected 0 or more")
 
     @property
     def vocab_size(self) -> int:

@@ -5,6 +5,8 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
+from minidiff.files.checks import LARGEST_COUNT, integer
+
 SPLITS = ("train", "valid")
 
 ALL = slice(None)
@@ -71,6 +73,15 @@ def choose(
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Raise ValueError for a batch size below 1."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size: got {batch_size}, expected 1 or more")
+    """Raise TypeError or ValueError unless it is a whole number from 1 on."""
+    count("batch_size", batch_size, 1)
+
+
+def count(name: str, value: int, low: int) -> None:
+    """Raise TypeError or ValueError unless value is an int from low on.
+
+    Also for integers of NumPy, which sizes of arrays often are.
+    """
+    if isinstance(value, np.integer):
+        value = int(value)
+    integer(name, value, low, LARGEST_COUNT)

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from minidiff.data.corpus import Corpus, Document
-from minidiff.data.protocol import ALL, check_batch_size, random_numbers
+from minidiff.data.protocol import (
+    ALL,
+    check_batch_size,
+    count,
+    random_numbers,
+)
 from minidiff.data.tokenizers import Tokenizer
 
 
@@ -37,8 +42,8 @@ class TextData:
         length: int,
         seed: int = 0,
     ) -> None:
-        if length < 1:
-            raise ValueError(f"length: got {length}, expected 1 or more")
+        count("length", length, 1)
+        count("seed", seed, 0)
         self._sides = {
             "train": _tokens("train", train, vocab_size, length),
             "valid": _tokens("valid", valid, vocab_size, length),

@@ -6,7 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minidiff.data.protocol import ALL, check_batch_size, random_numbers
+from minidiff.data.protocol import (
+    ALL,
+    check_batch_size,
+    count,
+    random_numbers,
+)
 from minidiff.data.token_files import open_tokens
 
 
@@ -30,8 +35,8 @@ class TokenData:
     def __init__(
         self, folder: str | os.PathLike[str], *, length: int, seed: int = 0
     ) -> None:
-        if length < 1:
-            raise ValueError(f"length: got {length}, expected 1 or more")
+        count("length", length, 1)
+        count("seed", seed, 0)
         self.card, self._sides = open_tokens(folder)
         for side, tokens in self._sides.items():
             if len(tokens) <= length:

@@ -9,6 +9,7 @@ that is held out as a whole.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -78,18 +79,26 @@ def write_tokens(
     size : int, optional
         Characters in all texts, for the progress bar.
     most : int, optional
-        Largest number of tokens; the rest of the texts is not used.
+        Stop after the text with which there are more tokens than this.
 
     Raises
     ------
     ValueError
-        If the folder exists, a side has no text, a document occurs twice, or
-        a document of a held-out domain is on another side.
+        If the folder exists, ``about`` is not JSON, a side has no text, a
+        document occurs twice, or a document of a held-out domain is on
+        another side.
     OSError
         If the folder cannot be written; nothing is left behind.
     """
     folder = Path(folder)
     check_new(folder, "folder")
+    try:
+        json.dumps(about, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"about: got what JSON cannot hold ({error}), expected strings, "
+            "finite numbers, true, false, null, lists and dicts"
+        ) from error
     folder.resolve().parent.mkdir(parents=True, exist_ok=True)
     with locked(_lock(folder), f"folder: {folder}"):
         check_new(folder, "folder", held=True)

@@ -93,6 +93,11 @@ class BPETokenizer:
                 f"vocab_size: got {vocab_size}, expected 256 to "
                 f"{MOST_TOKENS}: the bytes are in every byte-level vocabulary"
             )
+        if isinstance(texts, str):
+            raise TypeError(
+                "texts: got str, expected several texts, as [text]; its "
+                "letters would be the texts"
+            )
         need("tokenizers", "a tokenizer of byte pairs")
         import tokenizers as hf
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from minidiff.files.checks import positive_int
 from minidiff.nn.model import DecoderLM
 
 CUTS = 4  # positions from which tokens are replaced, one for each row
@@ -41,6 +42,8 @@ def assert_causal(
     ValueError
         If logits changed or are not finite; names the first such position.
     """
+    if length is not None:
+        positive_int("length", length)
     T = length or min(model.config.max_length, 256)
     device = next(model.parameters()).device
     random = torch.Generator().manual_seed(seed)

@@ -13,6 +13,7 @@ from minidiff.data.protocol import IGNORE
 from minidiff.data.token_documents import TokenDocument
 from minidiff.evaluation.frequency import BINS, frequency_deciles
 from minidiff.evaluation.intervals import DocumentLoss, loss_interval
+from minidiff.files.checks import positive_int
 from minidiff.nn.model import DecoderLM
 
 ALL = "all"  # name for the documents of all domains together
@@ -75,7 +76,8 @@ def document_losses(
     ValueError
         If there is no document, or a token id that the model lacks.
     """
-    T = length or model.config.max_length
+    positive_int("batch_size", batch_size)
+    T = model.config.max_length if length is None else length
     documents = [d for d in documents if len(d.ids)]
     inputs, targets, owners = text_windows(documents, T, windows)
     vocabulary = model.config.vocab_size
@@ -240,8 +242,9 @@ def text_windows(
     documents = list(documents)
     if not documents:
         raise ValueError("documents: got none, expected one or more")
-    if most is not None and most < 1:
-        raise ValueError(f"windows: got {most}, expected 1 or more")
+    positive_int("length", length)
+    if most is not None:
+        positive_int("windows", most)
     parts: dict[str, list[tuple[int, np.ndarray]]] = {}
     for number, document in enumerate(documents):
         parts.setdefault(document.domain, []).append((number, document.ids))

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from minidiff.data.mqar import MQARBatch, MQARTask
 from minidiff.data.needles import NeedleBatch, NeedleTask
 from minidiff.evaluation.intervals import wilson
+from minidiff.files.checks import positive_int
 from minidiff.nn.model import DecoderLM
 
 DEPTHS = 5  # number of bins; the paper has five depths
@@ -218,7 +219,7 @@ def effective_length(
 
 def batches(rows: int, batch_size: int) -> Iterable[int]:
     """Return the sizes of batches that add up to ``rows``."""
-    if rows < 1:
-        raise ValueError(f"rows: got {rows}, expected 1 or more")
+    positive_int("rows", rows)
+    positive_int("batch_size", batch_size)
     full, rest = divmod(rows, batch_size)
     return [batch_size] * full + [rest] * (rest > 0)

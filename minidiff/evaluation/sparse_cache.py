@@ -156,7 +156,7 @@ def sparse_text_loss(
     with "kept"; "tokens", the number of predicted ones; their share of right
     predictions, "accuracy"; and "nats" per token.
     """
-    T = length or model.config.max_length
+    T = model.config.max_length if length is None else length
     P = T // 2 if prompt is None else integer("prompt", prompt, 1, T - 1)
     kept = {share: _budget(P, share) for share in fractions}
     device = next(model.parameters()).device

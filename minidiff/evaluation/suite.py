@@ -28,6 +28,7 @@ from minidiff.evaluation.recall import (
     recall,
 )
 from minidiff.evaluation.rounding import rounded_logits
+from minidiff.files.checks import positive_int
 from minidiff.files.provenance import provenance
 from minidiff.nn.attention import MultiheadDiffAttention
 from minidiff.nn.model import DecoderLM
@@ -109,13 +110,18 @@ def evaluate(
         raise ValueError(
             f"parts: got {unknown[0]!r}, expected some of {PARTS}"
         )
+    for name, value in (("rows", rows), ("batch_size", batch_size)):
+        positive_int(name, value)
+    for name, chosen in (("length", length), ("windows", windows)):
+        if chosen is not None:
+            positive_int(name, chosen)
     texts = list(documents or ())
     if not texts and not tasks:
         raise ValueError(
             "documents, tasks: got neither, expected text, tasks or both"
         )
     device = next(model.parameters()).device
-    T = length or model.config.max_length
+    T = model.config.max_length if length is None else length
     few = _Few(model, texts, tasks, first, T, windows, rows, batch_size)
     record: dict[str, Any] = {
         "provenance": provenance(str(device), command),

@@ -165,7 +165,7 @@ class MultiheadDiffAttention(MultiheadBase):
         self.norm_eps = norm_eps
         self.lambda_q1, self.lambda_k1, self.lambda_q2, self.lambda_k2 = (
             # The official code's initialisation; the paper gives none.
-            nn.Parameter(torch.empty(D, dtype=torch.float32).normal_(std=0.1))
+            nn.Parameter(wide(torch.empty(D)).normal_(std=0.1))
             for _ in range(4)
         )
         self.norm_weight = (

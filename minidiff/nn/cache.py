@@ -43,7 +43,8 @@ class KVCache:
     length : int
         Number of tokens so far, also of those whose keys were evicted. It is
         the position of the next token. Setting it to a smaller number forgets
-        the last tokens, but not beyond the last eviction.
+        the last tokens, but not beyond the last eviction. Any other number is
+        refused when the cache is used.
     evicted : int
         Number of keys that each key head has evicted.
     """
@@ -75,6 +76,7 @@ class KVCache:
         self.length = 0
         self.evicted = 0
         self._read = 0  # tokens before the last eviction
+        self._appended = 0  # tokens up to the end of the last append
 
     @property
     def held(self) -> int:
@@ -100,6 +102,30 @@ class KVCache:
         total = prod(self._k.shape) + prod(self._v.shape)
         return total // (self._k.shape[0] * self._k.shape[-2])
 
+    def check(self, name: str, x: Tensor) -> None:
+        """Raise ValueError unless x (B, T, ...) can continue the tokens.
+
+        ``name`` is that of x in the message.
+        """
+        self._check_length()
+        if x.shape[0] != self._k.shape[0]:
+            raise ValueError(
+                f"{name}: got a batch of {x.shape[0]}, expected "
+                f"{self._k.shape[0]} as the cache was made for"
+            )
+
+    def _check_length(self) -> None:
+        if 0 <= self.length < self._read:
+            raise ValueError(
+                f"length: got {self.length}, expected at least {self._read}, "
+                "as keys of the tokens before were evicted; make a new cache"
+            )
+        if not 0 <= self.length <= self._appended:
+            raise ValueError(
+                f"length: got {self.length}, expected 0 to {self._appended}, "
+                "the tokens appended"
+            )
+
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Append T tokens; return views of all keys and values held.
 
@@ -112,11 +138,7 @@ class KVCache:
         device differs from the cache's, when gradients are being recorded, or
         when ``length`` was set to less than the last eviction had read.
         """
-        if self.length < self._read:
-            raise ValueError(
-                f"length: got {self.length}, expected at least {self._read}, "
-                "as keys of the tokens before were evicted; make a new cache"
-            )
+        self._check_length()
         if self._adapt and self.length == 0:
             self._k = _as_wanted(self._k, k, self.precision)
             self._v = _as_wanted(self._v, v, self.precision)
@@ -135,9 +157,9 @@ class KVCache:
         self._k[..., start:end, :] = k
         self._v[..., start:end, :] = v
         self.length += k.shape[-2]
+        self._appended = self.length
         return self._k[..., :end, :], self._v[..., :end, :]
 
-    @torch.no_grad()
     def evict(self, scores: Tensor) -> Tensor:
         """Keep the ``budget`` keys of highest score and free the others.
 
@@ -171,6 +193,7 @@ class KVCache:
             )
         B, Hkv, S = self._v.shape[0], self._v.shape[1], self.held
         check_scores(scores, B, Hkv, S, self._v.device)
+        scores = scores.detach()
         kept = highest(scores.unflatten(1, (Hkv, -1)).mean(2), self.budget)
         if self.budget < S:
             self._k = _only(self._k, kept, S)
@@ -186,10 +209,13 @@ def _memory(
     dtype: torch.dtype | None,
     device: torch.device | str | None,
 ) -> Tensor | LowBit:
-    if precision is None:
-        return torch.empty(shape, dtype=dtype, device=device)
-    dtype = dtype or torch.get_default_dtype()
-    return LowBit(shape, precision, dtype=dtype, device=device)
+    # Ordinary memory also in inference mode, so that the cache can be used
+    # outside too.
+    with torch.inference_mode(False):
+        if precision is None:
+            return torch.empty(shape, dtype=dtype, device=device)
+        dtype = dtype or torch.get_default_dtype()
+        return LowBit(shape, precision, dtype=dtype, device=device)
 
 
 def _as_wanted(
@@ -200,6 +226,7 @@ def _as_wanted(
     return _memory(tuple(empty.shape), precision, x.dtype, x.device)
 
 
+@torch.inference_mode(False)
 def _only(memory: Tensor | LowBit, kept: Tensor, S: int) -> Tensor | LowBit:
     if isinstance(memory, LowBit):
         return memory.only(kept, S)

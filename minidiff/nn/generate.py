@@ -85,6 +85,8 @@ def generate(
     longest = inner.config.max_length
     flag("slide", slide)
     _check(longest, tokens, max_new_tokens, slide)
+    if any(weight.is_meta for weight in inner.parameters()):
+        raise ValueError("model: got weights on meta, expected values")
     _check_sampling(temperature, top_p)
     flag("cache", cache)
     if budget is not None and not cache:

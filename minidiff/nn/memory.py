@@ -1,7 +1,6 @@
 """Memory that a model needs, compared with the machine's before building."""
 
-import os
-
+from minidiff.files.machine import physical_memory
 from minidiff.nn.config import ModelConfig, count_parameters
 
 BYTES = 4  # of a float32 number
@@ -45,11 +44,3 @@ def check_batch(config: ModelConfig, rows: int, where: object) -> None:
             f"{needed / 1e9:,.1f} GB, expected at most "
             f"{available / 1e9:,.1f} GB, the memory of this machine"
         )
-
-
-def physical_memory() -> int:
-    """Return the machine's memory in bytes, or 1 TiB if it is unknown."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not on Windows
-        return 2**40

@@ -32,6 +32,17 @@ def _after_loading(model: nn.Module, keys: object) -> None:
         model._fill_angles()
 
 
+def ordinary_model(config: ModelConfig) -> "DecoderLM":
+    """Build a model in float32 on the CPU, whatever PyTorch's defaults are."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"), torch.inference_mode(False):
+            return DecoderLM(config)
+    finally:
+        torch.set_default_dtype(before)
+
+
 def build_attention(config: ModelConfig, depth: int) -> MultiheadBase:
     """Build the attention module of layer ``depth``, counted from 0."""
     sizes = (config.embed_dim, config.heads, config.kv_heads)
@@ -338,6 +349,8 @@ class DecoderLM(nn.Module):
                     f"cache: got {len(cache)} parts, expected one for each "
                     f"of {len(self.blocks)} layers"
                 )
+            for part in cache:
+                part.check("tokens", tokens)
             start = cache[0].length
             lengths = [part.length for part in cache]
             if any(length != start for length in lengths):

@@ -196,6 +196,8 @@ class MultiheadBase(nn.Module):
                 f"x: got shape {tuple(x.shape)}, expected "
                 f"(B, T, {self.embed_dim}) with B, T >= 1"
             )
+        if cache is not None:
+            cache.check("x", x)
 
 
 def head_sizes(

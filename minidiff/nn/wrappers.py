@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from minidiff.nn.layers import rope_angles
 from minidiff.nn.model import DecoderLM
 
 # Names under which wrappers hold what they wrap; no part of a DecoderLM has
@@ -43,8 +44,8 @@ def named_weights(model: nn.Module) -> dict[str, Tensor]:
 def check_unchanged(model: nn.Module) -> None:
     """Raise ValueError unless every part is what the model's config builds.
 
-    A file has the weights of these parts and nothing else, so an adapter or a
-    quantised layer would be lost.
+    A file has the weights of these parts and nothing else, so an adapter, a
+    quantised layer, another lambda_init or scaled positions would be lost.
     """
     inner = unwrapped(model)
     with torch.device("meta"):
@@ -62,6 +63,9 @@ def check_unchanged(model: nn.Module) -> None:
                 f"{_kind(built.get(name))} as the model's config says; merge "
                 "adapters and undo quantisation first"
             )
+    if any(weight.is_meta for weight in inner.parameters()):
+        raise ValueError("model: got weights on meta, expected values")
+    _check_settings(inner, {n: parts[n] for n in built}, built)
     got, want = (
         {name: tuple(w.shape) for name, w in named_weights(m).items()}
         for m in (inner, blank)
@@ -73,6 +77,41 @@ def check_unchanged(model: nn.Module) -> None:
                 f"{want.get(name)} as the model's config says (None: no such "
                 "weight)"
             )
+
+
+def _check_settings(
+    model: DecoderLM,
+    parts: dict[str, nn.Module],
+    built: dict[str, nn.Module],
+) -> None:
+    """Raise ValueError if a part's setting or the positions were changed."""
+    for name, part in parts.items():
+        for key, want in vars(built[name]).items():
+            # "training" is the mode; what begins with "_" is PyTorch's.
+            if key[0] == "_" or key == "training" or not _is_plain(want):
+                continue
+            got = getattr(part, key, None)
+            if got != want:
+                raise ValueError(
+                    f"model: {name}.{key} is {got!r}, expected {want!r} as "
+                    "the model's config says: only the weights are saved"
+                )
+    config = model.config
+    tables = rope_angles(config.max_length, config.head_dim, config.rope_base)
+    for name, want in zip(("cos", "sin"), tables, strict=True):
+        got = getattr(model, name)
+        # Tables may have been rounded to 16 bits, as the weights.
+        if got.shape != want.shape or not torch.allclose(
+            got.to("cpu", want.dtype), want, rtol=0, atol=0.01
+        ):
+            raise ValueError(
+                f"model: {name} has other rotary angles than the model's "
+                "config says, expected the same: only the weights are saved"
+            )
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | tuple)
 
 
 def _kind(part: nn.Module | None) -> str:

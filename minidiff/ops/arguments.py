@@ -136,8 +136,10 @@ def _check_lam(q: Tensor, lam: Tensor) -> None:
     if lam.ndim == 0:
         return
     B, H, _, T, _ = q.shape
+    # Not `n in (1, full)`: in a compiled graph that is false for symbols.
     fits = lam.ndim == 3 and all(
-        n in (1, full) for n, full in zip(lam.shape, (B, H, T), strict=True)
+        n == 1 or n == full
+        for n, full in zip(lam.shape, (B, H, T), strict=True)
     )
     if not fits:
         raise ValueError(

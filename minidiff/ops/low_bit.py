@@ -101,7 +101,8 @@ def check_scales(
 
 def _check_scale(name: str, codes: Tensor, scale: Tensor) -> None:
     shape = (*codes.shape[:-1], 1)
-    check_tensor(f"{name}_scale", scale, str(shape), len(shape))
+    # The text is no shape: a compiler cannot print its symbols.
+    check_tensor(f"{name}_scale", scale, f"{name}'s axes, D = 1", codes.ndim)
     if tuple(scale.shape) != shape:
         raise ValueError(
             f"{name}_scale: got shape {tuple(scale.shape)}, expected "

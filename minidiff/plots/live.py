@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minidiff.plots.style import is_live
+from minidiff.plots.style import is_live, literal
 
 
 class LiveTraining:
@@ -82,7 +82,7 @@ class LiveTraining:
         done, axis = len(self.records), axes["b"]
         axis.barh([0], [done], color="C0")
         axis.set(yticks=[], xticks=[])
-        axis.set_title(self._label(), fontsize=10, loc="left")
+        axis.set_title(literal(self._label()), fontsize=10, loc="left")
         axis.grid(False)
         for side in ("right", "top"):
             axis.spines[side].set_visible(True)

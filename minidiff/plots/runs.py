@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 
-from minidiff.plots.style import use_style
+from minidiff.plots.style import literal, use_style
 from minidiff.training.log_file import LOG_NAME, read_records
 
 Log = Sequence[Mapping[str, Any]]
@@ -46,7 +46,8 @@ def draw_runs(logs: Mapping[str, Log]) -> Figure:
     """
     use_style()
     figure, (loss, valid, norm) = plt.subplots(1, 3, figsize=(11, 3.4))
-    for name, log in logs.items():
+    for folder, log in logs.items():
+        name = _label(folder)
         _smooth(loss, log, "loss", name)
         _smooth(norm, log, "grad_norm", name)
         measured = [r for r in log if r.get("valid_loss") is not None]
@@ -69,6 +70,11 @@ def draw_runs(logs: Mapping[str, Log]) -> Figure:
     norm.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     loss.legend()
     return figure
+
+
+def _label(name: str) -> str:
+    """Return a run's name for a legend, which leaves out those with a _."""
+    return literal(f"./{name}" if name.startswith("_") else name)
 
 
 def _smooth(axis: Axes, log: Log, key: str, label: str) -> None:

@@ -54,6 +54,14 @@ def use_style(figures: str = "png") -> None:
         set_matplotlib_formats(figures, **undated)
 
 
+def literal(text: str) -> str:
+    """Return a user's text in the form that Matplotlib shows as it is.
+
+    It reads what stands between two dollars as mathematics.
+    """
+    return text.replace("$", r"\$")
+
+
 def show_maps(
     maps: Sequence[np.ndarray], titles: Sequence[str], *, limit: float = 0.0
 ) -> tuple[Figure, np.ndarray]:

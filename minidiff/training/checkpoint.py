@@ -30,7 +30,7 @@ from minidiff.files.tensors import (
 )
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.memory import check_memory
-from minidiff.nn.model import DecoderLM
+from minidiff.nn.model import DecoderLM, ordinary_model
 from minidiff.nn.wrappers import check_unchanged, named_weights, unwrapped
 from minidiff.training.distributed import like, on_first, world
 
@@ -78,8 +78,9 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str]) -> DecoderLM:
     """Read a model from a file that ``save`` or ``train`` wrote.
 
-    ``path`` may also be the folder of a run. The model's weights are float32,
-    even if the file has another dtype.
+    ``path`` may also be the folder of a run. The model is on the CPU and its
+    weights are float32, even if the file has another dtype or PyTorch's
+    defaults are others.
 
     Raises ValueError naming the file, what it has and what was expected.
     """
@@ -97,7 +98,7 @@ def load(path: str | os.PathLike[str]) -> DecoderLM:
         blank = DecoderLM(checkpoint.config)
     check_tensors(path, "model.", checkpoint.model, named_weights(blank))
     check_memory(checkpoint.config, path)
-    model = DecoderLM(checkpoint.config)
+    model = ordinary_model(checkpoint.config)
     restore_weights(model, checkpoint, path)
     return model
 

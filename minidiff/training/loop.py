@@ -75,7 +75,8 @@ def train(
     ValueError
         If ``run_dir`` has a run already and ``resume`` is not set, or if the
         run to resume has another model, data or config; names the field.
-        If no target of a batch, or of the validation batches, counts.
+        If no target of a batch, or of the validation batches, counts. If no
+        weight can be trained, or ``data.describe()`` is not JSON.
     FloatingPointError
         If the loss or the gradient is not finite; names the step. The model
         and the last good checkpoint are as they were before that step.
@@ -100,7 +101,11 @@ def train(
     """
     compute = compute or Compute()
     model = unwrapped(model)
-    for name, value in (("resume", resume), ("tensorboard", tensorboard)):
+    for name, value in (
+        ("resume", resume),
+        ("progress", progress),
+        ("tensorboard", tensorboard),
+    ):
         flag(name, value)
     if data.vocab_size != model.config.vocab_size:
         raise ValueError(

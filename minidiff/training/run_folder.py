@@ -55,8 +55,7 @@ class Run:
         self._folder, self._model = folder, model
         self._first = world().first
         self._optimizer = optimizer
-        # Converted like the saved ones (tuples become lists), to compare them.
-        self._settings = json.loads(json.dumps(settings))
+        self._settings = _as_saved(settings)
         self._checkpoint_path = folder / FILE_NAME
         self._log_path = folder / LOG_NAME
         self._saved = 0  # steps in the last good checkpoint
@@ -301,6 +300,23 @@ class Run:
         if self._first:
             write_text(self._log_path, lines_of(records))
         return records
+
+
+def _as_saved(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as a file gives them back: tuples become lists.
+
+    Raises ValueError if a file cannot hold them.
+    """
+    found: dict[str, Any] = {}
+    for name, values in settings.items():
+        try:
+            found[name] = json.loads(json.dumps(values, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{name}: its description is not JSON ({error}), expected "
+                "strings, finite numbers, true, false, null, lists and dicts"
+            ) from error
+    return found
 
 
 def _compare(

@@ -35,12 +35,14 @@ class Updates:
 
     With several processes each passes the same model and config; with "fsdp"
     each keeps only its shard of the model's tensors. Raises ValueError if the
-    batch size is not a multiple of processes times micro-batches.
+    batch size is not a multiple of processes times micro-batches, or if the
+    model cannot be trained here.
     """
 
     def __init__(
         self, model: DecoderLM, config: TrainConfig, compute: Compute
     ) -> None:
+        _check_trainable(model)
         self._world = world()
         parts = self._world.size * compute.accumulate
         if config.batch_size % parts:
@@ -110,7 +112,9 @@ class Updates:
             group["lr"] = lr
         inputs, targets = (
             self._on_device(x)
-            for x in data.batch(step, config.batch_size, "train", rows)
+            for x in _two_tensors(
+                data.batch(step, config.batch_size, "train", rows)
+            )
         )
         # The loss is the mean over all targets that count, in all processes
         # and micro-batches. These may have different numbers of such targets.
@@ -221,6 +225,35 @@ class Updates:
         if self._ddp is not None and not last:
             return self._ddp.no_sync()
         return nullcontext()
+
+
+def _check_trainable(model: nn.Module) -> None:
+    """Raise ValueError, before anything is written, if no step can be done."""
+    if not torch.is_grad_enabled():
+        raise ValueError(
+            "train: gradients are switched off here, expected a call outside "
+            "torch.no_grad() and torch.inference_mode()"
+        )
+    weights = list(model.parameters())
+    if not any(weight.requires_grad for weight in weights):
+        raise ValueError(
+            "model: every weight is frozen, expected at least one that "
+            "requires a gradient"
+        )
+    if any(weight.is_meta for weight in weights):
+        raise ValueError("model: got weights on meta, expected values")
+
+
+def _two_tensors(batch: Any) -> Any:
+    """Return what a data source's ``batch`` returned, if it can be used."""
+    pair = batch if isinstance(batch, tuple | list) else [batch]
+    if len(pair) != 2 or not all(isinstance(x, Tensor) for x in pair):
+        kinds = ", ".join(type(x).__name__ for x in pair[:3])
+        raise TypeError(
+            f"data: batch returned {kinds}, expected two tensors, inputs and "
+            "targets"
+        )
+    return pair
 
 
 class Loss(nn.Module):

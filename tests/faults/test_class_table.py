@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -124,6 +125,31 @@ def test_what_a_hostile_notebook_costs(table, student, first, says):
     assert says in row.problem
     if student != "patched":
         assert row.found["3.2"] == "not attempted", row
+
+
+@SLOW
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("where", ["here", "in_a_child"])
+def test_a_cell_that_takes_all_memory_is_ended(where, tmp_path, monkeypatch):
+    monkeypatch.setattr(grading, "MEMORY", 10**9)
+    hungry = "x = [b'x' * 10**7 for _ in range(150)]\nimport time"
+    hungry += "\ntime.sleep(4)"
+    if where == "in_a_child":
+        run = f"subprocess.run([sys.executable, '-c', {hungry!r}])"
+        hungry = f"import subprocess, sys\n{run}"
+    path = write(tmp_path / "03_a.ipynb", FIRST, hungry, NOT_YET)
+    found, problem = teacher.grade(path)
+    assert problem == "cell 3 took more than 1 GB of memory"
+    assert found["3.1"] == "passed" and found["3.2"] == "not attempted"
+
+
+@SLOW
+def test_a_notebook_with_a_byte_order_mark(tmp_path):
+    """Some editors of Windows put one in front."""
+    path = write(tmp_path / "03_a.ipynb", FIRST)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    found, problem = teacher.grade(path)
+    assert (found["3.1"], problem) == ("passed", "")
 
 
 @SLOW

@@ -8,6 +8,7 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from minidiff import diff_attention
+from minidiff.ops.low_bit import quantise
 from minidiff.ops.readable import is_ordinary, is_readable
 
 LENGTHS = torch.tensor([3, 7])
@@ -84,6 +85,39 @@ def test_compiled_operator_with_all_options(backend):
     g, given = compiled(f), qkv()
     for scale in (0.2, 0.3, 0.4):  # a number that changes becomes a symbol
         same(g(*given, LENGTHS, scale), f(*given, LENGTHS, scale))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["decoding", "codes", "eviction"])
+@torch.no_grad()
+def test_compiled_with_every_size_a_symbol(part):
+    """With dynamic=True all sizes are symbols from the first call on."""
+    model, x = make("diff_v2").eval(), tokens(length=8)
+    q, k, v = qkv()
+    scores = torch.rand(2, 2, 8, generator=torch.Generator().manual_seed(0))
+
+    def from_codes(q, *codes):
+        k, k_scale, v, v_scale = codes
+        given = {"k_scale": k_scale, "v_scale": v_scale}
+        return diff_attention(q, k, v, 0.5, **given)
+
+    def evicted(x, scores):
+        cache = model.new_cache(2, budget=3)
+        model(x, cache)
+        for layer in cache:
+            layer.evict(scores)
+        return model(x[:, :1], cache)
+
+    torch._dynamo.reset()
+    options = {"fullgraph": True, "dynamic": True, "backend": "eager"}
+    if part == "decoding":
+        same(decode(torch.compile(model, **options), model, x), model(x))
+        return
+    f, given = {
+        "codes": (from_codes, (q, *quantise(k, "int8"), *quantise(v, "int8"))),
+        "eviction": (evicted, (x, scores)),
+    }[part]
+    same(torch.compile(f, **options)(*given), f(*given))
 
 
 @pytest.mark.slow

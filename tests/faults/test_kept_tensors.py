@@ -144,6 +144,45 @@ def test_caches_of_different_lengths_are_refused():
         model(x[:, :1], cache)
 
 
+@pytest.mark.parametrize("length", [-1, 7])
+@torch.no_grad()
+def test_a_cache_set_to_tokens_that_it_does_not_have_is_refused(length):
+    """Memory that nothing was written to would be read."""
+    model, x = make(), tokens()
+    cache = model.new_cache(2)
+    model(x, cache)
+    for part in cache:
+        part.length = length
+    match = f"length: got {length}, expected 0 to 6"
+    with pytest.raises(ValueError, match=match):
+        model(x[:, :1], cache)
+    k, v = torch.ones(2, 2, 2, 1, 8), torch.ones(2, 2, 1, 16)
+    with pytest.raises(ValueError, match=match):
+        cache[0].append(k, v)
+
+
+@torch.no_grad()
+def test_another_batch_than_the_cache_has_is_named():
+    model, x = make(), tokens()
+    cache = model.new_cache(2)
+    with pytest.raises(ValueError, match="tokens: got a batch of 1, expect"):
+        model(x[:1], cache)
+    with pytest.raises(ValueError, match="x: got a batch of 1, expected 2"):
+        model.blocks[0].attention(torch.ones(1, 3, 32), cache=cache[0])
+
+
+@pytest.mark.parametrize("precision", [None, "int8", "fp8"])
+def test_a_cache_made_in_inference_mode_is_used_outside(precision):
+    model, x = make(), tokens()
+    with torch.inference_mode():
+        cache = model.new_cache(2, budget=3, precision=precision)
+        model(x, cache)
+        for part in cache:
+            part.evict(torch.ones(2, 2, 6))
+    with torch.no_grad():
+        assert model(x[:, :1], cache).isfinite().all()
+
+
 def test_a_copy_fills_its_own_tables():
     model = copy.deepcopy(on_meta()).to_empty(device="cpu")
     assert isinstance(model, DecoderLM)

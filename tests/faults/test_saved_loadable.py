@@ -11,7 +11,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 from torch.nn.parallel import DistributedDataParallel
 
 from minidiff import TrainConfig, generate, load, save, train
-from minidiff.convert.model import to_diffllama
+from minidiff.convert.model import from_diffllama, to_diffllama
 from minidiff.nn.wrappers import unwrapped
 
 CONFIG = TrainConfig(
@@ -194,3 +194,92 @@ def test_half_a_state_is_still_refused(tmp_path):
     save_file(tensors, path, metadata)
     with pytest.raises(ValueError, match=r"norm\.weight\.exp_avg_sq is miss"):
         train(frozen(), Rows(), CONFIG, run_dir=tmp_path, resume=True)
+
+
+def stretched(model):
+    """Positions divided by two, as in interpolation to longer rows."""
+    angles = make(rope_base=3.0)
+    model.cos, model.sin = angles.cos, angles.sin
+    return "model: cos has other rotary angles"
+
+
+def another_lambda(model):
+    model.blocks[1].attention.lam_init = 0.0
+    return r"blocks\.1\.attention\.lam_init is 0\.0, expected 0\.355"
+
+
+def without_the_second_map(model):
+    model.blocks[0].attention.second_map = "off"
+    return r"blocks\.0\.attention\.second_map is 'off', expected 'subtract'"
+
+
+def another_eps(model):
+    model.norm.eps = 0.5
+    return r"norm\.eps is 0\.5, expected 1e-05"
+
+
+def on_meta(model):
+    model.to("meta")
+    return "model: got weights on meta, expected values"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [stretched, another_lambda, without_the_second_map, another_eps, on_meta],
+)
+def test_what_a_file_would_not_hold_is_refused(change, tmp_path):
+    """It would be loaded without an error, as another model."""
+    model = make()
+    says = change(model)
+    for write in (
+        lambda: save(model, tmp_path / "m"),
+        lambda: to_diffllama(model),
+    ):
+        with pytest.raises(ValueError, match=says):
+            write()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_models_of_other_dtypes_are_saved(dtype, tmp_path):
+    torch.set_default_dtype(dtype)
+    try:
+        model = make()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for each in (model, model.bfloat16(), model.float(), model.double()):
+        save(each, tmp_path / "m")
+    assert {p.dtype for p in model.parameters()} == {torch.float64}
+
+
+def test_a_model_in_float64_is_so_everywhere():
+    torch.set_default_dtype(torch.float64)
+    try:
+        dtypes = {p.dtype for p in make().parameters()}
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert dtypes == {torch.float64}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("read", ["load", "from_diffllama"])
+def test_loaded_in_float32_on_the_cpu_whatever_the_defaults(
+    read, dtype, tmp_path
+):
+    want = make()
+    save(want, tmp_path / "m")
+    config, state = to_diffllama(want)
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            got = (
+                load(tmp_path / "m")
+                if read == "load"
+                else from_diffllama(config, state)
+            )
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for x in (*got.parameters(), *got.buffers()):
+        assert (x.dtype, x.device.type) == (torch.float32, "cpu")
+    assert not got.embedding.weight.is_inference()
+    torch.testing.assert_close(got(tokens()), want(tokens()))
