@@ -19,6 +19,7 @@ from minidiff.check.compare import (
 )
 from minidiff.check.outcome import ArgumentChangedError as ArgumentChangedError
 from minidiff.check.outcome import Outcome, outcome_of
+from minidiff.check.place import run_again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +210,7 @@ def _not_attempted(exercise: Exercise) -> Result:
         id=exercise.id,
         status="not attempted",
         text=f"{exercise.id} not attempted yet: write at "
-        "`# your code`, then run this cell again.",
+        f"`# your code`, then {run_again()}.",
     )
 
 
