@@ -3,6 +3,7 @@
 import argparse
 import math
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,9 @@ def _report(
 
 def _next(data: str, out: str) -> list[list[str]]:
     """Return commands that look at a finished run, without "minidiff"."""
-    commands = [["evaluate", out], ["plot", out]]
+    commands = [["evaluate", out]]
+    if find_spec("matplotlib"):  # an extra: not everybody has it
+        commands.append(["plot", out])
     if data != "needles":
         prompt = "def " if data == "stdlib" else "The "
         commands.insert(0, ["generate", out, "--prompt", prompt])

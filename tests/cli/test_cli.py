@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from minidiff import __version__
-from minidiff.cli import main
+from minidiff.cli import main, train
 
 TINY = [
     *("--width", "16", "--layers", "1", "--heads", "2"),
@@ -133,6 +133,12 @@ def test_the_commands_named_at_the_end_work(
     missing |= {"needles": "loss, which needs --tokens"}
     assert out.count("not measured: ") == 1
     assert f"not measured: {missing[data]}" in out
+
+
+def test_no_figure_is_proposed_without_matplotlib(monkeypatch):
+    assert ["plot", "run"] in train._next("needles", "run")
+    monkeypatch.setattr(train, "find_spec", lambda name: None)
+    assert train._next("needles", "run") == [["evaluate", "run"]]
 
 
 def test_evaluate_a_run_of_needles(tmp_path, capsys):
