@@ -181,7 +181,7 @@ plt.show()
 # queries, values 128 wide and 4 warps, in the layout that a Hopper GPU uses
 # for large matrix products:
 
-# %% mystnb={"image": {"alt": "Left: an accumulator of 64 queries by 128 columns in four bands of 16 rows, one for each warp; thread 37, in warp 1, holds pairs of columns in rows 17 and 25, shown as dots. Right: 255 squares for the registers of that thread: accumulator 1 takes 64, accumulator 2 takes 64, scores 32, and 95 are left for the rest."}}
+# %% mystnb={"image": {"alt": "Left: an accumulator of 64 queries by 128 columns in four bands of 16 rows, one for each warp; thread 37, in warp 1, holds pairs of columns in rows 17 and 25, shown in black. Right: 255 squares for the registers of that thread: accumulator 1 takes 64, accumulator 2 takes 64, scores 32, and 95 are left for the rest."}}
 show_registers(BT=64, BS=64, Dv=128, warps=4)
 plt.show()
 

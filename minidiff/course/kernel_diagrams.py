@@ -84,7 +84,7 @@ def show_registers(
     """Draw who owns an accumulator, and what fills one thread's registers.
 
     Left, the BT x Dv numbers of one accumulator, coloured by warp, those of
-    ``thread`` as dots. Right, that thread's registers, one square each: two
+    ``thread`` in black. Right, that thread's registers, one square each: two
     accumulators, one block of scores, and what is left of the limit.
     """
     figure, (left, right) = plt.subplots(
@@ -100,7 +100,7 @@ def show_registers(
             Dv + 2, 16 * warp + 8, f"warp {warp}", va="center", clip_on=False
         )
     left.set(
-        title=f"accumulator; the dots are thread {thread}",
+        title=f"accumulator: thread {thread} in black",
         xlabel="column of the output",
         ylabel="query",
     )
