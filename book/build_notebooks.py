@@ -28,6 +28,7 @@ from builder import (
     execute,
     exercise_list,
     guard,
+    records,
     source,
 )
 from nbclient.exceptions import CellExecutionError
@@ -93,6 +94,8 @@ def draft(job: Job) -> NotebookNode:
     colab.add_cell(nb, address.read())
     source.give_ids(nb)
     source.sign_ids(nb, job.name)
+    if shown := records.hashes(nb, job.script.parents[2]):
+        nb.metadata["records"] = shown
     return nb
 
 

@@ -3,6 +3,7 @@
     python book/check_notebooks.py notebooks/03_differential_attention.ipynb
 
 Cells, tags and metadata are compared, but not outputs, as nothing is executed.
+A notebook whose records in book/results have changed since is rejected too.
 pre-commit calls this with the notebooks of a commit.
 """
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 from build_notebooks import ROOT, Job, draft, jobs
-from builder import card
+from builder import card, records
 from nbformat import NotebookNode
 from nbformat.validator import ValidationError
 
@@ -45,6 +46,11 @@ def problem(nb: NotebookNode, job: Job) -> str | None:
         for part in ("cell_type", "source", "metadata", "id"):
             if got.get(part) != made[part]:
                 return f"cell {number}: {part} is not what {script} makes"
+    stale = records.changed(
+        nb.metadata.get("records", {}), want.metadata.get("records", {})
+    )
+    if stale:
+        return f"its outputs are older than book/{', book/'.join(stale)}"
     if nb.metadata != want.metadata:
         return f"metadata is not what {script} makes"
     return None

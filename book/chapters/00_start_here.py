@@ -48,7 +48,7 @@ print("It works. Go on with the next cell.")
 # A language model looks things up. For each lookup it scores everything it
 # has read, turns the scores into weights that sum to 1, and takes the
 # weighted average. That is *attention*. The weights come from a *softmax*:
-# each is an exponential, so none is ever zero.
+# each is an exponential, divided by the sum of all. So none is ever zero.
 #
 # Here is a game with the same rules. Each letter of a message hides among
 # 200 cards, one card with the right letter and 199 with random ones. All cards
@@ -74,7 +74,7 @@ def hide(message: str, shared: float = 0.95, seed: int = 0) -> tuple:
     place = rng.integers(0, cards, size=len(message))
     letters[rows, place] = [LETTERS.index(c) for c in message]
     noise, other = rng.normal(size=(2, len(message), cards))
-    # The second set has the same noise for this part of the cards.
+    # For most cards (the part `shared`) both sets get the same noise.
     same = rng.random(size=noise.shape) < shared
     first, second = noise.copy(), np.where(same, noise, other)
     first[rows, place] += 3.0  # only the first set knows the right card
@@ -162,9 +162,11 @@ check.ex00_1(subtract)
 # Did the check say *passed*? Then you have written the heart of the
 # Differential Transformer (Ye et al., 2025), and it is kept in a file: later
 # chapters build on your own functions. How many letters will be right now?
-# Guess, then look:
+# Guess, then run the cell. (Where a page asks you to guess, the output that
+# answers is mostly folded away: run the cell, or on the website click to open
+# it. The text below says it too, so guess before you read on.)
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 subtract = check.mine("0.1")
 difference = subtract(first, second, 0.9)
 print("sent:", message)
@@ -205,7 +207,7 @@ for lam in (0.0, 0.9):
 # Does any subtraction help, whatever is subtracted? Let the second set have
 # noise of its own for every card. How many letters will be right now?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for lam in (0.0, 0.9):
     print(f"lambda {lam}: {mean_hits(lam, shared=0.0):.1f} letters right")
 
@@ -258,7 +260,7 @@ plt.show()
 # | chapter | what you do there |
 # |---|---|
 # | [1. Attention from scratch](01_attention_from_scratch.ipynb) | a lookup that became soft, in NumPy |
-# | [2. Attention noise, measured](02_attention_noise.ipynb) | how a needle drowns, with sliders to move |
+# | [2. Attention noise, measured](02_attention_noise.ipynb) | how the one right card drowns among many, with sliders to move |
 # | [3. Differential attention](03_differential_attention.ipynb) | the whole idea, in NumPy |
 # | [4. The gradients by hand](04_gradients_by_hand.ipynb) | every derivative, judged by finite differences |
 # | [5. The multi-head module](05_multihead_module.ipynb) | the same in PyTorch, with many heads |
@@ -317,15 +319,17 @@ plt.show()
 # ## Further reading
 #
 # - Ye et al., *Differential Transformer*, arXiv 2410.05258: the paper this
-#   course is about. [P]
+#   course is about. Later pages call it [P], as in [P, Table 3]; the
+#   [bibliography](../book/bibliography.md) lists all such keys.
 # - [How to read this course](../book/how_to_read.md): routes, exercises, and
 #   what to do when your numbers differ.
 # - [Notation](../book/notation.md) and the [glossary](../book/glossary.md),
 #   to keep open beside a chapter.
 
 # %% [markdown]
-# The functions on this page stand on the package's own. This last cell of
-# each chapter checks that they agree.
+# Each chapter ends with a cell like the next one: it compares what the page
+# computed with the package `minidiff`, which this course is built around. You
+# need not read this one yet. Chapter 1 explains queries and keys.
 
 # %%
 from minidiff import reference

@@ -80,9 +80,9 @@ for word, chance in record["next"]:
     print(f"the model's guess: {word.strip() or 'a new line':10} {chance:.0%}")
 
 # %% [markdown]
-# Nobody programmed this rule. The model learned it, from text and from rows of
-# made-up keys whose values it had to look up, with the method that this
-# chapter builds: *attention*.
+# Nobody programmed this rule. The model learned it, with the method that this
+# chapter builds: *attention*. It was trained on text, and on made-up lists in
+# which it had to look things up.
 #
 # To be honest about it: the model has 64 such pictures, and this is the
 # clearest for this rule. And we chose the sentence: it repeats itself, and
@@ -107,7 +107,7 @@ def letters(word: str) -> np.ndarray:
     return np.array([word.count(letter) for letter in ascii_lowercase])
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 keys = np.array([letters(word) for word in prices])  # (4, 26)
 values = np.array(list(prices.values()))  # (4,)
 for query in ("bannana", "pear"):
@@ -150,7 +150,7 @@ for query in ("bannana", "pear"):
 #
 # What is the answer for a query twice as long? For one of length zero?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 k, v = np.eye(2), np.array([8.0, 4.0])
 for length in (0, 1, 2, 10):
     scores = k @ (length * np.array([np.log(3), 0]))
@@ -194,7 +194,7 @@ check.ex01_1(soft_lookup)
 # Three learned matrices make them from the vectors: $q_s = x_s W_q$,
 # $k_s = x_s W_k$ and $v_s = x_s W_v$. Here the last of four tokens asks:
 
-# %% mystnb={"image": {"alt": "Diagram with a row for each of the tokens name, of, the, name. In each row an arrow leads from the vector x to the key k. The last token's vector also gives the query q, which meets every key and gives one score a row. A softmax turns the column of scores into weights that sum to 1. Each weight multiplies its row's value, and all are added up into the answer o."}}
+# %% mystnb={"image": {"alt": "Diagram with a row for each of the tokens name, of, the, name. In each row arrows lead from the vector x to the key k and, below, to the value v. The last token's vector also gives the query q, which meets every key and gives one score a row. A softmax turns the column of scores into weights that sum to 1. Each weight multiplies its row's value, and all are added up into the answer o."}}
 show_lookup(["name", "of", "the", "name"])
 plt.show()
 
@@ -202,11 +202,11 @@ plt.show()
 # **Why three matrices?** The query says what a token looks for, the key what
 # it can be found by, and the value what it hands over. These are different
 # things. In the cold open *name* looked for *of*, not for another *name*.
-# What would it look at if there were no keys, and every query met the other
-# tokens' queries? (`reference.attention_map` is what you will have written
-# yourself by exercise 1.3.)
+# Suppose there were no keys, and its query met the other tokens' queries
+# instead. What would *name* look at? (`reference.attention_map` is what you
+# will have written yourself by exercise 1.3.)
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 head = {name: np.array(record["heads"]["copying"][name]) for name in "qkv"}
 second = 10  # the place of the second "name"
 for name in "kq":
@@ -226,7 +226,7 @@ for name in "kq":
 # keys, and a sum has no order. Predict by how much the answers change if the
 # keys are shuffled, and the values with them:
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 rng = np.random.default_rng(1)
 q, k, v = rng.normal(size=(3, 6, 8))
 order = rng.permutation(6)
@@ -245,7 +245,7 @@ print("shuffled: the answers differ by", "< 1e-12" if gap < 1e-12 else gap)
 # first. What will NumPy say? And which is the first whole number whose
 # exponential is too large?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 with np.errstate(all="ignore"):
     e = np.exp(np.array([1000.0, 1001.0]))
     print("exponentials", e, "weights", e / e.sum())
@@ -312,7 +312,7 @@ rng = np.random.default_rng(D)
 x = rng.normal(size=(300, D)) @ rng.normal(size=(64, D)).T  # 300 rows
 scales = {"as they are": 1, "/ sqrt(D)": sqrt(D), "/ D": D}
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three rows of 64 bars. As they are, on a scale to 1: one bar of nearly full height, the others invisible. Divided by the root of D, on a scale to 0.15: bars of all heights up to about 0.1. Divided by D, on the same scale: all bars equally low."}}
+# %% tags=["hide-output", "hide-input"] jupyter={"outputs_hidden": true, "source_hidden": true} mystnb={"image": {"alt": "Three rows of 64 bars. As they are, on a scale to 1: one bar of nearly full height, the others invisible. Divided by the root of D, on a scale to 0.15: bars of all heights up to about 0.1. Divided by D, on the same scale: all bars equally low."}}
 figure, axes = plt.subplots(3, 1, sharex=True, figsize=(6, 3.6))
 for axis, (name, scale) in zip(axes, scales.items(), strict=True):
     axis.bar(np.arange(64), softmax(x[0] / scale))
@@ -331,7 +331,7 @@ plt.show()
 # Chapter 4 derives the slope: it is $w (1 - w)$, near 0 for a weight near 1.
 # Here is its median in 300 rows. Guess the ratio of the two first.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for name in ("as they are", "/ sqrt(D)"):
     w = softmax(x / scales[name]).max(-1)
     print(f"{name:12s} slope {np.median(w * (1 - w)):.6f}")
@@ -398,7 +398,7 @@ def attention_map_loops(
     return A
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 print(attention_map_loops(*rng.normal(size=(2, 4, 8))).round(3))
 
 # %% [markdown]
@@ -442,7 +442,7 @@ print("yours and the model's differ by", "< 0.001" if gap < 1e-3 else gap)
 # output change. How many should? How many will?
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 def masked_late(q: np.ndarray, k: np.ndarray) -> np.ndarray:
     """A map that is masked after the softmax: wrong."""
     return np.tril(reference.attention_map(q, k, causal=False))

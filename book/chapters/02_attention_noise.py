@@ -24,8 +24,8 @@
 #   and the score it needs;
 # - say how much of that share random scores cost;
 # - say when a sharper softmax helps, and when it does not;
-# - explain why some keys only collect weight (*attention sinks*);
-# - compute how much noise one subtraction can remove.
+# - compute how much noise one subtraction can remove;
+# - (optional) explain why some keys only collect weight: *attention sinks*.
 #
 # ## Prerequisites
 #
@@ -55,7 +55,7 @@ plots.use_style("svg")
 # the weight of any other. What share of the whole row does it get among 10
 # keys? Among 100, 1000, 10 000? Write four guesses down, then run.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for keys in (10, 100, 1000, 10_000):
     scores = np.zeros(keys)
     scores[0] = 3.0
@@ -64,11 +64,12 @@ for keys in (10, 100, 1000, 10_000):
 # %% [markdown]
 # Each other key gets 20 times less than the needle, and thousands of them
 # together take nearly everything. This is *attention noise*: weight on keys
-# that do not matter. In a real model it has been measured. A plain Transformer
-# with 3 billion parameters, asked for a hidden fact, gave between 0.03 and
-# 0.09 of its attention to the answer and about half to noise [P, Table 3].
-# What follows is computed in far simpler models. We claim it for trained
-# models only where a source or a recording is named.
+# that do not matter. It has been measured in a real model, a plain Transformer
+# with 3 billion parameters. Asked for a fact hidden in a long text, it gave
+# between 0.03 and 0.09 of its attention to the answer and about half to noise
+# [P, Table 3]. ([P] is the paper that this course is about.) What follows is
+# computed in far simpler models. We claim it for trained models only where a
+# source or a recording is named.
 #
 # ## Why a softmax cannot be zero
 #
@@ -109,7 +110,7 @@ check.ex02_1(needle_share)
 # %%
 needle_share = check.mine("2.1")
 
-# %% mystnb={"image": {"alt": "Share of the needle against the number of distractors from 1 to a million, on a logarithmic axis, for lifts 4, 8 and 12. Three falling curves of one shape, each further to the right; a lift of 4 drops through one half near 55 distractors, 8 near 3000, 12 near 160000."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Share of the needle against the number of distractors from 1 to a million, on a logarithmic axis, for lifts 4, 8 and 12. Three falling curves of one shape, each further to the right; a lift of 4 drops through one half near 55 distractors, 8 near 3000, 12 near 160000."}}
 n = np.logspace(0, 6, 200)
 for lift in (4, 8, 12):
     plt.semilogx(n, [needle_share(lift, x) for x in n], label=f"lift {lift}")
@@ -159,7 +160,7 @@ for n in (100, 1000, 10_000, 100_000):
 rng = np.random.default_rng(2)
 z = rng.normal(size=40)
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three rows of 41 bars, the needle first and in orange. Without noise it stands high above 40 equal low bars. At noise 1 it is lower and the others are uneven. At noise 2 two distractors are taller than the needle."}}
+# %% tags=["hide-output", "hide-input"] jupyter={"outputs_hidden": true, "source_hidden": true} mystnb={"image": {"alt": "Three rows of 41 bars, the needle first and in orange. Without noise it stands high above 40 equal low bars. At noise 1 it is lower and the others are uneven. At noise 2 two distractors are taller than the needle."}}
 figure, axes = plt.subplots(3, 1, sharex=True, sharey=True, figsize=(6, 3.6))
 for axis, sigma in zip(axes, (0, 1, 2), strict=True):
     bars = axis.bar(range(41), softmax(np.append(3.0, sigma * z)))
@@ -174,7 +175,7 @@ plt.show()
 # with scores 0 and 0 weigh $e^0 + e^0 = 2$ against the needle. With scores
 # $+1$ and $-1$ they weigh:
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 print(f"e^1 + e^-1 = {np.exp(1) + np.exp(-1):.2f}")
 
 # %% [markdown]
@@ -221,8 +222,8 @@ check.ex02_3(mean_share)
 
 # %% [markdown]
 # Theory against your simulation. We give the needle the lift $2 + \ln n$. Then
-# $n\,e^{-\delta} = e^{-2}$, so the floor is the same for all $n$. Where will
-# the simulated shares leave this floor?
+# $n\,e^{-\delta} = e^{-2}$, so the floor is the same for all $n$. At which
+# noise, and for which $n$, will the simulated shares lie well above it?
 
 # %%
 mean_share = check.mine("2.3")
@@ -232,7 +233,7 @@ for n in (10, 100, 1000):
     z = rng.normal(size=(1000, n))
     simulated[n] = [mean_share(2 + np.log(n), s * z) for s in levels]
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Mean share of the needle against noise from 0 to 4. All curves start at 0.88 and fall. The simulation with 1000 distractors stays near the thick grey floor, down to almost 0. That with 100 lies above it from noise 1.5 on, and that with 10 from noise 1 on: it ends at 0.2."}}
+# %% tags=["hide-output", "hide-input"] jupyter={"outputs_hidden": true, "source_hidden": true} mystnb={"image": {"alt": "Mean share of the needle against noise from 0 to 4. All curves start at 0.88 and fall. The simulation with 1000 distractors stays near the thick grey floor, down to almost 0. That with 100 lies above it from noise 1.5 on, and that with 10 from noise 1 on: it ends at 0.2."}}
 for n, line in simulated.items():
     plt.plot(levels, line, label=f"{n} distractors, simulated")
 floor = 1 / (1 + np.exp(levels**2 / 2 - 2))
@@ -250,17 +251,11 @@ plt.show()
 #
 # Divide all scores of a row by a *temperature* $\tau$ below 1, and the row
 # gets sharper. A model can learn this: longer queries make a colder softmax.
-# The lift becomes $\delta/\tau$ and the noise level $\sigma/\tau$. So the
-# exponent in equation 2.3 becomes $\sigma^2/(2\tau^2) - \delta/\tau$. Its
-# first part, the cost of noise, grows faster than the second, the gain from
-# the lift. So cold raises the floor up to $1/\tau = \delta/\sigma^2$, and
-# lowers it beyond.
-#
-# That is the floor. What does the needle really get? Before you run: with
-# 1000 distractors and $\sigma = 1$, will a needle of lift 2 win in a very cold
+# The number $1/\tau$ says how cold it is. Before you run: with 1000
+# distractors and $\sigma = 1$, will a needle of lift 2 win in a very cold
 # softmax? One of lift 4?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 z = rng.normal(size=(1000, 1000))
 cold = (1, 2, 4, 8, 24)
 print("mean share at coldness 1/tau =", *(f"{c:7d}" for c in cold))
@@ -273,8 +268,8 @@ print(f"loudest of 1000 distractors, median: {np.median(z.max(-1)):.1f}")
 # %% [markdown]
 # In the coldest softmax all weight goes to the loudest key. A needle louder
 # than the loudest distractor gains from every bit of cold. One that is clearly
-# quieter gets little at its best temperature, and nothing beyond. Lift 3
-# stands on the border: in the coldest softmax it wins about a quarter of the
+# quieter gets little at its best temperature, and nothing in the coldest. Lift
+# 3 stands on the border: in the coldest softmax it wins about a quarter of the
 # rows, and so its mean share is about a quarter.
 #
 # So the lift itself has to grow, and more keys ask for more of it. Trained
@@ -285,39 +280,6 @@ print(f"loudest of 1000 distractors, median: {np.median(z.max(-1)):.1f}")
 # That would remove only what is the same in every text, and noise changes with
 # the text. To cancel it, the model has to *hear* it, in this text, a second
 # time: it needs a second map.
-#
-# ## Attention sinks
-#
-# Before that, another way out. A softmax row sums to 1. So a head that finds
-# nothing must still put its weight somewhere, and its output is a mean of
-# values that it does not need. It can avoid that if one key serves as a drain,
-# with a score that is high for every query and a value that is small. Such a
-# key is an *attention sink*.
-#
-# In chapter 1's map, most words with nothing to copy looked at the first one
-# of the sentence. Is that a drain? Predict the length of the first one's
-# value, compared with the others', and then the length of the head's output.
-
-# %%
-record = json.loads(course.results("trained_heads.json").read_text())
-head = {n: np.array(record["heads"]["copying"][n]) for n in ("v", "map")}
-lengths = np.linalg.norm(head["v"], axis=-1)
-outputs = np.linalg.norm(head["map"] @ head["v"], axis=-1)
-idle = head["map"][1:, 0] > 0.5  # mostly looking at the first word
-print(f"value of the first word {lengths[0]:.1f}", end="")
-print(f", the others {lengths[1:].min():.1f} to {lengths[1:].max():.1f}")
-print(f"output: idle {outputs[1:][idle].mean():.1f}, the largest ", end="")
-print(f"{outputs.max():.1f}, at word {outputs.argmax()}, the second the")
-
-# %% [markdown]
-# The first word has the shortest value, though other words come close. When
-# the head looks there, its output is less than half as long as the longest,
-# where it has found something: the second *the* looks at *name*, which stood
-# after the first. That is one head of one small model and one sentence. In the
-# paper's plain model the first token, a mark for the beginning (BOS), took
-# 0.32 of the attention; in the differential one, 0.19 [P, Figure 1]. That it
-# serves as a drain there is our reading: the figure shows its weight, not its
-# value.
 #
 # ## Hear the noise twice
 #
@@ -378,7 +340,7 @@ plots.sliders(
 # softmax? Let all noise be shared, the best case for both ways, with 64 keys
 # and a needle of lift 3. Which leaves the needle the larger share?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 hum = rng.normal(size=(1000, 64))
 music = np.zeros(64)
 music[0] = 3.0
@@ -402,8 +364,8 @@ print(f"0.8 times the weights:     {share_of(A1 - 0.8 * A2):.2f}")
 # *Hard, 20 minutes.* Which single $\lambda$ leaves the least noise, and how
 # much? Let the noise be the sum of squares of $A_1 - \lambda A_2$ over all
 # rows and all keys but the needle. Write it down, set its derivative with
-# respect to $\lambda$ to zero, and solve. Begin with one row of two distractors on
-# paper.
+# respect to $\lambda$ to zero, and solve. Begin with one row of two
+# distractors on paper.
 
 
 # %% tags=["stub:2.4"]
@@ -439,7 +401,7 @@ for part in parts:  # the part of the keys whose noise is the same
     found.append(quietest_lambda(A1, softmax(heard), 0))
 print(f"left with half of the noise shared: {found[10][1]:.0%}")
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Best lambda and noise left against the shared part of the noise, from 0 to 1. Lambda rises from about 0.3 to 0.8. The noise left falls from about 0.85 slowly at first and steeply at the end, to a few hundredths at 1."}}
+# %% tags=["hide-output", "hide-input"] jupyter={"outputs_hidden": true, "source_hidden": true} mystnb={"image": {"alt": "Best lambda and noise left against the shared part of the noise, from 0 to 1. Lambda rises from about 0.3 to 0.8. The noise left falls from about 0.85 slowly at first and steeply at the end, to a few hundredths at 1."}}
 plt.plot(parts, found, label=["best lambda", "share of the noise left"])
 plt.gca().set(xlabel="part of the keys with the same noise", ylim=(0, 1))
 plt.legend()
@@ -471,7 +433,6 @@ plt.show()
 #   single loud keys take over.
 # - A colder softmax helps a needle that is the loudest key. It cannot save
 #   one that is not.
-# - With a sink, a head that finds nothing can put out nearly nothing.
 # - A second branch with the same noise can cancel most of it, but not
 #   all of it, since one $\lambda$ serves all rows. Chapter 3 builds it.
 #
@@ -499,6 +460,40 @@ keys = np.sqrt(64) * np.eye(64)
 theirs = reference.diff_map(hum + music, keys, hum, keys, 0.8, causal=False)
 assert np.abs(theirs - (A1 - 0.8 * A2)).max() < 1e-12
 print("this chapter's maps and minidiff's differ by < 1e-12")
+
+# %% [markdown]
+# ## Optional: attention sinks
+#
+# What does a head do that finds nothing? A softmax row sums to 1, so it must
+# still put its weight somewhere, and its output is a mean of values that it
+# does not need. It can avoid that if one key serves as a drain, with a score
+# that is high for every query and a value that is small. Such a key is an
+# *attention sink*.
+#
+# In chapter 1's map, most words with nothing to copy looked at the first one
+# of the sentence. Is that a drain? Predict the length of the first one's
+# value, compared with the others', and then the length of the head's output.
+
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
+record = json.loads(course.results("trained_heads.json").read_text())
+head = {n: np.array(record["heads"]["copying"][n]) for n in ("v", "map")}
+lengths = np.linalg.norm(head["v"], axis=-1)
+outputs = np.linalg.norm(head["map"] @ head["v"], axis=-1)
+idle = head["map"][1:, 0] > 0.5  # mostly looking at the first word
+print(f"value of the first word {lengths[0]:.1f}", end="")
+print(f", the others {lengths[1:].min():.1f} to {lengths[1:].max():.1f}")
+print(f"output: idle {outputs[1:][idle].mean():.1f}, the largest ", end="")
+print(f"{outputs.max():.1f}, at word {outputs.argmax()}")
+
+# %% [markdown]
+# The first word has the shortest value, though other words come close. When
+# the head looks there, its output is less than half as long as the longest,
+# where it has found something: word 5, the second *the*, looks at *name*,
+# which stood after the first. That is one head of one small model and one
+# sentence. In the paper's plain model the first token, a mark for the
+# beginning (BOS), took 0.32 of the attention; in the differential one, 0.19
+# [P, Figure 1]. That it serves as a drain there is our reading: the figure
+# shows its weight, not its value.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert (np.array(simulated[1000]) > floor - 0.01).all()

@@ -48,12 +48,13 @@ plots.use_style("svg")
 # ## A cold open: which token do they all look for?
 #
 # Below are two causal attention maps of 12 tokens. Every query wants the same
-# *needle*, one of the 12 keys. Only the first map knows it: there the
-# needle's score is raised by 2. The rest is noise, nearly the same in both
-# maps: `q2` and `k2` are `q1` and `k1` with a little noise of their own. The
-# third map is the first minus 0.8 times the second. Orange is positive, purple
-# negative. (The draw was picked for clarity; later we average.) Which key is
-# the needle? Try each map alone.
+# *needle*, one of the 12 keys. Only the first map knows it: there the needle's
+# score is raised by 2. The rest is noise, nearly the same in both maps: `q2`
+# and `k2` are `q1` and `k1` with a little noise of their own. The third map is
+# the first minus 0.8 times the second. Orange is positive, purple negative;
+# the strongest colours also stand for what lies beyond the scale. (The draw
+# was picked for clarity; later we average.) Which key is the needle? Try each
+# map alone.
 
 # %%
 rng = np.random.default_rng(1047)
@@ -70,7 +71,7 @@ A = A1 - lam * A2
 plots.show_maps([A1, A2, A], ["A1", "A2", "A1 - 0.8 A2"], limit=0.7)
 plt.show()
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 rows = np.arange(needle + 1, T)  # the queries that can choose
 for name, weights in {"A1": A1, "A2": A2, "difference": A}.items():
     right = (np.abs(weights[rows]).argmax(-1) == needle).sum()
@@ -189,7 +190,7 @@ def diff_map(
 # where the query sees only itself? And between which two numbers do all
 # entries lie?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 A = diff_map(q1, k1, q2, k2, lam)
 print("row sums         ", A.sum(-1).round(12)[:4])
 print("first entry      ", A[0, 0].round(12))
@@ -200,7 +201,6 @@ print("negative entries ", (A < 0).sum(), "of", T * (T + 1) // 2)
 assert np.allclose(A.sum(-1), 1 - lam)
 assert np.isclose(A[0, 0], 1 - lam)
 assert -lam <= A.min() < 0 < A.max() <= 1
-print("rows sum to 1 - lam, entries lie between -lam and 1")
 
 # %% [markdown]
 # No entry leaves the interval from $-\lambda$ to 1, and negative weights are
@@ -249,11 +249,12 @@ check.ex03_2(one_head)
 # \tag{3.2}
 # $$
 #
-# Multiplying all rows by a number does not change it, so the row sum
-# $1 - \lambda$ plays no part.
+# If all rows are multiplied by a number, the ratio stays. So it does not
+# matter that rows of the difference sum to less than 1.
 #
-# Next we need scores that share noise to a degree $\rho$, from 0 to 1. Let
-# $z$, $z_1$ and $z_2$ be independent with variance 1, and
+# Next we need scores for both branches that share a part $\rho$ of their
+# noise, from 0 to 1. Let $z$, $z_1$ and $z_2$ be independent with variance 1,
+# and
 #
 # $$
 # x_1 = \sqrt{\rho}\; z + \sqrt{1 - \rho}\; z_1, \qquad
@@ -269,7 +270,7 @@ check.ex03_2(one_head)
 
 # %%
 def noisy_scores(rho: float, keys: int = 64, rows: int = 1000) -> tuple:
-    """Draw scores x1, x2 (rows, keys) that share the degree rho."""
+    """Draw scores x1, x2 (rows, keys) whose correlation is rho."""
     rng = np.random.default_rng(1)
     z, z1, z2 = rng.normal(size=(3, rows, keys))
     shared = np.sqrt(rho) * z
@@ -288,7 +289,7 @@ NEEDLE = np.eye(64)[0]  # 1 at key 0, 0 elsewhere
 # plain attention. Before you run the cell, sketch two curves: 95 % of the
 # noise shared, and nothing shared.
 
-# %% mystnb={"image": {"alt": "Signal-to-noise ratio against lambda from 0 to 1.2 for four degrees of shared noise. All start near 1.2. With 95 percent shared it rises to about 3.5 near lambda 0.8 and falls again; with nothing shared it rises to about 1.3 near 0.3 and falls below its start."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Signal-to-noise ratio against lambda from 0 to 1.2 for four degrees of shared noise. All start near 1.2. With 95 percent shared it rises to about 3.5 near lambda 0.8 and falls again; with nothing shared it rises to about 1.3 near 0.3 and falls below its start."}}
 lams, curves = np.linspace(0, 1.2, 25), {}
 for rho in (0.95, 0.9, 0.5, 0.0):
     x1, x2 = noisy_scores(rho)
@@ -300,7 +301,7 @@ plt.ylabel("signal-to-noise ratio")
 plt.legend()
 plt.show()
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for rho, curve in curves.items():
     print(f"{rho:4.0%} shared: SNR {curve[0]:.1f} at lambda 0,", end=" ")
     print(f"at best {max(curve):.1f} at {lams[np.argmax(curve)]:.2f}")
@@ -320,7 +321,7 @@ print(f"mean weight on the needle in A1: {A1[:, 0].mean():.2f}")
 # The lowest curve is the control. If having two maps were the benefit, it
 # would rise like the others.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 x1, x2 = noisy_scores(0.0)
 A1, A2 = softmax(x1 + 3 * NEEDLE), softmax(x2)
 for lam in (0.0, 0.2, 0.8):
@@ -331,7 +332,6 @@ print(f"a constant 0.2 / 64 subtracted: SNR {snr(A1 - 0.2 / 64):.2f}")
 assert snr(A1 - 0.8 * A2) < snr(A1) < snr(A1 - 0.2 * A2)
 assert snr(A1 - 0.2 * A2) < snr(A1 - 0.2 / 64)
 assert max(curves[0.95]) > 2.5 * curves[0.95][0]
-print("unshared noise does not cancel")
 
 # %% [markdown]
 # Independent noises do not cancel; their squares add. A small $\lambda$ still
@@ -351,10 +351,11 @@ print("unshared noise does not cancel")
 #
 # **Why this form?** The paper's reason is that $\lambda$ then learns at the
 # pace of the other weights [P, sec. 2.1]; chapter 4 measures one step. An
-# author adds that it worked better than learning the number directly (unilm,
-# issue 1663). With one exponential, $\lambda$ could only lie above a constant;
-# with the difference of two it can go up and down. If all vectors are zero,
-# both exponentials are 1 and $\lambda = \lambda_{\text{init}}$.
+# author adds that it worked better than learning the number directly (issue
+# 1663 of the official code). With one exponential, $\lambda$ could only lie
+# above a constant; with the difference of two it can go up and down. If all
+# vectors are zero, both exponentials are 1 and $\lambda =
+# \lambda_{\text{init}}$.
 #
 # $\lambda_{\text{init}}$ is a constant of the layer, not learned. With layers
 # counted from 0 (the paper counts from 1) it is [P, sec. 2.1]
@@ -378,10 +379,11 @@ for layer in (0, 1, 3, 7, 15, 23):
 # %% [markdown]
 # **Why this schedule?** The first layer begins by subtracting little, deep
 # ones by subtracting nearly 0.8 of the second map. The paper does not derive
-# it, but tries others: with 0.8 or 0.5 in all layers, the loss of a 1.4-billion
-# model rises from 3.062 to 3.065 or 3.066 [P, Table 6]. So it matters little.
-# In the official code the vectors start as random numbers of standard
-# deviation 0.1 [U]. So $\lambda$ starts only *near* $\lambda_{\text{init}}$.
+# it, but tries others: with 0.8 or 0.5 in all layers, the loss of a
+# 1.4-billion model rises from 3.062 to 3.065 or 3.066 [P, Table 6]. So it
+# matters little. In the official code, [U], the vectors start as random
+# numbers of standard deviation 0.1. So $\lambda$ starts only *near*
+# $\lambda_{\text{init}}$.
 #
 # ## The headwise norm
 #
@@ -465,7 +467,7 @@ def learned_needle(
 # %% tags=["check:3.4"]
 check.ex03_4(learned_needle)
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 learn, x = check.mine("3.4"), noisy_scores(0.95)
 lifts, lams = learn(*x, 0, (0.5, 0.2), 0.05, 100).T
 A1 = softmax(x[0] + lifts[:, None, None] * NEEDLE)
@@ -475,7 +477,7 @@ for step in (0, 20, 40, 60, 80, 100):
     print(f"1 - needle's weight {1 - found[step]:.2f},", end=" ")
     print(f"lambda {lams[step]:.2f}")
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three curves against the step, 0 to 100. One minus the needle's weight falls slowly from 0.98 to about a half. Lambda with 95 percent shared noise rises steeply from 0.2, meets that line after about 20 steps and follows it down. Lambda with nothing shared stays between 0 and 0.3."}}
+# %% tags=["hide-output", "hide-input"] jupyter={"outputs_hidden": true, "source_hidden": true} mystnb={"image": {"alt": "Three curves against the step, 0 to 100. One minus the needle's weight falls slowly from 0.98 to about a half. Lambda with 95 percent shared noise rises steeply from 0.2, meets that line after about 20 steps and follows it down. Lambda with nothing shared stays between 0 and 0.3."}}
 plt.plot(lams, label="lambda, 95% of the noise shared")
 plt.plot(1 - found, label="1 - the needle's weight in A1")
 plt.plot(learn(*noisy_scores(0.0), 0, (0.5, 0.2), 0.05, 100)[:, 1])
@@ -486,7 +488,6 @@ plt.show()
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert lams.max() > 0.85 and abs(lams - (1 - found))[25:].max() < 0.05
-print("after 25 steps lambda is within 0.05 of 1 - the needle's weight")
 
 # %% [markdown]
 # First $\lambda$ hurries up to meet the line $1 - w_\star$. Then it follows
@@ -496,7 +497,7 @@ print("after 25 steps lambda is within 0.05 of 1 - the needle's weight")
 # What is it worth? Guess how many steps it takes until signal and noise are
 # equal, with and without shared noise.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for rho in (0.95, 0.0):
     x1, x2 = noisy_scores(rho)
     path = learn(x1, x2, 0, (0.5, 0.2), 0.05, 100)

@@ -17,6 +17,8 @@
 #
 # ## Goals
 #
+# After this chapter you can
+#
 # - test any gradient by finite differences, and choose the step;
 # - derive the gradients of a softmax, a difference and a norm;
 # - write the backward pass of a whole differential head;
@@ -91,15 +93,17 @@ plt.show()
 # Let $L$ be the loss, one number. The *gradient* of an array $X$ is written
 # $dX$ and has the shape of $X$. Each entry says how fast $L$ grows when that
 # entry of $X$ grows: its *slope*. We go backwards, from a head's output $o$ to
-# its inputs. The gradient $do$ comes from the layers above, and is given. If
-# $o$ changes a little, the loss changes by $do$ times that change, summed over
-# all entries. The sum $\sum do \cdot o$, with $do$ held fixed, changes by just
-# as much. So whatever the layers above compute, this sum can stand in for the
-# loss, and from here on it is our $L$.
+# its inputs. The gradient $do$ comes from the layers above, and is given.
+#
+# What those layers compute need not concern us. If $o$ changes a little, the
+# loss changes by $do$ times that change, summed over all entries. Now hold
+# $do$ fixed and look at the sum $\sum do \cdot o$: it changes by exactly as
+# much. So this sum can stand in for the loss, and from here on it is our $L$.
 #
 # The *chain rule* finds gradients: along a path from an entry to the loss,
 # multiply the slopes; over several paths, add. Here a score reaches the loss
-# through three weights, and its slope is
+# through three weights. (Take the six slopes as given; we find such numbers
+# below.) Its own slope is
 # $\tfrac14 \cdot 2 - \tfrac18 \cdot 1 - \tfrac18 \cdot 0 = \tfrac38$:
 
 # %% mystnb={"image": {"alt": "A score x1 on the left, three weights A1, A2, A3 in the middle, the loss L on the right. Arrows from x1 to the weights bear the slopes 1/4, -1/8, -1/8, those from the weights to L the slopes 2, 1, 0. Below: the slope of L for x1 is 3/8."}}
@@ -120,7 +124,7 @@ plt.show()
 # at $x = 0$. Predict: is a smaller $h$ always better?
 
 
-# %% mystnb={"image": {"alt": "Error against step h, both axes logarithmic. Up and down falls steeply from h = 1 to a lowest point near h = 1e-5 and rises again, ragged, for smaller h. Up only falls more slowly, turns near h = 1e-8 and never gets as low."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Error against step h, both axes logarithmic. Up and down falls steeply from h = 1 to a lowest point near h = 1e-5 and rises again, ragged, for smaller h. Up only falls more slowly, turns near h = 1e-8 and never gets as low."}}
 def weight(x: np.ndarray) -> np.ndarray:
     return np.exp(x) / (np.exp(x) + 2)
 
@@ -137,7 +141,6 @@ plt.show()
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert losses["rule 2"][-1] < losses["rule 1"][-1]
 assert both[16] < 1e-9 and min(up[16], both[0], both[-1]) > 1e-7
-print("the error near h = 1e-5 is below 1e-9")
 
 # %% [markdown]
 # The curve is a V. On its right the formula is inexact, by about $h^2$ (up
@@ -210,7 +213,7 @@ test("dv", A.T @ do, lambda v: (do * (A @ v)).sum(), v)
 # look: which sign do the numbers off the diagonal have, and what does each
 # row sum to?
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "A three by three table. Row: score that is raised; column: weight that moves. First row 1/4, -1/8, -1/8; second row -1/8, 3/16, -1/16; third row -1/8, -1/16, 3/16. The diagonal is orange, all else purple."}}
+# %% tags=["hide-output", "hide-input"] jupyter={"outputs_hidden": true, "source_hidden": true} mystnb={"image": {"alt": "A three by three table. Row: score that is raised; column: weight that moves. First row 1/4, -1/8, -1/8; second row -1/8, 3/16, -1/16; third row -1/8, -1/16, 3/16. The diagonal is orange, all else purple."}}
 weights = np.array([1 / 2, 1 / 4, 1 / 4])
 jacobian = np.diag(weights) - np.outer(weights, weights)
 figure, axis = plt.subplots(figsize=(3.4, 3.0))
@@ -269,7 +272,7 @@ print("row sums of dS are 0:", np.abs(dS.sum(-1)).max() < 1e-12)
 # by 3, since rows sum to 1, so the task is the same as before. Predict both
 # losses.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for name, rule in rules.items():
     last = race(rule, shift=3.0)[-1]
     print(f"{name}: last loss {last:.4f}, before {losses[name][-1]:.4f}")
@@ -278,7 +281,6 @@ for name, rule in rules.items():
 assert np.isclose(race(rules["rule 1"], 3.0)[-1], losses["rule 1"][-1])
 assert last > 2 * losses["rule 2"][-1]
 assert np.abs(dS.sum(-1)).max() < 1e-12 < 0.1 < np.abs(wrong - dS).max()
-print("the shift does not change rule 1, and stops rule 2")
 
 # %% [markdown]
 # Rule 1 does not notice; rule 2 gets stuck. The shift adds one number to all
@@ -305,8 +307,8 @@ print("the shift does not change rule 1, and stops rule 2")
 #
 # ## Through the difference
 #
-# Now $o = (A_1 - \lambda A_2)\,v$, and $dA = do\,v^\top$ is the gradient of the
-# difference. $A_1$ enters it with slope 1 and $A_2$ with slope $-\lambda$.
+# Now $o = (A_1 - \lambda A_2)\,v$, and $dA = do\,v^\top$ is the gradient of
+# the difference. $A_1$ enters it with slope 1 and $A_2$ with slope $-\lambda$.
 # $\lambda$ enters every entry, with slope $-A_2$:
 #
 # $$
@@ -348,7 +350,7 @@ check.ex04_3(through_lambda)
 # $\lambda$ stored as one number would move by one learning rate. How far does
 # it move with $4 \times 64$ numbers behind it?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 vectors = 0.1 * np.random.default_rng(6).normal(size=(4, 64))
 slopes = check.mine("4.3")(vectors, 1.0)
 stepped = reference.lambda_value(*(vectors + 1e-5 * np.sign(slopes)), 0.2)
@@ -357,7 +359,6 @@ print(f"lambda moves by {moved:.1f} learning rates")
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert np.isclose(moved, np.abs(slopes).sum(), rtol=1e-2) and moved > 15
-print("the step is the sum of all absolute slopes")
 
 # %% [markdown]
 # Many small steps add up. A score $q \cdot k$ depends on many weights too, and
@@ -510,7 +511,6 @@ for name, back in (("with", do), ("without", dy)):
 assert rest["with"] < 1e-3 and rest["without"] > 1
 off = through_head(**(head | {"lam": 0.0}), do=do)
 assert not off[2].any() and not off[3].any()
-print("with the norm, delta_1 and lambda delta_2 differ by less than 1e-3")
 
 # %% [markdown]
 # The reason is in the picture of the rays. Since $o = o_1 - \lambda o_2$, in
@@ -546,9 +546,10 @@ theirs = reference.diff_attention_backward(
     dy[None, None], q, k, head["v"][None, None], 0.6, norm_scale=0.4
 )
 (dq1, dq2), (dk1, dk2) = theirs.q[0, 0], theirs.k[0, 0]
-rungs = {"q1": dq1, "k1": dk1, "q2": dq2, "k2": dk2}
-for name, rung in (rungs | {"v": theirs.v[0, 0], "lam": theirs.lam}).items():
-    assert np.abs(grads[name] - rung).max() < 1e-12
+expected = {"q1": dq1, "k1": dk1, "q2": dq2, "k2": dk2}
+expected |= {"v": theirs.v[0, 0], "lam": theirs.lam}
+for name, right in expected.items():
+    assert np.abs(grads[name] - right).max() < 1e-12
     print(f"this chapter -> minidiff, d{name:4s} differ by < 1e-12")
 
 # %% [markdown]
@@ -562,10 +563,10 @@ for name, rung in (rungs | {"v": theirs.v[0, 0], "lam": theirs.lam}).items():
 #
 # ## Summary
 #
-# - Multiply slopes along a path, add over paths, and test the result by
-#   finite differences. A falling loss is no test.
-# - Softmax: $dS = A\,(dA - \delta)$ with $\delta = \sum do \cdot o$. Branch 2's
-#   gradient carries $-\lambda$, and $d\lambda = -\sum \delta_2$.
+# - Multiply slopes along a path, add over paths, and test the result by finite
+#   differences. A falling loss is no test.
+# - Softmax: $dS = A\,(dA - \delta)$ with $\delta = \sum do \cdot o$. Branch
+#   2's gradient carries $-\lambda$, and $d\lambda = -\sum \delta_2$.
 # - The norm's gradient is at a right angle to $o$. So
 #   $\delta_1 = \lambda \delta_2$.
 #
@@ -592,7 +593,7 @@ for name, rung in (rungs | {"v": theirs.v[0, 0], "lam": theirs.lam}).items():
 # alone without a norm. If the argument is right, a column "with" the factor
 # stays level from layer to layer. Predict: does it for $q_1$? For $v$?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 rng, norm, table = np.random.default_rng(0), np.linalg.norm, []
 branches = 0.3 * rng.normal(size=(4, 32, 16))
 above = rng.normal(size=(32, 32))  # the gradient from above

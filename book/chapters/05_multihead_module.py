@@ -56,7 +56,7 @@ plots.use_style()
 # NumPy, with equal queries, keys and values. Every shape is right, nothing
 # raises an error. Predict: how far apart are the outputs?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 rng = np.random.default_rng(5)
 q = rng.normal(size=(1, 4, 2, 6, 8))  # 4 heads, 2 branches, 6 tokens
 k = rng.normal(size=(1, 2, 2, 6, 8))  # 2 pairs of keys
@@ -70,9 +70,8 @@ out_other = reference.diff_attention(q, other, v, 0.8)
 print("shapes", out_one.shape, out_other.shape)
 size, gap = np.abs(out_one).mean(), np.abs(out_one - out_other).mean()
 print(f"mean size of an output {size:.2f}, mean difference {gap:.2f}")
-assert gap > size
 
-# %% mystnb={"image": {"alt": "Three lower triangular heat maps of head 1: the maps of the two programs look unlike each other, and the third map, their difference, holds weights as large as theirs."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Three lower triangular heat maps of head 1: the maps of the two programs look unlike each other, and the third map, their difference, holds weights as large as theirs."}}
 maps = []
 for keys in (one, other):
     q1, q2, k1, k2 = (x[0, 1, j] for x in (q, keys) for j in (0, 1))
@@ -82,6 +81,9 @@ plots.show_maps(
     ["head 1, one program", "the other", "difference"],
 )
 plt.show()
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert gap > size
 
 # %% [markdown]
 # The outputs differ by as much as they are large: these are two different
@@ -155,7 +157,7 @@ assert abs(lam.grad - by_hand) < 1e-12
 # `requires_grad=True` asks for the record; the derivative lands in `.grad`.
 # Call `backward()` again, with a new forward pass. What will `.grad` be?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 f().backward()
 print(f"after a second backward(): {lam.grad:.2f}")
 lam.grad = None

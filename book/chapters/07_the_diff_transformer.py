@@ -23,8 +23,7 @@
 # - put a layer together from norms, attention and SwiGLU;
 # - compute cross-entropy and perplexity, and predict them for a new model;
 # - count a model to the last parameter, and check a paper's table;
-# - write the whole model as one class, and test it;
-# - predict how large attention's output is before training.
+# - write the whole model as one class, and test it.
 #
 # ## Prerequisites
 #
@@ -58,7 +57,8 @@ plots.use_style()
 #
 # Take the layer of chapter 5, give each word a random vector, and let it read
 # two sentences: *dog bites man.* and *man bites dog.* Predict: how far apart
-# are its outputs at the full stop?
+# are its outputs at the full stop? (`rope` is left out until the layer has
+# positions.)
 
 # %%
 torch.manual_seed(0)
@@ -288,12 +288,12 @@ assert torch.allclose(by_hand, ffn(x), atol=1e-6)
 print("F for E = 64:", gate.shape[-1])
 
 # %% [markdown]
-# Each of the two parts reads its input through an *RMSNorm* (chapter 3): a
-# token's $E$ numbers are divided by their root mean square, then multiplied by
-# $E$ learned weights. So a part sees a vector's direction, not its length.
+# Attention and SwiGLU both read their input through an *RMSNorm* (chapter 3):
+# a token's $E$ numbers are divided by their root mean square, then multiplied
+# by $E$ learned weights. So both see a vector's direction, not its length.
 #
-# What a part gives back is *added* to what came in. The straight line in the
-# picture, from the first block to the last, is the *residual stream*. Parts
+# What they compute is *added* to what came in. The straight line in the
+# picture, from the first block to the last, is the *residual stream*. Both
 # read from it and add to it, and no norm stands on it (*pre-norm*).
 #
 # ### Exercise 7.2: the order of a block
@@ -409,9 +409,10 @@ print("x", tuple(x.shape), " block(x, rope)", tuple(block(x, rope).shape))
 # %% [markdown]
 # ## The loss, and perplexity
 #
-# A model is judged by the token that really came. A softmax turns the logits
-# $z$ of a position into probabilities. The loss is minus the logarithm of the
-# probability of that token $y$:
+# Before the blocks become a model, two questions: how is a model judged, and
+# how large is it? It is judged by the token that really came. A softmax turns
+# the logits $z$ of a position into probabilities. The loss is minus the
+# logarithm of the probability of that token $y$:
 #
 # $$
 # \ell = -\ln p_y = \ln \sum_j e^{z_j} - z_y,
@@ -486,8 +487,9 @@ check.ex07_4(parameters)
 
 # %% [markdown]
 # Now the paper's models, in billions, with $V = 100{,}288$ and $F = \frac83 E$
-# [P]. The last row is its main model; the paper's text gives its size as about
-# 2.8 [P, sec. 3.1]. Estimate one row before you look.
+# [P]. *off* is the counted size less the stated one. The last row is the main
+# model; the paper's text gives its size as about 2.8 [P, sec. 3.1]. Estimate
+# one row before you look.
 
 # %%
 print("stated width layers heads    D counted    off  without embedding")
@@ -617,7 +619,8 @@ for name, value in {
 #
 # ## Before training
 #
-# Your model exists, and it can write. Give it one byte, draw the next from its
+# Your model exists, and it can write. Its 256 tokens, the default of
+# `ModelConfig`, are the bytes. Give it one, draw the next from its
 # probabilities, append it, and go on.
 
 # %% tags=["nbval-ignore-output"]
@@ -634,7 +637,8 @@ print(bytes(text[0].tolist()))
 #
 # A model that knows nothing guesses evenly, and an even guess loses $\ln V$.
 # So the first number of a training is known before it begins. If it is far
-# off, look for a bug. The targets are the inputs shifted by one place.
+# off, look for a bug. (Each row of random tokens below gives inputs and, moved
+# by one place, targets.)
 
 # %%
 loss_and_perplexity = check.mine("7.3")
@@ -648,7 +652,39 @@ for V in (100, 1000, 10_000):
     assert abs(loss - log(V)) < 0.1
 
 # %% [markdown]
-# ### How much attention adds
+# ## A check of this chapter
+
+# %%
+theirs, ours = MultiheadDiffAttention(64, 2, depth=1), DiffAttention(config, 1)
+ours.load_state_dict(theirs.state_dict())
+x = torch.randn(2, 10, 64)
+assert torch.allclose(theirs(x, rope=rope), ours(x, rope=rope), atol=1e-5)
+print("the attention is that of minidiff, as the logits were above")
+
+# %% [markdown]
+# ## Common mistakes
+#
+# - **No norm after the last block.** All shapes fit without it.
+# - **Every block as block 0.** Then all have the same $\lambda_{\text{init}}$.
+# - **PyTorch's default for the embedding**, a standard deviation of 1. With a
+#   tied head the first loss is then far above $\ln V$.
+# - **Softmax, then logarithm.** Small probabilities round to 0, and their
+#   logarithm is infinite. Use `logsumexp`.
+#
+# ## Summary
+#
+# - Queries and keys are turned by their positions, so that a score depends on
+#   their distance.
+# - A block is attention and SwiGLU, each reading through a norm and adding to
+#   the stream.
+# - The loss starts at $\ln V$, and perplexity is its exponential.
+# - The two kinds differ by $6D$ parameters a block.
+# - Weights that fit do not make a model right: compare logits.
+
+# %% [markdown]
+# ## Optional: how much attention adds
+#
+# *The chapter ends here; this section is for another day.*
 #
 # The two kinds differ before they have learned anything. How large is the
 # output of attention in block 0, the first thing that is added to the stream?
@@ -703,48 +739,19 @@ print(f"at the end: {sizes['diff'][-1] / sizes['softmax'][-1]:.0f} times")
 #
 # Why the factor $1 - \lambda_{\text{init}}$? The paper's reason is about
 # gradients [P, app. G]. A norm that enlarges a vector enlarges the gradient on
-# its way back just as much. Suppose that before the norm a head has size about
-# $1 - \lambda_{\text{init}}$. Then the norm divides by that number, and the
-# factor multiplies by it again. Head and gradient keep their sizes, so a plain
+# its way back just as much. The rows of $A$ sum to $1 - \lambda$. So if all
+# values are nearly one vector of size 1, a head has size about
+# $1 - \lambda_{\text{init}}$. Then the norm divides by that number, the factor
+# multiplies by it again, and head and gradient keep their sizes: a plain
 # Transformer's learning rate still fits.
 #
-# In our untrained model the heads are smaller than that, so the norm enlarges
+# Our random values are not alike. The heads are smaller, so the norm enlarges
 # them, and their gradients too: by a factor that grows as $\sqrt t$ if the map
 # is flat. The authors later named this enlargement as a cause of instability,
 # late in training at large learning rates. Their second version has no
 # headwise norm [B2].
-#
-# ## A check of this chapter
-
-# %%
-theirs = [MultiheadDiffAttention(64, 2, depth=1), DiffAttention(config, 1)]
-theirs[1].load_state_dict(theirs[0].state_dict())
-x = torch.randn(2, 10, 64)
-assert torch.allclose(*(m(x, rope=rope) for m in theirs), atol=1e-5)
-print("attention and logits are those of minidiff")
 
 # %% [markdown]
-# ## Common mistakes
-#
-# - **No norm after the last block.** All shapes fit without it.
-# - **Every block as block 0.** Then all have the same $\lambda_{\text{init}}$.
-# - **PyTorch's default for the embedding**, a standard deviation of 1. With a
-#   tied head the first loss is then far above $\ln V$.
-# - **Softmax, then logarithm.** Small probabilities round to 0, and their
-#   logarithm is infinite. Use `logsumexp`.
-#
-# ## Summary
-#
-# - Queries and keys are turned by their positions, so that a score depends on
-#   their distance.
-# - A block is attention and SwiGLU, each reading through a norm and adding to
-#   the stream.
-# - The loss starts at $\ln V$, and perplexity is its exponential.
-# - The two kinds differ by $6D$ parameters a block.
-# - Weights that fit do not make a model right: compare logits.
-# - Before training, differential attention adds more to the stream than plain
-#   attention, most of all at late positions. The headwise norm is the reason.
-#
 # ## Further reading
 #
 # - Ye et al., *Differential Transformer*, section 2 and appendix G: the model,

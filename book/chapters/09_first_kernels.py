@@ -34,9 +34,9 @@
 # | softmax, and why its largest is subtracted | exercise 9.3 | chapter 1 |
 # | bytes moved, fused functions | why kernels at all | chapter 6 |
 #
-# The four kernels get harder one by one: a sum, a transposed copy, a softmax,
-# a matrix product. Each is followed by a picture or a count of what it
-# touched. Nine optional puzzles at the end take smaller steps.
+# You will write four kernels, each harder than the one before: a sum, a
+# transposed copy, a softmax, a matrix product. After each a picture or a count
+# shows what it touched. Nine optional puzzles at the end take smaller steps.
 #
 # Triton runs on Linux only (on Windows inside WSL 2).
 
@@ -90,10 +90,11 @@ print("savings: 1400 before,", savings.sum().item(), "after")
 assert torch.equal(out, x + y) and savings.sum() == 0
 
 # %% [markdown]
-# The sum is right, a test of the sum passes, and the savings are gone. There is
-# no error message, here or on a GPU, because the function never saw a tensor of
-# 50 numbers. It got three addresses and wrote 64 sums, the last 14 of them
-# $0 + 0$. When you write such functions, you have to take care of their ends.
+# The sum is right, a test of the sum passes, and the savings are gone. There
+# is no error message, here or on a GPU, because the function never saw a
+# tensor of 50 numbers. It got three addresses and wrote 64 sums, the last 14
+# of them $0 + 0$. When you write such functions, you have to take care of
+# their ends.
 #
 # ## What a GPU is good for
 #
@@ -102,12 +103,12 @@ assert torch.equal(out, x + y) and savings.sum() == 0
 # different numbers at the same time. So the work has to come in many equal
 # pieces that do not wait for each other.
 #
-# Tensors are stored in the GPU's *main memory*. To compute with a number, a GPU
-# has to load it into a *register*, right beside the arithmetic, and to store
-# the result. Both take time. A large GPU that multiplies matrices of 16-bit
-# numbers does well over a hundred operations in the time in which it moves one
-# byte (chapter 13 measures it). The sum above does one addition for 12 bytes, so
-# its arithmetic waits for memory nearly all the time.
+# Tensors are stored in the GPU's *main memory*. To compute with a number, a
+# GPU has to load it into a *register*, right beside the arithmetic, and to
+# store the result. Both take time. A large GPU that multiplies matrices of
+# 16-bit numbers does well over a hundred operations in the time in which it
+# moves one byte (chapter 13 measures it). The sum above does one addition for
+# 12 bytes, so its arithmetic waits for memory nearly all the time.
 #
 # Hence the rule of this part: **load each number once, do everything with it,
 # store once.** Each operation of PyTorch loads its inputs and stores its
@@ -117,40 +118,41 @@ assert torch.equal(out, x + y) and savings.sum() == 0
 #
 # ## Program, block, pointer, mask
 #
-# Triton is a language for kernels that looks like Python. It needs five words:
-#
-# - **Kernel**: a function marked `@triton.jit`. On a GPU it is compiled.
-# - **Program**: one run of a kernel. A launch `kernel[grid](...)` starts many
-#   programs; the tuple `grid` says how many along each of up to three axes.
-#   `tl.program_id(0)` is the program's number along the first axis.
-# - **Block**: a small array that a program holds, such as `tl.arange(0, 4)`.
-#   Its size must be a power of two that is known when the kernel is compiled:
-#   a number you write, or an argument marked `tl.constexpr`. So
-#   `tl.arange(start, start + 4)` is refused, and `start + tl.arange(0, 4)` is
-#   right.
-# - **Pointer**: the address of a tensor's first element. It is all that a
-#   kernel gets of a tensor. `p_x + 3` is the address of element 3, and a
-#   pointer plus a block of offsets is a block of addresses. `tl.load` reads
-#   the numbers at these addresses (`p_x[3]` does not work), `tl.store` writes.
-# - **Mask**: a block of booleans. Where it is false, nothing is read or
-#   written.
-#
-# Our names begin with `p_` for pointers, `o_` for offsets, `m_` for masks, and
-# `b_` for other blocks.
-#
-# Here is an example by hand, with $n = 10$ elements in blocks of 4. It takes
-# three programs: $10/4$ rounded up, which is `triton.cdiv(10, 4)`. Program $i$
-# begins at element $4i$. Sketch first: which elements does the last program
-# get, and which of them exist?
+# Take a smaller sum, of $n = 10$ elements in blocks of 4. That takes three
+# *programs*: $10/4$ rounded up, which is `triton.cdiv(10, 4)`. All three run
+# the same function. Program $i$ begins at element $4i$, so the last one gets
+# four elements, of which two do not exist:
 
 # %% mystnb={"image": {"alt": "A strip of twelve squares, 0 to 11; an arrow from p_x leads to square 0. Program 0 has squares 0 to 3, program 1 squares 4 to 7, program 2 squares 8 to 11. Squares 10 and 11 are dashed. Below each square stands whether its number is below 10: False for 10 and 11 only."}}
 show_blocks(n=10, size=4)
 plt.show()
 
 # %% [markdown]
-# Elements 10 and 11 do not exist, so the last row of the picture, the mask, is
-# false there. The kernel above wrote such elements: it has no mask, and does
-# not know $n$.
+# The last row of the picture, the *mask*, is false for elements 10 and 11. The
+# kernel of the cold open wrote such elements: it has no mask, and does not
+# know $n$.
+#
+# Triton is a language for kernels that looks like Python. Look for its five
+# words in that kernel:
+#
+# - **Kernel**: a function marked `@triton.jit`. On a GPU it is compiled.
+# - **Program**: one run of a kernel. A launch `kernel[grid](...)` starts as
+#   many as the tuple `grid` says, along up to three axes; `[(4,)]` started
+#   four. `tl.program_id(0)` is the program's number along the first axis.
+# - **Block**: a small array that a program holds, such as `tl.arange(0, 4)`.
+#   Its size is a power of two that is known when the kernel is compiled: a
+#   number you write, or an argument marked `tl.constexpr`. So
+#   `start + tl.arange(0, 4)` is right, and `tl.arange(start, start + 4)` is
+#   refused.
+# - **Pointer**: the address of a tensor's first element. It is all that a
+#   kernel gets of a tensor. `p_x + 3` is the address of element 3, and a
+#   pointer plus a block of offsets is a block of addresses. `tl.load` reads
+#   the numbers at these addresses (`p_x[3]` does not work), `tl.store` writes.
+# - **Mask**: a block of booleans. Where it is false, nothing is read or
+#   written. The cold open has none.
+#
+# Our names begin with `p_` for pointers, `o_` for offsets, `m_` for masks, and
+# `b_` for other blocks.
 #
 # ### Exercise 9.1: a sum and nothing else
 #
@@ -202,7 +204,8 @@ assert torch.equal(out, x + y) and not outside_touched(out)
 # *interpreter*, which runs the programs one after the other on the CPU, with
 # NumPy. That is slow, but everything can be watched. `record` keeps every load
 # and store (every *touch*) of every program, and `show_touches` draws them.
-# This is your kernel, or ours if 9.1 is not solved, on 21 numbers in blocks of 8:
+# This is your kernel, or ours if 9.1 is not solved, on 21 numbers in blocks of
+# 8:
 
 # %% mystnb={"image": {"alt": "Two strips of 21 squares, p_x with loads above and p_out with stores below. Squares 0 to 7 bear the number 0, 8 to 15 the number 1, 16 to 20 the number 2."}}
 if INTERPRETED:
@@ -216,77 +219,13 @@ if INTERPRETED:
     assert log.count("p_out") == 21 and log.outside("p_out") == 0
 
 # %% [markdown]
-# Each square shows the number of the program that touched it. The third program
-# touches five elements. (With a GPU such cells do nothing.)
+# Each square shows the number of the program that touched it. The third
+# program touches five elements. (Where there is a GPU, a cell that begins with
+# `if INTERPRETED:` does nothing.)
 #
-# **What 9.1 proves, and what it does not.** The values are right for these
-# lengths. The interpreter itself allows a touch outside a tensor; our check sees
-# each touch before it happens, and refuses it. On a GPU the check has only the
-# fences, and misses a number that is loaded from outside and not used.
-#
-# ## What the interpreter hides: races
-#
-# Four programs each add up 8 of 32 ones, with `tl.sum(b, 0)`, a sum along axis
-# 0. Then they add their sums to a single number.
-
-
-# %%
-@triton.jit
-def total_kernel(p_x, p_total, BLOCK: tl.constexpr):
-    o_n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    b_sum = tl.sum(tl.load(p_x + o_n), 0)
-    tl.store(p_total, tl.load(p_total) + b_sum)
-
-
-# %% [markdown]
-# Predict the total in the interpreter, which runs one program after the other.
-# Then predict what a GPU may give, if all four programs load the total before
-# any of them stores it.
-
-# %%
-if INTERPRETED:
-    total = torch.zeros(1)
-    with record() as log:
-        total_kernel[(4,)](torch.ones(32), total, BLOCK=8)
-    print("one after the other:", total.item())
-    print("touched by several programs, and stored to:", log.races())
-
-loaded = [0.0] * 4  # four programs load the total, all at once
-stored = [old + 8 for old in loaded]  # each adds its 8 ones and stores
-print("all at once:", stored[-1])
-
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
-assert stored[-1] == 8
-if INTERPRETED:
-    assert total == 32 and log.races() == ["p_total"]
-
-# %% [markdown]
-# The totals are 32, and 8: three of four sums are lost. A GPU may also give 16
-# or 24. This is a *race*: two programs touch one element, at least one of them
-# writes, and the result depends on which comes first. In the interpreter the
-# total is never wrong, so only the record shows the race, and our checks refuse
-# it. There are two remedies. Either each element of an output belongs to one
-# program, as in all other kernels of this chapter, or load, addition and store
-# become one *atomic* step that no other program can interrupt:
-
-
-# %%
-@triton.jit
-def atomic_total_kernel(p_x, p_total, BLOCK: tl.constexpr):
-    o_n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    tl.atomic_add(p_total, tl.sum(tl.load(p_x + o_n), 0))
-
-
-total = torch.zeros(1, device=DEVICE)
-atomic_total_kernel[(4,)](torch.ones(32, device=DEVICE), total, BLOCK=8)
-print("with atomics:", total.item())
-
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
-assert total == 32
-
-# %% [markdown]
-# The order of the additions is still not fixed, so with other numbers the last
-# digits may differ from run to run. Chapter 12 chooses between the two.
+# The interpreter itself allows a touch outside a tensor. Our check sees each
+# touch before it happens, and refuses it. On a GPU the check has only the
+# fences. They miss a number that is loaded from outside and not used.
 #
 # ## Rows, columns, strides
 #
@@ -352,22 +291,21 @@ if INTERPRETED:
     assert out.T.flatten().tolist() == list(range(54))
 
 # %% [markdown]
-# **What 9.2 proves, and what it does not.** The addresses and masks are right,
-# for odd sizes and strides. Nothing is known about speed: a GPU reads
-# neighbouring addresses together, and here either the loads or the stores jump
-# from row to row. The interpreter cannot say what that costs.
+# **Not proved: speed.** A GPU reads neighbouring addresses together, and here
+# either the loads or the stores jump from row to row. The interpreter cannot
+# say what that costs.
 #
-# If this exercise took you long, do puzzles 9.5 to 9.10 at the end of this
-# chapter before you go on.
+# If this exercise took you long, do puzzles 9.5 to 9.8 at the end of this
+# chapter before you go on. They take smaller steps.
 #
 # ## Softmax of rows
 #
 # Chapter 1's softmax takes five PyTorch operations: maximum, difference,
-# exponential, sum, quotient. How many times is each entry of the matrix read or
-# written in all? Count before you run this.
+# exponential, sum, quotient. How many times is each entry of the matrix read
+# or written in all? Count before you run this.
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 def by_steps(x: Tensor) -> Tensor:
     e = (x - x.amax(-1, keepdim=True)).exp()
     return e / e.sum(-1, keepdim=True)
@@ -382,10 +320,10 @@ print(f"five operations move each entry {meter.moved / x.nbytes:.0f} times")
 assert round(meter.moved / x.nbytes) == 8
 
 # %% [markdown]
-# Maximum and sum read each entry, and the other three operations read and write
-# it, so the total is $2 + 3 \cdot 2$. A kernel whose programs hold a whole row
-# each needs one read and one write. But a row of 400 numbers cannot have a
-# block of 400:
+# Maximum and sum read each entry, and the other three operations read and
+# write it, so the total is $2 + 3 \cdot 2$. A kernel whose programs hold a
+# whole row each needs one read and one write. But a row of 400 numbers cannot
+# have a block of 400:
 
 
 # %%
@@ -431,7 +369,7 @@ passed = check.ex09_3(softmax_kernel)
 my_softmax = softmax_kernel if passed else first.softmax_kernel
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def launch_softmax(kernel, x: Tensor, **more: bool) -> Tensor:
     (rows, width), out = x.shape, poisoned(*x.shape)
     sizes = width, x.stride(0), out.stride(0)
@@ -455,20 +393,17 @@ if INTERPRETED:
 # %% [markdown]
 # If moving numbers is all that takes time, it is four times as fast.
 #
-# **What 9.3 proves, and what it does not.** The values are right, for rows
-# that fill their block and rows that do not, for rows far below zero, and for
-# float16. Where a load names no `other`, our check puts NaN; the interpreter
-# itself puts 0, which might look right. It does not prove that a wide row
-# works: a program holds its row in registers, and there are few of them.
-# Chapter 10 takes rows in pieces.
+# **Not proved: very wide rows.** A program holds its whole row in registers,
+# and a GPU has few of them. Chapter 10 takes rows in pieces.
 #
 # ## A matrix product, block by block
 #
-# We compute `out = a @ b`, with `a` $(M, K)$ and `b` $(K, N)$. Entry $(m, n)$
-# needs a whole row of `a` and a whole column of `b`. If each entry had a
-# program of its own, every row of `a` would be loaded $N$ times. A program that
+# We compute `out = a @ b`, with `a` $(M, K)$ and `b` $(K, N)$. Each entry of
+# the output needs a whole row of `a` and a whole column of `b`. With 64 times
+# 64 numbers in each, a program for one entry loads 128 numbers, and all 4,096
+# programs load half a million, although `a` and `b` hold 8,192. A program that
 # computes a *block* of $B_M$ times $B_N$ entries loads $B_M$ rows and $B_N$
-# columns, and uses them for all entries of the block:
+# columns once, and uses them for all entries of the block:
 #
 # $$
 # \text{numbers loaded} = \frac{M}{B_M} \cdot \frac{N}{B_N} \cdot
@@ -479,9 +414,9 @@ if INTERPRETED:
 # It walks along $K$ in steps of $B_K$, since whole rows would not fit into its
 # registers. Each step loads two small blocks, multiplies them with `tl.dot`,
 # and adds the product to a sum. GPUs have special units for such products, by
-# far the fastest arithmetic they have. These units take short numbers: float16,
-# bfloat16, or TF32, which is float32 with 10 bits after the point instead
-# of 23.
+# far the fastest arithmetic they have. These units take short numbers:
+# float16, bfloat16, or TF32, which is float32 with 10 bits after the point
+# instead of 23.
 #
 # ### Exercise 9.4: a matrix product
 #
@@ -489,7 +424,8 @@ if INTERPRETED:
 # `for start in range(0, K, BK):` works as in Python, and
 # `tl.dot(b_a, b_b, b_out, input_precision="ieee")` is `b_out` plus the
 # product. Without `"ieee"` a GPU rounds float32 to TF32. Which value should
-# masked entries have this time?
+# masked entries have this time? (Puzzle 9.10 is the same loop with one block
+# in place of two.)
 
 
 # %% tags=["stub:9.4"]
@@ -512,7 +448,7 @@ passed = check.ex09_4(matmul_kernel)
 my_matmul = matmul_kernel if passed else first.matmul_kernel
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def launch_matmul(kernel, a: Tensor, b: Tensor, B: int) -> Tensor:
     (M, K), N = a.shape, b.shape[1]
     out = poisoned(M, N)
@@ -526,7 +462,7 @@ def launch_matmul(kernel, a: Tensor, b: Tensor, B: int) -> Tensor:
 # Which elements does program $(1, 2)$ touch, with blocks of 4 times 4 in steps
 # of 16? Sketch them before you run this.
 
-# %% mystnb={"image": {"alt": "Three grids of squares. In p_a, 8 rows of 16, rows 4 to 7 are filled in whole; in p_b, 16 rows of 12, columns 8 to 11 are filled in whole; in p_out, 8 rows of 12, the block where these rows and columns meet."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Three grids of squares. In p_a, 8 rows of 16, rows 4 to 7 are filled in whole; in p_b, 16 rows of 12, columns 8 to 11 are filled in whole; in p_out, 8 rows of 12, the block where these rows and columns meet."}}
 if INTERPRETED:
     a, b = torch.randn(8, 16), torch.randn(16, 12)
     with record() as log:
@@ -539,10 +475,10 @@ if INTERPRETED:
     assert log.races() == [] and log.count("p_out") == 8 * 12
 
 # %% [markdown]
-# Now work out equation 9.1 for matrices of 64 times 64, in blocks of 16, of 32
-# and of 64. Predict the three counts before you look.
+# Back to matrices of 64 times 64. By equation 9.1, how much of the half million
+# is left with blocks of 16, of 32 and of 64?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 a, b = torch.randn(2, 64, 64, device=DEVICE)
 counted = {}
 for B in (16, 32, 64):
@@ -562,19 +498,93 @@ for B in (16, 32, 64):
 # loaded once. Why not always take larger blocks? One program would do all the
 # work, and a block of sums has to fit into registers.
 #
-# **What 9.4 proves, and what it does not.** The values are right, for sizes
-# that are no multiples of the blocks. It does not prove that the compiler
-# accepts your blocks: it refuses a `tl.dot` whose steps along $K$ are shorter
-# than 16, and the interpreter does not. Nor does it prove that you wrote
-# `"ieee"`, because the interpreter never rounds to TF32.
+# **Not proved: that it compiles.** The compiler refuses a `tl.dot` whose steps
+# along $K$ are shorter than 16, and the interpreter does not. Nor can it tell
+# whether you wrote `"ieee"`, because it never rounds to TF32.
+#
+# ## What the interpreter hides: races
+#
+# Four programs each add up 8 of 32 ones. Then each adds its sum to one number
+# that all of them share.
+
+
+# %%
+@triton.jit
+def total_kernel(p_x, p_total, BLOCK: tl.constexpr):
+    o_n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    b_sum = tl.sum(tl.load(p_x + o_n), 0)
+    tl.store(p_total, tl.load(p_total) + b_sum)
+
+
+# %% [markdown]
+# Predict the total in the interpreter, which runs one program after the other.
+# Then predict what a GPU may give, if all four programs load the total before
+# any of them stores it.
+
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
+if INTERPRETED:
+    total = torch.zeros(1)
+    with record() as log:
+        total_kernel[(4,)](torch.ones(32), total, BLOCK=8)
+    print("one after the other:", total.item())
+    print("touched by several programs, and stored to:", log.races())
+
+loaded = [0.0] * 4  # four programs load the total, all at once
+stored = [old + 8 for old in loaded]  # each adds its 8 ones and stores
+print("all at once:", stored[-1])
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert stored[-1] == 8
+if INTERPRETED:
+    assert total == 32 and log.races() == ["p_total"]
+
+# %% [markdown]
+# The totals are 32, and 8: three of four sums are lost. With two programs it
+# goes like this:
+#
+# ```text
+# program 0     program 1     total
+# load: 0                       0
+#               load: 0         0
+# store: 8                      8
+#               store: 8        8     the first sum is lost
+# ```
+#
+# A GPU may also give 16 or 24. This is a *race*: two programs touch one
+# element, at least one of them writes, and the result depends on which comes
+# first. In the interpreter the total is never wrong, so only the record shows
+# the race, and our checks refuse it. There are two remedies. Either each
+# element of an output belongs to one program, as in all other kernels of this
+# chapter, or load, addition and store become one *atomic* step that no other
+# program can interrupt:
+
+
+# %%
+@triton.jit
+def atomic_total_kernel(p_x, p_total, BLOCK: tl.constexpr):
+    o_n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.atomic_add(p_total, tl.sum(tl.load(p_x + o_n), 0))
+
+
+total = torch.zeros(1, device=DEVICE)
+atomic_total_kernel[(4,)](torch.ones(32, device=DEVICE), total, BLOCK=8)
+print("with atomics:", total.item())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert total == 32
+
+# %% [markdown]
+# The order of the additions is still not fixed, so with other numbers the last
+# digits may differ from run to run. Chapter 12 chooses between the two.
 #
 # ## The control that fails
 #
-# Take exercise 9.3's softmax and spoil it in two ways: leave out the mask of the
-# load, or read 0 where masked. The input is four rows of five zeros, in blocks
-# of 8, so every weight should be $1/5$. It comes twice: once bare, with more
-# zeros behind it in memory, and once fenced. Predict the four weights. Then
-# predict them for rows of eight zeros, where every weight should be $1/8$.
+# Take exercise 9.3's softmax and spoil it in two ways: leave out the mask of
+# the load, or read 0 where masked. The input is four rows of five zeros, in
+# blocks of 8, so every weight should be $1/5$. It comes twice: once bare, with
+# more zeros behind it in memory, and once fenced. Predict the four weights.
+# Then predict them for rows of eight zeros, where every weight should be
+# $1/8$.
 
 
 # %%
@@ -592,7 +602,7 @@ def careless_kernel(
     tl.store(p_end, b_e / tl.sum(b_e, 0), o_w < width)
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 zeros = torch.zeros(9, 8, device=DEVICE).reshape(-1)
 for name, mask in (("no mask", False), ("0 where masked", True)):
     for width in (5, 8):
@@ -618,10 +628,10 @@ assert (launch_softmax(careless_kernel, x, MASK=True) == 1 / 8).all()
 #
 # ## A type that the interpreter gets wrong
 #
-# Models are trained in bfloat16, which takes two bytes a number. What is $1 + 1$
-# in the interpreter?
+# Models are trained in bfloat16, which takes two bytes a number. What is $1 +
+# 1$ in the interpreter?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 if INTERPRETED:
     one = torch.ones(1, dtype=torch.bfloat16)
     two = launch_add(my_add, one, one, 1)
@@ -634,19 +644,10 @@ if INTERPRETED:
 assert not INTERPRETED or two > 1e38
 
 # %% [markdown]
-# NumPy has no bfloat16, so the interpreter keeps the 16 bits of such a number as
-# an integer, and adds the integers. It gives no warning. That is why every
-# function of `minidiff.course.kernels` refuses the type in the interpreter:
-
-# %%
-if INTERPRETED:
-    try:
-        first.add(one, one)
-    except TypeError as error:
-        print(error)
-
-# %% [markdown]
-# On a GPU bfloat16 is right; without one we test in float32 and float16.
+# NumPy has no bfloat16, so the interpreter keeps the 16 bits of such a number
+# as an integer, and adds the integers. It gives no warning. That is why every
+# function of `minidiff.course.kernels` refuses the type in the interpreter. On
+# a GPU bfloat16 is right; without one we test in float32 and float16.
 #
 # ## What a passing test proves
 #
@@ -661,17 +662,17 @@ if INTERPRETED:
 # | whether it is fast | not seen | not seen | to be measured |
 #
 # If there is a GPU, the checks run on it and find what the last column says.
-# To get the middle column on such a machine, set `TRITON_INTERPRET=1` before
-# Python starts, for instance with `TRITON_INTERPRET=1 make lab`. It holds for
-# the whole session, and `minidiff`'s fused kernels then cannot run on the GPU
-# either, so end the session when Part III's exercises are done.
+# For the middle column on such a machine, start with
+# `TRITON_INTERPRET=1 make lab`. In such a session `minidiff`'s fused kernels
+# cannot use the GPU either.
 #
 # ## Check of this chapter
 #
-# Your four kernels, or ours where yours are not done, are compared with those of
-# `minidiff.course.kernels.first`, between fences, at sizes that fit no block.
+# Your four kernels, or ours where yours are not done, are compared with those
+# of `minidiff.course.kernels.first`, between fences, at sizes that fit no
+# block.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 torch.manual_seed(0)
 a, b = (fenced(torch.randn(17, 50, device=DEVICE)) for _ in range(2))
 c = fenced(torch.randn(50, 20, device=DEVICE))
@@ -747,8 +748,8 @@ check.ex09_5(grid_of)
 # %% [markdown]
 # ### Exercise 9.6: a column plus a row
 #
-# *Optional puzzle, 5 minutes.* Two loads, one store, and three masks. The block
-# that is stored has two axes.
+# *Optional puzzle, 5 minutes.* Two loads, one store, and three masks. The
+# block that is stored has two axes.
 
 
 # %% tags=["stub:9.6"]
@@ -836,10 +837,10 @@ check.ex09_8(halve_kernel)
 # %% [markdown]
 # ### Exercise 9.9: repair a race
 #
-# *Optional puzzle, 5 minutes.* Here each program takes some rows, adds up their
-# columns, and adds that to `out`. It is right in the interpreter and wrong on a
-# GPU. Which two lines must not be separated? `tl.atomic_add` takes pointers,
-# values and a mask, as `tl.store` does.
+# *Optional puzzle, 5 minutes.* Here each program takes some rows, adds up
+# their columns, and adds that to `out`. It is right in the interpreter and
+# wrong on a GPU. Which two lines must not be separated? `tl.atomic_add` takes
+# pointers, values and a mask, as `tl.store` does.
 
 
 # %%
@@ -873,9 +874,9 @@ check.ex09_9(column_sums_kernel)
 # %% [markdown]
 # ### Exercise 9.10: sums of rows, a block at a time
 #
-# *Optional puzzle, 5 minutes.* Now a row is longer than a block, so the program
-# walks along it. `b_sum` holds one sum for each place in a block. Write one line
-# in the loop, and one after it.
+# *Optional puzzle, 5 minutes.* Now a row is longer than a block, so the
+# program walks along it. `b_sum` holds one sum for each place in a block.
+# Write one line in the loop, and one after it.
 
 
 # %% tags=["stub:9.10"]
@@ -899,8 +900,8 @@ check.ex09_10(row_sums_kernel)
 # ### Exercise 9.11: the largest so far
 #
 # *Optional puzzle, 5 minutes.* One number is carried along the row. Write one
-# line before the loop, and three in it. `tl.maximum(a, b)` is the larger of two.
-# All numbers of a row may be negative.
+# line before the loop, and three in it. `tl.maximum(a, b)` is the larger of
+# two. All numbers of a row may be negative.
 
 
 # %% tags=["stub:9.11"]
@@ -949,9 +950,9 @@ check.ex09_12(hidden_kernel)
 # %% [markdown]
 # ### Exercise 9.13: a weighted mean
 #
-# *Optional puzzle, 5 minutes.* Attention gives each query a weighted mean of the
-# values. Here the weights are given, and do not sum to 1. Two sums grow in the
-# loop; divide once.
+# *Optional puzzle, 5 minutes.* Attention gives each query a weighted mean of
+# the values. Here the weights are given, and do not sum to 1. Two sums grow in
+# the loop; divide once.
 
 
 # %% tags=["stub:9.13"]
@@ -978,5 +979,5 @@ def mean_kernel(
 check.ex09_13(mean_kernel)
 
 # %% [markdown]
-# **What the puzzles do not prove.** `tl.max` ignores NaN in the interpreter, so
-# in 9.11 a load without `other` goes unnoticed. On a GPU it is undefined.
+# **What the puzzles do not prove.** `tl.max` ignores NaN in the interpreter,
+# so in 9.11 a load without `other` goes unnoticed. On a GPU it is undefined.

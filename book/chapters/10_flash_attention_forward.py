@@ -36,10 +36,12 @@
 #
 # The idea grows in five steps: two keys by hand, a row, a tile, a kernel in
 # which every query sees every key, and the causal kernel. If you did problem
-# set 1, you know it; here it goes into a kernel. Exercises 9.10 to 9.13 are
-# small steps towards it.
+# set 1, you know steps 1 to 3: skim them. Exercises 9.10 to 9.13 are small
+# steps towards exercise 10.4.
 
 # %%
+import json
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -50,7 +52,7 @@ import triton
 import triton.language as tl
 
 # %%
-from minidiff import check, plots
+from minidiff import check, course, plots
 from minidiff.bench.peak_memory import Meter
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.course.gpu_diagrams import show_gpu, show_stages
@@ -101,14 +103,14 @@ assert errors[0.02] < 0.01 < 1 < errors[3]
 # notice. The missing line is what this chapter is about. If you see it already,
 # say what it must do to `total` and to `out`.
 #
-# ## Two keys
+# ## Step 1: two keys
 #
-# A row of attention is a weighted mean of values. The softmax seems to need all
-# keys at once: it divides by a sum over *all* keys, and it subtracts the largest
-# score of *all* keys, so that nothing overflows.
+# A row of attention is a weighted mean of values. The softmax seems to need
+# all keys at once: it divides by a sum over *all* keys, and it subtracts the
+# largest score of *all* keys, so that nothing overflows.
 #
-# We write weights as powers of 2 instead of $e$, for a reason given below. Since
-# $e^x = 2^{\,x \log_2 e}$, a score in base 2 is the usual score times
+# We write weights as powers of 2 instead of $e$, for a reason given below.
+# Since $e^x = 2^{\,x \log_2 e}$, a score in base 2 is the usual score times
 # $\log_2 e$. We call it $y$.
 #
 # Take two keys with scores 1 and 3 and values 10 and 20. Their weights are
@@ -130,11 +132,11 @@ assert errors[0.02] < 0.01 < 1 < errors[3]
 # \tag{10.1}
 # $$
 #
-# No factor is ever above 1, so nothing overflows. Now add a third key, with score
-# 2 and value 0. Work out $z$ and the output before you run this.
+# No factor is ever above 1, so nothing overflows. Now add a third key, with
+# score 2 and value 0. Work out $z$ and the output before you run this.
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 Part = tuple[float, float, float]
 
 
@@ -162,15 +164,15 @@ assert two == (3, 5 / 4, 45 / 2) and three[2] / three[1] == 180 / 14
 # \tag{10.2}
 # $$
 #
-# With $\ell$, a key's final weight follows from its score alone, as
-# $2^{\,y - \ell}$. The backward pass (chapter 12) needs this, so our kernel will
-# store $\ell$.
+# With $\ell$, a key's final weight follows from its score alone, as $2^{\,y -
+# \ell}$. The backward pass (chapter 12) needs this, so our kernel will store
+# $\ell$.
 #
-# ## A row
+# ## Step 2: a row
 #
-# A row arrives in blocks of keys. We could make each block a part and merge it.
-# It is shorter to take the new maximum first, and to compute the block's weights
-# relative to that. Then only the *old* sums need a factor:
+# A row arrives in blocks of keys. We could make each block a part and merge
+# it. It is shorter to take the new maximum first, and to compute the block's
+# weights relative to that. Then only the *old* sums need a factor:
 #
 # $$
 # m' = \max(m, \max_s y_s), \quad
@@ -206,12 +208,7 @@ def log_sum_kernel(p_x, p_out, stride, S, BS: tl.constexpr):
 passed = check.ex10_1(log_sum_kernel)
 
 # %% [markdown]
-# **What 10.1 proves, and what it does not.** The values are right, for rows that
-# end inside a block, and for numbers near 3000, where $2^y$ itself is far beyond
-# float32. It does not prove speed: one program walks along its row alone, and it
-# takes many rows to keep a GPU busy.
-#
-# ## Base 2, base e
+# ## An aside: base 2, base e
 #
 # Why base 2? An NVIDIA GPU has an instruction for $2^x$ and none for $e^x$.
 # The compiler translates `tl.exp2` into that instruction, and `tl.exp` into a
@@ -230,7 +227,7 @@ passed = check.ex10_1(log_sum_kernel)
 # error message. Predict for each line below whether the weights still sum
 # to 1.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 x = np.array([0.5, 2.0, 1.0, 0.0])  # scores as in chapter 1
 y = x * np.log2(np.e)
 natural, ours = np.log(np.exp(x).sum()), np.log2(np.exp2(y).sum())
@@ -248,9 +245,10 @@ assert np.allclose(ways["base e"], ways["base 2"])
 
 # %% [markdown]
 # The third line is the dangerous one: its weights sum to 1, but they are too
-# sharp. The fourth line is what a backward pass computes from the wrong log-sum.
+# sharp. The fourth line is what a backward pass computes from the wrong
+# log-sum.
 #
-# ## Tiles
+# ## Step 3: tiles
 #
 # Rows of attention do not depend on each other. So take $B_T$ queries at once,
 # each with its own $m$, $z$ and $u$. A block of $B_S$ keys is loaded once and
@@ -299,7 +297,7 @@ def numpy_flash(q, k, v, BT=16, BS=16, step=numpy_step):
 # every query sees key 0, so $m$ is finite after the first tile. Is the result
 # an approximation?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 rng = np.random.default_rng(1)
 for T, S, BT, BS in ((1, 1, 16, 16), (17, 50, 8, 16), (33, 33, 16, 4)):
     q, k, v = (rng.normal(size=(n, 16)) for n in (T, S, S))
@@ -307,13 +305,17 @@ for T, S, BT, BS in ((1, 1, 16, 16), (17, 50, 8, 16), (33, 33, 16, 4)):
     A = attention_map(q, k)
     y = np.log2(np.e) / 4 * q @ k.T  # D = 16
     rebuilt = np.where(A > 0, np.exp2(y - lse[:, None]), 0)
-    assert max(np.abs(out - A @ v).max(), np.abs(rebuilt - A).max()) < 1e-12
-    print(f"T {T:2d}, S {S:2d}, tiles {BT:2d} x {BS:2d}: differ by < 1e-12")
+    off = max(np.abs(out - A @ v).max(), np.abs(rebuilt - A).max())
+    shown = "< 1e-12" if off < 1e-12 else f"{off:.1e}"
+    print(f"T {T:2d}, S {S:2d}, tiles {BT:2d} x {BS:2d}: differ by {shown}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert off < 1e-12
 
 # %% [markdown]
 # It is exact, up to rounding, and the log-sums give back the whole map.
 #
-# ## The step as a kernel function
+# ## Step 4: a kernel
 #
 # Kernels may call a function marked `@triton.jit`. It takes blocks and returns
 # blocks. In this one $u$ is called `b_acc`, short for *accumulator*, a block
@@ -347,10 +349,9 @@ passed = check.ex10_2(step)
 softmax_step = step if passed else flash.softmax_step
 
 # %% [markdown]
-# **What 10.2 proves, and what it does not.** The values are right, also for
-# scores near 3000 and for float16. It does not prove that there are enough
-# registers: the accumulator has $B_T$ times $D_v$ numbers and stays in
-# registers for the whole walk, and chapter 11 needs two of them.
+# **Not proved: that there are enough registers.** The accumulator has $B_T$
+# times $D_v$ numbers and stays in registers for the whole walk, and chapter 11
+# needs two of them.
 #
 # From here on `softmax_step` is yours, or minidiff's if exercise 10.2 is not
 # solved. Around it we build a kernel for one head that is not causal: every
@@ -397,10 +398,10 @@ def full_kernel(
 
 
 # %% [markdown]
-# Keys beyond the last one are read as zeros. Their scores are then 0, which is a
-# score like any other, so we replace it by $-\infty$, and their weight is 0. Why
-# must their values be zeros too? Because 0 times NaN is NaN. We run the kernel
-# between fences, at lengths that fit no block:
+# Keys beyond the last one are read as zeros. Their scores are then 0, which is
+# a score like any other, so we replace it by $-\infty$, and their weight is 0.
+# Why must their values be zeros too? Because 0 times NaN is NaN. We run the
+# kernel between fences, at lengths that fit no block:
 
 # %%
 torch.manual_seed(0)
@@ -417,7 +418,7 @@ assert outside_touched(out) == 0
 print("full attention, float32: differs by < 1e-5")
 
 # %% [markdown]
-# ## The diagonal
+# ## Step 5: the diagonal
 #
 # Now the map becomes causal: query $t$ sees keys 0 to $t + S - T$. A tile is
 # *whole* if all its queries see all its keys, *skipped* if none sees any, and
@@ -430,8 +431,8 @@ print("full attention, float32: differs by < 1e-5")
 #
 # ### Exercise 10.3: whole, masked, skipped
 #
-# *Medium, 8 minutes.* This is plain Python, not a kernel. Two queries of a block
-# decide. Which two?
+# *Medium, 8 minutes.* This is plain Python, not a kernel. Two queries of a
+# block decide. Which two?
 
 
 # %% tags=["stub:10.3"]
@@ -472,7 +473,7 @@ plt.show()
 # %% [markdown]
 # For a long sequence, what share of the tiles needs a mask? Guess.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 T, BT, BS = 16384, 64, 32
 tiles = np.sum([my_blocks(i, T, T, BT, BS) for i in range(T // BT)], 0)
 for name, share in zip(fill, tiles / tiles.sum(), strict=True):
@@ -482,7 +483,8 @@ for name, share in zip(fill, tiles / tiles.sum(), strict=True):
 assert tiles[1] / tiles.sum() < 0.01 and tiles[2] / tiles.sum() > 0.49
 
 # %% [markdown]
-# Half of the work disappears, and fewer than one tile in a hundred needs a mask.
+# Half of the work disappears, and fewer than one tile in a hundred needs a
+# mask.
 #
 # ### Exercise 10.4: flash attention, causal
 #
@@ -517,12 +519,9 @@ if not passed:  # minidiff's does both, causal and full
     my_kernel, more = flash.flash_kernel, {"CAUSAL": True}
 
 # %% [markdown]
-# **What 10.4 proves, and what it does not.** The values are right: at lengths
-# that fit no block, for any strides, with tiles that are not square, for
-# extreme scores, and in float16. Nothing outside is touched, and no hidden
-# block is read. It does not prove that the kernel compiles. A first version of
-# minidiff's kernel, which stands at the end of this chapter, passed all its
-# tests in the interpreter, and the compiler refused it [test]:
+# **Not proved: that it compiles.** A first version of minidiff's kernel, which
+# stands at the end of this chapter, passed all its tests in the interpreter,
+# and the compiler refused it [test]:
 #
 # ```text
 # Loop-carried variable p_row has initial type
@@ -530,9 +529,9 @@ if not passed:  # minidiff's does both, causal and full
 # <['32', '1'], pointer<fp16>> in loop!
 # ```
 #
-# It used one name, `p_row`, for the addresses of $B_T$ rows before the loop and
-# of $B_S$ rows inside. In Python a name may change its shape. In a compiled loop
-# it may not, so use one name for each.
+# It used one name, `p_row`, for the addresses of $B_T$ rows before the loop
+# and of $B_S$ rows inside. In Python a name may change its shape. In a
+# compiled loop it may not, so use one name for each.
 #
 # ## Memory, counted
 #
@@ -550,7 +549,7 @@ def with_maps(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return scores.softmax(-1) @ v
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for T in (128, 256, 512):
     q, k = torch.randn(2, 2, T, 16, device=DEVICE)
     v = torch.randn(2, T, 32, device=DEVICE)
@@ -570,21 +569,23 @@ assert maps.peak == 2 * (2 * T * T * 4) + T * T + 2 * T * 4 * 32
 # memory without. `Meter` cannot look into a kernel, but a program holds its few
 # tiles in registers, and their size does not depend on the length.
 #
-# And how much is read? Each query is read once, but keys and values once *for
-# each block of queries that sees them*. With $S = T$, $n = T / B_T$ blocks, and
-# $B_T$ a multiple of $B_S$, the first block reads one $n$-th of the keys, and
-# the last one reads all of them. So keys and values are read
+# And how much is read? Each query is read once. Keys and values are read once
+# *by each block of queries that sees them*. With four blocks of queries, the
+# first reads a quarter of the keys, the second half of them, the third three
+# quarters, and the last all: together ten quarters, or $\tfrac52$ times. In
+# general, with $S = T$, $n = T / B_T$ blocks, and $B_T$ a multiple of $B_S$,
 #
 # $$
-# \frac{1}{n} (1 + 2 + \dots + n) = \frac{n + 1}{2} \text{ times}
+# \text{times read} = \frac{1}{n} (1 + 2 + \dots + n) = \frac{n + 1}{2}
 # \tag{10.5}
 # $$
 #
-# Work out this number for $T = 128$ and blocks of 16, 32 and 64 queries. Below
-# it is counted from your kernel's own touches:
+# Now look at your kernel's own touches. There are 12 queries and tiles of 4 by
+# 4, so $n = 3$. Which rows of `p_k` will be read by three programs (marked
+# $\times 3$), and how often is a row read on average?
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 def run(kernel, q: Tensor, k: Tensor, v: Tensor, BT: int, BS: int):
     (N, T, D), (S, DV) = q.shape, v.shape[1:]
     out, lse = poisoned(N, T, DV, dtype=q.dtype), poisoned(N, T)
@@ -597,27 +598,7 @@ def run(kernel, q: Tensor, k: Tensor, v: Tensor, BT: int, BS: int):
     return out, lse
 
 
-# %%
-q, k, v = torch.randn(3, 1, 128, 16, device=DEVICE)
-counted = {}
-for BT in (16, 32, 64):
-    if INTERPRETED:
-        with record() as log:
-            run(my_kernel, q, k, v, BT, 16)
-        counted[BT] = log.count("p_k") / k.numel()
-        print(f"BT {BT}: each key is read {counted[BT]} times")
-        assert counted[BT] == log.count("p_v") / v.numel()
-
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
-for BT, times in counted.items():
-    assert times == (128 // BT + 1) / 2
-
-# %% [markdown]
-# Chapter 9's rule holds again: larger blocks mean less traffic, as far as there
-# are registers for them. The next picture has 12 queries and tiles of 4 by 4.
-# Which rows of `p_k` will be read by three programs (marked $\times 3$)?
-
-# %% mystnb={"image": {"alt": "Three grids of squares, 12 rows of 4. In p_q and p_out the first four rows bear program 0,0, the next four 0,1, the last four 0,2. In p_k the first four rows bear times 3, the next four times 2, the last four program 0,2 alone."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Three grids of squares, 12 rows of 4. In p_q and p_out the first four rows bear program 0,0, the next four 0,1, the last four 0,2. In p_k the first four rows bear times 3, the next four times 2, the last four program 0,2 alone."}}
 if INTERPRETED:
     with record() as log:
         run(my_kernel, *torch.randn(3, 1, 12, 4), 4, 4)
@@ -629,9 +610,13 @@ if INTERPRETED:
     assert log.races() == [] and log.count("p_k") == 4 * (4 + 8 + 12)
 
 # %% [markdown]
-# These counts say how often programs asked for a number. They do not say whether
-# it came from main memory or from a cache that another program had just filled;
-# only a measurement on a GPU does (chapter 13).
+# Three, two and one: each row is read twice on average, as equation 10.5 says.
+# Chapter 9's rule holds again: larger blocks mean less traffic, as far as there
+# are registers for them.
+#
+# These counts say how often programs asked for a number. They do not say
+# whether it came from main memory or from a cache that another program had
+# just filled; only a measurement on a GPU does (chapter 13).
 #
 # ## The control that fails
 #
@@ -656,7 +641,7 @@ def broken(kind, rescale=True, subtract=True):
     return way
 
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 ways = {
     "right, float16": broken(np.float16),
     "not rescaled, float16": broken(np.float16, rescale=False),
@@ -673,7 +658,7 @@ with np.errstate(over="ignore", invalid="ignore"):
             out, _ = numpy_flash(scaled, k, v, step=way)
             errors[name].append(np.abs(out - right).max())
 
-# %% mystnb={"image": {"alt": "Largest error against the largest score in base 2, both axes logarithmic. Right, in float16, stays below a hundredth throughout. Not rescaled starts near a hundredth and rises above 1. Not subtracted in float16 follows the right curve and ends in a cross just before 16; in float32 it runs far below and ends in a cross just before 128."}}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Largest error against the largest score in base 2, both axes logarithmic. Right, in float16, stays below a hundredth throughout. Not rescaled starts near a hundredth and rises above 1. Not subtracted in float16 follows the right curve and ends in a cross just before 16; in float32 it runs far below and ends in a cross just before 128."}}
 ends = {}
 for name, found in errors.items():
     (line,) = plt.loglog(sizes, found, label=name)
@@ -686,12 +671,6 @@ plt.ylim(1e-8, 1e4)
 plt.legend(fontsize=8, ncol=2)
 plt.show()
 
-# %%
-for kind in (np.float16, np.float32):
-    most, end = np.finfo(kind).max, ends[f"not subtracted, {kind.__name__}"]
-    powers = f"2 ** {np.log2(most):.0f} or e ** {np.log(most):.1f}"
-    print(f"{kind.__name__} ends at {powers}; NaN after score {end:.0f}")
-
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert max(errors["right, float16"]) < 0.01
 assert max(errors["not rescaled, float16"]) > 1
@@ -703,46 +682,47 @@ for kind in (np.float16, np.float32):
 # "Not rescaled" is wrong everywhere, never looks absurd, and is least wrong
 # for the small scores that tests try first. It is the function of the cold
 # open. "Not subtracted" is as accurate as its type allows until a score
-# reaches 16 in float16 or 128 in float32; from there on it gives NaN. (If all
-# scores of a row are very low, it divides 0 by 0.) So subtracting the maximum
-# protects two things: the exponential itself, and the weights, which have to
-# fit into float16.
+# reaches 16 in float16 or 128 in float32, because these types end at $2^{16}$
+# and $2^{128}$. From there on it gives NaN. (If all scores of a row are very
+# low, it divides 0 by 0.)
 #
 # ## Inside a GPU
 #
-# Why not always larger blocks? To answer that, and to read chapter 11, you
-# need a few more words. The picture shows the path of a number from its tensor
-# to the arithmetic.
+# Larger blocks load less. Why not always take the largest? To answer that, and
+# to read chapter 11, you need a few more words. The picture shows the path of a
+# number from its tensor to the arithmetic.
 
 # %% mystnb={"image": {"alt": "Boxes from left to right. Main memory holds the tensors. An arrow leads to the L2 cache, shared by all multiprocessors, and from there to one of 132 multiprocessors, a large box. In it, shared memory of 228 KiB holds the blocks of a program, and two rows of four warps each, of program A and program B, have registers and arithmetic. Behind it stand more multiprocessors."}}
 show_gpu()
 plt.show()
 
 # %% [markdown]
-# - **Multiprocessor.** A large GPU has 132 of them. Each runs several programs at
-#   a time, and a program stays on one multiprocessor until it ends. With fewer
-#   programs than multiprocessors, some are idle.
-# - **Warp.** The threads of a program form groups of 32, called warps. All
-#   threads of a warp execute the same instruction at the same time, each on its
-#   own numbers. A launch sets the warps of a program with
-#   `kernel[grid](..., num_warps=4)`.
-# - **Occupancy.** While a warp waits for memory, the multiprocessor runs another
-#   one, so it needs many to choose from. Occupancy is how many it holds, and
-#   registers limit it. A multiprocessor has 65,536. A program of 4 warps with
-#   128 registers a thread takes $4 \cdot 32 \cdot 128 = 16{,}384$, so four
-#   programs fit. If each thread takes twice as many, two fit.
-# - **Coalescing.** Memory is read in pieces of several neighbouring numbers. If
-#   the 32 threads of a warp read 32 neighbours, they share a few pieces. If they
-#   read down a column, each needs a piece of its own, and most of it is thrown
-#   away. That is why exercise 9.2 cannot be fast on both sides.
-# - **L2 cache.** What one program has loaded stays in this cache for a while, and
-#   the next program may find it there. So not all reads of equation 10.5 go to
-#   main memory.
-# - **Shared memory.** Each multiprocessor has memory of its own, 228 KiB on a
-#   Hopper GPU, where blocks wait for `tl.dot`.
-# - **Pipeline stages.** With `kernel[grid](..., num_stages=2)` the compiler
-#   starts the load of the next block before it computes with this one. Each
-#   stage takes shared memory for one more block.
+# **Who computes?** A large GPU has 132 *multiprocessors*. A program runs on
+# one of them until it ends, and each runs several programs at a time. With
+# fewer than 132 programs some are idle. The threads of a program form *warps*
+# of 32. All threads of a warp execute the same instruction at the same time,
+# each on its own numbers. A launch sets the number of warps of a program:
+# `kernel[grid](..., num_warps=4)`.
+#
+# **And while a warp waits for memory?** The multiprocessor runs another warp,
+# so it should hold many. How many it holds is called *occupancy*, and
+# registers limit it. A multiprocessor has 65,536. A program of 4 warps with
+# 128 registers a thread takes $4 \cdot 32 \cdot 128 = 16{,}384$, so four
+# programs fit. If each thread takes twice as many, two fit.
+#
+# **What does a load cost?** Memory is read in pieces of several neighbouring
+# numbers. If the 32 threads of a warp read 32 neighbours, they share a few
+# pieces: the load is *coalesced*. If they read down a column, each needs a
+# piece of its own, and most of it is thrown away. So exercise 9.2 cannot be
+# fast on both sides. What one program has loaded stays in the *L2 cache* for a
+# while, and the next program may find it there. So not all reads counted by
+# equation 10.5 go to main memory.
+#
+# **Can a load begin early?** Blocks wait for `tl.dot` in *shared memory*, of
+# which each multiprocessor has 228 KiB on a Hopper GPU. With
+# `kernel[grid](..., num_stages=2)` the next block is loaded into it while the
+# program computes with this one. Each *stage* takes shared memory for one more
+# block.
 
 # %% mystnb={"image": {"alt": "Two timelines. With one stage, load 0, compute 0, load 1, compute 1, load 2, compute 2 follow each other. With two stages, load 1 runs while compute 0 does, and load 2 while compute 1 does, so the same work ends earlier."}}
 show_stages()
@@ -751,9 +731,34 @@ plt.show()
 # %% [markdown]
 # So a larger block loads less (equations 9.1 and 10.5), but it takes more
 # registers and shared memory, so fewer programs fit on a multiprocessor. Which
-# size is fastest has to be measured: if you have a GPU,
+# side wins? Our kernels of this chapter were not timed. But minidiff's kernel
+# for differential attention was, which walks in the same way over two maps
+# (chapter 11). Here are its times on a GPU for five shapes of tiles and two or
+# three stages. Which shape wins, and what is a third stage worth?
+
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
+timed = json.loads(course.results("tuning.json").read_text())
+print(timed["provenance"]["device"], timed["provenance"]["date"])
+best: dict[tuple[int, int], dict[int, float]] = {}
+for r in timed["rows"]:
+    if (r["kernel"], r["D"], r["P"], r["T"]) == ("forward", 64, 2, 4096):
+        by_stages = best.setdefault((r["BT"], r["BS"]), {2: 99, 3: 99})
+        by_stages[r["stages"]] = min(by_stages[r["stages"]], r["ms"])
+print(" BT   BS   2 stages   3 stages")
+for (BT, BS), ms in sorted(best.items()):
+    print(f"{BT:3d} {BS:4d} {ms[2]:7.2f} ms {ms[3]:7.2f} ms")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert min(best, key=lambda size: min(best[size].values())) == (64, 64)
+better = sum(ms[3] < ms[2] for ms in best.values())
+assert (better, len(best)) == (4, 5) and best[64, 128][3] > best[64, 128][2]
+
+# %% [markdown]
+# The winner is neither the smallest tile nor the largest, and a third stage
+# helps four shapes of five. Nobody has to guess that: minidiff keeps the
+# fastest shape of each size in a table. If you have a GPU,
 # `python book/recipes/block_sizes.py` times this chapter's kernel and chapter
-# 9's softmax over block sizes and warps.
+# 9's softmax in the same way.
 #
 # ## Check of this chapter
 #
@@ -761,7 +766,7 @@ plt.show()
 # compared with the map in NumPy's float64, with minidiff's flash, and, for as
 # many queries as keys, with PyTorch's own attention.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 torch.manual_seed(0)
 for T, S in ((1, 40), (17, 50), (50, 50)):
     for dtype, bound in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
@@ -776,7 +781,7 @@ for T, S in ((1, 40), (17, 50), (50, 50)):
         name = str(dtype).removeprefix("torch.")
         print(f"T {T:2d}, S {S}, {name}: map, minidiff within {bound}")
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 q, k, v = torch.randn(3, 2, 50, 16, device=DEVICE)
 theirs = torch.nn.functional.scaled_dot_product_attention(
     q, k, v, is_causal=True
@@ -793,8 +798,8 @@ print("this chapter -> PyTorch's attention differ by < 1e-5")
 # - **`exp` among `exp2`.** The weights still sum to 1.
 # - **The diagonal is one off, or aligned to the start.** Test with more keys
 #   than queries. One query at the end sees every key.
-# - **Trusting a weight of 0.** 0 times NaN is NaN, so load values beyond the end
-#   as zeros.
+# - **Trusting a weight of 0.** 0 times NaN is NaN, so load values beyond the
+#   end as zeros.
 # - **Dividing in each step.** Divide once, after the last key.
 #
 # ## Summary
@@ -827,10 +832,10 @@ print("this chapter -> PyTorch's attention differ by < 1e-5")
 # %% [markdown]
 # ## Optional: minidiff's whole kernel
 #
-# Here is minidiff's kernel, to compare with yours; `solution("10.2")` prints its
-# step. First the edges of exercise 10.3. The first query of a block sees the
-# fewest keys and decides what is whole; the last query sees the most and decides
-# what is skipped:
+# Here is minidiff's kernel, to compare with yours; `solution("10.2")` prints
+# its step. First the edges of exercise 10.3. The first query of a block sees
+# the fewest keys and decides what is whole; the last query sees the most and
+# decides what is skipped:
 #
 # $$
 # \text{whole} = \left\lfloor \frac{\min(S,\; i B_T + S - T + 1)}{B_S}

@@ -35,6 +35,8 @@
 # | the headwise norm | the end of the kernel | chapter 3 |
 
 # %%
+import json
+
 import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
@@ -47,7 +49,7 @@ import triton
 import triton.language as tl
 
 # %%
-from minidiff import check, diff_attention, plots
+from minidiff import check, course, diff_attention, plots
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.course.kernel_diagrams import show_registers, show_walk
 from minidiff.course.kernels.flash import softmax_step  # noqa: F401
@@ -55,7 +57,7 @@ from minidiff.course.kernels.fused_forward import fused_forward
 from minidiff.course.rounding import errors
 from minidiff.ops.triton.tuning import choose
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## A cold open: a third less work, and every test passes
@@ -68,9 +70,9 @@ plots.use_style()
 #
 # Let us try it in PyTorch. As in chapter 10, `step` takes one block of scores,
 # and keeps for each row the largest score so far and the sum of the
-# exponentials. Here it divides by that sum at once. So it returns weights that
-# are already normalised, and `keep`, the factor by which all earlier weights
-# shrink. Both branches are on axis 0.
+# exponentials. Here it divides by that sum at once. The sum grows with each
+# block, so weights that were divided earlier are too large by now. The factor
+# that corrects them is called `keep`. Both branches are on axis 0.
 
 
 # %%
@@ -181,7 +183,7 @@ plt.show()
 # queries, values 128 wide and 4 warps, in the layout that a Hopper GPU uses
 # for large matrix products:
 
-# %% mystnb={"image": {"alt": "Left: an accumulator of 64 queries by 128 columns in four bands of 16 rows, one for each warp; thread 37, in warp 1, holds pairs of columns in rows 17 and 25, shown in black. Right: 255 squares for the registers of that thread: accumulator 1 takes 64, accumulator 2 takes 64, scores 32, and 95 are left for the rest."}}
+# %% mystnb={"image": {"alt": "Left: an accumulator of 64 queries by 128 columns in four bands of 16 rows, one for each warp; thread 37, in warp 1, holds pairs of columns in rows 17 and 25, marked. Right: 255 squares for the registers of that thread: accumulator 1 takes 64, accumulator 2 takes 64, scores 32, and 95 are left for the rest."}}
 show_registers(BT=64, BS=64, Dv=128, warps=4)
 plt.show()
 
@@ -242,7 +244,7 @@ check.ex11_1(both_branches)
 # as in `softmax_step`. The control, in the last column, subtracts branch 2's
 # own maximum. At which gap does each fail?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 torch.manual_seed(0)
 scores, v = torch.randn(8, 64), torch.randn(64, 32)
 own = scores.amax(-1, keepdim=True)
@@ -296,7 +298,7 @@ check.ex11_2(registers)
 # %% [markdown]
 # minidiff keeps a table of block shapes, measured on a GPU. This is what it
 # holds for Hopper GPUs (H100, H200), sixteen-bit numbers and 4096 keys, with
-# both counts by hand. Which order would you choose?
+# both counts by hand. Does it choose the order that you would?
 
 # %%
 print("  D   BT x BS  warps  both at once  in turn  the table says")
@@ -310,9 +312,22 @@ for D in (64, 128):
 
 # %% [markdown]
 # The count is a lower bound: queries, addresses and counters come on top, and
-# only the compiler knows how many. Where both orders fit, a measurement
-# decides. With fewer registers more programs share a multiprocessor, and while
-# one waits for memory or exponentials, another multiplies.
+# only the compiler knows how many. At $D = 128$ both at once would need more
+# than 255. What did the compiler do when it was asked all the same?
+
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
+tried = json.loads(course.results("tuning.json").read_text())["refused"]
+tried = [r for r in tried if r["kernel"] == "forward" and r["together"]]
+for r in tried:
+    size = r["D"], r["P"], r["BT"], r["BS"], r["warps"], r["stages"]
+    if size == (128, 2, 128, 64, 8, 2):
+        print("D 128, both at once:", r["why"], "a thread")
+
+# %% [markdown]
+# The recipe behind the table does not even time a kernel that spills so much.
+# Where both orders fit, a measurement decides. With fewer registers more
+# programs share a multiprocessor, and while one waits for memory or
+# exponentials, another multiplies.
 #
 # ## The epilogue
 #
@@ -354,13 +369,13 @@ check.ex11_3(epilogue)
 #
 # ## What fusing saves
 #
-# The table gives units for one head, and the numbers that travel between
-# memory and chip for one token, in multiples of $D$. A tensor counts once for
-# each kernel that reads or writes it. Take *two calls*: each reads $q$, $k$
-# and all of $v$, so they read $2 + 2 + 4$ and write $o_1$ and $o_2$, 4; a
-# third kernel reads these, subtracts, normalises and writes 2. *To train*, the
-# fused kernel writes $o$ and $o_2$ too. Cover the last two rows and work them
-# out first.
+# How many numbers travel between memory and chip for one token? We count in
+# multiples of $D$, and a tensor as often as a kernel reads or writes it. *Two
+# calls* each read $q$, $k$ and all of $v$, together $2 + 2 + 4$, and write
+# $o_1$ and $o_2$, another 4. A third kernel reads these 4, subtracts,
+# normalises and writes 2. That makes 18. The *fused* kernel reads $2 + 2 + 2$
+# and writes 2. *To train*, it writes $o$ and $o_2$ too. Beside it stand the
+# units of multiplications:
 #
 # | | units | numbers moved | kernels |
 # |---|---|---|---|
@@ -382,7 +397,7 @@ check.ex11_3(epilogue)
 # $\lambda = 1$. The difference is $\tfrac3{512}$. Two calls round $o_1$ before
 # anyone subtracts:
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 exact = torch.tensor(1 + 3 / 512)
 after = exact.bfloat16() - torch.tensor(1.0).bfloat16()
 before = (exact - 1).bfloat16()
@@ -390,9 +405,10 @@ for name, x in (("two calls", after), ("one kernel", before)):
     print(f"{name}: {x.item() * 512:.0f}/512")
 
 # %% [markdown]
-# Off by a third, though each call was right to its last bit. The rounding
-# error is in proportion to $o_1$, and the difference is much smaller than
-# $o_1$. Such cancelling is no accident: it is what the second branch is for.
+# The two calls are off by a third, although both outputs were rounded as well
+# as bfloat16 can. The rounding error is in proportion to $o_1$, and the
+# difference is much smaller than $o_1$. Such cancelling is no accident: it is
+# what the second branch is for.
 #
 # Now at full size, in `minidiff/course/rounding.py`: eight heads of $D = 64$
 # and 256 tokens. From left to right in the figure, the outputs of the branches
@@ -402,7 +418,7 @@ for name, x in (("two calls", after), ("one kernel", before)):
 # order of the four errors, and which of them does not depend on how alike the
 # branches are.
 
-# %% mystnb={"image": {"alt": "Relative error in thousandths against cancellation from 1 to 5. Three lines rise: two calls the steepest, from about 4 to 14, then in turn, then both at once, which ends near 7. The line of one product stays level a little above 2."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Relative error in thousandths against cancellation from 1 to 5. Three lines rise: two calls the steepest, from about 4 to 14, then in turn, then both at once, which ends near 7. The line of one product stays level a little above 2."}}
 found = [errors(alike) for alike in (0.0, 0.5, 0.9, 0.99, 0.999)]
 x = [r["cancelled"] for r in found]
 for name in ("two calls", "in turn", "both at once", "one product"):
@@ -431,8 +447,8 @@ plt.show()
 
 # %%
 worst = errors(0.0, lam=1.2, size=0.0)
-for name, x in worst.items():
-    print(f"{name:13s} {x:.4f}")
+for name in ("two calls", "in turn", "both at once", "one product"):
+    print(f"{name:13s} {worst[name]:.4f}")
 over = worst["in turn"] / worst["one product"]
 print(f"in turn over one product: {over:.1f}")
 
@@ -475,7 +491,7 @@ check.ex11_4(combined)
 # one applies $\lambda$ to both branches. For which $\lambda$ does a test on
 # $y$ not notice?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 torch.manual_seed(2)
 a1, a2 = torch.randn(2, 32, 64).double()  # accumulators
 l1, l2 = 1 + 9 * torch.rand(2, 32, 1).double()  # sums

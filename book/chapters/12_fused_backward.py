@@ -12,7 +12,7 @@
 # By the end of this chapter you will have shown that the backward pass of a
 # differential head needs no more multiplications than that of the two plain
 # heads that it replaces. You will have written it as kernels whose results are
-# bitwise reproducible.
+# bitwise reproducible, and seen how two trainings part that lack this.
 #
 # {card}
 #
@@ -58,9 +58,10 @@ from minidiff.course.kernels.fused_backward import load_rows  # noqa: F401
 from minidiff.course.kernels.fused_backward import store_rows  # noqa: F401
 from minidiff.course.kernels.fused_backward import tile  # noqa: F401
 from minidiff.course.kernels.walks import record_walks, show_walks
+from minidiff.course.summing_order import distances, train
 from minidiff.course.wrong_backward import dq_errors
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## A cold open: brackets moved
@@ -93,7 +94,7 @@ def joined(q, k, v, lam: float = 0.8) -> Tensor:
 # PyTorch counts FLOPs, and we divide by $2 T^2 D$, one unit. Forward `apart`
 # will take 6 units and `joined` 4. And backward?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 T, D = 256, 16
 print("        forward  backward")
 for way in (apart, joined):
@@ -122,19 +123,25 @@ for way in (apart, joined):
 #
 # ## What chapter 4 found
 #
-# These are the equations of chapter 4 that we build, with its numbers. For one
-# product $o = A\,v$, a softmax $A$ of scores $S$, and a row sum $\delta$:
+# These are the equations of chapter 4 that we build, with its numbers. Back
+# through the product $o = A\,v$:
 #
 # $$
-# dA = do\,v^\top, \quad dv = A^\top do, \quad
-# dS_{ts} = A_{ts}\,(dA_{ts} - \delta_t), \quad
+# dA = do\,v^\top, \qquad dv = A^\top do
+# \tag{4.2}
+# $$
+#
+# Back through the softmax that made $A$ from scores $S$. From each row of $dA$
+# it takes off one number, $\delta_t$, and that needs no map, only two rows:
+#
+# $$
+# dS_{ts} = A_{ts}\,(dA_{ts} - \delta_t), \qquad
 # \delta_t = \sum_s dA_{ts} A_{ts} = do_t \cdot o_t
-# \tag{4.2, 4.4, 4.5}
+# \tag{4.4, 4.5}
 # $$
 #
-# The second form of $\delta$ needs no map, only two rows. For two branches,
-# $o = (A_1 - \lambda A_2)\,v$, one $dA$ serves both, and $\delta_j$ is
-# $do \cdot o_j$ with $o_j = A_j\,v$:
+# For two branches, $o = (A_1 - \lambda A_2)\,v$, one $dA$ serves both, and
+# $\delta_j$ is $do \cdot o_j$ with $o_j = A_j\,v$:
 #
 # $$
 # dS_1 = A_1\,(dA - \delta_1), \quad
@@ -209,8 +216,8 @@ plt.show()
 # \tag{12.3}
 # $$
 #
-# so $\delta_1$ is almost $\lambda\,\delta_2$. One control at the end leaves
-# the rest out.
+# so $\delta_1$ is almost $\lambda\,\delta_2$. May a kernel leave the small rest
+# out? A control at the end tries it.
 #
 # ### Exercise 12.1: the rows
 #
@@ -259,8 +266,8 @@ check.ex12_1(prepare)
 # *Two calls* make $dA$ and $dv$ once for each branch. *Four calls* also make
 # scores, $dk$ and $dq$ once for each half of $v$. The *ideal* makes every
 # product once. *As built*, it is two kernels with products, and each of them
-# needs the scores and $dA$: 14. The other rows are ideals too. Cut in two in
-# the same way, two plain heads take 14, and two calls 20.
+# needs the scores and $dA$: 14. The rows of plain heads and of calls are ideals
+# as well. Built as two kernels, the plain heads take 14 and the two calls 20.
 #
 # ## One tile
 #
@@ -323,7 +330,7 @@ check.ex12_2(one_tile)
 # the diagonal. Before you look: sketch the tiles, and write into each the step
 # in which each kernel makes it. Each colour is one program.
 
-# %% mystnb={"image": {"alt": "Two grids of 4 blocks of queries by 4 blocks of keys; tiles above the diagonal are empty. Left, keys kernel: each column is one program; its steps count down the column from 1 on the diagonal. Right, queries kernel: each row is one program; its steps count along the row from 1 at the first keys to the diagonal."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Two grids of 4 blocks of queries by 4 blocks of keys; tiles above the diagonal are empty. Left, keys kernel: each column is one program; its steps count down the column from 1 on the diagonal. Right, queries kernel: each row is one program; its steps count along the row from 1 at the first keys to the diagonal."}}
 if INTERPRETED:  # on a GPU nobody sees the programs at work
     show_walks(record_walks())
     plt.show()
@@ -412,31 +419,67 @@ for name, x, y in zip(("q", "k", "v", "lam"), first, second, strict=True):
 # The ideal of 10 units needs one kernel instead of two. Its programs would own
 # keys and walk over queries, so a row of $dq$ would be a sum over many
 # programs. Each would add its part in memory, by an *atomic* addition: no part
-# is lost, and the order is left to chance. Here are 64 numbers, as 64 programs
-# might bring them, in a thousand orders. How many different sums?
+# is lost, and the order is left to chance. Does the order matter? Predict the
+# sum of $2^{24}$, $1$ and $-2^{24}$ in float32, in two orders. Then guess how
+# many different sums 64 numbers have, in a thousand orders.
 
-# %% mystnb={"image": {"alt": "Bars of the number of orders against the distance of their sum from the exact one, in units of the last place, from about -6 to 7. The distribution is a bell around 0; about a quarter of the orders hit 0."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
+big, one = np.float32(2**24), np.float32(1)
+print("(big + 1) - big =", big + one - big, end=", but ")
+print("(big - big) + 1 =", big - big + one)
 rng = np.random.default_rng(0)
 parts = rng.normal(size=64).astype(np.float32)
-exact = np.float32(parts.sum(dtype=np.float64))
-sums = []
-for _ in range(1000):
-    sums.append(rng.permutation(parts).cumsum(dtype=np.float32)[-1])
-places = (np.array(sums) - exact) / np.spacing(exact)
-plt.bar(*np.unique(places, return_counts=True))
-plt.gca().set(xlabel="off by so many last places", ylabel="orders")
-plt.show()
-
-# %%
-print(f"{len(set(sums))} different sums in 1000 orders of 64 numbers")
+sums = {rng.permutation(parts).cumsum()[-1] for _ in range(1000)}
+print(f"{len(sums)} different sums in 1000 orders of 64 numbers")
 
 # %% [markdown]
-# Each addition in float32 rounds, and the order decides what is rounded away.
-# All sums are right to six digits, but two runs may differ. Then a failed
-# training run cannot be repeated and looked into, and a test can no longer ask
-# for equal bits. For a fixed order we pay 4 of our 14 units. Which is faster
-# in the end? One kernel would hold five accumulators in registers and send
-# every part of $dq$ to memory. Only a clock on a GPU decides (chapter 13).
+# From $2^{24}$ on float32 has only every second whole number, so the 1 is
+# rounded away. In the same way each addition rounds a little, and the order
+# decides what is lost. Still, all sums are right to six digits. Who cares
+# about the seventh?
+#
+# Let us train a small network twice, from the same start, on the same 64
+# examples. Its gradient is a sum over the examples. One run always adds them in
+# the same order. The other takes a new order in each step, as atomics might.
+# *Nothing else differs.* How far apart are the weights after 600 steps? Sketch
+# two curves, for a slow rate and for one eight times as large.
+
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Relative distance of two trainings against the step, on a logarithmic axis, four lines for each of two rates. All begin near 1e-8. At rate 0.05 they creep up to about 1e-7. At rate 0.4 all four follow them for about 100 steps, shoot up before step 250 to between 1e-2 and 1e-1, and end between 1e-4 and 1e-2."}}
+gaps: dict[float, list[np.ndarray]] = {}
+looks = ((0.05, plots.COLOURS[0], "-"), (0.4, plots.COLOURS[1], "--"))
+for rate, colour, style in looks:
+    for start in range(4):
+        fixed, _ = train(rate, start)
+        free, _ = train(rate, start, shuffled=True)
+        gaps.setdefault(rate, []).append(distances(fixed, free))
+        plt.semilogy(gaps[rate][-1], color=colour, ls=style, lw=1)
+    plt.gca().lines[-1].set_label(f"rate {rate}")
+plt.gca().set(xlabel="step", ylabel="distance of the two runs")
+plt.legend()
+plt.show()
+again, _ = train(rate, start)
+print("same order, run again: equal bits:", np.array_equal(fixed, again))
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+slow, fast = (np.array(gaps[rate]) for rate in (0.05, 0.4))
+assert slow.max() < 1e-6 and (fast[:, :100] < 1e-6).all()
+assert (fast[:, :250].max(1) > 1e-3).all()
+assert (fast[:, :250].max(1) > 1e5 * fast[:, :1].max(1)).all()
+assert all(train(0.4, start)[1][-1] < 0.02 for start in range(4))
+assert len(sums) == 13 and np.array_equal(fixed, again)
+
+# %% [markdown]
+# At the slow rate the two runs stay together and differ in the seventh digit.
+# The fast rate learns as well, and learns more. But somewhere between steps 100
+# and 250 the runs part: the distance grows a hundred thousand times, from all
+# four starts. Which of the two rates a training of yours resembles, you do not
+# know beforehand.
+#
+# So with atomics the same command, twice, may give two models. A training that
+# failed cannot be repeated and looked into, and a test can no longer ask for
+# equal bits. For a fixed order we pay 4 of our 14 units. Which is faster in the
+# end? One kernel would hold five accumulators in registers and send every part
+# of $dq$ to memory. Only a clock on a GPU decides (chapter 13).
 #
 # ### Exercise 12.4: other cuts
 #
@@ -462,12 +505,12 @@ check.ex12_4(backward_units)
 # ## The controls that fail
 #
 # Here are four mistakes: forget both deltas; forget $\lambda$ in $dS_2$;
-# compute the deltas from $do$ *before* it is rounded to 16 bits; leave
-# $do \cdot o$ out of $\delta_1$, since it is almost 0. As in chapter 4, a
-# number is added to all values. Then $dA$ and $\delta$ are large, and their
-# difference is small. Which of the four stays hidden longest?
+# compute the deltas from $do$ *before* it is rounded to 16 bits; take
+# $\lambda\,\delta_2$ for $\delta_1$, since the rest is almost 0. As in chapter
+# 4, a number is added to all values. Then $dA$ and $\delta$ are large, and
+# their difference is small. Which of the four stays hidden longest?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 shifts = 0, 8, 30
 found = [dq_errors(shift) for shift in shifts]
 print("relative error of dq, values shifted by", *(f"{s:8d}" for s in shifts))
@@ -496,7 +539,7 @@ for name in found[0]:
 # grouped queries, more keys than queries, lengths that are no multiple of a
 # block, and a lambda that learns.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 for dtype, limit in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
     given = drawn(dtype)
     options = {"norm_scale": 0.2}

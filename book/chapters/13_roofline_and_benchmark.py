@@ -10,8 +10,9 @@
 # # 13. Roofline and benchmark
 #
 # By the end of this chapter you will have shown that a few rates of a machine
-# set a least time for every kernel, before it is written. You will have
-# compared our recorded runs with it: where the fused kernels win, and where
+# set a least time for every kernel, before it is written. They also tell how
+# fast your own machine could write with a large model. You will have compared
+# our recorded runs with that least time: where the fused kernels win, and where
 # they do not.
 #
 # {card}
@@ -20,8 +21,8 @@
 #
 # After this chapter you can
 #
-# - measure how fast your own machine multiplies and reads, and draw both as
-#   its roofline;
+# - measure how fast your own machine multiplies and reads, draw both as its
+#   roofline, and say how fast it could write with a large model;
 # - compute the least time of a forward pass, and of generating a token;
 # - read a benchmark's ratios, and name ways in which it deceives.
 #
@@ -40,15 +41,17 @@ import json
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.ticker import LogLocator
 
 # %%
 from minidiff import check, course, plots
 from minidiff.bench.timing import alternate
 from minidiff.check import hint, solution  # noqa: F401
-from minidiff.course.ceilings import work
+from minidiff.course.ceilings import H200, work
 from minidiff.course.recorded import Attention, show_floors, show_ratios
+from minidiff.course.roofline import show_roofs
 
-plots.use_style()
+plots.use_style("svg")
 cpu = torch.device("cpu")
 torch.set_num_threads(1)  # less noise from whoever shares the machine
 
@@ -59,7 +62,7 @@ torch.set_num_threads(1)  # less noise from whoever shares the machine
 # then sixteen rows: sixteen times as many FLOPs. How much longer does that
 # take on one of your cores? Guess first.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 n = 4096
 W = torch.randn(n, n)
 x = {m: torch.randn(m, n) for m in (1, 4, 16, 64, 256)}
@@ -117,7 +120,7 @@ peak = max(probe, *rate.values())
 print(f"{peak / 1e9:.0f} GFLOP/s, {memory / 1e9:.0f} GB/s")
 print(f"the probe reached {probe / peak:.0%} of that peak")
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Roofline of the machine that built this page, both axes logarithmic: a slope, then a flat roof, and just below or on the roof a dotted line, what the probe reached. Five points, products of m = 1, 4, 16, 64 and 256 rows, begin near the slope at its foot and end at the flat roof; between, most lie well below both."}}
+# %% tags=["hide-input", "nbval-ignore-output"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Roofline of the machine that built this page, both axes logarithmic: a slope, then a flat roof, and just below or on the roof a dotted line, what the probe reached. Five points, products of m = 1, 4, 16, 64 and 256 rows, begin near the slope at its foot and end at the flat roof; between, most lie well below both."}}
 ends = np.array([0.2, peak / memory, 200])  # with the ridge between
 plt.loglog(ends, np.minimum(peak, memory * ends) / 1e9, label="your roof")
 plt.axhline(probe / 1e9, color="0.5", ls=":", label="the probe's rate")
@@ -129,16 +132,39 @@ for m in x:
     place = 1.1 * dial[m], 0.65 * rate[m] / 1e9
     plt.text(*place, f"m = {m}", fontsize=8, bbox=PAPER)
 plt.gca().set(xlabel="intensity, FLOPs a byte", ylabel="GFLOP/s")
+for axis in (plt.gca().xaxis, plt.gca().yaxis):
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
 plt.legend()
 plt.show()
 
 # %% [markdown]
-# Most points lie below the roof, because a ceiling is no promise. A point may
-# also lie *above* the probe's rate, the dotted line: a larger product spends a
-# smaller part of its time on starting. A measured ceiling is only the best
-# that some program reached. If another one reaches more, the ceiling has to be
-# raised, as the cell above does. Likewise a point above the slope says that
-# your cache holds the matrix, or that your memory reads faster than it copies.
+# Most points lie below the roof, because a ceiling is no promise. And a
+# measured ceiling is only the best that some program reached. If one of the
+# products is faster than the probe, the dotted line, the flat roof has to be
+# raised, as the cell above does. A point above the slope says that your cache
+# holds the matrix, or that your memory reads faster than it copies.
+#
+# ## How fast could your machine write?
+#
+# A language model with 7 billion weights writes a text token by token. For
+# each token it has to read all its weights: at 16 bits each, 14 GB. How many
+# tokens a second can you expect from the core that you have just measured? And
+# from an NVIDIA H200, which copies 4.26 TB/s [H200]? Guess both.
+
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
+weights = 7e9 * 2  # bytes
+for name, rate_of in (("your core", memory), ("an H200", H200[1] * 1e12)):
+    print(f"{name}: about {rate_of / weights:.1f} tokens a second")
+
+# %% [markdown]
+# However fast it multiplies: nothing but the slope of the roof stands in this
+# number. Now remember the cold open. If sixteen people ask at once, the
+# weights are read once for all sixteen. Each waits hardly longer, and nearly
+# sixteen times as much is written in the same time. So a server gathers
+# questions, and a model on your own machine, which answers you alone, leaves
+# most of its arithmetic idle.
 #
 # ## What attention asks for
 #
@@ -177,15 +203,31 @@ for what, T in [*lines, ("train", 4096), ("decode", 4096)]:
     print(f"{what:9s} {T:6d} {flops / moved:12.1f} {flops / powers:14.0f}")
 
 # %% [markdown]
-# FLOPs a byte span a factor of a thousand: a long forward pass lies far to the
-# right of any ridge, decoding far to the left. The intensity of decoding does
-# not depend on the length, which cancels.
+# FLOPs a byte span a factor of a thousand. The intensity of decoding does not
+# depend on the length, which cancels.
 #
-# The last column, FLOPs for each exponential, points to a third ceiling. A GPU
-# has few units for exponentials, apart from the *tensor cores* that do the
-# products. An NVIDIA H200 does 789 TFLOP/s in products, copies 4.26 TB/s, and
-# takes $4.15 \cdot 10^{12}$ exponentials a second, by probes like yours
-# [H200].
+# An H200 does 789 TFLOP/s in products, by a probe like yours [H200]. Put the
+# calls under its roof, and under yours. (Its products are of 16-bit numbers,
+# yours of 32 bits.) Which of the calls wait for memory, on which machine?
+
+# %% tags=["nbval-ignore-output", "hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Two roofs over the intensity, both axes logarithmic: that of an H200, and far below it that of the core that built this page. Under each, a dot for each of four calls. Decoding lies on both slopes, far to the left; forward passes of 1024 and 4096 tokens lie on both flat roofs. The forward pass of 64 tokens, between, lies on the H200's slope and on the core's flat roof."}}
+calls = {}
+for what, T in (("decode", 4096), *lines):
+    flops, moved, _ = work(what, 1, 16, T, 64)
+    calls[f"{what}, T {T}"] = flops / moved
+h200 = H200[0] * 1e12, H200[1] * 1e12
+show_roofs({"an H200": h200, "your core": (peak, memory)}, calls)
+plt.show()
+
+# %% [markdown]
+# Decoding waits for memory on both, a long forward pass on neither. But the
+# short one lies on the slope of the H200, and on the flat roof of the core
+# that built this page. So no kernel is "limited by memory" as such. A kernel
+# on a machine is.
+#
+# The last column of the table, FLOPs for each exponential, points to a third
+# ceiling. A GPU has few units for exponentials, apart from the *tensor cores*
+# that do the products: an H200 takes $4.15 \cdot 10^{12}$ a second [H200].
 #
 # ### Exercise 13.2: two least times
 #
@@ -225,23 +267,23 @@ check.ex13_2(floors)
 record = Attention()
 print("{device}, {date}, commit {commit:.7}".format(**record.provenance))
 
-# %% mystnb={"image": {"alt": "Two panels, forward and train, each with six rows: D = 64 and 128 with 1024, 4096 and 16384 tokens. On a linear axis from 1 to about 4.5 a dot gives the recorded time over the least time and a cross the time of taking turns. At 16384 tokens dots and crosses nearly coincide below 1.6; at 1024 tokens the dots lie far to the right of the crosses."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Two panels, forward and train, each with six rows: D = 64 and 128 with 1024, 4096 and 16384 tokens. On a linear axis from 1 to about 4.5 a dot gives the recorded time over the least time and a cross the time of taking turns. At 16384 tokens dots and crosses nearly coincide below 1.6; at 1024 tokens the dots lie far to the right of the crosses."}}
 show_floors(record)
 plt.show()
 
 # %% [markdown]
 # The line at 1 is the least time, everything at once. The cross is the time of
-# products, memory and exponentials one after the other. A dot at its cross
-# means that little overlaps, or that what overlapping wins is lost elsewhere.
-# The distance from a dot to the line is all that a better kernel with the same
-# products could gain.
+# products, memory and exponentials one after the other. A better kernel with
+# the same products could gain the distance from its dot to the line, and no
+# more. If the dot is at the cross, it would have to gain it by doing things at
+# once.
 #
 # ## What a small size measures
 #
 # At 1,024 tokens the dots lie far to the right. To see one reason, add 1 to
 # one number, to 16, to 256, and so on. What do you expect?
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 for k in range(0, 25, 4):
     y = torch.randn(2**k)
     took = alternate({"add": lambda y=y: y.add_(1)}, cpu, 31)["add"]
@@ -258,12 +300,14 @@ for k in range(0, 25, 4):
 # run. The first is the best *other* way to compute differential attention at
 # that size. The others are the matched plain model ($2H$ heads of width $D$)
 # on two libraries, cuDNN and FlashAttention-2. We divide their time by ours:
-# above 1, ours is faster. Predict where plain on cuDNN lies. If units were
-# time, it would lie at $4 / 6$ forward. In training, forward and backward, it
-# would lie at $(4 + 10) / (6 + 14)$, since our backward kernels compute some
-# products twice (chapter 12) and cuDNN computes each once.
+# above 1, ours is faster.
+#
+# Predict where plain on cuDNN lies. Forward it has 4 units and we have 6. If
+# units were time, it would take $4 / 6$ of our time. To train, it has $4 + 10$
+# and we have $6 + 14$, since our backward kernels compute some products twice
+# (chapter 12) and cuDNN computes each once.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for name, found in record.ratios().items():
     behind = sum(r < 1 for r in found)
     span = f"{min(found):.2f} to {max(found):.2f}"
@@ -330,15 +374,38 @@ for S, B in ((8192, 1), (65536, 1), (8192, 32), (65536, 32)):
 #
 # If you do not predict first, every outcome looks as if you had expected it.
 # Our log, `book/results/kernel-log.md`, holds version, prediction and outcome.
-# Here are four entries in plain words; rates are in TFLOP/s. Cover the last
-# column.
+# Here are four changes from it. Which of them made the backward pass faster?
+# Write your guesses into the cell, then see how many more you got right than
+# we.
 #
-# | what was changed | predicted | came out |
-# |---|---|---|
-# | a kernel for $dk$ and $dv$, $D = 128$, so large that it spills registers | spills cost more than large tiles bring | the fastest version in plain Triton, spills and all |
-# | warps with roles for $dk$ and $dv$, $D = 64$: one loads, others compute by turns | faster, since one multiplies while another takes exponentials | yes: from 381 to 437 |
-# | the same with 64 queries a tile instead of 32 | up to a quarter faster | a fifth slower: it spilled |
-# | one backward kernel of 10 units with atomics, instead of two of 14 | faster, if units were time | the two took a third less time: the one kernel spilled [H200] |
+# 1. A kernel for $dk$ and $dv$ at $D = 128$ gets tiles so large that it spills
+#    registers.
+# 2. The warps of that kernel, at $D = 64$, get roles: one loads, two groups
+#    compute by turns.
+# 3. The same with 64 queries a tile instead of 32.
+# 4. One backward kernel of 10 units with atomics, in place of two of 14 [H200].
+
+# %%
+yours = {1: None, 2: None, 3: None, 4: None}  # True for faster, or False
+
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
+ours = {1: False, 2: True, 3: True, 4: True}
+came_out = {
+    1: (True, "the fastest version in plain Triton, spills and all"),
+    2: (True, "from 381 to 437 TFLOP/s"),
+    3: (False, "a fifth slower than 2: it spilled"),
+    4: (False, "the two took a third less time: the one spilled"),
+}
+for n, (faster, words) in came_out.items():
+    print(f"{n}. {'faster' if faster else 'slower'}: {words}")
+for name, said in (("you", yours), ("we", ours)):
+    right = sum(said[n] == faster for n, (faster, _) in came_out.items())
+    print(name, "were right", right, "times of 4")
+
+# %% [markdown]
+# We were right once. Counting units foretold the fourth, and counting leaves
+# out the registers. So count in order to know what to expect, and believe the
+# clock.
 #
 # ## A control that fails: one's own units
 #
@@ -346,7 +413,7 @@ for S, B in ((8192, 1), (65536, 1), (8192, 32), (65536, 32)):
 # is two calls, 6 units; `cudnn-pad` two calls with queries and keys padded by
 # zeros to the width of the values, 8 units. Which has the higher rate?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 unit = 16 * 16384**2 * 64
 for peer, units in (("cudnn-pad", 8), ("cudnn", 6)):
     t = record.ms("diff2/" + peer, "forward", 64, 16384)
@@ -360,35 +427,6 @@ for peer, units in (("cudnn-pad", 8), ("cudnn", 6)):
 # the other, on a machine that grows warm; count the first call, which
 # compiles; leave the inputs in the cache; give a ratio without its spread.
 #
-# ### Exercise 13.3: a ratio one can believe
-#
-# *Optional, 10 minutes.* Round $i$ of `alternate` times both, one right after
-# the other, so each round has a ratio. By the meaning of a median, each ratio
-# falls above or below the true one with equal chance, as a coin does. That all
-# of ten ratios, or all but one, fall on the same side has a probability of
-# $2 \cdot 11 / 2^{10}$, some 2 percent. Otherwise at least two fall on either
-# side. Then, if you drop the least and the largest, the true median lies
-# between those left.
-
-
-# %% tags=["stub:13.3"]
-def ratio_interval(
-    ours: list[float], theirs: list[float], drop: int
-) -> tuple[float, float, float]:
-    """Return (low, middle, high) for how much longer ours takes than theirs.
-
-    ours[i] and theirs[i] are the times of round i, taken one right after the
-    other, so each round has its own ratio. The middle is the median of
-    these; low and high are the least and the largest of those left when the
-    `drop` least and the `drop` largest are dropped. 2 drop < rounds.
-    """
-    # your code
-
-
-# %% tags=["check:13.3"]
-check.ex13_3(ratio_interval)
-
-# %% [markdown]
 # With a GPU, `minidiff bench attention --help` tells how to repeat this.
 #
 # ## Check of this chapter
@@ -397,7 +435,7 @@ check.ex13_3(ratio_interval)
 # again from milliseconds, and every implementation (*peer*) was compared with
 # float32 before it was timed.
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 for row in record.rows:
     if "train_ms" in row:
         size = row["D"], row["T"]
@@ -430,3 +468,34 @@ print(f"ratios are those of their times; all {len(errors)} peers were right")
 #   the picture, and more ceilings below the roof.
 # - Hoefler and Belli, *Scientific benchmarking of parallel computing systems*,
 #   2015.
+
+# %% [markdown]
+# ## Optional: how sure is a ratio?
+#
+# ### Exercise 13.3: a ratio one can believe
+#
+# *Optional, 10 minutes.* Round $i$ of `alternate` times both, one right after
+# the other, so each round has a ratio. How sure is their median? Each ratio
+# lies above or below the true median with equal chance, as a coin falls. That
+# ten coins show the same side at least nine times has a probability of
+# $2 \cdot 11 / 2^{10}$, some 2 percent. In all other cases at least two ratios
+# lie on either side of the true median. Then it lies between those that are
+# left when the least and the largest are dropped.
+
+
+# %% tags=["stub:13.3"]
+def ratio_interval(
+    ours: list[float], theirs: list[float], drop: int
+) -> tuple[float, float, float]:
+    """Return (low, middle, high) for how much longer ours takes than theirs.
+
+    ours[i] and theirs[i] are the times of round i, taken one right after the
+    other, so each round has its own ratio. The middle is the median of
+    these; low and high are the least and the largest of those left when the
+    `drop` least and the `drop` largest are dropped. 2 drop < rounds.
+    """
+    # your code
+
+
+# %% tags=["check:13.3"]
+check.ex13_3(ratio_interval)

@@ -16,6 +16,9 @@
 #
 # {card}
 #
+# (It has two halves, for two evenings: up to *Packing* text becomes rows of
+# numbers, and from *AdamW* on a model is trained on them.)
+#
 # ## Goals
 #
 # After this chapter you can
@@ -24,8 +27,8 @@
 # - watch byte-pair encoding being trained, write its merge, and pack documents
 #   into rows;
 # - write AdamW, and say what warm-up, a falling rate and clipping are for;
-# - write a training loop that measures itself, and name six mistakes in
-#   training that raise no error.
+# - write a training loop that measures itself, and name mistakes in training
+#   that raise no error.
 #
 # ## Prerequisites
 #
@@ -113,6 +116,7 @@ def bits_per_byte(text: bytes, rows: list, longest: int = 10) -> np.ndarray:
         for i in range(longest, len(row)):
             p = 1 / 256
             for n in range(longest + 1):
+                # the n bytes before byte i, with it and without
                 with_c, before = row[i - n : i + 1], row[i - n : i]
                 p = (seen[n + 1][with_c] + 4 * p) / (seen[n][before] + 4)
                 bits[n] -= log2(p)
@@ -139,8 +143,8 @@ assert leaky.min() < honest.min() - 0.4
 # The tested rows are the same, and so is the amount of text. But the leaky
 # loss is too low, because a file repeats itself. Worse, it picks another
 # model, one that looks far back and finds copies. In a new file that model is
-# the worse one: the solid curve rises. If you shuffle the rows of all files
-# and hold out a tenth of them, you measure the dashed curve. This is
+# the worse one: the honest curve rises again. If you shuffle the rows of all
+# files and hold out a tenth of them, you measure the leaky curve. This is
 # *leakage*.
 #
 # So `minidiff` splits by file: a hash of the path decides the side. Copies can
@@ -277,7 +281,7 @@ assert bits[0] > bits[1] > bits[2] and shown.count("\ufffd") == 2
 # alone, because the model knows nothing. Going from 1024 ids to 4096 shortens
 # the text less than going from 256 to 1024 did, and each id costs a row of the
 # embedding. (The two signs after "a" are the two bytes of ï, which is too rare
-# for a merge.)
+# for a merge.) Chapter 15 uses 1024 ids; here bytes are enough.
 #
 # ## Packing
 #
@@ -304,7 +308,7 @@ plt.show()
 
 # %% tags=["stub:14.2"]
 def pack(documents: list[list[int]], end: int, T: int) -> np.ndarray:
-    """Return the windows (W, T + 1) of all documents in one row.
+    """Join all documents into one row; return its windows (W, T + 1).
 
     After each document comes the id end. A window has T inputs and one id
     more, its last target, which is also the first input of the next window.
@@ -410,8 +414,7 @@ check.ex14_3(adamw_step)
 #
 # One output of a matrix is a sum, $\sum_j w_j x_j$, over $E$ inputs of size
 # about 1. Random weights of size 0.02 make it about $0.02 \sqrt E$, because
-# most of it cancels (chapter 7). Now AdamW takes its first step, for one
-# token:
+# most of it cancels. Now AdamW takes its first step, for one token:
 #
 # - The gradient of weight $j$ is $c\, x_j$, with the same $c$ for all $j$.
 # - AdamW keeps its sign: weight $j$ moves by
@@ -466,10 +469,10 @@ assert losses[0] > log(256) + 1 and losses[1] < log(256)
 #
 # A batch is a sample, so its gradient is noisy. Near the best weights the
 # gradient's mean is near 0 and the noise is left, and at a constant rate the
-# weights keep shaking. Take a thousand weights, each with loss $w^2 / 2$ and
-# noise of size 1 in its gradient, and 300 steps. Which of three plans ends
-# lowest: 0.1 throughout, 0.01 throughout, or from 0.1 down to 0.01 in a
-# straight line?
+# weights keep shaking. Take a thousand weights that start at 3, each with loss
+# $w^2 / 2$ and noise of size 1 in its gradient, and 300 steps. Which of three
+# plans ends lowest: 0.1 throughout, 0.01 throughout, or from 0.1 down to 0.01
+# in a straight line?
 
 
 # %%
@@ -503,8 +506,8 @@ def rate(step: int, steps: int, warmup: int, peak: float) -> float:
 
     It rises in a straight line: step 0 has peak / warmup, and step
     warmup - 1 has peak. Then it falls in a straight line: step warmup has
-    peak, and the last step, steps - 1, has a tenth of peak. warmup may be 0:
-    then it only falls.
+    peak, and the last step, steps - 1, has a tenth of peak. warmup is less
+    than steps - 1, and may be 0: then it only falls.
     """
     # your code
 
@@ -560,9 +563,9 @@ assert 100 < 300 - steps_taken(gradients).sum() < 105
 
 # %% [markdown]
 # The bad gradient turns the steps around for a while, because it stays in $m$,
-# and then keeps them short, because it stays in $s$ for longer. Without it,
-# AdamW would take 300 full steps. "Lost" is by how many full steps the weight
-# has moved less far: about a hundred, from one bad gradient.
+# and then keeps them short, because it stays in $s$ for longer. If all
+# gradients were 1, AdamW would take 300 full steps. "Lost" is how many of them
+# are missing: about a hundred, from one bad gradient.
 #
 # Every training of this course is clipped at $c = 1$, the usual choice; the
 # paper does not state its own. PyTorch's `clip_grad_norm_` does it in place
@@ -677,7 +680,7 @@ assert losses[0] > 5 and valid[60] < back_0
 
 # %% [markdown]
 # After ten steps it is nearly as good as the counting model that looks 0 bytes
-# back (the first point of the cold open's solid curve): it has learned which
+# back (the first point of the cold open's honest curve): it has learned which
 # bytes are frequent. Then it gets better than that, so it must use the bytes
 # before. What it writes has spaces and common letters by now, but no words.
 #
@@ -706,25 +709,6 @@ assert loss < 0.1 and true > log(256)
 # it has learned to repeat what it reads, for ever. A loss that is too good is
 # a bug until shown otherwise. The leak at the start of this chapter was one,
 # too.
-#
-# ## An aside: bfloat16
-#
-# The trainings on a GPU in this course say `--precision bfloat16`. Such a
-# number has 16 bits. It covers the range of a float32, but keeps only two or
-# three decimal digits. Can a weight of 1 be trained by steps of 0.003?
-
-# %%
-w = torch.ones((), dtype=torch.bfloat16)
-for _ in range(1000):
-    w = w + 0.003
-print("1 + 1000 x 0.003 =", w.item())
-assert w == 1
-
-# %% [markdown]
-# Not one step has moved it: the number after 1 is $1 + 2^{-7}$, and 0.003 is
-# less than half of that gap, so each sum is rounded back to 1. So weights,
-# averages and sums stay in float32, and only the large products of matrices
-# are computed in bfloat16 (PyTorch calls this *autocast*), for speed on a GPU.
 #
 # ## The package agrees
 #
@@ -781,7 +765,28 @@ print("the steps are PyTorch's, and the schedule is that of minidiff")
 #   the last ones settle; clipping keeps one bad batch from shortening the many
 #   steps after it.
 # - A loop is about thirty lines, and most of its mistakes raise no error.
+
+# %% [markdown]
+# ## Optional: bfloat16
 #
+# The trainings on a GPU in this course say `--precision bfloat16`. Such a
+# number has 16 bits. It covers the range of a float32, but keeps only two or
+# three decimal digits. Can a weight of 1 be trained by steps of 0.003?
+
+# %%
+w = torch.ones((), dtype=torch.bfloat16)
+for _ in range(1000):
+    w = w + 0.003
+print("1 + 1000 x 0.003 =", w.item())
+assert w == 1
+
+# %% [markdown]
+# Not one step has moved it: the number after 1 is $1 + 2^{-7}$, and 0.003 is
+# less than half of that gap, so each sum is rounded back to 1. So weights,
+# averages and sums stay in float32, and only the large products of matrices
+# are computed in bfloat16 (PyTorch calls this *autocast*), for speed on a GPU.
+
+# %% [markdown]
 # ## Further reading
 #
 # - Sennrich, Haddow and Birch, *Neural Machine Translation of Rare Words with

@@ -109,8 +109,8 @@ assert to_beat["bz2"] < to_beat["zip"] < 2.5
 # %% [markdown]
 # `zip` looks back over the last 32 kB of text, `bz2` over all of it. Your model
 # will see 128 tokens at a time, some 350 bytes, and it will be asked about files
-# that it has never seen. After a training of two to three minutes, will it need
-# fewer bits than `zip`? Than `bz2`? Write down your guess.
+# that it has never seen. After its training, will it need fewer bits than
+# `zip`? Than `bz2`? Write down your guess.
 #
 # ## The text, and the model before it has read any
 #
@@ -248,10 +248,10 @@ def lambdas(model: nn.Module) -> list[float]:
 
 
 # %%
-def observer(model: nn.Module, name: str, **look: bool) -> tuple:
+def observer(model: nn.Module, name: str, rate: bool = True) -> tuple:
     """A report for `fit`, and what it keeps: pages and lambdas by step."""
     unit = {"scale": SCALE, "unit": "bits per byte"}
-    live = plots.LiveTraining(STEPS, name, **unit, **look)
+    live = plots.LiveTraining(STEPS, name, **unit, rate=rate)
     pages, lams = {"start": write(model)}, {0: lambdas(model)}
 
     def report(record: Record) -> None:
@@ -320,7 +320,8 @@ def bits_of(model: nn.Module, windows: Tensor) -> float:
 
 # %% tags=["nbval-ignore-output"]
 bits = {"differential": bits_of(model, sides[1])}
-print(f"yours: {bits['differential']:.2f} bits per byte")
+nats = bits["differential"] * log(2)
+print(f"yours: {nats / log(2):.2f} bits per byte, or {nats:.2f} nats")
 for name, number in to_beat.items():
     than = "fewer" if bits["differential"] < number else "more"
     print(f"{name}:   {number:.2f} bits per byte; yours needs {than}")
@@ -341,10 +342,10 @@ print(f"the model: {size:.1f} MB, the text: {len(data) / 1e6:.2f} MB")
 
 # %% tags=["stub:15.2"]
 def bits_per_byte(records: list[Record], tokens: int, size: int) -> np.ndarray:
-    """Return every measurement of a log on held-out text, in bits per byte.
+    """Return every held-out loss in the log, in bits per byte.
 
-    records: the log of `fit`, with losses in nats per token. The held-out text
-    has so many tokens, and size bytes.
+    records: the log of `fit`, with losses in nats per token. tokens and size:
+    how many tokens and how many bytes the held-out text has.
     """
     # your code
 
@@ -423,8 +424,8 @@ print("loaded again: the same logits, to 1e-4")
 #
 # Now the same with `attention="softmax"`, and nothing else changed: 8 plain
 # heads in place of 4 differential ones, the same seed, the same windows in the
-# same order, the same learning rate, your loop. Which of the two will be
-# ahead? It takes another two to three minutes.
+# same order, the same learning rate, your loop. Which of the two will be ahead?
+# It takes as long again.
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "A full bar above one panel: bits per byte against step. The noisy line of the batches and the dotted line of the held-out windows fall from above 3.5 to about 2, steeply at first."}}
 torch.manual_seed(0)
@@ -478,7 +479,7 @@ print("both need fewer bits than zip; less than 0.1 bits per byte apart")
 # random. Each $\lambda$ is one number, learned with all others. Will training
 # make it larger?
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Lambda of the two layers against step. Both begin between 0.2 and 0.25. Layer 0 first rises to above 0.4, layer 1 hardly; then both fall far below where they began, and layer 1 may rise a little again."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Lambda of the two layers against step. Both begin between 0.2 and 0.25. Layer 0 may rise first; then both fall far below where they began, and may rise a little again."}}
 for layer, path in enumerate(zip(*lams.values(), strict=True)):
     plt.plot(list(lams), path, label=f"layer {layer}")
     init = again.blocks[layer].attention.lam_init
@@ -501,9 +502,10 @@ plt.show()
 # ### A line of Python, and every head
 #
 # Here are $A_1$, $A_2$ and $A = A_1 - \lambda A_2$ of one head for one line.
-# Orange is positive, purple negative, white is 0, and the darkest colour means
-# one half *or more*. In Lab, sliders choose layer and head. Rows are queries:
-# read a row as "this token looks at ...".
+# Orange is positive, purple negative, the colour of the empty triangle is 0, and
+# the colour at either end of the scale means one half *or more*. In Lab,
+# sliders choose layer and head. Rows are queries: read a row as "this token
+# looks at ...".
 
 
 # %%
@@ -535,13 +537,13 @@ def look(layer: int, head: int) -> plt.Figure:
     return figure
 
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three heat maps, tokens of a line of Python on both axes: A1, A2 and the difference of layer 1, head 0. A1 has short dark vertical lines, places that many queries look at; A2 has a dark diagonal, each token on itself; the difference looks like A1 with a pale purple diagonal."}}
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three heat maps, tokens of a line of Python on both axes: A1, A2 and the difference of layer 1, head 0. A1 has short strong vertical lines, places that many queries look at; A2 has a strong diagonal, each token on itself; the difference looks like A1 with a pale purple diagonal."}}
 plots.sliders(look, layer=(0, 1, 1, 1), head=(0, 3, 1, 0))
 
 # %% [markdown]
 # Columns are tokens that many queries look at, a diagonal is a query that looks at
-# itself or at a fixed distance. Where $A_2$ is dark, the difference is lower, by
-# $\lambda$ times as much. Move the sliders and say in one sentence what each
+# itself or at a fixed distance. Where $A_2$ has weight, the difference is lower,
+# by $\lambda$ times as much. Move the sliders and say in one sentence what each
 # head does. Then distrust your sentence: this is one line.
 #
 # ### Exercise 15.3: what the second map takes away
@@ -666,6 +668,7 @@ text = TextData(few, few, vocab_size=config.vocab_size, length=T)
 three = TrainConfig(steps=3, warmup_steps=1, batch_size=4, eval_every=3)
 torch.manual_seed(0)
 new = Transformer(config)
+# Equal weights, twice: the first for your loop, the second for minidiff's.
 yours, ours = (as_package(new).double().train() for _ in range(2))
 pairs = [text.batch(step, 4) for step in range(3)]
 read = torch.cat([torch.cat([x, y[:, -1:]], 1) for x, y in pairs])
@@ -693,8 +696,8 @@ print("three steps: losses, gradients and logits differ by < 1e-9")
 #
 # ## Summary
 #
-# - Your class, your loop, two to three minutes: a model of Python source that
-#   needs fewer bits per byte than `zip`.
+# - Your class, your loop, a few minutes: a model of Python source that needs
+#   fewer bits per byte than `zip`.
 # - Temperature divides the logits; 0 takes the likeliest token.
 # - A run folder has weights, sizes, tokenizer and log; loaded again it gives the
 #   same logits.
@@ -787,11 +790,10 @@ plt.show()
 # To predict what comes next, the place *after* the copy would help even more:
 # what followed the name last time may follow it again. A head that looks there
 # *because* the copy stands before it is called an *induction head* [Olsson and
-# others, 2022]. Your function can measure that too. Move every map by one key:
-# then the weight on the place after a copy stands where the weight on the copy
-# itself stood before. (If the copy is one place back, the place after it is
-# the query itself. To look there tells the head nothing new, so this weight is
-# set to 0.)
+# others, 2022]. Your function can measure that too: hand it maps in which the
+# weights of key $s + 1$ stand at key $s$. (If the copy is one place back, the
+# place after it is the query itself. To look there tells the head nothing new,
+# so this weight is set to 0.)
 #
 # But a head may look at such a place for another reason: `.` often follows
 # `self`, whatever came before. So there are two controls: the tokens of another
@@ -809,6 +811,8 @@ often = pairs / pairs.sum(1, keepdim=True).clamp(min=1) > 0.2
 # %%
 def at_followers(A: Tensor, tokens: Tensor, reach: int) -> Tensor:
     """Excess weight (H,) on frequent followers that come after no copy."""
+    # (B, T, T): does the key's token often follow the query's? And if so,
+    # is there no copy of the query one place before the key?
     expected = often[tokens[:, :, None], tokens[:, None, :]]
     copied = tokens[:, :, None] == tokens[:, None, :-1]
     expected[:, :, 1:] &= ~copied
@@ -994,5 +998,5 @@ print("lambda 0 costs more than 0.2 bits per byte, lambda_init less than 0.1")
 #   machines.
 # - Olsson and others, *In-context Learning and Induction Heads*,
 #   arXiv 2209.11895: heads that look at what followed the previous occurrence.
-# - Deletang and others, *Language Modeling Is Compression*, arXiv 2309.10668:
+# - Delétang and others, *Language Modeling Is Compression*, arXiv 2309.10668:
 #   the cold open of this chapter, thought through to the end.

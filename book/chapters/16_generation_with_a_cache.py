@@ -93,10 +93,10 @@ print("attention", repr(model.config.attention))
 # %% [markdown]
 # ## A cold open: reading it all again
 #
-# Write a beginning between the quotes and watch your model go on. It writes
-# twice, from the same seed. To write 100 tokens it is asked 100 times which token
-# comes next. In the first run it reads the whole text so far each time. In the
-# second it has a *cache* and reads only the token that is new.
+# Let `my_prompt` be a beginning of your own and watch your model go on. It
+# writes twice, from the same seed. To write 100 tokens it is asked 100 times
+# which token comes next. In the first run it reads the whole text so far each
+# time. In the second it has a *cache* and reads only the token that is new.
 #
 # Guess two numbers: how many times fewer tokens are read with a cache, and how
 # many times faster it is.
@@ -191,8 +191,9 @@ count_bytes = check.mine("16.1")
 # %% [markdown]
 # Now measure. Three untrained models of two layers and width 64: 4 plain heads,
 # or 2 differential heads of V1 or V2, all with $D = 16$ and numbers of 4 bytes.
-# PyTorch says how much memory the arrays of a cache own. Which cache is the
-# largest?
+# PyTorch says how much memory the arrays of a cache own. (They are called `_k`
+# and `_v`. The underscore says: leave it alone. We look, and later do damage.)
+# Which cache is the largest?
 
 
 # %%
@@ -242,8 +243,8 @@ for kind in ("softmax", "diff", "diff_v2"):
 # too, because its key, value and output matrices are half as large.) The usual
 # remedy is grouped heads: a quarter of the key/value heads, a quarter of the
 # cache. The texts of a batch share the weights, but each has a cache of its
-# own. With 32 texts in a batch, the 32 caches together are as large as the
-# weights when each text has a thirty-second of the length above.
+# own: with 32 texts, a thirty-second of the length above is enough for their
+# caches to be as large as the weights.
 #
 # ## One step, by hand
 #
@@ -341,9 +342,8 @@ print("keys", tuple(cache[0]._k.shape), "values", tuple(cache[0]._v.shape))
 
 # %% [markdown]
 # The cache of a layer is two arrays. The keys have two axes of 2, one for the 2
-# heads and one for the 2 branches. (The underscore in `_k` says: leave it
-# alone. We look, and later do damage.) The memory is set aside
-# once, and each step writes behind the last token. `torch.cat` would copy the
+# heads and one for the 2 branches. The memory is set aside once, and each step
+# writes behind the last token. `torch.cat` would copy the
 # whole cache in each step.
 #
 # Let $S$ be the number of tokens in the cache. It is also the *position* of
@@ -475,6 +475,8 @@ words = BPETokenizer.load(course.weights("pair_tokenizer.json"))
 code = torch.tensor([words.encode(inspect.getsource(minidiff.KVCache))[:161]])
 P = shipped(code[:, :-1])[0, 8:34].softmax(-1).numpy()
 count = [np.count_nonzero(keep(p.astype(float), 0.9)) for p in P]
+
+# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true}
 # P[i] was computed before the token names[i + 1] was seen.
 names = [words.decode([int(i)]) for i in code[0, 8:35]]
 inside = [
@@ -687,9 +689,8 @@ print("the stream is that of minidiff")
 # - For each token a V1 head holds $4D$ numbers, as many as two plain heads. A V2
 #   head holds $2D$, as many as one.
 # - A cache is right if every way to cut a row gives the logits of the whole row.
-# - A decode step reads all weights and the whole cache. V2 reads its cache
-#   once. So does V1 in one kernel; V1 as two ordinary calls reads one and a
-#   half times as much.
+# - A decode step reads all weights and the whole cache, and in a long text the
+#   cache is the larger part.
 # - The same call with the same seed gives the same text. Temperature flattens
 #   the probabilities or sharpens them, and top-p cuts off the tail.
 

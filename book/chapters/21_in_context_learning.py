@@ -96,7 +96,7 @@ def runs_of(record: dict) -> dict[str, list[dict]]:
     return found
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 record = json.loads(course.results(RECORD).read_text())
 RUNS = runs_of(record)
 TASKS = {"languages": "language_orders", "symbols": "orders"}
@@ -126,7 +126,7 @@ print("not run:", record["not_run"] or "nothing")
 # Eight seeds of each kind were trained. Guess: which of the two differences is
 # there in most pairs?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for task in TASKS:
     for kind, runs in RUNS.items():
         print(f"{task:10s}{kind:6s}", end="")
@@ -192,7 +192,7 @@ plt.show()
 # label. The course comes with texts in eight of the languages that were kept
 # out of the training rows, all in Latin letters. A snippet is 15 tokens and
 # the sign that comes before a label. (A token can be half a letter, printed as
-# a dark diamond.)
+# a question mark in a diamond.)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 source = course.weights("eight_languages.json").read_text("utf-8")
@@ -297,7 +297,7 @@ check.ex21_2(guess_by_shots)
 # %% [markdown]
 # Here is the beginning of this line for both tasks:
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 guess_by_shots = check.mine("21.2")
 SYMBOLS = dict(record["data"]["short"]["few_shot"])
 FIRST = SYMBOLS.pop("first")  # the id of its first symbol
@@ -332,9 +332,7 @@ plt.show()
 # is above 1/8, but below the dotted one. With the flat line alone, one would
 # report that this model has begun to learn. On the right the lowest lines end
 # at 1/8. That is not nothing, as there are 64 labels: these models say a label
-# of this prompt, but not the right one. (With no earlier demonstration the
-# dotted guess is always wrong, while a model may choose a label that has not
-# been said.)
+# of this prompt, but not the right one.
 #
 # ## Accuracy: plain against diff
 #
@@ -421,10 +419,11 @@ for name in TRIED:
 # better. Whether all plain ones would follow, no training here was long enough
 # to say. The symbols tell no such story. In the second training of 66 million
 # tokens all plain models learn them and no differential one, and in the longer
-# ones hardly any model does. So whether this task is learned depends on the
-# rest of the training more than on the kind.
+# ones hardly any model of either kind does. Whether this task is learned changes
+# with the rest of the training.
 #
-# The curves of our sixteen models show what "earlier" means:
+# The curves of our sixteen models show what "earlier" means. (They count all
+# labels of a row, also the first of each class, which nobody can know.)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, languages and symbols: accuracy at all labels of validation rows against million tokens, a line for each run, plain solid and differential dashed. Left: the lines stay near 0.1 until 20 million tokens; then most dashed ones rise, one after another, to between 0.2 and 0.4, while the solid ones stay low. Right: solid and dashed lines rise suddenly, at different moments between 20 and 60 million tokens, and others never do."}}
 per_step = record["jobs"][0]["job"]["config"]["batch_size"] * LENGTH / 1e6
@@ -509,9 +508,9 @@ for kind, name in WEIGHTS.items():
 # %% [markdown]
 # It is the picture of the cold open: each model has learned the task that the
 # other has not. On languages the differential model is less often right than
-# in the record. There, the eight languages of a row were drawn from almost a
-# hundred, many with letters of their own. Here all have Latin letters, which
-# should be harder (we have not tested it).
+# in the record. There, the eight languages of a row were drawn from 96. Here
+# they are always these eight, all in Latin letters, and all questions follow one
+# set of demonstrations. Which of this matters, we have not tested.
 #
 # How much can be had without any model? Count how many tokens a question
 # shares with the demonstrations of each language, and say the language that
@@ -595,12 +594,8 @@ for kind, task in (*LEARNERS, ("plain", "languages"), ("diff", "symbols")):
 #
 # The record has 32 sets of demonstrations for each task. About each set 24
 # questions were asked, after the same demonstrations in the same ten random
-# orders (and in thirty alternating ones), as in the paper's Figure 7, which
-# has one set. `by_set` holds the number of right answers by set and order.
-#
-# (The record's `best` and `worst` are an older measure, not used here: "order
-# 3" was another shuffle in each of 256 rows, so effects of order cancel in the
-# mean.)
+# orders and in thirty alternating ones, the numbers of orders in the paper's
+# Figure 7. `by_set` holds the number of right answers by set and order.
 
 
 # %%
@@ -622,7 +617,8 @@ for kind, runs in RUNS.items():
 # them.) All these spreads lie between a tenth and a fifth. Is that much? The
 # paper's plain model has 0.190 and its differential one 0.040 [P, Figure 7].
 # So we need a *null*: what best minus worst would be if the order had no
-# effect.
+# effect. Two follow. The first needs counts only, which the record has; the
+# second fits, but needs the single answers, which you have for two models.
 #
 # ## What chance does
 #
@@ -686,7 +682,6 @@ for task, name in TASKS.items():
 # $Q\,p(1 - p)$, or nearly. So dealing is an upper limit of chance: the more
 # the questions differ, the less chance does. Counts do not say how much
 # they differ. **So our record cannot tell whether some orders are better.**
-# For that one needs the single answers. You have them, for two models.
 #
 # ### The control for equal questions
 #
@@ -762,7 +757,7 @@ plt.show()
 # the plain model to the symbols, and let one of the orders be bad: there, some
 # or all of the answers that were right become wrong.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 for spoilt in (0, 0.1, 0.25, 0.5, 1):
     bad = SAID["plain", "symbols"] == ANSWER["symbols"]
     hit = np.flatnonzero(bad[4])
@@ -838,6 +833,7 @@ GUARD = {
     for kind, runs in RUNS.items()
     for task in TASKS
 }
+assert record["data"]["short"]["languages"]["languages"]["valid"] == 96
 assert not GUARD["plain", "languages"]
 assert len(GUARD["diff", "languages"]) == 7
 assert GUARD["plain", "symbols"] & GUARD["diff", "symbols"] == {5, 6}
@@ -918,7 +914,8 @@ print("prompts and the last chance line are those of minidiff.data")
 #   null that fits, and needs the single answers.
 # - Whether order matters less to differential models has no verdict here: in
 #   no pair have both learned the languages, and in two pairs both the symbols.
-#
+
+# %% [markdown]
 # ## Optional: how many questions did the paper ask?
 #
 # Suppose that each of $K$ orders is measured on $Q$ *fresh* questions, and

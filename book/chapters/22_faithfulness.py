@@ -129,7 +129,7 @@ for kind in MODELS:
 # the main crop of *the Sun*? Write down what a faithful model answers, and what
 # you expect.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 for kind in MODELS:
     prompt = written([MOON], question("the Sun", "main crop"))
     print(f"{kind:6s} main crop of the Sun: {ask(kind, prompt)[0]}")
@@ -155,7 +155,7 @@ def draw(kind: str, count: int, documents: int = 4) -> list[Scene]:
     return found
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 SINGLE = draw("single", QUESTIONS)
 for kind in MODELS:
     right = same = 0
@@ -385,7 +385,7 @@ FACTS = read_runs(RECORD)
 made = json.loads(course.results(RECORD).read_text())["provenance"]
 print("recorded", made["date"], "on", made["device"])
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 print("means over eight seeds  ", *HEAD)
 for asked in SHORT:
     for kind, runs in FACTS.items():
@@ -394,7 +394,7 @@ for asked in SHORT:
         print(f"{asked:13s} {kind:6s}{n:4d}", end=" ")
         print(*(f"{x:11.3f}" for x in means))
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels of bars, one for each kind of question, with a bar for each of eight plain and eight differential models, cut by the sources of the answers. Single: nearly all right in every model. Several: mostly wrongly not stated, in every plain model and most differential ones; differential models 3, 6 and 7 answer a third to a half, partly right and partly from another document. Unanswerable: half to nine tenths right, the rest from another document. List: nearly all from nowhere."}}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Four panels of bars, one for each kind of question, with a bar for each of eight plain and eight differential models, cut by the sources of the answers. Single: nearly all right in every model. Several: mostly wrongly not stated, in every plain model and most differential ones; differential models 3, 6 and 7 answer a third to a half, partly right and partly from another document. Unanswerable: half to nine tenths right, the rest from another document. List: nearly all from nowhere."}}
 bars = {
     asked: {
         f"{kind} {seed}": FACTS[kind][seed]["facts"][asked]
@@ -419,24 +419,25 @@ plt.show()
 
 # %%
 def dared(runs: dict[int, dict]) -> tuple[np.ndarray, np.ndarray]:
-    """Share of questions over several documents answered, and right."""
+    """Answers given over several documents, and the share that is right."""
+    n = runs[0]["facts"]["several"]["questions"]
     answered = 1 - shares(runs, "several", "not stated")
-    return answered, shares(runs, "several", "right") / answered
+    right = shares(runs, "several", "right") / answered
+    return (n * answered).round().astype(int), right
 
 
 guess = np.mean([1 / len(stated(scene)) for scene in draw("several", 300)])
-print(f"takes any value: 1.00 answered, {guess:.2f} of these right")
+print(f"takes any value: answers all, {guess:.2f} of these right")
 for kind, runs in FACTS.items():
-    answered, right = dared(runs)
-    print(f"{kind:6s} answered  ", *(f"{x:.2f}" for x in answered))
+    given, right = dared(runs)
+    print(f"{kind:6s} answers given ", *(f"{x:4d}" for x in given))
     print(f"{kind:6s} of these right", *(f"{x:.2f}" for x in right))
 
 # %% [markdown]
-# The differential models are bolder: three of them answer more than a third of
-# these questions, no plain one more than 0.16. Of what the sixteen models
-# answer, 0.30 to 0.86 is right; taking any value gives 0.39 on average (0.43
-# above was one draw). (The shares of the plain models are rough: each is of 7
-# to 22 answers.)
+# The differential models are bolder: three of them answer 51 to 65 of these 135
+# questions, no plain one more than 22. Of what the sixteen models answer, 0.30
+# to 0.86 is right; taking any value gives 0.39 on average (0.43 above was one
+# draw). Few answers make rough shares: 0.86 is six of seven.
 #
 # *Memory* is the rarest source: not one answer came from there. That tells us
 # about these models, and nothing about faithfulness: small models of a small
@@ -469,7 +470,9 @@ for kind in MODELS:
 # (HotpotQA, [P, Table 4]); otherwise *not seen*, and if the interval lies above
 # zero, the *opposite sign* is said as well. (The paper's number is a share of
 # answers without hallucination, so it is only the nearest one to compare with.)
-# Everything else is exploratory.
+# Everything else is exploratory. And the eight pairs are not the first look at
+# this number: three earlier trainings of four pairs have it, and in each zero
+# lies inside the interval.
 
 # %%
 STUDENT = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}
@@ -519,14 +522,24 @@ mean, half = interval(dared(FACTS["diff"])[1] - dared(FACTS["plain"])[1])
 print(f"several       right, of those answered {mean:+.2f} +- {half:.2f}")
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
+for name in ("pair_64_rows", "pair_12000_steps", "pair_dense_longer"):
+    earlier = read_runs(f"{name}.json")
+    more, less = (
+        shares(earlier[kind], "several", "another document")
+        for kind in ("diff", "plain")
+    )
+    middle, half = interval(more - less)
+    assert len(more) == 4 and abs(middle) < half
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert verdict(*interval(gap), HOTPOT) == "not seen; the opposite sign"
 assert (gap > 0).sum() == 7 and (gap >= 0).all()
 gap = dared(FACTS["diff"])[1] - dared(FACTS["plain"])[1]
 assert (gap > 0).sum() == 3 and abs(gap.mean()) < interval(gap)[1] / 5
 mean, half = interval(gap_of("several", "not stated"))
 assert mean + half < 0 < interval(gap_of("several", "right"))[0]
-answered = {kind: dared(runs)[0] for kind, runs in FACTS.items()}
-assert (answered["diff"] > 1 / 3).sum() == 3 and max(answered["plain"]) < 0.17
+given = {kind: dared(runs)[0] for kind, runs in FACTS.items()}
+assert sorted(given["diff"])[-3:] == [51, 52, 65] and max(given["plain"]) == 22
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 for kind, asked in product(FACTS, SHORT):
@@ -557,14 +570,17 @@ for kind, asked in product(FACTS, SHORT):
 # %%
 for name in ("pair_64_rows.json", RECORD):
     both = read_runs(name)
-    gap = dared(both["diff"])[1] - dared(both["plain"])[1]
+    (few, plain), (many, diff) = (dared(both[k]) for k in ("plain", "diff"))
+    gap = diff - plain
     mean, half = interval(gap)
     print(f"{len(gap)} pairs: right, of those answered", end=" ")
     print(f"{mean:+.2f} +- {half:.2f}: {(gap > 0).sum()} in favour of diff")
+    print("   answers given: plain", *few, "diff", *many)
 
 # %% [markdown]
 # Four of four pairs favoured diff, and of eight new ones three. The first
-# interval contained zero: it was no result.
+# interval contained zero, and rested on as few as ten answers of a model: it was
+# no result.
 #
 # The controls that say *what* causes a difference (wide heads, the norm, a
 # second map that is added) belong to a run of 15 million parameters with all
@@ -602,8 +618,10 @@ for name, label in TRIES.items():
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "The share right over several documents against the share of needles found, a point for each of 44 models of five records. All points lie on two vertical lines. At the guess, one in eight, they reach from 0 up to more than four fifths. At the right edge, where all needles are found, none is above one third."}}
 figure, axis = plt.subplots(figsize=(6.5, 3.2))
-for (label, (found, read)), marker in zip(ALL.items(), "osD^v", strict=True):
-    axis.scatter(found, read, marker=marker, s=30, alpha=0.8, label=label)
+looks = zip("osD^v", ("C0", "C1", "C2", "C3", "black"), strict=True)
+for (label, xy), (marker, color) in zip(ALL.items(), looks, strict=True):
+    style = {"marker": marker, "color": color, "s": 30, "alpha": 0.8}
+    axis.scatter(*xy, **style, label=label)
 axis.axvline(1 / 8, color="0.4", ls=":")
 axis.set(xlim=(0, 1.05), ylim=(-0.03, 1))
 axis.set(xlabel="share of needles found (dotted: a guess)")
@@ -618,16 +636,23 @@ print(f"{(read > 0.5).sum()} read the documents,", end=" ")
 print(f"{((found > 0.9) & (read > 0.5)).sum()} do both")
 assert not ((found > 0.9) & (read > 0.5)).any() and (read > 0.5).sum() == 4
 assert (found > 0.9).sum() == 19 and len(found) == 44
+assert (read > 1 / 3).sum() == 5
+longer = (ALL[x][1] for x in ("64 rows a batch", "12,000 steps"))
+assert sum((x > 0.5).sum() for x in longer) == 4
 assert read[found > 0.9].max() < 1 / 3 and max(found[found < 0.9]) < 0.2
 
 # %% [markdown]
 # No model does both. The nineteen that find needles are right on less than a
 # third of the questions over several documents. The four that are right on
-# more than half of them find no needles. All four are from tries that read
-# about three or four times as much, so this does not say that one skill
-# hinders the other. But it does say that *finding needles, even without an
-# error, is no sign of reading documents*. A needle is one token beside
-# another. To read, a model must connect three things in a sentence.
+# more than half of them find no needles. (These lines were drawn after looking.
+# For needles it does not matter: no model lies between one fifth and nine
+# tenths. With a line at one third five models read, and still none does both.)
+#
+# All four that read are from tries of three or four times as many tokens, so
+# this does not say that one skill hinders the other. But it does say that
+# *finding needles, even without an error, is no sign of reading documents*. A
+# needle is one token beside another. To read, a model must connect three things
+# in a sentence.
 #
 # ## What makes them refuse?
 #
@@ -664,7 +689,7 @@ for count in COUNTS:
     SCENES[count, "there"] = some
     SCENES[count, "gone"] = [deleted(scene) for scene in some]
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 REPLIES = {
     (kind, *case): [ask(kind, written(*scene)) for scene in some]
     for case, some in SCENES.items()
@@ -681,7 +706,7 @@ for kind, count in product(MODELS, COUNTS):
     print(f"with the sentence, {gone['right']} without it;", end=" ")
     print(f"then {gone['another document']} from another document")
 
-# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: the share of answers not stated against one to four documents, a line with the answering sentence in place and one with it deleted. In both panels both lines are lower for one and two documents than for four, where more than half is refused; at four documents the line with the sentence in place is the higher one."}}
+# %% tags=["nbval-ignore-output", "hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Two panels, plain and diff: the share of answers not stated against one to four documents, a line with the answering sentence in place and one with it deleted. In both panels both lines are lower for one and two documents than for four, where more than half is refused; at four documents the line with the sentence in place is the higher one."}}
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)
 for axis, kind in zip(axes, MODELS, strict=True):
     for case, style in (("there", "o-C0"), ("gone", "s--C1")):
@@ -835,10 +860,9 @@ plt.show()
 # faithful. A model that knows when it does not know has a curve that begins
 # low and rises; one whose confidence means nothing has a flat one. A curve
 # that begins high and falls, as these two roughly do, belongs to a model that
-# is surest where it is wrong: with a sentence deleted, fewer values compete.
-#
-# So few questions of one model a kind draw a rough curve, and no verdict about
-# kinds.
+# is surest where it is wrong, perhaps because fewer values compete where a
+# sentence is deleted. So few questions of one model a kind draw a rough curve,
+# and no verdict about kinds.
 #
 # ## A summary, statement by statement
 #
@@ -965,9 +989,10 @@ for seed_sd in (0.05, 0.10, 0.20):
 axis.axhspan(EFFECTS[0], EFFECTS[-1], color="0.85", zorder=0)
 axis.set(xscale="log", yscale="log", xlabel="pairs of trainings")
 axis.set_xticks([3, 5, 10, 30, 100], ["3", "5", "10", "30", "100"])
-axis.set_yticks([0.05, 0.1, 0.2, 0.5, 1], ["0.05", "0.1", "0.2", "0.5", "1"])
+ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
+axis.set_yticks(ticks, [f"{x:g}" for x in ticks])
 axis.minorticks_off()
-axis.set_ylabel("smallest effect that is seen")
+axis.set(ylim=(0.01, 1), ylabel="smallest effect that is seen")
 axis.legend(title="pairs differ by")
 plt.show()
 
@@ -981,20 +1006,9 @@ plt.show()
 # HotpotQA's, and four pairs saw only effects like the largest in the paper's
 # table.
 #
-# This says nothing against the paper. Its models are long past the point where
-# some have learned to read and some have not, so two trainings of a kind may
-# differ by little. But from one pair nobody can know.
-#
-# ## What this desk can and cannot say
-#
-# - It *can* say where answers come from, without a model as a judge, and over
-#   several trainings.
-# - It *cannot* test the pull of memory, because these models remember next to
-#   nothing.
-# - Its text is templated. Whether a model reads prose faithfully, with all
-#   that prose leaves unsaid, is another question.
-# - Its models have at most eight differential heads in a layer of width 256;
-#   claims about the paper are for larger ones.
+# This says nothing against the paper. Ours are models of which some have begun
+# to read and most have not; two trainings of its size may differ by less. But
+# from one pair nobody can know.
 #
 # ## The package agrees
 
@@ -1043,6 +1057,8 @@ print("the sources are what the recipe of the record counts")
 # - Looking keys up does not make a model read: of 44 models none does both.
 # - The spread of trainings, and not the number of questions, decides how small
 #   an effect a desk can see.
+# - The text here is templated, and the models are small and remember next to
+#   nothing. They test a part of the paper's claim, and are no verdict on it.
 #
 # Ask what it says when the answer is there, then what it says when it is gone.
 #

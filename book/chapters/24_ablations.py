@@ -38,6 +38,7 @@
 # %%
 import json
 from math import sqrt
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -67,11 +68,11 @@ STEPS = 20
 # To *ablate* a part is to train the same model without it. The paper does so
 # with 1.4 billion parameters and 10 billion tokens [P, Table 6]. The last two
 # numbers are the validation loss and AR-Hit, the loss at the last token of an
-# n-gram seen before. Before you look, decide: which is worse than the plain
-# Transformer, differential attention without its norm, or without a lambda that
-# depends on the layer?
+# n-gram seen before. Guess: which is worse than the plain Transformer,
+# differential attention without its norm, or without a lambda that depends on
+# the layer?
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
 TABLE_6 = {  # [P, Table 6]
     "Transformer": (16, 128, "no", 3.087, 0.898),
     "Transformer, wide": (8, 256, "no", 3.088, 0.899),
@@ -87,7 +88,7 @@ for name, (heads, width, norm, valid, hit) in TABLE_6.items():
     print(f"{valid:.3f} ({valid - loss['DIFF']:+.3f})  {hit:.3f}")
 
 # %% [markdown]
-# In brackets: the difference from DIFF. Each row has a reason:
+# (In brackets: minus DIFF.) Each row has a reason:
 #
 # | row | against | isolates |
 # |---|---|---|
@@ -116,7 +117,7 @@ for a, b in (
 # %% [markdown]
 # ## One head, and what can be taken from it
 #
-# Black: the parts. Orange: what our records change.
+# Boxes: the parts. Dashed lines and orange: what our records change.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 BOX = {"boxstyle": "round", "facecolor": "white", "edgecolor": "black"}
@@ -134,20 +135,29 @@ PARTS = {  # a part: its place, its text, what it gets its input from
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 CHANGES = (  # part, place of the text, text
     ("2", 0, -2, "shared keys:\nk2 = k1"),
-    ("A2", 1.7, -2, "first map,\nsum"),
+    ("A2", 1.5, -2, "first map,\nsum"),
     ("-", 3, 1.9, "λ: constant λ_init,\nfixed, per head,\nwithout exp"),
     ("norm", 4.6, -1.3, "without norm\n(and gain)"),
     ("gain", 6, 1.4, "without gain"),
 )
 
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+def draw_parts(axis: plt.Axes) -> None:
+    """A box for each part, and arrows from box to box."""
+    boxes: dict = {}
+    for part, (x, y, text, sources) in PARTS.items():
+        boxes[part] = axis.text(x, y, text, ha="center", va="center", bbox=BOX)
+        for source in sources:
+            arrow = {"arrowstyle": "->", "shrinkA": 2, "shrinkB": 2}
+            arrow |= {"patchA": boxes[source].get_bbox_patch()}
+            arrow |= {"patchB": boxes[part].get_bbox_patch()}
+            axis.annotate("", (x, y), PARTS[source][:2], arrowprops=arrow)
+
+
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Diagram of one differential head. Queries and keys of two branches lead to two maps, A1 and A2; both lead to A1 minus lambda A2, times v; then come norm, gain and the output matrix. Orange texts, joined by dashed lines: shared keys at the second branch; first map and sum at A2; constant lambda_init, fixed, per head and without exp at lambda; without norm (and gain) at the norm; without gain at the gain."}}
 figure, axis = plt.subplots(figsize=(8, 3.4))
-for x, y, text, sources in PARTS.values():
-    axis.text(x, y, text, ha="center", va="center", bbox=BOX)
-    for source in sources:
-        arrow = {"arrowstyle": "->", "shrinkA": 24, "shrinkB": 30}
-        axis.annotate("", (x, y), PARTS[source][:2], arrowprops=arrow)
+draw_parts(axis)
 for part, x, y, text in CHANGES:
     px, py = PARTS[part][:2]
     near = y - 0.45 * np.sign(y)  # the line ends before the text
@@ -229,9 +239,9 @@ for name, x in zip(NAMES, effects(paper)[0], strict=True):
 #
 # Does that repeat, with seeds? In chapter 19's race a row of 64 tokens holds
 # two needles, both are asked, and a training has 400 steps. The second answer
-# can be found as *the value not yet said*: look at both values, less the one
-# already said. The task was chosen because a subtraction helps in it. No model
-# looks keys up here: the first answer stays a guess.
+# can be found as *the value not yet said*. The task was chosen because a
+# subtraction helps in it. No model looks keys up here: the first answer stays a
+# guess.
 #
 # The models have two layers, two differential heads and width 64; the authors
 # advise at least eight heads [U]. This record shows mechanisms; it says nothing
@@ -290,7 +300,13 @@ def interval(d: np.ndarray) -> tuple[float, float]:
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 found = effects(square("valid_loss"))
 for name, d in zip(NAMES, found.T, strict=True):
-    print("{:12s} {:+.2f} +- {:.2f} nats".format(name, *interval(d)))
+    print("{:16s} {:+.2f} +- {:.2f} nats".format(name, *interval(d)))
+four = square("valid_loss")
+for name, d in (
+    ("second map alone", four[:, 1, 0] - four[:, 0, 0]),
+    ("norm alone", four[:, 0, 1] - four[:, 0, 0]),
+):
+    print("{:16s} {:+.2f} +- {:.2f} nats".format(name, *interval(d)))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, losses with and without norm. Left, the paper: the line of one map is nearly level at 3.09, the line of two maps falls from 3.122 to 3.062 and crosses it. Right, the race, five thin lines and a thick mean each: one map falls from 1.21 to 0.99, two maps from 1.11 to 0.64; the thin lines of two maps begin between 0.7 and 1.65 and end close together."}}
 figure, axes = plt.subplots(1, 2, figsize=(7.6, 3))
@@ -310,9 +326,10 @@ plt.show()
 
 # %% [markdown]
 # If the two parts worked independently, the thick lines of a panel would be
-# parallel. In the paper they cross. In the race both parts lower the mean loss
-# on their own; the interaction has the paper's sign, but its interval contains
-# zero, because without a norm the models with two maps end anywhere.
+# parallel. In the paper they cross. In the race (exploratory) the norm alone
+# lowers the loss, by 0.23, and of the second map alone one cannot tell. The
+# interaction has the paper's sign, but its interval contains zero: without a
+# norm, the models with two maps lie far apart.
 #
 # ## Seven changes, predicted
 #
@@ -333,7 +350,7 @@ plt.show()
 # diff, paired by seed, with a correction for seven contrasts. The learning rate
 # was chosen for diff and plain.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
 for kind in [*KINDS, *VARIANTS]:
     second = results(kind, "second")
     print(f"{kind:19s}", *(f"{x:.3f}" for x in second), end="  ")
@@ -424,7 +441,7 @@ for metric in ("second", "valid_loss"):
 # By the loss four intervals of seven exclude zero, and one passes Holm: a fixed
 # lambda ends higher than a learned one.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Twelve contrasts with diff: dots of five seeds, mean and 95 % interval, in two panels. Left, second answers: the means of the five other kinds lie between minus 0.27 and minus 0.55; without norm at minus 0.22 with an interval from minus 0.6 to 0.15; the other six variants at 0. Right, loss: the other kinds between 0.29 and 0.58, without norm at 0.48 with a wide interval, the other six variants between 0.02 and 0.06."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Twelve contrasts with diff, in two panels: mean and 95 % interval, and above them the dots of five seeds. Left, second answers: the means of the five other kinds lie between minus 0.27 and minus 0.55; without norm at minus 0.22 with an interval from minus 0.6 to 0.15; the other six variants at 0. Right, loss: the other kinds between 0.29 and 0.58, without norm at 0.48 with a wide interval, the other six variants between 0.02 and 0.06."}}
 figure, axes = plt.subplots(1, 2, figsize=(8, 4.2), sharey=True)
 shown = [*KINDS[:-1], *VARIANTS]
 for axis, metric in zip(axes, ("second", "valid_loss"), strict=True):
@@ -432,7 +449,7 @@ for axis, metric in zip(axes, ("second", "valid_loss"), strict=True):
         d = results(kind, metric) - results("diff", metric)
         mean, half = interval(d)
         look = ("C0", "D") if kind in VARIANTS else ("C1", "s")
-        axis.plot(d, [y] * len(d), "o", color="grey", ms=3)
+        axis.plot(d, np.full(len(d), y - 0.3), "o", color="0.45", ms=3)
         axis.errorbar(mean, y, None, half, color=look[0], marker=look[1])
     axis.axvline(0, color="grey", lw=1, ls="-")
 axes[0].set_yticks(range(len(shown)), shown)
@@ -453,7 +470,7 @@ plt.show()
 # seeds each from one normal distribution, 20,000 times, and call one of them
 # diff. Guess how often all seven others lie on the same side of it.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 noise = np.random.default_rng(0).normal(size=(20_000, 8, 5))
 null = noise[:, 1:] - noise[:, :1]  # seven variants minus one reference
 p = student_p(null)
@@ -484,7 +501,7 @@ assert (d.mean(1) > 0).all()
 # of DIFF.
 #
 # The sign-flip test of chapter 18 would not have helped. With few seeds it
-# cannot give a small p:
+# cannot give a small p, which one should see *before* a run:
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 for n in (5, 8, 9):
@@ -495,8 +512,6 @@ for n in (5, 8, 9):
     )
 
 # %% [markdown]
-# Look for that *before* a run.
-#
 # ## On text, at 8 million parameters
 #
 # Here is the paper's own question, the loss on text, with chapter 18's models
@@ -522,23 +537,22 @@ print("diff minus plain:", against(TEXT["diff"], TEXT["plain"]))
 print("diff minus sum:  ", against(TEXT["diff"], TEXT["sum"]))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
-for kind in VARIANTS:
-    said = "not run"
-    if kind in CHANGED:
-        said = f"{against(CHANGED[kind], TEXT['diff'])} (exploratory)"
-    print(f"{kind} minus diff: {said}")
-print("other kinds without text:", *(k for k in KINDS if k not in TEXT))
-print("python book/recipes/text.py ablations --tokens data/evidence \\")
-print("    --device cuda --pilot book/results/text_pilot.json \\")
-print("    --out book/results/ablations.json")
-
+for kind in CHANGED:
+    said = against(CHANGED[kind], TEXT["diff"])
+    print(f"{kind} minus diff: {said} (exploratory)")
+missing = [kind for kind in VARIANTS if kind not in CHANGED]
+if missing:
+    print(fill("not run: " + ", ".join(missing), 70))
+    print("python book/recipes/text.py ablations --tokens data/evidence \\")
+    print("    --device cuda --pilot book/results/text_pilot.json \\")
+    print("    --out book/results/ablations.json")
 # %% [markdown]
-# The last lines are the command for what is not run. So diff is ahead of plain.
-# Whether the *sign* of the second map does it, the pairs with "sum" cannot tell
-# as long as zero is inside. For an effect as small as that of lambda_init, how
-# many pairs would it take?
+# Diff is ahead of plain. Does the *sign* of the second map do it? The pairs with
+# "sum" cannot tell: their interval has room for no difference, and for all that
+# diff leads plain by. For an effect as small as that of lambda_init, how many
+# pairs would it take?
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
 a, b = ([r["valid_loss"] for r in TEXT[kind]] for kind in ("diff", "plain"))
 print(f"eight plain models scatter by {np.std(b, ddof=1):.4f}")
 spread = np.std(np.subtract(a, b), ddof=1)
@@ -554,7 +568,7 @@ print(f"for a half-width of {size:.3f}: more than {pairs:.0f} pairs")
 # ## Another task, another table
 #
 # MQAR of chapter 19, median accuracy of eight seeds, each kind at the best of
-# its three rates:
+# its three rates (chosen after looking, so *exploratory*):
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 medians: dict = {}
@@ -770,7 +784,6 @@ print("a layer with its norm weight and gain folded computes the same")
 # %% [markdown]
 # ## Common mistakes
 #
-# - **Reading a row as the worth of a part.** It is its worth among the others.
 # - **Changing two things.** Without the norm there is no gain. Name both.
 # - **A metric at its ceiling.** "No difference" then says that the task is too
 #   easy to tell.
@@ -785,8 +798,8 @@ print("a layer with its norm weight and gain folded computes the same")
 # - In our race six of seven changes leave the ability as it was; without the
 #   norm two seeds of five lose it. By the fixed metric no contrast passes; by
 #   the loss, exploratory, one does after Holm.
-# - This small race ranks nothing for language models. For those, the table on
-#   text above says what has been run.
+# - This small race ranks nothing for language models. On text, eight pairs do
+#   not tell subtracting from adding, and the seven ablations are not run.
 # - The gain can be folded away. Its ablation compares learning rates.
 #
 # Ask of each ablation what else it changed.

@@ -76,7 +76,7 @@ ROWS = 4
 # the same, or larger, and how many times? Guess. Then guess once more, with
 # exact keys and *values* in 8 bits.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 ALIKE = 0.99
 print(f"correlation {ALIKE}")
 for name in ("keys", "values"):
@@ -447,7 +447,7 @@ def on_text(model, precision):
 CASES = [(kind, p) for kind in MODELS for p in (None, "int8", "fp8")]
 FOUND = {(kind, p): on_text(MODELS[kind], p) for kind, p in CASES}
 
-# %% tags=["nbval-ignore-output", "hide-input"] jupyter={"source_hidden": true}
+# %% tags=["nbval-ignore-output", "hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
 print("                  bytes of 16 bits   nats added   same tokens")
 for (kind, precision), (size, loss, tokens) in FOUND.items():
     base, exact_loss, exact_tokens = FOUND[kind, None]
@@ -468,7 +468,7 @@ def lookups(model, precision):
     return right, ASKED.targets.numel(), nats.item()
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 RIGHT = {(kind, p): lookups(MODELS[kind], p) for kind, p in CASES}
 for (kind, precision), (right, asked, nats) in RIGHT.items():
     _, low, high = wilson(right, asked)
@@ -542,7 +542,7 @@ def by_head(near, exact):
     return norm(near - exact) / norm(exact)
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 GREW = []
 print("layer  lambda  error of branch 1  of the difference  times  at most")
 with torch.no_grad():

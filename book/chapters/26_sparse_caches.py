@@ -106,7 +106,7 @@ def latest(maps: AttentionMaps | Tensor) -> Tensor:
     return streaming(key_weights(maps, "first"))
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 RULES = {"random": at_random, "latest": latest, "a rule": h2o_difference}
 settings = {"fractions": (1.0, 1 / 8), "rows": ROWS, "first": FIRST}
 for name, model in PAIR.items():
@@ -196,7 +196,7 @@ def after_eviction(
 # %% tags=["check:26.1"]
 check.ex26_1(after_eviction)
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 weights_after = check.mine("26.1")
 A1, A2 = np.array([4, 9, 3]) / 16, np.array([8, 3, 5]) / 16
 before = A1 - A2 / 2
@@ -608,7 +608,7 @@ for name, kind in KIND.items():
 # on the differential model, with an eighth of the keys, by each of the four:
 # the share of right answers, blind with its interval, and the loss of text.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 WEIGHTS = ("first", "second", "mass", "difference")
 here = {"kind": "diff", "fraction": 1 / 8, "denominators": "kept keys"}
 print(f"{'h2o by':12s} {'aware':>7s} {'blind':>7s} {'text':>23s}")
@@ -621,7 +621,7 @@ for weights in WEIGHTS:
     print(f"{blind['accuracy']:7.3f}", end=" ")
     print(f"({blind['low']:.2f} to {blind['high']:.2f}) {text['nats']:7.3f}")
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for other in WEIGHTS[:-1]:
     rule = f"h2o, {other}"
     found = [gap("diff", "h2o, difference", rule, s) for s in SHARES[1:]]
@@ -656,7 +656,7 @@ assert best["accuracy"] > of_blind["mass"]["accuracy"] > best["low"] - 0.05
 # was measured in this way too. Predict: is it better than a plain eviction, by
 # how much, and for which kind?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 print("an eighth kept; denominators of: kept keys, all keys")
 MEASURES = (
     ("nats of text", "nats", {"measure": "text"}),
@@ -670,7 +670,7 @@ for title, value, measured in MEASURES:
             print(f"{title:21s} {name:5s} {rule:16s}", end=" ")
             print(*(f"{x:6.3f}" for x in both))
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
 text_cells = cells(measure="text", denominators="all keys")
 for cell in text_cells:
     same = {name: cell[name] for name in ("kind", "score", "fraction")}
@@ -683,7 +683,7 @@ print(f"all keys in the denominators: worse in all {len(text_cells)} cells")
 # and every share. What of the lookups? Count the cells, all rules and both
 # tests, by the share of keys that is kept:
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for name, kind in KIND.items():
     for share in SHARES[1:]:
         where = {"kind": kind, "measure": "lookup", "fraction": share}
@@ -805,7 +805,7 @@ def step_times(model: DecoderLM, caches: list[list]) -> np.ndarray:
     return np.min(rounds, axis=0)
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true}
 S = 4096
 for name, model in PAIR.items():
     config = replace(model.config, max_length=S + 64)

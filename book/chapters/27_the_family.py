@@ -113,7 +113,7 @@ def read(name: str) -> dict[str, list[dict]]:
 
 RACE = read("needle_race.json") | read("family_race.json")
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Share of second answers that are right, a dot for each seed. Plain: five dots between 0.45 and 0.92. Wide: five near a half. Diff: five at 1. Then three dots each: V2 at 0.42, 0.61 and 0.95; grouped and DINT at 1; Integral near a half; Cog below 0.25."}}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Share of second answers that are right, a dot for each seed. Plain: five dots between 0.45 and 0.92. Wide: five near a half. Diff: five at 1. Then three dots each: V2 at 0.42, 0.61 and 0.95; grouped and DINT at 1; Integral near a half; Cog below 0.25."}}
 SHOWN = ["plain", "wide", "diff", "V2", *family.LAYERS]
 figure, axis = plt.subplots(figsize=(7, 2.7))
 for n, kind in enumerate(SHOWN):
@@ -126,7 +126,7 @@ axis.set(ylabel="second answers right", ylim=(-0.03, 1.05))
 axis.set_xticks(range(len(SHOWN)), SHOWN)
 plt.show()
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for kind in SHOWN[3:]:
     old = {run["seed"]: run["second"] for run in RACE["diff"]}
     gap = np.array([run["second"] - old[run["seed"]] for run in RACE[kind]])
@@ -144,7 +144,7 @@ for kind in SHOWN[3:]:
 # picture had been seen, V2 and Cog were tried at a third and at about three
 # times the rate, with the same seeds:
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for kind, runs in read("family_rates.json").items():
     for rate in sorted({run["config"]["lr"] for run in runs}):
         some = [run for run in runs if run["config"]["lr"] == rate]
@@ -220,13 +220,14 @@ shown = {
     "Cog": family.cog_map(q[:, :, 0], k[:, :, 0]),
 }
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Six lower triangular maps of 12 by 12 weights for the same queries and keys. V1, V2 and grouped have red and blue squares in most rows, DINT the same with a faint red added, Integral only red ones, Cog red and blue ones that are strong in the first rows and faint below."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Six lower triangular maps of 12 by 12 weights for the same queries and keys. V1, V2 and grouped have red and blue squares in most rows, DINT the same with a faint red added, Integral only red ones, Cog red and blue ones that are strong in the first rows and faint below. A colour bar goes from blue, a weight of minus 1, over white to red, 1."}}
 figure, axes = plt.subplots(1, 6, figsize=(8, 1.75))
 for axis, (name, A) in zip(axes, shown.items(), strict=True):
-    axis.imshow(A[0, 1], cmap="RdBu_r", vmin=-1, vmax=1)
+    image = axis.imshow(A[0, 1], cmap="RdBu_r", vmin=-1, vmax=1)
     axis.set_title(name, fontsize=9)
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
+figure.colorbar(image, ax=axes, label="weight", ticks=(-1, 0, 1))
 plt.show()
 
 # %% [markdown]
@@ -351,12 +352,15 @@ def leaking(q: Tensor) -> Tensor:
 changed = q.clone()
 changed[..., -1, :] += 1
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 kinds = {"all": leaking, "running": lambda q: family.dint(q, k, v, LAM)}
+leaks = {}
 for name, f in kinds.items():
-    gap = (f(changed) - f(q))[..., :-1, :].abs().max().item()
-    print(f"{name:8s} earlier outputs change by {gap:.2f}")
-    assert (gap > 1e-3) == (name == "all")
+    leaks[name] = (f(changed) - f(q))[..., :-1, :].abs().max().item()
+    print(f"{name:8s} earlier outputs change by {leaks[name]:.2f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert leaks["all"] > 1e-3 >= leaks["running"]
 
 # %% [markdown]
 # With the mean over all queries each token sees the future, through one vector
@@ -486,7 +490,7 @@ print(f"rows sum to {sums.min():.2f} up to {sums.max():.2f}")
 # product. And something else is unusual. Let a logit pass through 0: what
 # happens to the weight?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for p in (-0.01, -1e-9, 1e-9, 0.01):
     logits = torch.tensor([p, 0.5], dtype=torch.float64)
     w = logits.abs().softmax(0) * logits.sign()
@@ -511,7 +515,7 @@ for p in (-0.01, -1e-9, 1e-9, 0.01):
 # training by a schedule. After the heads comes the output matrix $W_O$, as in
 # every layer. What can the new layer compute that the old one could not?
 
-# %%
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
 W_D, W_O = torch.randn(2, D, D, dtype=torch.float64)
 old = causal_map(one_q, one_k) @ one_v
 new = (old - LAM * old @ W_D) @ W_O  # DEX, then the output matrix
@@ -525,7 +529,7 @@ print("an old layer with another W_O:", torch.allclose(new, old @ folded))
 # need to know in a moment. Start with both $\lambda = 0$ and $W_D = 0$, so that
 # the outputs are the old ones. What are the two gradients?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 W_D = torch.zeros(D, D, dtype=torch.float64, requires_grad=True)
 dex_lam = torch.zeros((), dtype=torch.float64, requires_grad=True)
 ((old - dex_lam * old @ W_D) @ W_O).square().sum().backward()

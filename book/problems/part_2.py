@@ -54,13 +54,15 @@ from minidiff.nn.layers import apply_rope, rope_angles  # noqa: F401
 # each token it writes, how many tokens go through it? And if it could
 # remember? Guess both.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 question, answer = 100, 400
 again = sum(question + n for n in range(answer))
 once = question + answer - 1  # nothing follows the last one
 print("everything again ", again)
 print("each token once  ", once)
 print(f"{again / once:.0f} times as many")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert again > 200 * once
 
 # %% [markdown]
@@ -285,13 +287,16 @@ if passed:
 # Ordinary heads are linear in the values: double the values, and the output
 # doubles. Now do it with the norm. What do you expect?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
+times = {}
 for probe in (bare, layer):
     before, norm = probe(x), probe.norm_weight is not None
     probe.v_proj.weight.mul_(2)
-    growth = (probe(x).norm() / before.norm()).item()
-    print(f"norm: {norm!s:5}  values doubled: output times {growth:.2f}")
-    assert abs(growth - (1 if norm else 2)) < 0.01
+    times[norm] = (probe(x).norm() / before.norm()).item()
+    print(f"norm: {norm!s:5}  values doubled: output times {times[norm]:.2f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+assert abs(times[False] - 2) < 0.01 and abs(times[True] - 1) < 0.01
 
 # %% [markdown]
 # The norm divides by a number that depends on the token. No fixed matrix does

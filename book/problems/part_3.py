@@ -71,13 +71,16 @@ def drawn(B: int, S: int, H: int = 8, Hkv: int = 2, D: int = 16):
     return q, k, v, torch.rand(B, H, 1, device=DEVICE)
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 q, k, v, lam = drawn(B=1, S=48)
 if INTERPRETED:
     with record() as log:
         fused_forward(q, k, v, lam)
     print("programs          ", len({t.program for t in log.touches}))
     print("each key is read  ", log.count("p_k") // k.numel(), "times")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+if INTERPRETED:
     assert log.count("p_k") == 4 * k.numel()
 
 # %% [markdown]
@@ -112,7 +115,7 @@ if INTERPRETED:
 # 2, so $o_A = 2$ and $\ell_A = 2$. Split B has scores 3, 2, 2 and values 10, 2,
 # 2. What are $o_B$, $\ell_B$, the two shares, and $o$?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 scores = torch.tensor([1.0, 1.0, 3.0, 2.0, 2.0])
 values = torch.tensor([0.0, 4.0, 10.0, 2.0, 2.0])
 weights = torch.exp2(scores)
@@ -121,6 +124,8 @@ for name, keys in parts.items():
     total = weights[keys].sum()
     o = (weights[keys] * values[keys]).sum() / total
     print(f"{name:3s} output {o:.1f}, log-sum {total.log2():.2f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert torch.isclose(o, torch.tensor(2 / 5 + 6 * 4 / 5))
 
 # %% [markdown]
@@ -196,7 +201,7 @@ def cut(kernel, q, k, v, splits: int, split: int, *lengths, last: int):
 # 48 keys in three splits, of 20, 20 and 8. Which keys does which program
 # read, in which blocks of 16? And how often is each key read now?
 
-# %% mystnb={"image": {"alt": "In the solved notebook: a bar of 48 keys in three shades. Keys 0 to 19 bear the number 0, keys 20 to 39 the number 1, keys 40 to 47 the number 2."}}
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "In the solved notebook: a bar of 48 keys in three shades. Keys 0 to 19 bear the number 0, keys 20 to 39 the number 1, keys 40 to 47 the number 2."}}
 if passed and INTERPRETED:
     q1, k1, v1 = by_groups(*drawn(B=1, S=48, Hkv=1, H=4)[:3])
     with record() as log:
@@ -226,7 +231,7 @@ if passed and INTERPRETED:
 # would leave $8 - \frac12 \cdot 8 = 4$, the second one 0. Which branch's
 # shares make 1 of them, the right output?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 first, second = 8 - 8 / 2, 0
 print("right:           ", 8 * 1 / 2 - 8 * 3 / 4 / 2)
 print("branch 1's share:", first * 1 / 2 + second * 1 / 2)
@@ -357,7 +362,7 @@ N, n, places = 64, 8192 // 32, 2 * 132
 many = sorted({ceil(n / ceil(n / s)) for s in range(1, 33)})
 whole, parts = zip(*(model(N, n, s, places) for s in many), strict=True)
 
-# %% mystnb={"image": {"alt": "Time against the number of splits, 1 to 32. In whole rounds it falls steeply to its lowest point at 4 splits, jumps up by more than half at 5, and falls and jumps again in smaller teeth. In parts of rounds it is the same up to 4 splits, then nearly level, rising a little. At 8, 12 and 16 splits, the bottoms of the teeth, the two nearly touch. In the solved notebook a dot marks 4 splits."}}
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Time against the number of splits, 1 to 32. In whole rounds it falls steeply to its lowest point at 4 splits, jumps up by more than half at 5, and falls and jumps again in smaller teeth. In parts of rounds it is the same up to 4 splits, then nearly level, rising a little. At 8, 12 and 16 splits, the bottoms of the teeth, the two nearly touch. In the solved notebook a dot marks 4 splits."}}
 plt.plot(many, whole, marker=".", label="whole rounds")
 plt.plot(many, parts, label="parts of rounds")
 if passed:
@@ -374,7 +379,7 @@ plt.show()
 # else about four rounds, and no split below 256 keys. Is it as good as the
 # search?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 cpu = torch.device("cpu")  # stands for 132 multiprocessors
 print("heads   keys   minidiff: splits, time   search: splits, time")
 for N, S in ((8, 8192), (16, 8192), (64, 8192), (128, 8192), (300, 8192)):
@@ -386,6 +391,8 @@ for N, S in ((8, 8192), (16, 8192), (64, 8192), (128, 8192), (300, 8192)):
         line += f" {splits:16d} {best:6d}"
         assert best <= time
     print(line)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert model(300, 256, 7, places)[0] == 304
 
 # %% [markdown]
@@ -395,10 +402,12 @@ assert model(300, 256, 7, places)[0] == 304
 # picture. The change to 4 was measured on one NVIDIA H200, and its two times,
 # in milliseconds, stand in `book/results/kernel-log.md`:
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 before, after = (model(64, 256, s, places)[0] for s in (9, 4))
 print(f"9 splits against 4, foretold {before / after:.2f} times as long")
 print(f"recorded               {0.1555 / 0.1395:.2f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 assert before / after > 1.3 > 1.2 > 0.1555 / 0.1395
 
 # %% [markdown]

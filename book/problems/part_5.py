@@ -100,7 +100,7 @@ passed = check.exP5_2(ranks)
 # %% [markdown]
 # The next cell shows them.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 if passed:
     print(ranks(np.array([500, 250, np.nan, 500])))
 
@@ -173,7 +173,7 @@ def accuracy_of_groups(
 passed = check.exP5_3(accuracy_of_groups)
 
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 def independent(p: float, questions: int) -> float:
     """The standard error of a share of independent questions."""
     return (p * (1 - p) / questions) ** 0.5
@@ -182,6 +182,9 @@ def independent(p: float, questions: int) -> float:
 if passed:
     p, error = accuracy_of_groups(np.array([24, 0, 24, 0]), np.full(4, 24))
     print(f"groups {error:.3f}, questions {independent(p, 96):.3f}")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+if passed:
     assert error > 5 * independent(p, 96)
 
 # %% [markdown]
@@ -319,7 +322,7 @@ for effect in (0.005, 0.01, 0.02, 0.03):
 # Before you believe such a plan, look at the spread that goes into it. It was
 # estimated from eight pairs. What do eight normal numbers say of theirs?
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 guess = noise[:, :8].std(1, ddof=1)
 low, high = np.quantile(guess, (0.025, 0.975))
 print(f"true spread 1: eight pairs find {low:.2f} to {high:.2f}, in 95 %")

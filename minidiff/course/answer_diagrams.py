@@ -54,9 +54,12 @@ def show_shares(
     """Draw a panel of bars for each entry, cut by the sources of answers.
 
     ``panels`` has, by title, the bars from top to bottom by name; a bar is
-    the share of answers of each source. All panels have the same bars.
+    the share of answers of each source. All panels have the same bars. The
+    legend leaves out a source from which no answer came.
     """
     names = list(next(iter(panels.values())))
+    all_bars = [bar for bars in panels.values() for bar in bars.values()]
+    used = [name for name in SOURCES if any(bar.get(name) for bar in all_bars)]
     size = (8.0 if len(panels) > 1 else 7.0, 1.3 + 0.25 * len(names))
     figure, axes = plt.subplots(
         1, len(panels), figsize=size, sharey=True, squeeze=False
@@ -67,11 +70,10 @@ def show_shares(
         axis.set(title=title, xlim=(0, 1), xticks=(0, 0.5, 1))
         axis.grid(False)
     axes[0, 0].set_yticks([-row for row in range(len(names))], names)
-    handles = [_piece(c, hatch) for c, hatch in SOURCES.values()]
     figure.legend(
-        handles,
-        list(SOURCES),
-        ncols=len(SOURCES),
+        [_piece(*SOURCES[name]) for name in used],
+        used,
+        ncols=len(used),
         loc="outside upper center",
         fontsize=9,
     )

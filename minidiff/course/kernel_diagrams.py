@@ -100,7 +100,7 @@ def show_registers(
             Dv + 2, 16 * warp + 8, f"warp {warp}", va="center", clip_on=False
         )
     left.set(
-        title=f"accumulator: thread {thread} in black",
+        title=f"accumulator: thread {thread} marked",
         xlabel="column of the output",
         ylabel="query",
     )

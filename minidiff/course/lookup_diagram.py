@@ -36,6 +36,7 @@ def show_lookup(tokens: Sequence[str]) -> Figure:
         _arrow(axis, (3.0, y), (4.35, y))
         _arrow(axis, (5.45, y), (6.1, y))
         axis.text(7.1, y, r"$\times$", ha="center", va="center")
+        _below(axis, 1.3, 7.8, y)
         _arrow(axis, (8.1, y), (9.1, last / 2))
     _box(axis, 2.7, -1.0, "$q$", ASKING)
     _arrow(axis, (1.5, -0.25), (2.4, -1.0))
@@ -73,6 +74,14 @@ def show_looks(
     axis.grid(False)
     figure.colorbar(image, label="weight")
     return figure
+
+
+def _below(axis: Axes, start: float, end: float, y: float) -> None:
+    """Draw an arrow from x = start to x = end that runs below the row y."""
+    low, edge = y - 0.42, y - 0.26
+    axis.plot((start, start, end), (edge, low, low), "-", color="0.6", lw=1)
+    look = {"arrowstyle": "->", "color": "0.6"}
+    axis.annotate("", (end, edge), (end, low), arrowprops=look)
 
 
 def _box(axis: Axes, x: float, y: float, text: str, colour: str) -> None:

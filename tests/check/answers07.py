@@ -472,6 +472,9 @@ WRONG = {
                 d * L * sum(4 * D for _ in range(D, E // 2, D))
             )
         ),
+        "lambda as a number": more(
+            lambda V, E, L, D, F, d: d * L * (E // D // 2 - 4 * D)
+        ),
         "lambda vectors only": without("head norm"),
         "norm weight D wide": more(lambda V, E, L, D, F, d: -d * L * D),
         "extra once": more(lambda V, E, L, D, F, d: -d * (L - 1) * 6 * D),

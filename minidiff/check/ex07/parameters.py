@@ -130,6 +130,14 @@ EXERCISE = Exercise(
             also=(_count(extra=lambda E, D, L: 4 * E + 2 * D),),
         ),
         Mistake(
+            key="lambda as a number",
+            diagnosis="You count lambda as a number, or one for each head. It "
+            "is computed from four vectors of D numbers, and they are what a "
+            "layer learns.",
+            wrong=_count(extra=lambda E, D, L: 1 + 2 * D),
+            also=(_count(extra=lambda E, D, L: E // (2 * D) + 2 * D),),
+        ),
+        Mistake(
             key="lambda vectors only",
             diagnosis="You count four lambda vectors. The headwise norm has "
             "a weight as well, 2D wide.",

@@ -11,7 +11,7 @@ Documents = list[list[int]]
 
 
 def pack(documents: list[list[int]], end: int, T: int) -> np.ndarray:
-    """Return the windows (W, T + 1) of all documents in one row.
+    """Join all documents into one row; return its windows (W, T + 1).
 
     After each document comes the id end. A window has T inputs and one id
     more, its last target, which is also the first input of the next window.

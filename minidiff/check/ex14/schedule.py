@@ -13,8 +13,8 @@ def rate(step: int, steps: int, warmup: int, peak: float) -> float:
 
     It rises in a straight line: step 0 has peak / warmup, and step
     warmup - 1 has peak. Then it falls in a straight line: step warmup has
-    peak, and the last step, steps - 1, has a tenth of peak. warmup may be 0:
-    then it only falls.
+    peak, and the last step, steps - 1, has a tenth of peak. warmup is less
+    than steps - 1, and may be 0: then it only falls.
     """
     if step < warmup:
         return peak * (step + 1) / warmup

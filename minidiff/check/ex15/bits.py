@@ -13,10 +13,10 @@ Log = list[Record]
 
 
 def bits_per_byte(records: list[Record], tokens: int, size: int) -> np.ndarray:
-    """Return every measurement of a log on held-out text, in bits per byte.
+    """Return every held-out loss in the log, in bits per byte.
 
-    records: the log of `fit`, with losses in nats per token. The held-out text
-    has so many tokens, and size bytes.
+    records: the log of `fit`, with losses in nats per token. tokens and size:
+    how many tokens and how many bytes the held-out text has.
     """
     valid = [r["valid_loss"] for r in records if "valid_loss" in r]
     return np.array(valid) / log(2) * tokens / size
