@@ -16,6 +16,8 @@ NARROW = """() => [...document.querySelectorAll('.cell_output > img')].filter(
     || getComputedStyle(x.parentElement).overflowX !== 'auto'
     || x.parentElement.tabIndex !== 0).map((x) => x.src)"""
 
+UNFOLD = "document.querySelectorAll('details').forEach((x) => x.open = true)"
+
 
 @pytest.fixture
 def phone(html, chrome):
@@ -25,6 +27,7 @@ def phone(html, chrome):
         tab = opened(chrome, html / f"{name}.html", 390)
         tabs.append(tab)
         tab.wait_for_selector("mjx-container", state="attached")
+        tab.evaluate(UNFOLD)
         tab.wait_for_function(
             "document.images.length && [...document.images]"
             ".every((x) => x.complete)"
