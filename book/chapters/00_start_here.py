@@ -163,7 +163,7 @@ check.ex00_1(subtract)
 # Differential Transformer (Ye et al., 2025), and it is kept in a file: later
 # chapters build on your own functions. How many letters will be right now?
 # Guess, then run the cell. (Where a page asks you to guess, the output that
-# answers is mostly folded away: run the cell, or on the website click to open
+# answers is folded away: run the cell, or on the website click to open
 # it. The text below says it too, so guess before you read on.)
 
 # %% tags=["hide-output"] jupyter={"outputs_hidden": true}

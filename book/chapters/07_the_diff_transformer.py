@@ -74,6 +74,7 @@ def gap_at_the_stop(rope: tuple[Tensor, Tensor] | None = None) -> str:
     return "< 1e-12" if gap < 1e-12 else f"{gap:.2f}"
 
 
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 print("the outputs differ by", gap_at_the_stop())
 print(f"size of an output: {layer(one[None]).square().mean().sqrt():.2f}")
 
@@ -210,7 +211,7 @@ rotate = check.mine("7.1")
 # depends on the distance: for the fastest pair, for the slowest, and for the
 # mean of all pairs.
 
-# %% mystnb={"image": {"alt": "Score against distance from 0 to 64. The fastest pair swings between 1 and -1 all the way. The slowest pair stays at 1. The mean of all 16 pairs falls from 1 to about 0.7 within four tokens, then slowly and with swings, between about 0.3 and 0.7; at distance 64 it is about 0.5."}}
+# %% mystnb={"image": {"alt": "Score against distance from 0 to 64. The fastest pair swings between 1 and -1 all the way. The slowest pair stays at 1. The mean of all 16 pairs falls from 1 to about 0.7 within four tokens, then slowly and with swings, between about 0.3 and 0.7; at distance 64 it is about 0.5."}} tags=["hide-output"] jupyter={"outputs_hidden": true}
 waves = angles(torch.arange(65), 32).cos()  # (distances, pairs)
 plt.plot(waves.mean(-1), label="all 16 pairs")
 plt.plot(waves[:, 0], label="fastest", linewidth=1)
@@ -234,7 +235,7 @@ plt.show()
 # change. Predict whether two other ways pass: turning queries only, and
 # turning values as well.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 q, k = torch.randn(2, 1, 2, 2, 6, 8).double()  # (B, H, 2, T, D) each
 v = torch.randn(1, 2, 6, 16).double()
 for names in ("qk", "q", "qkv"):
@@ -603,7 +604,7 @@ print("another last token changes no logit before it")
 # weights, but change one number of its configuration. Predict which of these
 # are refused when the weights are loaded.
 
-# %%
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for name, value in {
     "rope_base": 100.0,
     "lam_init": 0.2,  # every block as block 0
@@ -717,7 +718,7 @@ for kind in ("softmax", "diff"):
         out = block.attention(x, rope=(a.cos(), a.sin()))
     sizes[kind] = out.square().mean((0, 2)).sqrt()  # (T,)
 
-# %% mystnb={"image": {"alt": "Size of the attention output of block 0 against position, both axes logarithmic. The plain curve falls in a straight line from 0.05 to about 0.003. The differential curve stays level near 0.18. Dotted predictions lie on both curves."}}
+# %% mystnb={"image": {"alt": "Size of the attention output of block 0 against position, both axes logarithmic. The plain curve falls in a straight line from 0.05 to about 0.003. The differential curve stays level near 0.18. Dotted predictions lie on both curves."}} tags=["hide-output"] jupyter={"outputs_hidden": true}
 t, u, factor = torch.arange(1, 257), 0.02 * 128**0.5, 1 - lambda_init(0)
 predicted = {"softmax": u**2 / t.sqrt(), "diff": factor * u + 0 * t}
 for kind, name in (("softmax", "plain"), ("diff", "differential")):

@@ -550,7 +550,7 @@ gradients = np.ones(300)
 gradients[99] = -100  # step 100
 
 
-# %% mystnb={"image": {"alt": "Step length in units of the learning rate against steps 1 to 300, all gradients 1 but one of -100 at step 100. Unclipped, the step turns to -0.4 at step 100, stays negative for twenty steps and needs more than a hundred to come back to 1. Clipped to length 1, it dips to 0.8 and is back within thirty steps."}}
+# %% mystnb={"image": {"alt": "Step length in units of the learning rate against steps 1 to 300, all gradients 1 but one of -100 at step 100. Unclipped, the step turns to -0.4 at step 100, stays negative for twenty steps and needs more than a hundred to come back to 1. Clipped to length 1, it dips to 0.8 and is back within thirty steps."}} tags=["hide-output"] jupyter={"outputs_hidden": true}
 clipped = np.clip(gradients, -1, 1)
 for g, name in ((gradients, "as it is"), (clipped, "clipped to length 1")):
     plt.plot(range(1, 301), steps_taken(g), label=name)
@@ -663,7 +663,7 @@ config = TrainConfig(**sizes, lr=1e-2, warmup_steps=5)
 measured = windows(1, 64, "valid")
 records = fit(model, windows(60, 32), measured, config, lambda record: None)
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Loss in nats per byte against steps 1 to 60. The training loss starts at a dotted line, the even guess at 5.5. Within ten steps it drops to a second dotted line near 3, the loss of looking 0 bytes back. Then it falls slowly to about 2.7. Dots, measured on held-out text every ten steps, lie on the curve."}}
+# %% tags=["hide-output", "nbval-ignore-output"] mystnb={"image": {"alt": "Loss in nats per byte against steps 1 to 60. The training loss starts at a dotted line, the even guess at 5.5. Within ten steps it drops to a second dotted line near 3, the loss of looking 0 bytes back. Then it falls slowly to about 2.7. Dots, measured on held-out text every ten steps, lie on the curve."}} jupyter={"outputs_hidden": true}
 losses = [record["loss"] for record in records]
 valid = {n: records[n - 1]["valid_loss"] for n in range(10, 61, 10)}
 plt.plot(range(1, 61), losses, label="training batch")

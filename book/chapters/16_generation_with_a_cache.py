@@ -130,7 +130,9 @@ print("--- everything again for each token")
 text, tokens, seconds = race(prompt, cache=False)
 print("\n\n--- with a cache")
 same, once, fast = race(prompt, cache=True)
-print("\n\nthe same text:", torch.equal(text, same))
+
+# %% tags=["hide-output", "nbval-ignore-output"] jupyter={"outputs_hidden": true}
+print("the same text:", torch.equal(text, same))
 print(f"tokens   {tokens:5d} and {once:5d}, ratio {tokens / once:.0f}")
 print(f"seconds  {seconds:5.2f} and {fast:5.2f}, ratio {seconds / fast:.1f}")
 assert once < tokens
@@ -484,7 +486,7 @@ inside = [
 ]
 shown = ["⏎" if "\n" in x else x.replace(" ", "·") for x in names[1:]]
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "A bar for each of 26 tokens of a docstring: how many tokens top-p 0.9 kept before the token below it was seen, with the number on each bar. Orange bars are tokens that continue a word, blue ones all others. Most orange bars are low, two are above 100; the highest bars are blue, where a new word begins."}}
+# %% tags=["hide-output", "nbval-ignore-output"] mystnb={"image": {"alt": "A bar for each of 26 tokens of a docstring: how many tokens top-p 0.9 kept before the token below it was seen, with the number on each bar. Orange bars are tokens that continue a word, blue ones all others. Most orange bars are low, two are above 100; the highest bars are blue, where a new word begins."}} jupyter={"outputs_hidden": true}
 figure, axis = plt.subplots(figsize=(8, 3.2))
 colours = [plots.COLOURS[i] for i in inside]
 bars = axis.bar(range(26), count, width=0.8, color=colours)

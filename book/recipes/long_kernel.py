@@ -12,27 +12,22 @@ with the reason. Needs a GPU; ``--quick`` tries the recipe on tiny tensors,
 also in Triton's interpreter, whose times mean nothing.
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import torch
 
 # First, because it turns Triton's interpreter on where there is no GPU.
-from minidiff.course.kernels import DEVICE, INTERPRETED  # isort: skip
+from gpu_command import gpu_run  # isort: skip
 
 from minidiff.bench import report
 from minidiff.bench.accuracy import gradient_error, relative_error
 from minidiff.bench.inputs import Inputs, Shape, inputs
 from minidiff.bench.peak_memory import Meter
 from minidiff.bench.peers import OURS, Peer, peers
-from minidiff.bench.record import Run
 from minidiff.bench.refusals import attempt, forward
 from minidiff.bench.report import Column, Row, add_times
 
-OUT = Path(__file__).resolve().parents[1] / "results" / "long_kernel.json"
 LENGTHS = (4_096, 8_192, 16_384, 32_768, 65_536)
 NAMES = ("diff/triton", "plain/cudnn", "plain/flash", "diff/naive")
 COLUMNS = (
@@ -118,33 +113,16 @@ def table(rows: list[Row]) -> str:
 
 def main() -> None:
     """Measure every length; write the record after each of them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="only try it")
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
-    if INTERPRETED and not options.quick:
-        parser.error("needs a GPU, found none; --quick tries it without")
-    if options.quick and options.out == OUT:
-        parser.error(f"--quick: expected --out, another file than {OUT.name}")
+    run, quick = gpu_run(__doc__, "long_kernel.json")
     shapes = [Shape(B=1, H=8, T=T, D=64) for T in LENGTHS]
-    if options.quick:
+    if quick:
         shapes = [Shape(B=1, H=1, T=T, D=16) for T in (32, 64)]
-    run = Run(
-        device=torch.device(DEVICE),
-        dtype=torch.float32 if INTERPRETED else torch.bfloat16,
-        rounds=1 if options.quick else 5,
-        command=" ".join(sys.argv),
-        out=options.out,
-    )
     run.record(
         shapes,
         measure,
         table,
         what="one layer of attention by length, medians and peak memory",
-        quick=options.quick,
+        quick=quick,
     )
 
 

@@ -13,30 +13,25 @@ because a cache quantises a token once. Needs a GPU; ``--quick`` tries the
 recipe on tiny tensors, also in Triton's interpreter, whose times mean nothing.
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 # First, because it turns Triton's interpreter on where there is no GPU.
-from minidiff.course.kernels import DEVICE, INTERPRETED  # isort: skip
+from gpu_command import gpu_run  # isort: skip
 
 from minidiff.bench import report
 from minidiff.bench.accuracy import ends, exact, relative_error
 from minidiff.bench.decode_peers import peers
 from minidiff.bench.inputs import Step, cached
 from minidiff.bench.peers import OURS
-from minidiff.bench.record import Run
 from minidiff.bench.refusals import attempt, forward
 from minidiff.bench.report import Column, Row, add_times
 from minidiff.ops import diff_attention
 from minidiff.ops.low_bit import quantise
 
-OUT = Path(__file__).resolve().parents[1] / "results" / "low_bit_decode.json"
 LENGTHS = (2_048, 8_192, 16_384, 32_768, 65_536)
 PLAIN = ("plain/cudnn", "plain/flash", "plain/matmul")
 PRECISIONS = ("int8", "fp8")
@@ -130,37 +125,20 @@ def table(rows: list[Row]) -> str:
 
 def main() -> None:
     """Measure every length; write the record after each of them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="only try it")
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
-    if INTERPRETED and not options.quick:
-        parser.error("needs a GPU, found none; --quick tries it without")
-    if options.quick and options.out == OUT:
-        parser.error(f"--quick: expected --out, another file than {OUT.name}")
+    run, quick = gpu_run(__doc__, "low_bit_decode.json")
     steps = [
         Step(B=B, H=8, S=S, D=D)
         for D, B in ((128, 1), (64, 1), (64, 16))
         for S in LENGTHS
     ]
-    if options.quick:
+    if quick:
         steps = [Step(B=1, H=1, S=S, D=16) for S in (32, 64)]
-    run = Run(
-        device=torch.device(DEVICE),
-        dtype=torch.float32 if INTERPRETED else torch.bfloat16,
-        rounds=1 if options.quick else 5,
-        command=" ".join(sys.argv),
-        out=options.out,
-    )
     run.record(
         steps,
         measure,
         table,
         what="one query a row against a cache in 16 and 8 bits, medians",
-        quick=options.quick,
+        quick=quick,
     )
 
 

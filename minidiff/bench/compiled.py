@@ -26,8 +26,10 @@ KERNELS = (
     "decode",
     "decode int8",
     "decode fp8",
+    "forward int8",
+    "forward fp8",
 )
-CODES = {"decode int8": "*i8", "decode fp8": "*fp8e4nv"}  # of a cache
+CODES = {"int8": "i8", "fp8": "fp8e4nv"}  # types of 8 bits
 
 
 # A kernel, its arguments' types, and its constants.
@@ -47,21 +49,24 @@ class Build(NamedTuple):
         """Return the values' width: 2D in V1 (P = 2), D in V2 (P = 1)."""
         return self.D * self.P
 
+    @property
+    def code(self) -> str | None:
+        """Return the type of codes that it reads, if it reads 8 bits."""
+        return CODES.get(self.kernel.split()[-1])
+
 
 def builds(
     capabilities: Sequence[int] = tuple(SHARED_LIMIT),
 ) -> Iterator[Build]:
     """Yield every kernel of the table at D = 64 and 128, for V1 and V2."""
-    from minidiff.ops.triton.tuning import choose
-
     for capability in capabilities:
         for P in (2, 1):
             for D in (64, 128):
                 for kernel in KERNELS:
-                    if kernel == "decode fp8" and capability < 89:
+                    if kernel.endswith("fp8") and capability < 89:
                         continue  # Ampere has no fp8
                     build = Build(kernel, D, P, capability)
-                    if choose(**_case(build)):
+                    if _shape(build):
                         yield build
 
 
@@ -72,7 +77,8 @@ def compile_one(build: Build) -> dict[str, Any]:
     counts Hopper's tensor-core instructions and ``waits`` the instructions
     that wait for them: if there are as many waits as ``wgmma``, nothing
     overlaps. ``mma`` counts the tensor-core instructions of older GPUs,
-    ``copies`` the asynchronous loads, which run while the program computes.
+    ``eight`` those of both kinds that multiply 8 bits, ``copies`` the
+    asynchronous loads, which run while the program computes.
 
     Raises RuntimeError if Triton's interpreter is on, because it replaces
     the compiler.
@@ -85,16 +91,12 @@ def compile_one(build: Build) -> dict[str, Any]:
     import triton
     from triton.backends.compiler import GPUTarget
 
-    from minidiff.ops.triton.tuning import choose, for_codes
-
-    shape = choose(**_case(build))
+    shape = _shape(build)
     if shape is None:
         raise ValueError(
             f"build: got {build}, expected one of builds(), which the table "
             "has"
         )
-    if build.kernel in CODES:
-        shape = for_codes(shape)
     call = _call_with_roles if shape.roles else _call
     kernel, arguments, constants = call(build, shape)
     signature, values, attributes = _describe(kernel, arguments, constants)
@@ -116,9 +118,10 @@ def compile_one(build: Build) -> dict[str, Any]:
         "stack": int(re.findall(r"STACK:(\d+)", usage)[0]),
         "shared": shared,
         "fits": shared <= SHARED_LIMIT[build.capability],
-        "wgmma": len(re.findall(r"\bHGMMA", code)),
+        "wgmma": len(re.findall(r"\b[HIQ]GMMA", code)),
         "waits": len(re.findall(r"\bWARPGROUP\.DEPBAR", code)),
-        "mma": len(re.findall(r"\bHMMA", code)),
+        "mma": len(re.findall(r"\b[HIQ]MMA", code)),
+        "eight": len(re.findall(r"\b[IQ]G?MMA", code)),
         "copies": len(re.findall(r"\b(?:LDGSTS|UTMALDG)", code)),
         "triton": triton.__version__,
     }
@@ -127,18 +130,19 @@ def compile_one(build: Build) -> dict[str, Any]:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Format the rows as text."""
     lines = [
-        f"{'kernel':11s} {'D':>4s} {'P':>2s} {'sm':>3s} {'BT x BS':>9s} "
+        f"{'kernel':12s} {'D':>4s} {'P':>2s} {'sm':>3s} {'BT x BS':>9s} "
         f"{'warps':>5s} {'regs':>5s} {'stack':>5s} {'KiB':>5s} "
-        f"{'wgmma':>5s} {'waits':>5s} {'mma':>5s} {'copies':>6s}"
+        f"{'wgmma':>5s} {'waits':>5s} {'mma':>5s} {'eight':>5s} {'copies':>6s}"
     ]
     for row in rows:
         block = f"{row['BT']} x {row['BS']}"
         lines.append(
-            f"{row['kernel']:11s} {row['D']:4d} {row['P']:2d} "
+            f"{row['kernel']:12s} {row['D']:4d} {row['P']:2d} "
             f"{row['capability']:3d} {block:>9s} {row['warps']:5d} "
             f"{row['registers']:5d} {row['stack']:5d} "
             f"{row['shared'] / 1024:5.0f} {row['wgmma']:5d} "
-            f"{row['waits']:5d} {row['mma']:5d} {row['copies']:6d}"
+            f"{row['waits']:5d} {row['mma']:5d} {row['eight']:5d} "
+            f"{row['copies']:6d}"
         )
     return "\n".join(lines)
 
@@ -153,6 +157,18 @@ def _case(build: Build) -> dict[str, Any]:
         "length": 4096,
         "capability": build.capability,
     }
+
+
+def _shape(build: Build) -> "Shape | None":
+    """Return the shape that a launcher would take; None if there is none."""
+    from minidiff.ops.triton.tuning import choose, for_codes, for_products
+
+    shape = choose(**_case(build))
+    if shape is None or build.code is None:
+        return shape
+    if build.kernel.startswith("decode"):
+        return for_codes(shape)
+    return for_products(shape)
 
 
 def _tool(name: str, option: str, cubin: bytes) -> str:
@@ -174,7 +190,13 @@ def _tool(name: str, option: str, cubin: bytes) -> str:
 
 def _call(build: Build, shape: "Shape") -> Call:
     """Return the kernel, the types of its arguments, and its constants."""
-    from minidiff.ops.triton.kernels import backward, decode, forward
+    from minidiff.ops.low_bit_products import KEY_BLOCK, QUERY_BLOCK
+    from minidiff.ops.triton.kernels import (
+        backward,
+        decode,
+        forward,
+        low_bit,
+    )
     from minidiff.ops.triton.tuning import choose
 
     D, DV, P, BT, BS = build.D, build.DV, build.P, shape.BT, shape.BS
@@ -182,7 +204,7 @@ def _call(build: Build, shape: "Shape") -> Call:
     def block(*sizes: int, dtype: str = "bf16") -> str | tuple[str, ...]:
         if shape.tma:
             return f"tensordesc<{dtype}{list(sizes)}>".replace(" ", "")
-        numbers = len(sizes) + (2 if dtype == "bf16" else 0)
+        numbers = len(sizes) + (0 if dtype == "fp32" else 2)
         return ("*" + dtype, *["i32"] * numbers)
 
     constants: dict[str, Any] = {
@@ -203,10 +225,8 @@ def _call(build: Build, shape: "Shape") -> Call:
         types = {"p_acc": "*fp32", "p_top": "*fp32", "p_sum": "*fp32"}
         types |= {"p_lengths": "*i64", "p_q": "*bf16"}
         types |= {"p_k_scale": "*fp32", "p_v_scale": "*fp32"}
-        types |= dict.fromkeys(
-            ("p_k", "p_v"), CODES.get(build.kernel, "*bf16")
-        )
-        constants["LOW"] = build.kernel in CODES
+        types |= dict.fromkeys(("p_k", "p_v"), f"*{build.code or 'bf16'}")
+        constants["LOW"] = build.code is not None
         return decode.decode_kernel, types, constants
     constants["TMA"] = shape.tma
     if build.kernel == "forward":
@@ -220,6 +240,22 @@ def _call(build: Build, shape: "Shape") -> Call:
             "KEEP": True,
         }
         return forward.forward_kernel, types, constants
+    if build.code is not None:
+        types = {
+            "x_q": block(1, 1, 1, BT, D, dtype=build.code),
+            "x_k": block(1, 1, 1, BS, D, dtype=build.code),
+            "x_v": v,
+            "x_y": out,
+            "p_q_scale": "*fp32",
+            "p_k_scale": "*fp32",
+            "p_o2": "*bf16",
+            "p_lam": "*fp32",
+            "p_weight": "*bf16",
+            "p_lengths": "*i64",
+        }
+        constants |= {"QB": QUERY_BLOCK, "KB": KEY_BLOCK}
+        constants |= {"NORM": P == 2, "WEIGHT": P == 2}
+        return low_bit.low_bit_kernel, types, constants
     types = {"x_q": q, "x_k": k, "x_v": v, "x_do": out, "x_lam": row}
     types |= {"x_lse": branch_row, "x_delta": branch_row}
     types |= {"p_lengths": "*i64"}
@@ -303,7 +339,7 @@ def _describe(
         elif isinstance(types[name], tuple):
             kind = list(types[name])
             aligned += [(i, j) for j in (0, *range(2, len(kind)))]
-            if kind[0] == "*bf16":  # float32 arguments have no last stride
+            if kind[0] != "*fp32":  # float32 arguments have no last stride
                 aligned.pop()
                 kind[-1] = "constexpr"
                 values[i, len(kind) - 1] = 1

@@ -16,7 +16,7 @@ class Arguments(NamedTuple):
 
     Backends and launchers take this tuple instead of the single arguments.
     A new argument must be added to that function, to this class, and to
-    ``SCHEMA`` in triton/operator.py.
+    ``SCHEMA``.
     """
 
     q: Tensor
@@ -29,6 +29,13 @@ class Arguments(NamedTuple):
     norm_scale: float | None = None
     eps: float = 1e-5
     key_lengths: Tensor | None = None
+
+
+# The fields of Arguments, in their order, in PyTorch's schema language.
+SCHEMA = (
+    "Tensor q, Tensor k, Tensor v, Tensor lam, bool causal, float scale, "
+    "Tensor? norm_weight, float? norm_scale, float eps, Tensor? key_lengths"
+)
 
 
 def check_arguments(x: Arguments) -> Arguments:

@@ -12,6 +12,7 @@ from minidiff.ops.dispatch import choose
 from minidiff.ops.eager import eager_attention
 from minidiff.ops.epilogue import finish
 from minidiff.ops.low_bit import check_scales, restored, stand_ins
+from minidiff.ops.low_bit_products import check_products, rounded_products
 from minidiff.ops.sdpa import sdpa_attention
 
 
@@ -45,6 +46,7 @@ def diff_attention(
     key_lengths: Tensor | None = None,
     k_scale: Tensor | None = None,
     v_scale: Tensor | None = None,
+    precision: str | None = None,
     backend: str = "auto",
 ) -> Tensor:
     """Differential attention: ``(softmax(q1 k1') - lam softmax(q2 k2')) v``.
@@ -87,6 +89,14 @@ def diff_attention(
         them. The kernels of "triton" read the codes of up to 16 queries as
         they are. In all other cases k and v are restored first, to the dtype
         of q.
+    precision : "int8" or "fp8", optional
+        Multiply queries and keys in 8 bits, for inference: no gradients, no
+        codes for k and v. Keys lose their mean in each branch, and 128
+        queries or 64 keys share a scale
+        (:mod:`minidiff.ops.low_bit_products`); values stay as they are.
+        Needs backend "triton", "eager", or "auto", which then means "eager"
+        where it would not choose "triton". On a GPU "fp8" needs compute
+        capability 8.9 or more. It is never chosen for you.
     backend : "auto", "eager", "sdpa", "flex" or "triton"
         - "eager" stores both attention maps.
         - "sdpa" makes two calls of PyTorch's fused attention. Some of its
@@ -134,15 +144,21 @@ def diff_attention(
     x = x._replace(k=k, v=v)
     if x.scale is None:
         x = x._replace(scale=q.shape[-1] ** -0.5)
+    if precision is not None:
+        check_products(x, precision, backend, codes=low)
     if backend == "auto":
         backend = choose(q, v)
+        if precision is not None and backend != "triton":
+            backend = "eager"
     if backend == "triton":  # Triton is imported only when it is used
         if not torch.compiler.is_compiling():  # it reads the file system
             need("triton", 'backend="triton"')
         from minidiff.ops.triton.operator import triton_attention
 
-        return triton_attention(x, scales)
+        return triton_attention(x, scales, precision)
     if scales is not None:
         x = restored(x, scales)
+    if precision is not None:
+        x = rounded_products(x, precision)
     out = _BACKENDS[backend](x)
     return finish(out, q.dtype, norm_weight, x.norm_scale, x.eps)

@@ -3,7 +3,8 @@
 The scale comes from the largest absolute number of the D numbers that share
 it (dynamic absmax quantisation). So nothing saturates, and an outlier makes
 only its own token coarse, in its own head and branch. A scale per token costs
-some speed in published kernels, and memory: 4 bytes beside D.
+some speed in published kernels, and memory: 4 bytes beside D. The products of
+low_bit_products.py have a scale for each block of tokens instead.
 """
 
 import torch
@@ -17,24 +18,27 @@ CODES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 LARGEST = {"int8": 127.0, "fp8": 448.0}  # of these codes
 
 
-def quantise(x: Tensor, precision: str) -> tuple[Tensor, Tensor]:
+def quantise(
+    x: Tensor, precision: str, axes: tuple[int, ...] = (-1,)
+) -> tuple[Tensor, Tensor]:
     """Return codes (..., D) of 8 bits and scales (..., 1) of x (..., D).
 
     ``codes * scales`` is x up to an error of half a step. The step of "int8"
     is the scale, 1/127 of the largest absolute number. The steps of "fp8"
     (e4m3: 4 bits of exponent, 3 of fraction) grow with the number, so the
     error is at most 1/16 of it, or 2**-10 of the scale if that is larger; the
-    scale is 1/448 of the largest.
+    scale is 1/448 of the largest. Numbers along all of ``axes`` share a scale.
 
-    Scales are float32, or float64 for a float64 x. If one of the D numbers is
-    NaN or infinite, all D are NaN or infinite when they are restored.
+    Scales are float32, or float64 for a float64 x. If one of the numbers
+    is NaN or infinite, all that share its scale are NaN or infinite when they
+    are restored.
 
     Raises ValueError for another precision.
     """
     one_of("precision", precision, tuple(CODES))
     numbers = wide(x)
     limits = torch.finfo(numbers.dtype)
-    largest = numbers.abs().amax(-1, keepdim=True)
+    largest = numbers.abs().amax(axes, keepdim=True)
     # Rounded down: the largest float must not overflow when it is restored.
     scale = largest / LARGEST[precision] * (1 - 2 * limits.eps)
     scale = scale.clamp(min=limits.tiny)  # zeros divide by no zero

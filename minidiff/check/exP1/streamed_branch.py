@@ -117,6 +117,7 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=streamed_branch,
     run=_run,
+    results=("out", "lse"),
     mistakes=(
         Mistake(
             key="mask of each block alone",
@@ -220,6 +221,11 @@ EXERCISE = Exercise(
             diagnosis="The scores are not divided by sqrt(D).",
             wrong=_like(width=lambda D: 1.0),
             also=(_like(width=lambda D: D),),
+        ),
+        Mistake(
+            key="multiplied by the root",
+            diagnosis="The scores are multiplied by sqrt(D). Divide.",
+            wrong=_like(width=lambda D: 1 / np.sqrt(D)),
         ),
         Mistake(
             key="lse without the maximum",

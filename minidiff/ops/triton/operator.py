@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from torch.library import custom_op, register_autograd
 
-from minidiff.ops.arguments import Arguments
+from minidiff.ops.arguments import SCHEMA, Arguments
 from minidiff.ops.dispatch import WIDTHS
 from minidiff.ops.low_bit import restored
 from minidiff.ops.readable import in_func_gradient
 from minidiff.ops.scale import positive_scale
+from minidiff.ops.triton import low_bit
 from minidiff.ops.triton.descriptors import gradient_like, rows
 from minidiff.ops.triton.interpreter import INTERPRETED
 from minidiff.ops.triton.launch import backward as launch_backward
@@ -22,21 +23,18 @@ from minidiff.ops.triton.vmap import one_call
 # Up to this many queries use the decode kernels, which split the keys: with
 # so few queries the call is limited by memory bandwidth.
 DECODE_QUERIES = 16
-# The fields of Arguments, in their order, in PyTorch's schema language.
-SCHEMA = (
-    "Tensor q, Tensor k, Tensor v, Tensor lam, bool causal, float scale, "
-    "Tensor? norm_weight, float? norm_scale, float eps, Tensor? key_lengths"
-)
 
 
 def triton_attention(
-    x: Arguments, scales: tuple[Tensor, Tensor] | None = None
+    x: Arguments,
+    scales: tuple[Tensor, Tensor] | None = None,
+    precision: str | None = None,
 ) -> Tensor:
     """Return the result of :func:`minidiff.diff_attention`, with the norm.
 
-    With scales, k and v are codes of 8 bits. Raises ValueError or TypeError
-    for inputs the kernels do not support, and NotImplementedError inside
-    torch.func.grad.
+    With scales, k and v are codes of 8 bits; with ``precision``, q and k are
+    multiplied in 8 bits. Raises ValueError or TypeError for inputs the kernels
+    do not support, and NotImplementedError inside torch.func.grad.
     """
     if scales is not None and not _reads_codes(x):
         x, scales = restored(x, scales), None
@@ -48,6 +46,12 @@ def triton_attention(
         if scales is None:
             k, v = k.to(dtype), v.to(dtype)
     _check(q, k, v)
+    if precision == "fp8" and common.capability(q.device) < 89:
+        raise ValueError(
+            "precision: got 'fp8' on a GPU of compute capability "
+            f"{common.capability(q.device) / 10}, expected 8.9 or more, "
+            "precision='int8', or backend='eager'"
+        )
     if in_func_gradient():
         raise NotImplementedError(
             "backend: 'triton' does not support torch.func.grad and its kin, "
@@ -76,7 +80,10 @@ def triton_attention(
         key_lengths=key_lengths,
     )
     if scales is not None:
-        y: Tensor = decode_low_bit(*given, *scales)
+        y: Tensor = low_bit.decode(*given, *scales)
+        return y.to(x.q.dtype)
+    if precision is not None:
+        y = low_bit.forward(*given, precision)
         return y.to(x.q.dtype)
     return _attend(given).to(x.q.dtype)
 
@@ -252,32 +259,6 @@ def decode(*given: Any) -> Tensor:
 @decode.register_fake
 def _(*given: Any) -> Tensor:
     return common.heads_last(Arguments(*given))
-
-
-@custom_op(
-    "minidiff::diff_decode_low_bit",
-    mutates_args=(),
-    schema=f"({SCHEMA}, Tensor k_scale, Tensor v_scale) -> Tensor",
-)
-def decode_low_bit(*flat: Any) -> Tensor:
-    """Do the same with keys and values in 8 bits."""
-    *given, k_scale, v_scale = flat
-    return launch_decode.decode(
-        Arguments(*given), k_scale=k_scale, v_scale=v_scale
-    )
-
-
-@decode_low_bit.register_fake
-def _(*flat: Any) -> Tensor:
-    return common.heads_last(Arguments(*flat[:-2]))
-
-
-@decode_low_bit.register_vmap
-def _(info: Any, in_dims: Any, *flat: Any) -> tuple[Any, Any]:
-    raise NotImplementedError(
-        "k_scale: torch.vmap over 8-bit keys and values is not supported; "
-        "expected one call for all rows"
-    )
 
 
 # Under vmap, autograd works outside the mapped function. Inside it, tensors do

@@ -7,6 +7,7 @@ from typing import Any
 
 from minidiff.files.json import read_json
 from minidiff.files.schema import anything, fields, list_of, map_of
+from minidiff.ops.low_bit_products import KEY_BLOCK, QUERY_BLOCK
 
 TABLE = Path(__file__).with_name("shapes.json")
 
@@ -48,6 +49,16 @@ def for_codes(shape: Shape) -> Shape:
     Converting the codes takes registers: with 2 warps they are spilled.
     """
     return replace(shape, warps=max(4, shape.warps))
+
+
+def for_products(shape: Shape) -> Shape:
+    """Return a forward kernel's shape where it multiplies 8 bits.
+
+    A tile lies in one block of numbers that share a scale. The branches are
+    computed in turn.
+    """
+    BT, BS = min(shape.BT, QUERY_BLOCK), min(shape.BS, KEY_BLOCK)
+    return replace(shape, BT=BT, BS=BS, together=False)
 
 
 @lru_cache

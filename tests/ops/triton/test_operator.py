@@ -11,7 +11,7 @@ from minidiff.nn.attention import (
 )
 from minidiff.ops.arguments import Arguments
 from minidiff.ops.low_bit import quantise
-from minidiff.ops.triton import operator, tuning
+from minidiff.ops.triton import low_bit, operator, tuning
 from minidiff.ops.triton.launch import common
 from minidiff.ops.triton.launch import decode as launch_decode
 from minidiff.ops.triton.launch import forward as launch_forward
@@ -59,7 +59,7 @@ def in_eight_bits(x, precision="int8"):
 @pytest.mark.parametrize("name", OPCHECKED)
 def test_opcheck_decode_low_bit(name):
     x, scales = in_eight_bits(OPCHECKED[name].arguments(torch.float32))
-    torch.library.opcheck(operator.decode_low_bit, (*x, *scales))
+    torch.library.opcheck(low_bit.decode, (*x, *scales))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_vmap_over_codes_is_refused_by_name():
     x, scales = in_eight_bits(Case(T=3, S=20).arguments(torch.float32))
 
     def call(k):
-        return operator.decode_low_bit(*x._replace(k=k), *scales)
+        return low_bit.decode(*x._replace(k=k), *scales)
 
     with pytest.raises(NotImplementedError, match=r"k_scale: torch\.vmap"):
         torch.vmap(call)(torch.stack([x.k, x.k]))

@@ -4,8 +4,9 @@ from types import ModuleType
 
 import pytest
 
+from minidiff.ops.low_bit_products import KEY_BLOCK, QUERY_BLOCK
 from minidiff.ops.triton.launch import backward as launch_backward
-from minidiff.ops.triton.tuning import Shape, choose
+from minidiff.ops.triton.tuning import Shape, choose, for_products
 
 HOPPER = {"bits": 16, "length": 4096, "capability": 90}
 V1 = {"D": 64, "DV": 128, "P": 2, **HOPPER}
@@ -49,3 +50,14 @@ def test_without_gluon_the_portable_kernels_are_launched():
     special = Shape(BT=32, BS=64, warps=4, stages=3, roles=True)
     name = launch_backward.way_of(special).__name__
     assert name.endswith("launch.hopper")
+
+
+@pytest.mark.parametrize("P", [1, 2])
+@pytest.mark.parametrize("D", [16, 64, 128])
+@pytest.mark.parametrize("capability", [80, 90, 100])
+def test_a_tile_of_products_has_one_scale(D, P, capability):
+    case = {"D": D, "DV": D * P, "P": P, "bits": 16, "capability": capability}
+    for length in (1024, 4096, 100_000):
+        shape = for_products(choose("forward", length=length, **case))
+        assert QUERY_BLOCK % shape.BT == KEY_BLOCK % shape.BS == 0
+        assert not shape.together

@@ -17,8 +17,8 @@ import triton.language as tl
 
 from minidiff.ops.triton.kernels.softmax import (
     close,
-    inverse_root,
     key_range,
+    normalised,
     seen,
     softmax_step,
 )
@@ -189,13 +189,5 @@ def forward_kernel(
     if NORM:
         if KEEP:
             write(x_o, b_o, i_b, i_h, i_t * BT, TMA=TMA)
-        # (BT,); columns beyond dv are zeros and do not change the sum
-        b_r = inverse_root(tl.sum(b_o * b_o, 1) / dv + eps)
-        # (BT, Dv)
-        b_o = b_o * (b_r * norm_scale)[:, None]
-        if WEIGHT:
-            # (Dv,)
-            b_w = tl.load(p_weight + o_d, o_d < dv, 0.0).to(tl.float32)
-            # (BT, Dv)
-            b_o = b_o * b_w[None, :]
+        b_o = normalised(b_o, p_weight, o_d, dv, norm_scale, eps, WEIGHT)
     write(x_y, b_o, i_b, i_h, i_t * BT, TMA=TMA)

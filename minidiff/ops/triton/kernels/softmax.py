@@ -119,3 +119,21 @@ def close(b_acc, b_top, b_sum, c):
 def inverse_root(b_square):
     """Return 1 / sqrt(x), and 0 for x = 0: a row of zeros with eps = 0."""
     return tl.where(b_square > 0, tl.rsqrt(b_square), 0.0)
+
+
+@triton.jit
+def normalised(b_o, p_weight, o_d, dv, norm_scale, eps, WEIGHT: tl.constexpr):
+    """Return norm_scale * weight * RMSNorm(o) of rows (BT, Dv).
+
+    Columns beyond dv are zeros and do not change the sum.
+    """
+    # (BT,)
+    b_r = inverse_root(tl.sum(b_o * b_o, 1) / dv + eps)
+    # (BT, Dv)
+    b_o = b_o * (b_r * norm_scale)[:, None]
+    if WEIGHT:
+        # (Dv,)
+        b_w = tl.load(p_weight + o_d, o_d < dv, 0.0).to(tl.float32)
+        # (BT, Dv)
+        b_o = b_o * b_w[None, :]
+    return b_o
