@@ -6,6 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 LAB_ARGS ?=
 CHAPTERS ?=
+NOTEBOOKS := notebooks/*.ipynb exercises/*.ipynb exercises/solutions/*.ipynb
 
 # Root (a container, mostly) has to be allowed explicitly by the Jupyter server.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -29,9 +30,11 @@ help:
 	@echo
 	@echo 'PYTHON=/path/to/python3.12 chooses the Python that $(VENV) is made with (3.11, 3.12, 3.13 or 3.14).'
 
-# JUPYTER_PREFER_ENV_PATH: this environment's kernel, whoever owns it, and not
-# one of the same name that the user installed long ago.
+# "trust" because JupyterLab shows no SVG figure of a notebook that it did not
+# run itself. JUPYTER_PREFER_ENV_PATH: this environment's kernel, whoever owns
+# it, and not one of the same name that the user installed long ago.
 lab: $(VENV)/.course
+	@$(PY) -m jupyter trust $(NOTEBOOKS) > /dev/null
 	JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" \
 		--config="$(CURDIR)/book/lab/config.py" \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)

@@ -127,8 +127,10 @@ plt.axhline(probe / 1e9, color="0.5", ls=":", label="the probe's rate")
 plt.plot(
     dial.values(), [r / 1e9 for r in rate.values()], "o", label="products"
 )
+PAPER = {"fc": "w", "ec": "none", "pad": 1}  # no line runs through a label
 for m in x:
-    plt.text(1.1 * dial[m], 0.65 * rate[m] / 1e9, f"m = {m}", fontsize=8)
+    place = 1.1 * dial[m], 0.65 * rate[m] / 1e9
+    plt.text(*place, f"m = {m}", fontsize=8, bbox=PAPER)
 plt.gca().set(xlabel="intensity, FLOPs a byte", ylabel="GFLOP/s")
 for axis in (plt.gca().xaxis, plt.gca().yaxis):
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))

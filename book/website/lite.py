@@ -69,8 +69,20 @@ def add_button(app: Any, doctree: nodes.document) -> None:
     # A bold link that is a paragraph of its own becomes a button.
     link = nodes.reference("", "", refuri=target, classes=["internal"])
     link += nodes.strong("", LABEL)
+    button = nodes.paragraph("", "", link, classes=["lite"])
     title = doctree.next_node(nodes.title)
-    title.parent.insert(1, nodes.paragraph("", "", link, classes=["lite"]))
+    title.parent[1:1] = [button, _installing()]
+
+
+def _installing() -> nodes.paragraph:
+    """Return a line that leads to the installation on one's own computer."""
+    how = nodes.reference(
+        "", "", refuri="../book/intro.html#start", classes=["internal"]
+    )
+    how += nodes.Text("install the course")
+    line = nodes.paragraph("", "To run the cells on your own computer, ")
+    line += [how, nodes.Text(".")]
+    return line
 
 
 def add_script(

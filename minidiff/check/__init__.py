@@ -57,7 +57,13 @@ def __getattr__(name: str) -> Callable[..., Result]:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *map(_check_name, subjects())])
+    """List what Tab offers: the functions of this file and all checks."""
+    own = {
+        name
+        for name, value in globals().items()
+        if getattr(value, "__module__", None) == __name__
+    }
+    return sorted([*own, *map(_check_name, subjects())])
 
 
 @cache

@@ -26,6 +26,7 @@ from minidiff.check.described import description
 from minidiff.check.differences.finding import Finding
 from minidiff.check.outcome import ArgumentChangedError as ArgumentChangedError
 from minidiff.check.outcome import Outcome
+from minidiff.check.place import run_again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +168,7 @@ def _not_attempted(exercise: Exercise) -> Result:
         id=exercise.id,
         status="not attempted",
         text=f"{exercise.id} not attempted yet: write at "
-        "`# your code`, then run this cell again.",
+        f"`# your code`, then {run_again()}.",
     )
 
 

@@ -62,7 +62,7 @@ def keep(path: Path | None, title: str, answer: Any, name: str) -> str:
         )
     except (CannotKeepError, OSError) as error:
         return f"not kept for later chapters: {error}"
-    return f"kept in {_short(path)}" if is_new else ""
+    return f"kept in {path.absolute()}" if is_new else ""
 
 
 def load(path: Path, name: str) -> Any:
@@ -103,14 +103,10 @@ def mine(path: Path | None, kind: str, name: str, solution: Any) -> Any:
         return answer
     except Exception as error:
         print(
-            f"{kind}: {_short(path)} does not load "
+            f"{kind}: {path.absolute()} does not load "
             f"({type(error).__name__}: {error}); the course's solution is used"
         )
         return solution
-
-
-def _short(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
 
 
 class _Uncached(SourceFileLoader):

@@ -135,7 +135,7 @@ def _expect_kernel(kernel: Any) -> None:
     if INTERPRETED and isinstance(kernel, JITFunction):
         raise TypeError(
             "this kernel was defined before minidiff.course.kernels was "
-            "imported: run its cell again"
+            "imported: define it again"
         )
 
 

@@ -119,8 +119,7 @@ def _definition(value: Any) -> tuple[str, str, dict[str, Any]]:
                 text = "".join(lines[first - 1 : node.end_lineno])
                 return own, text.rstrip() + "\n", function.__globals__
     raise CannotKeepError(
-        f"{_called(value)} is not defined with def or class at the left "
-        "margin of a cell"
+        f"{_called(value)} is not defined with def or class at the left margin"
     )
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from minidiff.cli.devices import usable_device
+from minidiff.cli.options import above, whole
 from minidiff.cli.parser import new_parser
 from minidiff.files.extras import need
+from minidiff.files.limits import MOST_SEED
 
 EPILOG = """A case is drawn from the seed and its number: values and gradients,
 causal or not, grouped heads, any strides, padding, lambda of every shape,
@@ -40,12 +42,12 @@ def add(what: Any) -> None:
     parser.set_defaults(run=run_fuzz)
     add = parser.add_argument
     much = parser.add_mutually_exclusive_group()
-    much.add_argument("--minutes", type=float, help="run for so long")
-    much.add_argument("--cases", type=int, help="(default: 100)")
+    much.add_argument("--minutes", **above(0), help="run for so long")
+    much.add_argument("--cases", **whole(1), help="how many (default: 100)")
     much.add_argument(
         "--case", metavar="SEED:NUMBER", help="run this case and print it"
     )
-    add("--seed", type=int, help="(default: 0)")
+    add("--seed", **whole(0, MOST_SEED), help="of the draw (default: 0)")
     add("--device", help="cpu or cuda (default: cuda where there is one)")
     add(
         "--dtype",
@@ -60,11 +62,6 @@ def run_fuzz(arguments: argparse.Namespace) -> int:
     import torch
 
     cases, minutes = arguments.cases, arguments.minutes
-    for name, value in (("cases", cases), ("minutes", minutes)):
-        if value is not None and not value > 0:
-            raise ValueError(
-                f"--{name}: got {value}, expected a number above 0"
-            )
     seed, number = arguments.seed or 0, None
     if arguments.case is not None:
         if arguments.seed is not None:

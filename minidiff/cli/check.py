@@ -1,9 +1,9 @@
 """``minidiff check``: a table of which exercises are solved."""
 
 import argparse
-from math import inf
 from typing import Any
 
+from minidiff.cli.options import above
 from minidiff.cli.parser import new_parser
 
 _PROTECTION = """\
@@ -39,7 +39,7 @@ def add(subparsers: Any) -> None:
     check.add_argument("notebooks", nargs="+", metavar="NOTEBOOK")
     check.add_argument(
         "--timeout",
-        type=float,
+        **above(0),
         default=600.0,
         metavar="SECONDS",
         help="limit for one cell (default: 600)",
@@ -49,10 +49,6 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a table of the exercises solved in notebooks."""
-    if not 0 < arguments.timeout < inf:
-        raise ValueError(
-            f"--timeout: got {arguments.timeout}, expected seconds above 0"
-        )
     from minidiff.check import teacher
 
     return teacher.main(arguments.notebooks, arguments.timeout)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minidiff.cli.options import named
+from minidiff.cli.options import named, whole
 from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
 from minidiff.files.extras import need
@@ -22,7 +22,7 @@ def add(what: Any) -> None:
     parser.set_defaults(run=run_compile)
     parser.add_argument(
         "--capability",
-        type=int,
+        **whole(80, 90),
         nargs="+",
         choices=[80, 89, 90],
         default=[80, 89, 90],

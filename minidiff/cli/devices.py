@@ -9,6 +9,11 @@ def usable_device(name: str) -> Any:
 
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(
+            f"--device: got {name!r}, expected cpu, cuda or mps"
+        ) from None
+    try:
         # A device such as meta has tensors, but no numbers in them.
         torch.ones(1, device=device).add(1).item()
     except (RuntimeError, AssertionError) as error:

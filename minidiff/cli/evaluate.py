@@ -21,10 +21,14 @@ EPILOG = """What is measured:
                and by frequency of the token in training; on pairs of tokens
                that came before (AR-Hit) and on all others
   recall       questions answered right, by needles, length and depth
-  attention    weight on the answer and around it, keys that a query is
-               spread over, share of negative weight; mean and highest head
+  attention    of each head: weight on the answer and around it; "support",
+               the number of keys that a query is spread over (exp of the
+               entropy of its absolute weights); "negative", the share of
+               negative weight; "first", the share on the first token
   activations  the largest attention logits and hidden states
-  rounding     loss and recall with attention logits of 16 to 3 bits
+  rounding     loss and recall with attention logits rounded to 16 to 3 bits;
+               "absmax": the largest absolute logit of a map is the largest
+               number that the bits have
 
 Before any of it the model must be causal: later tokens are replaced, and the
 logits before must not move.
@@ -69,7 +73,7 @@ def add(subparsers: Any) -> None:
         "--tokens",
         **named(),
         metavar="FOLDER",
-        help="token files: the held-out text",
+        help="a folder that minidiff tokens made; its held-out text is read",
     )
     add(
         "--needles",
@@ -89,21 +93,22 @@ def add(subparsers: Any) -> None:
         type=numbers(1, LIMITS["max_length"]),
         metavar="N,N",
         default=(8,),
-        help="asked in a row of needles (default: 8)",
+        help="questions in a row of needles (default: 8)",
     )
     add(
         "--pairs",
         type=numbers(1, LIMITS["max_length"]),
         metavar="N,N",
         default=(),
-        help="of MQAR, for models trained on it",
+        help="key-value pairs in a row of the recall task MQAR, for models "
+        "trained on it",
     )
     add(
         "--lengths",
         type=numbers(1, LIMITS["max_length"]),
         metavar="N,N",
-        help="of rows of needles or pairs (default: the model's window, and "
-        "a quarter of it)",
+        help="lengths of rows of needles or pairs (default: the model's "
+        "window, and a quarter of it)",
     )
     add(
         "--parts",
@@ -117,19 +122,19 @@ def add(subparsers: Any) -> None:
         type=_number_or_all,
         metavar="N|all",
         default=16,
-        help="of text of each domain (default: 16)",
+        help="windows of text, of each domain (default: 16)",
     )
     add(
         "--rows",
         **whole(1, MOST_ROWS),
         default=16,
-        help="of each recall task (default: 16)",
+        help="rows of each recall task (default: 16)",
     )
     add(
         "--batch-size",
         **whole(1, MOST_ROWS),
         default=8,
-        help="(default: 8)",
+        help="rows computed at once (default: 8)",
     )
     add(
         "--device",
@@ -188,6 +193,9 @@ def run(arguments: argparse.Namespace) -> None:
             command=arguments.command,
         )
     print(tables(record))
+    for part, missing in (("loss", "--tokens"), ("recall", "--needles")):
+        if part in arguments.parts and part not in record:
+            print(f"not measured: {part}, which needs {missing}")
     if arguments.out is not None:
         write_json(Path(arguments.out), record)
 

@@ -19,7 +19,7 @@ from minidiff.cli import (
     train,
 )
 from minidiff.cli.output import GONE, any_text, drop, open_streams
-from minidiff.cli.parser import new_parser
+from minidiff.cli.parser import Parser, new_parser
 from minidiff.files.extras import MissingPackageError, need
 
 _EPILOG = """examples:
@@ -57,6 +57,9 @@ def _main(argv: Sequence[str] | None) -> int:
     try:
         _complete(parser)
         with any_text():
+            if not given:
+                parser.print_help(sys.stderr)
+                return 2
             arguments = parser.parse_args(given)
             arguments.command = shlex.join(["minidiff", *given])
             return arguments.run(arguments) or 0
@@ -109,7 +112,7 @@ def _is_memory(error: BaseException) -> bool:
 def build_parser() -> argparse.ArgumentParser:
     """Describe the commands and their options."""
     parser = new_parser(
-        argparse.ArgumentParser,
+        Parser,
         prog="minidiff",
         description="Train and sample small language models with "
         "differential or plain attention.",

@@ -1,11 +1,13 @@
 """Values of options: each is refused by the option's name if it is odd."""
 
 import argparse
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from minidiff.cli.parser import did_you_mean
 from minidiff.files.checks import shown
 
 MOST = 2**53  # the largest count that every file format holds
@@ -68,19 +70,37 @@ class _Above(_Checked):
 LARGEST = 1e300
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"got {shown(text)}, expected a whole number"
+        ) from None
+
+
+def _real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"got {shown(text)}, expected a number"
+        ) from None
+
+
 def whole(low: int = 1, high: int = MOST) -> dict[str, Any]:
     """Return the keywords of an option that takes whole numbers."""
-    return {"action": _Checked, "type": int, "low": low, "high": high}
+    return {"action": _Checked, "type": _whole, "low": low, "high": high}
 
 
 def real(low: float, high: float = LARGEST) -> dict[str, Any]:
     """Return the keywords of an option that takes numbers from low on."""
-    return {"action": _Checked, "type": float, "low": low, "high": high}
+    return {"action": _Checked, "type": _real, "low": low, "high": high}
 
 
 def above(low: float, high: float = LARGEST) -> dict[str, Any]:
     """Return the keywords of an option that takes numbers above low."""
-    return {"action": _Above, "type": float, "low": low, "high": high}
+    return {"action": _Above, "type": _real, "low": low, "high": high}
 
 
 def named() -> dict[str, Any]:
@@ -115,10 +135,21 @@ def names(known: Sequence[str]) -> Any:
             if part not in known:
                 raise argparse.ArgumentTypeError(
                     f"got {shown(part)}, expected some of {', '.join(known)}"
+                    + did_you_mean(part, known)
                 )
         return found
 
     return parse
+
+
+def check_source(option: str, given: str, known: Sequence[str]) -> None:
+    """Raise ValueError unless text comes from a known name or a path."""
+    if given in known or os.path.lexists(os.path.expanduser(given)):
+        return
+    raise ValueError(
+        f"{option}: got {given}, expected a folder or a text file that "
+        f"exists, or one of {', '.join(known)}{did_you_mean(given, known)}"
+    )
 
 
 @contextmanager

@@ -35,3 +35,4 @@ def run(arguments: argparse.Namespace) -> None:
             "the variable not set"
         )
     print(progress.table(progress.passed(folder), check.exercises_by_set()))
+    print(f"\nAnswers and progress are kept in {folder.absolute()}")

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minidiff.cli.options import as_options, named, whole
+from minidiff.cli.options import as_options, check_source, named, whole
 from minidiff.cli.output import check_out
 from minidiff.cli.parser import new_parser
 from minidiff.cli.run_data import say_skipped
@@ -95,7 +95,7 @@ def add(subparsers: Any) -> None:
         "--vocab-size",
         **whole(256, MOST_TOKENS),
         default=4096,
-        help="of bpe (default: %(default)s)",
+        help="tokens of bpe (default: %(default)s)",
     )
     add(
         "--most",
@@ -107,32 +107,32 @@ def add(subparsers: Any) -> None:
         "--column",
         **named(),
         default="text",
-        help="of a dataset, where the text stands (default: %(default)s)",
+        help="column of a dataset that holds the text (default: %(default)s)",
     )
     add(
         "--split",
         **named(),
         default="train",
-        help="of a dataset (default: %(default)s)",
+        help="split of a dataset (default: %(default)s)",
     )
     add(
         "--files",
         **named(),
         nargs="+",
         metavar="FILE",
-        help="of a dataset, where they are one's own",
+        help="files of a dataset that is your own",
     )
     add(
         "--archives",
         **named(),
         metavar="FOLDER",
-        help="of evidence: the folder that minidiff fetch filled",
+        help="for evidence: the folder that minidiff fetch filled",
     )
     add(
         "--most-packages",
         **whole(0, MOST_STEPS),
         metavar="N",
-        help="of evidence: train on N characters of installed packages at "
+        help="for evidence: train on N characters of installed packages at "
         "most (default: all)",
     )
 
@@ -206,6 +206,7 @@ def _source(arguments: argparse.Namespace) -> Source:
     elif name == "packages":
         corpus, about["packages"] = installed_packages()
     else:
+        check_source("SOURCE", name, ("stdlib", "packages", "evidence"))
         corpus = read_folder(name)
     say_skipped(corpus)
     return Source(corpus.texts, corpus.size, about)

@@ -4,12 +4,13 @@ import argparse
 import math
 import os
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from minidiff.cli.devices import usable_device
 from minidiff.cli.new_run import check_free, check_new, has_begun, write_start
-from minidiff.cli.options import as_options
+from minidiff.cli.options import as_options, check_source
 from minidiff.cli.parser import new_parser
 from minidiff.cli.train_options import MEANS, WHAT, add_options
 from minidiff.cli.train_plan import OPTIONS, make_plan
@@ -120,7 +121,7 @@ def _train(arguments: argparse.Namespace, out: Path, device: Any) -> None:
 def _report(
     last: dict[str, Any], settings: dict[str, Any], data: Any, out: Path
 ) -> None:
-    """Print the model's final results and the folder it is in."""
+    """Print the final results, the run's folder and what can be done next."""
     loss, accuracy = (
         math.nan if last[name] is None else last[name]
         for name in ("valid_loss", "valid_accuracy")
@@ -134,6 +135,20 @@ def _report(
             f"guessing among the needles: loss {data.chance.loss:.4f}, "
             f"accuracy {data.chance.accuracy:.3f}"
         )
+    print("Next:")
+    for command in _next(settings["data"], str(out)):
+        print(f"  {shlex.join(['minidiff', *command])}")
+
+
+def _next(data: str, out: str) -> list[list[str]]:
+    """Return commands that look at a finished run, without "minidiff"."""
+    commands = [["evaluate", out]]
+    if find_spec("matplotlib"):  # an extra: not everybody has it
+        commands.append(["plot", out])
+    if data != "needles":
+        prompt = "def " if data == "stdlib" else "The "
+        commands.insert(0, ["generate", out, "--prompt", prompt])
+    return commands
 
 
 def _settings(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
@@ -146,6 +161,7 @@ def _settings(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     }
     if not arguments.resume:
         if given["data"] not in ("stdlib", "needles"):
+            check_source("--data", given["data"], ("stdlib", "needles"))
             # Not Path.expanduser, which fails for a user who does not exist.
             folder = os.path.expanduser(given["data"])
             given["data"] = str(Path(folder).resolve())

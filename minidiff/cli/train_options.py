@@ -40,7 +40,7 @@ def add_options(train: argparse.ArgumentParser) -> None:
         **named(),
         required=True,
         metavar="RUN",
-        help="the run folder, new",
+        help="the run's folder; a new one, unless with --resume",
     )
     add(
         "--resume",
@@ -88,7 +88,8 @@ def add_options(train: argparse.ArgumentParser) -> None:
         "--seed",
         **whole(0, MOST_SEED),
         default=0,
-        help="of the first weights and of the data (default: %(default)s)",
+        help="seed of the first weights and of the data "
+        "(default: %(default)s)",
     )
     model = train.add_argument_group("model")
     add = model.add_argument
@@ -102,13 +103,13 @@ def add_options(train: argparse.ArgumentParser) -> None:
         "--width",
         **whole(1, LIMITS["embed_dim"]),
         default=64,
-        help="E (default: %(default)s)",
+        help="width E of the model (default: %(default)s)",
     )
     add(
         "--layers",
         **whole(1, LIMITS["num_layers"]),
         default=2,
-        help="L (default: %(default)s)",
+        help="number of layers L (default: %(default)s)",
     )
     add(
         "--heads",
@@ -129,7 +130,7 @@ def add_options(train: argparse.ArgumentParser) -> None:
         "--batch-size",
         **whole(1, MOST_ROWS),
         default=TrainConfig.batch_size,
-        help="rows (default: %(default)s)",
+        help="rows in a batch (default: %(default)s)",
     )
     add(
         "--lr",
@@ -153,7 +154,7 @@ def add_options(train: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     means = train.add_argument_group(
-        "means", "they change speed, memory and rounding, nothing else"
+        "execution", "they change speed, memory and rounding, nothing else"
     )
     add = means.add_argument
     add(
@@ -178,7 +179,7 @@ def add_options(train: argparse.ArgumentParser) -> None:
     add(
         "--backend",
         choices=["auto", "eager", "sdpa", "triton"],
-        help="of differential attention " + _usual("backend"),
+        help="how differential attention is computed " + _usual("backend"),
     )
     add(
         "--threads",

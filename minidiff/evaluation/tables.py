@@ -132,7 +132,10 @@ def _task(task: dict[str, Any]) -> str:
 
 
 def _attention(attention: dict[str, Any]) -> list[str]:
-    lines = ["attention maps: shares of the absolute weight, support in keys"]
+    lines = [
+        "attention maps: shares of the absolute weight; support is the number "
+        "of keys"
+    ]
     if "task" in attention:
         task = attention["task"]
         lines[0] += f"; questions of {_task(task)}, length {task['length']}"
@@ -171,7 +174,8 @@ def _rounding(rows: list[dict[str, Any]]) -> list[str]:
         for key in ("nats", "accuracy")
     ]
     return [
-        "with attention logits rounded to integers (dynamic absmax a map)",
+        "with attention logits rounded to integers, scaled by each map's "
+        "largest absolute logit",
         *_table(
             ["bits", *(f"{part} {key}" for part, key in columns)],
             [

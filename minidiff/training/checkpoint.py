@@ -206,6 +206,13 @@ def checkpoint_path(path: str | os.PathLike[str]) -> Path:
     that one. Raises ValueError if there is no such file or it is unreadable.
     """
     path = Path(path)
+    if path.is_dir() and not any(
+        (path / name).exists() for name in (FILE_NAME, PREVIOUS_NAME)
+    ):
+        raise ValueError(
+            f"{path}: a folder without {FILE_NAME}, expected the folder of a "
+            "run, or a checkpoint"
+        )
     file = path / FILE_NAME if path.is_dir() else path
     previous = file.with_name(PREVIOUS_NAME)
     if path.is_dir() and not file.exists() and previous.exists():

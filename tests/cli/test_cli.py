@@ -1,13 +1,14 @@
 """The command line, run as a person runs it."""
 
 import json
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 from minidiff import __version__
-from minidiff.cli import main
+from minidiff.cli import main, train
 
 TINY = [
     *("--width", "16", "--layers", "1", "--heads", "2"),
@@ -107,6 +108,37 @@ def test_evaluate_a_run_of_text_and_its_file(tmp_path, texts, capsys):
     assert "expected text or tasks" in capsys.readouterr().err
     assert main(["evaluate", model, "--needles", "8"]) == 2
     assert "--lengths: got 24, 6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", ["texts", "needles"])
+def test_the_commands_named_at_the_end_work(
+    tmp_path, texts, capsys, monkeypatch, data
+):
+    monkeypatch.chdir(tmp_path)
+    train = ["train", "--data", data, "--out", "my run", *TINY]
+    assert main([*train, "--length", "40"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    commands = lines[lines.index("Next:") + 1 :]
+    asked = [shlex.split(line) for line in commands]
+    expected = {"texts": {"generate"}, "needles": set()}[data]
+    assert {c[1] for c in asked} == {"evaluate", "plot"} | expected
+    for minidiff, *command in asked:
+        assert minidiff == "minidiff"
+        assert main(command) == 0, capsys.readouterr().err
+    assert (tmp_path / "runs.png").exists()
+    capsys.readouterr()
+    assert main(["evaluate", "my run", "--parts", "loss,recall"]) == 0
+    out = capsys.readouterr().out
+    missing = {"texts": "recall, which needs --needles"}
+    missing |= {"needles": "loss, which needs --tokens"}
+    assert out.count("not measured: ") == 1
+    assert f"not measured: {missing[data]}" in out
+
+
+def test_no_figure_is_proposed_without_matplotlib(monkeypatch):
+    assert ["plot", "run"] in train._next("needles", "run")
+    monkeypatch.setattr(train, "find_spec", lambda name: None)
+    assert train._next("needles", "run") == [["evaluate", "run"]]
 
 
 def test_evaluate_a_run_of_needles(tmp_path, capsys):

@@ -64,6 +64,55 @@ CASES = [
     ),
 ]
 
+MISTYPED = [
+    ("trian", "COMMAND: got 'trian', expected one of train, ", "train?"),
+    ("bench atention", "WHAT: got 'atention', expected", "attention?"),
+    ("train --out {} --stpes 3", "--stpes: not known here", "--steps?"),
+    ("train --out {} --attention dif", "--attention: got 'dif'", "diff?"),
+    ("train --out {} --data neddles", "--data: got neddles", "needles?"),
+    ("tokens stdlb --out {}", "SOURCE: got stdlb, expected", "stdlib?"),
+    ("evaluate {} --parts los", "--parts: got 'los', expected", "loss?"),
+    ("help", "COMMAND: got 'help', expected one of train, ", ""),
+    ("progress x", "x: not known here", ""),
+    ("train", "--out: not given (see minidiff train --help)", ""),
+    ("bench", "WHAT: not given (see minidiff bench --help)", ""),
+    ("train --out", "--out: expected one argument", ""),
+    ("train --out {} --steps 1e3", "got '1e3', expected a whole number", ""),
+    ("train --out {} --lr x", "--lr: got 'x', expected a number", ""),
+    ("train --out {} --device gpu", "'gpu', expected cpu, cuda or mps", ""),
+    ("bench fuzz --cases few", "--cases: got 'few', expected a whole", ""),
+    ("check a.ipynb --timeout no", "--timeout: got 'no', expected a num", ""),
+    ("evaluate {}", "{}: no such file, expected a checkpoint or", ""),
+]
+
+
+@pytest.mark.parametrize(("command", "says", "meant"), MISTYPED, ids=str)
+def test_a_slip_of_the_keyboard_is_one_line(
+    tmp_path, capsys, command, says, meant
+):
+    out = str(tmp_path / "out")
+    assert main([word.format(out) for word in command.split()]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    (line,) = said.err.splitlines()
+    assert line.startswith("minidiff: error: ")
+    assert says.format(out) in line
+    assert ("did you mean" in line) == bool(meant)
+    assert f"did you mean {meant}" in line or not meant
+    assert not os.path.lexists(out)
+
+
+def test_a_folder_without_a_checkpoint_is_named(tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert f"{tmp_path}: a folder without checkpoint.safetensors" in err
+
+
+def test_no_command_shows_the_help(capsys):
+    assert main([]) == 2
+    err = capsys.readouterr().err
+    assert "minidiff train --data needles" in err and "error" not in err
+
 
 @pytest.mark.parametrize(("command", "says"), CASES, ids=str)
 def test_an_error_names_what_was_typed(tmp_path, capsys, command, says):

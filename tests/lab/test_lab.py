@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import committed
 import pages
@@ -19,10 +20,12 @@ from builder import execute
 from conftest import need
 
 TOKEN = "for-the-test"
+FIRST = next(path for path in committed.CHAPTERS if "/00_" in path)
 CHAPTER = next(path for path in committed.CHAPTERS if "/03_" in path)
 PLAYED = next(path for path in committed.CHAPTERS if "/02_" in path)
 START_SECONDS = 60
 RUN_SECONDS = 300
+CELLS = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell"
 SETTLED = """() => {
   const at = document.querySelector('.jp-Notebook-ExecutionIndicator');
   const busy = [...document.querySelectorAll('.jp-InputPrompt')];
@@ -65,11 +68,15 @@ def lab(reader: Path, tmp_path: Path) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     env = execute.environment(1)
     del env["MINIDIFF_STILL"]  # in this Lab somebody moves the sliders
-    # None of the settings or workspaces of whoever runs the tests.
+    # None of the settings, workspaces or signatures of whoever runs the tests.
+    env["JUPYTER_DATA_DIR"] = str(tmp_path / "data")
     env["JUPYTER_CONFIG_DIR"] = str(tmp_path / "config")
     env["JUPYTERLAB_WORKSPACES_DIR"] = str(tmp_path / "workspaces")
     env["JUPYTERLAB_SETTINGS_DIR"] = str(tmp_path / "settings")
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser"]
+    jupyter = [sys.executable, "-m", "jupyter"]
+    trust = [*jupyter, "trust", *map(str, reader.rglob("*.ipynb"))]
+    subprocess.run(trust, env=env, check=True, capture_output=True)
+    command = [*jupyter, "lab", "--no-browser"]
     command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
     command += [f"--IdentityProvider.token={TOKEN}"]
     command += [f"--ServerApp.root_dir={reader}", "--ServerApp.ip=127.0.0.1"]
@@ -118,26 +125,36 @@ def tab(tmp_path: Path) -> Iterator[Any]:
 def kernel_is_ready(lab: str) -> bool:
     """Whether the page's kernel is connected and idle, by the server's word.
 
-    The page shows "idle" before that, and running then runs nothing.
+    The page shows "idle" before that, and running then runs nothing. While a
+    kernel is being started, the server's answer can be an error.
     """
-    with urllib.request.urlopen(f"{lab}/api/kernels?token={TOKEN}") as answer:
-        return any(
-            kernel["connections"] and kernel["execution_state"] == "idle"
-            for kernel in json.load(answer)
-        )
+    try:
+        url = f"{lab}/api/kernels?token={TOKEN}"
+        with urllib.request.urlopen(url) as answer:
+            kernels = json.load(answer)
+    except HTTPError:
+        return False
+    return any(
+        kernel["connections"] and kernel["execution_state"] == "idle"
+        for kernel in kernels
+    )
 
 
-def run_all(tab: Any, lab: str, chapter: str) -> None:
-    """Open a chapter and run it from top to bottom, as a reader does."""
+def open_chapter(tab: Any, lab: str, chapter: str) -> None:
+    """Open a chapter and wait until its kernel is ready."""
     tab.goto(f"{lab}/lab/tree/{chapter}?token={TOKEN}&reset")
-    panel = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell"
-    tab.wait_for_selector(panel, timeout=60_000)
+    tab.wait_for_selector(CELLS, timeout=60_000)
     deadline = time.monotonic() + START_SECONDS
     while not kernel_is_ready(lab):
         assert time.monotonic() < deadline, "no kernel for the notebook"
         tab.wait_for_timeout(200)
     tab.wait_for_function(SETTLED, timeout=60_000)
-    tab.locator(panel).first.click()
+
+
+def run_all(tab: Any, lab: str, chapter: str) -> None:
+    """Open a chapter and run it from top to bottom, as a reader does."""
+    open_chapter(tab, lab, chapter)
+    tab.locator(CELLS).first.click()
     tab.click('.lm-MenuBar-itemLabel:text-is("Run")')
     tab.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
     tab.wait_for_function(RUNNING, timeout=60_000)
@@ -180,6 +197,46 @@ def test_chapter_runs_top_to_bottom(lab: str, reader: Path, tab: Any):
     assert [c["source"] for c in after["cells"]] == [
         c["source"] for c in before["cells"]
     ]
+
+
+def test_an_untouched_chapter_shows_its_figures(
+    lab: str, reader: Path, tab: Any
+):
+    said: list[str] = []
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on(
+        "console",
+        lambda line: (
+            said.append(line.text)
+            if line.type in ("warning", "error")
+            else None
+        ),
+    )
+    tab.set_viewport_size({"width": 1400, "height": 12_000})  # all of it
+    open_chapter(tab, lab, FIRST)
+    cells = json.loads((reader / FIRST).read_text())["cells"]
+    shown = [out for cell in cells for out in cell.get("outputs", [])]
+    figures = [out for out in shown if "image/svg+xml" in out.get("data", {})]
+    assert len(figures) > 2
+    tab.wait_for_function(
+        "count => document.querySelectorAll('.jp-RenderedSVG').length"
+        " === count",
+        arg=len(figures),
+        timeout=30_000,
+    )
+    assert tab.get_by_text("<Figure size").count() == 0
+    assert said == []
+
+
+def test_make_lab_trusts_the_notebooks_of_the_course():
+    makefile = (committed.ROOT / "Makefile").read_text()
+    recipe = makefile.split("\nlab:")[1].split("\n\n")[0]
+    assert "-m jupyter trust $(NOTEBOOKS)" in recipe
+    line = next(x for x in makefile.splitlines() if x.startswith("NOTEBOOKS"))
+    found = [p for x in line.split()[2:] for p in committed.ROOT.glob(x)]
+    assert {p.relative_to(committed.ROOT).as_posix() for p in found} == set(
+        committed.JOBS
+    )
 
 
 def git(folder: Path, *words: str) -> str:

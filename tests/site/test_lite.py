@@ -86,6 +86,9 @@ def test_a_chapter_begins_with_the_button(chrome, address, width):
     assert button.evaluate("a => a.href") == (
         f"{address}/lite/lab/index.html?path={FILES[3]}"
     )
+    tab.get_by_role("link", name="install the course").click()
+    assert tab.url.endswith("book/intro.html#start")
+    assert tab.locator("#start h2").inner_text().startswith("Start")
     tab.close()
 
 

@@ -38,3 +38,25 @@ def test_first_load(html, chrome, name):
     largest = sorted(sizes, key=sizes.get)[-3:]
     assert sum(sizes.values()) < 1_000_000, [(u, sizes[u]) for u in largest]
     tab.close()
+
+
+# At 1.6 Mbit/s these arrive in a second.
+BEFORE_PAINT = 200_000
+BLOCKING = """() => [...document.head.querySelectorAll(
+  'link[rel=stylesheet], script[src]:not([async]):not([defer])')].map(
+  (x) => x.href || x.src)"""
+
+
+@pytest.mark.parametrize(
+    "name", ["book/intro", named("03"), "exercises/part_1"]
+)
+def test_little_is_loaded_before_the_first_paint(html, chrome, name):
+    """Page, styles and scripts of its head; `tests/paint.py` takes times."""
+    page = html / f"{name}.html"
+    tab = chrome.new_page(viewport={"width": 390, "height": 844})
+    tab.goto(page.as_uri())
+    sizes = {url: over_the_wire(url) for url in tab.evaluate(BLOCKING)}
+    sizes[page.as_uri()] = over_the_wire(page.as_uri())
+    assert sum(url.split("?")[0].endswith(".css") for url in sizes) > 3
+    assert sum(sizes.values()) < BEFORE_PAINT, sizes
+    tab.close()
