@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def answer_source(
@@ -210,6 +211,23 @@ EXERCISE = Exercise(
             'the word "None". None means that no real value is known.',
             wrong=lambda text, right, others, memory: _answer(
                 text, right, others, str(memory)
+            ),
+        ),
+        slip(
+            "full stop first",
+            "You remove the full stop before the spaces. After a full stop "
+            "there may be spaces, and then it is not at the end.",
+            answer_source,
+            ("text.strip().remove", "text.remove"),
+        ),
+        slip(
+            "refusal for all the rest",
+            "You call every answer a refusal that nothing else explains. Is "
+            'it "not stated"?',
+            answer_source,
+            (
+                'return "not stated" if said == "not stated" else "nowhere"',
+                'return "not stated"',
             ),
         ),
     ),
