@@ -33,9 +33,7 @@ def slip(
 ) -> Mistake:
     """Return a mistake: each change of ``right`` alone is a form of it."""
     wrong, *also = (edited(right, change) for change in changes)
-    return Mistake(
-        key=key, diagnosis=diagnosis, wrong=wrong, also=tuple(also)
-    )
+    return Mistake(key=key, diagnosis=diagnosis, wrong=wrong, also=tuple(also))
 
 
 def from_source(right: Any, text: str) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def rounded_map(q: np.ndarray, k: np.ndarray, bits: int) -> np.ndarray:
@@ -203,6 +204,104 @@ EXERCISE = Exercise(
             key="no root of D",
             diagnosis="You do not divide the logits by sqrt(D).",
             wrong=_no_root,
+        ),
+        slip(
+            "another division by the width",
+            "Your logits are divided by something else than sqrt(D), or "
+            "multiplied. What does the width do to the size of a dot "
+            "product?",
+            rounded_map,
+            ("/ np.sqrt(D)", "/ D"),
+            ("/ np.sqrt(D)", "* np.sqrt(D)"),
+        ),
+        slip(
+            "logits rounded too early",
+            "You round the logits down before the scale is known. Divide "
+            "with /, and round once, to the grid.",
+            rounded_map,
+            ("/ np.sqrt(D)", "// np.sqrt(D)"),
+            ("logits / step", "logits // step"),
+        ),
+        slip(
+            "least logit",
+            "Your scale is the smallest absolute logit. It is the largest "
+            "that becomes the largest integer.",
+            rounded_map,
+            (".max(-1)[:, None, None]", ".min(-1)[:, None, None]"),
+        ),
+        slip(
+            "another number of integers",
+            "Your largest integer is another one. With so many bits, of "
+            "which one is for the sign, how far can you count?",
+            rounded_map,
+            ("(2 ** (bits - 1) - 1)", "(2 ** (bits - 2) - 1)"),
+            ("(2 ** (bits - 1) - 1)", "(2 ** (bits - 1) - 2)"),
+            ("(2 ** (bits - 1) - 1)", "(2 ** (bits - 1) + 1)"),
+            ("(2 ** (bits - 1) - 1)", "(2 * (bits - 1) - 1)"),
+            ("(2 ** (bits - 1) - 1)", "(2 ** (bits + 1) - 1)"),
+            ("(2 ** (bits - 1) - 1)", "((bits - 1) ** 2 - 1)"),
+            ("(2 ** (bits - 1) - 1)", "(bits - 1)"),
+        ),
+        slip(
+            "no integers",
+            "Your step does not depend on the number of bits, so that the "
+            "largest logit becomes 1.",
+            rounded_map,
+            ("largest / (2 ** (bits - 1) - 1)", "largest"),
+            ("largest / (2 ** (bits - 1) - 1)", "largest / 1.0"),
+        ),
+        slip(
+            "step upside down",
+            "Your step is not the logit that one integer stands for. Divide "
+            "by it to round, and multiply by it to scale back.",
+            rounded_map,
+            ("largest / (2", "largest * (2"),
+            (
+                "largest / (2 ** (bits - 1) - 1)",
+                "(2 ** (bits - 1) - 1) / largest",
+            ),
+            ("logits / step) * step", "logits * step) / step"),
+            ("logits / step) * step", "logits * step) * step"),
+            ("logits / step) * step", "logits / step) / step"),
+            ("logits / step) * step", "logits) * step"),
+            ("largest / (2 ** (bits - 1) - 1)", "(2 ** (bits - 1) - 1)"),
+        ),
+        slip(
+            "softmax over another axis",
+            "Your softmax does not run over the keys of a row: look at the "
+            "axes of the maximum and of the sum, and at keepdims.",
+            rounded_map,
+            ("A.sum(-1, keepdims=True)", "A.sum(-2, keepdims=True)"),
+            ("A.sum(-1, keepdims=True)", "A.sum(-1)"),
+            ("logits.max(-1, keepdims=True)", "logits.max(-2, keepdims=True)"),
+            ("logits.max(-1, keepdims=True)", "logits.max(-1)"),
+            ("-1, keepdims=True", "-2, keepdims=True"),
+        ),
+        slip(
+            "not normalised",
+            "Your rows do not sum to 1. A softmax divides by the sum of its "
+            "row.",
+            rounded_map,
+            ("A / A.sum(-1, keepdims=True)", "A"),
+            ("A / A.sum(-1, keepdims=True)", "A / A.mean(-1, keepdims=True)"),
+            ("A / A.sum(-1, keepdims=True)", "A * A.sum(-1, keepdims=True)"),
+        ),
+        slip(
+            "mask the wrong way round",
+            "You hide the keys that a query sees, and show those that come "
+            "after it.",
+            rounded_map,
+            ("np.tril(", "np.triu("),
+        ),
+        slip(
+            "no mask at all",
+            "Queries see keys that come after them, and these set the scale "
+            "as well.",
+            rounded_map,
+            (
+                "np.tril(np.ones((T, T), dtype=bool))",
+                "np.ones((T, T), dtype=bool)",
+            ),
         ),
     ),
     hints=(
