@@ -2,8 +2,8 @@
 
 import dis
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,84 +17,36 @@ from minidiff.check.compare import (
     same,
     unexpected,
 )
+from minidiff.check.described import description
+from minidiff.check.differences.finding import Finding
+from minidiff.check.exercise import Case as Case
+from minidiff.check.exercise import Exercise as Exercise
+from minidiff.check.exercise import Known
+from minidiff.check.exercise import Mistake as Mistake
+from minidiff.check.exercise import known_outcome as known_outcome
 from minidiff.check.outcome import ArgumentChangedError as ArgumentChangedError
-from minidiff.check.outcome import Outcome, outcome_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One test case: its arguments, and its name in messages."""
-
-    name: str
-    args: tuple[Any, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mistake:
-    """A common wrong answer, and the message for it.
-
-    ``also`` holds variants of the same mistake with other outcomes.
-    """
-
-    key: str
-    diagnosis: str
-    wrong: Callable[..., Any]
-    also: tuple[Callable[..., Any], ...] = ()
-
-
-def call(answer: Callable[..., Any], *args: Any) -> Any:
-    """Run an answer that is a function; the default of ``Exercise.run``."""
-    return answer(*args)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exercise:
-    """An exercise: its cases, its solution, its known wrong answers.
-
-    ``run(answer, *case.args)`` returns the outcome to compare: an array, a
-    number, or a tuple of them; ``results`` names its parts in messages.
-    ``solution`` starts with the same lines as the stub in the chapter.
-    """
-
-    id: str
-    cases: Callable[[], list[Case]]
-    solution: Callable[..., Any]
-    mistakes: tuple[Mistake, ...]
-    hints: tuple[str, str, str]
-    run: Callable[..., Any] = field(default=call)
-    tolerance: float = 1e-9
-    results: tuple[str, ...] = ()
+from minidiff.check.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """Result of a check; it counts as true if the answer passed."""
+    """Result of a check; it counts as true if the answer passed.
+
+    ``mistake`` is the key of a known mistake. ``described`` is True if there
+    is none, and the text says how the results differ from the right ones.
+    """
 
     id: str
     status: str  # "passed", "failed" or "not attempted"
     text: str
     mistake: str | None = None
+    described: bool = False
 
     def __bool__(self) -> bool:
         return self.status == "passed"
 
     def _ipython_display_(self) -> None:
         """Display nothing, because the check has already printed its text."""
-
-
-def known_outcome(
-    exercise: Exercise, answer: Callable[..., Any], case: Case
-) -> Outcome | Exception | None:
-    """Return the outcome of the solution or a known mistake, or its error."""
-    try:
-        return _outcome(exercise, answer, case.args)
-    except Exception as error:
-        return error.with_traceback(None)
-
-
-Known = Callable[
-    [Exercise, Callable[..., Any], Case], Outcome | Exception | None
-]
 
 
 def check(
@@ -126,18 +78,24 @@ def check(
         return _failed(exercise, _replaced(names, "your function"))
     if ended is not None:
         return ended
-    found = _first_problem(exercise, outcomes, known)
-    if found is None:
+    found = list(_problems(exercise, outcomes, known))
+    if not found:
         count = len(outcomes)
         return Result(
             id=exercise.id,
             status="passed",
             text=f"{exercise.id} passed: {count} cases.",
         )
-    case, wrong = found
+    case, wrong = found[0]
     loose = not wrong.only_dtype
     mistake = _diagnose(exercise, outcomes, known, loose)
-    return _failed(exercise, wrong, case, mistake)
+    compared: list[Finding] = []
+    if mistake is None and not wrong.explained:
+        # Another case may show more than two unequal numbers.
+        case, wrong = next((x for x in found if x[1].explained), found[0])
+        if not wrong.explained:
+            compared = description(exercise, answer, outcomes, known)
+    return _failed(exercise, wrong, case, mistake, compared)
 
 
 def _outcomes(
@@ -148,7 +106,7 @@ def _outcomes(
     end = time.monotonic() + boundary.SECONDS
     for case in exercise.cases():
         outcome, printed = boundary.run(
-            partial(_outcome, exercise, answer, case.args),
+            partial(exercise.outcome, answer, case.args),
             end - time.monotonic(),
         )
         if outcome is None:
@@ -213,53 +171,58 @@ def _not_attempted(exercise: Exercise) -> Result:
     )
 
 
-def _outcome(
-    exercise: Exercise, answer: Callable[..., Any], args: tuple[Any, ...]
-) -> Outcome | None:
-    return outcome_of(exercise.run, answer, args)
-
-
-def _first_problem(
+def _problems(
     exercise: Exercise, outcomes: list[Any], known: Known
-) -> tuple[Case, Problem] | None:
-    """Describe the first case that is wrong, or None if all are right.
+) -> Iterator[tuple[Case, Problem]]:
+    """Yield the first problem of each case that is wrong.
 
-    A wrong dtype is described only if the numbers are right in every case.
+    A wrong dtype is a problem only if the numbers are right in every case.
     """
+    found = [
+        (case, problem)
+        for case, got in zip(exercise.cases(), outcomes, strict=True)
+        if (problem := _problem(exercise, case, got, known))
+    ]
+    values = [x for x in found if not x[1].only_dtype]
+    yield from values or found
+
+
+def _problem(
+    exercise: Exercise, case: Case, got: Any, known: Known
+) -> Problem | None:
+    """Describe what is wrong in one case; None if it is right."""
+    if isinstance(got, Raised):
+        if isinstance(got.error, ArgumentChangedError):
+            return Problem(text=f"  got       {got.text}; work on a copy")
+        return _raised(got)
+    want = known(exercise, exercise.solution, case)
+    assert isinstance(want, Outcome), want
+    count = len(want.parts)
+    if len(got.parts) != count:
+        s = "" if len(got.parts) == 1 else "s"
+        came = "a list" if got.listed else f"{len(got.parts)} result{s}"
+        text = f"  got       {came}, expected {count}"
+        return Problem(text=text + (" results" * got.listed))
     dtype = None
-    for case, got in zip(exercise.cases(), outcomes, strict=True):
-        if isinstance(got, Raised):
-            if isinstance(got.error, ArgumentChangedError):
-                text = f"  got       {got.text}; work on a copy"
-                return case, Problem(text=text)
-            return case, _raised(got)
-        want = known(exercise, exercise.solution, case)
-        assert isinstance(want, Outcome), want
-        count = len(want.parts)
-        if len(got.parts) != count:
-            s = "" if len(got.parts) == 1 else "s"
-            came = "a list" if got.listed else f"{len(got.parts)} result{s}"
-            text = f"  got       {came}, expected {count}"
-            return case, Problem(text=text + (" results" * got.listed))
-        other = unexpected(got.returned, want.returned)
-        rounding = narrower(other, want.returned)
-        between = rounding_between(got.parts, want.parts)
-        tolerance = max(exercise.tolerance, rounding, between)
-        for n, (x, y) in enumerate(zip(got.parts, want.parts, strict=True), 1):
-            found = problem(x, y, tolerance)
-            if found and (found.explained or rounding or not other):
-                names = exercise.results or [f"number {n}"] * count
-                which = f"  result    {names[n - 1]}\n" if count > 1 else ""
-                found = replace(found, text=which + found.text)
-                if not found.only_dtype:
-                    return case, found
-                dtype = dtype or (case, found)
-        if other:
-            text = f"  returned  {', '.join(other)}; expected "
-            text += ", ".join(sorted(want.returned))
-            if not rounding:
-                return case, Problem(text=text)
-            dtype = dtype or (case, Problem(text=text, only_dtype=True))
+    other = unexpected(got.returned, want.returned)
+    rounding = narrower(other, want.returned)
+    between = rounding_between(got.parts, want.parts)
+    tolerance = max(exercise.tolerance, rounding, between)
+    for n, (x, y) in enumerate(zip(got.parts, want.parts, strict=True), 1):
+        found = problem(x, y, tolerance)
+        if found and (found.explained or rounding or not other):
+            name = exercise.result_names(count)[n - 1]
+            which = f"  result    {name}\n" if count > 1 else ""
+            found = replace(found, text=which + found.text)
+            if not found.only_dtype:
+                return found
+            dtype = dtype or found
+    if other:
+        text = f"  returned  {', '.join(other)}; expected "
+        text += ", ".join(sorted(want.returned))
+        if not rounding:
+            return Problem(text=text)
+        dtype = dtype or Problem(text=text, only_dtype=True)
     return dtype
 
 
@@ -301,6 +264,7 @@ def _failed(
     problem: Problem,
     case: Case | None = None,
     mistake: Mistake | None = None,
+    compared: Sequence[Finding] = (),
 ) -> Result:
     lines = [f"{exercise.id} is not right yet"]
     if case is not None:
@@ -308,7 +272,9 @@ def _failed(
     lines.append(problem.text)
     if mistake is not None:
         lines.append(f"  diagnosis {mistake.diagnosis}")
-    elif not problem.explained:
+    lines += [f"  compared  {x.text}" for x in compared]
+    described = any(x.telling for x in compared)
+    if mistake is None and not problem.explained and not described:
         lines.append("  diagnosis none: no mistake we know gives this")
     lines.append(f'  more help hint("{exercise.id}", 1)')
     return Result(
@@ -316,4 +282,5 @@ def _failed(
         status="failed",
         text="\n".join(lines),
         mistake=None if mistake is None else mistake.key,
+        described=described,
     )

@@ -38,10 +38,29 @@ def test_survivors_are_printed_and_the_others_counted():
     # No case has a part of 0.
     survivor = "    - if part <= 0:\n    + if part < 0:"
     assert survivor in count.survived
-    assert any("+ return 100 / whole" in line for line in count.unnamed)
-    assert (count.diagnosed, count.told) == (1, 0)
+    said = next(x for x in count.compared if "+ return 100 / whole" in x)
+    assert "if part is doubled, the right result doubles; yours stays" in said
+    assert count.unnamed == []
+    assert (count.diagnosed, count.told) == (1, 2)
     total = len(list(mutants(source_of(share))))
     assert count.failed + len(count.survived) == total
+
+
+def scattered(n):
+    """Return a number that follows from n by no simple rule."""
+    return n * 7919 % 1009
+
+
+def test_what_shows_only_unequal_numbers_is_unnamed():
+    exercise = replace(
+        EXERCISE,
+        cases=lambda: [Case(name=str(n), args=(n,)) for n in (3, 17, 911)],
+        solution=scattered,
+        mistakes=(),
+    )
+    count = sweep(exercise)
+    assert any("+ return n * 7920 % 1009" in line for line in count.unnamed)
+    assert "100%" not in count.row("0.1")
 
 
 def test_another_case_catches_a_survivor():

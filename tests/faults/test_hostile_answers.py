@@ -270,7 +270,7 @@ REPLACED = [
     (torch.Tensor, "sum"),
     (torch.nn.Module, "__call__"),
     (sys.modules["minidiff.check.compare"], "same"),
-    (sys.modules["minidiff.check.core"], "_first_problem"),
+    (sys.modules["minidiff.check.core"], "_problems"),
     (sys.modules["minidiff.check.core"], "Result"),
 ]
 

@@ -1,0 +1,1 @@
+"""Descriptions of how a wrong answer's results differ from the right ones."""
