@@ -117,7 +117,7 @@ def excess(
             for t in range(e, T)
             if base(row, t, t - e)
         ]
-        return sum(pairs) / max(len(pairs), 1)
+        return sum(pairs) / len(pairs) if pairs else math.nan
 
     gains = {}
     for b, row in enumerate(rows):

@@ -49,9 +49,8 @@ def _cases() -> list[Case]:
         if T == 5:  # copies at distances 2 and 1
             tokens = torch.tensor([[1, 0, 1, 1, 2]])
         if reach > T:
-            # The two ends of a row: equal in two rows, different in one.
-            tokens[:, -1] = tokens[:, 0]
-            tokens[0, -1] = (tokens[0, 0] + 1) % V
+            # The two ends of a row: copies in two rows, different in one.
+            tokens[:, 0] = tokens[1:, -1] = V
         name = f"B = {B}, H = {H}, T = {T}, reach = {reach}"
         cases.append(Case(name=name, args=(A.tril(), tokens, reach)))
     return cases

@@ -61,6 +61,7 @@ def _cases() -> list[Case]:
     noise[:2, :3] = 10, -10, 0
     noise[:, 3:] = 0.1
     noise[:2, 3] = 0
+    noise[2:, 3] = 50  # a fourth pair too early hides the effect
     few = {3: 2.0, 4: 0.01}
     name = "half of four experiments see it with 3 pairs, share 0.5"
     cases.append(Case(name=name, args=(1.0, 1.0, noise, few, 0.5)))
