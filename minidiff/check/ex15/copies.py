@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.edited import edited
+from minidiff.check.edited import edited, slip
 
 
 def copy_score(A: Tensor, tokens: Tensor, reach: int) -> Tensor:
@@ -218,6 +218,33 @@ EXERCISE = Exercise(
             "heads together",
             "You return one number. Keep the heads apart: (H,).",
             (("return total / count", "return (total / count).mean()"),),
+        ),
+        slip(
+            "compared with equal ones",
+            "You compare with the places whose tokens are equal. Take those "
+            "whose tokens differ.",
+            copy_score,
+            ("[~equal].mean(0)", "[equal].mean(0)"),
+        ),
+        slip(
+            "a sum to compare with",
+            "You take away a sum of weights. Take away their mean.",
+            copy_score,
+            ("[~equal].mean(0)", "[~equal].sum(0)"),
+        ),
+        slip(
+            "usual weight added",
+            "You add the usual weight, or take the copy's weight from it. "
+            "An excess is the copy's weight less the usual one.",
+            copy_score,
+            ("(here - other)", "(here + other)"),
+            ("(here - other)", "(other - here)"),
+        ),
+        slip(
+            "neighbour left out",
+            "A copy may stand right before the query: distances begin at 1.",
+            copy_score,
+            ("range(1, min", "range(2, min"),
         ),
     ),
     hints=(

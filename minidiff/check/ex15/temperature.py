@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def probabilities(logits: Tensor, temperature: float) -> Tensor:
@@ -203,6 +204,25 @@ EXERCISE = Exercise(
             diagnosis="At temperature 0 you return which logit is largest. "
             "Return V probabilities: 1 there, 0 elsewhere.",
             wrong=lambda x, t: x.argmax() if t == 0 else probabilities(x, t),
+        ),
+        slip(
+            "smallest logit",
+            "At temperature 0 you choose the smallest logit. The largest "
+            "gets all of the probability.",
+            probabilities,
+            ("argmax", "argmin"),
+        ),
+        slip(
+            "no softmax",
+            "Your numbers are logits. Probabilities need a softmax.",
+            probabilities,
+            ("(logits / temperature).softmax(0)", "(logits / temperature)"),
+        ),
+        slip(
+            "rounded down",
+            "You round the logits down. Divide with /.",
+            probabilities,
+            ("logits / temperature", "logits // temperature"),
         ),
     ),
     hints=(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def packed_heads(
@@ -323,6 +324,25 @@ EXERCISE = Exercise(
             key="no scale",
             diagnosis="The logits are not divided by the root of D.",
             wrong=_like(scale=lambda D: 1.0),
+        ),
+        slip(
+            "another division by the width",
+            "The logits are divided by something else than the root of D, "
+            "or multiplied.",
+            packed_heads,
+            ("* q.shape[-1] ** -0.5", "/ q.shape[-1]"),
+            ("* q.shape[-1] ** -0.5", "* q.shape[-1] ** 0.5"),
+            ("* q.shape[-1] ** -0.5", "/ q.shape[-2] ** 0.5"),
+            ("* q.shape[-1] ** -0.5", "/ q.shape[1] ** 0.5"),
+            ("* q.shape[-1] ** -0.5", "/ q.shape[0] ** 0.5"),
+            ("* q.shape[-1] ** -0.5", "* q.shape[-1]"),
+        ),
+        slip(
+            "one map only",
+            "One of the two maps is missing from your result.",
+            packed_heads,
+            ("(A1 - lam * A2)", "(A1)"),
+            ("(A1 - lam * A2)", "(lam * A2)"),
         ),
     ),
     hints=(
