@@ -82,15 +82,22 @@ def _tolerance(exercise: Exercise, got: Part, want: Part) -> float:
 
 def _argument_names(exercise: Exercise, count: int) -> list[str]:
     """Return the names of a case's arguments, as the reader may know them."""
-    for function, first in ((exercise.run, 1), (exercise.solution, 0)):
-        function = getattr(function, "fn", function)
-        parameters = list(inspect.signature(function).parameters.values())
-        names = [
-            x.name for x in parameters[first:] if x.kind != x.VAR_POSITIONAL
-        ]
-        if len(names) >= count:
-            return names[:count]
-    return [f"argument {n + 1}" for n in range(count)]
+    names, more = _positional(exercise.run)
+    names = names[1:]  # after the answer
+    if not names and more == "args":
+        solution = exercise.solution
+        names, more = _positional(getattr(solution, "fn", solution))
+        names = names if len(names) >= count else []
+    rest = range(count - len(names))
+    return [*names, *(f"{more or 'args'}[{n}]" for n in rest)][:count]
+
+
+def _positional(function: Callable[..., Any]) -> tuple[list[str], str]:
+    """Return the names of parameters, and that of ``*args``, if any."""
+    parameters = inspect.signature(function).parameters.values()
+    more = [x.name for x in parameters if x.kind == x.VAR_POSITIONAL]
+    names = [x.name for x in parameters if x.name not in more]
+    return names, "".join(more)
 
 
 def _quietly(call: Callable[[], Any]) -> Any:

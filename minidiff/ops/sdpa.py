@@ -27,6 +27,8 @@ def softmax_attention(
     aligned to the end: query t sees keys 0 to t + S - T. A query that sees no
     key gets zeros.
     """
+    if k.shape[1] == 0:  # SDPA would divide by it, and end the process
+        raise ValueError(f"k: got shape {tuple(k.shape)}, expected Hkv >= 1")
     T, S = q.shape[2], k.shape[2]
     q, scale = positive_scale(
         q, q.shape[-1] ** -0.5 if scale is None else scale

@@ -23,10 +23,6 @@ def arrays(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def weighted(x, lam):
-    return x - lam
-
-
 ROWS = exercise(
     lambda x, lam: lam * x,
     ("A", (arrays(4, 6), 0.5)),
@@ -42,10 +38,13 @@ ROWS = exercise(
         (lambda x, lam: 3 * lam * x, "the expected one times 3"),
         (lambda x, lam: lam * x + 1, "every number is too large by 1"),
         (lambda x, lam: lam * x * len(x), "expected one times x.shape[0]"),
-        (lambda x, lam: lam * x / lam**0.5, "one times 1 / the root of lam"),
+        (
+            lambda x, lam: lam * x / lam**0.5,
+            "expected one times 1 / sqrt(lam)",
+        ),
         (
             lambda x, lam: lam * x - lam,
-            "every number is the expected one plus",
+            "every number is too small by lam",
         ),
         (lambda x, lam: 1 / (lam * x), "one divided by the expected number"),
         (lambda x, lam: lam * x // 1, "the expected number rounded down"),
@@ -175,9 +174,12 @@ SHARES = exercise(
     ("wrong", "says"),
     [
         (lambda a, b, c: (a + b * c) / a, "one divided by the expected"),
-        (lambda a, b, c: a + b * c, "lies between 0 and 1; one of yours"),
+        (lambda a, b, c: 1.0, "every number is 1"),
         (lambda a, b, c: a / (a + b / c), "it is right if c is 1"),
-        (lambda a, b, c: shares(a, b, c) + c, "is the expected one plus c"),
+        (
+            lambda a, b, c: shares(a, b, c) + c,
+            "every number is too large by c",
+        ),
         (
             lambda a, b, c: shares(a, b, c) + c * np.sin(c),
             "the difference between your numbers and the right ones depends "
@@ -189,6 +191,65 @@ def test_what_is_said_of_single_numbers(wrong, says):
     result = check(SHARES, wrong)
     assert says in result.text
     assert result.described
+
+
+def test_a_range_tells_only_if_it_holds_for_many_numbers():
+    text = "every right number lies between 0 and 1; one of yours is 2.5"
+    few = check(SHARES, lambda a, b, c: a + b * c)
+    assert text in few.text
+    assert not few.described
+    many = exercise(lambda x: 1 / (1 + np.exp(-x)), ("A", (arrays(8, 4),)))
+    result = check(many, lambda x: 3 * np.cos(x) ** 2 + x)
+    assert "every right number lies between 0 and 1" in result.text
+    assert result.described
+
+
+def test_what_the_wrong_cases_have_in_common():
+    counted = exercise(
+        lambda n, causal: n * (n + 1) // 2 if causal else n * n,
+        ("A", (3, False)),
+        ("B", (3, True)),
+        ("C", (5, False)),
+        ("D", (6, True)),
+        ("E", (1, True)),
+    )
+    result = check(counted, lambda n, causal: n * n)
+    says = "right in 3 of 5 cases; wrong only with causal = True"
+    assert says in result.text
+    assert result.described
+    result = check(counted, lambda n, causal: n * n + n * causal)
+    assert "the difference between your numbers" not in result.text
+
+
+def test_a_product_of_sizes():
+    counted = exercise(
+        lambda n, d, m: n * d + m,
+        *(
+            (str(i), x)
+            for i, x in enumerate([(3, 4, 7), (5, 2, 3), (7, 9, 2)])
+        ),
+    )
+    result = check(counted, lambda n, d, m: n * d + m - 2 * n * m)
+    assert "every number is too small by 2 * n * m" in result.text
+    # Products of 1 and 2 fit many sizes: none is named.
+    small = exercise(
+        lambda n, d: n + d,
+        ("A", (1, 2)),
+        ("B", (2, 1)),
+        ("C", (2, 2)),
+    )
+    result = check(small, lambda n, d: n + d + n * d)
+    assert "too large" not in result.text
+
+
+def test_functions_among_the_arguments():
+    layer = exercise(
+        lambda x, f, g: x + g(f(x)),
+        ("A", (arrays(3), lambda x: np.tanh(x), lambda x: x**2)),
+        ("B", (arrays(4, seed=1), lambda x: np.exp(x), lambda x: x - 1)),
+    )
+    text = check(layer, lambda x, f, g: x + g(x)).text
+    assert "the result does not depend on f" in text
 
 
 def test_one_of_several_results():
@@ -222,12 +283,12 @@ def test_a_later_case_that_says_more_is_shown():
 def test_what_narrows_down_without_telling():
     """The first row is right whatever comes after it: that tells nothing."""
     path = exercise(
-        lambda start, seed: np.vstack([start, arrays(3, 2, seed=seed)]),
-        ("A", (arrays(2), 1)),
-        ("B", (arrays(2, seed=1), 2)),
+        lambda start, key: np.vstack([start, arrays(3, 2, seed=len(key))]),
+        ("A", (arrays(2), "a")),
+        ("B", (arrays(2, seed=1), "bc")),
     )
     result = check(
-        path, lambda start, seed: np.vstack([start, arrays(3, 2, seed=7)])
+        path, lambda start, key: np.vstack([start, arrays(3, 2, seed=7)])
     )
     assert "compared  wrong only in the rows after the first" in result.text
     assert not result.described

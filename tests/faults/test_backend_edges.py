@@ -113,3 +113,10 @@ def test_equal_maps_and_no_eps(backend):
         0 * q, k, v, 1.0, norm_scale=0.5, eps=0, causal=False, backend=backend
     )
     assert y.isfinite().all()
+
+
+def test_no_keys_at_all_are_refused():
+    """SDPA with enable_gqa divides by their heads, and the process ends."""
+    q, k = torch.ones(1, 2, 3, 4), torch.ones(1, 0, 3, 4)
+    with pytest.raises(ValueError, match=r"k: got shape \(1, 0, 3, 4\)"):
+        softmax_attention(q, k, torch.ones(1, 1, 3, 4))

@@ -9,9 +9,11 @@ from minidiff.check.differences.change import (
     Probe,
     Results,
     all_of,
+    changeable,
     changed,
     equal,
-    real_ones,
+    is_real,
+    is_whole,
 )
 from minidiff.check.differences.finding import Finding
 
@@ -23,15 +25,14 @@ def right_without(
 
     def needed(args: dict[str, Any], right: np.ndarray) -> set[str]:
         after = {
-            n: probe({**args, n: changed(args[n])}) for n in real_ones(args)
+            n: probe({**args, n: changed(args[n])}) for n in changeable(args)
         }
         return {
             n for n, x in after.items() if x and not equal(x[1], right, 1e-12)
         }
 
-    for name in real_ones(args):
-        for n in (0, 1):
-            x = args[name]
+    for name, x in args.items():
+        for n in (0, 1) if is_real(x) or is_whole(x) else ():
             some = {**args, name: x * 0 + n}
             after = probe(some)
             if (
@@ -56,7 +57,7 @@ def error(
     errors = _errors(*first)
     on: tuple[list[str], list[str]] = ([], [])
     off: tuple[list[str], list[str]] = ([], [])
-    for name in real_ones(args):
+    for name in changeable(args):
         after = probe({**args, name: changed(args[name])})
         if (
             after is None
@@ -73,7 +74,7 @@ def error(
             yield Finding(
                 f"the {kind} between your numbers and the right ones "
                 f"{where or 'does not depend on'} {' or '.join(off[n])}",
-                telling=len(on[n]) <= len(off[n])
+                telling=len(off[n]) >= min(len(on[n]), 2)
                 and (on[n] != [] or (n == 1 and first[1].size == 1)),
             )
 

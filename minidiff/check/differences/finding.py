@@ -1,5 +1,6 @@
 """One sentence on how an answer's results differ from the right ones."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -13,3 +14,9 @@ class Finding:
 
     text: str
     telling: bool = True
+
+
+def listed(names: Sequence[str], between: str = " and ") -> str:
+    """Join the first names of a list."""
+    shown = between.join(names[:3])
+    return shown + (f"{between}others" if len(names) > 3 else "")

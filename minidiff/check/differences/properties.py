@@ -59,6 +59,11 @@ def _sums(
         return None
     shown = 0.0 if abs(first) < scale else first
     worst = float(np.ravel(sums)[np.argmax(away)])
+    if x.ndim == 1:
+        return (
+            f"the right result adds up to {shown:.6g}, and yours to "
+            f"{worst:.6g}"
+        )
     return (
         f"each {which} of the right result adds up to {shown:.6g}; one of "
         f"yours adds up to {worst:.6g}"

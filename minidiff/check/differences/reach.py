@@ -45,6 +45,10 @@ def reached(
 
 def _reach(came: np.ndarray, expected: np.ndarray) -> str | None:
     """Say along which axis the results changed all, at one index, or not."""
+    if expected.any() != came.any():
+        which = ("yours", "the right result")
+        first, second = which if came.any() else which[::-1]
+        return f"{first} changes and {second} does not"
     for axis in range(expected.ndim):
         others = tuple(a for a in range(expected.ndim) if a != axis)
         words = axis_words(expected.ndim, axis)
@@ -57,11 +61,9 @@ def _reach(came: np.ndarray, expected: np.ndarray) -> str | None:
 
 
 def _along(changed: np.ndarray, one: str, several: str) -> str | None:
-    """Name the indices if they are all, one or none."""
+    """Name the indices if they are all or one."""
     if changed.all() and len(changed) > 1:
         return f"every {one}"
-    if not changed.any():
-        return f"no {one}"
     if changed.sum() == 1:
         return next(indices(changed, one, several), None)
     return None

@@ -1,11 +1,12 @@
 """Results that are a simple function of the expected ones."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minidiff.check.differences.pair import Pair, close, distinct
+from minidiff.check.differences.sizes import size
 
 _MAPS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("one divided by the expected number", lambda x: 1 / x),
@@ -89,18 +90,24 @@ def _by_case(pairs: Sequence[Pair]) -> str | None:
     with np.errstate(all="ignore"):
         times = [r * p.want for r, p in zip(ratios, pairs, strict=True)]
     plus = [s + p.want for s, p in zip(shifts, pairs, strict=True)]
-    for numbers, made, how, same in (
-        (ratios, times, "the expected one times", "the same factor"),
-        (shifts, plus, "the expected one plus", "the same number"),
-    ):
-        if not _constant(pairs, made):
-            continue
-        if known := _size(pairs, numbers):
-            return f"every number is {how} {known}"
-        if all(distinct(p.want) > 1 for p in pairs):
+    several = all(distinct(p.want) > 1 for p in pairs)
+    if _constant(pairs, times):
+        if known := size(pairs, ratios):
+            return f"every number is the expected one times {known}"
+        if several:
             return (
-                f"within each case, every number is {how} {same}: "
-                f"{_list(numbers)}"
+                "within each case, every number is the expected one times "
+                f"the same factor: {_list(ratios)}"
+            )
+    if _constant(pairs, plus):
+        if known := size(pairs, shifts):
+            if known.startswith("-"):
+                return f"every number is too small by {known[1:]}"
+            return f"every number is too large by {known}"
+        if several:
+            return (
+                "within each case, every number is the expected one plus the "
+                f"same number: {_list(shifts)}"
             )
     return None
 
@@ -109,44 +116,14 @@ def _constant(pairs: Sequence[Pair], made: Sequence[np.ndarray]) -> bool:
     return all(p.is_like(x) for p, x in zip(pairs, made, strict=True))
 
 
-def _size(pairs: Sequence[Pair], numbers: Sequence[float]) -> str | None:
-    """Name an argument, or an axis of one, that is the number everywhere."""
-    if distinct(np.array(numbers)) < 2 or len(numbers) < 3:
-        return None
-    sizes = [dict(_sizes(p.args)) for p in pairs]
-    for name in sizes[0]:
-        found = np.array([s.get(name, np.nan) for s in sizes])
-        with np.errstate(all="ignore"):
-            for text, x in (
-                ("{}", found),
-                ("1 / {}", 1 / found),
-                ("the root of {}", np.sqrt(found)),
-                ("1 / the root of {}", 1 / np.sqrt(found)),
-                ("the square of {}", found**2),
-                ("minus {}", -found),
-                ("1 - {}", 1 - found),
-                ("1 / (1 - {})", 1 / (1 - found)),
-                ("exp({})", np.exp(found)),
-            ):
-                if np.allclose(x, numbers, rtol=1e-6):
-                    return text.format(name)
-    return None
-
-
-def _sizes(args: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, x in args.items():
-        if isinstance(x, int | float) and not isinstance(x, bool):
-            yield name, float(x)
-        for axis, n in enumerate(getattr(x, "shape", ())):
-            yield f"{name}.shape[{axis}]", float(n)
-
-
 def _by_row(pairs: Sequence[Pair]) -> str | None:
     """A factor, or a difference, for each row or each column."""
     pairs = [p for p in pairs if p.want.ndim > 1 and min(p.want.shape) > 1]
     if not pairs:
         return None
     for which, other, axis in (("row", "column", -1), ("column", "row", 0)):
+        if sum(_more_than_groups(p, axis) for p in pairs) < 4:
+            continue  # a factor for each number or two explains nothing
         with np.errstate(all="ignore"):
             made = [_times(p, axis) for p in pairs]
         shifted = [
@@ -161,6 +138,12 @@ def _by_row(pairs: Sequence[Pair]) -> str | None:
                 f"same in every {other}"
             )
     return None
+
+
+def _more_than_groups(pair: Pair, axis: int) -> int:
+    """Return how many more wrong numbers there are than wrong rows."""
+    groups = pair.wrong.any(_all_but(pair, axis))
+    return int(pair.wrong.sum() - groups.sum())
 
 
 def _times(pair: Pair, axis: int) -> np.ndarray:

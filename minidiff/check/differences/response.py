@@ -11,11 +11,11 @@ from minidiff.check.differences.change import (
     Probe,
     Results,
     all_of,
+    changeable,
     changed,
     equal,
     is_real,
     is_whole,
-    real_ones,
 )
 from minidiff.check.differences.error import error, right_without
 from minidiff.check.differences.finding import Finding
@@ -69,7 +69,7 @@ def _ignored(
     args: dict[str, Any], probe: Probe, first: Results, tolerance: float
 ) -> Iterator[Finding | None]:
     """Find an argument that only the right result depends on."""
-    for name in real_ones(args):
+    for name in changeable(args):
         after = probe({**args, name: changed(args[name])})
         if (
             after

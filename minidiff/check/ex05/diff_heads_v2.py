@@ -180,6 +180,7 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=DiffHeadsV2,
     run=_run,
+    results=("the output", "lambda_proj's gradient"),
     mistakes=(
         Mistake(
             key="no sigmoid",

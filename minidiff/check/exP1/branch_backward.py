@@ -122,6 +122,7 @@ EXERCISE = Exercise(
     id="P1.5",
     cases=_cases,
     solution=branch_backward,
+    results=("dq", "dk", "dv"),
     mistakes=(
         Mistake(
             key="delta missing",

@@ -25,9 +25,17 @@ def merge(a: Part, b: Part) -> Part:
     return m, f1 * z1 + f2 * z2, f1 * u1 + f2 * u2
 
 
-def _run(answer: Callable[..., Any], *parts: Any) -> Any:
+def _run(
+    answer: Callable[..., Any],
+    m1: float,
+    z1: float,
+    u1: np.ndarray,
+    m2: float,
+    z2: float,
+    u2: np.ndarray,
+) -> Any:
     """Parts travel flat, so that a vector changed in place is noticed."""
-    return answer(parts[:3], parts[3:])
+    return answer((m1, z1, u1), (m2, z2, u2))
 
 
 def _cases() -> list[Case]:
@@ -116,6 +124,7 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=merge,
     run=_run,
+    results=("m", "z", "u"),
     mistakes=(
         _mistake(
             "nothing rescaled",

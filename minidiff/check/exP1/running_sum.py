@@ -137,6 +137,7 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=running_sum,
     run=_run,
+    results=("m", "z"),
     mistakes=(
         Mistake(
             key="old sum not rescaled",

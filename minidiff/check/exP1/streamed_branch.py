@@ -117,6 +117,7 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=streamed_branch,
     run=_run,
+    results=("out", "lse"),
     mistakes=(
         Mistake(
             key="mask of each block alone",

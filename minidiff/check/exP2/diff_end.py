@@ -132,6 +132,13 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=DiffEnd,
     run=_run,
+    results=(
+        "the output",
+        "the gradient of o1",
+        "the gradient of o2",
+        "the gradient of lam",
+        "the gradient of weight",
+    ),
     mistakes=(
         Mistake(
             key="root mean square held fixed",

@@ -157,6 +157,7 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=extend,
     run=_run,
+    results=("the outputs", "k", "v"),
     mistakes=(
         Mistake(
             key="positions from zero",

@@ -178,6 +178,7 @@ EXERCISE = Exercise(
     cases=_cases,
     solution=ragged_step,
     run=_run,
+    results=("the outputs", "k", "v"),
     mistakes=(
         Mistake(
             key="appended at the end",
