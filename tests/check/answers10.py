@@ -97,6 +97,15 @@ LOG_SUM = {
     "first block only": row(("start += BS", "start += S + BS")),
     "maximum not added": row(("bits(seen) + high", "bits(seen)")),
     "logarithm forgotten": row(("bits(seen) + high", "seen + high")),
+    "the same block in every round": edited(
+        lanes, ("o = i * BS + tl.arange", "o = tl.arange")
+    ),
+    "earlier blocks dropped": edited(
+        lanes, ("b_sum * tl.exp2(b_top - b_new) + ", "")
+    ),
+    "maximum alone": edited(
+        lanes, ("top + tl.log2(total)", "top + 0 * total")
+    ),
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import triton  # isort: skip
 import triton.language as tl  # isort: skip
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.edited import edited
+from minidiff.check.edited import edited, slip
 from minidiff.check.kernels import draw, launch
 
 BS = 16
@@ -223,6 +223,29 @@ EXERCISE = Exercise(
                 _but((END, "top + total")),
                 _but((END, "tl.exp2(top) * total")),
             ),
+        ),
+        slip(
+            "the same block in every round",
+            "Every round reads the first block. A round begins at i_s.",
+            log_sum_kernel,
+            ("i_s + tl.arange(0, BS)\n", "tl.arange(0, BS)\n"),
+        ),
+        slip(
+            "earlier blocks dropped",
+            "The sum of the earlier blocks is lost, or only added: rescale "
+            "it and add the block's own.",
+            log_sum_kernel,
+            ("total * tl.exp2(top - new) +", ""),
+            ("total * tl.exp2(top - new) +", "tl.exp2(top - new) +"),
+            ("total * tl.exp2(top - new) +", "total + tl.exp2(top - new) +"),
+        ),
+        slip(
+            "maximum alone",
+            "You write the maximum without the sum, or take the sum's "
+            "logarithm away: 2 ** top * total has the logarithm of both.",
+            log_sum_kernel,
+            ("top + tl.log2(total)", "top"),
+            ("top + tl.log2(total)", "top - tl.log2(total)"),
         ),
     ),
     hints=(
