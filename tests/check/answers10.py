@@ -265,6 +265,12 @@ EDGES = {
         np.multiply(by_looking(i, T, S, BT, BS), BS)
     ),
     "order": lambda *a: by_looking(*a)[::-1],
+    "place of the block left out": lambda i, *sizes: by_looking(0, *sizes),
+    "T left out": lambda i, T, *sizes: by_looking(i, T, *sizes, shift=T),
+    "every block skipped": lambda *a: (
+        *by_looking(*a)[:2],
+        sum(by_looking(*a)),
+    ),
 }
 
 

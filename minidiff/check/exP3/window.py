@@ -454,7 +454,6 @@ EXERCISE = Exercise(
             ("o_s[:, None] * k_s + o_d", "o_s[:, None] * 0 + o_d"),
             ("o_g[:, None] * q_g + o_d", "o_g[:, None] * 0 + o_d"),
             ("o_s[:, None] * v_s + o_v", "o_s[:, None] + o_v"),
-            ("o_s[:, None] * k_s + o_d", "o_s[:, None] + o_d"),
             ("o_g[:, None] * q_g + o_d", "o_g[:, None] + o_d"),
         ),
         slip(
