@@ -299,6 +299,14 @@ WRONG = {
             q[:, ::-1], k[:, ::-1], bits
         )[:, ::-1, ::-1],
         "no mask at all": partial(by_loops, scale="all keys", causal=False),
+        "hidden by a number": edited(
+            by_loops,
+            (
+                "weights = np.exp(",
+                "row = np.append(row, [-1e4] * (T - len(row)))\n"
+                "            weights = np.exp(",
+            ),
+        ),
     },
     "23.4": {
         "one largest for the map": partial(two_branches, among="map"),
@@ -358,5 +366,12 @@ WRONG = {
         "one map only": lambda x, lam, *a: two_branches(x, 0.0, *a),
         "lambda dropped": lambda x, lam, *a: two_branches(x, 1.0, *a),
         "maps swapped": lambda x, *a: two_branches(x[::-1], *a),
+        "hidden by a number": edited(
+            two_branches,
+            (
+                "max(size(x) for x in compared)",
+                "max([*map(size, compared), *[-1e4] * (t < T - 1)])",
+            ),
+        ),
     },
 }

@@ -167,7 +167,7 @@ def with_zeros(q, k, v, lam, tokens, end):
                 if s not in keys:
                     logits[b, :, :, t, s] = 0
             logits[b, :, :, t, t + 1 :] = -np.inf
-    e = np.exp(logits)
+    e = np.exp(logits - logits.max(-1, keepdims=True))
     A = e / e.sum(-1, keepdims=True)
     return (A[:, :, 0] - lam * A[:, :, 1]) @ v
 
@@ -569,6 +569,9 @@ WRONG = {
         "no scale": walk(width=lambda D: 1),
         "another division by the width": walk(width=lambda D: D * D),
         "one map only": walk(sign=lambda lam: 0.0),
+        "hidden by a number": edited(
+            with_zeros, ("t, s] = 0", "t, s] = -1e4"), ("= -np.inf", "= -1e4")
+        ),
     },
     "P4.2": {
         "mean of means": gather(is_mean, len),

@@ -24,7 +24,7 @@ def _cases() -> list[Case]:
     far = np.array([2.5, 1.3, 1.1, 1.05, 0.95, 0.9, 0.28, 0.2])
     far = np.append(far, -far)
     cases = []
-    for n, P, t in ((4, 16, 3.182), (8, 16, 2.365)):
+    for n, P, t in ((4, 16, 3.182), (8, 16, 2.365), (20, 16, 2.093)):
         rng = np.random.default_rng(n)
         falling = np.linspace(4, 2, P) + 0.3 * rng.normal(size=(n, 1))
         gap = rng.normal(size=(n, P))

@@ -60,6 +60,7 @@ def _cases() -> list[Case]:
         "the word None": (" None.", "Oslo", ["Lima"], None),
         "other capitals": (" oslo.", "Oslo", ["Lima"], "Tokyo"),
         "a full stop inside": (" St. Johns.", "St. Johns", ["Lima"], None),
+        "two full stops": (" Oslo..", "Oslo", ["Lima"], "Tokyo"),
         "a space before the stop": (" Oslo .", "Oslo", ["Lima"], "Tokyo"),
         "a space after the stop": ("Oslo. ", "Oslo", ["Lima"], "Tokyo"),
         "no other document": (" Oslo.", "Tokyo", [], "Tokyo"),

@@ -44,10 +44,13 @@ def _cases() -> list[Case]:
         logits[0] += 2  # the branches differ in size, and so do the queries
         logits[1, -1] -= 12
         logits[:, -1, 0] -= 40  # an outlier
+        logits[0, 1:2] -= 20_000  # a softmax does not see the shift of a row
         logits += 6 * np.triu(np.ones((T, T)), 1)
         name = f"T = {T}, lam = {lam}, {bits} bits, reach = {reach}"
         cases.append(Case(name=name, args=(logits, lam, bits, reach)))
-    return cases
+    # Distances of 0.5 and 2.5 with a step of 1: np.round takes them to 0, 2.
+    logits = np.zeros((2, 3, 3)) - np.array([0.5, 0, 2.5])
+    return [*cases, Case(name="halves", args=(logits, 0.5, 3, 7.0))]
 
 
 Clipped = Callable[[np.ndarray, float, int, float], np.ndarray]
@@ -328,6 +331,15 @@ EXERCISE = Exercise(
             clipped_difference,
             ("A[0] - lam * A[1]", "lam * A[1] - A[0]"),
             ("A[0] - lam * A[1]", "A[1] - lam * A[0]"),
+        ),
+        slip(
+            "hidden by a number",
+            "Hidden logits are set to a large negative number. A query "
+            "whose visible logits are as low would look at hidden keys: use "
+            "minus infinity.",
+            clipped_difference,
+            ("-np.inf", "-1e4"),
+            ("-np.inf", "-9e3"),
         ),
     ),
     hints=(

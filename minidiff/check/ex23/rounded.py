@@ -32,16 +32,20 @@ def _cases() -> list[Case]:
         (1, 3, 4, 4, 1.5),
         (2, 5, 2, 3, 1.5),
         (3, 7, 4, 6, 1.5),
-        (1, 4, 2, 5, 60.0),  # exp of these logits overflows
+        (1, 4, 2, 5, 300.0),  # exp of these logits overflows
     ):
         rng = np.random.default_rng(T)
         q, k = size * rng.normal(size=(2, H, T, D))
         q *= np.arange(1, H + 1)[:, None, None]  # heads differ in size
         k[:, -1] *= -3  # the last key is hidden from all but one query
         q[:, -1] /= 4
+        if size > 2:  # the only logit that query 0 sees is far below 0
+            q[:, 0] = -k[:, 0]
         name = f"H = {H}, T = {T}, D = {D}, {bits} bits"
         cases.append(Case(name=name, args=(q, k, bits)))
-    return cases
+    # Logits 7, 0.5, 2.5 with a step of 1: np.round takes them to 7, 0, 2.
+    q, k = np.ones((1, 3, 1)), np.array([[[7], [0.5], [2.5]]])
+    return [*cases, Case(name="halves, 4 bits", args=(q, k, 4))]
 
 
 Step = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
@@ -302,6 +306,15 @@ EXERCISE = Exercise(
                 "np.tril(np.ones((T, T), dtype=bool))",
                 "np.ones((T, T), dtype=bool)",
             ),
+        ),
+        slip(
+            "hidden by a number",
+            "Hidden logits are set to a large negative number. A query "
+            "whose visible logits are as low would look at hidden keys: use "
+            "minus infinity.",
+            rounded_map,
+            ("-np.inf", "-1e4"),
+            ("-np.inf", "-1e3"),
         ),
     ),
     hints=(

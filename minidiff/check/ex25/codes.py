@@ -29,7 +29,9 @@ def _cases() -> list[Case]:
         x[0, 0] = -9.0  # the largest of all is negative
         x[1, 1] = 7.5
         cases.append(Case(name=f"T = {T}, D = {D}", args=(x,)))
-    return cases
+    # np.round takes halves to the nearest even number.
+    x = np.array([[127, 2.5, 0.5, -1.5], [6, 63.5, -0.25, 0.75]])
+    return [*cases, Case(name="halves", args=(x,))]
 
 
 def _with(
