@@ -17,13 +17,13 @@ from minidiff.check.compare import (
     same,
     unexpected,
 )
+from minidiff.check.definition import Case as Case
+from minidiff.check.definition import Exercise as Exercise
+from minidiff.check.definition import Known
+from minidiff.check.definition import Mistake as Mistake
+from minidiff.check.definition import known_outcome as known_outcome
 from minidiff.check.described import description
 from minidiff.check.differences.finding import Finding
-from minidiff.check.exercise import Case as Case
-from minidiff.check.exercise import Exercise as Exercise
-from minidiff.check.exercise import Known
-from minidiff.check.exercise import Mistake as Mistake
-from minidiff.check.exercise import known_outcome as known_outcome
 from minidiff.check.outcome import ArgumentChangedError as ArgumentChangedError
 from minidiff.check.outcome import Outcome
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from minidiff.check import boundary, untouched
 from minidiff.check.compare import Part, rounding_between
+from minidiff.check.definition import Case, Exercise, Known, known_outcome
 from minidiff.check.differences.describe import describe
 from minidiff.check.differences.finding import Finding
 from minidiff.check.differences.pair import Pair, pair_of
-from minidiff.check.exercise import Case, Exercise, Known, known_outcome
 from minidiff.check.outcome import Outcome
 
 
@@ -29,9 +29,10 @@ def description(
     The answer may be run again, with other arguments: what it prints then is
     not shown, and what it replaces is put back.
     """
+    solution = exercise.solution
     table: dict[str, list[Pair]] = {}
     for case, got in zip(exercise.cases(), outcomes, strict=True):
-        want = known(exercise, exercise.solution, case)
+        want = known(exercise, solution, case)
         pairs = _pairs(exercise, case, got, want)
         if pairs is None:
             return []
@@ -42,7 +43,7 @@ def description(
         name: str, args: dict[str, Any]
     ) -> tuple[np.ndarray, np.ndarray] | None:
         case = Case(name="", args=tuple(args.values()))
-        want = known_outcome(exercise, exercise.solution, case)
+        want = _quietly(partial(known_outcome, exercise, solution, case))
         got = _quietly(partial(exercise.outcome, answer, case.args))
         pairs = _pairs(exercise, case, got, want)
         pair = pairs.get(name) if pairs else None
@@ -101,7 +102,7 @@ def _positional(function: Callable[..., Any]) -> tuple[list[str], str]:
 
 
 def _quietly(call: Callable[[], Any]) -> Any:
-    """Run an answer once more, and leave the session as it was."""
+    """Make one more call, silently, and leave the session as it was."""
     before = untouched.settings()
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         result, _ = boundary.run(call, boundary.SECONDS)

@@ -80,6 +80,9 @@ RIGHT = {
 
 WRONG = {
     "2.1": {
+        "needles and lift added": lambda lift, n, m: (
+            1 - n / (n + m + math.exp(lift))
+        ),
         "needles ignored": lambda d, n, m: row(d, n, 1)[0],
         "one of them": lambda d, n, m: row(d, n, m)[0],
         "others left out": lambda d, n, m: m * row(d, n, 1)[0],

@@ -125,6 +125,54 @@ def snr_of(a, b, needle, lift, lam, sign=-1, one_softmax=False):
     return A[:, needle], A[:, keep]
 
 
+def with_maps(goal):
+    """Learning by a goal of the whole difference of the maps."""
+
+    def answer(a, b, needle, start, rate, steps, h=1e-4):
+        hot = np.eye(len(a[0]))[needle]
+
+        def at(x, y):
+            A = weights_of(a + x * hot) - y * weights_of(b)
+            return goal(A, needle)
+
+        def how(a, b, needle, x, y):
+            return (
+                (at(x + h, y) - at(x - h, y)) / h / 2,
+                (at(x, y + h) - at(x, y - h)) / h / 2,
+            )
+
+        return climb(a, b, needle, start, rate, steps, how=how)
+
+    return answer
+
+
+@with_maps
+def of_a_row(A, needle):
+    rest = np.hstack([A[:, :needle], A[:, needle + 1 :]])
+    return np.log(abs(sum(A[needle]) / len(A[0]))) - 0.5 * np.log(
+        np.sum(rest**2) / len(A)
+    )
+
+
+@with_maps
+def of_a_flat_array(A, needle):
+    flat = list(A.flatten())
+    del flat[needle]
+    noise = sum(x * x for x in flat) / len(flat)
+    return np.log(abs(A[:, needle].mean()) / noise**0.5)
+
+
+def lifted_row(a, b, needle, start, rate, steps):
+    """The lift in a row has no effect on its softmax: only lam moves."""
+    flat = measured(log_ratio)
+    path = [start]
+    for _ in range(steps):
+        lift, lam = path[-1]
+        lam = flat(a, b, needle, (0.0, lam), rate, 1)[1][1]
+        path.append((lift, lam))
+    return np.array(path)
+
+
 def measured(goal, **options):
     """Learning by a goal(signals, others, all), slopes by differences."""
 
@@ -206,6 +254,9 @@ WRONG = {
         ),
     },
     "3.2": {
+        "keys ask queries": lambda x, Wq, Wk, Wv, lam: head(
+            x, Wk, Wq, Wv, lam
+        ),
         "cut at 2D": lambda x, Wq, *a: head(
             x, Wq, *a, pick=(list(range(len(Wq[0]))), [])
         ),
@@ -283,6 +334,15 @@ WRONG = {
         ),
     },
     "3.3": {
+        "multiplied by the root": lambda o, n, eps: (
+            (1 - schedule(n)) * o * np.sqrt(np.mean(o * o, 2) + eps)[..., None]
+        ),
+        "plus in the factor": lambda o, n, eps: norm(
+            o, n, eps, scale=lambda s: 1 + s
+        ),
+        "lam_init rises too fast": lambda o, n, eps: norm(
+            o, n, eps, scale=lambda s: 1 - schedule(-n)
+        ),
         "axis put back too early": lambda o, n, eps: (
             (1 - schedule(n))
             * o
@@ -344,6 +404,18 @@ WRONG = {
         ),
     },
     "3.4": {
+        "lift for a score": lambda a, b, i, *rest: climb(
+            np.where(np.arange(len(a[0])) == i, 0, a), b, i, *rest
+        ),
+        "lift in a row": lifted_row,
+        "another logarithm": lambda a, b, i, start, rate, n: climb(
+            a, b, i, start, rate / np.log(2), n
+        ),
+        "a row for the needle": of_a_row,
+        "delete without an axis": of_a_flat_array,
+        "start swapped": lambda a, b, i, start, *rest: np.vstack(
+            [start[::-1], climb(a, b, i, start, *rest)[1:]]
+        ),
         "brackets": lambda a, b, i, start, rate, n: climb(
             a, b, i, start, rate * 1e-8, n
         ),

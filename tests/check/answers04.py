@@ -190,6 +190,12 @@ def norm(o, dy, scale, eps=1e-5, through=1.0, power=1.5, pool=None):
     return scale * (dy * square**-0.5 - meet * square**-power)
 
 
+def with_root(o, dy, scale, r):
+    """The derivative of o r, with a wrong r, term by term."""
+    along = np.einsum("htd,htd->ht", o, dy)[..., None] / o.shape[2]
+    return scale * (r * dy - r**3 * o * along)
+
+
 RIGHT = {
     "4.1": slopes,
     "4.2": jacobian,
@@ -262,6 +268,12 @@ WRONG = {
         ),
     },
     "4.4": {
+        "root forgotten": lambda o, dy, scale, eps: with_root(
+            o, dy, scale, 1 / (np.mean(o * o, 2)[..., None] + eps)
+        ),
+        "r upside down": lambda o, dy, scale, eps: with_root(
+            o, dy, scale, np.sqrt(np.mean(o * o, 2)[..., None] + eps)
+        ),
         "axis put back too early": lambda o, dy, scale, eps: norm(
             o, dy, scale, eps, pool=lambda x: x.mean(2)[:, None]
         ),
@@ -313,6 +325,13 @@ WRONG = {
         ),
     },
     "4.5": {
+        "scale by D": lambda *a: head(*a, width=len(a[0][0]) ** 2),
+        "scale by the length": lambda *a: head(*a, width=len(a[0])),
+        "multiplied by the root": lambda *a: head(*a, width=1 / len(a[0][0])),
+        "scale in one branch": lambda *a: (
+            *head(*a, width=1)[:2],
+            *head(*a)[2:],
+        ),
         "lam in the map": lambda *a: head(
             *a, second=lambda A1, A2: -a[5] * A2
         ),

@@ -118,6 +118,23 @@ class Plain(Lambda):
         return a - b + self.start
 
 
+class TurnedRound(Plain):
+    def forward(self):
+        a, b = self.dots()
+        return self.start - (a.exp() - b.exp())
+
+
+class Averaged(Plain):
+    def forward(self):
+        a, b = (x / len(self.lambda_q1) for x in self.dots())
+        return torch.exp(a) - torch.exp(b) + self.start
+
+
+class StartSubtracted(Lambda):
+    def schedule(self, layer):
+        return -super().schedule(layer)
+
+
 class Each(Plain):
     def forward(self):
         q1, k1, q2, k2 = self.parameters()
@@ -320,6 +337,9 @@ RIGHT = {
 
 WRONG = {
     "5.1": {
+        "exponentials swapped": TurnedRound,
+        "mean for the sum": Averaged,
+        "lam_init subtracted": StartSubtracted,
         "not parameters": Buffers,
         "starts too large": Large,
         "starts at zero": Zeros,

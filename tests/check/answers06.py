@@ -163,6 +163,13 @@ WRONG = {
         ),
     },
     "6.2": {
+        "branches swapped": lambda q, k, v, lam, attend: manual(
+            q.flip(2), k.flip(2), v, lam, attend
+        ),
+        "added": lambda q, k, v, lam, attend: manual(q, k, v, -lam, attend),
+        "keys ask queries": lambda q, k, v, lam, attend: manual(
+            k, q, v, lam, attend
+        ),
         "not cut by columns": whole,
         "axis of branches kept": branches_sliced,
         "half for each branch": half_each,

@@ -237,6 +237,16 @@ def matched_filter(A1, A2, needle):
     return -second / first
 
 
+def with_moments(A1, A2, i, n22=None, b=np.mean):
+    """The closed form with another way to average n22 or b."""
+    u, v = others(A1, i), others(A2, i)
+    mean = [np.einsum("ns,ns->", x, y) / len(A1) for x, y in ((u, u), (u, v))]
+    last = (n22 or (lambda x: np.sum(x) / len(A1)))(v * v)
+    first, second = np.mean(A1[:, i]), b(A2[:, i])
+    above = first * mean[1] - second * mean[0]
+    return above / (first * last - second * mean[1])
+
+
 def regression(A1, A2, needle):
     x, y = others(A2, needle).ravel(), others(A1, needle).ravel()
     return np.linalg.lstsq(x[:, None], y, rcond=None)[0][0]
@@ -415,6 +425,7 @@ WRONG = {
         "two parts without keys": lambda a, b: pair(a, b, shrink),
     },
     "P1.3": {
+        "multiplied by the root": lambda q, b, S: at_once(q * len(q[0]), b, S),
         "mask of each block alone": lambda q, b, S: rows(
             q, b, S, see=lambda t, start: start + t + S - len(q) + 1
         ),
@@ -446,6 +457,12 @@ WRONG = {
         "blocks kept": joined,
     },
     "P1.4": {
+        "a sum and a mean": lambda A1, A2, i: with_moments(
+            A1, A2, i, n22=np.sum
+        ),
+        "needle's weights added up": lambda A1, A2, i: with_moments(
+            A1, A2, i, b=np.sum
+        ),
         "noise alone": regression,
         "needle in the noise": with_needle,
         "mean subtracted": centred,

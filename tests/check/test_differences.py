@@ -252,6 +252,18 @@ def test_functions_among_the_arguments():
     assert "the result does not depend on f" in text
 
 
+def test_what_holds_in_one_case_alone_is_said_of_it_alone():
+    larger = exercise(
+        lambda a, b: max(a, b) + 2.3 * b,
+        ("A", (1.0, 4.0)),
+        ("B", (5.0, 2.0)),
+        ("C", (7.0, 3.0)),
+    )
+    text = check(larger, lambda a, b: a * a + a * np.sin(b)).text
+    says = "if a is doubled, the right result stays as it is; yours does not"
+    assert f"{says} (with case A)" in text
+
+
 def test_one_of_several_results():
     two = exercise(
         lambda x, y: (x * y, x + y, x - y),

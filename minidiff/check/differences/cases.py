@@ -41,7 +41,10 @@ def _special(wrong: Sequence[Pair], right: Sequence[Pair]) -> str | None:
         if all(x in others for others in ours)
     }
     best = min(count, key=lambda x: count[x], default="")
-    return best if best and count[best] < len(right) else None
+    # What most cases have, right or wrong, is nothing special.
+    have = count.get(best, 0) + len(wrong)
+    rare = 3 * have <= 2 * (len(right) + len(wrong))
+    return best if best and (rare or not count[best]) else None
 
 
 def _features(args: dict[str, Any]) -> Iterator[str]:

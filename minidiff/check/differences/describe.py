@@ -58,7 +58,7 @@ def _numbers_differ(
     found = [Finding(where, telling=False)] if where else []
     if text := lost(FORM, pairs, wrong):
         return [*found, Finding(text)]
-    seen = response(wrong[0].args, probe, wrong[0].tolerance)
+    seen = response(wrong, probe)
     if not (seen and seen.telling) and (text := lost(RANGE, pairs, wrong)):
         # A few numbers lie in a range by accident.
         many = sum(p.want.size for p in pairs) >= 12

@@ -67,8 +67,8 @@ def axis_words(ndim: int, axis: int) -> tuple[str, str]:
     """Return what an index along an axis is called, for one and several."""
     if ndim == 1:
         return "number", "numbers"
-    if ndim == 2:
-        return ("row", "rows") if axis == 0 else ("column", "columns")
     if axis == ndim - 1:
-        return "column of the last axis", "columns of the last axis"
+        return "column", "columns"
+    if axis == ndim - 2:
+        return "row", "rows"
     return f"index of axis {axis}", f"indices of axis {axis}"

@@ -41,7 +41,7 @@ def _flat(pairs: Sequence[Pair]) -> str | None:
     if len(got) > 1 and distinct(want) > 1 and np.ptp(got) == 0:
         return f"every number is {got[0]:.6g}"
     several = [p for p in pairs if p.got.ndim > 1 and len(p.got) > 1]
-    for which, axis in (("rows", 0), ("columns", -1)):
+    for which, axis in (("rows", -2), ("columns", -1)):
         if len(several) > 0 and all(
             _same_along(p.got, axis) and not _same_along(p.want, axis)
             for p in several

@@ -1,7 +1,8 @@
 """How results respond when one argument changes."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from minidiff.check.differences.change import (
 )
 from minidiff.check.differences.error import error, right_without
 from minidiff.check.differences.finding import Finding
+from minidiff.check.differences.pair import Pair
 from minidiff.check.differences.reach import reached
 
 SECONDS = 4.0  # no further change is tried after so long
@@ -44,25 +46,56 @@ _EFFECTS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
 )
 
 
-def response(
-    args: dict[str, Any], probe: Probe, tolerance: float
-) -> Finding | None:
-    """Name a change of an argument to which the answer responds wrongly."""
+Tries = Callable[
+    [dict[str, Any], Probe, Results, float], Iterator[Finding | None]
+]
+
+
+def response(wrong: Sequence[Pair], probe: Probe) -> Finding | None:
+    """Name a change of an argument to which the answer responds wrongly.
+
+    It is tried on the first of the wrong cases. If it does not hold in the
+    others, the text says which case it is about.
+    """
     end = time.monotonic() + SECONDS
-    first, again = probe(args), probe(args)
+    case, tolerance = wrong[0], wrong[0].tolerance
+    first, again = probe(case.args), probe(case.args)
     if first is None or again is None:
         return None
     if not equal(first[0], again[0], 0.0):
         return None  # random numbers: nothing follows from a change
     best = None
     for tries in (_ignored, _scaled, reached, right_without, error):
-        for found in tries(args, probe, first, tolerance):
-            best = best or found
+        for found in tries(case.args, probe, first, tolerance):
+            if found and not best:
+                best = found, tries
             if found and found.telling:
-                return found
+                return _with_case(found, tries, wrong, probe, end)
             if time.monotonic() > end:
-                return best
-    return best
+                break
+    return _with_case(*best, wrong, probe, end) if best else None
+
+
+def _with_case(
+    found: Finding,
+    tries: Tries,
+    wrong: Sequence[Pair],
+    probe: Probe,
+    end: float,
+) -> Finding:
+    """Return a finding, with the case unless it is found in all of them."""
+    for pair in wrong[1:]:
+        first = probe(pair.args)
+        others = (
+            tries(pair.args, probe, first, pair.tolerance) if first else ()
+        )
+        if not any(
+            other and other.text == found.text
+            for other in others
+            if time.monotonic() < end
+        ):
+            return replace(found, text=f"{found.text} (with {wrong[0].case})")
+    return found
 
 
 def _ignored(
@@ -73,7 +106,7 @@ def _ignored(
         after = probe({**args, name: changed(args[name])})
         if (
             after
-            and equal(after[0], first[0], 0.0)
+            and equal(after[0], first[0], 1e-12)
             and not equal(after[1], first[1], tolerance)
         ):
             yield Finding(f"the result does not depend on {name}")

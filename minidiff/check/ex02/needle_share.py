@@ -85,6 +85,12 @@ EXERCISE = Exercise(
             wrong=lambda d, n, m: np.exp(m * d) / (np.exp(m * d) + n),
         ),
         Mistake(
+            key="needles and lift added",
+            diagnosis="The number of needles is added to exp(lift). Each "
+            "needle weighs exp(lift), so m of them weigh m times that.",
+            wrong=lambda d, n, m: (m + np.exp(d)) / (m + np.exp(d) + n),
+        ),
+        Mistake(
             key="sign",
             diagnosis="The sign of the lift is flipped: more lift must give "
             "a larger share.",

@@ -1,5 +1,6 @@
 """Exercise 3.4: a needle that is learned together with its lambda."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -77,14 +78,22 @@ def _goal(
     both: bool = False,
     subtracted: str = "weights",
     needle_too: bool = False,
+    flat: bool = False,
+    replaced: bool = False,
+    in_row: bool = False,
     signal: str = "mean",
     noise: str = "root of the mean sum",
-    logarithm: bool = True,
+    logarithm: Callable[[Any], Any] = np.log,
     absolute: bool = True,
 ) -> float:
     """The goal with something about it changed: the mistakes below."""
     raised = lift * (np.arange(noise1.shape[1]) == needle)
     scores1, scores2 = noise1 + raised, noise2 + both * raised
+    if replaced:
+        scores1[:, needle] = lift
+    if in_row:
+        scores1 = noise1.copy()
+        scores1[needle] += lift
     if subtracted == "scores":
         A = softmax(scores1 - lam * scores2)
     elif subtracted == "added":
@@ -92,7 +101,8 @@ def _goal(
     else:
         A = softmax(scores1) - lam * softmax(scores2)
     rest = A if needle_too else np.delete(A, needle, 1)
-    top = A[:, needle]
+    rest = np.delete(A, needle)[:, None] if flat else rest
+    top = A[needle] if signal == "a row" else A[:, needle]
     if signal == "each row":
         ratio = np.abs(top) / np.sqrt((rest**2).sum(-1))
         return float(np.log(ratio).mean())
@@ -103,7 +113,7 @@ def _goal(
         "no root": (rest**2).sum(-1).mean(),
     }[noise]
     ratio = (abs(top.mean()) if absolute else top.mean()) / size
-    return float(np.log(ratio) if logarithm else ratio)
+    return float(logarithm(ratio))
 
 
 def _learn(
@@ -137,6 +147,12 @@ def _learn(
     return np.array(path)
 
 
+def _start_swapped(*args: Any) -> np.ndarray:
+    path = _learn(*args)
+    path[0] = path[0, ::-1]
+    return path
+
+
 EXERCISE = Exercise(
     id="3.4",
     cases=_cases,
@@ -159,6 +175,18 @@ EXERCISE = Exercise(
             diagnosis="Both branches have the lift. Only branch 1 knows the "
             "needle.",
             wrong=lambda *a: _learn(*a, both=True),
+        ),
+        Mistake(
+            key="lift for a score",
+            diagnosis="The needle's scores become lift. They keep their own "
+            "noise, and lift is added.",
+            wrong=lambda *a: _learn(*a, replaced=True),
+        ),
+        Mistake(
+            key="lift in a row",
+            diagnosis="lift is added to row number `needle`. The needle is a "
+            "key, and keys are the columns: scores1[:, needle].",
+            wrong=lambda *a: _learn(*a, in_row=True),
         ),
         Mistake(
             key="scores subtracted",
@@ -205,7 +233,27 @@ EXERCISE = Exercise(
             key="no logarithm",
             diagnosis="You climb the SNR itself. The slopes are those of its "
             "logarithm.",
-            wrong=lambda *a: _learn(*a, logarithm=False),
+            wrong=lambda *a: _learn(*a, logarithm=lambda ratio: ratio),
+        ),
+        Mistake(
+            key="another logarithm",
+            diagnosis="The logarithm has another base. Its slopes differ by "
+            "a factor, and so do the steps: take np.log.",
+            wrong=lambda *a: _learn(*a, logarithm=np.log2),
+            also=(lambda *a: _learn(*a, logarithm=np.log10),),
+        ),
+        Mistake(
+            key="a row for the needle",
+            diagnosis="You take row number `needle` of the weights. The "
+            "needle is a key, and keys are the columns: A[:, needle].",
+            wrong=lambda *a: _learn(*a, signal="a row"),
+        ),
+        Mistake(
+            key="delete without an axis",
+            diagnosis="np.delete without an axis flattens the weights and "
+            "drops a single one of them. Delete the needle's column: "
+            "np.delete(A, needle, axis=1).",
+            wrong=lambda *a: _learn(*a, flat=True),
         ),
         Mistake(
             key="no absolute value",
@@ -281,6 +329,12 @@ EXERCISE = Exercise(
             key="columns swapped",
             diagnosis="The columns are swapped: lift comes first, then lam.",
             wrong=lambda *a: _learn(*a)[:, ::-1],
+        ),
+        Mistake(
+            key="start swapped",
+            diagnosis="The first row is (lam, lift). Every row is "
+            "(lift, lam), the start as well.",
+            wrong=_start_swapped,
         ),
         Mistake(
             key="sideways",

@@ -51,6 +51,11 @@ def _divided(o: np.ndarray, layer: int, size: np.ndarray) -> np.ndarray:
     return (1 - lambda_init(layer)) * o / size
 
 
+def _times(o: np.ndarray, eps: float, factor: float) -> np.ndarray:
+    """The norm with another factor than 1 - lam_init."""
+    return factor * o / np.sqrt((o**2).mean(-1, keepdims=True) + eps)
+
+
 EXERCISE = Exercise(
     id="3.3",
     cases=_cases,
@@ -245,6 +250,25 @@ EXERCISE = Exercise(
             wrong=lambda o, n, eps: (
                 normed_heads(o, n, eps) / (1 - lambda_init(n)) ** 2
             ),
+        ),
+        Mistake(
+            key="multiplied by the root",
+            diagnosis="You multiply by the root mean square. A norm divides "
+            "by it.",
+            wrong=lambda o, n, eps: _divided(
+                o, n, 1 / np.sqrt((o**2).mean(-1, keepdims=True) + eps)
+            ),
+        ),
+        Mistake(
+            key="plus in the factor",
+            diagnosis="The factor is 1 + lam_init. It is 1 - lam_init.",
+            wrong=lambda o, n, eps: _times(o, eps, 1 + lambda_init(n)),
+        ),
+        Mistake(
+            key="lam_init rises too fast",
+            diagnosis="The exponent of lam_init has the wrong sign: "
+            "exp(-0.3 layer) falls from layer to layer.",
+            wrong=lambda o, n, eps: _times(o, eps, 1 - lambda_init(-n)),
         ),
     ),
     hints=(

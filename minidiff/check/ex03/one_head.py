@@ -8,6 +8,7 @@ from minidiff.check.ex03.wrong_heads import (
     head_like,
     map_of,
     one_softmax,
+    swapped_in_a_branch,
     values_added,
     values_joined,
 )
@@ -200,6 +201,16 @@ EXERCISE = Exercise(
             "has its own queries and its own keys.",
             wrong=lambda x, Wq, Wk, Wv, lam: one_head(
                 x, Wq, np.roll(Wk, Wk.shape[1] // 2, 1), Wv, lam
+            ),
+        ),
+        Mistake(
+            key="keys ask queries",
+            diagnosis="Queries and keys have changed places: the scores are "
+            "k @ q.T. Row t of a map belongs to query t: q @ k.T.",
+            wrong=lambda x, Wq, Wk, Wv, lam: one_head(x, Wk, Wq, Wv, lam),
+            also=(
+                lambda *a: swapped_in_a_branch(*a, branch=0),
+                lambda *a: swapped_in_a_branch(*a, branch=1),
             ),
         ),
         Mistake(

@@ -119,3 +119,20 @@ def map_of(
     """Return the causal map of one branch."""
     q, k = (np.split(x @ W, 2, -1)[branch] for W in (Wq, Wk))
     return attention_map(q, k)
+
+
+def swapped_in_a_branch(
+    x: np.ndarray,
+    Wq: np.ndarray,
+    Wk: np.ndarray,
+    Wv: np.ndarray,
+    lam: float,
+    *,
+    branch: int,
+) -> np.ndarray:
+    """The queries of one branch in the place of its keys."""
+    D = Wq.shape[1] // 2
+    own = slice(branch * D, branch * D + D)
+    Wq, Wk = Wq.copy(), Wk.copy()
+    Wq[:, own], Wk[:, own] = Wk[:, own].copy(), Wq[:, own].copy()
+    return head(x, Wq, Wk, Wv, lam)

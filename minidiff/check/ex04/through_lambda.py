@@ -36,6 +36,13 @@ def _partners(vectors: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return vectors[[1, 0, 3, 2]] * np.repeat(factors, 2, 0)
 
 
+def _in_one_pair(x: np.ndarray, dlam: float, pair: int) -> np.ndarray:
+    """The gradients with one of the two exponentials missing."""
+    factors = dlam * _SIGNS * _exponentials(x)
+    factors[pair] = dlam * _SIGNS[pair]
+    return _partners(x, factors)
+
+
 _SIGNS = np.array([[1.0], [-1.0]])
 
 EXERCISE = Exercise(
@@ -60,6 +67,10 @@ EXERCISE = Exercise(
             diagnosis="The exponentials are missing: the slope of exp(u) is "
             "exp(u) times the slope of u.",
             wrong=lambda x, dlam: _partners(x, dlam * _SIGNS),
+            also=(
+                lambda x, dlam: _in_one_pair(x, dlam, 0),
+                lambda x, dlam: _in_one_pair(x, dlam, 1),
+            ),
         ),
         Mistake(
             key="entry by entry",

@@ -92,6 +92,14 @@ def _eps_outside(
     return scale * r * (dy - o * r**2 * (o * dy).mean(-1, keepdims=True))
 
 
+def _with_r(
+    o: np.ndarray, dy: np.ndarray, scale: float, eps: float, *, power: float
+) -> np.ndarray:
+    """The gradient with another power of the mean square as r."""
+    r = ((o**2).mean(-1, keepdims=True) + eps) ** power
+    return scale * r * (dy - o * r**2 * (o * dy).mean(-1, keepdims=True))
+
+
 def _lost_axis(
     o: np.ndarray,
     dy: np.ndarray,
@@ -252,6 +260,18 @@ EXERCISE = Exercise(
             diagnosis="You add eps to the root. It is added to the mean "
             "square, under the root.",
             wrong=_eps_outside,
+        ),
+        Mistake(
+            key="root forgotten",
+            diagnosis="r is 1 / (mean square + eps). The norm divides by the "
+            "root of it.",
+            wrong=lambda *a: _with_r(*a, power=-1.0),
+        ),
+        Mistake(
+            key="r upside down",
+            diagnosis="r is the root of the mean square. The norm divides by "
+            "it: r = 1 / np.sqrt(...).",
+            wrong=lambda *a: _with_r(*a, power=0.5),
         ),
         Mistake(
             key="scale twice",

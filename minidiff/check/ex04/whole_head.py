@@ -1,5 +1,7 @@
 """Exercise 4.5: backward through a whole differential head."""
 
+from typing import Any
+
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
@@ -93,6 +95,13 @@ def _like(
     )
 
 
+def _one_scaled(*args: Any, branch: int) -> tuple[np.ndarray, ...]:
+    """The gradients with the scale in this branch alone."""
+    right, bare = _like(*args), _like(*args, scale=(1.0, 1.0))
+    parts = (right, bare) if branch == 0 else (bare, right)
+    return *parts[0][:2], *parts[1][2:4], *right[4:]
+
+
 def _one_softmax(
     q1: np.ndarray,
     k1: np.ndarray,
@@ -166,6 +175,31 @@ EXERCISE = Exercise(
             wrong=lambda *a: _like(
                 *a, scale=((2 * a[0].shape[1]) ** -0.5,) * 2
             ),
+        ),
+        Mistake(
+            key="scale by D",
+            diagnosis="The products on the way back are divided by D. "
+            "Forward the scores were divided by its root.",
+            wrong=lambda *a: _like(*a, scale=(1 / a[0].shape[1],) * 2),
+        ),
+        Mistake(
+            key="scale by the length",
+            diagnosis="The scale uses q1.shape[0], the number of tokens. D "
+            "is q1.shape[1].",
+            wrong=lambda *a: _like(*a, scale=(len(a[0]) ** -0.5,) * 2),
+        ),
+        Mistake(
+            key="multiplied by the root",
+            diagnosis="The products on the way back are multiplied by "
+            "sqrt(D). Divide, as forward.",
+            wrong=lambda *a: _like(*a, scale=(a[0].shape[1] ** 0.5,) * 2),
+        ),
+        Mistake(
+            key="scale in one branch",
+            diagnosis="1 / sqrt(D) is missing in one of the two branches. "
+            "The scores of both were divided by it.",
+            wrong=lambda *a: _one_scaled(*a, branch=0),
+            also=(lambda *a: _one_scaled(*a, branch=1),),
         ),
         Mistake(
             key="no mask",

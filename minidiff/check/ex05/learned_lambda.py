@@ -244,6 +244,34 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            key="exponentials swapped",
+            diagnosis="The first exponential is subtracted from the second. "
+            "Lambda is exp(q1 k1) - exp(q2 k2) + lam_init.",
+            wrong=_like(
+                value=lambda q1, k1, q2, k2, start: (
+                    (q2 @ k2).exp() - (q1 @ k1).exp() + start
+                )
+            ),
+        ),
+        Mistake(
+            key="mean for the sum",
+            diagnosis="The products are averaged. A dot product is their sum.",
+            wrong=_like(
+                value=lambda q1, k1, q2, k2, start: (
+                    (q1 * k1).mean().exp() - (q2 * k2).mean().exp() + start
+                )
+            ),
+        ),
+        Mistake(
+            key="lam_init subtracted",
+            diagnosis="lam_init is subtracted. It is added.",
+            wrong=_like(
+                value=lambda q1, k1, q2, k2, start: (
+                    (q1 @ k1).exp() - (q2 @ k2).exp() - start
+                )
+            ),
+        ),
+        Mistake(
             key="wrong partners",
             diagnosis="The vectors have the wrong partners. The products are "
             "lambda_q1 with lambda_k1, and lambda_q2 with lambda_k2.",

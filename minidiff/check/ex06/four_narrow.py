@@ -156,6 +156,32 @@ EXERCISE = Exercise(
                 lambda l1, r1, l2, r2, lam: torch.cat([l1 - l2, r1 - r2], -1)
             ),
         ),
+        Mistake(
+            key="branches swapped",
+            diagnosis="The branches are swapped: this is A2 v - lam A1 v.",
+            wrong=_then(
+                lambda l1, r1, l2, r2, lam: torch.cat(
+                    [l2 - lam * l1, r2 - lam * r1], -1
+                )
+            ),
+        ),
+        Mistake(
+            key="added",
+            diagnosis="The second branch is added. It is subtracted.",
+            wrong=_then(
+                lambda l1, r1, l2, r2, lam: torch.cat(
+                    [l1 + lam * l2, r1 + lam * r2], -1
+                )
+            ),
+        ),
+        Mistake(
+            key="keys ask queries",
+            diagnosis="Queries and keys have changed places: attend takes "
+            "q first, then k.",
+            wrong=lambda q, k, v, lam, attend: four_narrow(
+                k, q, v, lam, attend
+            ),
+        ),
     ),
     hints=(
         "A weight multiplies a whole row of v. Do the columns of v ever mix?",

@@ -89,6 +89,29 @@ def _with(
     return lambda *args: formula(*_moments(*args, **options))
 
 
+# A sum over the rows too; a mean over the keys too; that mean of that sum.
+_OTHER_MEANS: tuple[Callable[[int, int], float], ...] = (
+    lambda N, S: N,
+    lambda N, S: 1 / (S - 1),
+    lambda N, S: N / (S - 1),
+)
+
+
+def _mixed(
+    which: int, factor: Callable[[int, int], float]
+) -> Callable[..., float]:
+    """One of n11, n12, n22, a, b with another sum or mean than the others."""
+
+    def wrong(A1: np.ndarray, A2: np.ndarray, needle: int) -> float:
+        a, b, *noise = _moments(A1, A2, needle)
+        numbers = [*noise, a, b]
+        numbers[which] *= factor(*A1.shape)
+        *noise, a, b = numbers
+        return _peak(a, b, *noise)
+
+    return wrong
+
+
 def _each_row(A1: np.ndarray, A2: np.ndarray, needle: int) -> Any:
     return np.mean(
         [
@@ -153,6 +176,26 @@ EXERCISE = Exercise(
             "averages out of a mean row: multiply in each row, sum over its "
             "keys, then average.",
             wrong=_mean_rows,
+        ),
+        Mistake(
+            key="a sum and a mean",
+            diagnosis="n11, n12 and n22 are not taken alike. Each is a sum "
+            "over the other keys, averaged over the rows; a sum over the "
+            "rows, or a mean over the keys, in one of them alone changes the "
+            "answer.",
+            wrong=_mixed(0, _OTHER_MEANS[0]),
+            also=tuple(
+                _mixed(which, factor)
+                for which in range(3)
+                for factor in _OTHER_MEANS[which == 0 :]
+            ),
+        ),
+        Mistake(
+            key="needle's weights added up",
+            diagnosis="One of a and b is a sum over the rows, the other a "
+            "mean. Both are means.",
+            wrong=_mixed(3, _OTHER_MEANS[0]),
+            also=(_mixed(4, _OTHER_MEANS[0]),),
         ),
         Mistake(
             key="no signal left",

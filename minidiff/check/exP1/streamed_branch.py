@@ -223,6 +223,11 @@ EXERCISE = Exercise(
             also=(_like(width=lambda D: D),),
         ),
         Mistake(
+            key="multiplied by the root",
+            diagnosis="The scores are multiplied by sqrt(D). Divide.",
+            wrong=_like(width=lambda D: 1 / np.sqrt(D)),
+        ),
+        Mistake(
             key="lse without the maximum",
             diagnosis="out is right, lse is not: z is relative to m, so "
             "the logarithm of the whole sum is m + log(z).",

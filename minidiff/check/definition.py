@@ -1,4 +1,4 @@
-"""An exercise: its cases, its solution, and the mistakes known of it."""
+"""Definition of an exercise: cases, solution, known mistakes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
