@@ -106,6 +106,7 @@ LOG_SUM = {
     "maximum alone": edited(
         lanes, ("top + tl.log2(total)", "top + 0 * total")
     ),
+        "padding far below": row(("b_x, float(\"-inf\"))", "b_x, -1e4)")),
 }  # fmt: skip
 
 
@@ -440,6 +441,7 @@ CAUSAL = {
     "log-sum missing": ran(
         ("tl.store(p_lse + head * lse_n + o_t, b_lse, mask=o_t < T)", "pass")
     ),
+    "hidden by a number": edited(twice, ('b_s, float("-inf"))', "b_s, -1e4)")),
 }
 
 

@@ -18,7 +18,7 @@ import triton.language as tl  # isort: skip
 
 from minidiff.check.compare import same
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.edited import edited
+from minidiff.check.edited import edited, slip
 from minidiff.check.kernels import draw, launch
 
 
@@ -575,6 +575,15 @@ EXERCISE = Exercise(
             wrong=_but(
                 (f"tl.store(p_lse + i_n * lse_n + o_t, {LSE}, m_t)", "pass")
             ),
+        ),
+        slip(
+            "hidden by a number",
+            "Hidden scores are set to a large negative number. A row whose "
+            "visible scores are as low would look at hidden keys: put -inf "
+            "there.",
+            causal_kernel,
+            ('b_s, float("-inf"))', "b_s, -1e4)"),
+            ('b_s, float("-inf"))', "b_s, -1e3)"),
         ),
     ),
     hints=(

@@ -247,6 +247,14 @@ EXERCISE = Exercise(
             ("top + tl.log2(total)", "top"),
             ("top + tl.log2(total)", "top - tl.log2(total)"),
         ),
+        slip(
+            "padding far below",
+            "Padding is loaded as a large negative number. A row may lie "
+            'below it: load float("-inf"), which adds nothing to any sum.',
+            log_sum_kernel,
+            ('o_s < S, float("-inf"))', "o_s < S, -1e4)"),
+            ('o_s < S, float("-inf"))', "o_s < S, -1e3)"),
+        ),
     ),
     hints=(
         "Two numbers are all that a program keeps: the largest so far, and "

@@ -13,9 +13,9 @@ def accuracy_of_groups(
 ) -> tuple[float, float]:
     """Return an accuracy and its standard error, for questions in groups.
 
-    right, asked (G,): in each of G groups, how many questions were answered
-    right and how many were asked, at least one. The accuracy p is the share
-    of all questions that are right. Questions of a group may be right or
+    right, asked (G,): in each of G >= 2 groups, how many questions were
+    answered right and how many were asked, at least one. The accuracy p is the
+    share of all questions that are right. Questions of a group may be right or
     wrong together; only the groups are independent. The deviation of a group
     is how many more of its questions are right than p times those asked. The
     variance of the number of right answers is estimated by the sum of the
