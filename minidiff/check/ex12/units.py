@@ -167,6 +167,21 @@ EXERCISE = Exercise(
             backward_units,
             ("total += 2  #", "total = 2  #"),
         ),
+        slip(
+            "letters counted",
+            "You count the letters of a kernel's text. Its results are the "
+            "words: kernel.split().",
+            backward_units,
+            ("made = kernel.split()", "made = kernel"),
+        ),
+        slip(
+            "count begun anew",
+            "You put a number in the place of what you have counted so far. "
+            "Add to it.",
+            backward_units,
+            ("total += 2 * len(made)", "total = 2 * len(made)"),
+            ('total += 2 * ("dq"', 'total = 2 * ("dq"'),
+        ),
     ),
     hints=(
         "Five products: scores, dA, dq, dk, dv. What is each one's inner "
