@@ -143,8 +143,8 @@ for key, kinds in sorted(found.items()):
 # But suppose that the questions come in four groups of 24. All questions of a
 # group follow the same text, and the model either understands a text or does
 # not: 24, 0, 24 and 0 answers are right. How many independent things have been
-# observed, 96 or 4? What is the interval for these numbers, and what would the
-# formula above say?
+# observed, 96 or 4? How large is the standard error of the share, and what
+# would the formula above say?
 #
 # If all groups are equally large, (18.1) does it, with the groups' shares for
 # values. Here they may have different sizes. Every question counts once, so
@@ -157,9 +157,9 @@ def accuracy_of_groups(
 ) -> tuple[float, float]:
     """Return an accuracy and its standard error, for questions in groups.
 
-    right, asked (G,): in each of G groups, how many questions were answered
-    right and how many were asked, at least one. The accuracy p is the share
-    of all questions that are right. Questions of a group may be right or
+    right, asked (G,): in each of G >= 2 groups, how many questions were
+    answered right and how many were asked, at least one. The accuracy p is the
+    share of all questions that are right. Questions of a group may be right or
     wrong together; only the groups are independent. The deviation of a group
     is how many more of its questions are right than p times those asked. The
     variance of the number of right answers is estimated by the sum of the
@@ -336,7 +336,7 @@ for true in (spread / high, spread, spread / low):
             print(f"{found:4d}", end="")
         print()
 
-# %% mystnb={"image": {"alt": "Share of imagined experiments that see the effect, against the number of pairs from 3 to 60 on a logarithmic axis: three rising curves, for effects of half the spread, the spread and twice the spread. The larger the effect, the earlier its curve rises to 1. A horizontal line marks 80 percent."}}
+# %% tags=["hide-input"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Share of imagined experiments that see the effect, against the number of pairs from 3 to 60 on a logarithmic axis: three rising curves, for effects of half the spread, the spread and twice the spread. The larger the effect, the earlier its curve rises to 1. A horizontal line marks 80 percent."}}
 figure, axis = plt.subplots(figsize=(6, 3.2))
 counts = np.array(list(STUDENT))
 for effect in (0.5, 1, 2):

@@ -1,6 +1,6 @@
-"""Wrong kernels and classes, made by replacing text in a right one's source.
+"""Wrong answers, made by replacing text in the source of a right one.
 
-Triton compiles a kernel from its source, so each variant needs its own.
+For kernels there is no other way: Triton compiles each from its source.
 """
 
 import linecache
@@ -9,12 +9,13 @@ from itertools import count
 from typing import Any
 
 from minidiff.check.compare import source_of
+from minidiff.check.core import Mistake
 
 _number = count()
 
 
 def edited(right: Any, *changes: tuple[str, str]) -> Any:
-    """Return a new kernel or class: ``right`` with (old, new) text replaced.
+    """Return a new answer: ``right`` with each (old, new) text replaced.
 
     Raises ValueError if an old text is not in the source.
     """
@@ -25,6 +26,14 @@ def edited(right: Any, *changes: tuple[str, str]) -> Any:
             raise ValueError(f"{old!r} is not in the source of {name}")
         text = text.replace(old, new)
     return from_source(right, text)
+
+
+def slip(
+    key: str, diagnosis: str, right: Any, *changes: tuple[str, str]
+) -> Mistake:
+    """Return a mistake: each change of ``right`` alone is a form of it."""
+    wrong, *also = (edited(right, change) for change in changes)
+    return Mistake(key=key, diagnosis=diagnosis, wrong=wrong, also=tuple(also))
 
 
 def from_source(right: Any, text: str) -> Any:

@@ -97,6 +97,16 @@ LOG_SUM = {
     "first block only": row(("start += BS", "start += S + BS")),
     "maximum not added": row(("bits(seen) + high", "bits(seen)")),
     "logarithm forgotten": row(("bits(seen) + high", "seen + high")),
+    "the same block in every round": edited(
+        lanes, ("o = i * BS + tl.arange", "o = tl.arange")
+    ),
+    "earlier blocks dropped": edited(
+        lanes, ("b_sum * tl.exp2(b_top - b_new) + ", "")
+    ),
+    "maximum alone": edited(
+        lanes, ("top + tl.log2(total)", "top + 0 * total")
+    ),
+        "padding far below": row(("b_x, float(\"-inf\"))", "b_x, -1e4)")),
 }  # fmt: skip
 
 
@@ -256,6 +266,12 @@ EDGES = {
         np.multiply(by_looking(i, T, S, BT, BS), BS)
     ),
     "order": lambda *a: by_looking(*a)[::-1],
+    "place of the block left out": lambda i, *sizes: by_looking(0, *sizes),
+    "T left out": lambda i, T, *sizes: by_looking(i, T, *sizes, shift=T),
+    "every block skipped": lambda *a: (
+        *by_looking(*a)[:2],
+        sum(by_looking(*a)),
+    ),
 }
 
 
@@ -425,6 +441,7 @@ CAUSAL = {
     "log-sum missing": ran(
         ("tl.store(p_lse + head * lse_n + o_t, b_lse, mask=o_t < T)", "pass")
     ),
+    "hidden by a number": edited(twice, ('b_s, float("-inf"))', "b_s, -1e4)")),
 }
 
 

@@ -191,6 +191,13 @@ WRONG = {
             ("    tl.store(p_delta + rows + delta_j, d2, mask=inside)", "")
         ),
         "same rows for all": pre((" + BT * tl.program_id(0)", "")),
+        "sign of the second term": pre(
+            ("(dy - along * o)", "(dy + along * o)")
+        ),
+        "root or inverse forgotten": pre(
+            ("/ DV / square", "/ DV * square * square"),
+            ("/ tl.sqrt(square)", "* square"),
+        ),
     },
     "12.2": {
         "base e": weighed("tl.exp2", "tl.exp"),
@@ -294,6 +301,12 @@ WRONG = {
                                ("dq_j, dq2", "dq_j, dq2 * scale")),
         "branch 2 onto branch 1": walk(("at_dq + dq_j", "at_dq")),
         "wrong stride": walk(("keys[:, None] * k_s", "keys[:, None] * q_t")),
+        "the same keys in every round": walk(
+            ("(blocks - 1 - i) * BS", "0 * i")
+        ),
+        "branches crossed": walk(
+            ("v, do, lse1, lse2, d", "v, do, lse2, lse1, d")
+        ),
     },
     "12.4": {
         "scores once": lambda k: table(k, forget=("s1", "s2")),
@@ -309,5 +322,15 @@ WRONG = {
         "one branch": without("dq2", "dk2"),
         "scores of one branch": without("s2"),
         "scores not computed again": without("s1", "s2"),
+        "slopes left out": lambda kernels: table(kernels, widths={"da": 0}),
+        "slopes for one result": lambda k: table(
+            k, needing(dk="s1 s2 dk1 dk2")
+        ),
+        "results left out": without("dq1", "dq2", "dk1", "dk2", "dv"),
+        "last kernel only": lambda kernels: table(kernels[-1:]),
+        "letters counted": lambda k: (
+            table(k) + 2 * sum(len(x) - len(x.split()) for x in k)
+        ),
+        "count begun anew": lambda k: 2 * len(k[-1].split()),
     },
 }  # fmt: skip

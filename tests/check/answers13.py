@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from minidiff.check.edited import edited
+
 
 def by_tensors(
     T, S, D, H, Hkv, size, q=None, k=None, v=None, out=None, each=2, wide=2
@@ -97,6 +99,24 @@ WRONG = {
             T, S, D, H, Hkv, 1
         ),
         "upside down": lambda *a: by_tensors(*a) ** -1,
+        "a factor left out of the FLOPs": lambda T, S, D, H, Hkv, size: (
+            by_tensors(T, S, D, H, Hkv, size) / H
+        ),
+        "another number of units": lambda *a: by_tensors(*a) * 5 / 6,
+        "keys or values left out": lambda *a: by_tensors(*a, k=(0,)),
+        "queries and output left out": lambda *a: by_tensors(
+            *a, q=(0,), out=(0,)
+        ),
+        "one head's numbers": lambda T, S, D, H, Hkv, size: by_tensors(
+            T, S, D, H, Hkv, size, k=(2, S, D), v=(S, 2 * D)
+        ),
+        "rows or width left out": lambda T, S, D, H, Hkv, size: by_tensors(
+            T, S, D, H, Hkv, size, k=(Hkv, 2, D)
+        ),
+        "brackets forgotten": lambda T, S, D, H, Hkv, size: (
+            12 * T * S * D * H / size * (4 * D * (H * T + Hkv * S))
+        ),
+        "rounded down": lambda *a: by_tensors(*a) // 1,
     },
     "13.2": {
         "seconds": lambda *a: longest_and_all(*a, scale=1),
@@ -122,6 +142,14 @@ WRONG = {
             max(1e3 * 1e12 * y / x for x, y in zip(w, r, strict=True)),
             sum(1e3 * 1e12 * y / x for x, y in zip(w, r, strict=True)),
         ),
+        "rates left out": edited(
+            longest_and_all, ("(unit * rates[i])", "unit")
+        ),
+        "multiplied by the rate": edited(
+            longest_and_all,
+            ("work[i] / (unit * rates[i])", "work[i] * unit * rates[i]"),
+        ),
+        "brackets forgotten": lambda *a: longest_and_all(*a, unit=1e-12),
     },
     "13.3": {
         "unpaired": lambda a, b, n: by_numpy(np.sort(a), np.sort(b), n),
@@ -148,5 +176,7 @@ WRONG = {
             np.sort(np.divide(a, b))[n:-n][-1],
         ),
         "another order": lambda *a: (by_numpy(*a)[1], *by_numpy(*a)[::2]),
+        "no ratios": lambda a, b, n: by_numpy(a, np.ones(len(b)), n),
+        "one more dropped": lambda a, b, n: cut(a, b, n + 1, n),
     },
 }

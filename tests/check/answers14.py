@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from minidiff.check.edited import edited
 from minidiff.training.config import learning_rate
 from minidiff.training.step import adamw
 
@@ -503,6 +504,29 @@ WRONG = {
         ),
         "weights only": lambda *args: np.array(adam(*args)[0]),
         "order of results": s_then_m,
+        "old average dropped": edited(adam, ("a * m0 + ", "")),
+        "new gradient dropped": edited(
+            adam, (" + (1 - a if share else 1) * g0", "")
+        ),
+        "old average kept whole": edited(adam, ("a * m0", "m0")),
+        "another share of the new": edited(
+            adam, ("(1 - a if share else 1) * g0", "(1 - b) * g0")
+        ),
+        "gradient subtracted": edited(adam, ("* g0\n", "* -g0\n")),
+        "corrected the wrong way": edited(adam, ("m1) / (c", "m1) * (c")),
+        "one correction wrong": edited(
+            adam, ("1 - a ** (t + power)", "1 - a")
+        ),
+        "not divided by the root": with_(root=lambda x: 1.0),
+        "no m in the step": edited(
+            adam, ("sign * lr * mean / root(size)", "sign * lr / root(size)")
+        ),
+        "no step": with_(sign=0),
+        "old weights lost": with_(pull=lambda w, moved, lr, decay: moved - w),
+        "decay by another factor": with_(
+            pull=lambda w, moved, lr, decay: moved - lr * w
+        ),
+        "another eps": with_(root=lambda x: math.sqrt(x) + 1e-6),
     },
     "14.4": {
         "starts at zero": from_zero,
@@ -532,6 +556,29 @@ WRONG = {
             )
         ),
         "cosine": then(half_wave),
+        "peak left out": lambda step, steps, warmup, peak: ramp(
+            step, steps, warmup, 1.0
+        ),
+        "rise not divided": lambda step, steps, warmup, peak: (
+            peak * (step + 1)
+            if step < warmup
+            else ramp(step, steps, warmup, peak)
+        ),
+        "rise off by one": lambda step, steps, warmup, peak: (
+            peak * (step + 2) / warmup
+            if step < warmup
+            else ramp(step, steps, warmup, peak)
+        ),
+        "another length of the fall": lambda step, steps, warmup, peak: (
+            peak - 0.9 * peak * (step - warmup) / (steps - 1)
+            if step >= warmup
+            else ramp(step, steps, warmup, peak)
+        ),
+        "not from peak to a tenth": lambda step, steps, warmup, peak: (
+            2 * peak - ramp(step, steps, warmup, peak)
+            if step >= warmup
+            else ramp(step, steps, warmup, peak)
+        ),
     },
     "14.5": {
         "no step number": looped(drop=["step"]),
@@ -583,5 +630,11 @@ WRONG = {
         "measured at every step": looped(due=lambda n, every, steps: 1),
         "not reported": looped(tell="never"),
         "reported too early": looped(tell="early"),
+        "another number of rows": edited(
+            loop, ("rows[at : at + size]", "rows[: at + size]")
+        ),
+        "measured at other steps": looped(
+            due=lambda n, every, steps: n % every == 0 and n == steps
+        ),
     },
 }

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import torch
 
+from minidiff.check.edited import edited
+
 
 def in_bits(records, tokens, size, unit=2.0, key="valid_loss", share=None):
     share = tokens / size if share is None else share
@@ -117,7 +119,7 @@ def excess(
             for t in range(e, T)
             if base(row, t, t - e)
         ]
-        return sum(pairs) / max(len(pairs), 1)
+        return sum(pairs) / len(pairs) if pairs else math.nan
 
     gains = {}
     for b, row in enumerate(rows):
@@ -202,6 +204,11 @@ WRONG = {
             [x["valid_loss"] / math.log(2) * n / size for x in r]
         ),
         "the last one": lambda *a: in_bits(*a)[-1],
+        "another unit": lambda *a: in_bits(*a, unit=math.e**2),
+        "share the wrong way": lambda records, tokens, size: in_bits(
+            records, tokens, size, share=tokens * size
+        ),
+        "rounded down": lambda *a: in_bits(*a) // 1,
     },
     "15.1": {
         "multiplied": lambda x, t: (
@@ -238,6 +245,13 @@ WRONG = {
             else torch.nn.functional.one_hot(x.argmax(), len(x))
         ),
         "only the index": lambda x, t: boltzmann(x, t) if t else x.max(0)[1],
+        "smallest logit": lambda x, t: (
+            boltzmann(x, t) if t else boltzmann(-x, t)
+        ),
+        "no softmax": lambda x, t: x * (1 / t) if t else boltzmann(x, t),
+        "rounded down": lambda x, t: (
+            boltzmann((x / t).floor(), 1) if t else boltzmann(x, t)
+        ),
     },
     "15.3": {
         "all of lam A2": lambda *a: shares(*a, take=lambda a, b: b),
@@ -271,6 +285,13 @@ WRONG = {
         ),
         "results swapped": lambda *a: tuple(reversed(shares(*a))),
         "heads together": one_number,
+        "another difference": edited(
+            shares, ("[a - (lam2 or lam) * b", "[a + (lam2 or lam) * b")
+        ),
+        "the larger of the two": lambda *a: shares(*a, take=max),
+        "negative weight not divided": lambda *a: shares(
+            *a, second=lambda low, high: low
+        ),
     },
     "15.4": {
         "nothing compared": with_(minus=0),
@@ -297,5 +318,14 @@ WRONG = {
             excess(A, tokens, reach) * copies_in(tokens, reach)
         ),
         "heads together": lambda *a: excess(*a).mean(),
+        "compared with equal ones": with_(
+            base=lambda row, t, s: row[t] == row[s]
+        ),
+        "a sum to compare with": edited(
+            excess,
+            ("sum(pairs) / len(pairs) if pairs else math.nan", "sum(pairs)"),
+        ),
+        "usual weight added": with_(minus=-1),
+        "neighbour left out": with_(from_=2),
     },
 }

@@ -7,6 +7,8 @@ from itertools import chain
 import numpy as np
 import torch
 
+from minidiff.check.edited import edited
+
 
 def weights(scores):
     best = max(scores)
@@ -320,6 +322,15 @@ WRONG = {
         "branches crossed": lambda *args: loops(*args, keys=(1, 0)),
         "overflow": bare_exponentials,
         "output only": lambda *args: loops(*args)[0],
+        "another division by the width": lambda q, *rest: loops(
+            q, *rest, scale=q.shape[1]
+        ),
+        "one map only": lambda *args: loops(*args[:-1], 0.0),
+        "sign of the output": lambda *args: (
+            -loops(*args)[0],
+            *loops(*args)[1:],
+        ),
+        "scores for weights": edited(loops, ("weights(scores)", "scores")),
     },
     "16.1": {
         "V1 as plain": count(when("diff", lambda parts: parts[:2])),
@@ -341,6 +352,7 @@ WRONG = {
         "one head": lambda kind, L, Hkv, D, size: count()(kind, L, 1, D, size),
         "numbers, not bytes": lambda *args: count()(*args[:-1], 1),
         "bits": lambda *args: count()(*args[:-1], 8 * args[-1]),
+        "V1 5D": count(when("diff", lambda parts: [*parts, "left"])),
     },
     "16.3": {
         "stops short": drops_the_last,
@@ -364,6 +376,13 @@ WRONG = {
         "kept alone": alone,
         "even": lambda p, top_p: spread(p, nucleus(p, top_p), weight=1.0),
         "softmax again": exponentials,
+        "scaled wrongly": lambda p, top_p: (
+            spread(p, nucleus(p, top_p)) * len(p)
+        ),
+        "nothing dropped": lambda p, top_p: p / p.sum(),
+        "below the threshold": lambda p, top_p: (
+            p * (p < top_p) / sum(p[p < top_p])
+        ),
     },
     "16.4": {
         "no cache": again,

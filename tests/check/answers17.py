@@ -162,6 +162,20 @@ WRONG = {
         "past the neighbour": lambda x, r: move(x, 0, step=r + 1),
         "several rounds": up_to,
         "the result": lambda x, r: np.stack([np.sum(x, axis=0)] * len(x)),
+        "subtracted": lambda x, r: 2 * x - by_receiver(x, r),
+        "nothing sent": lambda x, r: x.copy(),
+        "indices exchanged": lambda x, r: by_receiver(
+            x.swapaxes(0, 1), r
+        ).swapaxes(0, 1),
+        "kept to itself": lambda x, r: (
+            x + np.roll(by_receiver(x, r) - x, -1, axis=0)
+        ),
+        "one too far": lambda x, r: (
+            x + np.roll(by_receiver(x, r) - x, 1, axis=0)
+        ),
+        "the other sign": lambda x, r: move(
+            x, r, index=lambda w, r, W: (r - w) % W
+        ),
     },
     "17.3": {
         "numbers, not bytes": lambda *args: right_count(*args, size=1),
@@ -199,6 +213,15 @@ WRONG = {
         "kinds mixed up": lambda kind, W, N, m: right_count(
             {"ddp": "fsdp", "fsdp": "ddp"}[kind], W, N, m
         ),
+        "another number of halves": wrong_count(
+            lambda m: (1, 1), lambda m: (3 * m, 1)
+        ),
+        "ddp as fsdp": wrong_count(lambda m: (2 * m, 1), lambda m: (2 * m, 1)),
+        "one half for all": wrong_count(lambda m: (0, 1), lambda m: (0, 1)),
+        "another number of rounds": lambda kind, W, N, m: (
+            right_count(kind, W, N, m) * (W + 1) / (W - 1)
+        ),
+        "N left out": lambda kind, W, N, m: right_count(kind, W, 1, m),
     },
     "17.4": {
         "upside down": lambda *args: seconds(*args)[1] / seconds(*args)[0],
@@ -213,5 +236,14 @@ WRONG = {
         "FSDP": lambda *args: ratio(*args, ring=3),
         "divided by W": lambda N, W, f, b: f * (W - 1) * 4 / (3 * W**2 * b),
         "N on one side": lambda N, W, f, b: ratio(N, W, f, b) * N,
+        "a time": lambda *args: seconds(*args)[0],
+        "multiplied by a speed": lambda N, W, f, b: ratio(N, W, f, 1 / b),
+        "a speed left out": lambda N, W, f, b: ratio(N, W, f, 1.0),
+        "another number of rounds": lambda N, W, f, b: (
+            ratio(N, W, f, b) * (W + 1) / (W - 1)
+        ),
+        "rounded down": lambda N, W, f, b: (
+            (2 * (W - 1) / W * 4 * N / b) // (6 * N / f)
+        ),
     },
 }

@@ -5,6 +5,8 @@ import random
 
 import numpy as np
 
+from minidiff.check.edited import edited
+
 
 def interval(a, b, t, ddof=1, divide=math.sqrt, sign=1):
     d = [sign * (x - y) for x, y in zip(a, b, strict=True)]
@@ -134,6 +136,14 @@ WRONG = {
             np.maximum(a, b), np.minimum(a, b), t
         ),
         "second minus first": lambda a, b, t: interval(a, b, t, sign=-1),
+        "no differences": lambda a, b, t: interval(a, 0 * b, t),
+        "sum for mean": edited(
+            interval, ("return mean,", "return mean * len(d),")
+        ),
+        "grows with n": lambda a, b, t: interval(
+            a, b, t, divide=lambda n: 1 / math.sqrt(n)
+        ),
+        "spread left out": edited(interval, ("t * math.sqrt(var)", "t")),
     },
     "18.2": {
         "one side": lambda d: flips(
@@ -149,6 +159,27 @@ WRONG = {
         "the others": lambda d: 1 - flips(d),
         "count, not share": lambda d: flips(d, scale=2 ** len(d)),
         "sizes ignored": lambda d: flips(np.sign(d).tolist()),
+        "data with its sign": lambda d: flips(
+            d, better=lambda s, seen: abs(s) >= seen
+        ),
+        "a mean against sums": lambda d: flips(
+            d, better=lambda s, seen: abs(s) >= abs(seen) / len(d)
+        ),
+        "differences left out": edited(
+            flips,
+            ("found = sums(d)", "found = [(s + sum(d)) / 2 for s in sums(d)]"),
+        ),
+        "signs added": edited(
+            flips,
+            (
+                "found = sums(d)",
+                "found = [sum(d) + s for s in sums([1.0] * len(d))]",
+            ),
+        ),
+        "signs not used": lambda d: 1.0,
+        "less one-sided": lambda d: flips(
+            d, better=lambda s, seen: abs(s) <= abs(seen)
+        ),
     },
     "18.3": {
         "sign of the mean": lambda a, b, t: each(a, b, 0),
@@ -173,6 +204,17 @@ WRONG = {
         "axis of the moments": lambda a, b, t: each(a.T, b.T, t),
         "floats": lambda a, b, t: np.array([1.0 * x for x in each(a, b, t)]),
         "one interval for all": one_interval,
+        "no differences": lambda a, b, t: each(a, 0 * b, t),
+        "sum for mean": lambda a, b, t: each(
+            a,
+            b,
+            t,
+            one=lambda *x: (interval(*x)[0] * len(x[0]), interval(*x)[1]),
+        ),
+        "the wrong way round": lambda a, b, t: np.where(
+            each(a, b, t), 0, np.sign((a - b).mean(0)).astype(int)
+        ),
+        "one side": lambda a, b, t: np.maximum(each(a, b, t), 0),
     },
     "18.4": {
         "point after": lambda k, x, g: walk(k, x, g, share=lambda p: 1),
@@ -195,6 +237,37 @@ WRONG = {
         ),
         "line run backwards": lambda k, x, g: walk(
             k, x, g, share=lambda p: 1 - p
+        ),
+        "share rounded down": lambda *x: walk(*x, share=math.floor),
+        "share upside down": lambda *x: walk(*x, share=lambda p: 1 / p),
+        "a loss for a share": edited(walk, (" / fall", "")),
+        "negative share": lambda *x: walk(*x, share=lambda p: -p),
+        "measured from the later point": lambda *x: walk(
+            *x, share=lambda p: p - 1
+        ),
+        "divided by a loss": edited(
+            walk, ("fall = losses[i - 1] - losses[i]", "fall = losses[i - 1]")
+        ),
+        "not from the goal": edited(
+            walk, ("(losses[i - 1] - goal) / fall", "losses[i - 1] / fall")
+        ),
+        "from the wrong point": edited(
+            walk, ("(1 - p) * tokens[i - 1]", "tokens[i] - p * tokens[i - 1]")
+        ),
+        "start left out": edited(
+            walk, ("(1 - p) * tokens[i - 1]", "-p * tokens[i - 1]")
+        ),
+        "share without a distance": edited(
+            walk,
+            ("(1 - p) * tokens[i - 1] + p * tokens[i]", "tokens[i - 1] + p"),
+        ),
+        "other points": edited(
+            walk, ("fall = losses[i - 1]", "fall = losses[i - 2]")
+        ),
+        "first above": edited(
+            walk,
+            ("losses[0] <= goal", "losses[0] >= goal"),
+            ("losses[i] <= goal", "losses[i] >= goal"),
         ),
     },
 }

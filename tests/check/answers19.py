@@ -6,6 +6,8 @@ from functools import partial
 
 import numpy as np
 
+from minidiff.check.edited import edited
+
 BLANK = -100
 
 
@@ -72,6 +74,11 @@ def z_test(a, n, b, m):
         return 1.0
     z = abs(a / n - b / m) / math.sqrt(variance)
     return 1 - math.erf(z / math.sqrt(2))
+
+
+def share_of(ways, a):
+    """Share of the splits no likelier than that of a, by their ways."""
+    return sum(w for w in ways if w <= ways[a]) / sum(ways)
 
 
 def unlikely(k, a, p, own):
@@ -187,6 +194,16 @@ WRONG = {
         "drawn with replacement": replaced,
         "normal approximation": z_test,
         "complement": lambda *x: 1 - exact(*x, unlikely),
+        "ways of one group": lambda a, n, b, m: share_of(
+            [math.comb(n, k) for k in range(a + b + 1)], a
+        ),
+        "another number of the second": lambda a, n, b, m: share_of(
+            [math.comb(n, k) * math.comb(m, k) for k in range(a + b + 1)], a
+        ),
+        "ways, not a share": lambda a, n, b, m: (
+            exact(a, n, b, m, unlikely) * math.comb(n + m, a + b)
+        ),
+        "all splits": lambda *x: 1.0,
     },
     "19.2": {
         "signed sum": partial(heads, total="sum", rest="minus"),
@@ -197,6 +214,18 @@ WRONG = {
         "ratio of means": divided_late,
         "every query with every answer": all_answers,
         "mean over heads": one_head,
+        "shares of something else": lambda A, answers: (
+            heads(A, answers, total="sum")[0],
+            1 - heads(A, answers, total="sum", sign=False)[0],
+        ),
+        "sums over the queries": lambda A, answers: (
+            heads(A, answers)[0] * len(answers),
+            heads(A, answers)[1],
+        ),
+        "the answer again": lambda A, answers: (
+            heads(A, answers)[0],
+            heads(A, answers, sign=False)[0],
+        ),
     },
     "19.3": {
         "queries as units": partial(measured, by_query=True),
@@ -236,5 +265,34 @@ WRONG = {
             measured,
             decide=lambda low, high, x: int(low > 0) - int(high < 0),
         ),
+        "every position": edited(measured, (" if t != BLANK", "")),
+        "where nothing is asked": edited(
+            measured,
+            ("t != BLANK", "t == BLANK"),
+            ("sum(r) / len(r) for", "0.0 if r else math.nan for"),
+        ),
+        "smallest logit": edited(measured, ("np.argmax", "np.argmin")),
+        "counts": edited(measured, ("sum(r) / len(r) for r", "sum(r) for r")),
+        "no difference": edited(measured, ("means[0] - means[1]", "means[0]")),
+        "no root": partial(measured, combine=lambda a, b: a * a + b * b),
+        "full width": partial(measured, z=2 * 1.96),
+        "verdict one-sided": partial(
+            measured, decide=lambda low, high, allowed: int(low > allowed)
+        ),
+        "half of it by the point": partial(
+            measured,
+            decide=lambda low, high, allowed: (
+                int((low + high) / 2 > allowed) - int(high < allowed)
+            ),
+        ),
+        "a half-width for an end": lambda *x: (
+            lambda d, low, high, v: (d, (high - low) / 2, high, v)
+        )(*measured(*x)),
+        "one end twice": lambda *x: (lambda d, low, high, v: (d, d, high, v))(
+            *measured(*x)
+        ),
+        "low and high exchanged": lambda *x: (
+            lambda d, low, high, v: (d, high, low, v)
+        )(*measured(*x)),
     },
 }

@@ -5,6 +5,8 @@ from functools import partial
 
 import numpy as np
 
+from minidiff.check.edited import edited
+
 
 def seen(
     trained,
@@ -177,6 +179,19 @@ WRONG = {
         "half the exponent": partial(seen, power=1),
         "pairs from 1": partial(seen, first=1),
         "pairs that get faster": partial(seen, sign=1),
+        "another turn": partial(seen, turn=2 / math.pi),
+        "one token": edited(seen, ("(trained - less) * ", "")),
+        "another distance": partial(seen, less=2),
+        "exponent without D": edited(seen, (" / D *", " *")),
+        "product for power": edited(
+            seen,
+            (
+                "math.exp(sign * power * i / D * math.log(base))",
+                "sign * power * i / D * base",
+            ),
+        ),
+        "larger of the two": partial(seen, cap=lambda x: max(1.0, x)),
+        "rounded down": partial(seen, cap=lambda x: min(1.0, math.floor(x))),
     },
     "20.2": {
         "ratio of lengths": partial(slower, less=0),
@@ -187,6 +202,21 @@ WRONG = {
             slower, power=lambda D: 1 / (0.5 - 1 / D)
         ),
         "factor only": partial(slower, start=1.0),
+        "no ratio": edited(slower, (" - math.log(trained - less)", "")),
+        "another distance": edited(
+            slower, ("math.log(longer - less)", "math.log(longer)")
+        ),
+        "ratio rounded down": edited(
+            slower,
+            (
+                "math.log(longer - less) - math.log(trained - less)",
+                "math.log((longer - less) // (trained - less))",
+            ),
+        ),
+        "another exponent": partial(slower, power=lambda D: D / (D - 1)),
+        "no power of the ratio": edited(
+            slower, ("power(D) * grown", "math.log(power(D)) + grown")
+        ),
     },
     "20.3": {
         "differences of means": partial(
@@ -200,6 +230,29 @@ WRONG = {
         ),
         "first stretch missing": partial(parts, skip=1),
         "averaged again": again,
+        "sums made wrongly": edited(
+            parts, ("weight(j, end) * mean", "weight(j, end) + mean")
+        ),
+        "upside down": edited(
+            parts,
+            (
+                "(total - before) / divide(start, end)",
+                "divide(start, end) / (total - before)",
+            ),
+        ),
+        "multiplied by the tokens": edited(
+            parts, ("(total - before) / ", "(total - before) * ")
+        ),
+        "sums from the start": edited(
+            parts, ("before, start = total, end", "start = end")
+        ),
+        "first stretch begins elsewhere": edited(
+            parts, ("before, start = [], 0.0, 0", "before, start = [], 1.0, 0")
+        ),
+        "rounded down": edited(
+            parts, ("(total - before) / ", "(total - before) // ")
+        ),
+        "tokens only": lambda ends, means: np.diff(np.append(0, ends)),
     },
     "20.4": {
         "threshold not relative": partial(two, bar=lambda v, s, j: s),
@@ -215,6 +268,14 @@ WRONG = {
         "longest twice": both(0),
         "unbroken twice": both(1),
         "first that fails": failing,
+        "another length as base": partial(
+            two, bar=lambda values, share, j: share * values[-1]
+        ),
+        "share not used": partial(two, bar=lambda values, share, j: values[0]),
+        "shortest kept": edited(
+            two,
+            ("longest = max(longest, length)", "longest = longest or length"),
+        ),
     },
     "20.5": {
         "base not repeated": partial(cut, bases=lambda right: right[0]),
@@ -232,5 +293,51 @@ WRONG = {
         "no coefficients": partial(
             cut, chance=lambda n, p, k: p**k * (1 - p) ** (n - k)
         ),
+        "counts end too early": edited(
+            cut, ("range(asked + 1)", "range(asked)")
+        ),
+        "no share": edited(cut, ("r / asked", "r // asked")),
+        "no binomial": partial(
+            cut, chance=lambda n, p, k: math.comb(n, k) * p**k
+        ),
+        "mean of probabilities": edited(
+            cut,
+            (
+                "            sum(\n",
+                "            (lambda x: float(np.mean(list(x))))(\n",
+            ),
+        ),
+        "the lost ones": partial(
+            cut, keep=lambda k, base, asked, share: k <= share * base
+        ),
+        "another threshold": partial(
+            cut, keep=lambda k, base, asked, share: k >= base
+        ),
+        "one length before": partial(
+            cut,
+            end=lambda kept: [
+                a * b
+                for a, b in zip(
+                    [1, *kept], [*(1 - x for x in kept), 1], strict=True
+                )
+            ],
+        ),
+        "kept ones forgotten": partial(
+            cut, end=lambda kept: [*(1 - x for x in kept), 1]
+        ),
+        "next one kept": partial(
+            cut, end=lambda kept: np.cumprod([1, *kept]) * np.array([*kept, 1])
+        ),
+        "one place off": partial(
+            cut,
+            end=lambda kept: (
+                np.cumprod([*kept, 1]) * np.append(1 - np.array(kept), 1)
+            ),
+        ),
+        "bases not weighted": edited(
+            cut, ("chance(asked, shares[0], base)", "1.0")
+        ),
+        "another length's counts": edited(cut, ("shares[0]", "shares[1]")),
+        "last base only": edited(cut, ("found[j] += ", "found[j] = ")),
     },
 }

@@ -6,6 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
+from minidiff.check.edited import edited
+
 
 def prompt(
     texts,
@@ -192,6 +194,7 @@ WRONG = {
             prompt, said=lambda c, labels: int(c)
         ),
         "places by item": by_item,
+        "one place early": partial(prompt, shift=-2),
     },
     "21.2": {
         "all labels of the row": partial(
@@ -207,6 +210,18 @@ WRONG = {
         "item counts itself": partial(guess, with_own=True),
         "last group exact": partial(guess, capped=False),
         "mean of rows": partial(guess, by_row=True),
+        "another chance": partial(
+            guess, chance=lambda known, c, seen: 1.0 if c in known else 0.0
+        ),
+        "right at a new class": partial(
+            guess,
+            chance=lambda known, c, seen: (
+                1 / len(known) if c in known else 1.0
+            ),
+        ),
+        "sums": edited(
+            guess, ("sums[n] / counts[n] if counts[n] else np.nan", "sums[n]")
+        ),
     },
     "21.3": {
         "questions as orders": partial(orders, over_questions=True),
@@ -218,6 +233,29 @@ WRONG = {
         "pairs with the first only": partial(orders, pairs="first"),
         "neighbours only": partial(orders, pairs="next"),
         "pairs counted twice": partial(orders, pairs="twice"),
+        "counts": edited(orders, ("sum(moved) / Q", "sum(moved)")),
+        "changed in every order": edited(orders, ("> 1 for q", "> K for q")),
+        "alike": edited(orders, ("a != b", "a == b")),
+        "share of orders": edited(
+            orders,
+            (
+                "changed = sum(moved) / Q",
+                "changed = sum(row != shown[0] for row in shown) / K",
+            ),
+        ),
+        "no difference": edited(
+            orders, ("max(scores) - lowest(scores)", "max(scores)")
+        ),
+        "another number of pairs": edited(
+            orders, ("/ len(chosen)", "* 2 / K")
+        ),
+        "each with itself": edited(
+            orders,
+            (
+                "found = sum(apart(i, j) for i, j in chosen) / len(chosen)",
+                "found = 0.0",
+            ),
+        ),
     },
     "21.4": {
         "whole orders shuffled": partial(shuffled, same=True),
@@ -241,6 +279,28 @@ WRONG = {
             p=lambda spreads, real: (
                 (sum(s <= real for s in spreads) + 1) / (len(spreads) + 1)
             ),
+        ),
+        "counts": edited(shuffled, ("np.mean(x) for x", "np.sum(x) for x")),
+        "no share": partial(
+            shuffled,
+            p=lambda spreads, real: 1 + sum(s >= real for s in spreads),
+        ),
+        "1 added to a share": partial(
+            shuffled,
+            p=lambda spreads, real: (
+                (1 + np.mean([s >= real for s in spreads]))
+                / (1 + len(spreads))
+            ),
+        ),
+        "1 added elsewhere": partial(
+            shuffled,
+            p=lambda spreads, real: (
+                (2 + sum(s >= real for s in spreads)) / (1 + len(spreads))
+            ),
+        ),
+        "real spread never reached": edited(
+            shuffled,
+            ("p(spreads, spread(right))", "p(spreads, spread(right.T))"),
         ),
     },
 }

@@ -6,6 +6,8 @@ from functools import partial
 
 import numpy as np
 
+from minidiff.check.edited import edited
+
 NOT = "not stated"
 
 
@@ -200,6 +202,12 @@ WRONG = {
         "memory as text": lambda text, right, others, memory: named(
             text, right, others, f"{memory}"
         ),
+        "full stop first": partial(
+            named, trim=lambda text: text.removesuffix(".").strip()
+        ),
+        "refusal for all the rest": edited(
+            named, ('return "nowhere"', 'return "not stated"')
+        ),
     },
     "22.2": {
         "least sure first": partial(surest, key=lambda c: c),
@@ -211,6 +219,11 @@ WRONG = {
         "coverage as a count": counted,
         "from no answer": from_none,
         "reversed": backwards,
+        "risk as a count": edited(
+            surest, ('hits / (k if by == "answered" else n)', "hits")
+        ),
+        "last answer only": edited(surest, ("hits += ", "hits = ")),
+        "coverage upside down": edited(surest, ("k / n)", "n / k)")),
     },
     "22.3": {
         "values alone": values_counts,
@@ -240,6 +253,33 @@ WRONG = {
                 fact[: len(said)] == said for fact in facts
             ),
         ),
+        "other documents made up": edited(
+            counts,
+            (
+                "            elsewhere += 1\n",
+                "            elsewhere += 1\n            nowhere += 1\n",
+            ),
+        ),
+        "made up, but counted elsewhere": edited(
+            counts, ("nowhere += 1", "elsewhere += 1")
+        ),
+        "every statement right": edited(
+            counts,
+            (
+                "return right, elsewhere, nowhere, len(left)",
+                "return len(said), elsewhere, nowhere, len(left)",
+            ),
+        ),
+        "facts counted": edited(
+            counts, ("nowhere, len(left)", "nowhere, len(facts[about])")
+        ),
+        "left out the other way": edited(
+            counts, ("nowhere, len(left)", "nowhere, elsewhere + nowhere")
+        ),
+        "counted twice": edited(
+            counts, ("elsewhere += overlap", "elsewhere += len(where) > 1")
+        ),
+        "letters": lambda *a: counts(*a, parts=lambda text: sorted(set(text))),
     },
     "22.4": {
         "one model's questions": partial(first_enough, models=1),
@@ -257,5 +297,23 @@ WRONG = {
         "the place in the table": place_of,
         "the last that suffices": partial(first_enough, choose=max),
         "none, but a number": partial(first_enough, none=max),
+        "seed_sd not squared": lambda *a: first_enough(*a, power=3),
+        "questions do not help": edited(first_enough, (" / questions", "")),
+        "another variance of a share": edited(
+            first_enough, ("p * (1 - p)", "p")
+        ),
+        "equal counts": edited(first_enough, ("< effect", "<= effect")),
+        "too wide": edited(first_enough, ("< effect", "> effect")),
+        "variance for error": edited(
+            first_enough, ("math.sqrt(error)", "error")
+        ),
+        "grows with n": edited(
+            first_enough,
+            ("seed_sd**power / n", "seed_sd**power * n"),
+            ("(n if asked_by_n else 1)", "(1 / n if asked_by_n else 1)"),
+        ),
+        "another sign for none": lambda *a: first_enough(
+            *a, none=lambda t: -1
+        ),
     },
 }

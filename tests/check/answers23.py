@@ -5,6 +5,8 @@ from functools import partial
 
 import numpy as np
 
+from minidiff.check.edited import edited
+
 
 def picked(
     logits, k, size=abs, late=None, future=False, start=1, up=False, once=False
@@ -183,6 +185,17 @@ def itself(x):
     return x
 
 
+unsummed = edited(by_loops, ("weights / weights.sum()", "weights"))
+one_branch = edited(two_branches, ("weight / sum(weights)", "weight"))
+from_zero = edited(two_branches, ("max(size(x) for x in compared)", "0.0"))
+
+
+def by_column(logits, *rest):
+    """One map whose columns sum to 1."""
+    A = one_branch(logits, 0.0, *rest)
+    return A / A.sum(0)
+
+
 RIGHT = {
     "23.1": picked,
     "23.2": searched,
@@ -199,6 +212,16 @@ WRONG = {
         "counted from 0": partial(picked, start=0),
         "all heads together": of_all_heads,
         "equal values once": partial(picked, once=True),
+        "not sorted": edited(
+            picked,
+            (
+                "sorted(set(seen) if once else seen, reverse=not up)",
+                "seen[::-1]",
+            ),
+        ),
+        "sorted over the heads": lambda logits, k: np.sort(
+            abs(logits), axis=0
+        )[:, *np.tril_indices(logits.shape[1])][:, -k],
     },
     "23.2": {
         "second map forgotten": lambda S, eps, lam: (
@@ -215,6 +238,22 @@ WRONG = {
         "S keys share": shared_by_all,
         "negative lead": unguarded,
         "sign": lambda *x: -searched(*x),
+        "another share of the second map": partial(
+            searched, second=lambda S, lam: lam / S / (S - 1)
+        ),
+        "no logarithm": lambda *a: (
+            math.exp(searched(*a)) if searched(*a) else 0.0
+        ),
+        "another logarithm": lambda *a: searched(*a) / math.log(2),
+        "another ratio": lambda S, eps, lam: (
+            0.0
+            if searched(S, eps, lam) == 0
+            else math.log((S - 1) / (eps + lam * (S - 1) / S))
+        ),
+        "zero in the wrong place": edited(
+            searched,
+            ("elsewhere(low) <= allowed", "allowed + others * taken >= 1 / S"),
+        ),
     },
     "23.3": {
         "hidden keys set the scale": partial(by_loops, scale="all keys"),
@@ -229,6 +268,45 @@ WRONG = {
         "not rounded": exact_map,
         "no mask": partial(by_loops, causal=False),
         "no root of D": partial(by_loops, root=False),
+        "another division by the width": edited(
+            by_loops, ("math.sqrt(D) if root else 1", "D")
+        ),
+        "logits rounded too early": edited(
+            by_loops,
+            (
+                "(math.sqrt(D) if root else 1)\n",
+                "(math.sqrt(D) if root else 1)\n    exact = np.floor(exact)\n",
+            ),
+        ),
+        "least logit": edited(
+            by_loops, ('"head": max(seen[h])', '"head": min(seen[h])')
+        ),
+        "another number of integers": partial(
+            by_loops, top=lambda b: 2 ** (b - 2) - 1
+        ),
+        "no integers": partial(by_loops, top=lambda b: 1),
+        "step upside down": edited(
+            by_loops,
+            ("step = largest / top(bits)", "step = top(bits) / largest"),
+        ),
+        "softmax over another axis": lambda *a: (
+            unsummed(*a) / unsummed(*a).sum(1, keepdims=True)
+        ),
+        "not normalised": edited(
+            by_loops, ("weights / weights.sum()", "weights")
+        ),
+        "mask the wrong way round": lambda q, k, bits: by_loops(
+            q[:, ::-1], k[:, ::-1], bits
+        )[:, ::-1, ::-1],
+        "no mask at all": partial(by_loops, scale="all keys", causal=False),
+        "hidden by a number": edited(
+            by_loops,
+            (
+                "weights = np.exp(",
+                "row = np.append(row, [-1e4] * (T - len(row)))\n"
+                "            weights = np.exp(",
+            ),
+        ),
     },
     "23.4": {
         "one largest for the map": partial(two_branches, among="map"),
@@ -247,5 +325,53 @@ WRONG = {
         "second map added": partial(two_branches, sign=1),
         "not shifted": around_zero,
         "not rounded": partial(two_branches, to=lambda x: x),
+        "no mask": edited(two_branches, (": t + 1]", ":]")),
+        "mask the wrong way round": lambda x, *a: two_branches(
+            x[:, ::-1, ::-1], *a
+        )[::-1, ::-1],
+        "hidden keys weigh 1": edited(
+            two_branches,
+            (
+                "in enumerate(weights)",
+                "in enumerate(weights := weights + [1.0] * (T - 1 - t))",
+            ),
+        ),
+        "distance the wrong way round": edited(
+            two_branches, ("highest - x", "x - highest")
+        ),
+        "maximum over the queries": lambda x, *a: from_zero(
+            x
+            - np.where(np.tri(x.shape[1]) > 0, x, -np.inf).max(
+                1, keepdims=True
+            ),
+            *a,
+        ),
+        "another number of integers": partial(
+            two_branches, top=lambda b: 2**b - 2
+        ),
+        "no integers": partial(two_branches, top=lambda b: 1),
+        "step upside down": edited(
+            two_branches,
+            ("step = reach / top(bits)", "step = top(bits) / reach"),
+        ),
+        "clipped from below": edited(
+            two_branches, ("min(far, reach)", "max(far, reach)")
+        ),
+        "softmax over another axis": lambda x, lam, *a: (
+            by_column(x, *a) - lam * by_column(x[::-1], *a)
+        ),
+        "not normalised": edited(
+            two_branches, ("factor * weight / sum(weights)", "factor * weight")
+        ),
+        "one map only": lambda x, lam, *a: two_branches(x, 0.0, *a),
+        "lambda dropped": lambda x, lam, *a: two_branches(x, 1.0, *a),
+        "maps swapped": lambda x, *a: two_branches(x[::-1], *a),
+        "hidden by a number": edited(
+            two_branches,
+            (
+                "max(size(x) for x in compared)",
+                "max([*map(size, compared), *[-1e4] * (t < T - 1)])",
+            ),
+        ),
     },
 }

@@ -4,6 +4,8 @@ from functools import partial
 
 import numpy as np
 
+from minidiff.check.edited import edited
+
 
 def by_hand(y, order="ab", sign=1, where="mean", inter="full"):
     """Loop over seeds, with named results."""
@@ -109,6 +111,28 @@ WRONG = {
         "both against none": partial(by_hand, inter="both"),
         "sign of the interaction": partial(by_hand, inter="minus"),
         "mean over seeds": one_row,
+        "results, not effects": lambda y: np.column_stack(
+            [np.mean(y[:, 1], axis=1), by_hand(y)[:, 1:]]
+        ),
+        "one main effect added up": lambda y: by_hand(y) * [1, 2, 1],
+        "one main effect reversed": lambda y: by_hand(y) * [1, -1, 1],
+        "same result subtracted": lambda y: by_hand(y) * [0, 1, 1],
+        "rows for columns": lambda y: np.column_stack(
+            [
+                by_hand(y)[:, 0],
+                ((y[:, 1] - y[:, :, 0]).sum(1)) / 2,
+                by_hand(y)[:, 2],
+            ]
+        ),
+        "one effect for the interaction": lambda y: np.column_stack(
+            [by_hand(y)[:, :2], np.diff(y[:, 1]).ravel()]
+        ),
+        "effects added": lambda y: np.column_stack(
+            [by_hand(y)[:, :2], np.diff(y).sum((1, 2))]
+        ),
+        "results mixed up in the interaction": lambda y: np.column_stack(
+            [by_hand(y)[:, :2], by_hand(y)[:, 2] + 2 * y[:, 1, 0]]
+        ),
     },
     "24.2": {
         "Bonferroni": lambda p: np.minimum(len(p) * p, 1.0),
@@ -123,6 +147,14 @@ WRONG = {
         "Benjamini and Hochberg": partial(
             from_the_top, factor=lambda r, m: m / (r + 1)
         ),
+        "not multiplied": lambda p: stepwise(p, factor=lambda r, m: 1),
+        "factors that grow": lambda p: stepwise(p, factor=lambda r, m: m + r),
+        "running minimum": edited(
+            stepwise, ("max(last, x)", "min(last or 1.0, x)")
+        ),
+        "cut off at the wrong side": lambda p: np.maximum(
+            stepwise(p, cap=False), 1
+        ),
     },
     "24.3": {
         "gain only": partial(scaled, each=lambda w, g, H: 0 * w + g),
@@ -131,6 +163,10 @@ WRONG = {
         "undone": partial(scaled, each=lambda w, g, H: 1 / (w * g)),
         "rows": partial(scaled, rows=True),
         "gain once a head": partial(scaled, each=lambda w, g, H: w * g**H),
+        "added": edited(
+            scaled, ("W[i, j] * factor[at]", "W[i, j] + factor[at]")
+        ),
+        "unchanged": partial(scaled, each=lambda w, g, H: w * 0 + 1),
     },
     "24.4": {
         "same weight": partial(settings, W="="),
@@ -142,5 +178,12 @@ WRONG = {
         "decay multiplied": partial(settings, wd="x", e="x"),
         "same eps": partial(settings, e="="),
         "eps multiplied": partial(settings, e="x"),
+        "another order": lambda *a: tuple(
+            settings(*a)[i] for i in (0, 2, 1, 3)
+        ),
+        "sum or rounded down": lambda W, gain, *rest: (
+            W + gain,
+            *settings(W, gain, *rest)[1:],
+        ),
     },
 }

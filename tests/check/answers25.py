@@ -5,6 +5,8 @@ from functools import partial
 
 import numpy as np
 
+from minidiff.check.edited import edited
+
 
 def as_int8(number):
     return (int(number) + 128) % 256 - 128
@@ -119,6 +121,14 @@ WRONG = {
         "cut off": partial(by_token, whole=int),
         "scales inverted": partial(by_token, back=lambda s: 1 / s),
         "a scale for each channel": by_column,
+        "another largest integer": partial(by_token, top=126),
+        "scales upside down": edited(
+            by_token, ("largest / top", "top / largest")
+        ),
+        "smallest number": partial(
+            by_token, size=lambda row, x: min(map(abs, row))
+        ),
+        "not divided by the scale": edited(by_token, ("a / scale)", "a)")),
     },
     "25.2": {
         "squares": partial(vectors, power=2),
@@ -130,6 +140,21 @@ WRONG = {
         "sum": partial(vectors, sign=1),
         "lambda not squared": plain_lambda,
         "mixed term once": one_mixed_term,
+        "one square": lambda lam, o, e: (
+            vectors(lam, o, e) / vectors(lam, o, o, parts=("error",))
+        ),
+        "sign of one mixed term": lambda lam, o, e: vectors(lam, o, -e),
+        "lambda not squared in one": lambda lam, o, e: (
+            vectors(lam, o, e)
+            * np.sqrt((1 + lam**2 - 2 * lam * o) / (1 + lam - 2 * lam * o))
+        ),
+        "a length left out": lambda lam, o, e: (
+            np.sqrt(1 - 2 * lam * e) * vectors(lam, o, 0, error=lambda c: 1.0)
+        ),
+        "one mixed term": lambda lam, o, e: vectors(lam, o / 2, e),
+        "multiplied": lambda lam, o, e: (
+            vectors(lam, o, e) * vectors(lam, o, o, parts=("error",)) ** 2
+        ),
     },
     "25.3": {
         "the whole mean": partial(summed, factor=lambda lam: 1),
@@ -144,5 +169,33 @@ WRONG = {
         "cut off": partial(summed, whole=int),
         "sum of maps": partial(summed, sign=1),
         "exact": lambda maps, lam, v: maps[0] @ v - lam * (maps[1] @ v),
+        "one mean for all channels": edited(
+            summed, ("sum(channel) / len(channel)", "float(v.mean())")
+        ),
+        "one map": lambda maps, lam, v: summed(
+            maps[[0, 0]] * [[[1]], [[0]]], lam, v
+        ),
+        "lambda dropped in the map": edited(
+            summed, ("sign * lam * b", "sign * b")
+        ),
+        "maps swapped": lambda maps, *a: summed(maps[::-1], *a),
+        "mean with the wrong sign": edited(summed, ("x - mean", "x + mean")),
+        "mean with another factor": partial(summed, factor=lambda lam: lam),
+        "scaled back wrongly": edited(summed, ("* left * up", "* left")),
+        "another largest integer": edited(summed, ("/ 127", "/ 128")),
+        "scales upside down": edited(
+            summed,
+            (
+                "max(abs(x) for x in rest) / 127",
+                "127 / max(abs(x) for x in rest)",
+            ),
+        ),
+        "largest of another kind": edited(
+            summed, ("max(abs(x) for x in rest)", "max(rest)")
+        ),
+        "one of them cut off": edited(
+            summed, ("whole(a / left)", "int(a / left)")
+        ),
+        "codes without scales": edited(summed, ("whole(x / up)", "whole(x)")),
     },
 }

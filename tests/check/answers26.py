@@ -6,6 +6,8 @@ from functools import partial
 import numpy as np
 import torch
 
+from minidiff.check.edited import edited
+
 # 26.1: from scores, as logarithms of the weights, one key after the other
 
 
@@ -206,6 +208,20 @@ WRONG = {
         "softmax of weights": exponentials,
         "evicted keys instead": evicted_weights,
         "all S places": with_zeros,
+        "branches swapped": lambda A1, A2, *a: rescaled(A2, A1, *a),
+        "one branch only": lambda A1, A2, lam, kept: rescaled(
+            A1, A2, 0.0, kept
+        ),
+        "divided by the mean": edited(
+            rescaled,
+            ("    found = []", "    total[0] /= len(kept)\n    found = []"),
+        ),
+        "multiplied": edited(
+            rescaled, ("- math.log(total[0])", "+ math.log(total[0])")
+        ),
+        "divided by itself": edited(
+            rescaled, ("math.exp(math.log(A1[j]) - math.log(total[0]))", "1.0")
+        ),
     },
     "26.2": {
         "sum": partial(counted, counts=lambda T, S, j: 1),
@@ -225,6 +241,19 @@ WRONG = {
         "positive weights only": nonzero_mean,
         "over the keys": lambda W: np.array([sum(r) / len(r) for r in W]),
         "last query only": lambda W: np.array([r[-1] for r in W.T.tolist()]),
+        "over the queries, but turned": lambda W: (
+            W.sum(-1) / np.minimum(len(W), np.arange(W.shape[1], 0, -1))
+        ),
+        "one column of times forgotten": lambda W: (
+            W.sum(0)
+            / np.array(
+                np.arange(W.shape[1])
+                <= np.arange(W.shape[1] - W.shape[0], W.shape[1])
+            ).sum(0)
+        ),
+        "counts": lambda W: np.minimum(len(W), np.arange(W.shape[1], 0, -1)),
+        "divided twice": lambda W: counted(W) / len(W),
+        "shares for counts": lambda W: counted(W) * len(W),
     },
     "26.3": {
         "lowest kept": partial(by_head, choose=worst),

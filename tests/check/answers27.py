@@ -149,6 +149,7 @@ WRONG = {
         "lam dropped": partial(by_heads, one=True),
         "added": partial(by_heads, sign=-1),
         "lam shared out": partial(by_heads, share=True),
+        "another query for noise": partial(by_heads, noise=-2),
     },
     "27.2": {
         "mean of all rows": partial(looped, rows=lambda t, T: range(T)),
@@ -165,6 +166,28 @@ WRONG = {
             A1, A2, lam, c=(1, -lam, -lam)
         ),
         "A2 left out": lambda A1, A2, lam: looped(A1, A2, lam, c=(1, 0, lam)),
+        "another count": partial(looped, divide=lambda t, T: t + 2),
+        "divided along the keys": lambda A1, A2, lam: looped(
+            A1,
+            A2,
+            lam,
+            of=lambda a, b, c: a / torch.arange(1, a.shape[1] + 1),
+            divide=lambda t, T: 1,
+        ),
+        "own row only": partial(
+            looped, rows=lambda t, T: [t], divide=lambda t, T: t + 1
+        ),
+        "over the heads": lambda A1, A2, lam: looped(
+            A1,
+            A2,
+            lam,
+            of=lambda a, b, c: a.cumsum(0),
+            rows=lambda t, T: [t],
+            divide=lambda t, T: t + 1,
+        ),
+        "a term lost or reversed": lambda A1, A2, lam: looped(
+            A1, A2, lam, c=(1, -lam, 0)
+        ),
     },
     "27.3": {
         "scale of the joined width": partial(
@@ -178,6 +201,11 @@ WRONG = {
         "first signal only": partial(
             mean_logits, factor=lambda S: 1.0, used=[0]
         ),
+        "another size for S": lambda q, k, v: mean_logits(
+            q, k, v, factor=lambda S: 1 / (S * q.shape[3]) ** 0.5
+        ),
+        "arguments in another order": lambda q, k, v: mean_logits(k, q, v),
+        "no root of S": partial(mean_logits, factor=lambda S: 2 / S**1.5),
     },
     "27.4": {
         "branch after branch": blocks,
@@ -188,5 +216,9 @@ WRONG = {
         "W_O halved": partial(rows_of, factor=0.5),
         "lambda one half in the matrix": partial(rows_of, gate=0.5),
         "lambda meant to be zero": partial(rows_of, factor=1.0, gate=-100.0),
+        "heads cut at the wrong place": lambda W_q, W_o, H: (
+            rows_of(W_q, W_o, len(W_q) // H)[:1] + rows_of(W_q, W_o, H)[1:]
+        ),
+        "W_O by another factor": partial(rows_of, factor=4.0),
     },
 }

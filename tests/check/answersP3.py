@@ -175,6 +175,14 @@ def by_splits(
     return best[1], best[0]
 
 
+def plans(N, S, BS, places, extra, sign=1):
+    """(time, splits) of each number of blocks in a split."""
+    n = ceil(S / BS)
+    splits = {b: ceil(n / b) for b in range(1, n + 1)}
+    rounds = {b: sign * ceil(N * i / places) for b, i in splits.items()}
+    return [(rounds[b] * (b + extra), splits[b]) for b in splits]
+
+
 def each_head_alone(N, S, BS, places, extra):
     n, found = ceil(S / BS), {}
     for each in range(n, 0, -1):
@@ -319,6 +327,41 @@ WRONG = {
         "both written to branch 1": edited(
             in_turn, (" + j * part_j", ""), (" + j * lse_j", "")
         ),
+        "one branch without scale": edited(
+            in_turn, ("c * tl.dot", "tl.where(j == 1, 1.0, c) * tl.dot")
+        ),
+        "one branch not divided": edited(
+            in_turn,
+            *HIGH,
+            (
+                "        p_out = p_part",
+                "        out = out * tl.exp2((lse - high) * j)[:, None]\n"
+                "        p_out = p_part",
+            ),
+        ),
+        "one log-sum without its top": edited(
+            in_turn, *HIGH, ("+ row, lse, row", "+ row, lse - high * j, row")
+        ),
+        "one log-sum without its sum": edited(
+            in_turn,
+            *HIGH,
+            ("+ row, lse, row", "+ row, tl.where(j == 1, high, lse), row"),
+        ),
+        "one log-sum in base e": edited(
+            in_turn,
+            *HIGH,
+            (
+                "+ row, lse, row",
+                "+ row, high + (lse - high) * (1.0 - "
+                "0.3068528194400547 * j), row",
+            ),
+        ),
+        "the same keys in every round": edited(
+            in_turn, ("first + block * BS +", "first +")
+        ),
+        "one row for all": edited(
+            in_turn, ("key[:, None] * v_s + e", "key[:, None] * 0 + e")
+        ),
     },
     "P3.2": {
         "mean of the splits": edited(
@@ -359,6 +402,34 @@ WRONG = {
         "read beyond the last split": edited(
             one_by_one, ("range(n_split)", "range(SPLITS)")
         ),
+        "shares of one branch not divided": edited(
+            one_by_one,
+            (
+                "factor * out / total",
+                "factor * out / tl.where(j == 0, total, 1.0)",
+            ),
+        ),
+        "splits of one branch added up": edited(
+            one_by_one,
+            (
+                "out = out * old + share * tl.load(row + at)",
+                "b = tl.load(row + at)\n"
+                "            out = tl.where(j == 1, out + "
+                "b, out * old + share * b)",
+            ),
+            (
+                "factor * out / total",
+                "factor * out / tl.where(j == 1, 1.0, total)",
+            ),
+        ),
+        "one branch only": edited(
+            one_by_one,
+            ("tl.where(j == 0, 1.0, -lam)", "tl.where(j == 0, 1.0, 0.0)"),
+        ),
+        "the other sign": edited(
+            one_by_one,
+            ("tl.where(j == 0, 1.0, -lam)", "tl.where(j == 0, -1.0, lam)"),
+        ),
     },
     "P3.3": {
         "rounds not rounded up": lambda *a: by_splits(*a, up=lambda x: x),
@@ -383,6 +454,23 @@ WRONG = {
         "blocks returned": lambda *a: by_splits(
             *a, pick=lambda splits, each: each
         ),
+        "longest time": lambda *a: max(plans(*a))[::-1],
+        "time of one program": edited(
+            by_splits,
+            ("rounds * each", "each"),
+            ("rounds * extra if", "extra if"),
+        ),
+        "rounds alone": edited(
+            by_splits, ("time = rounds * each", "time = 0")
+        ),
+        "heads for programs": edited(
+            by_splits,
+            (
+                "(N if heads is None else heads) * splits",
+                "(N if heads is None else heads)",
+            ),
+        ),
+        "sign of the rounding": lambda *a: min(plans(*a, sign=-1))[::-1],
     },
     "P3.4": {
         "window ignored": edited(window, (OLDEST, "length * 0")),
@@ -445,6 +533,60 @@ WRONG = {
         ),
         "empty split has log-sum 0": edited(
             window, ('lse < -1e29, float("-inf")', "lse < -1e29, 0.0")
+        ),
+        "one branch without scale": edited(
+            window, ("c * tl.dot", "tl.where(j == 1, 1.0, c) * tl.dot")
+        ),
+        "one branch not divided": edited(
+            window,
+            *HIGH,
+            (
+                "        p_out = p_part",
+                "        out = out * tl.exp2((lse - high) * j)[:, None]\n"
+                "        p_out = p_part",
+            ),
+        ),
+        "one log-sum without its top": edited(
+            window,
+            *HIGH,
+            (
+                "+ row, lse, row",
+                "+ row, tl.where(lse > -1e29, lse - high * j, "
+                "tl.where(j == 1, 0.0, lse)), row",
+            ),
+        ),
+        "one log-sum without its sum": edited(
+            window,
+            *HIGH,
+            (
+                "+ row, lse, row",
+                "+ row, tl.where((j == 1) & (lse > -1e29), high, lse), row",
+            ),
+        ),
+        "one log-sum in base e": edited(
+            window,
+            *HIGH,
+            (
+                "+ row, lse, row",
+                "+ row, tl.where(lse > -1e29, high + (lse - high)"
+                " * (1.0 - 0.3068528194400547 * j), lse), row",
+            ),
+        ),
+        "the same keys in every round": edited(
+            window, ("first + block * BS +", "first +")
+        ),
+        "one row for all": edited(
+            window, ("key[:, None] * v_s + e", "key[:, None] * 0 + e")
+        ),
+        "split not counted from the window": edited(
+            window, ("oldest + split * i", "oldest")
+        ),
+        "end not counted from the start": edited(
+            window,
+            (
+                "tl.where(first + split < length, first + split, length)",
+                "tl.minimum(split, length)",
+            ),
         ),
     },
 }

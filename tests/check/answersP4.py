@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from minidiff import diff_attention
+from minidiff.check.edited import edited
 
 # P4.1: rows, heads and queries in loops --------------------------------
 
@@ -166,7 +167,7 @@ def with_zeros(q, k, v, lam, tokens, end):
                 if s not in keys:
                     logits[b, :, :, t, s] = 0
             logits[b, :, :, t, t + 1 :] = -np.inf
-    e = np.exp(logits)
+    e = np.exp(logits - logits.max(-1, keepdims=True))
     A = e / e.sum(-1, keepdims=True)
     return (A[:, :, 0] - lam * A[:, :, 1]) @ v
 
@@ -566,6 +567,11 @@ WRONG = {
         "branches swapped": swapped,
         "scale 2D": walk(width=lambda D: 2 * D),
         "no scale": walk(width=lambda D: 1),
+        "another division by the width": walk(width=lambda D: D * D),
+        "one map only": walk(sign=lambda lam: 0.0),
+        "hidden by a number": edited(
+            with_zeros, ("t, s] = 0", "t, s] = -1e4"), ("= -np.inf", "= -1e4")
+        ),
     },
     "P4.2": {
         "mean of means": gather(is_mean, len),
@@ -591,6 +597,12 @@ WRONG = {
         "divided in every round": again_and_again,
         "one backward at the end": whole_graph,
         "all parts collected": hoarded,
+        "last loss only": edited(
+            gather, ("loss += part.item()", "loss = part.item()")
+        )(is_sum, all_counted),
+        "last count only": gather(
+            is_sum, lambda seen: max(all_counted(seen[-1:]), 0) or math.nan
+        ),
     },
     "P4.3": {
         "norm of each share": processes(
@@ -632,6 +644,18 @@ WRONG = {
         ),
         "not filled up": split_unevenly,
         "step from 0": processes(late=1),
+        "norm of the numbers": processes(
+            length=lambda shares: np.sqrt(sum(float(x.sum()) for x in shares))
+        ),
+        "never shorter": processes(
+            clipped=lambda x, clip, norm: x if norm > clip else x * clip / norm
+        ),
+        "clip for the factor": processes(
+            clipped=lambda x, clip, norm: x * min(1.0, clip)
+        ),
+        "filled up with ones": edited(
+            processes, ("np.zeros(W * n", "np.ones(W * n")
+        )(),
     },
     "P4.4": {
         "not rolled back": reading(lambda held, right, read: read),
@@ -722,5 +746,30 @@ WRONG = {
         "one column late": by_sums(slot=lambda n: n),
         "one column early": by_sums(slot=lambda n: n - 2),
         "one seed shows": by_sums(first=1),
+        "no gaps": lambda plain, diff, t: running(plain, 0 * diff, t),
+        "last columns missing": lambda plain, diff, t: (
+            running(plain, diff, t)
+            * (np.arange(plain.shape[1]) < plain.shape[1] - 1)
+        ),
+        "two seeds left out": lambda plain, diff, t: (
+            running(plain, diff, t) * (np.arange(plain.shape[1]) != 1)
+        ),
+        "one seed too few or too many": by_sums(
+            take=lambda row, n: row[: n - 1],
+            variance=lambda p, d: spread(p, d) if len(p) > 1 else math.nan,
+            error=lambda var, n: math.sqrt(var / n),
+        ),
+        "t forgotten": lambda plain, diff, t: running(plain, diff, t * 0 + 1),
+        "spread left out": by_sums(variance=lambda p, d: 1.0),
+        "grows with n": by_sums(error=lambda var, n: math.sqrt(var * n)),
+        "means, not signs": lambda plain, diff, t: (
+            abs((plain - diff).cumsum(1) / np.arange(1, plain.shape[1] + 1))
+            * running(plain, diff, t)
+        ),
+        "the wrong way round": lambda plain, diff, t: (
+            np.sign((plain - diff).cumsum(1))
+            * (running(plain, diff, t) == 0)
+            * (np.arange(plain.shape[1]) > 0)
+        ),
     },
 }

@@ -5,6 +5,8 @@ from functools import partial
 
 import numpy as np
 
+from minidiff.check.edited import edited
+
 BLANK = -100
 
 
@@ -176,6 +178,11 @@ WRONG = {
         "shifted": partial(queries, shift=1),
         "mean of rows": partial(queries, weigh="mean"),
         "whole rows": partial(queries, weigh="row"),
+        "where nothing is asked": edited(
+            queries, ("asked != BLANK", "asked == BLANK")
+        ),
+        "wrong ones counted": lambda x, y: 1 - queries(x, y),
+        "smallest logit": edited(queries, ("np.argmax", "np.argmin")),
     },
     "P5.2": {
         "ties in order": in_order,
@@ -193,6 +200,14 @@ WRONG = {
         ),
         "unsolved dropped": dropped,
         "late first": partial(place, reverse=True),
+        "rounded ranks": lambda steps: np.floor(place(steps)),
+        "equal ones twice": lambda steps: (
+            place(steps, tie="mean")
+            + place(steps, tie="high")
+            - place(steps, tie="low")
+            + 1
+        ),
+        "half a rank off": lambda steps: place(steps) - 0.5,
     },
     "P5.3": {
         "independent questions": partial(by_group, unit="question", factor=1),
@@ -206,6 +221,24 @@ WRONG = {
         "error of the number": partial(by_group, per="one"),
         "divided by the groups": partial(by_group, per="groups"),
         "deviations added up first": cancelled,
+        "no share": edited(
+            by_group,
+            (
+                "p = sum(r for r, _ in pairs) / total",
+                "p = sum(r for r, _ in pairs)",
+            ),
+        ),
+        "no deviations": edited(by_group, ("(r - p * n) ** 2", "r**2")),
+        "another factor": lambda right, asked: by_group(
+            right, asked, factor=1 / (len(right) - 1)
+        ),
+        "sizes for squares": edited(
+            by_group, ("(r - p * n) ** 2", "abs(r - p * n)")
+        ),
+        "no root": lambda right, asked: (
+            by_group(right, asked)[0],
+            by_group(right, asked, root=False)[1] * sum(asked),
+        ),
     },
     "P5.4": {
         "half-width below the effect": usual_half,
@@ -226,5 +259,26 @@ WRONG = {
         "none, but a number": lambda *args: experiments(
             *args, none=list(args[3])[-1]
         ),
+        "noise taken away": edited(
+            experiments, ("effect * shift + spread", "effect * shift - spread")
+        ),
+        "spread left out": edited(
+            experiments, ("+ spread * float(x)", "+ float(x)")
+        ),
+        "one pair too few or too many": edited(
+            experiments,
+            ("row[: pairs or n]", "row[: n - 1]"),
+            ("math.sqrt(k),", "math.sqrt(n),"),
+        ),
+        "sum for mean": edited(
+            experiments, ("mean > half or", "mean * k > half or")
+        ),
+        "the wrong side": edited(
+            experiments, ("mean > half or", "mean < half or")
+        ),
+        "half-width without the spread": edited(
+            experiments, ("* own / below", "/ below")
+        ),
+        "another sign for none": partial(experiments, none=-1),
     },
 }

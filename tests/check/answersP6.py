@@ -6,6 +6,8 @@ from functools import partial
 import numpy as np
 import torch
 
+from minidiff.check.edited import edited
+
 # P6.1: head by head, query by query, key by key ---------------------------
 
 
@@ -182,6 +184,30 @@ WRONG = {
         "sum with signs": partial(by_key, size="signs"),
         "not divided by sqrt(D)": partial(by_key, root=False),
         "another largest code": partial(by_key, largest=128),
+        "no mean taken away": edited(
+            by_key, ("k[h, b].sum(0) / T,", "k[h, b].sum(0),")
+        ),
+        "largest with its sign": edited(
+            by_key,
+            (
+                "max(abs(float(x)) for x in keys[s])",
+                "max(float(x) for x in keys[s])",
+            ),
+            ("if abs(moved) > abs(worst)", "if moved > worst or s == 0"),
+        ),
+        "scale without codes": partial(by_key, largest=1),
+        "another division by the width": edited(
+            by_key, ("math.sqrt(D) if root else 1", "D")
+        ),
+        "queries or steps left out": edited(
+            by_key, ("half * step * length", "half * step")
+        ),
+        "mean for sum": edited(
+            by_key, ('"sum": sum(numbers)', '"sum": sum(numbers) / D')
+        ),
+        "one branch": edited(
+            by_key, ('"add": one + abs(lam) * two', '"add": one')
+        ),
     },
     "P6.2": {
         "the contribution": contribution,
@@ -199,6 +225,23 @@ WRONG = {
         "squared": partial(by_eviction, join="squares"),
         "sum over the queries": partial(by_eviction, join="sum"),
         "the output, not its change": partial(by_eviction, how="after"),
+        "value not subtracted": edited(
+            by_eviction,
+            (
+                '"usual": rest / total - full',
+                '"usual": rest / total - full + 2 * A[s] * v[s] / total',
+            ),
+        ),
+        "another factor": edited(
+            by_eviction,
+            (
+                '"usual": rest / total - full',
+                '"usual": (rest / total - full) * total**2',
+            ),
+        ),
+        "last branch only": lambda A1, A2, v, lam: (
+            by_eviction(A2, A1, v, 0.0) * abs(lam)
+        ),
     },
     "P6.3": {
         "branch after branch": partial(rows, order="branches"),

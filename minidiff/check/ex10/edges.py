@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 from minidiff.course.kernels.flash import blocks_seen
 
 Blocks = tuple[int, int, int]
@@ -194,6 +195,29 @@ EXERCISE = Exercise(
                     blocks_seen(*given)[i] for i in (0, 2, 1)
                 ),
             ),
+        ),
+        slip(
+            "place of the block left out",
+            "Your first query is not that of block i_t: it is number i_t * "
+            "BT.",
+            blocks_seen,
+            ("first = i_t * BT +", "first ="),
+            ("first = i_t * BT +", "first = i_t +"),
+            ("first = i_t * BT +", "first = BT +"),
+        ),
+        slip(
+            "T left out",
+            "Query t sees S - T keys beyond its own number. You add S.",
+            blocks_seen,
+            ("S - T + 1", "S + 1"),
+        ),
+        slip(
+            "every block skipped",
+            "Your third number counts all blocks, or those that are "
+            "visited. Skipped are all that are not visited.",
+            blocks_seen,
+            ("-(-S // BS) - visited", "-(-S // BS)"),
+            ("-(-S // BS) - visited", "visited"),
         ),
     ),
     hints=(

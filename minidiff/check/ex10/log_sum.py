@@ -15,7 +15,7 @@ import triton  # isort: skip
 import triton.language as tl  # isort: skip
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.edited import edited
+from minidiff.check.edited import edited, slip
 from minidiff.check.kernels import draw, launch
 
 BS = 16
@@ -47,7 +47,7 @@ def _run(answer: Any, x: Tensor) -> tuple[np.ndarray, ...] | None:
 
 def _cases() -> list[Case]:
     climbing = torch.arange(40.0)[None] + draw(0, 1, 40)
-    far = torch.tensor([[3000.0], [-3000.0]])
+    far = torch.tensor([[3000.0], [-30000.0]])
     falling = draw(5, 1, 32) + 300 * (torch.arange(32) < BS)
     return [
         Case(name=name, args=(x,))
@@ -57,7 +57,7 @@ def _cases() -> list[Case]:
             "two rows of 32 numbers": draw(2, 2, 32),
             "the largest last": climbing,
             "the largest first": climbing.flip(1),
-            "rows near 3000 and -3000": 9 * draw(4, 2, 33) + far,
+            "rows near 3000 and -30000": 9 * draw(4, 2, 33) + far,
             "a block 300 below the one before": falling,
         }.items()
     ]
@@ -223,6 +223,37 @@ EXERCISE = Exercise(
                 _but((END, "top + total")),
                 _but((END, "tl.exp2(top) * total")),
             ),
+        ),
+        slip(
+            "the same block in every round",
+            "Every round reads the first block. A round begins at i_s.",
+            log_sum_kernel,
+            ("i_s + tl.arange(0, BS)\n", "tl.arange(0, BS)\n"),
+        ),
+        slip(
+            "earlier blocks dropped",
+            "The sum of the earlier blocks is lost, or only added: rescale "
+            "it and add the block's own.",
+            log_sum_kernel,
+            ("total * tl.exp2(top - new) +", ""),
+            ("total * tl.exp2(top - new) +", "tl.exp2(top - new) +"),
+            ("total * tl.exp2(top - new) +", "total + tl.exp2(top - new) +"),
+        ),
+        slip(
+            "maximum alone",
+            "You write the maximum without the sum, or take the sum's "
+            "logarithm away: 2 ** top * total has the logarithm of both.",
+            log_sum_kernel,
+            ("top + tl.log2(total)", "top"),
+            ("top + tl.log2(total)", "top - tl.log2(total)"),
+        ),
+        slip(
+            "padding far below",
+            "Padding is loaded as a large negative number. A row may lie "
+            'below it: load float("-inf"), which adds nothing to any sum.',
+            log_sum_kernel,
+            ('o_s < S, float("-inf"))', "o_s < S, -1e4)"),
+            ('o_s < S, float("-inf"))', "o_s < S, -1e3)"),
         ),
     ),
     hints=(

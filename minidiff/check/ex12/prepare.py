@@ -15,7 +15,7 @@ import triton  # isort: skip
 import triton.language as tl  # isort: skip
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.edited import edited
+from minidiff.check.edited import edited, slip
 from minidiff.check.kernels import draw, launch
 
 DV, BT = 32, 16
@@ -287,6 +287,24 @@ EXERCISE = Exercise(
             diagnosis="Every program works on the first BT rows. Program i "
             "begins at row i BT.",
             wrong=_wrong(("tl.program_id(0) * BT + ", "")),
+        ),
+        slip(
+            "sign of the second term",
+            "The second term of eq. 4.8 is added. It takes away what the "
+            "norm does not let through.",
+            prepare,
+            ("(b_g - b_o * b_r", "(b_g + b_o * b_r"),
+        ),
+        slip(
+            "root or inverse forgotten",
+            "r is one over a root: of the mean square of the row, plus eps.",
+            prepare,
+            (
+                "b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)",
+                "b_r = (tl.sum(b_o * b_o, 1) / DV + eps)",
+            ),
+            ("b_r = tl.rsqrt(", "b_r = tl.sqrt("),
+            ("b_r = tl.rsqrt(", "b_r = 1 / ("),
         ),
     ),
     hints=(

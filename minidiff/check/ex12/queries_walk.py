@@ -17,7 +17,7 @@ import triton.language as tl  # isort: skip
 
 from minidiff.check.compare import same
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.edited import edited
+from minidiff.check.edited import edited, slip
 from minidiff.check.kernels import draw, launch
 from minidiff.course.kernels.trace import Touch
 
@@ -478,6 +478,20 @@ EXERCISE = Exercise(
                     ("p_k + k_j, o_s, k_s", "p_k + q_j, o_s, q_t"),
                 ),
             ),
+        ),
+        slip(
+            "the same keys in every round",
+            "Every round of the loop takes the first keys. A round begins "
+            "at i_s.",
+            queries_walk,
+            ("i_s + tl.arange(0, BS)", "tl.arange(0, BS)"),
+        ),
+        slip(
+            "branches crossed",
+            "The log-sums of the two branches are exchanged. Branch 1 comes "
+            "first.",
+            queries_walk,
+            ("b_do, b_lse1, b_lse2,", "b_do, b_lse2, b_lse1,"),
         ),
     ),
     hints=(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def backward_units(kernels: list[str]) -> int:
@@ -53,6 +54,8 @@ EXERCISE = Exercise(
             ["dv", "dk", "dq"],
             ["dq dv", "dk"],
             ["dv"],
+            ["dk dv"],
+            ["dq"],
         )
     ],
     solution=backward_units,
@@ -134,6 +137,50 @@ EXERCISE = Exercise(
             diagnosis="You leave the scores out. The maps were not kept: "
             "each kernel computes them again, 2 units.",
             wrong=_count(scores=0),
+        ),
+        slip(
+            "slopes left out",
+            "You leave dA out. A kernel that makes dq or dk needs it.",
+            backward_units,
+            ('2 * ("dq" in made or "dk" in made)', "0"),
+        ),
+        slip(
+            "slopes for one result",
+            "You count dA for dq alone, or for dk alone, or only if both "
+            "are made. Each of them needs it.",
+            backward_units,
+            ('"dq" in made or "dk" in made', '"dq" in made'),
+            ('"dq" in made or "dk" in made', '"dk" in made'),
+            ('"dq" in made or "dk" in made', '"dq" in made and "dk" in made'),
+        ),
+        slip(
+            "results left out",
+            "You count what a kernel needs, and not the products that make "
+            "its results: 2 units for each.",
+            backward_units,
+            ("total += 2 * len(made)", "total += 0"),
+            ("total += 2 * len(made)", "total += 2"),
+        ),
+        slip(
+            "last kernel only",
+            "You return the units of the last kernel. Add up over all.",
+            backward_units,
+            ("total += 2  #", "total = 2  #"),
+        ),
+        slip(
+            "letters counted",
+            "You count the letters of a kernel's text. Its results are the "
+            "words: kernel.split().",
+            backward_units,
+            ("made = kernel.split()", "made = kernel"),
+        ),
+        slip(
+            "count begun anew",
+            "You put a number in the place of what you have counted so far. "
+            "Add to it.",
+            backward_units,
+            ("total += 2 * len(made)", "total = 2 * len(made)"),
+            ('total += 2 * ("dq"', 'total = 2 * ("dq"'),
         ),
     ),
     hints=(

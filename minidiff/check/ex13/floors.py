@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 Counts = tuple[float, ...]
 
@@ -130,6 +131,30 @@ EXERCISE = Exercise(
                     tuple(n / 1e9 for n in work),
                 ),
             ),
+        ),
+        slip(
+            "rates left out",
+            "One of the two is missing from your times: how much work there "
+            "is, or how fast the machine does it.",
+            floors,
+            ("n / (r * 1e12) * 1e3", "n / 1e12 * 1e3"),
+            ("n / (r * 1e12) * 1e3", "n * 1e3"),
+            ("n / (r * 1e12) * 1e3", "1 / (r * 1e12) * 1e3"),
+        ),
+        slip(
+            "multiplied by the rate",
+            "You multiply by a rate. A time is work over rate.",
+            floors,
+            ("n / (r * 1e12) * 1e3", "n * (r * 1e12) * 1e3"),
+            ("n / (r * 1e12) * 1e3", "n * r * 1e-9"),
+        ),
+        slip(
+            "brackets forgotten",
+            "n / r * 1e12 multiplies by 1e12. Put what you divide by into "
+            "brackets.",
+            floors,
+            ("n / (r * 1e12) * 1e3", "n / r * 1e12 * 1e3"),
+            ("n / (r * 1e12) * 1e3", "n / r * 1e12 / 1e3"),
         ),
     ),
     hints=(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def intensity(T: int, S: int, D: int, H: int, Hkv: int, size: int) -> float:
@@ -141,6 +142,85 @@ EXERCISE = Exercise(
             diagnosis="You return bytes for each FLOP. Intensity is FLOPs "
             "for each byte.",
             wrong=_count(upside_down=True),
+        ),
+        slip(
+            "a factor left out of the FLOPs",
+            "A length, the width or the heads are missing from your FLOPs. "
+            "A unit is 2 T S D, and each of the H pairs of heads has its "
+            "own.",
+            intensity,
+            ("6 * 2 * T * S * D * H", "6 * 2 * T * S * D"),
+            ("6 * 2 * T * S * D * H", "6 * 2 * T * S * H"),
+            ("6 * 2 * T * S * D * H", "6 * 2 * T * D * H"),
+            ("6 * 2 * T * S * D * H", "6 * 2 * S * D * H"),
+        ),
+        slip(
+            "another number of units",
+            "You count another number of units. For each pair of heads "
+            "there are two products of queries and keys, and two of weights "
+            "and values that are twice as wide.",
+            intensity,
+            ("6 * 2", "5 * 2"),
+            ("6 * 2", "7 * 2"),
+            ("6 * 2", "2 * 2"),
+            ("6 * 2", "6 * 3"),
+        ),
+        slip(
+            "keys or values left out",
+            "Keys or values, or both, are missing from what is read.",
+            intensity,
+            (" + Hkv * (2 * S * D + S * 2 * D)", ""),
+            ("Hkv * (2 * S * D + S * 2 * D)", "Hkv * (2 * S * D)"),
+            ("Hkv * (2 * S * D + S * 2 * D)", "Hkv * (S * 2 * D)"),
+        ),
+        slip(
+            "queries and output left out",
+            "Queries and output are missing from what is moved. With many "
+            "queries they count as much as the keys.",
+            intensity,
+            ("H * (2 * T * D + T * 2 * D) + ", ""),
+        ),
+        slip(
+            "one head's numbers",
+            "The number of heads is missing from what is moved: queries and "
+            "output have H of them, keys and values Hkv.",
+            intensity,
+            ("Hkv * (2 * S", "(2 * S"),
+            ("numbers = H * (", "numbers = ("),
+            (
+                "numbers = H * (2 * T * D + T * 2 * D) + Hkv *",
+                "numbers = (2 * T * D + T * 2 * D) +",
+            ),
+        ),
+        slip(
+            "rows or width left out",
+            "One of the tensors that you count lacks its rows or its width: "
+            "each has rows times width numbers a head.",
+            intensity,
+            ("2 * S * D", "2 * D"),
+            ("S * 2 * D", "2 * D"),
+            ("2 * T * D", "2 * D"),
+            ("T * 2 * D", "2 * D"),
+            ("2 * S * D", "2 * S"),
+            ("S * 2 * D", "S * 2"),
+            ("2 * T * D", "2 * T"),
+            ("T * 2 * D", "T * 2"),
+        ),
+        slip(
+            "brackets forgotten",
+            "You do not divide by all bytes. a / b * c multiplies by c: put "
+            "what you divide by into brackets.",
+            intensity,
+            ("flops / (size * numbers)", "flops / size * numbers"),
+            ("flops / (size * numbers)", "flops / size"),
+            ("flops / (size * numbers)", "flops * size * numbers"),
+            ("flops / (size * numbers)", "flops / (size + numbers)"),
+        ),
+        slip(
+            "rounded down",
+            "You round down. Intensity is no whole number: divide with /.",
+            intensity,
+            ("flops / (", "flops // ("),
         ),
     ),
     hints=(

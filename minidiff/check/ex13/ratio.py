@@ -6,6 +6,7 @@ from statistics import fmean, median
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 Times = list[float]
 Three = tuple[float, float, float]
@@ -218,6 +219,33 @@ EXERCISE = Exercise(
             also=(
                 lambda *a: tuple(ratio_interval(*a)[i] for i in (0, 2, 1)),
                 lambda *a: ratio_interval(*a)[::-1],
+            ),
+        ),
+        slip(
+            "no ratios",
+            "Your numbers are not ratios of the two times of a round.",
+            ratio_interval,
+            ("a / b", "a"),
+            ("a / b", "b"),
+            ("a / b", "a * b"),
+            ("a / b", "a - b"),
+            ("a / b", "a // b"),
+        ),
+        slip(
+            "one more dropped",
+            "You drop one ratio more at an end, or one less.",
+            ratio_interval,
+            (
+                "ratios[drop : len(ratios) - drop]",
+                "ratios[drop + 1 : len(ratios) - drop]",
+            ),
+            (
+                "ratios[drop : len(ratios) - drop]",
+                "ratios[drop : len(ratios) - drop - 1]",
+            ),
+            (
+                "ratios[drop : len(ratios) - drop]",
+                "ratios[drop : len(ratios) - drop + 1]",
             ),
         ),
     ),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 Step = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -319,6 +320,123 @@ EXERCISE = Exercise(
             key="order of results",
             diagnosis="You return s before m. The order is w, m, s.",
             wrong=lambda *args: tuple(adamw_step(*args)[i] for i in (0, 2, 1)),
+        ),
+        slip(
+            "old average dropped",
+            "One of your averages forgets what it was. It keeps a share of "
+            "the old one.",
+            adamw_step,
+            ("0.9 * m + 0.1 * g", "0.1 * g"),
+            ("0.95 * s + 0.05 * g**2", "0.05 * g**2"),
+        ),
+        slip(
+            "new gradient dropped",
+            "One of your averages does not take the new gradient in.",
+            adamw_step,
+            ("0.9 * m + 0.1 * g", "0.9 * m"),
+            ("0.95 * s + 0.05 * g**2", "0.95 * s"),
+        ),
+        slip(
+            "old average kept whole",
+            "One of your averages keeps all of the old one, and grows "
+            "without end. It keeps the share beta.",
+            adamw_step,
+            ("0.9 * m", "m"),
+            ("0.95 * s", "s"),
+        ),
+        slip(
+            "another share of the new",
+            "One of your averages takes another share of the new gradient. "
+            "The shares of old and new add up to 1.",
+            adamw_step,
+            ("0.1 * g", "0.05 * g"),
+            ("0.05 * g**2", "0.1 * g**2"),
+            ("0.1 * g", "g"),
+            ("0.05 * g**2", "g**2"),
+            ("0.1 * g", "0.2 * g"),
+        ),
+        slip(
+            "gradient subtracted",
+            "Your average subtracts the gradient. The sign changes once, in "
+            "the step.",
+            adamw_step,
+            ("+ 0.1 * g", "- 0.1 * g"),
+        ),
+        slip(
+            "corrected the wrong way",
+            "One of your corrections multiplies. The averages are too small "
+            "at first: divide by the correction.",
+            adamw_step,
+            ("m / (1", "m * (1"),
+            ("s / (1", "s * (1"),
+        ),
+        slip(
+            "one correction wrong",
+            "One of your two corrections is another number. Both are 1 "
+            "minus the beta raised to t.",
+            adamw_step,
+            ("0.9**t", "0.9"),
+            ("0.95**t", "0.95"),
+            ("0.9**t", "0.9 * t"),
+            ("1 - 0.9**t", "0.9**t"),
+            ("1 - 0.95**t", "0.95**t"),
+            ("1 - 0.9**t", "1 + 0.9**t"),
+            ("1 - 0.95**t", "1 + 0.95**t"),
+            ("0.95**t", "t**0.95"),
+        ),
+        slip(
+            "not divided by the root",
+            "Your step is not divided by the root of s, so that it depends "
+            "on the unit of the gradient.",
+            adamw_step,
+            (" / (size + 1e-8)", ""),
+            ("/ (size", "* (size"),
+        ),
+        slip(
+            "no m in the step",
+            "Your step does not contain the average of the gradient, m.",
+            adamw_step,
+            ("lr * mean / (size", "lr / (size"),
+        ),
+        slip(
+            "no step",
+            "Your weights only decay. The step against the gradient is "
+            "missing.",
+            adamw_step,
+            (
+                "(1 - lr * decay) * w - lr * mean / (size + 1e-8)",
+                "(1 - lr * decay) * w",
+            ),
+        ),
+        slip(
+            "old weights lost",
+            "The old weights are missing from the new ones, or have the "
+            "wrong sign. A step is added to them.",
+            adamw_step,
+            ("(1 - lr * decay) * w - lr", "-lr"),
+            ("(1 - lr * decay) * w", "(lr * decay - 1) * w"),
+            ("(1 - lr * decay) * w", "(1 - lr * decay)"),
+            ("(1 - lr * decay) * w", "lr * decay * w"),
+        ),
+        slip(
+            "decay by another factor",
+            "Your weights shrink by another factor. Decay takes the share "
+            "lr * decay of them away.",
+            adamw_step,
+            ("(1 - lr * decay)", "(1 - lr)"),
+            ("(1 - lr * decay)", "(1 - lr - decay)"),
+        ),
+        slip(
+            "another eps",
+            "Your eps is another number. Where the gradients are small, it "
+            "matters: 1e-8.",
+            adamw_step,
+            ("1e-8)", "1e-6)"),
+            ("1e-8)", "1e-7)"),
+            ("1e-8)", "1e-5)"),
+            ("+ 1e-8)", "- 1e-8)"),
+            ("1e-8)", "1e-12)"),
+            ("1e-8)", "1.0)"),
         ),
     ),
     hints=(

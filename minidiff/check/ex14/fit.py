@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from minidiff.check.compare import source_of
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.edited import edited
+from minidiff.check.edited import edited, slip
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.model import DecoderLM
 from minidiff.training.config import TrainConfig, learning_rate
@@ -593,6 +593,40 @@ MISTAKES = (
                 "        report(record)\n        done = step + 1\n",
             ),
         ),
+    ),
+    slip(
+        "another number of rows",
+        "A step reads more or fewer rows than config.batch_size, or "
+        "none that it should.",
+        fit,
+        ("rows[step * B : (step + 1) * B]", "rows[: (step + 1) * B]"),
+        ("rows[step * B : (step + 1) * B]", "rows[step * B :]"),
+        (
+            "rows[step * B : (step + 1) * B]",
+            "rows[step * B : (step + 1) * B + 1]",
+        ),
+        (
+            "rows[step * B : (step + 1) * B]",
+            "rows[step * B : (step + 1) * B - 1]",
+        ),
+        (
+            "rows[step * B : (step + 1) * B]",
+            "rows[step * B + 1 : (step + 1) * B]",
+        ),
+        ("rows[step * B : (step + 1) * B]", "rows[step : (step + 1) * B]"),
+        ("rows[step * B : (step + 1) * B]", "rows[step * B : step + 1]"),
+        ("rows[step * B : (step + 1) * B]", "rows[step * B : (step + 2) * B]"),
+    ),
+    slip(
+        "measured at other steps",
+        "You measure at other steps: after every config.eval_every "
+        "steps, and after the last one.",
+        fit,
+        (" or done ==", " and done =="),
+        ("% config.eval_every == 0", "% config.eval_every != 0"),
+        ("done % config.eval_every", "config.eval_every % done"),
+        ("done % config.eval_every", "done // config.eval_every"),
+        ("done == config.steps", "done != config.steps"),
     ),
 )
 

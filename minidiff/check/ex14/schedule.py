@@ -6,6 +6,7 @@ from math import cos, pi
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def rate(step: int, steps: int, warmup: int, peak: float) -> float:
@@ -254,6 +255,89 @@ EXERCISE = Exercise(
                     peak * (0.55 + 0.45 * cos(pi * _done(step, steps, warmup)))
                 )
             ),
+        ),
+        slip(
+            "peak left out",
+            "Your rate does not depend on peak, while it rises or while it "
+            "falls.",
+            rate,
+            ("peak * (step + 1)", "(step + 1)"),
+            ("peak * (1", "(1"),
+            ("peak * ", ""),
+        ),
+        slip(
+            "rise not divided",
+            "Your rate does not rise in warmup steps: step warmup - 1 "
+            "should have peak.",
+            rate,
+            ("(step + 1) / warmup", "(step + 1)"),
+            ("(step + 1) / warmup", "(step + 1) * warmup"),
+            ("(step + 1) / warmup", "1 / warmup"),
+            ("peak * (step + 1) / ", "peak * (step + 1) // "),
+            ("peak * (step", "peak / (step"),
+        ),
+        slip(
+            "rise off by one",
+            "Your rise begins at another rate. Step 0 has peak / warmup.",
+            rate,
+            ("(step + 1)", "(step + 2)"),
+            ("(step + 1)", "(step - 1)"),
+        ),
+        slip(
+            "another length of the fall",
+            "Your fall has another length. It begins at step warmup and "
+            "ends at the last step, steps - 1.",
+            rate,
+            (
+                "(step - warmup) / (steps - 1 - warmup)",
+                "(step - warmup) / (steps - 1)",
+            ),
+            (
+                "(step - warmup) / (steps - 1 - warmup)",
+                "(step - warmup) / (steps - 2 - warmup)",
+            ),
+            (
+                "(step - warmup) / (steps - 1 - warmup)",
+                "(step - warmup) / (steps + 1 - warmup)",
+            ),
+            (
+                "(step - warmup) / (steps - 1 - warmup)",
+                "(step - warmup) / warmup",
+            ),
+            ("(step - warmup) / (steps - 1 - warmup)", "step - warmup"),
+            (
+                "(step - warmup) / (steps - 1 - warmup)",
+                "(step - warmup) * (steps - 1 - warmup)",
+            ),
+            (
+                "(step - warmup) / (steps - 1 - warmup)",
+                "(step - warmup) // (steps - 1 - warmup)",
+            ),
+            (
+                "(step - warmup) / (steps - 1 - warmup)",
+                "step / (steps - 1 - warmup)",
+            ),
+            (
+                "(step - warmup) / (steps - 1 - warmup)",
+                "(step + warmup) / (steps - 1 - warmup)",
+            ),
+            (
+                "(step - warmup) / (steps - 1 - warmup)",
+                "(step - warmup) / (steps - 1 + warmup)",
+            ),
+        ),
+        slip(
+            "not from peak to a tenth",
+            "After the warm-up your rate does not go down from peak to a "
+            "tenth of it.",
+            rate,
+            ("(1 - 0.9 * done)", "(1 + 0.9 * done)"),
+            ("(1 - 0.9 * done)", "(0.9 * done)"),
+            ("(1 - 0.9 * done)", "(0.1 + 0.9 * done)"),
+            ("peak * (1 - 0.9", "peak / (1 - 0.9"),
+            ("peak * (1 - 0.9 * done)", "peak - 0.9 * done"),
+            ("(1 - 0.9 * done)", "(1 - 0.9 - done)"),
+            ("(1 - 0.9 * done)", "(1 - 0.9)"),
         ),
     ),
     hints=(

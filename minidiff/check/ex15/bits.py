@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 Record = dict[str, Any]
 Log = list[Record]
@@ -141,6 +142,31 @@ EXERCISE = Exercise(
             diagnosis="You return the last measurement. Return all of them.",
             wrong=lambda r, n, size: _valid(r)[-1] / log(2) * n / size,
             also=(lambda r, n, size: _valid(r)[-1:] / log(2) * n / size,),
+        ),
+        slip(
+            "another unit",
+            "You divide by another number than ln 2, the number of nats in "
+            "a bit.",
+            bits_per_byte,
+            ("/ log(2)", "/ 2"),
+            ("/ log(2)", "/ log(10)"),
+            ("/ log(2)", "/ log(3)"),
+            ("/ log(2)", "/ log(4)"),
+            ("/ log(2)", "/ log(256)"),
+        ),
+        slip(
+            "share the wrong way",
+            "You do not multiply by the tokens and divide by the bytes.",
+            bits_per_byte,
+            ("tokens / size", "tokens * size"),
+            ("* tokens / size", "/ tokens / size"),
+        ),
+        slip(
+            "rounded down",
+            "You round down. Divide with /.",
+            bits_per_byte,
+            ("tokens / size", "tokens // size"),
+            ("/ log(2)", "// log(2)"),
         ),
     ),
     hints=(

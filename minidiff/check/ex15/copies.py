@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.edited import edited
+from minidiff.check.edited import edited, slip
 
 
 def copy_score(A: Tensor, tokens: Tensor, reach: int) -> Tensor:
@@ -49,9 +49,8 @@ def _cases() -> list[Case]:
         if T == 5:  # copies at distances 2 and 1
             tokens = torch.tensor([[1, 0, 1, 1, 2]])
         if reach > T:
-            # The two ends of a row: equal in two rows, different in one.
-            tokens[:, -1] = tokens[:, 0]
-            tokens[0, -1] = (tokens[0, 0] + 1) % V
+            # The two ends of a row: copies in two rows, different in one.
+            tokens[:, 0] = tokens[1:, -1] = V
         name = f"B = {B}, H = {H}, T = {T}, reach = {reach}"
         cases.append(Case(name=name, args=(A.tril(), tokens, reach)))
     return cases
@@ -219,6 +218,33 @@ EXERCISE = Exercise(
             "heads together",
             "You return one number. Keep the heads apart: (H,).",
             (("return total / count", "return (total / count).mean()"),),
+        ),
+        slip(
+            "compared with equal ones",
+            "You compare with the places whose tokens are equal. Take those "
+            "whose tokens differ.",
+            copy_score,
+            ("[~equal].mean(0)", "[equal].mean(0)"),
+        ),
+        slip(
+            "a sum to compare with",
+            "You take away a sum of weights. Take away their mean.",
+            copy_score,
+            ("[~equal].mean(0)", "[~equal].sum(0)"),
+        ),
+        slip(
+            "usual weight added",
+            "You add the usual weight, or take the copy's weight from it. "
+            "An excess is the copy's weight less the usual one.",
+            copy_score,
+            ("(here - other)", "(here + other)"),
+            ("(here - other)", "(other - here)"),
+        ),
+        slip(
+            "neighbour left out",
+            "A copy may stand right before the query: distances begin at 1.",
+            copy_score,
+            ("range(1, min", "range(2, min"),
         ),
     ),
     hints=(

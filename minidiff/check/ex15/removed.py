@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 Shares = tuple[Tensor, Tensor]
 
@@ -236,6 +237,29 @@ EXERCISE = Exercise(
                 torch.minimum(A1, lam * A2).sum() / A1.sum(),
                 _below(A1 - lam * A2).sum() / (A1 - lam * A2).abs().sum(),
             ),
+        ),
+        slip(
+            "another difference",
+            "Your difference is not A1 - lam A2.",
+            removed_and_negative,
+            ("A = A1 - lam * A2", "A = A1 + lam * A2"),
+            ("A = A1 - lam * A2", "A = lam * A2 - A1"),
+            ("A = A1 - lam * A2", "A = A1"),
+            ("A = A1 - lam * A2", "A = A1 - lam"),
+        ),
+        slip(
+            "the larger of the two",
+            "You take the larger of A1 and lam A2. A place cannot lose more "
+            "than it has.",
+            removed_and_negative,
+            ("torch.minimum", "torch.maximum"),
+        ),
+        slip(
+            "negative weight not divided",
+            "Your second number is a weight. The share is that divided by "
+            "all of the difference's weight, signs dropped.",
+            removed_and_negative,
+            (".abs().sum((1, 2)) / A.abs().sum((1, 2))", ".abs().sum((1, 2))"),
         ),
     ),
     hints=(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def probabilities(logits: Tensor, temperature: float) -> Tensor:
@@ -32,6 +33,8 @@ def _cases() -> list[Case]:
         (3, 0.5, 2.0, None),
         (8, 2.0, 2.0, None),
         (5, 0.1, 300.0, 0.05),
+        (5, 0.02, 2.0, 0.05),
+        (6, 1.0, 9000.0, 1.0),
         (7, 0.0, 2.0, None),
         (4, 0.0, 2.0, 1e-3),
         (9, 0.0, 2.0, 0.0),
@@ -203,6 +206,25 @@ EXERCISE = Exercise(
             diagnosis="At temperature 0 you return which logit is largest. "
             "Return V probabilities: 1 there, 0 elsewhere.",
             wrong=lambda x, t: x.argmax() if t == 0 else probabilities(x, t),
+        ),
+        slip(
+            "smallest logit",
+            "At temperature 0 you choose the smallest logit. The largest "
+            "gets all of the probability.",
+            probabilities,
+            ("argmax", "argmin"),
+        ),
+        slip(
+            "no softmax",
+            "Your numbers are logits. Probabilities need a softmax.",
+            probabilities,
+            ("(logits / temperature).softmax(0)", "(logits / temperature)"),
+        ),
+        slip(
+            "rounded down",
+            "You round the logits down. Divide with /.",
+            probabilities,
+            ("logits / temperature", "logits // temperature"),
         ),
     ),
     hints=(

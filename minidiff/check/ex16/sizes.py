@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def bytes_per_token(kind: str, L: int, Hkv: int, D: int, size: int) -> int:
@@ -139,6 +140,14 @@ EXERCISE = Exercise(
             key="bits",
             diagnosis="You return bits. size is in bytes already.",
             wrong=lambda *args: 8 * bytes_per_token(*args),
+        ),
+        slip(
+            "V1 5D",
+            "You count 5D for a V1 head: one too many. It has two keys of "
+            "width D and a value of 2D.",
+            bytes_per_token,
+            ("2 * D, 2 * D", "3 * D, 2 * D"),
+            ("2 * D, 2 * D", "2 * D, 3 * D"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 from minidiff.reference import softmax
 
 Step = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -337,6 +338,34 @@ EXERCISE = Exercise(
             diagnosis="You return the output alone. The next token needs the "
             "grown K and V: return all three.",
             wrong=lambda *args: decode_step(*args)[0],
+        ),
+        slip(
+            "another division by the width",
+            "Your scores are divided by something else than the root of D, "
+            "or multiplied by it.",
+            decode_step,
+            ("/ np.sqrt(q.shape[-1])", "/ q.shape[-1]"),
+            ("/ np.sqrt(", "* np.sqrt("),
+            ("/ np.sqrt(", "// np.sqrt("),
+        ),
+        slip(
+            "one map only",
+            "One of the two maps is missing from your output.",
+            decode_step,
+            ("(A1 - lam * A2)", "(A1)"),
+            ("(A1 - lam * A2)", "(lam * A2)"),
+        ),
+        slip(
+            "sign of the output",
+            "Your output has the wrong sign. A2 is taken away from A1.",
+            decode_step,
+            ("A1 - lam * A2", "lam * A2 - A1"),
+        ),
+        slip(
+            "scores for weights",
+            "You use the scores as weights. Each branch needs a softmax.",
+            decode_step,
+            ("softmax(logits)", "logits"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 from minidiff.reference import softmax
 
 
@@ -285,6 +286,27 @@ EXERCISE = Exercise(
             "logits: divide what is kept by its sum.",
             wrong=_softmax_again,
             also=(_softmax_of_zeros,),
+        ),
+        slip(
+            "scaled wrongly",
+            "What you keep does not sum to 1: divide by its sum.",
+            keep_top_p,
+            ("kept.sum()", "kept.mean()"),
+            ("kept / kept.sum()", "kept * kept.sum()"),
+        ),
+        slip(
+            "nothing dropped",
+            "All tokens stay. Keep as few as together reach top_p.",
+            keep_top_p,
+            ("np.cumsum(p[order]) - p[order]", "p[order] - p[order]"),
+            ("np.zeros_like(p)", "p.copy()"),
+        ),
+        slip(
+            "below the threshold",
+            "You keep the tokens whose own probability is below top_p. It "
+            "is about the sum over the likelier ones.",
+            keep_top_p,
+            ("np.cumsum(p[order]) - p[order]", "p[order]"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def ring_round(chunks: np.ndarray, r: int) -> np.ndarray:
@@ -217,6 +218,50 @@ EXERCISE = Exercise(
             diagnosis="That is the result of the whole all-reduce. This is "
             "one round: each process receives one chunk.",
             wrong=_summed,
+        ),
+        slip(
+            "subtracted",
+            "The neighbour's chunk becomes smaller. It adds what it receives.",
+            ring_round,
+            ("+= chunks", "-= chunks"),
+        ),
+        slip(
+            "nothing sent",
+            "No chunk has changed. Each process receives one, and adds it.",
+            ring_round,
+            ("new[(w + 1) % W, c] += chunks[w, c]", "pass"),
+        ),
+        slip(
+            "indices exchanged",
+            "The first index is the process, the second the chunk: yours "
+            "are exchanged somewhere.",
+            ring_round,
+            (
+                "new[(w + 1) % W, c] += chunks[w, c]",
+                "new[c, (w + 1) % W] += chunks[c, w]",
+            ),
+            ("new[(w + 1) % W, c]", "new[c, (w + 1) % W]"),
+            ("chunks[w, c]", "chunks[c, w]"),
+        ),
+        slip(
+            "kept to itself",
+            "Each process adds a chunk of its own to itself. The right "
+            "neighbour adds it.",
+            ring_round,
+            ("new[(w + 1) % W, c]", "new[w, c]"),
+        ),
+        slip(
+            "one too far",
+            "The chunk arrives one process too far to the right.",
+            ring_round,
+            ("new[(w + 1) % W, c]", "new[(w + 2) % W, c]"),
+        ),
+        slip(
+            "the other sign",
+            "The chunk of process w goes down as w goes up. Process w "
+            "begins with chunk w in round 0.",
+            ring_round,
+            ("(w - r) % W", "(r - w) % W"),
         ),
     ),
     hints=(

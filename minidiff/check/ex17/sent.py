@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def bytes_sent(kind: str, W: int, N: int, m: int) -> float:
@@ -150,6 +151,51 @@ EXERCISE = Exercise(
             key="kinds mixed up",
             diagnosis="DDP and FSDP have changed places.",
             wrong=_halves(lambda m: 2 * m + 1, lambda m: 2),
+        ),
+        slip(
+            "another number of halves",
+            "For one of the kinds you count another number of halves of the "
+            "ring. FSDP gathers twice in each part and scatters once; DDP "
+            "all-reduces once.",
+            bytes_sent,
+            ("2 * m + 1", "3 * m + 1"),
+            ("2 * m + 1", "2 * m - 1"),
+            ("2 * m + 1", "2 + m + 1"),
+            ("2 * m + 1", "1"),
+            ("2 if kind", "3 if kind"),
+            ("2 if kind", "4 if kind"),
+        ),
+        slip(
+            "ddp as fsdp",
+            "DDP comes out like FSDP. It all-reduces the gradients and "
+            "gathers no weights.",
+            bytes_sent,
+            ('2 if kind == "ddp" else 2 * m + 1', "2 * m + 1"),
+        ),
+        slip(
+            "one half for all",
+            "You count one half of the ring for every kind.",
+            bytes_sent,
+            ("halves * (W - 1)", "(W - 1)"),
+        ),
+        slip(
+            "another number of rounds",
+            "A half of the ring does not have W - 1 rounds in your count.",
+            bytes_sent,
+            ("(W - 1) / W", "(W + 1) / W"),
+            ("(W - 1) / W", "(W - 2) / W"),
+            ("(W - 1) / W", "(1 - W) / W"),
+            ("(W - 1) / W", "(W - 1) * W"),
+            ("(W - 1) / W", "(W - 1) // W"),
+        ),
+        slip(
+            "N left out",
+            "Your number does not depend on N as it should. A chunk is N / "
+            "W numbers.",
+            bytes_sent,
+            ("4 * N", "4"),
+            ("4 * N", "4 / N"),
+            ("4 * N", "4 + N"),
         ),
     ),
     hints=(

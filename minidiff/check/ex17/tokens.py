@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def tokens_each(N: int, W: int, f: float, b: float) -> float:
@@ -120,6 +121,47 @@ EXERCISE = Exercise(
             "compute and more to send.",
             wrong=_changed(compute=lambda N, W: 6),
             also=(_changed(talk=lambda N, W: 8 * (W - 1) / W),),
+        ),
+        slip(
+            "a time",
+            "You return a time, or a product of two. How many tokens' times "
+            "fit in the exchange?",
+            tokens_each,
+            ("return talking / token", "return talking"),
+            ("return talking / token", "return token"),
+            ("return talking / token", "return talking * token"),
+        ),
+        slip(
+            "multiplied by a speed",
+            "A time is work over speed. You multiply by one of the speeds.",
+            tokens_each,
+            ("N / b", "N * b"),
+            ("N / f", "N * f"),
+            ("2 * (W - 1) / W * 4 * N / b", "b / (2 * (W - 1) / W * 4 * N)"),
+        ),
+        slip(
+            "a speed left out",
+            "One of the two speeds, f or b, is missing from your times.",
+            tokens_each,
+            ("N / b", "N"),
+            ("N / f", "N"),
+        ),
+        slip(
+            "another number of rounds",
+            "A half of the ring does not have W - 1 rounds in your count.",
+            tokens_each,
+            ("(W - 1) / W", "(W + 1) / W"),
+            ("(W - 1) / W", "(W - 2) / W"),
+            ("(W - 1) / W", "(1 - W) / W"),
+            ("2 * (W - 1)", "(2 + W - 1)"),
+            ("2 * (W - 1) / W", "W / (2 * (W - 1))"),
+        ),
+        slip(
+            "rounded down",
+            "You round down. Divide with /.",
+            tokens_each,
+            ("talking / token", "talking // token"),
+            ("N / b", "N // b"),
         ),
     ),
     hints=(

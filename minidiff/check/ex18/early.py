@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def conclusions(first: np.ndarray, second: np.ndarray, t: float) -> np.ndarray:
@@ -23,7 +24,7 @@ def _cases() -> list[Case]:
     far = np.array([2.5, 1.3, 1.1, 1.05, 0.95, 0.9, 0.28, 0.2])
     far = np.append(far, -far)
     cases = []
-    for n, P, t in ((4, 16, 3.182), (8, 16, 2.365)):
+    for n, P, t in ((4, 16, 3.182), (8, 16, 2.365), (20, 16, 2.093)):
         rng = np.random.default_rng(n)
         falling = np.linspace(4, 2, P) + 0.3 * rng.normal(size=(n, 1))
         gap = rng.normal(size=(n, P))
@@ -149,6 +150,35 @@ EXERCISE = Exercise(
                 b,
                 np.full(a.shape[1], t * (a - b).std(ddof=1) / np.sqrt(len(a))),
             ),
+        ),
+        slip(
+            "no differences",
+            "Your values are not the differences of the pairs.",
+            conclusions,
+            ("first - second", "first"),
+            ("first - second", "second"),
+            ("first - second", "first + second"),
+        ),
+        slip(
+            "sum for mean",
+            "You compare a sum of differences with the half-width. Their "
+            "mean belongs to it.",
+            conclusions,
+            ("d.mean(0)", "d.sum(0)"),
+        ),
+        slip(
+            "the wrong way round",
+            "You conclude something where the interval contains 0, and "
+            "nothing where it does not.",
+            conclusions,
+            ("abs(mean) > half", "abs(mean) < half"),
+            ("np.sign(mean), 0)", "0, np.sign(mean))"),
+        ),
+        slip(
+            "one side",
+            "You never conclude -1: an interval below 0 excludes 0 as well.",
+            conclusions,
+            ("abs(mean) > half", "mean > half"),
         ),
     ),
     hints=(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def sign_flip_share(differences: np.ndarray) -> float:
@@ -132,6 +133,52 @@ EXERCISE = Exercise(
             wrong=lambda d: _share(lambda sums, seen: abs(sums) >= abs(seen))(
                 np.sign(d)
             ),
+        ),
+        slip(
+            "data with its sign",
+            "You compare with the sum of the data as it is. It is how far "
+            "it lies from 0 that counts, on either side.",
+            sign_flip_share,
+            ("abs(differences.sum())\n", "differences.sum()\n"),
+        ),
+        slip(
+            "a mean against sums",
+            "You compare a mean with sums. Take the same of the data as of "
+            "the patterns.",
+            sign_flip_share,
+            ("abs(differences.sum())", "abs(differences.mean())"),
+            ("signs).sum())", "signs).mean())"),
+        ),
+        slip(
+            "differences left out",
+            "Your choices leave differences out, or change their size. Each "
+            "keeps its size, with the sign + or -.",
+            sign_flip_share,
+            ("(1, -1)", "(1, 0)"),
+            ("(1, -1)", "(0, -1)"),
+            ("(1, -1)", "(2, -1)"),
+            ("(1, -1)", "(1, -2)"),
+        ),
+        slip(
+            "signs added",
+            "You add the signs to the differences. A sign multiplies.",
+            sign_flip_share,
+            ("differences * signs", "differences + signs"),
+        ),
+        slip(
+            "signs not used",
+            "Your patterns all have the signs of the data, so that the "
+            "share is 1.",
+            sign_flip_share,
+            ("(differences * signs).sum()", "differences.sum()"),
+            ("(1, -1)", "(1, 1)"),
+        ),
+        slip(
+            "less one-sided",
+            "You count the patterns that are as far from 0 or nearer. A "
+            "surprise lies as far out or farther.",
+            sign_flip_share,
+            (">= observed", "<= observed"),
         ),
     ),
     hints=(

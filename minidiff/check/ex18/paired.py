@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def paired_interval(
@@ -120,6 +121,36 @@ EXERCISE = Exercise(
             key="second minus first",
             diagnosis="The sign is reversed: subtract second from first.",
             wrong=lambda a, b, t: paired_interval(b, a, t),
+        ),
+        slip(
+            "no differences",
+            "Your values are not the differences of the pairs.",
+            paired_interval,
+            ("first - second", "first"),
+            ("first - second", "second"),
+            ("first - second", "first + second"),
+        ),
+        slip(
+            "sum for mean",
+            "Your first result is a sum. Divide by the number of pairs.",
+            paired_interval,
+            ("d.mean(),", "d.sum(),"),
+        ),
+        slip(
+            "grows with n",
+            "Your interval becomes wider with more pairs. The mean of n "
+            "values scatters less by the root of n: divide.",
+            paired_interval,
+            ("/ np.sqrt(len(d))", "* np.sqrt(len(d))"),
+        ),
+        slip(
+            "spread left out",
+            "Your half-width does not depend on how much the differences "
+            "scatter.",
+            paired_interval,
+            ("t * d.std(ddof=1)", "t"),
+            ("t * d.std(ddof=1)", "t / d.std(ddof=1)"),
+            ("t * d.std(ddof=1)", "(t + d.std(ddof=1))"),
         ),
     ),
     hints=(

@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def tokens_until(tokens: np.ndarray, losses: np.ndarray, goal: float) -> float:
@@ -234,6 +235,127 @@ EXERCISE = Exercise(
             diagnosis="Your share of the way is counted from the wrong end. "
             "It is 0 where the loss is that of the earlier point.",
             wrong=_backwards,
+        ),
+        slip(
+            "share rounded down",
+            "You round the share of the way down to 0. Divide with /.",
+            tokens_until,
+            ("goal) / (", "goal) // ("),
+        ),
+        slip(
+            "share upside down",
+            "Your share of the way is above 1: the fall down to the goal is "
+            "a part of the whole fall.",
+            tokens_until,
+            (
+                "(losses[i - 1] - goal) / (losses[i - 1] - losses[i])",
+                "(losses[i - 1] - losses[i]) / (losses[i - 1] - goal)",
+            ),
+        ),
+        slip(
+            "a loss for a share",
+            "Your share of the way is a difference of losses. Divide the "
+            "fall down to the goal by the whole fall.",
+            tokens_until,
+            (
+                "(losses[i - 1] - goal) / (losses[i - 1] - losses[i])",
+                "(losses[i - 1] - goal)",
+            ),
+            (
+                "(losses[i - 1] - goal) / (losses[i - 1] - losses[i])",
+                "(losses[i - 1] - losses[i])",
+            ),
+            (
+                "(losses[i - 1] - goal) / (losses[i - 1] - losses[i])",
+                "(losses[i - 1] - goal) * (losses[i - 1] - losses[i])",
+            ),
+        ),
+        slip(
+            "negative share",
+            "Your share of the way is negative, or taken away: the crossing "
+            "lies after the earlier point.",
+            tokens_until,
+            ("(losses[i - 1] - goal)", "(goal - losses[i - 1])"),
+            ("/ (losses[i - 1] - losses[i])", "/ (losses[i] - losses[i - 1])"),
+            ("] + part", "] - part"),
+            ("(tokens[i] - tokens[i - 1])", "(tokens[i - 1] - tokens[i])"),
+        ),
+        slip(
+            "measured from the later point",
+            "Your share of the way begins at the later point, and your "
+            "tokens at the earlier one.",
+            tokens_until,
+            ("(losses[i - 1] - goal)", "(losses[i] - goal)"),
+        ),
+        slip(
+            "divided by a loss",
+            "You divide by a loss, not by how much it falls between the two "
+            "points.",
+            tokens_until,
+            ("(losses[i - 1] - losses[i])", "losses[i - 1]"),
+            ("(losses[i - 1] - losses[i])", "losses[i]"),
+            ("(losses[i - 1] - losses[i])", "(losses[i - 1] + losses[i])"),
+        ),
+        slip(
+            "not from the goal",
+            "The goal, or the earlier loss, is missing from your share of "
+            "the way.",
+            tokens_until,
+            ("(losses[i - 1] - goal)", "losses[i - 1]"),
+            ("(losses[i - 1] - goal)", "goal"),
+            ("(losses[i - 1] - goal)", "(losses[i - 1] + goal)"),
+        ),
+        slip(
+            "from the wrong point",
+            "You go the share of the way from the later point. Begin at the "
+            "earlier one.",
+            tokens_until,
+            ("tokens[i - 1] + part", "tokens[i] + part"),
+        ),
+        slip(
+            "start left out",
+            "You return how many tokens after the earlier point the goal is "
+            "reached. Add its own.",
+            tokens_until,
+            ("tokens[i - 1] + part * (", "part * ("),
+        ),
+        slip(
+            "share without a distance",
+            "The share of the way is not multiplied by the tokens between "
+            "the two points.",
+            tokens_until,
+            ("part * (tokens[i] - tokens[i - 1])", "part"),
+            ("part * (tokens[i] - tokens[i - 1])", "part * tokens[i]"),
+            ("part * (tokens[i] - tokens[i - 1])", "part * tokens[i - 1]"),
+            (
+                "part * (tokens[i] - tokens[i - 1])",
+                "part / (tokens[i] - tokens[i - 1])",
+            ),
+            (
+                "part * (tokens[i] - tokens[i - 1])",
+                "part * (tokens[i] + tokens[i - 1])",
+            ),
+        ),
+        slip(
+            "other points",
+            "You do not interpolate between the last point above the goal "
+            "and the first at or below it.",
+            tokens_until,
+            ("/ (losses[i - 1] - losses[i])", "/ (losses[i - 2] - losses[i])"),
+            ("/ (losses[i - 1] - losses[i])", "/ (losses[i + 1] - losses[i])"),
+            ("(losses[i - 1] - goal)", "(losses[i - 2] - goal)"),
+            ("(losses[i - 1] - goal)", "(losses[i + 1] - goal)"),
+            ("tokens[i - 1] + part", "tokens[i - 2] + part"),
+            ("tokens[i - 1] + part", "tokens[i + 1] + part"),
+            ("(tokens[i] - tokens[i - 1])", "(tokens[i] - tokens[i - 2])"),
+            ("(tokens[i] - tokens[i - 1])", "(tokens[i] - tokens[i + 1])"),
+        ),
+        slip(
+            "first above",
+            "You look for the first loss at or above the goal. Losses fall: "
+            "it is reached at or below.",
+            tokens_until,
+            ("losses <= goal", "losses >= goal"),
         ),
     ),
     hints=(

@@ -6,6 +6,7 @@ from math import comb, erfc, sqrt
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def fisher(a: int, n: int, b: int, m: int) -> float:
@@ -186,6 +187,41 @@ EXERCISE = Exercise(
             diagnosis="You return 1 - p. p is small where the counts are "
             "surprising.",
             wrong=lambda a, n, b, m: 1 - fisher(a, n, b, m),
+        ),
+        slip(
+            "ways of one group",
+            "The ways of a split are not those of one group, or of both "
+            "added: each choice of the first group goes with each of the "
+            "second.",
+            fisher,
+            ("comb(n, k) * comb(m, total - k)", "comb(n, k)"),
+            ("comb(n, k) * comb(m, total - k)", "comb(m, total - k)"),
+            (
+                "comb(n, k) * comb(m, total - k)",
+                "comb(n, k) + comb(m, total - k)",
+            ),
+        ),
+        slip(
+            "another number of the second",
+            "If k runs of the first group solve it, a + b - k of the second "
+            "do. You take another number.",
+            fisher,
+            ("comb(m, total - k)", "comb(m, k)"),
+            ("comb(m, total - k)", "comb(m, total)"),
+            ("comb(m, total - k)", "comb(m, m - k)"),
+        ),
+        slip(
+            "ways, not a share",
+            "You return a number of ways. Divide by the ways of all splits.",
+            fisher,
+            ("if w <= ways[a]) / sum(ways)", "if w <= ways[a])"),
+        ),
+        slip(
+            "all splits",
+            "You add all splits. Only those that are no likelier than the "
+            "one that came count.",
+            fisher,
+            ("sum(w for w in ways if w <= ways[a])", "sum(ways)"),
         ),
     ),
     hints=(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 Model = Callable[[np.ndarray], np.ndarray]
 Rows = tuple[np.ndarray, np.ndarray]
@@ -298,6 +299,116 @@ EXERCISE = Exercise(
                         )
                     )
                 ),
+            ),
+        ),
+        slip(
+            "every position",
+            "Positions where nothing is asked count in your shares. Their "
+            "target is -100.",
+            drop,
+            ("targets != -100", "targets != 100"),
+            ("targets != -100", "targets != -1"),
+            ("targets != -100", "targets != 0"),
+            ("targets != -100", "targets > -101"),
+        ),
+        slip(
+            "where nothing is asked",
+            "You look at the positions where nothing is asked: a target of "
+            "-100 means no query.",
+            drop,
+            ("targets != -100", "targets == -100"),
+        ),
+        slip(
+            "smallest logit",
+            "You take the token with the smallest logit.",
+            drop,
+            ("argmax", "argmin"),
+        ),
+        slip(
+            "counts",
+            "You count right queries. A row's share is their number over "
+            "that of its queries.",
+            drop,
+            ("right.sum(1) / asked.sum(1)", "right.sum(1)"),
+        ),
+        slip(
+            "no difference",
+            "Your drop is not the difference of the two accuracies.",
+            drop,
+            ("means[0] - means[1]", "means[0]"),
+            ("means[0] - means[1]", "means[1]"),
+            ("means[0] - means[1]", "means[0] + means[1]"),
+        ),
+        slip(
+            "no root",
+            "Your half-width is made from a variance. Take the root.",
+            drop,
+            ("np.sqrt(sum(errors))", "sum(errors)"),
+        ),
+        slip(
+            "full width",
+            "Your interval is twice as wide: 1.96 standard errors to each "
+            "side.",
+            drop,
+            ("1.96 * np", "3.92 * np"),
+        ),
+        slip(
+            "verdict one-sided",
+            "Your verdict cannot be -1, 0 and 1: it fails, it holds, or "
+            "cannot be told.",
+            drop,
+            ("- int(gap + half < allowed)", ""),
+            (
+                "int(gap - half > allowed) - int(gap + half < allowed)",
+                "int(gap + half < allowed)",
+            ),
+            ("- int(gap + half < allowed)", "+ int(gap + half < allowed)"),
+            ("int(gap - half > allowed) - int", "-int"),
+        ),
+        slip(
+            "half of it by the point",
+            "On one side your verdict looks at the drop alone. The whole "
+            "interval must lie on that side.",
+            drop,
+            ("gap - half > allowed", "gap > allowed"),
+            ("gap + half < allowed", "gap < allowed"),
+        ),
+        slip(
+            "a half-width for an end",
+            "One of the ends is the half-width. The ends are the drop minus "
+            "and plus it.",
+            drop,
+            ("gap - half, gap + half, verdict", "half, gap + half, verdict"),
+            ("gap - half, gap + half, verdict", "gap - half, half, verdict"),
+            ("gap - half, gap + half, verdict", "-half, half, verdict"),
+            (
+                "gap - half, gap + half, verdict",
+                "half - gap, gap + half, verdict",
+            ),
+        ),
+        slip(
+            "one end twice",
+            "One of the ends is the drop itself, or both ends are the same.",
+            drop,
+            ("gap - half, gap + half, verdict", "gap, gap + half, verdict"),
+            ("gap - half, gap + half, verdict", "gap - half, gap, verdict"),
+            (
+                "gap - half, gap + half, verdict",
+                "gap + half, gap + half, verdict",
+            ),
+            (
+                "gap - half, gap + half, verdict",
+                "gap - half, gap - half, verdict",
+            ),
+        ),
+        slip(
+            "low and high exchanged",
+            "The two ends of your interval are exchanged: the lower one "
+            "comes first.",
+            drop,
+            (
+                "gap - half, gap + half, verdict",
+                "gap + half, gap - half, verdict",
             ),
         ),
     ),

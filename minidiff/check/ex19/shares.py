@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def answer_and_noise(
@@ -163,6 +164,43 @@ EXERCISE = Exercise(
             diagnosis="You average over heads too. One head may do the work "
             "among many that do not: return a number for each head.",
             wrong=_one_number,
+        ),
+        slip(
+            "shares of something else",
+            "You do not divide by the sum of the query's absolute weights, "
+            "over the keys.",
+            answer_and_noise,
+            ("np.abs(A).sum(-1, keepdims=True)", "A.sum(-1, keepdims=True)"),
+            ("A / np.abs(A).sum(-1, keepdims=True)", "A"),
+            (
+                "np.abs(A).sum(-1, keepdims=True)",
+                "np.abs(A).mean(-1, keepdims=True)",
+            ),
+            (
+                "np.abs(A).sum(-1, keepdims=True)",
+                "np.abs(A).sum(1, keepdims=True)",
+            ),
+            (
+                "np.abs(A).sum(-1, keepdims=True)",
+                "np.abs(A).sum(0, keepdims=True)",
+            ),
+            ("A / np.abs(A).sum", "A * np.abs(A).sum"),
+        ),
+        slip(
+            "sums over the queries",
+            "You add up over the queries. Both results are means.",
+            answer_and_noise,
+            ("found.mean(-1),", "found.sum(-1),"),
+            ("np.abs(found)).mean(-1)", "np.abs(found)).sum(-1)"),
+        ),
+        slip(
+            "the answer again",
+            "Your second result is not what is left beside the answer: "
+            "absolute shares of all keys add up to 1.",
+            answer_and_noise,
+            ("(1 - np.abs(found)).mean(-1)", "np.abs(found).mean(-1)"),
+            ("(1 - np.abs(found))", "(1 + np.abs(found))"),
+            ("(1 - np.abs(found))", "(np.abs(found) - 1)"),
         ),
     ),
     hints=(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def base_for(trained: int, longer: int, D: int, base: float) -> float:
@@ -83,6 +84,62 @@ EXERCISE = Exercise(
             key="factor only",
             diagnosis="That is the factor. Multiply the old base by it.",
             wrong=lambda T, N, D, b: base_for(T, N, D, 1.0),
+        ),
+        slip(
+            "no ratio",
+            "Your ratio does not say how many times as large the largest "
+            "distance becomes: one distance divided by the other.",
+            base_for,
+            (" / (trained - 1)", ""),
+            ("(longer - 1) / (trained - 1)", "trained - 1"),
+            (" / (trained - 1)", " * (trained - 1)"),
+            ("(longer - 1) / (trained - 1)", "1 / (trained - 1)"),
+        ),
+        slip(
+            "another distance",
+            "Your largest distances are one less than the tokens for one "
+            "length only, or by another number. Both rows are counted "
+            "alike.",
+            base_for,
+            ("(longer - 1)", "longer"),
+            ("(trained - 1)", "trained"),
+            ("(longer - 1)", "(longer + 1)"),
+            ("(trained - 1)", "(trained + 1)"),
+            ("(longer - 1)", "(longer - 2)"),
+            ("(trained - 1)", "(trained - 2)"),
+            ("- 1)", "+ 1)"),
+        ),
+        slip(
+            "ratio rounded down",
+            "// rounds the ratio down to a whole number. Divide with /.",
+            base_for,
+            ("(longer - 1) / ", "(longer - 1) // "),
+        ),
+        slip(
+            "another exponent",
+            "Your exponent is another function of D. Write the slowest "
+            "pair's exponent, -2 i / D with i = D / 2 - 1, in terms of D, "
+            "and solve for the base.",
+            base_for,
+            ("D / (D - 2)", "D / (D - 1)"),
+            ("D / (D - 2)", "D"),
+            ("D / (D - 2)", "D - 2"),
+            ("D / (D - 2)", "D * (D - 2)"),
+            ("D / (D - 2)", "D // (D - 2)"),
+            ("D / (D - 2)", "D / (D + 2)"),
+            ("D / (D - 2)", "D / 2"),
+            ("D / (D - 2)", "D / (D - 3)"),
+        ),
+        slip(
+            "no power of the ratio",
+            "You do not multiply the old base by a power of the ratio. Set "
+            "the slowest angles of both rows equal, and solve for the new "
+            "base.",
+            base_for,
+            ("ratio ** (D / (D - 2))", "ratio * (D / (D - 2))"),
+            ("base * ratio", "base + ratio"),
+            ("ratio ** (D / (D - 2))", "(D / (D - 2))"),
+            ("base * ratio ** (D / (D - 2))", "base"),
         ),
     ),
     hints=(

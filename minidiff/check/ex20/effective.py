@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def effective_length(
@@ -150,6 +151,30 @@ EXERCISE = Exercise(
             diagnosis="Your second number is the first length that is not "
             "kept. It is the last one before that.",
             wrong=_broken,
+        ),
+        slip(
+            "another length as base",
+            "Your base is the accuracy at another length. It is that of the "
+            "shortest.",
+            effective_length,
+            ("share * accuracy[0]", "share * accuracy[1]"),
+            ("share * accuracy[0]", "share * accuracy[-1]"),
+        ),
+        slip(
+            "share not used",
+            "You ask for the full accuracy of the shortest length. A share "
+            "of it is enough.",
+            effective_length,
+            ("share * accuracy[0]", "accuracy[0]"),
+        ),
+        slip(
+            "shortest kept",
+            "One of your numbers is the shortest length that is kept. Both "
+            "are longest ones.",
+            effective_length,
+            ("lengths[kept].max()", "lengths[kept].min()"),
+            ("lengths[unbroken].max()", "lengths[unbroken].min()"),
+            (".max()", ".min()"),
         ),
     ),
     hints=(

@@ -6,6 +6,7 @@ from math import comb
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def repetitions(right: np.ndarray, asked: int, share: float) -> np.ndarray:
@@ -184,6 +185,120 @@ EXERCISE = Exercise(
             diagnosis="Your binomial probabilities lack the coefficients "
             "comb(asked, k), and do not sum to 1.",
             wrong=_pascal,
+        ),
+        slip(
+            "counts end too early",
+            "Your numbers of right answers do not go from 0 to `asked`, "
+            "both included. All of them can happen.",
+            repetitions,
+            ("np.arange(asked + 1)", "np.arange(asked)"),
+            ("np.arange(asked + 1)", "np.arange(asked - 1)"),
+            ("np.arange(asked + 1)", "np.arange(1)"),
+        ),
+        slip(
+            "no share",
+            "Your p is not the measured share of right answers, a number "
+            "from 0 to 1.",
+            repetitions,
+            ("right[:, None] / asked", "right[:, None] // asked"),
+            ("right[:, None] / asked", "right[:, None]"),
+            ("right[:, None] / asked", "right[:, None] * asked"),
+            ("right[:, None] / asked", "asked / right[:, None]"),
+        ),
+        slip(
+            "no binomial",
+            "Your probability of a count lacks a factor, or one of them is "
+            "wrong: k answers are right, each with p, and the others are "
+            "wrong, each with 1 - p.",
+            repetitions,
+            (" * (1 - p) ** (asked - k)", ""),
+            ("ways * p**k * ", "ways * "),
+            ("p**k * ", "p * "),
+            (" * (1 - p) ** (asked - k)", " * (1 - p)"),
+            (" * (1 - p) ** (asked - k)", " * (1 - p) ** k"),
+            (" * (1 - p) ** (asked - k)", " * (1 - p) ** asked"),
+            (" * (1 - p) ** (asked - k)", " * p ** (asked - k)"),
+            (" * (1 - p) ** (asked - k)", " * (1 - p) * (asked - k)"),
+            ("p**k", "p * k"),
+            (" * (1 - p) ** (asked - k)", " * (1 - p) ** (asked + k)"),
+            (" * (1 - p) ** (asked - k)", " * (1 + p) ** (asked - k)"),
+            ("ways * p**k * (", "("),
+        ),
+        slip(
+            "mean of probabilities",
+            "You average the probabilities of the counts that are kept. "
+            "Only one of them happens: add them up.",
+            repetitions,
+            ("base].sum(1)", "base].mean(1)"),
+        ),
+        slip(
+            "the lost ones",
+            "You add up the counts that are too small. A length is kept if "
+            "its count reaches the threshold.",
+            repetitions,
+            ("k >= share * base", "k <= share * base"),
+            ("k >= share * base", "k < share * base"),
+        ),
+        slip(
+            "another threshold",
+            "Your threshold is another number. It is share times the count "
+            "of the shortest length in this repetition.",
+            repetitions,
+            ("share * base", "base"),
+            ("share * base", "share"),
+            ("share * base", "share / base"),
+            ("share * base", "share + base"),
+        ),
+        slip(
+            "one length before",
+            "You multiply by the length before only. All lengths up to j "
+            "must be kept.",
+            repetitions,
+            ("np.cumprod(np.append(1, kept))", "np.append(1, kept)"),
+        ),
+        slip(
+            "kept ones forgotten",
+            "Your entries hold only that the next length fails. The lengths "
+            "before it must be kept too.",
+            repetitions,
+            (" * reached * ", " * "),
+        ),
+        slip(
+            "next one kept",
+            "The next length is kept in your entries. It must fail.",
+            repetitions,
+            ("np.append(1 - kept, 1)", "np.append(kept, 1)"),
+        ),
+        slip(
+            "one place off",
+            "One of your two lists is moved by one length against the "
+            "other: which entry belongs to the shortest length, and which "
+            "to the end?",
+            repetitions,
+            ("np.append(1, kept)", "np.append(kept, 1)"),
+            ("np.append(1 - kept, 1)", "np.append(1, 1 - kept)"),
+        ),
+        slip(
+            "bases not weighted",
+            "All counts of the shortest length weigh the same in your sum. "
+            "Each has its own probability.",
+            repetitions,
+            ("chance[0, base] * reached", "reached"),
+        ),
+        slip(
+            "another length's counts",
+            "You weight the base by the probabilities of another length. It "
+            "is the count of the shortest.",
+            repetitions,
+            ("chance[0, base]", "chance[1, base]"),
+            ("chance[0, base]", "chance[-1, base]"),
+        ),
+        slip(
+            "last base only",
+            "You keep only the last count of the shortest length. Add up "
+            "over all of them.",
+            repetitions,
+            ("found +=", "found ="),
         ),
     ),
     hints=(

@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def stretches(ends: np.ndarray, cumulative: np.ndarray) -> np.ndarray:
@@ -76,6 +77,62 @@ EXERCISE = Exercise(
             diagnosis="You average what is an average already. Take the mean "
             "back apart, into a sum and a number of tokens.",
             wrong=lambda e, c: (np.diff(e, prepend=0) * c).cumsum() / e,
+        ),
+        slip(
+            "sums made wrongly",
+            "Your sums are not those of the losses. A mean over n tokens is "
+            "a sum divided by n: undo the division.",
+            stretches,
+            ("ends * cumulative", "ends + cumulative"),
+            ("ends * cumulative", "ends / cumulative"),
+            ("ends * cumulative", "ends"),
+        ),
+        slip(
+            "upside down",
+            "You return tokens for each unit of loss. A mean is the sum of "
+            "the losses over the number of tokens.",
+            stretches,
+            (
+                "np.diff(sums, prepend=0) / np.diff(ends, prepend=0)",
+                "np.diff(ends, prepend=0) / np.diff(sums, prepend=0)",
+            ),
+        ),
+        slip(
+            "multiplied by the tokens",
+            "You multiply the sum of a stretch by its tokens. A mean "
+            "divides by them.",
+            stretches,
+            ("prepend=0) / ", "prepend=0) * "),
+        ),
+        slip(
+            "sums from the start",
+            "Your sums run from the beginning of the text, your numbers of "
+            "tokens do not. A stretch begins where the one before it ends.",
+            stretches,
+            ("np.diff(sums, prepend=0)", "sums"),
+        ),
+        slip(
+            "first stretch begins elsewhere",
+            "Your first stretch does not begin with nothing. Before token 0 "
+            "there are 0 tokens, and the sum of their losses is 0.",
+            stretches,
+            ("np.diff(sums, prepend=0)", "np.diff(sums, prepend=1)"),
+            ("np.diff(ends, prepend=0)", "np.diff(ends, prepend=1)"),
+            ("np.diff(sums, prepend=0)", "np.diff(sums, prepend=-1)"),
+            ("np.diff(ends, prepend=0)", "np.diff(ends, prepend=-1)"),
+        ),
+        slip(
+            "rounded down",
+            "You round down. A mean is no whole number: divide with /.",
+            stretches,
+            ("prepend=0) / ", "prepend=0) // "),
+        ),
+        slip(
+            "tokens only",
+            "These are the numbers of tokens of the stretches. What are the "
+            "sums of their losses?",
+            stretches,
+            ("np.diff(sums, prepend=0) / ", ""),
         ),
     ),
     hints=(

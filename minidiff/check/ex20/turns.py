@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def share_seen(trained: int, D: int, base: float) -> np.ndarray:
@@ -111,6 +112,64 @@ EXERCISE = Exercise(
             diagnosis="Your speeds grow with i. The exponent is negative: "
             "later pairs are slower.",
             wrong=_from(lambda D, b: b ** (2 * np.arange(D // 2) / D)),
+        ),
+        slip(
+            "another turn",
+            "Your angle is not divided by a full turn, 2 pi radians. Mind "
+            "the order of operations: / 2 * np.pi multiplies by pi.",
+            share_seen,
+            ("/ (2 * np.pi)", "/ 2 * np.pi"),
+            ("/ (2 * np.pi)", "* (2 * np.pi)"),
+            ("/ (2 * np.pi)", "/ 2"),
+            ("/ (2 * np.pi)", "/ (2 + np.pi)"),
+        ),
+        slip(
+            "one token",
+            "That is how far a pair turns in one token. Training shows "
+            "distances up to that between the first and the last token of a "
+            "row.",
+            share_seen,
+            ("(trained - 1) * base", "base"),
+        ),
+        slip(
+            "another distance",
+            "Your largest distance is another number of tokens. The first "
+            "and the last of T tokens are T - 1 apart.",
+            share_seen,
+            ("(trained - 1)", "(trained - 2)"),
+            ("(trained - 1)", "(trained + 1)"),
+        ),
+        slip(
+            "exponent without D",
+            "The width D is not where it belongs in your exponent, -2 i / "
+            "D: it goes from 0 to nearly -1.",
+            share_seen,
+            ("-2 * i / D", "-2 * i"),
+            ("-2 * i / D", "-2 * i * D"),
+            ("-2 * i / D", "-2 * i // D"),
+            ("-2 * i / D", "-2 * (i // D)"),
+            ("-2 * i / D", "-D / (2 * i)"),
+        ),
+        slip(
+            "product for power",
+            "The speed is a power of the base. You multiply the base by the "
+            "exponent.",
+            share_seen,
+            ("base ** (-2 * i / D)", "base * (-2 * i / D)"),
+            ("base ** (-2 * i / D)", "(-2 * i / D)"),
+        ),
+        slip(
+            "larger of the two",
+            "You take the larger of the turns and 1. A share is never more "
+            "than 1: take the smaller.",
+            share_seen,
+            ("np.minimum(turns, 1)", "np.maximum(turns, 1)"),
+        ),
+        slip(
+            "rounded down",
+            "You round down. A share is a fraction: divide with /.",
+            share_seen,
+            (") / (2 * np.pi)", ") // (2 * np.pi)"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def guess_by_shots(classes: np.ndarray, shots: int) -> np.ndarray:
@@ -152,6 +153,30 @@ EXERCISE = Exercise(
             "but rows have different numbers of items in a group. Take the "
             "mean over all items of a group.",
             wrong=_by_row,
+        ),
+        slip(
+            "another chance",
+            "Where the class is known, your guess is right with another "
+            "probability. Each different label said before is equally "
+            "likely.",
+            guess_by_shots,
+            ("1 / len(set(before)) if", "1 if"),
+            ("1 / len(set(before)) if", "len(set(before)) if"),
+            ("1 / len(set(before)) if", "2 / len(set(before)) if"),
+            ("1 / len(", "1 // len("),
+        ),
+        slip(
+            "right at a new class",
+            "You call the guess right where the class is new. Its label has "
+            "not been said, so that the guess is wrong.",
+            guess_by_shots,
+            ("else 0.0", "else 1.0"),
+        ),
+        slip(
+            "sums",
+            "These are sums. An accuracy is a mean over the items of a group.",
+            guess_by_shots,
+            ("np.mean(f)", "np.sum(f)"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def order_dependence(
@@ -189,6 +190,79 @@ EXERCISE = Exercise(
             also=(
                 _with(pairs=lambda said, labels: 2 * _disagree(said, labels)),
             ),
+        ),
+        slip(
+            "counts",
+            "One of your results is a count. All three are shares of "
+            "questions.",
+            order_dependence,
+            ("labels).mean(1)", "labels).sum(1)"),
+            (".any(0).mean()", ".any(0).sum()"),
+            (".mean(2)", ".sum(2)"),
+        ),
+        slip(
+            "changed in every order",
+            "Your second result counts a question only if every order "
+            "disagrees with the first, also the first itself. One other "
+            "answer is enough.",
+            order_dependence,
+            (".any(0)", ".all(0)"),
+        ),
+        slip(
+            "alike",
+            "You count what stays the same. The second and the third result "
+            "are shares of questions that are answered differently.",
+            order_dependence,
+            ("said != said[0]", "said == said[0]"),
+            (
+                "float(differ.sum() / (K * (K - 1)))",
+                "1 - float(differ.sum() / (K * (K - 1)))",
+            ),
+            ("said[:, None] != said[None]", "said[:, None] == said[None]"),
+        ),
+        slip(
+            "share of orders",
+            "Your second result is a share of orders. It is a share of "
+            "questions: look over the orders, the first axis.",
+            order_dependence,
+            (".any(0).mean()", ".any(1).mean()"),
+        ),
+        slip(
+            "no difference",
+            "Your first result is not the best accuracy minus the worst.",
+            order_dependence,
+            ("accuracy.max() - accuracy.min()", "accuracy.max()"),
+            ("accuracy.max() - accuracy.min()", "accuracy.min()"),
+            (
+                "accuracy.max() - accuracy.min()",
+                "accuracy.max() + accuracy.min()",
+            ),
+            (
+                "accuracy.max() - accuracy.min()",
+                "accuracy.min() - accuracy.max()",
+            ),
+        ),
+        slip(
+            "another number of pairs",
+            "Your third result is not divided by the number of pairs that "
+            "you added up. How many pairs of two different orders are "
+            "there?",
+            order_dependence,
+            ("differ.sum() / (K * (K - 1))", "differ.sum() / K"),
+            ("differ.sum() / (K * (K - 1))", "differ.sum() / (K - 1)"),
+            ("differ.sum() / (K * (K - 1))", "differ.sum()"),
+            ("differ.sum() / (K * (K - 1))", "differ.sum() / (K * (K + 1))"),
+            ("differ.sum() / (K * (K - 1))", "differ.sum() / (2 * K - 1)"),
+            ("differ.sum() / (K * (K - 1))", "differ.sum() / K * (K - 1)"),
+            ("differ.sum() / (K * (K - 1))", "differ.mean() / (K * (K - 1))"),
+        ),
+        slip(
+            "each with itself",
+            "Your third result compares each order with itself, so that "
+            "nothing differs. One of the two needs a new axis: [:, None].",
+            order_dependence,
+            ("said[:, None] != said[None]", "said[None] != said[None]"),
+            ("said[:, None] != said[None]", "said != said[None]"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def few_shot_prompt(
@@ -160,6 +161,13 @@ EXERCISE = Exercise(
             diagnosis="Your positions are sorted by the items' numbers. "
             "Return them as they stand in the row, from left to right.",
             wrong=_in_order_of_items,
+        ),
+        slip(
+            "one place early",
+            "Your positions are too far left. The position before a label "
+            "is that of the last token of its text.",
+            few_shot_prompt,
+            ("places.append(len(ids) - 1)", "places.append(len(ids) - 2)"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def shuffled_spreads(
@@ -136,6 +137,52 @@ EXERCISE = Exercise(
                 p=lambda s, real: (1 + (s <= real).sum()) / (1 + len(s))
             ),
             also=(_built(p=lambda s, real: 1 - _p(s, real)),),
+        ),
+        slip(
+            "counts",
+            "You mix counts with shares, or return counts. An accuracy is a "
+            "mean, in the real outcomes and in the shuffled ones.",
+            shuffled_spreads,
+            ("mean(", "sum("),
+            ("drawn.mean(2)", "drawn.sum(2)"),
+        ),
+        slip(
+            "no share",
+            "Your p is not a share: count the spreads at least as large, "
+            "and divide by how many there are.",
+            shuffled_spreads,
+            ("(1 + at_least) / (1 + len(spreads))", "(1 + at_least)"),
+            (
+                "(1 + at_least) / (1 + len(spreads))",
+                "(1 + len(spreads)) / (1 + at_least)",
+            ),
+            ("(1 + at_least) / ", "(1 + at_least) * "),
+            ("(1 + at_least) / ", "(1 + at_least) // "),
+        ),
+        slip(
+            "1 added to a share",
+            "You add 1 to a share of draws. It is added to their number.",
+            shuffled_spreads,
+            ("real).sum()", "real).mean()"),
+        ),
+        slip(
+            "1 added elsewhere",
+            "The real spread is one draw more: 1 is added once to the "
+            "count, and once to N.",
+            shuffled_spreads,
+            ("(1 + at_least)", "(2 + at_least)"),
+            ("(1 + len(spreads))", "(2 + len(spreads))"),
+            ("(1 + at_least)", "(1 - at_least)"),
+        ),
+        slip(
+            "real spread never reached",
+            "No shuffled spread reaches your real one. Both are the best "
+            "accuracy of an order minus the worst: is the real one a share, "
+            "and over the orders?",
+            shuffled_spreads,
+            ("right.mean(1)", "right.sum(1)"),
+            ("right.mean(1)", "right.mean(0)"),
+            ("(1 + at_least)", "1"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 Curve = tuple[np.ndarray, np.ndarray]
 
@@ -130,6 +131,30 @@ EXERCISE = Exercise(
             diagnosis="Your first entry belongs to answering everything. It "
             "should belong to the single surest answer.",
             wrong=_answered,
+        ),
+        slip(
+            "risk as a count",
+            "Your risk is a number of answers. It is a share of those "
+            "answered.",
+            risk_coverage,
+            ("np.cumsum(wrong) / answered", "np.cumsum(wrong)"),
+            ("np.cumsum(wrong) / answered", "np.cumsum(wrong) * answered"),
+            ("np.cumsum(wrong) / answered", "np.cumsum(wrong) // answered"),
+        ),
+        slip(
+            "last answer only",
+            "Your risk looks at the last of the k answers only. Count the "
+            "wrong ones among all k.",
+            risk_coverage,
+            ("np.cumsum(wrong)", "wrong"),
+        ),
+        slip(
+            "coverage upside down",
+            "Your coverage is above 1. It is the share of all questions "
+            "that are answered.",
+            risk_coverage,
+            ("answered / n,", "n / answered,"),
+            ("answered / n,", "answered * n,"),
         ),
     ),
     hints=(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from math import sqrt
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 STUDENT = {
     3: 4.303,
@@ -232,6 +233,72 @@ EXERCISE = Exercise(
             key="none, but a number",
             diagnosis="If no n of t suffices, return 0.",
             wrong=_first(none=-1),
+        ),
+        slip(
+            "seed_sd not squared",
+            "The term of the seeds is not a variance: the square of seed_sd.",
+            seeds_needed,
+            ("seed_sd**2", "seed_sd * 2"),
+            ("seed_sd**2", "seed_sd**3"),
+            ("seed_sd**2", "2**seed_sd"),
+        ),
+        slip(
+            "questions do not help",
+            "Your variance does not become smaller with more questions.",
+            seeds_needed,
+            (" / questions", ""),
+            (" / questions", " * questions"),
+        ),
+        slip(
+            "another variance of a share",
+            "Your variance of a share of right answers is not p (1 - p) "
+            "over their number.",
+            seeds_needed,
+            ("p * (1 - p)", "p"),
+            ("p * (1 - p)", "(1 - p)"),
+            ("p * (1 - p)", "p * p"),
+            ("p * (1 - p)", "p * (1 + p)"),
+            ("p * (1 - p)", "p / (1 - p)"),
+            ("2 * p * (1 - p)", "(2 * p + 1 - p)"),
+            ("2 * p * (1 - p)", "(2 + p) * (1 - p)"),
+        ),
+        slip(
+            "equal counts",
+            "A half-width equal to the effect is enough for you. It has to "
+            "be below.",
+            seeds_needed,
+            ("< effect", "<= effect"),
+        ),
+        slip(
+            "too wide",
+            "You return a number of pairs whose half-width is above the "
+            "effect. It has to be below.",
+            seeds_needed,
+            ("< effect", "> effect"),
+            ("< effect", ">= effect"),
+        ),
+        slip(
+            "variance for error",
+            "You multiply t by a variance. The standard error is its root.",
+            seeds_needed,
+            ("(variance / n) ** 0.5", "(variance / n)"),
+            ("(variance / n) ** 0.5", "(variance / n * 0.5)"),
+        ),
+        slip(
+            "grows with n",
+            "Your standard error grows with the number of pairs. The "
+            "variance of their mean is n times smaller than that of one.",
+            seeds_needed,
+            ("variance / n", "variance * n"),
+            ("variance / n", "n / variance"),
+            ("factor * (variance / n) ** 0.5", "factor * n**0.5"),
+        ),
+        slip(
+            "another sign for none",
+            "If no n of t suffices, return 0, not another number.",
+            seeds_needed,
+            ("return 0", "return -1"),
+            ("return 0", "return 1"),
         ),
     ),
     hints=(

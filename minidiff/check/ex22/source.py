@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def answer_source(
@@ -59,6 +60,7 @@ def _cases() -> list[Case]:
         "the word None": (" None.", "Oslo", ["Lima"], None),
         "other capitals": (" oslo.", "Oslo", ["Lima"], "Tokyo"),
         "a full stop inside": (" St. Johns.", "St. Johns", ["Lima"], None),
+        "two full stops": (" Oslo..", "Oslo", ["Lima"], "Tokyo"),
         "a space before the stop": (" Oslo .", "Oslo", ["Lima"], "Tokyo"),
         "a space after the stop": ("Oslo. ", "Oslo", ["Lima"], "Tokyo"),
         "no other document": (" Oslo.", "Tokyo", [], "Tokyo"),
@@ -210,6 +212,23 @@ EXERCISE = Exercise(
             'the word "None". None means that no real value is known.',
             wrong=lambda text, right, others, memory: _answer(
                 text, right, others, str(memory)
+            ),
+        ),
+        slip(
+            "full stop first",
+            "You remove the full stop before the spaces. After a full stop "
+            "there may be spaces, and then it is not at the end.",
+            answer_source,
+            ("text.strip().remove", "text.remove"),
+        ),
+        slip(
+            "refusal for all the rest",
+            "You call every answer a refusal that nothing else explains. Is "
+            'it "not stated"?',
+            answer_source,
+            (
+                'return "not stated" if said == "not stated" else "nowhere"',
+                'return "not stated"',
             ),
         ),
     ),

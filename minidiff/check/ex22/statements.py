@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 Counts = tuple[int, int, int, int]
 Documents = list[dict[str, str]]
@@ -251,6 +252,58 @@ EXERCISE = Exercise(
                 ),
                 _judged(same=lambda x, known: x in ", ".join(known)),
             ),
+        ),
+        slip(
+            "other documents made up",
+            "Your third number also counts statements that are in another "
+            "document. Those are not made up.",
+            judge_summary,
+            ("said - own - elsewhere", "said - own"),
+        ),
+        slip(
+            "made up, but counted elsewhere",
+            "Your second number counts everything that is not in this "
+            "document. Is it in another one?",
+            judge_summary,
+            ("(said - own) & set().union(*stated)", "said - own"),
+        ),
+        slip(
+            "every statement right",
+            "Your first number counts all statements. How many of them are "
+            "in this document?",
+            judge_summary,
+            ("len(said & own)", "len(said)"),
+        ),
+        slip(
+            "facts counted",
+            "You count all facts of the document. Which of them does the "
+            "summary make, and which does it leave out?",
+            judge_summary,
+            ("len(own - said)", "len(own)"),
+            ("len(said & own)", "len(own)"),
+        ),
+        slip(
+            "left out the other way",
+            "Your last number counts statements that are not in the "
+            "document. Asked for are facts of the document that are not "
+            "stated.",
+            judge_summary,
+            ("len(own - said)", "len(said - own)"),
+            ("len(own - said)", "len(said)"),
+        ),
+        slip(
+            "counted twice",
+            "A statement that this document and another one share counts "
+            "twice for you. It is right, and nothing else.",
+            judge_summary,
+            ("(said - own) & set()", "said & set()"),
+        ),
+        slip(
+            "letters",
+            "You take the text apart into letters. Its statements are "
+            "joined by a comma and a space.",
+            judge_summary,
+            ('text.split(", ")', "text"),
         ),
     ),
     hints=(

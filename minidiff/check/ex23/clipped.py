@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def clipped_difference(
@@ -43,10 +44,13 @@ def _cases() -> list[Case]:
         logits[0] += 2  # the branches differ in size, and so do the queries
         logits[1, -1] -= 12
         logits[:, -1, 0] -= 40  # an outlier
+        logits[0, 1:2] -= 20_000  # a softmax does not see the shift of a row
         logits += 6 * np.triu(np.ones((T, T)), 1)
         name = f"T = {T}, lam = {lam}, {bits} bits, reach = {reach}"
         cases.append(Case(name=name, args=(logits, lam, bits, reach)))
-    return cases
+    # Distances of 0.5 and 2.5 with a step of 1: np.round takes them to 0, 2.
+    logits = np.zeros((2, 3, 3)) - np.array([0.5, 0, 2.5])
+    return [*cases, Case(name="halves", args=(logits, 0.5, 3, 7.0))]
 
 
 Clipped = Callable[[np.ndarray, float, int, float], np.ndarray]
@@ -196,6 +200,146 @@ EXERCISE = Exercise(
             key="not rounded",
             diagnosis="You clip and do not round.",
             wrong=_built(Parts(round=lambda x: x)),
+        ),
+        slip(
+            "no mask",
+            "Queries see keys that come after them. Each of these must "
+            "weigh 0 in the result.",
+            clipped_difference,
+            (
+                "np.tril(np.ones(logits.shape[-2:], dtype=bool))",
+                "np.ones(logits.shape[-2:], dtype=bool)",
+            ),
+        ),
+        slip(
+            "mask the wrong way round",
+            "You hide the keys that a query sees, and show those that come "
+            "after it.",
+            clipped_difference,
+            ("np.tril(", "np.triu("),
+        ),
+        slip(
+            "hidden keys weigh 1",
+            "Hidden keys have a weight before you divide by the sum of a "
+            "row. It should be 0.",
+            clipped_difference,
+            ("np.exp(-coarse), 0)", "np.exp(-coarse), 1)"),
+        ),
+        slip(
+            "distance the wrong way round",
+            "Your distances are negative, or no distances. A logit lies "
+            "below the largest one of its row by that one minus itself.",
+            clipped_difference,
+            (
+                "visible.max(-1, keepdims=True) - visible",
+                "visible - visible.max(-1, keepdims=True)",
+            ),
+            ("visible.max(-1, keepdims=True) - visible", "visible"),
+            (
+                "visible.max(-1, keepdims=True) - visible",
+                "visible.max(-1, keepdims=True) + visible",
+            ),
+        ),
+        slip(
+            "maximum over the queries",
+            "Your largest logit is taken over queries, not over the keys of "
+            "one query.",
+            clipped_difference,
+            (
+                ".max(-1, keepdims=True) - visible",
+                ".max(1, keepdims=True) - visible",
+            ),
+        ),
+        slip(
+            "another number of integers",
+            "Your number of steps up to reach is another one. How far do so "
+            "many bits count, without a sign?",
+            clipped_difference,
+            ("(2**bits - 1)", "(2**bits - 2)"),
+            ("(2**bits - 1)", "(2**bits + 1)"),
+            ("(2**bits - 1)", "(2 * bits - 1)"),
+            ("(2**bits - 1)", "(bits**2 - 1)"),
+            ("(2**bits - 1)", "(bits - 1)"),
+        ),
+        slip(
+            "no integers",
+            "Your step does not depend on the number of bits.",
+            clipped_difference,
+            ("reach / (2**bits - 1)", "reach"),
+            ("reach / (2**bits - 1)", "1.0"),
+        ),
+        slip(
+            "step upside down",
+            "Your step is not the distance that one integer stands for. "
+            "Divide by it to round, and multiply by it to scale back.",
+            clipped_difference,
+            ("reach / (2**", "reach * (2**"),
+            ("reach / (2**bits - 1)", "(2**bits - 1) / reach"),
+            ("reach / (2**bits - 1)", "(2**bits - 1)"),
+            ("reach) / step) * step", "reach) * step) * step"),
+            ("reach) / step) * step", "reach) * step) / step"),
+            ("reach) / step) * step", "reach) / step) / step"),
+            ("reach) / step) * step", "reach)) * step"),
+        ),
+        slip(
+            "clipped from below",
+            "You take the larger of a distance and reach. A distance is at "
+            "most reach.",
+            clipped_difference,
+            ("np.minimum(below, reach)", "np.maximum(below, reach)"),
+        ),
+        slip(
+            "softmax over another axis",
+            "Your sum does not run over the keys of a row, the last axis.",
+            clipped_difference,
+            ("A.sum(-1, keepdims=True)", "A.sum(1, keepdims=True)"),
+            ("A.sum(-1, keepdims=True)", "A.sum(0, keepdims=True)"),
+        ),
+        slip(
+            "not normalised",
+            "The rows of your maps do not sum to 1. A softmax divides by "
+            "the sum of its row.",
+            clipped_difference,
+            ("A /= A.sum(-1, keepdims=True)", "A /= 1"),
+            (
+                "A /= A.sum(-1, keepdims=True)",
+                "A /= A.mean(-1, keepdims=True)",
+            ),
+            ("A /= A.sum", "A *= A.sum"),
+        ),
+        slip(
+            "one map only",
+            "One of the two maps is missing from your result, or stands in "
+            "both places.",
+            clipped_difference,
+            ("A[0] - lam * A[1]", "A[0]"),
+            ("A[0] - lam * A[1]", "lam * A[1]"),
+            ("A[0] - lam * A[1]", "A[0] - lam * A[0]"),
+            ("A[0] - lam * A[1]", "A[1] - lam * A[1]"),
+        ),
+        slip(
+            "lambda dropped",
+            "The second map is not weighed by lam.",
+            clipped_difference,
+            ("lam * A[1]", "A[1]"),
+            ("lam * A[1]", "(lam + A[1])"),
+        ),
+        slip(
+            "maps swapped",
+            "The second map comes first in your difference, or the sign is "
+            "wrong.",
+            clipped_difference,
+            ("A[0] - lam * A[1]", "lam * A[1] - A[0]"),
+            ("A[0] - lam * A[1]", "A[1] - lam * A[0]"),
+        ),
+        slip(
+            "hidden by a number",
+            "Hidden logits are set to a large negative number. A query "
+            "whose visible logits are as low would look at hidden keys: use "
+            "minus infinity.",
+            clipped_difference,
+            ("-np.inf", "-1e4"),
+            ("-np.inf", "-9e3"),
         ),
     ),
     hints=(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def lead_needed(S: int, eps: float, lam: float) -> float:
@@ -134,6 +135,65 @@ EXERCISE = Exercise(
             diagnosis="You return the lead with the wrong sign: the others' "
             "logit minus that of the one key.",
             wrong=_inverse,
+        ),
+        slip(
+            "another share of the second map",
+            "The second map does not have lam (S - 1) / S on the other keys "
+            "in your formula. It is uniform over all S keys: how much of it "
+            "lies on S - 1 of them?",
+            lead_needed,
+            ("lam * (S - 1) / S", "lam / S"),
+            ("lam * (S - 1) / S", "lam * (S - 1)"),
+            ("lam * (S - 1) / S", "(S - 1) / S"),
+            ("lam * (S - 1) / S", "lam * (S - 2) / S"),
+            ("lam * (S - 1) / S", "lam * (S + 1) / S"),
+            ("lam * (S - 1) / S", "lam * (S - 1) // S"),
+            ("lam * (S - 1) / S", "lam * (S - 1) * S"),
+            ("lam * (S - 1) / S", "(lam + S - 1) / S"),
+        ),
+        slip(
+            "no logarithm",
+            "You return how many times as large the one weight is. The lead "
+            "is a difference of logits: the logarithm of a ratio of "
+            "weights.",
+            lead_needed,
+            (
+                "float(np.log((S - 1) * (1 - elsewhere) / elsewhere))",
+                "float((S - 1) * (1 - elsewhere) / elsewhere)",
+            ),
+        ),
+        slip(
+            "another logarithm",
+            "Your logarithm has another base. The softmax uses e.",
+            lead_needed,
+            ("np.log(", "np.log2("),
+            ("np.log(", "np.log10("),
+        ),
+        slip(
+            "another ratio",
+            "Your ratio is not that of the two weights: the one key has 1 - "
+            "elsewhere, and each other key an equal share of elsewhere.",
+            lead_needed,
+            ("(1 - elsewhere) / elsewhere", "1 / elsewhere"),
+            ("(1 - elsewhere) / elsewhere", "(1 - elsewhere)"),
+            ("(1 - elsewhere) / elsewhere", "(1 - elsewhere) * elsewhere"),
+            ("(1 - elsewhere) / elsewhere", "(1 + elsewhere) / elsewhere"),
+            ("(S - 1) * (1 - elsewhere)", "(1 - elsewhere) / (S - 1)"),
+            ("(S - 1) * (1 - elsewhere)", "(S + 1) * (1 - elsewhere)"),
+            ("(S - 1) * (1 - elsewhere)", "(S - 2) * (1 - elsewhere)"),
+            ("(S - 1) * (1 - elsewhere)", "(S - elsewhere)"),
+            ("(1 - elsewhere) / elsewhere", "(1 - elsewhere) // elsewhere"),
+        ),
+        slip(
+            "zero in the wrong place",
+            "Your lead is 0 where one is needed, or not 0 where none is. "
+            "Equal logits have the weight (S - 1) / S elsewhere: when is "
+            "that little enough?",
+            lead_needed,
+            ("elsewhere >= (S - 1) / S", "elsewhere >= 1 / S"),
+            ("elsewhere >= (S - 1) / S", "elsewhere <= (S - 1) / S"),
+            ("elsewhere >= (S - 1) / S", "elsewhere >= (S - 2) / S"),
+            ("return 0.0", "return 1.0"),
         ),
     ),
     hints=(

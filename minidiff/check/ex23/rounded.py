@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def rounded_map(q: np.ndarray, k: np.ndarray, bits: int) -> np.ndarray:
@@ -31,16 +32,20 @@ def _cases() -> list[Case]:
         (1, 3, 4, 4, 1.5),
         (2, 5, 2, 3, 1.5),
         (3, 7, 4, 6, 1.5),
-        (1, 4, 2, 5, 60.0),  # exp of these logits overflows
+        (1, 4, 2, 5, 300.0),  # exp of these logits overflows
     ):
         rng = np.random.default_rng(T)
         q, k = size * rng.normal(size=(2, H, T, D))
         q *= np.arange(1, H + 1)[:, None, None]  # heads differ in size
         k[:, -1] *= -3  # the last key is hidden from all but one query
         q[:, -1] /= 4
+        if size > 2:  # the only logit that query 0 sees is far below 0
+            q[:, 0] = -k[:, 0]
         name = f"H = {H}, T = {T}, D = {D}, {bits} bits"
         cases.append(Case(name=name, args=(q, k, bits)))
-    return cases
+    # Logits 7, 0.5, 2.5 with a step of 1: np.round takes them to 7, 0, 2.
+    q, k = np.ones((1, 3, 1)), np.array([[[7], [0.5], [2.5]]])
+    return [*cases, Case(name="halves, 4 bits", args=(q, k, 4))]
 
 
 Step = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
@@ -203,6 +208,113 @@ EXERCISE = Exercise(
             key="no root of D",
             diagnosis="You do not divide the logits by sqrt(D).",
             wrong=_no_root,
+        ),
+        slip(
+            "another division by the width",
+            "Your logits are divided by something else than sqrt(D), or "
+            "multiplied. What does the width do to the size of a dot "
+            "product?",
+            rounded_map,
+            ("/ np.sqrt(D)", "/ D"),
+            ("/ np.sqrt(D)", "* np.sqrt(D)"),
+        ),
+        slip(
+            "logits rounded too early",
+            "You round the logits down before the scale is known. Divide "
+            "with /, and round once, to the grid.",
+            rounded_map,
+            ("/ np.sqrt(D)", "// np.sqrt(D)"),
+            ("logits / step", "logits // step"),
+        ),
+        slip(
+            "least logit",
+            "Your scale is the smallest absolute logit. It is the largest "
+            "that becomes the largest integer.",
+            rounded_map,
+            (".max(-1)[:, None, None]", ".min(-1)[:, None, None]"),
+        ),
+        slip(
+            "another number of integers",
+            "Your largest integer is another one. With so many bits, of "
+            "which one is for the sign, how far can you count?",
+            rounded_map,
+            ("(2 ** (bits - 1) - 1)", "(2 ** (bits - 2) - 1)"),
+            ("(2 ** (bits - 1) - 1)", "(2 ** (bits - 1) - 2)"),
+            ("(2 ** (bits - 1) - 1)", "(2 ** (bits - 1) + 1)"),
+            ("(2 ** (bits - 1) - 1)", "(2 * (bits - 1) - 1)"),
+            ("(2 ** (bits - 1) - 1)", "(2 ** (bits + 1) - 1)"),
+            ("(2 ** (bits - 1) - 1)", "((bits - 1) ** 2 - 1)"),
+            ("(2 ** (bits - 1) - 1)", "(bits - 1)"),
+        ),
+        slip(
+            "no integers",
+            "Your step does not depend on the number of bits, so that the "
+            "largest logit becomes 1.",
+            rounded_map,
+            ("largest / (2 ** (bits - 1) - 1)", "largest"),
+            ("largest / (2 ** (bits - 1) - 1)", "largest / 1.0"),
+        ),
+        slip(
+            "step upside down",
+            "Your step is not the logit that one integer stands for. Divide "
+            "by it to round, and multiply by it to scale back.",
+            rounded_map,
+            ("largest / (2", "largest * (2"),
+            (
+                "largest / (2 ** (bits - 1) - 1)",
+                "(2 ** (bits - 1) - 1) / largest",
+            ),
+            ("logits / step) * step", "logits * step) / step"),
+            ("logits / step) * step", "logits * step) * step"),
+            ("logits / step) * step", "logits / step) / step"),
+            ("logits / step) * step", "logits) * step"),
+            ("largest / (2 ** (bits - 1) - 1)", "(2 ** (bits - 1) - 1)"),
+        ),
+        slip(
+            "softmax over another axis",
+            "Your softmax does not run over the keys of a row: look at the "
+            "axes of the maximum and of the sum, and at keepdims.",
+            rounded_map,
+            ("A.sum(-1, keepdims=True)", "A.sum(-2, keepdims=True)"),
+            ("A.sum(-1, keepdims=True)", "A.sum(-1)"),
+            ("logits.max(-1, keepdims=True)", "logits.max(-2, keepdims=True)"),
+            ("logits.max(-1, keepdims=True)", "logits.max(-1)"),
+            ("-1, keepdims=True", "-2, keepdims=True"),
+        ),
+        slip(
+            "not normalised",
+            "Your rows do not sum to 1. A softmax divides by the sum of its "
+            "row.",
+            rounded_map,
+            ("A / A.sum(-1, keepdims=True)", "A"),
+            ("A / A.sum(-1, keepdims=True)", "A / A.mean(-1, keepdims=True)"),
+            ("A / A.sum(-1, keepdims=True)", "A * A.sum(-1, keepdims=True)"),
+        ),
+        slip(
+            "mask the wrong way round",
+            "You hide the keys that a query sees, and show those that come "
+            "after it.",
+            rounded_map,
+            ("np.tril(", "np.triu("),
+        ),
+        slip(
+            "no mask at all",
+            "Queries see keys that come after them, and these set the scale "
+            "as well.",
+            rounded_map,
+            (
+                "np.tril(np.ones((T, T), dtype=bool))",
+                "np.ones((T, T), dtype=bool)",
+            ),
+        ),
+        slip(
+            "hidden by a number",
+            "Hidden logits are set to a large negative number. A query "
+            "whose visible logits are as low would look at hidden keys: use "
+            "minus infinity.",
+            rounded_map,
+            ("-np.inf", "-1e4"),
+            ("-np.inf", "-1e3"),
         ),
     ),
     hints=(

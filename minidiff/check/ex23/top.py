@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def kth_largest(logits: np.ndarray, k: int) -> np.ndarray:
@@ -94,6 +95,24 @@ EXERCISE = Exercise(
             diagnosis="You drop equal values. Each logit counts, also if "
             "another has the same size.",
             wrong=_unique,
+        ),
+        slip(
+            "not sorted",
+            "You take the k-th last logit as it stands. Sort the sizes of "
+            "each head first.",
+            kth_largest,
+            (
+                "np.sort(np.abs(logits[:, seen]), axis=-1)",
+                "np.abs(logits[:, seen])",
+            ),
+        ),
+        slip(
+            "sorted over the heads",
+            "You sort over the heads, the first axis. Sort the logits "
+            "within each head, the last axis.",
+            kth_largest,
+            ("axis=-1)", "axis=0)"),
+            ("axis=-1)", "axis=-2)"),
         ),
     ),
     hints=(

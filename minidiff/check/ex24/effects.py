@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def effects(y: np.ndarray) -> np.ndarray:
@@ -124,6 +125,102 @@ EXERCISE = Exercise(
             diagnosis="You average over the seeds. Return a row for each "
             "seed: the spread between them is needed for the interval.",
             wrong=_mean,
+        ),
+        slip(
+            "results, not effects",
+            "One of your main effects is a mean of results. An effect is a "
+            "difference: with the part minus without it.",
+            effects,
+            ("(y[:, 1] - y[:, 0]).mean(1)", "y[:, 1].mean(1)"),
+            ("(y[:, 1] - y[:, 0]).mean(1)", "y[:, 0].mean(1)"),
+            ("(y[:, :, 1] - y[:, :, 0]).mean(1)", "y[:, :, 1].mean(1)"),
+            ("(y[:, :, 1] - y[:, :, 0]).mean(1)", "y[:, :, 0].mean(1)"),
+            ("(y[:, 1] - y[:, 0])", "(y[:, 1] + y[:, 0])"),
+            ("(y[:, :, 1] - y[:, :, 0])", "(y[:, :, 1] + y[:, :, 0])"),
+        ),
+        slip(
+            "one main effect added up",
+            "One of your main effects is the sum of its two effects. It is "
+            "their mean.",
+            effects,
+            ("y[:, 0]).mean(1)", "y[:, 0]).sum(1)"),
+            ("y[:, :, 0]).mean(1)", "y[:, :, 0]).sum(1)"),
+        ),
+        slip(
+            "one main effect reversed",
+            "One of your main effects has the wrong sign: it is the result "
+            "with the part minus the result without it.",
+            effects,
+            ("(y[:, 1] - y[:, 0])", "(y[:, 0] - y[:, 1])"),
+            ("(y[:, :, 1] - y[:, :, 0])", "(y[:, :, 0] - y[:, :, 1])"),
+        ),
+        slip(
+            "same result subtracted",
+            "One of your main effects is 0: you subtract a result from "
+            "itself.",
+            effects,
+            ("(y[:, 1] - y[:, 0])", "(y[:, 1] - y[:, -1])"),
+            ("(y[:, :, 1] - y[:, :, 0])", "(y[:, :, 1] - y[:, :, -1])"),
+        ),
+        slip(
+            "rows for columns",
+            "Your effect of the norm compares models that differ in the "
+            "second map too. Both of its values of b have the same a.",
+            effects,
+            ("(y[:, :, 1] - y[:, :, 0])", "(y[:, 1, :] - y[:, :, 0])"),
+            ("(y[:, :, 1] - y[:, :, 0])", "(y[:, :, 1] - y[:, 0, :])"),
+            ("(y[:, :, 1] - y[:, :, 0])", "(y[:, 1, :] - y[:, 0, :])"),
+        ),
+        slip(
+            "one effect for the interaction",
+            "Your last column is a single effect of the norm. The "
+            "interaction is how much this effect changes with the second "
+            "map.",
+            effects,
+            (
+                "(y[:, 1, 1] - y[:, 1, 0]) - (y[:, 0, 1] - y[:, 0, 0])",
+                "(y[:, 1, 1] - y[:, 1, 0])",
+            ),
+            (
+                "(y[:, 1, 1] - y[:, 1, 0]) - (y[:, 0, 1] - y[:, 0, 0])",
+                "(y[:, 0, 1] - y[:, 0, 0])",
+            ),
+        ),
+        slip(
+            "effects added",
+            "Your last column adds the two effects of the norm. The "
+            "interaction is their difference.",
+            effects,
+            (
+                "(y[:, 1, 1] - y[:, 1, 0]) - (y[:, 0, 1] - y[:, 0, 0])",
+                "(y[:, 1, 1] - y[:, 1, 0]) + (y[:, 0, 1] - y[:, 0, 0])",
+            ),
+        ),
+        slip(
+            "results mixed up in the interaction",
+            "Your last column is not made of the four results, each once: "
+            "with both parts and with none they are added, with one part "
+            "subtracted.",
+            effects,
+            (
+                "(y[:, 1, 1] - y[:, 1, 0]) - (y[:, 0, 1] - y[:, 0, 0])",
+                "(y[:, 1, 1] + y[:, 1, 0]) - (y[:, 0, 1] - y[:, 0, 0])",
+            ),
+            (
+                "(y[:, 1, 1] - y[:, 1, 0]) - (y[:, 0, 1] - y[:, 0, 0])",
+                "(y[:, 1, 0] - y[:, 1, 1]) - (y[:, 0, 1] - y[:, 0, 0])",
+            ),
+            ("(y[:, 0, 1] - y[:, 0, 0])", "(y[:, 0, 1] + y[:, 0, 0])"),
+            ("(y[:, 0, 1] - y[:, 0, 0])", "y[:, 0, 1]"),
+            ("(y[:, 0, 1] - y[:, 0, 0])", "y[:, 0, 0]"),
+            ("(y[:, 1, 1] - y[:, 1, 0])", "y[:, 1, 1]"),
+            ("(y[:, 1, 1] - y[:, 1, 0])", "y[:, 1, 0]"),
+            ("(y[:, 0, 1] - y[:, 0, 0])", "(y[:, 0, 1] - y[:, 1, 0])"),
+            ("(y[:, 0, 1] - y[:, 0, 0])", "(y[:, 1, 0] - y[:, 0, 0])"),
+            ("(y[:, 0, 1] - y[:, 0, 0])", "(y[:, 1, 1] - y[:, 0, 0])"),
+            ("(y[:, 1, 1] - y[:, 1, 0])", "(y[:, 1, 1] - y[:, 0, 0])"),
+            ("(y[:, 1, 1] - y[:, 1, 0])", "(y[:, 1, 1] - y[:, 0, 1])"),
+            ("(y[:, 1, 1] - y[:, 1, 0])", "(y[:, 0, 1] - y[:, 1, 0])"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def folded(
@@ -26,7 +27,7 @@ def _cases() -> list[Case]:
     for H, Dv, E, gain in (
         (1, 2, 3, 0.5),
         (2, 3, 6, 1.0),
-        (3, 4, 12, 0.8),
+        (3, 4, 8, 0.8),
         (4, 6, 24, 0.2),
     ):
         rng = np.random.default_rng(E)
@@ -98,6 +99,24 @@ EXERCISE = Exercise(
             "channel is multiplied by the gain once.",
             wrong=_times(lambda w, g, H: np.tile(w * g**H, H)),
             also=(_times(lambda w, g, H: np.tile(w * g * H, H)),),
+        ),
+        slip(
+            "added",
+            "You add the weight and the gain. Each channel was multiplied "
+            "by both.",
+            folded,
+            ("out_weight * np", "out_weight + np"),
+            ("gain * norm_weight", "gain + norm_weight"),
+        ),
+        slip(
+            "unchanged",
+            "Your matrix is the old one. It has to take over the weight of "
+            "the norm and the gain.",
+            folded,
+            (
+                "out_weight * np.tile(gain * norm_weight, H)",
+                "out_weight * 1.0",
+            ),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -155,6 +156,45 @@ EXERCISE = Exercise(
             "Holm bounds the chance of a single one.",
             wrong=_step_up(lambda i, m: m / (i + 1)),
             also=(_built(lambda i, m: m / (i + 1)),),
+        ),
+        slip(
+            "not multiplied",
+            "Your values are not multiplied by the number of contrasts that "
+            "are left.",
+            holm,
+            ("p[order] * (len(p) - np.arange(len(p)))", "p[order]"),
+            ("p[order] * (len(p)", "p[order] + (len(p)"),
+            ("p[order] * (len(p)", "p[order] / (len(p)"),
+        ),
+        slip(
+            "factors that grow",
+            "Your factors grow with the p-value. The smallest is multiplied "
+            "by m, the next by one less.",
+            holm,
+            ("(len(p) - np.arange(len(p)))", "(len(p) + np.arange(len(p)))"),
+            ("(len(p) - np.arange(len(p)))", "np.arange(len(p))"),
+        ),
+        slip(
+            "running minimum",
+            "You take the running minimum from the smallest value up, so "
+            "that no value is above the first. A value is never below that "
+            "of a smaller p.",
+            holm,
+            ("np.maximum.accumulate", "np.minimum.accumulate"),
+        ),
+        slip(
+            "cut off at the wrong side",
+            "Your values are all 1 or more, or all 0. A probability is at "
+            "most 1: take the smaller.",
+            holm,
+            (
+                "np.minimum(np.maximum.accumulate(times), 1)",
+                "np.maximum(np.maximum.accumulate(times), 1)",
+            ),
+            (
+                "np.minimum(np.maximum.accumulate(times), 1)",
+                "np.minimum(np.maximum.accumulate(times), 0)",
+            ),
         ),
     ),
     hints=(

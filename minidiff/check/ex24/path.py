@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def same_path(
@@ -165,6 +166,34 @@ EXERCISE = Exercise(
             (1,),
             (-1,),
             (1, -2),
+        ),
+        slip(
+            "another order",
+            "Your numbers are in another order: W_O, lr, weight_decay, eps.",
+            same_path,
+            (
+                "gain * weight, gain * lr, weight_decay / gain, eps / gain",
+                "gain * weight, weight_decay / gain, gain * lr, eps / gain",
+            ),
+            (
+                "gain * weight, gain * lr, weight_decay / gain, eps / gain",
+                "gain * weight, gain * lr, eps / gain, weight_decay / gain",
+            ),
+        ),
+        slip(
+            "sum or rounded down",
+            "One of your numbers is a sum, or is rounded down. The gain is "
+            "a factor everywhere.",
+            same_path,
+            ("gain * weight", "gain + weight"),
+            ("gain * lr", "gain + lr"),
+            ("weight_decay / gain", "weight_decay // gain"),
+            ("eps / gain", "eps // gain"),
+            ("gain * lr", "gain"),
+            ("gain * weight", "gain / weight"),
+            ("gain * lr", "gain / lr"),
+            ("weight_decay / gain", "gain"),
+            ("eps / gain", "gain"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 Codes = tuple[np.ndarray, np.ndarray]
 
@@ -28,7 +29,9 @@ def _cases() -> list[Case]:
         x[0, 0] = -9.0  # the largest of all is negative
         x[1, 1] = 7.5
         cases.append(Case(name=f"T = {T}, D = {D}", args=(x,)))
-    return cases
+    # np.round takes halves to the nearest even number.
+    x = np.array([[127, 2.5, 0.5, -1.5], [6, 63.5, -0.25, 0.75]])
+    return [*cases, Case(name="halves", args=(x,))]
 
 
 def _with(
@@ -110,6 +113,42 @@ EXERCISE = Exercise(
             diagnosis="You made a scale for each column. A token is a row: "
             "take the maximum over axis 1.",
             wrong=_by_channel,
+        ),
+        slip(
+            "another largest integer",
+            "Your largest code is another one. It should be 127 or -127.",
+            int8_codes,
+            ("/ 127", ""),
+            ("/ 127", "/ 126"),
+            ("/ 127", "* 127"),
+            ("/ 127", "// 127"),
+        ),
+        slip(
+            "scales upside down",
+            "You divide 127 by the largest number. That is how many codes "
+            "there are for 1; a scale is the number that one code stands "
+            "for.",
+            int8_codes,
+            (
+                "np.abs(x).max(axis=1, keepdims=True) / 127",
+                "127 / np.abs(x).max(axis=1, keepdims=True)",
+            ),
+        ),
+        slip(
+            "smallest number",
+            "Your scale is made from the smallest absolute number. It is "
+            "the largest that becomes 127.",
+            int8_codes,
+            ("np.abs(x).max(", "np.abs(x).min("),
+        ),
+        slip(
+            "not divided by the scale",
+            "Your codes are not the numbers over their scale, rounded once.",
+            int8_codes,
+            ("np.round(x / scales)", "np.round(x)"),
+            ("np.round(x / scales)", "np.round(x * scales)"),
+            ("np.round(x / scales)", "np.round(x // scales)"),
+            ("np.round(x / scales)", "np.round(scales / x)"),
         ),
     ),
     hints=(

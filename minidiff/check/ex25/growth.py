@@ -6,6 +6,7 @@ from math import sqrt
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def growth(lam: float, outputs: float, errors: float) -> float:
@@ -127,6 +128,90 @@ EXERCISE = Exercise(
                 lambda lam, c: _norm(lam, c / 2),
                 lambda lam, c: _norm(lam, c / 2),
             ),
+        ),
+        slip(
+            "one square",
+            "One of the two norms is squared: a root is missing, of the "
+            "error or of the output.",
+            growth,
+            (
+                "error / np.sqrt(1 + lam**2 - 2 * lam * outputs)",
+                "error / (1 + lam**2 - 2 * lam * outputs)",
+            ),
+            (
+                "np.sqrt(1 + lam**2 - 2 * lam * errors)",
+                "(1 + lam**2 - 2 * lam * errors)",
+            ),
+        ),
+        slip(
+            "sign of one mixed term",
+            "The mixed term of one of the two norms has the wrong sign. "
+            "Both are differences.",
+            growth,
+            ("- 2 * lam * errors", "+ 2 * lam * errors"),
+            ("- 2 * lam * outputs", "+ 2 * lam * outputs"),
+        ),
+        slip(
+            "lambda not squared in one",
+            "In one of the two norms, the square of the second vector's "
+            "length is not lam^2.",
+            growth,
+            ("1 + lam**2 - 2 * lam * outputs", "1 + lam - 2 * lam * outputs"),
+            ("1 + lam**2 - 2 * lam * errors", "1 + lam - 2 * lam * errors"),
+            (
+                "1 + lam**2 - 2 * lam * outputs",
+                "1 + lam * 2 - 2 * lam * outputs",
+            ),
+            (
+                "1 + lam**2 - 2 * lam * errors",
+                "1 + lam * 2 - 2 * lam * errors",
+            ),
+            (
+                "1 + lam**2 - 2 * lam * outputs",
+                "1 + lam**3 - 2 * lam * outputs",
+            ),
+            ("1 + lam**2 - 2 * lam * errors", "1 + lam**3 - 2 * lam * errors"),
+            (
+                "1 + lam**2 - 2 * lam * outputs",
+                "1 + 2**lam - 2 * lam * outputs",
+            ),
+        ),
+        slip(
+            "a length left out",
+            "One of the two norms lacks the square of a length: both "
+            "vectors have one, and the second is lam times as long.",
+            growth,
+            ("1 + lam**2 - 2 * lam * outputs", "1 - 2 * lam * outputs"),
+            ("1 + lam**2 - 2 * lam * errors", "1 - 2 * lam * errors"),
+            ("1 + lam**2 - 2 * lam * errors", "lam**2 - 2 * lam * errors"),
+            ("1 + lam**2 - 2 * lam * outputs", "lam**2 - 2 * lam * outputs"),
+            ("1 + lam**2 - 2 * lam * errors", "1 - lam**2 - 2 * lam * errors"),
+            (
+                "1 + lam**2 - 2 * lam * outputs",
+                "1 - lam**2 - 2 * lam * outputs",
+            ),
+        ),
+        slip(
+            "one mixed term",
+            "One of your mixed terms is not 2 lam times the cosine: each "
+            "norm has its own cosine, and the factor is 2 in both.",
+            growth,
+            ("- 2 * lam * outputs", "- lam * outputs"),
+            ("- 2 * lam * errors", "- lam * errors"),
+            ("- 2 * lam * outputs", "- 2 * lam"),
+            ("- 2 * lam * errors", "- 2 * lam"),
+            ("- 2 * lam * outputs", "- 2 * outputs"),
+            ("- 2 * lam * errors", "- 2 * errors"),
+            ("- 2 * lam * outputs", ""),
+            ("- 2 * lam * outputs", "- outputs"),
+            ("- 2 * lam * errors", "- errors"),
+        ),
+        slip(
+            "multiplied",
+            "You multiply the two norms. A relative error is divided by the "
+            "output.",
+            growth,
+            ("error / np.sqrt", "error * np.sqrt"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def int8_values(maps: np.ndarray, lam: float, v: np.ndarray) -> np.ndarray:
@@ -29,7 +30,12 @@ def int8_values(maps: np.ndarray, lam: float, v: np.ndarray) -> np.ndarray:
 
 def _cases() -> list[Case]:
     cases = []
-    for T, S, Dv, lam in ((2, 3, 2, 0.5), (3, 5, 4, 0.8), (4, 9, 3, 0.25)):
+    for T, S, Dv, lam in (
+        (2, 3, 2, 0.5),
+        (3, 5, 4, 0.8),
+        (4, 9, 3, 0.25),
+        (3, 4, 2, 0.9),  # in a row the largest weight is negative
+    ):
         rng = np.random.default_rng(S)
         maps = rng.dirichlet(np.full(S, 0.5), size=(2, T))
         v = rng.normal(size=(S, Dv)) * np.arange(1, Dv + 1) + 3
@@ -184,6 +190,130 @@ EXERCISE = Exercise(
             key="exact",
             diagnosis="That is the exact product: nothing is quantised.",
             wrong=_exact,
+        ),
+        slip(
+            "one mean for all channels",
+            "Your mean is not that of each channel over the tokens: axis 0, "
+            "and divided by S.",
+            int8_values,
+            ("v.mean(axis=0)", "v.mean()"),
+            ("v.mean(axis=0)", "v.sum(axis=0)"),
+        ),
+        slip(
+            "one map",
+            "One of the two maps is missing, or stands in both places.",
+            int8_values,
+            ("maps[0] - lam * maps[1]", "maps[0]"),
+            ("maps[0] - lam * maps[1]", "lam * maps[1]"),
+            ("maps[0] - lam * maps[1]", "maps[0] - lam * maps[0]"),
+            ("maps[0] - lam * maps[1]", "maps[1] - lam * maps[1]"),
+        ),
+        slip(
+            "lambda dropped in the map",
+            "The second map is not weighed by lam.",
+            int8_values,
+            ("lam * maps[1]", "maps[1]"),
+            ("lam * maps[1]", "(lam + maps[1])"),
+            ("lam * maps[1]", "lam"),
+        ),
+        slip(
+            "maps swapped",
+            "Your map or your centred values have the wrong sign. The map is "
+            "the first one minus lam times the second.",
+            int8_values,
+            ("maps[0] - lam * maps[1]", "lam * maps[1] - maps[0]"),
+            ("maps[0] - lam * maps[1]", "maps[1] - lam * maps[0]"),
+        ),
+        slip(
+            "mean with the wrong sign",
+            "The mean is added to v, or v is subtracted from it. The codes "
+            "are those of v minus its mean.",
+            int8_values,
+            ("v - mean", "v + mean"),
+        ),
+        slip(
+            "mean with another factor",
+            "The mean is multiplied by another factor. Multiply it by each "
+            "weight of a row of A1 - lam A2, and add up.",
+            int8_values,
+            ("(1 - lam) * mean", "lam * mean"),
+            ("(1 - lam) * mean", "(lam - 1) * mean"),
+            ("(1 - lam) * mean", "(2 - lam) * mean"),
+            ("(1 - lam) * mean", "(-lam) * mean"),
+            ("(1 - lam) * mean", "(1 - lam)"),
+            ("(1 - lam) * mean", "(1 - lam) / mean"),
+            ("(1 - lam) * mean", "(1 - lam + mean)"),
+        ),
+        slip(
+            "scaled back wrongly",
+            "You do not scale the sums back by both scales: a row's and a "
+            "channel's, each once.",
+            int8_values,
+            ("* rows * channels", "* rows"),
+            ("* rows * channels", "* channels"),
+            ("* rows * channels", ""),
+            ("* rows * channels", "/ rows * channels"),
+            ("* rows * channels", "* rows / channels"),
+            ("* rows * channels", "* (rows + channels)"),
+        ),
+        slip(
+            "another largest integer",
+            "Your scales give the largest number another code than 127, in "
+            "the map or in the values.",
+            int8_values,
+            ("keepdims=True) / 127", "keepdims=True) / 128"),
+            ("max(axis=0) / 127", "max(axis=0) / 128"),
+            ("/ 127", "/ 128"),
+            ("keepdims=True) / 127", "keepdims=True) / 126"),
+            ("max(axis=0) / 127", "max(axis=0) / 126"),
+            ("keepdims=True) / 127", "keepdims=True)"),
+            ("max(axis=0) / 127", "max(axis=0)"),
+            ("/ 127", ""),
+        ),
+        slip(
+            "scales upside down",
+            "A scale is the number that one code stands for: the largest "
+            "number over 127. One of yours is upside down.",
+            int8_values,
+            (
+                "np.abs(A).max(axis=1, keepdims=True) / 127",
+                "127 / np.abs(A).max(axis=1, keepdims=True)",
+            ),
+            (
+                "np.abs(centred).max(axis=0) / 127",
+                "127 / np.abs(centred).max(axis=0)",
+            ),
+            ("keepdims=True) / 127", "keepdims=True) * 127"),
+            ("max(axis=0) / 127", "max(axis=0) * 127"),
+        ),
+        slip(
+            "largest of another kind",
+            "A scale of yours is not made from the largest absolute number "
+            "of its row or channel.",
+            int8_values,
+            ("np.abs(A).max(", "np.abs(A).min("),
+            ("np.abs(centred).max(", "np.abs(centred).min("),
+            ("np.abs(centred).max(", "centred.max("),
+            ("np.abs(A).max(", "A.max("),
+            ("np.abs(centred).max(axis=0)", "np.abs(centred).max()"),
+        ),
+        slip(
+            "one of them cut off",
+            "One of the two is cut off, or rounded before it is divided by "
+            "its scale. Divide, round to the nearest integer, then cast.",
+            int8_values,
+            ("np.round(A / rows)", "(A / rows)"),
+            ("np.round(centred / channels)", "(centred / channels)"),
+            ("np.round(A / rows)", "np.round(A // rows)"),
+            ("np.round(centred / channels)", "np.round(centred // channels)"),
+        ),
+        slip(
+            "codes without scales",
+            "You round numbers that are not divided by their scale: the "
+            "codes go from -127 to 127.",
+            int8_values,
+            ("np.round(A / rows)", "np.round(A)"),
+            ("np.round(centred / channels)", "np.round(centred)"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def mean_weight(W: np.ndarray) -> np.ndarray:
@@ -107,6 +108,44 @@ EXERCISE = Exercise(
             diagnosis="You return the weights of the last query. All T "
             "queries have a say.",
             wrong=lambda W: W[-1].copy(),
+        ),
+        slip(
+            "over the queries, but turned",
+            "Your sums or counts are one for each query. Each key gets a "
+            "number: sum over the queries, the first axis.",
+            mean_weight,
+            ("W.sum(0) / sees.sum(0)", "W.sum(1) / sees.sum(0)"),
+            ("W.sum(0) / sees.sum(0)", "W.sum(0) / sees.sum(1)"),
+            ("sees.sum(0)", "sees.sum(-1)"),
+        ),
+        slip(
+            "one column of times forgotten",
+            "Compare every query with every key: one of the two lists of "
+            "places needs a new axis, [:, None].",
+            mean_weight,
+            ("np.arange(S - T, S)[:, None]", "np.arange(S - T, S)"),
+        ),
+        slip(
+            "counts",
+            "These are the numbers of queries that see a key. Where are the "
+            "weights?",
+            mean_weight,
+            ("W.sum(0) / sees.sum(0)", "sees.sum(0)"),
+            ("W.sum(0) / sees.sum(0)", "W.sum(0) * sees.sum(0)"),
+        ),
+        slip(
+            "divided twice",
+            "You divide by a number of queries twice. A mean is a sum over "
+            "the number of queries that see the key.",
+            mean_weight,
+            ("W.sum(0)", "W.mean(0)"),
+        ),
+        slip(
+            "shares for counts",
+            "You divide by the share of queries that see a key. Divide by "
+            "their number.",
+            mean_weight,
+            ("sees.sum(0)", "sees.mean(0)"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 from minidiff.reference import softmax
 
 Head = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
@@ -131,6 +132,58 @@ EXERCISE = Exercise(
                 A1 / A1[kept].sum() - lam * A2 / A2[kept].sum(),
                 0.0,
             ),
+        ),
+        slip(
+            "branches swapped",
+            "Your branches are exchanged, or subtracted the wrong way "
+            "round: A1 comes first.",
+            after_eviction,
+            ("A1[kept], A2[kept]", "A2[kept], A1[kept]"),
+            (
+                "left1 / left1.sum() - lam * left2 / left2.sum()",
+                "lam * left2 / left2.sum() - left1 / left1.sum()",
+            ),
+        ),
+        slip(
+            "one branch only",
+            "One of the branches is missing from your weights.",
+            after_eviction,
+            (
+                "left1 / left1.sum() - lam * left2 / left2.sum()",
+                "left1 / left1.sum()",
+            ),
+            (
+                "left1 / left1.sum() - lam * left2 / left2.sum()",
+                "lam * left2 / left2.sum()",
+            ),
+        ),
+        slip(
+            "divided by the mean",
+            "You divide a branch by the mean of what it keeps. Its weights "
+            "should sum to 1.",
+            after_eviction,
+            ("left1.sum()", "left1.mean()"),
+            ("left2.sum()", "left2.mean()"),
+            (".sum()", ".mean()"),
+        ),
+        slip(
+            "multiplied",
+            "You multiply a branch by the weight that it keeps. It has to "
+            "become larger.",
+            after_eviction,
+            ("left1 / left1.sum()", "left1 * left1.sum()"),
+            ("left2 / left2.sum()", "left2 * left2.sum()"),
+            ("/ left", "* left"),
+        ),
+        slip(
+            "divided by itself",
+            "You divide a branch by itself, or its sum by it. Divide each "
+            "weight by the sum of those that are kept.",
+            after_eviction,
+            ("left1 / left1.sum()", "left1 / left1"),
+            ("left2 / left2.sum()", "left2 / left2"),
+            ("left1 / left1.sum()", "left1.sum() / left1"),
+            ("left1 / left1.sum()", "left1.sum()"),
         ),
     ),
     hints=(

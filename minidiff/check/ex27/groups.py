@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 from minidiff.check.imported import own_work
 from minidiff.course import family
 from minidiff.ops import diff_attention
@@ -113,6 +114,14 @@ EXERCISE = Exercise(
             wrong=lambda q, k, v, lam: grouped(
                 q, k, v, lam / (q.shape[2] - 1)
             ),
+        ),
+        slip(
+            "another query for noise",
+            "You take another query of a group as its noise. It is the last "
+            "one.",
+            grouped,
+            ("q[:, :, -1]", "q[:, :, 1]"),
+            ("q[:, :, -1]", "q[:, :, -2]"),
         ),
     ),
     hints=(

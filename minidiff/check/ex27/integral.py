@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 from minidiff.ops.sdpa import softmax_attention
 
 
@@ -106,6 +107,39 @@ EXERCISE = Exercise(
             key="first signal only",
             diagnosis="Only the first signal is used.",
             wrong=lambda q, k, v: softmax_attention(q[:, :, 0], k[:, :, 0], v),
+        ),
+        slip(
+            "another size for S",
+            "Your number of signals is another axis of q: (B, H, S, T, D).",
+            integral,
+            ("q.shape[2]", "q.shape[3]"),
+            ("q.shape[2]", "q.shape[1]"),
+            ("q.shape[2]", "q.shape[4]"),
+        ),
+        slip(
+            "arguments in another order",
+            "The arguments of softmax_attention are in another order: "
+            "queries, keys, values.",
+            integral,
+            (
+                "softmax_attention(q / S**0.5, k, v)",
+                "softmax_attention(k, q / S**0.5, v)",
+            ),
+            (
+                "softmax_attention(q / S**0.5, k, v)",
+                "softmax_attention(q / S**0.5, v, k)",
+            ),
+        ),
+        slip(
+            "no root of S",
+            "The joined logits are divided by sqrt(S D). Your own factor is "
+            "not what turns that into S sqrt(D): a root of S.",
+            integral,
+            ("q / S**0.5", "q / (S * 0.5)"),
+            ("q / S**0.5", "q / 0.5"),
+            ("q / S**0.5", "q // S**0.5"),
+            ("q / S**0.5", "S**0.5 / q"),
+            ("q / S**0.5", "q / S**2"),
         ),
     ),
     hints=(

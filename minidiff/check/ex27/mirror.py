@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 Weights = tuple[Tensor, Tensor, Tensor]
 
@@ -115,6 +116,24 @@ EXERCISE = Exercise(
             "all tokens one lambda only if it is zero.",
             wrong=_with(factor=1.0, gate=-100.0),
             also=(_with(factor=1.0, gate=-10.0), _with(gate=-100.0)),
+        ),
+        slip(
+            "heads cut at the wrong place",
+            "The rows of W_q are not cut into H heads: head h has its rows "
+            "h D to (h + 1) D.",
+            mirrored,
+            ("W_q.unflatten(0, (H, -1))", "W_q.unflatten(0, (-1, H))"),
+        ),
+        slip(
+            "W_O by another factor",
+            "W_O is not scaled by what the head has lost. With lambda = "
+            "1/2, which share of A v does a head give?",
+            mirrored,
+            ("2 * W_o", "2 / W_o"),
+            ("2 * W_o", "2 + W_o"),
+            ("2 * W_o", "3 * W_o"),
+            ("2 * W_o", "1.5 * W_o"),
+            ("2 * W_o", "4 * W_o"),
         ),
     ),
     hints=(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def dint_map(A1: Tensor, A2: Tensor, lam: float) -> Tensor:
@@ -123,6 +124,61 @@ EXERCISE = Exercise(
                 lambda A1, A2: _running(A1),
                 lambda A1, A2, G, lam: A1 + lam * G,
             ),
+        ),
+        slip(
+            "another count",
+            "You divide row t by another number than t + 1, the number of "
+            "rows that it averages.",
+            dint_map,
+            (
+                "torch.arange(1, A1.shape[1] + 1)",
+                "torch.arange(2, A1.shape[1] + 2)",
+            ),
+            (
+                "G = A1.cumsum(1) / counts[:, None]",
+                "G = A1.cumsum(1) * counts[:, None]",
+            ),
+            (
+                "G = A1.cumsum(1) / counts[:, None]",
+                "G = A1.cumsum(1) // counts[:, None]",
+            ),
+        ),
+        slip(
+            "divided along the keys",
+            "You divide by the number of the key, not of the row: the "
+            "counts belong to the queries, and need a new axis, [:, None].",
+            dint_map,
+            ("counts[:, None]", "counts"),
+            ("counts[:, None]", "counts[None, :]"),
+        ),
+        slip(
+            "own row only",
+            "You divide each row of A1 and do not add up the rows before it.",
+            dint_map,
+            ("A1.cumsum(1) /", "A1 /"),
+        ),
+        slip(
+            "over the heads",
+            "You add up over heads. Each head is by itself: axis 1 counts "
+            "the queries.",
+            dint_map,
+            ("A1.cumsum(1)", "A1.cumsum(0)"),
+        ),
+        slip(
+            "a term lost or reversed",
+            "One of the three terms is missing or has another sign or "
+            "factor: A1, minus lam A2, plus lam G.",
+            dint_map,
+            ("+ lam * G", ""),
+            ("A1 - lam * A2 + lam * G", "lam * G"),
+            ("A1 - lam * A2", "A1 + lam * A2"),
+            ("A1 - lam * A2", "lam * A2 - A1"),
+            ("A1 - lam * A2", "A1 - A2"),
+            ("A1 - lam * A2", "A1 - lam"),
+            ("A1 - lam * A2", "A1 - (lam + A2)"),
+            ("lam * G", "(lam + G)"),
+            ("+ lam * G", "+ lam"),
+            ("A1 - lam * A2 + lam * G", "A1 + lam * (A2 - G)"),
         ),
     ),
     hints=(

@@ -15,7 +15,7 @@ import triton  # isort: skip
 import triton.language as tl  # isort: skip
 
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.edited import edited
+from minidiff.check.edited import edited, slip
 from minidiff.check.exP3.heads import wide
 from minidiff.check.kernels import draw, launch
 
@@ -266,6 +266,40 @@ EXERCISE = Exercise(
             wrong=_but(
                 (', m_i, float("-inf"))', ")"), (", m_i[:, None], 0.0)", ")")
             ),
+        ),
+        slip(
+            "shares of one branch not divided",
+            "In one branch the shares do not sum to 1: 2 ** (lse_i - max) "
+            "is not a share yet.",
+            join_kernel,
+            ("b_w1 = b_w1 / tl.sum(b_w1, 0)", "b_w1 = b_w1"),
+            ("b_w2 = b_w2 / tl.sum(b_w2, 0)", "b_w2 = b_w2"),
+            ("b_w1 = b_w1 / tl.sum(b_w1, 0)", "b_w1 = b_w1 * tl.sum(b_w1, 0)"),
+            ("b_w2 = b_w2 / tl.sum(b_w2, 0)", "b_w2 = b_w2 * tl.sum(b_w2, 0)"),
+        ),
+        slip(
+            "splits of one branch added up",
+            "In one branch the splits' outputs are added as they are. Weigh "
+            "each by its share.",
+            join_kernel,
+            ("b_w1[:, None] * b_part1", "b_part1"),
+            ("b_w2[:, None] * b_part2", "b_part2"),
+            ("b_w1[:, None] * b_part1", "b_w1[:, None] + b_part1"),
+            ("b_w2[:, None] * b_part2", "b_w2[:, None] + b_part2"),
+        ),
+        slip(
+            "one branch only",
+            "One of the two branches is missing from the result.",
+            join_kernel,
+            ("b_o1 - lam * b_o2", "b_o1"),
+            ("b_o1 - lam * b_o2", "lam * b_o2"),
+        ),
+        slip(
+            "the other sign",
+            "The result has the wrong sign. Branch 2 is taken from branch 1.",
+            join_kernel,
+            ("b_o1 - lam * b_o2", "lam * b_o2 - b_o1"),
+            ("b_o1 - lam * b_o2", "b_o2 - lam * b_o1"),
         ),
     ),
     hints=(

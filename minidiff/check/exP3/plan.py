@@ -5,6 +5,7 @@ from math import ceil, floor
 from typing import Any
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def plan(N: int, S: int, BS: int, places: int, extra: int) -> tuple[int, int]:
@@ -204,6 +205,43 @@ EXERCISE = Exercise(
             diagnosis="You return how many blocks a split has. Asked for is "
             "how many splits.",
             wrong=_like(result=lambda splits, time, blocks: (blocks, time)),
+        ),
+        slip(
+            "longest time",
+            "You take the longest time. Asked for is the shortest.",
+            plan,
+            ("min(best)", "max(best)"),
+        ),
+        slip(
+            "time of one program",
+            "Your time is that of one program. Programs come in rounds, one "
+            "after the other.",
+            plan,
+            ("rounds * (blocks + extra)", "(blocks + extra)"),
+        ),
+        slip(
+            "rounds alone",
+            "Your time does not depend on how many blocks a program has.",
+            plan,
+            ("rounds * (blocks + extra)", "rounds"),
+            ("rounds * (blocks + extra)", "rounds * extra"),
+        ),
+        slip(
+            "heads for programs",
+            "Your rounds are filled with heads. There are N times splits "
+            "programs.",
+            plan,
+            ("-(-N * splits // places)", "-(-N // places)"),
+        ),
+        slip(
+            "sign of the rounding",
+            "Rounding up by // needs two minus signs, -(-a // b): with one "
+            "of them numbers are negative.",
+            plan,
+            ("-(-N * splits // places)", "-N * splits // places"),
+            ("-(-N * splits // places)", "-(N * splits // places)"),
+            ("-(-n // blocks)", "-n // blocks"),
+            ("-(-n // blocks)", "-(n // blocks)"),
         ),
     ),
     hints=(

@@ -19,7 +19,7 @@ import triton.language as tl  # isort: skip
 
 from minidiff.check.compare import same
 from minidiff.check.core import Case, Exercise, Mistake
-from minidiff.check.edited import edited
+from minidiff.check.edited import edited, slip
 from minidiff.check.exP3.heads import (
     BS,
     DV,
@@ -375,6 +375,105 @@ EXERCISE = Exercise(
                     [("(b_sum1), m_g)", "(b_sum1))")],
                     [("m_s[:, None], 0.0)", "m_s[:, None])")],
                 )
+            ),
+        ),
+        slip(
+            "one branch without scale",
+            "In one branch the scores are not multiplied by c, or divided "
+            "by it.",
+            window_kernel,
+            (
+                'b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") * c',
+                'b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee")',
+            ),
+            (
+                'b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") * c',
+                'b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee")',
+            ),
+            (
+                'b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") * c',
+                'b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") / c',
+            ),
+            (
+                'b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") * c',
+                'b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") / c',
+            ),
+        ),
+        slip(
+            "one branch not divided",
+            "In one branch the accumulator is written as it is, or "
+            "multiplied. A part is the output over its keys: divide by the "
+            "sum.",
+            window_kernel,
+            ("b_acc1 / b_sum1[:, None]", "b_acc1"),
+            ("b_acc2 / b_sum2[:, None]", "b_acc2"),
+            ("b_acc1 / b_sum1[:, None]", "b_acc1 * b_sum1[:, None]"),
+            ("b_acc2 / b_sum2[:, None]", "b_acc2 * b_sum2[:, None]"),
+        ),
+        slip(
+            "one log-sum without its top",
+            "One of the log-sums lacks its top: the sum is relative to it.",
+            window_kernel,
+            ("b_top1 + tl.log2(b_sum1)", "tl.log2(b_sum1)"),
+            ("b_top2 + tl.log2(b_sum2)", "tl.log2(b_sum2)"),
+        ),
+        slip(
+            "one log-sum without its sum",
+            "One of the log-sums is the top alone, or holds the sum and not "
+            "its logarithm.",
+            window_kernel,
+            ("b_top1 + tl.log2(b_sum1)", "b_top1"),
+            ("b_top2 + tl.log2(b_sum2)", "b_top2"),
+            ("b_top1 + tl.log2(b_sum1)", "b_top1 + b_sum1"),
+            ("b_top2 + tl.log2(b_sum2)", "b_top2 + b_sum2"),
+            ("b_top1 + tl.log2(b_sum1)", "b_top1 - tl.log2(b_sum1)"),
+            ("b_top2 + tl.log2(b_sum2)", "b_top2 - tl.log2(b_sum2)"),
+        ),
+        slip(
+            "one log-sum in base e",
+            "One of the log-sums is mixed: the top is in base 2, so the "
+            "sum's logarithm is log2.",
+            window_kernel,
+            ("b_top1 + tl.log2(b_sum1)", "b_top1 + tl.log(b_sum1)"),
+            ("b_top2 + tl.log2(b_sum2)", "b_top2 + tl.log(b_sum2)"),
+        ),
+        slip(
+            "the same keys in every round",
+            "Every round of the loop takes the same keys. A round begins at "
+            "i_s.",
+            window_kernel,
+            ("i_s + tl.arange(0, BS)", "start + tl.arange(0, BS)"),
+            ("i_s + tl.arange(0, BS)", "tl.arange(0, BS)"),
+        ),
+        slip(
+            "one row for all",
+            "Queries, keys or values are all read from one row: rows lie "
+            "q_g, k_s or v_s apart.",
+            window_kernel,
+            ("o_s[:, None] * v_s + o_v", "o_s[:, None] * 0 + o_v"),
+            ("o_s[:, None] * k_s + o_d", "o_s[:, None] * 0 + o_d"),
+            ("o_g[:, None] * q_g + o_d", "o_g[:, None] * 0 + o_d"),
+            ("o_s[:, None] * v_s + o_v", "o_s[:, None] + o_v"),
+            ("o_g[:, None] * q_g + o_d", "o_g[:, None] + o_d"),
+        ),
+        slip(
+            "split not counted from the window",
+            "Your splits do not begin i * split keys after the first key "
+            "seen.",
+            window_kernel,
+            ("+ i_split * split", "+ 0"),
+            ("+ i_split * split", "+ i_split"),
+            ("+ i_split * split", "+ split"),
+        ),
+        slip(
+            "end not counted from the start",
+            "A split ends `split` keys after its own start, or at the last "
+            "key.",
+            window_kernel,
+            ("tl.minimum(start + split, length)", "tl.minimum(split, length)"),
+            (
+                "tl.minimum(start + split, length)",
+                "tl.minimum((i_split + 1) * split, length)",
             ),
         ),
     ),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def shown(plain: np.ndarray, diff: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -264,6 +265,73 @@ EXERCISE = Exercise(
             "spread, so it shows nothing. A spread of 0 there is not "
             "certainty.",
             wrong=_like(one_seed=1.0),
+        ),
+        slip(
+            "no gaps",
+            "Your values are not the gaps, plain - diff, of the pairs.",
+            shown,
+            ("plain - diff", "plain"),
+            ("plain - diff", "diff"),
+            ("plain - diff", "plain + diff"),
+        ),
+        slip(
+            "last columns missing",
+            "Your last columns are empty. n goes up to N, included.",
+            shown,
+            ("gaps.shape[1] + 1)", "gaps.shape[1])"),
+            ("gaps.shape[1] + 1)", "gaps.shape[1] - 1)"),
+        ),
+        slip(
+            "two seeds left out",
+            "Two seeds have an interval too: n begins at 2.",
+            shown,
+            ("range(2,", "range(3,"),
+        ),
+        slip(
+            "one seed too few or too many",
+            "Entry n - 1 looks at one seed too few or too many. The first n "
+            "are [:n].",
+            shown,
+            ("gaps[:, :n]", "gaps[:, : n - 1]"),
+            ("gaps[:, :n]", "gaps[:, : n + 1]"),
+            ("gaps[:, :n]", "gaps[:, 1:n]"),
+            ("gaps[:, :n]", "gaps[:, 1 : n + 1]"),
+        ),
+        slip(
+            "t forgotten",
+            "Your half-width is one standard error. Multiply it by t[n].",
+            shown,
+            ("t[n] * first", "first"),
+        ),
+        slip(
+            "spread left out",
+            "Your half-width does not depend on how much the gaps scatter, "
+            "or not as a factor.",
+            shown,
+            ("t[n] * first.std(1, ddof=1)", "t[n]"),
+            ("t[n] * first.std(1, ddof=1)", "t[n] / first.std(1, ddof=1)"),
+            ("t[n] * first.std(1, ddof=1)", "(t[n] + first.std(1, ddof=1))"),
+        ),
+        slip(
+            "grows with n",
+            "Your half-width grows with the number of seeds: divide by the "
+            "root of n.",
+            shown,
+            ("/ np.sqrt(n)", "* np.sqrt(n)"),
+        ),
+        slip(
+            "means, not signs",
+            "Where the interval excludes 0 you return the mean gap. Return "
+            "its sign.",
+            shown,
+            ("np.sign(mean) *", "mean *"),
+        ),
+        slip(
+            "the wrong way round",
+            "You conclude something where the interval holds 0, and nothing "
+            "where it does not.",
+            shown,
+            ("> half", "< half"),
         ),
     ),
     hints=(

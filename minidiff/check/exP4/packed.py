@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def packed_heads(
@@ -37,6 +38,7 @@ def _cases() -> list[Case]:
                 2,
                 [[3, 4, 5, 0, 6, 7], [0, 3, 3, 0, 4, 0], [6, 5, 4, 3, 3, 7]],
             ),
+            (1, 2, [[4, 0, 6, 7, 0, 5]]),  # with scores in the thousands
         ]
     ):
         B, T = len(rows), len(rows[0])
@@ -48,7 +50,8 @@ def _cases() -> list[Case]:
             (B, H, T, 2 * D), generator=generator, dtype=torch.float64
         )
         end = 0 if seed else 9
-        args = (2 * q, k, v, 0.7 - 0.2 * seed, torch.tensor(rows), end)
+        q *= 2 if seed < 3 else 40_000
+        args = (q, k, v, 0.7 - 0.2 * seed, torch.tensor(rows), end)
         name = f"H = {H}, D = {D}, rows {rows}, end {end}"
         cases.append(Case(name=name, args=args))
     return cases
@@ -323,6 +326,34 @@ EXERCISE = Exercise(
             key="no scale",
             diagnosis="The logits are not divided by the root of D.",
             wrong=_like(scale=lambda D: 1.0),
+        ),
+        slip(
+            "another division by the width",
+            "The logits are divided by something else than the root of D, "
+            "or multiplied.",
+            packed_heads,
+            ("* q.shape[-1] ** -0.5", "/ q.shape[-1]"),
+            ("* q.shape[-1] ** -0.5", "* q.shape[-1] ** 0.5"),
+            ("* q.shape[-1] ** -0.5", "/ q.shape[-2] ** 0.5"),
+            ("* q.shape[-1] ** -0.5", "/ q.shape[1] ** 0.5"),
+            ("* q.shape[-1] ** -0.5", "/ q.shape[0] ** 0.5"),
+            ("* q.shape[-1] ** -0.5", "* q.shape[-1]"),
+        ),
+        slip(
+            "one map only",
+            "One of the two maps is missing from your result.",
+            packed_heads,
+            ("(A1 - lam * A2)", "(A1)"),
+            ("(A1 - lam * A2)", "(lam * A2)"),
+        ),
+        slip(
+            "hidden by a number",
+            "Hidden logits are set to a large negative number. A query "
+            "whose visible logits are as low would look at hidden keys: use "
+            "minus infinity.",
+            packed_heads,
+            ('float("-inf")', "-1e4"),
+            ('float("-inf")', "-1e3"),
         ),
     ),
     hints=(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 Parts = Iterable[tuple[Tensor, Tensor]]
 
@@ -306,6 +307,19 @@ EXERCISE = Exercise(
             "before you begin. They need not fit in memory: work with each "
             "as it comes, and divide at the end by what you have counted.",
             wrong=_collected,
+        ),
+        slip(
+            "last loss only",
+            "You return the loss of the last part, not of all: add it up.",
+            mean_gradient,
+            ("loss += part.item()", "loss = part.item()"),
+        ),
+        slip(
+            "last count only",
+            "You divide by the targets of the last part, not of all: add "
+            "them up.",
+            mean_gradient,
+            ("count += int(", "count = int("),
         ),
     ),
     hints=(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 Shares = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -270,6 +271,38 @@ EXERCISE = Exercise(
             diagnosis="adamw_step wants t as it comes, counted from 1.",
             wrong=_like(step=lambda t: t + 1),
             also=(_like(step=lambda t: t - 1),),
+        ),
+        slip(
+            "norm of the numbers",
+            "Your norm is not the root of the sum of squares.",
+            sharded_step,
+            ("(g**2).sum(1).sum()", "g.sum(1).sum()"),
+            ("(g**2).sum(1).sum()", "(g * 2).sum(1).sum()"),
+            ("np.sqrt((g**2).sum(1).sum())", "np.abs(g).sum()"),
+        ),
+        slip(
+            "never shorter",
+            "You take the larger of 1 and the factor, or turn the factor "
+            "over. A gradient whose norm is above clip is made shorter, and "
+            "no other.",
+            sharded_step,
+            ("min(1.0, clip / norm)", "max(1.0, clip / norm)"),
+            ("min(1.0, clip / norm)", "min(1.0, norm / clip)"),
+            ("g * min(1.0", "g / min(1.0"),
+        ),
+        slip(
+            "clip for the factor",
+            "You multiply by clip. The factor that makes a gradient as long "
+            "as clip is clip over its norm.",
+            sharded_step,
+            ("clip / norm", "clip"),
+        ),
+        slip(
+            "filled up with ones",
+            "You fill the last shares up with ones, which have a part in "
+            "the norm. What is missing is zeros.",
+            sharded_step,
+            ("padding = np.zeros(", "padding = np.ones("),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def accuracy_of_groups(
@@ -12,9 +13,9 @@ def accuracy_of_groups(
 ) -> tuple[float, float]:
     """Return an accuracy and its standard error, for questions in groups.
 
-    right, asked (G,): in each of G groups, how many questions were answered
-    right and how many were asked, at least one. The accuracy p is the share
-    of all questions that are right. Questions of a group may be right or
+    right, asked (G,): in each of G >= 2 groups, how many questions were
+    answered right and how many were asked, at least one. The accuracy p is the
+    share of all questions that are right. Questions of a group may be right or
     wrong together; only the groups are independent. The deviation of a group
     is how many more of its questions are right than p times those asked. The
     variance of the number of right answers is estimated by the sum of the
@@ -172,6 +173,51 @@ EXERCISE = Exercise(
             diagnosis="You add up the deviations before squaring. Their sum "
             "is 0, always.",
             wrong=_with(lambda r, n, p: 0.0),
+        ),
+        slip(
+            "no share",
+            "Your accuracy is not the share of all questions that are right.",
+            accuracy_of_groups,
+            ("right.sum() / questions", "right.sum()"),
+            ("right.sum() / questions", "right.sum() // questions"),
+            ("right.sum() / questions", "right.mean() / questions"),
+            ("right.sum() / questions", "questions / right.sum()"),
+        ),
+        slip(
+            "no deviations",
+            "Your deviations are not from p times the questions of a group.",
+            accuracy_of_groups,
+            ("right - p * asked", "right"),
+            ("right - p * asked", "right - p"),
+            ("right - p * asked", "right - asked"),
+            ("right - p * asked", "right + p * asked"),
+            ("right - p * asked", "p * asked"),
+        ),
+        slip(
+            "another factor",
+            "The sum of the squared deviations is multiplied by another "
+            "factor than G / (G - 1), which is a little above 1.",
+            accuracy_of_groups,
+            ("* G / (G - 1)", "/ (G - 1)"),
+            ("* G / (G - 1)", "* G"),
+            ("* G / (G - 1)", "* (G - 1) / G"),
+            ("* G / (G - 1)", "* G / (G + 1)"),
+            ("* G / (G - 1)", "* G * (G - 1)"),
+            ("* G / (G - 1)", "* G / (G - 2)"),
+        ),
+        slip(
+            "sizes for squares",
+            "You add up the sizes of the deviations. Add up their squares.",
+            accuracy_of_groups,
+            ("(deviations**2)", "abs(deviations)"),
+        ),
+        slip(
+            "no root",
+            "You divide a variance by the number of questions. First take "
+            "its root.",
+            accuracy_of_groups,
+            ("variance**0.5 /", "variance /"),
+            ("variance**0.5 /", "variance * 0.5 /"),
         ),
     ),
     hints=(

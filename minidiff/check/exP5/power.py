@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 STUDENT = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 12: 2.201}
 
@@ -64,6 +65,11 @@ def _cases() -> list[Case]:
     few = {3: 2.0, 4: 0.01}
     name = "half of four experiments see it with 3 pairs, share 0.5"
     cases.append(Case(name=name, args=(1.0, 1.0, noise, few, 0.5)))
+    # Three pairs suffice; a fourth hides the effect if it comes too early.
+    noise = np.zeros((4, 12))
+    noise[:, 3] = 50
+    name = "all of four experiments see it with 3 pairs, share 0.4"
+    cases.append(Case(name=name, args=(1.0, 1.0, noise, few, 0.4)))
     return cases
 
 
@@ -267,6 +273,65 @@ EXERCISE = Exercise(
             key="none, but a number",
             diagnosis="If no n of t suffices, return 0.",
             wrong=_first(none="largest"),
+        ),
+        slip(
+            "noise taken away",
+            "You take the noise away. Pair i has effect plus spread times "
+            "its noise.",
+            pairs_for_power,
+            ("effect + spread * noise", "effect - spread * noise"),
+        ),
+        slip(
+            "spread left out",
+            "The noise is not multiplied by spread.",
+            pairs_for_power,
+            ("spread * noise", "noise"),
+            ("spread * noise", "(spread + noise)"),
+        ),
+        slip(
+            "one pair too few or too many",
+            "Your experiments have one pair too few or too many. The first "
+            "n numbers of a row are [:n].",
+            pairs_for_power,
+            (":n]", ": n - 1]"),
+            (":n]", ": n + 1]"),
+            (":n]", "1:n]"),
+            (":n]", "1 : n + 1]"),
+        ),
+        slip(
+            "sum for mean",
+            "You compare the sum of the differences with the half-width of "
+            "their mean.",
+            pairs_for_power,
+            ("differences.mean(1)", "differences.sum(1)"),
+        ),
+        slip(
+            "the wrong side",
+            "You count the experiments that do not see the effect, or take "
+            "the mean away from the half-width.",
+            pairs_for_power,
+            ("lowest > 0", "lowest < 0"),
+            ("lowest > 0", "lowest <= 0"),
+            (
+                "differences.mean(1) - factor * s / n**0.5",
+                "factor * s / n**0.5 - differences.mean(1)",
+            ),
+        ),
+        slip(
+            "half-width without the spread",
+            "Your half-width does not contain the standard deviation of the "
+            "differences, or not as a factor.",
+            pairs_for_power,
+            ("factor * s / n", "factor / n"),
+            ("factor * s / n", "(factor + s) / n"),
+            ("factor * s / n", "factor / s / n"),
+        ),
+        slip(
+            "another sign for none",
+            "If no n of t suffices, return 0, not another number.",
+            pairs_for_power,
+            ("return 0", "return -1"),
+            ("return 0", "return 1"),
         ),
     ),
     hints=(

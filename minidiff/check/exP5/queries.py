@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def accuracy_at_queries(logits: np.ndarray, targets: np.ndarray) -> float:
@@ -87,6 +88,25 @@ EXERCISE = Exercise(
             diagnosis="You count rows whose queries are all right. Count "
             "queries.",
             wrong=_whole_rows,
+        ),
+        slip(
+            "where nothing is asked",
+            "You look at the positions where nothing is asked. A target of "
+            "-100 means no query.",
+            accuracy_at_queries,
+            ("targets != -100", "targets == -100"),
+        ),
+        slip(
+            "wrong ones counted",
+            "That is the share of wrong answers.",
+            accuracy_at_queries,
+            ("== targets", "!= targets"),
+        ),
+        slip(
+            "smallest logit",
+            "You take the token with the smallest logit.",
+            accuracy_at_queries,
+            ("argmax", "argmin"),
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def ranks(steps: np.ndarray) -> np.ndarray:
@@ -29,7 +30,7 @@ def _cases() -> list[Case]:
             [500.0, 250.0, 500.0, 1000.0],
             [nan, 250.0, 10_000.0, nan, 750.0, 10_000.0, nan],
             [nan, nan],
-            [nan, 40_000.0, 250.0, nan, 30_000.0],
+            [nan, 4e12, 250.0, nan, 30_000.0],
         )
     ]
 
@@ -157,6 +158,29 @@ EXERCISE = Exercise(
             key="late first",
             diagnosis="Rank 1 is the last run. It should be the first.",
             wrong=_late_first,
+        ),
+        slip(
+            "rounded ranks",
+            "The mean of two ranks may end in one half. You round it.",
+            ranks,
+            ("(equal + 1) / 2", "(equal + 1) // 2"),
+            ("before + (equal + 1) / 2", "np.ceil(before + (equal + 1) / 2)"),
+        ),
+        slip(
+            "equal ones twice",
+            "You count equal runs among those before, and again in the "
+            "mean. Before a run are those that are strictly sooner.",
+            ranks,
+            ("steps < steps", "steps <= steps"),
+        ),
+        slip(
+            "half a rank off",
+            "The mean of a run's possible ranks is another number. The "
+            "first of them is one more than the number of runs before.",
+            ranks,
+            ("(equal + 1) / 2", "equal / 2"),
+            ("(equal + 1) / 2", "(equal + 2) / 2"),
+            ("(equal + 1) / 2", "(equal + 1)"),
         ),
     ),
     hints=(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def error_bound(q: Tensor, k: Tensor, lam: float) -> Tensor:
@@ -186,6 +187,68 @@ EXERCISE = Exercise(
                 _with(size=lambda k: k.abs().amax(-1) / 255),
                 _with(size=lambda k: k.abs().amax(-1) / 256),
             ),
+        ),
+        slip(
+            "no mean taken away",
+            "You do not subtract the mean of the keys: a sum is no mean, or "
+            "it is added.",
+            error_bound,
+            ("k.mean(2, keepdim=True)", "k.sum(2, keepdim=True)"),
+            ("k - k.mean", "k + k.mean"),
+        ),
+        slip(
+            "largest with its sign",
+            "A scale of yours is not made from the largest absolute number "
+            "of a key.",
+            error_bound,
+            ("centred.abs().amax(-1)", "centred.amax(-1)"),
+            ("amax(-1)", "amin(-1)"),
+        ),
+        slip(
+            "scale without codes",
+            "Your scale is the largest number of a key, not the part of it "
+            "that one code stands for.",
+            error_bound,
+            (" / 127", ""),
+            (" / 127", " * 127"),
+        ),
+        slip(
+            "another division by the width",
+            "A logit is the product divided by the root of D, the width of "
+            "a key. You divide by something else, or multiply.",
+            error_bound,
+            ("/ q.shape[-1] ** 0.5", "/ q.shape[-1]"),
+            ("/ q.shape[-1] ** 0.5", "* q.shape[-1] ** 0.5"),
+            ("/ q.shape[-1] ** 0.5", "/ q.shape[-2] ** 0.5"),
+            ("/ q.shape[-1] ** 0.5", "/ q.shape[1] ** 0.5"),
+            ("/ q.shape[-1] ** 0.5", "/ q.shape[0] ** 0.5"),
+        ),
+        slip(
+            "queries or steps left out",
+            "One of the two is missing from your bound: the size of the "
+            "query's numbers, or of a step.",
+            error_bound,
+            ("q.abs().sum(-1) * largest", "largest"),
+            ("q.abs().sum(-1) * largest", "q.abs().sum(-1)"),
+            ("q.abs().sum(-1) * largest", "(q.abs().sum(-1) + largest)"),
+        ),
+        slip(
+            "mean for sum",
+            "You take the mean of a query's absolute numbers. The errors of "
+            "all D products add up.",
+            error_bound,
+            ("q.abs().sum(-1)", "q.abs().mean(-1)"),
+        ),
+        slip(
+            "one branch",
+            "One of the two branches is missing from your bound, or stands "
+            "in both places.",
+            error_bound,
+            ("e[:, 0] + abs(lam) * e[:, 1]", "e[:, 0]"),
+            ("e[:, 0] + abs(lam) * e[:, 1]", "abs(lam) * e[:, 1]"),
+            ("e[:, 0] + abs(lam) * e[:, 1]", "e[:, 0] + abs(lam) * e[:, 0]"),
+            ("e[:, 0] + abs(lam) * e[:, 1]", "e[:, 1] + abs(lam) * e[:, 1]"),
+            ("e[:, 0] + abs(lam) * e[:, 1]", "e[:, 1] + abs(lam) * e[:, 0]"),
         ),
     ),
     hints=(

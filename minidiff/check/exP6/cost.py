@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidiff.check.core import Case, Exercise, Mistake
+from minidiff.check.edited import slip
 
 
 def eviction_cost(
@@ -211,6 +212,34 @@ EXERCISE = Exercise(
             diagnosis="That is the length of the output after the eviction. "
             "Subtract the output of the full cache first.",
             wrong=_output_after,
+        ),
+        slip(
+            "value not subtracted",
+            "The change points from the key's value to the branch's output: "
+            "the value is subtracted from the output.",
+            eviction_cost,
+            ("(A @ v)[:, None] - v  #", "(A @ v)[:, None] + v  #"),
+            ("(A @ v)[:, None] - v  #", "(A @ v)[:, None] + 0 * v  #"),
+        ),
+        slip(
+            "another factor",
+            "Your change is multiplied by another function of the weight. "
+            "How much of a branch's output is gone, and what are the others "
+            "divided by?",
+            eviction_cost,
+            ("(A / (1 - A))", "(A * (1 - A))"),
+            ("(A / (1 - A))", "(1 - A)"),
+            ("(A / (1 - A))", "(A / (1 + A))"),
+            ("(A / (1 - A))", "(1 / (1 - A))"),
+            ("(A / (1 - A))", "((1 - A) / A)"),
+            ("(A / (1 - A))", "(A / (2 - A))"),
+        ),
+        slip(
+            "last branch only",
+            "You keep the change of the second branch only: add the "
+            "branches' changes up.",
+            eviction_cost,
+            ("change +=", "change ="),
         ),
     ),
     hints=(
