@@ -124,18 +124,15 @@ print(f"the probe reached {probe / peak:.0%} of that peak")
 ends = np.array([0.2, peak / memory, 200])  # with the ridge between
 plt.loglog(ends, np.minimum(peak, memory * ends) / 1e9, label="your roof")
 plt.axhline(probe / 1e9, color="0.5", ls=":", label="the probe's rate")
-plt.plot(
-    dial.values(), [r / 1e9 for r in rate.values()], "o", label="products"
-)
-PAPER = {"fc": "w", "ec": "none", "pad": 1}  # no line runs through a label
+paper = {"fc": "w", "ec": "none", "pad": 1}  # no line runs through a label
 for m in x:
-    place = 1.1 * dial[m], 0.65 * rate[m] / 1e9
-    plt.text(*place, f"m = {m}", fontsize=8, bbox=PAPER)
+    at, high = dial[m], rate[m] / 1e9
+    plt.plot(at, high, "oC1", label="products" if m == 1 else None)
+    plt.text(1.1 * at, 0.65 * high, f"m = {m}", fontsize=8, bbox=paper)
 plt.gca().set(xlabel="intensity, FLOPs a byte", ylabel="GFLOP/s")
 for axis in (plt.gca().xaxis, plt.gca().yaxis):
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter("")
 plt.legend()
 plt.show()
 
