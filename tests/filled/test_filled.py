@@ -61,8 +61,9 @@ def test_filled_in(path, tmp_path: Path):
     stubs = [source.tagged(c, source.STUB) for c in nb.cells]
     filled, done = source.fill(nb, check.solution_source)
     assert done
-    execute.run(filled, tmp_path, 1, str(tmp_path / "answers"))
-    assert_passed(filled, stubs, "kept in answers/ex")
+    answers = tmp_path / "answers"
+    execute.run(filled, tmp_path, 1, str(answers))
+    assert_passed(filled, stubs, f"kept in {answers}/ex")
 
 
 @pytest.mark.parametrize("path", SETS)
