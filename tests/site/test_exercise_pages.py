@@ -66,8 +66,10 @@ def test_hints_and_the_solution_fold_out(html, chrome, exercise_id):
 
 def test_a_solved_set_has_no_hints_and_stands_apart(html):
     solved = (html / f"{SOLVED[0]}.html").read_text(encoding="utf-8")
-    assert "<details" not in solved.split("<article")[1]
     chapter = (html / f"{named('03')}.html").read_text(encoding="utf-8")
+    for fold in ("Hint 1 of 3 for", "Solution of"):
+        assert f"<summary>{fold}" in chapter.split("<article")[1]
+        assert f"<summary>{fold}" not in solved.split("<article")[1]
     sidebar = chapter.split('class="bd-links')[1].split("</nav>")[0]
     folded = sidebar.split("solutions.html")[1].split("<details")[1]
     for name in SOLVED:
