@@ -1,12 +1,19 @@
 """Every public name is in the API reference, with an example that runs."""
 
 import doctest
+from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
 from committed import ROOT
 from website import api
 
 import minidiff
+
+if find_spec("triton"):
+    # An example that trains imports Triton, through PyTorch. Switch the
+    # interpreter on before, for the tests that need it in the same process.
+    import_module("minidiff.course.kernels")
 
 NAMES = sorted(minidiff._HOME)
 
