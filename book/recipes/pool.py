@@ -313,6 +313,7 @@ def quick(job: Job) -> Job:
     sizes = {"embed_dim": 32, "num_layers": 1, "num_heads": 4}
     return job | {
         "sizes": sizes,
+        "seeds": job["seeds"][:2],
         "quick": True,
         "measure": min(job["measure"], 2),
         "config": job["config"] | steps | small,

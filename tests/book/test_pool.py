@@ -72,10 +72,10 @@ def test_every_kind_is_trained_measured_and_saved(tokens, tmp_path):
     recipe("main", *given, "--out", main, "--pilot", pilot)
     rows = recipe_jobs.rows(json.loads(main.read_text()))
     found = {(row["kind"], row["seed"]) for row in rows}
-    assert found == {(kind, seed) for kind in KINDS for seed in range(5)}
+    assert found == {(kind, seed) for kind in KINDS for seed in range(2)}
     saved = {path.name for path in (tmp_path / "weights").iterdir()}
     assert saved == {pool.weight_path(tmp_path, *row).name for row in found}
-    assert len(saved) == 30
+    assert len(saved) == 12
     for row in rows:
         extended = row["kind"] in ("plain", "wide", "diff")
         assert ("long" in row) == extended
@@ -132,7 +132,7 @@ def test_the_pair_leaves_its_weights(tokens, lookup, tmp_path):
     # After ten steps nothing is looked up, so nothing is shipped.
     assert "shipped seed: None" in said
     assert not (weights / "shipped").exists()
-    pool.ship(2, weights, tokens)
+    pool.ship(1, weights, tokens)
     shipped = sorted(p.name for p in (weights / "shipped").iterdir())
     assert shipped == [
         "pair_diff.safetensors",
@@ -141,7 +141,7 @@ def test_the_pair_leaves_its_weights(tokens, lookup, tmp_path):
         "pair_tokenizer.json",
     ]
     model = minidiff.load(weights / "shipped" / "pair_diff.safetensors")
-    same = minidiff.load(weights / "diff_seed2.safetensors")
+    same = minidiff.load(weights / "diff_seed1.safetensors")
     assert model.config.attention == "diff"
     ids = torch.arange(8)[None]
     assert torch.equal(model(ids), same(ids))
