@@ -16,32 +16,25 @@ Writes book/results/low_bit_prefill_accuracy.json, which names the weights by
 their SHA-256. It takes a few minutes on one CPU core. Chapter 25 reads it.
 """
 
-import argparse
-import hashlib
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from sparse_caches import KINDS, TASK, text_documents
+from pair_record import TASK, TEXT_LENGTH, record_pair
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from minidiff import DecoderLM, course, diff_attention, load
-from minidiff.data import BPETokenizer
+from minidiff import DecoderLM, diff_attention
 from minidiff.data.token_documents import TokenDocument
+from minidiff.data.tokenizers import Tokenizer
 from minidiff.evaluation.intervals import DocumentLoss, difference_interval
 from minidiff.evaluation.loss import document_losses
 from minidiff.evaluation.recall import draw_questions
-from minidiff.files.json import write_json
-from minidiff.files.provenance import provenance
 from minidiff.nn.attention import MultiheadAttention, MultiheadDiffAttention
 from minidiff.ops.low_bit_products import KEY_BLOCK, QUERY_BLOCK
 
-OUT = Path(__file__).resolve().parents[1] / "results"
 PRECISIONS = (None, "int8", "fp8")
-TEXT_LENGTH = 512  # of a window
 
 
 def attend_plain(
@@ -104,9 +97,9 @@ def answers(
 
 def measure(
     model: DecoderLM,
-    documents: Sequence[TokenDocument],
-    first: int,
+    coder: Tokenizer,
     rows: int,
+    documents: Sequence[TokenDocument],
 ) -> list[dict[str, Any]]:
     """Return a row for each precision; the first one is not rounded."""
     cells = []
@@ -117,7 +110,7 @@ def measure(
         text = document_losses(
             model, documents, length=TEXT_LENGTH, batch_size=1
         )
-        found, targets, nats = answers(model, first, rows)
+        found, targets, nats = answers(model, coder.vocab_size, rows)
         if precision is None:
             exact_text, exact_answers = text["documents"], found
         added = difference_interval(text["documents"], exact_text)
@@ -137,42 +130,14 @@ def measure(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure both models and write the record."""
-    parser = argparse.ArgumentParser(
+    record_pair(
+        measure,
+        "low_bit_prefill_accuracy",
+        "the shipped pair, products of q and k in 8 bits",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--rows", type=int, default=64)
-    parser.add_argument("--documents", type=int, default=24)
-    parser.add_argument(
-        "--out", type=Path, default=OUT / "low_bit_prefill_accuracy.json"
-    )
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    coder = BPETokenizer.load(course.weights("pair_tokenizer.json"))
-    documents = text_documents(coder, options.documents)
-    weights, cells = {}, []
-    for kind in KINDS:
-        path = course.weights(f"pair_{kind}.safetensors")
-        weights[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        model = load(path).requires_grad_(False)
-        table = measure(model, documents, coder.vocab_size, options.rows)
-        cells += [{"kind": kind, **cell} for cell in table]
-    write_json(
-        options.out,
-        {
-            "what": "the shipped pair, products of q and k in 8 bits",
-            "provenance": provenance(
-                "cpu", "python book/recipes/low_bit_prefill_accuracy.py"
-            ),
-            "weights": weights,
-            "blocks": {"queries": QUERY_BLOCK, "keys": KEY_BLOCK},
-            "task": TASK.describe(),
-            "chance": round(TASK.chance.accuracy, 4),
-            "rows": options.rows,
-            "documents": [document.path for document in documents],
-            "text_length": TEXT_LENGTH,
-            "cells": cells,
-        },
+        documents=24,
+        arguments=arguments,
+        blocks={"queries": QUERY_BLOCK, "keys": KEY_BLOCK},
     )
 
 

@@ -20,18 +20,15 @@ SHA-256. It takes about ten minutes on one CPU core. Chapter 26 reads
 it.
 """
 
-import argparse
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pair_record import TASK, TEXT_LENGTH, record_pair
 from torch import Tensor
 
-from minidiff import DecoderLM, course, load
-from minidiff.data import BPETokenizer, NeedleTask, standard_library
+from minidiff import DecoderLM
 from minidiff.data.token_documents import TokenDocument
 from minidiff.data.tokenizers import Tokenizer
 from minidiff.evaluation.sparse_cache import (
@@ -39,15 +36,9 @@ from minidiff.evaluation.sparse_cache import (
     sparse_recall,
     sparse_text_loss,
 )
-from minidiff.files.json import write_json
-from minidiff.files.provenance import provenance
 from minidiff.nn.key_scores import Score, key_weights, scores_of
 from minidiff.ops import AttentionMaps
 
-KINDS = ("softmax", "diff")
-TASK = NeedleTask(needles=8, questions=4, length=512, repeats=False)
-TEXT_LENGTH = 512  # of a window; its first half is the prompt
-WINDOWS = 2  # of each document
 SHORT_WINDOW = 16
 DENOMINATORS = ("kept keys", "all keys")
 
@@ -65,26 +56,6 @@ def all_scores(kind: str) -> dict[str, Score]:
         return torch.rand(B, H, S, generator=generator)
 
     return scores | {"random": at_random}
-
-
-def text_documents(coder: Tokenizer, count: int) -> list[TokenDocument]:
-    """Return the beginnings of unseen documents of the standard library.
-
-    Of all that are long enough for ``WINDOWS``, ``count`` are taken at equal
-    steps of their alphabetical order.
-    """
-    length = WINDOWS * TEXT_LENGTH + 1  # the first token is not predicted
-    documents = []
-    for document in standard_library().valid:
-        ids = np.array(coder.encode(document.text))[:length]
-        if len(ids) == length:
-            size = len(coder.decode(ids.tolist()).encode())
-            documents.append(TokenDocument("python", document.path, size, ids))
-    if len(documents) < count:
-        raise ValueError(
-            f"--documents: got {count}, expected at most {len(documents)}"
-        )
-    return documents[:: len(documents) // count][:count]
 
 
 def text_cells(
@@ -148,39 +119,13 @@ def rounded(cell: dict[str, Any]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure both models and write the record."""
-    parser = argparse.ArgumentParser(
+    record_pair(
+        measure,
+        "sparse_caches",
+        "the shipped pair, caches that keep a part of their keys",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--rows", type=int, default=64)
-    parser.add_argument("--documents", type=int, default=12)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    coder = BPETokenizer.load(course.weights("pair_tokenizer.json"))
-    documents = text_documents(coder, options.documents)
-    weights, cells = {}, []
-    for kind in KINDS:
-        path = course.weights(f"pair_{kind}.safetensors")
-        weights[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        model = load(path).requires_grad_(False)
-        table = measure(model, coder, options.rows, documents)
-        cells += [{"kind": kind, **cell} for cell in table]
-    write_json(
-        options.out or course.root() / "book/results/sparse_caches.json",
-        {
-            "what": "the shipped pair, caches that keep a part of their keys",
-            "provenance": provenance(
-                "cpu", "python book/recipes/sparse_caches.py"
-            ),
-            "weights": weights,
-            "task": TASK.describe(),
-            "chance": round(TASK.chance.accuracy, 4),
-            "rows": options.rows,
-            "documents": [document.path for document in documents],
-            "text_length": TEXT_LENGTH,
-            "cells": cells,
-        },
+        documents=12,
+        arguments=arguments,
     )
 
 

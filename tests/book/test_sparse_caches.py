@@ -12,6 +12,7 @@ from minidiff.evaluation.sparse_cache import FRACTIONS, MODES
 
 sys.path.insert(0, str(ROOT / "book" / "recipes"))
 
+import pair_record
 import sparse_caches
 
 RECORD = ROOT / "book/results/sparse_caches.json"
@@ -49,7 +50,7 @@ def assert_complete(record):
     )
     expected = {
         (kind, *where, score, mode, share)
-        for kind in sparse_caches.KINDS
+        for kind in pair_record.KINDS
         for score in sparse_caches.all_scores(kind)
         for measure, modes in (("lookup", MODES), ("text", (None,)))
         for mode in modes
@@ -76,8 +77,8 @@ def test_texts_are_long_enough_and_too_many_are_refused(monkeypatch):
         def decode(self, ids):
             return bytes(ids).decode(errors="replace")
 
-    documents = sparse_caches.text_documents(Words(), 3)
+    documents = pair_record.text_documents(Words(), 3)
     assert len({d.path for d in documents}) == 3
     assert {len(d.ids) for d in documents} == {2 * 512 + 1}
     with pytest.raises(ValueError, match="--documents: got 99999, expected"):
-        sparse_caches.text_documents(Words(), 99999)
+        pair_record.text_documents(Words(), 99999)

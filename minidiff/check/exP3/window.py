@@ -20,6 +20,7 @@ import triton.language as tl  # isort: skip
 from minidiff.check.compare import same
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.edited import edited, slip
+from minidiff.check.exP3.branch_slips import branch_slips
 from minidiff.check.exP3.heads import (
     BS,
     DV,
@@ -377,74 +378,7 @@ EXERCISE = Exercise(
                 )
             ),
         ),
-        slip(
-            "one branch without scale",
-            "In one branch the scores are not multiplied by c, or divided "
-            "by it.",
-            window_kernel,
-            (
-                'b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") * c',
-                'b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee")',
-            ),
-            (
-                'b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") * c',
-                'b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee")',
-            ),
-            (
-                'b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") * c',
-                'b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") / c',
-            ),
-            (
-                'b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") * c',
-                'b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") / c',
-            ),
-        ),
-        slip(
-            "one branch not divided",
-            "In one branch the accumulator is written as it is, or "
-            "multiplied. A part is the output over its keys: divide by the "
-            "sum.",
-            window_kernel,
-            ("b_acc1 / b_sum1[:, None]", "b_acc1"),
-            ("b_acc2 / b_sum2[:, None]", "b_acc2"),
-            ("b_acc1 / b_sum1[:, None]", "b_acc1 * b_sum1[:, None]"),
-            ("b_acc2 / b_sum2[:, None]", "b_acc2 * b_sum2[:, None]"),
-        ),
-        slip(
-            "one log-sum without its top",
-            "One of the log-sums lacks its top: the sum is relative to it.",
-            window_kernel,
-            ("b_top1 + tl.log2(b_sum1)", "tl.log2(b_sum1)"),
-            ("b_top2 + tl.log2(b_sum2)", "tl.log2(b_sum2)"),
-        ),
-        slip(
-            "one log-sum without its sum",
-            "One of the log-sums is the top alone, or holds the sum and not "
-            "its logarithm.",
-            window_kernel,
-            ("b_top1 + tl.log2(b_sum1)", "b_top1"),
-            ("b_top2 + tl.log2(b_sum2)", "b_top2"),
-            ("b_top1 + tl.log2(b_sum1)", "b_top1 + b_sum1"),
-            ("b_top2 + tl.log2(b_sum2)", "b_top2 + b_sum2"),
-            ("b_top1 + tl.log2(b_sum1)", "b_top1 - tl.log2(b_sum1)"),
-            ("b_top2 + tl.log2(b_sum2)", "b_top2 - tl.log2(b_sum2)"),
-        ),
-        slip(
-            "one log-sum in base e",
-            "One of the log-sums is mixed: the top is in base 2, so the "
-            "sum's logarithm is log2.",
-            window_kernel,
-            ("b_top1 + tl.log2(b_sum1)", "b_top1 + tl.log(b_sum1)"),
-            ("b_top2 + tl.log2(b_sum2)", "b_top2 + tl.log(b_sum2)"),
-        ),
-        slip(
-            "the same keys in every round",
-            "Every round of the loop takes the same keys. A round begins at "
-            "i_s.",
-            window_kernel,
-            ("i_s + tl.arange(0, BS)", "start + tl.arange(0, BS)"),
-            ("i_s + tl.arange(0, BS)", "tl.arange(0, BS)"),
-        ),
+        *branch_slips(window_kernel),
         slip(
             "one row for all",
             "Queries, keys or values are all read from one row: rows lie "
