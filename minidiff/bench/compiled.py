@@ -8,66 +8,12 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-if TYPE_CHECKING:
-    from minidiff.ops.triton.tuning import Shape
-
-# Most bytes of shared memory that one program can use, by compute capability
-# (CUDA C++ Programming Guide, technical specifications).
-SHARED_LIMIT = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024}
-KERNELS = (
-    "forward",
-    "keys",
-    "values",
-    "queries",
-    "decode",
-    "decode int8",
-    "decode fp8",
-    "forward int8",
-    "forward fp8",
-)
-CODES = {"int8": "i8", "fp8": "fp8e4nv"}  # types of 8 bits
-
-
-# A kernel, its arguments' types, and its constants.
-Call = tuple[Any, dict[str, Any], dict[str, Any]]
-
-
-class Build(NamedTuple):
-    """One kernel for one case: bfloat16, causal, with the norm in V1."""
-
-    kernel: str
-    D: int
-    P: int
-    capability: int
-
-    @property
-    def DV(self) -> int:
-        """Return the values' width: 2D in V1 (P = 2), D in V2 (P = 1)."""
-        return self.D * self.P
-
-    @property
-    def code(self) -> str | None:
-        """Return the type of codes that it reads, if it reads 8 bits."""
-        return CODES.get(self.kernel.split()[-1])
-
-
-def builds(
-    capabilities: Sequence[int] = tuple(SHARED_LIMIT),
-) -> Iterator[Build]:
-    """Yield every kernel of the table at D = 64 and 128, for V1 and V2."""
-    for capability in capabilities:
-        for P in (2, 1):
-            for D in (64, 128):
-                for kernel in KERNELS:
-                    if kernel.endswith("fp8") and capability < 89:
-                        continue  # Ampere has no fp8
-                    build = Build(kernel, D, P, capability)
-                    if _shape(build):
-                        yield build
+from minidiff.bench.builds import SHARED_LIMIT, Build, shape_of
+from minidiff.bench.kernel_calls import call_of, call_with_roles
 
 
 def compile_one(build: Build) -> dict[str, Any]:
@@ -91,13 +37,13 @@ def compile_one(build: Build) -> dict[str, Any]:
     import triton
     from triton.backends.compiler import GPUTarget
 
-    shape = _shape(build)
+    shape = shape_of(build)
     if shape is None:
         raise ValueError(
             f"build: got {build}, expected one of builds(), which the table "
             "has"
         )
-    call = _call_with_roles if shape.roles else _call
+    call = call_with_roles if shape.roles else call_of
     kernel, arguments, constants = call(build, shape)
     signature, values, attributes = _describe(kernel, arguments, constants)
     done = triton.compile(
@@ -147,30 +93,6 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _case(build: Build) -> dict[str, Any]:
-    return {
-        "kernel": build.kernel.split()[0],
-        "D": build.D,
-        "DV": build.DV,
-        "P": build.P,
-        "bits": 16,
-        "length": 4096,
-        "capability": build.capability,
-    }
-
-
-def _shape(build: Build) -> "Shape | None":
-    """Return the shape that a launcher would take; None if there is none."""
-    from minidiff.ops.triton.tuning import choose, for_codes, for_products
-
-    shape = choose(**_case(build))
-    if shape is None or build.code is None:
-        return shape
-    if build.kernel.startswith("decode"):
-        return for_codes(shape)
-    return for_products(shape)
-
-
 def _tool(name: str, option: str, cubin: bytes) -> str:
     """Run one of the tools that come with Triton; return its output."""
     import triton
@@ -186,120 +108,6 @@ def _tool(name: str, option: str, cubin: bytes) -> str:
             check=True,
         )
     return done.stdout
-
-
-def _call(build: Build, shape: "Shape") -> Call:
-    """Return the kernel, the types of its arguments, and its constants."""
-    from minidiff.ops.low_bit_products import KEY_BLOCK, QUERY_BLOCK
-    from minidiff.ops.triton.kernels import (
-        backward,
-        decode,
-        forward,
-        low_bit,
-    )
-    from minidiff.ops.triton.tuning import choose
-
-    D, DV, P, BT, BS = build.D, build.DV, build.P, shape.BT, shape.BS
-
-    def block(*sizes: int, dtype: str = "bf16") -> str | tuple[str, ...]:
-        if shape.tma:
-            return f"tensordesc<{dtype}{list(sizes)}>".replace(" ", "")
-        numbers = len(sizes) + (0 if dtype == "fp32" else 2)
-        return ("*" + dtype, *["i32"] * numbers)
-
-    constants: dict[str, Any] = {
-        "D": D,
-        "DV": DV,
-        "P": P,
-        "BT": BT,
-        "BS": BS,
-        "CAUSAL": True,
-        "PADDED": False,
-    }
-    q, k = block(1, 1, 1, BT, D), block(1, 1, 1, BS, D)
-    v, out = block(1, 1, BS, DV), block(1, 1, BT, DV)
-    types: dict[str, Any]
-    row = block(1, 1, BT, dtype="fp32")
-    branch_row = block(1, 1, 1, BT, dtype="fp32")
-    if build.kernel.startswith("decode"):
-        types = {"p_acc": "*fp32", "p_top": "*fp32", "p_sum": "*fp32"}
-        types |= {"p_lengths": "*i64", "p_q": "*bf16"}
-        types |= {"p_k_scale": "*fp32", "p_v_scale": "*fp32"}
-        types |= dict.fromkeys(("p_k", "p_v"), f"*{build.code or 'bf16'}")
-        constants["LOW"] = build.code is not None
-        return decode.decode_kernel, types, constants
-    constants["TMA"] = shape.tma
-    if build.kernel == "forward":
-        types = {"x_q": q, "x_k": k, "x_v": v, "x_y": out, "x_o": out}
-        types |= {"p_o2": "*bf16", "p_lse": "*fp32", "p_lam": "*fp32"}
-        types |= {"p_weight": "*bf16", "p_lengths": "*i64"}
-        constants |= {
-            "TOGETHER": shape.together,
-            "NORM": P == 2,
-            "WEIGHT": P == 2,
-            "KEEP": True,
-        }
-        return forward.forward_kernel, types, constants
-    if build.code is not None:
-        types = {
-            "x_q": block(1, 1, 1, BT, D, dtype=build.code),
-            "x_k": block(1, 1, 1, BS, D, dtype=build.code),
-            "x_v": v,
-            "x_y": out,
-            "p_q_scale": "*fp32",
-            "p_k_scale": "*fp32",
-            "p_o2": "*bf16",
-            "p_lam": "*fp32",
-            "p_weight": "*bf16",
-            "p_lengths": "*i64",
-        }
-        constants |= {"QB": QUERY_BLOCK, "KB": KEY_BLOCK}
-        constants |= {"NORM": P == 2, "WEIGHT": P == 2}
-        return low_bit.low_bit_kernel, types, constants
-    types = {"x_q": q, "x_k": k, "x_v": v, "x_do": out, "x_lam": row}
-    types |= {"x_lse": branch_row, "x_delta": branch_row}
-    types |= {"p_lengths": "*i64"}
-    if build.kernel == "queries":
-        return backward.queries_kernel, types | {"x_dq": q}, constants
-    apart = choose(**_case(build._replace(kernel="values"))) is not None
-    constants |= {
-        "KEYS": build.kernel == "keys",
-        "VALUES": build.kernel == "values" or not apart,
-    }
-    types |= {"x_dk": k, "x_dv": v}
-    return backward.keys_kernel, types, constants
-
-
-def _call_with_roles(build: Build, shape: "Shape") -> Call:
-    """Do the same as _call for the kernels in Gluon."""
-    from minidiff.ops.triton.hopper import keys as hopper_keys
-    from minidiff.ops.triton.hopper import queries as hopper_queries
-    from minidiff.ops.triton.launch.hopper import layout_of
-    from minidiff.ops.triton.tuning import choose
-
-    D, DV, P, BT, BS = build.D, build.DV, build.P, shape.BT, shape.BS
-
-    def block(*sizes: int, dtype: str = "bf16") -> str:
-        layout = layout_of(16 if dtype == "bf16" else 32, len(sizes))
-        return f"tensordesc<{dtype}{list(sizes)},{layout!r}>".replace(" ", "")
-
-    q, k = block(1, 1, 2, BT, D), block(1, 1, P, BS, D)
-    v, do = block(1, 1, BS, DV), block(1, 1, BT, DV)
-    rows = block(1, 1, 2, BT, dtype="fp32")
-    types = {"x_q": q, "x_k": k, "x_v": v, "x_do": do, "x_lse": rows}
-    types |= {"x_delta": rows, "x_lam": block(1, 1, BT, dtype="fp32")}
-    types |= {"p_lengths": "*i64"}
-    constants: dict[str, Any] = {"D": D, "DV": DV, "BT": BT, "BS": BS, "P": P}
-    constants |= {"CAUSAL": True, "PADDED": False, "STAGES": shape.stages}
-    if build.kernel == "queries":
-        return hopper_queries.queries_kernel, types | {"x_dq": q}, constants
-    apart = choose(**_case(build._replace(kernel="values"))) is not None
-    constants |= {
-        "KEYS": build.kernel == "keys",
-        "VALUES": build.kernel == "values" or not apart,
-    }
-    types |= {"x_dk": k, "x_dv": v}
-    return hopper_keys.keys_kernel, types, constants
 
 
 def _language(kernel: Any) -> type:

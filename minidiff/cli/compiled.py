@@ -40,7 +40,8 @@ def run_compile(arguments: argparse.Namespace) -> None:
     """Compile the kernels; print a table and save its rows."""
     check_out(arguments.out)
     need("triton", "minidiff bench compile")
-    from minidiff.bench.compiled import builds, compile_one, table
+    from minidiff.bench.builds import builds
+    from minidiff.bench.compiled import compile_one, table
     from minidiff.files.json import write_json
 
     rows = [compile_one(build) for build in builds(arguments.capability)]

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from minidiff.bench.compiled import KERNELS, Build, builds, compile_one
+from minidiff.bench.builds import KERNELS, Build, builds
+from minidiff.bench.compiled import compile_one
 from minidiff.ops.triton.tuning import table
 
 
