@@ -84,6 +84,7 @@ def judge(case: Case, operator: Operator, device: torch.device) -> Judgement:
             return Judgement((), f"wrote to the memory of its input {name}")
     eager = results(_eager, case.dtype)
     truth = results(_eager, torch.float64)
+    tiny = smallest(case.dtype, flushes=device.type == "cuda")
     failure = None
     for name, x in got.items():
         if (x.shape, x.dtype) != (eager[name].shape, eager[name].dtype):
@@ -91,11 +92,23 @@ def judge(case: Case, operator: Operator, device: torch.device) -> Judgement:
             return Judgement((), failure)
         if not torch.equal(bits(x), bits(again[name])):
             failure = failure or f"{name}: differs when computed again"
-    errors = tuple(_errors(case, call, got, eager, truth))
+    errors = tuple(_errors(case, call, got, eager, truth, tiny))
     for e in errors:
         if not e.ratio <= LIMIT:
             failure = failure or f"{e.name}: {describe(e)}"
     return Judgement(errors, failure)
+
+
+def smallest(dtype: torch.dtype, *, flushes: bool) -> float:
+    """Return the size that smaller terms are judged as if they had.
+
+    That is the smallest normal number of the dtype. Compiled kernels also
+    take float32's denormal numbers for zeros: ``flushes``. What this may cost,
+    one smallest float32 number, must count as half a rounding.
+    """
+    info = torch.finfo(dtype)
+    lost = torch.finfo(torch.float32).tiny if flushes else 0.0
+    return max(info.tiny, lost / (info.eps / 2))
 
 
 def describe(e: Error) -> str:
@@ -180,6 +193,7 @@ def _errors(
     got: dict[str, Tensor],
     eager: dict[str, Tensor],
     truth: dict[str, Tensor],
+    tiny: float,
 ) -> list[Error]:
     wide = {n: x.double() for n, x in call.tensors.items()}
     calls = [
@@ -187,21 +201,23 @@ def _errors(
         for i in (range(case.M) if case.M else (None,))
     ]
     dy = call.dy.double()
-    info = torch.finfo(case.dtype)
     parts = [
-        sizes(x, dy[i] if case.M else dy, info.tiny)
-        for i, x in enumerate(calls)
+        sizes(x, dy[i] if case.M else dy, tiny) for i, x in enumerate(calls)
     ]
     # A logit of some hundreds is wrong by some hundreds of roundings, and so
     # is its exponential.
     logits = max(largest_logit(x) for x in calls)
     exponent = 4 * torch.finfo(torch.float32).eps * (1 + logits)
-    floor = info.eps / 2 + exponent
+    # Each addition of a long sum rounds the sum so far: for n terms of random
+    # sign, this adds up to sqrt(n / 6) roundings of the whole.
+    terms = max(case.S, case.T * case.H // case.Hkv)
+    summed = torch.finfo(torch.float32).eps / 2 * (terms / 6) ** 0.5
+    floor = torch.finfo(case.dtype).eps / 2 + exponent + summed
     errors = []
     for name, want in truth.items():
         each = [part[name] for part in parts]
         size = torch.stack(each) if case.M else each[0]
-        size = size + info.tiny * (size > 0)
+        size = size + tiny * (size > 0)
         rows = name != "lam"  # lam is one number for each row
         ours, eagers = (
             _relative(x[name], want, size, rows) for x in (got, eager)

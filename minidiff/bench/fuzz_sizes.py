@@ -19,9 +19,8 @@ def sizes(x: Arguments, dy: Tensor, tiny: float) -> dict[str, Tensor]:
 
     x is in float64 and dy (B, H, T, Dv) is the output's gradient. The result
     has "out", "q", "k", "v", "lam" and "norm_weight", each with the shape of
-    that tensor; it is exactly 0 where the result must be. ``tiny`` is the
-    smallest normal number of the dtype that is judged: what is smaller is
-    rounded as if it had that size.
+    that tensor; it is exactly 0 where the result must be. What is smaller
+    than ``tiny`` is rounded as if it had that size.
 
     Rounding errors are as good as independent, so sizes add up as they do,
     as the root of the sum of squares. The formulas are those of the results
@@ -43,7 +42,7 @@ def sizes(x: Arguments, dy: Tensor, tiny: float) -> dict[str, Tensor]:
     lam = lam[..., None] if lam.ndim else lam
     o1, o2 = A1 @ v, A2 @ v
     exact = o1 - lam * o2
-    # Weights too small for the dtype are rounded to 0.
+    # Weights that are too small are rounded to 0.
     tiny1, tiny2 = (tiny * (A > 0).to(v) for A in (A1, A2))
     o2 = o2.abs() + _product(tiny2, v)
     o = o1.abs() + _product(tiny1, v) + lam.abs() * o2
@@ -62,7 +61,8 @@ def sizes(x: Arguments, dy: Tensor, tiny: float) -> dict[str, Tensor]:
     do = do + tiny * (do > 0)
     dP = _product(do, v.mT)
     D1, D2 = _total(do * o), _total(do * o2)
-    dS1, dS2 = A1 * (dP + D1), lam.abs() * A2 * (dP + D2)
+    dS1 = (A1 + tiny1) * (dP + D1)
+    dS2 = lam.abs() * (A2 + tiny2) * (dP + D2)
     dS = torch.stack([y + tiny * (y > 0) for y in (dS1, dS2)], 2)
     dS = abs(scale) * dS  # (B, H, 2, T, S)
     found["q"] = _product(dS, k)

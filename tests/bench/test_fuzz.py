@@ -183,6 +183,36 @@ def test_errors_are_relative_to_the_terms_that_cancel():
     assert found.failure is None
 
 
+@pytest.mark.parametrize("code", [(7, 46), (0, 13), (1, 15)])
+def test_denormal_numbers_may_be_lost_where_kernels_are_compiled(code):
+    """With these cases an H200 gives the errors that a flush gives here."""
+    case = draw(*code, "cuda")
+    call = make(case, CPU)
+    results = partial(fuzz_judge._results, case, call, eager)
+    truth, own = results(torch.float64), results(case.dtype)
+    assert torch.set_flush_denormal(True)
+    try:
+        got = results(case.dtype)
+    finally:
+        torch.set_flush_denormal(False)
+
+    def worst(flushes):
+        tiny = fuzz_judge.smallest(case.dtype, flushes=flushes)
+        errors = fuzz_judge._errors(case, call, got, own, truth, tiny)
+        return max(e.ratio for e in errors)
+
+    assert worst(flushes=False) > 5 * LIMIT > LIMIT > worst(flushes=True)
+
+
+@pytest.mark.parametrize("fault", FAULTS[:4])
+def test_what_may_be_lost_hides_no_fault(fault, monkeypatch):
+    lenient = partial(fuzz_judge.smallest, flushes=True)
+    monkeypatch.setattr(
+        fuzz_judge, "smallest", lambda dtype, flushes: lenient(dtype)
+    )
+    assert first_failure(fault, 40) is not None
+
+
 def test_nan_fails_and_eagers_nan_excuses_nothing():
     nan = float("nan")
     assert not Error("out", nan, 1.0, 1.0).ratio <= LIMIT
