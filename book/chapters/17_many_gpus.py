@@ -72,7 +72,7 @@ from minidiff.training.distributed import World, total, world
 from minidiff.training.step import Updates
 
 # %%
-plots.use_style()
+plots.use_style("svg")
 if not torch.distributed.is_available():
     raise RuntimeError(
         "this chapter starts two processes that talk, and this PyTorch was "

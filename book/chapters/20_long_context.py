@@ -163,6 +163,7 @@ for kind, losses in own.items():
 # %% tags=["nbval-ignore-output", "hide-output"] jupyter={"outputs_hidden": true} mystnb={"image": {"alt": "Loss against position for the plain and the differential model, with a dotted line at the usual row of their training and a dashed one at the longest. Up to the dashed line both curves fall, with bumps, also across the dotted one. Some way right of the dashed line both climb to several nats."}}
 def draw_losses(curves: dict[str, np.ndarray]) -> None:
     """Loss by position, with lines where training rows ended."""
+    plt.figure(figsize=(6, 2.6))
     for (name, losses), line in zip(curves.items(), plots.LINES, strict=False):
         plt.plot(MIDDLES, stretch_means(losses), ls=line, label=name)
     plt.axvline(USUAL, color="grey", ls=":", lw=1)
@@ -435,6 +436,7 @@ cumulative = {
     kind: losses.cumsum() / np.arange(1, LONG + 1)
     for kind, losses in own.items()
 }
+plt.figure(figsize=(6, 2.6))
 plt.plot(np.arange(1, LONG + 1), cumulative["softmax"], label="cumulative")
 means = stretch_means(own["softmax"])
 plt.plot(MIDDLES, means, ls=plots.LINES[1], label="by stretch")
@@ -584,7 +586,7 @@ for kind, base in LONG_ROWS:
 
 # %% tags=["hide-input", "nbval-ignore-output"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two rows of heat maps, plain above, differential below, a column for each RoPE base. In each map the accuracy at needles by the depth of the answer and the length of the row. With the training's base a map is bright in short rows and falls off beyond the longest training row; with larger bases more lengths are bright."}}
 if LONG_ROWS:
-    shape = {"sharex": True, "sharey": True, "figsize": (7.4, 3.6)}
+    shape = {"sharex": True, "sharey": True, "figsize": (7.4, 3.3)}
     figure, axes = plt.subplots(2, len(BASES), squeeze=False, **shape)
     for (kind, base), found in LONG_ROWS.items():
         axis = axes[list(MODELS).index(kind), BASES.index(base)]
@@ -601,7 +603,7 @@ if LONG_ROWS:
 
 # %% tags=["hide-input", "nbval-ignore-output"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, plain and differential: recorded loss against position on a logarithmic axis, a curve for each RoPE base and a dashed line at the longest training row. Up to the line the training's base and the two computed ones lie close together and the base 640,000 lies above them. Beyond the line the training's base climbs, the smaller computed base at twice the line, the larger one hardly, and 640,000 a little."}}
 if LONG_ROWS:
-    figure, axes = plt.subplots(1, 2, sharey=True, figsize=(7.4, 2.9))
+    figure, axes = plt.subplots(1, 2, sharey=True, figsize=(7.4, 2.6))
     for (kind, base), found in LONG_ROWS.items():
         axis = axes[list(MODELS).index(kind)]
         cells = found["by_position"]
@@ -844,23 +846,72 @@ for (peer, T), found in sorted(KERNEL.items(), key=lambda x: x[0][1]):
         print(f"  {what}: {ms:8.2f} ms, {mib:8.0f} MiB", end="")
     print()
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+PEERS = {
+    "diff/triton": "DIFF, minidiff",
+    "plain/cudnn": "plain, cuDNN",
+    "plain/flash": "plain, FlashAttention",
+    "diff/naive": "DIFF, maps stored",
+}
+
 # %% tags=["hide-input", "nbval-ignore-output"] jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels on logarithmic axes against the length of the row: time of forward and backward, and peak memory, of the fused differential kernels, plain attention on cuDNN and on FlashAttention, and differential attention with stored maps. The curve of a peer ends at the longest row that it could run."}}
-if KERNEL:
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3))
-    peers = dict.fromkeys(name for name, _ in KERNEL)
-    for line, peer in zip(plots.LINES, peers, strict=False):
-        mine = [r for (name, _), r in KERNEL.items() if name == peer]
-        mine = [r for r in mine if "train_ms" in r]
-        for axis, what in zip(axes, ("ms", "peak_mib"), strict=True):
-            found = np.array([(r["T"], r[f"train_{what}"]) for r in mine])
-            axis.plot(*found.T, "o", ls=line, label=peer)
-            axis.set(xscale="log", yscale="log", xlabel="tokens")
-    axes[0].set_ylabel("ms, forward and backward")
-    axes[1].set_ylabel("peak MiB")
-    axes[0].legend(fontsize=8)
-    plt.show()
+figure, axes = plt.subplots(1, 2, figsize=(6.6, 2.5))
+at = [2**n for n in range(12, 17)]
+for axis, what in zip(axes, ("ms", "peak_mib"), strict=True):
+    for line, (peer, name) in zip(plots.LINES, PEERS.items(), strict=False):
+        mine = [KERNEL[peer, T] for T in at]
+        height = [row.get(f"train_{what}", np.nan) for row in mine]
+        axis.plot(at, height, "o", ls=line, label=name)
+    axis.set(xscale="log", yscale="log", xlabel="tokens", xticks=at)
+    axis.set_xticklabels([f"{T // 1024}k" for T in at])
+    axis.minorticks_off()
+axes[0].set_ylabel("ms, with backward")
+axes[1].set_ylabel("peak MiB")
+handles = axes[0].get_legend_handles_labels()
+figure.legend(*handles, loc="outside upper center", ncols=4, fontsize=8)
+plt.show()
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+for T in (16_384, 65_536):
+    for peer in ("plain/cudnn", "plain/flash"):
+        ratios = [
+            KERNEL["diff/triton", T][what] / KERNEL[peer, T][what]
+            for what in ("forward_ms", "train_ms")
+        ]
+        print(f"T = {T}, DIFF to {PEERS[peer]:21s}", end=" ")
+        print("forward {:.2f}, with backward {:.2f}".format(*ratios))
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+grows = {
+    peer: KERNEL[peer, 32_768]["train_peak_mib"]
+    / KERNEL[peer, 16_384]["train_peak_mib"]
+    for peer in ("diff/triton", "diff/naive")
+}
+print("memory at twice the length:", end=" ")
+print(", ".join(f"{PEERS[x]}, {n:.2f} times" for x, n in grows.items()))
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+for what in ("forward_ms", "train_ms"):
+    last, cudnn, flash = (
+        KERNEL[peer, 65_536][what]
+        for peer in ("diff/triton", "plain/cudnn", "plain/flash")
+    )
+    assert 1.15 < last / cudnn < 1.3 and last < flash
+assert grows["diff/triton"] < 2.02 and grows["diff/naive"] > 3.9
+assert "train_ms" not in KERNEL["diff/naive", 65_536]
+short, long = (KERNEL["diff/triton", T]["train_ms"] for T in (4096, 16_384))
+assert 0.25 < short / long < 0.4
 
 # %% [markdown]
+# Twice the length takes twice the memory with our kernels, and four times with
+# stored maps, which at 65,536 tokens would need more than this GPU has. There
+# one differential layer takes a fifth to a quarter longer than a plain one on
+# cuDNN, and less than one on PyTorch's FlashAttention. Its values are twice as
+# wide, which makes one and a half times the multiplications. (With a short row
+# the backward pass is slow: 4,096 tokens are a sixteenth of the work of 16,384,
+# and take a third of the time. There the GPU waits for the program that starts
+# its kernels.)
+#
 # ## The package agrees
 #
 # Positions, losses and effective lengths, by hand and by `minidiff`:
