@@ -42,6 +42,25 @@ def is_ordinary(device: torch.device) -> bool:
     )
 
 
+def is_plain(*given: object) -> bool:
+    """Tell whether an operator may run without PyTorch's dispatcher.
+
+    It may if nobody is there whom the dispatcher would tell: no compiler, no
+    function transform, no mode, and among the arguments no subclass of Tensor
+    and no batch of gradients (``is_grads_batched``).
+    """
+    return not (
+        torch.compiler.is_compiling()
+        or in_transform()
+        or torch._C._len_torch_dispatch_stack()
+    ) and all(
+        type(x) in (Tensor, torch.nn.Parameter)
+        and not torch._C._functorch.is_legacy_batchedtensor(x)
+        for x in given
+        if isinstance(x, Tensor)
+    )
+
+
 def in_transform() -> bool:
     """Tell whether a function transform (vmap, grad) or torch.jit records."""
     if torch.compiler.is_compiling():  # which handles transforms itself

@@ -8,6 +8,8 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 # Required alignment of rows and of the start of a tensor, in bytes.
 BYTES = 16
+MOST_CHECKED = 4096  # descriptors to remember
+_checked: dict[tuple[object, ...], dict[str, Any]] = {}
 
 
 def fits(x: Tensor) -> bool:
@@ -57,8 +59,31 @@ def block_of(
         matrix = x.shape[-2:] if len(block) == 2 else x.shape[-1:]
         strides = x.stride() if len(block) == 2 else x.stride()[:-1]
         return (x, *matrix, *strides)
-    ones = [1] * (x.ndim - len(block))
-    return TensorDescriptor(x, list(x.shape), steps(x), [*ones, *block])
+    return described(TensorDescriptor, x, block)
+
+
+def described(
+    kind: type[Any], x: Tensor, block: tuple[int, ...], *layout: object
+) -> Any:
+    """Make a descriptor of x; ``layout`` is that of a block, if it needs one.
+
+    Its checks take longer than a launch, so a tensor that has dtype, shape and
+    strides of an earlier one gets a copy of that one's descriptor, with its
+    own address.
+    """
+    key = (kind, x.dtype, x.shape, x.stride(), block, *layout)
+    rest = _checked.get(key)
+    if rest is None:
+        ones = [1] * (x.ndim - len(block))
+        made = kind(x, list(x.shape), steps(x), [*ones, *block], *layout)
+        if len(_checked) >= MOST_CHECKED:
+            _checked.clear()
+        # Without the tensor, which must not be kept.
+        _checked[key] = {n: y for n, y in vars(made).items() if n != "base"}
+        return made
+    made = object.__new__(kind)
+    vars(made).update(rest, base=x)
+    return made
 
 
 def steps(x: Tensor) -> list[int]:

@@ -9,7 +9,7 @@ from torch.library import custom_op, register_autograd
 from minidiff.ops.arguments import SCHEMA, Arguments
 from minidiff.ops.dispatch import WIDTHS
 from minidiff.ops.low_bit import restored
-from minidiff.ops.readable import in_func_gradient
+from minidiff.ops.readable import in_func_gradient, is_plain
 from minidiff.ops.scale import positive_scale
 from minidiff.ops.triton import low_bit
 from minidiff.ops.triton.descriptors import gradient_like, rows
@@ -81,18 +81,25 @@ def triton_attention(
     )
     if scales is not None:
         y: Tensor = low_bit.decode(*given, *scales)
-        return y.to(x.q.dtype)
-    if precision is not None:
+    elif precision is not None:
         y = low_bit.forward(*given, precision)
-        return y.to(x.q.dtype)
-    return _attend(given).to(x.q.dtype)
+    else:
+        y = _attend(given)
+    return y.to(x.q.dtype)
 
 
 def _attend(x: Arguments) -> Tensor:
-    """Call `decode` for few queries without gradients, else `forward`."""
-    if x.q.shape[3] <= DECODE_QUERIES and not _learns(x):
-        return decode(*x)
-    return forward(*x, _learns(x))[0]
+    """Decode few queries without gradients; else run the forward pass.
+
+    The operators below are for whom the dispatcher tells of them. Where there
+    is nobody, it is left out: it takes longer than the kernels of a short row.
+    """
+    learns, plain = _learns(x), is_plain(*x)
+    if x.q.shape[3] <= DECODE_QUERIES and not learns:
+        return launch_decode.decode(x) if plain else decode(*x)
+    if not plain:
+        return forward(*x, learns)[0]
+    return _Direct.apply(*x) if learns else launch_forward.forward(x, False)[0]
 
 
 def _reads_codes(x: Arguments) -> bool:
@@ -229,12 +236,31 @@ def _differentiate(
     *tensors, o, o2, lse = ctx.saved_tensors
     given = zip(tensors, ctx.rest, strict=True)
     x = Arguments(*(b if a is None else a for a, b in given))
-    dq, dk, dv, dlam, dweight = backward(dy, *x, o, o2, lse)
+    # With gradients enabled, somebody wants to differentiate the gradients.
+    if is_plain(dy, *x) and not torch.is_grad_enabled():
+        made = launch_backward.backward(dy, x, o, o2, lse)
+    else:
+        made = backward(dy, *x, o, o2, lse)
+    dq, dk, dv, dlam, dweight = made
     dlam = dlam.to(common.lam_of(x).dtype)
     gradients |= {"q": dq, "k": dk, "v": dv, "lam": dlam}
     if x.norm_weight is not None:
         gradients["norm_weight"] = dweight.to(x.norm_weight.dtype)
     return *gradients.values(), None
+
+
+class _Direct(torch.autograd.Function):
+    """`forward` and `backward` without the dispatcher."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        output = launch_forward.forward(Arguments(*given), True)
+        _save(ctx, (*given, True), output)
+        return output[0]
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
+        return _differentiate(ctx, dy)[:-1]
 
 
 def _refuse(ctx: Any, *unused: Tensor | None) -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from cases import DEVICE, GPU, Case, run
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from minidiff import diff_attention
 from minidiff.nn.attention import (
@@ -264,3 +265,40 @@ def test_another_default_dtype_changes_nothing():
     assert torch.equal(got[0]["out"], want[0]["out"])
     assert all(a.isfinite().all() for a in got[0].values())
     assert torch.equal(got[1]["out"], want[1]["out"])
+
+
+class Heard(TorchDispatchMode):
+    """A mode that hears of all operators, by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("T, name", [(20, "forward"), (3, "decode")])
+def test_a_listener_hears_of_the_operators(T, name):
+    case = Case(T=T, S=20)
+    x, options = case.inputs(torch.float32), case.options()
+    with Heard() as heard:
+        run(x, options, "triton", T == 20)
+    want = {f"minidiff::diff_{name}"}
+    want |= {"minidiff::diff_backward"} if T == 20 else set()
+    assert {n for n in heard.names if "minidiff" in n} == want
+
+
+@pytest.mark.parametrize("T", [20, 3])
+def test_without_a_listener_the_results_are_the_same(T, monkeypatch):
+    case = Case(T=T, S=20)
+    x, options = case.inputs(torch.float32), case.options()
+    with Heard():
+        want = run(x, options, "triton", T == 20)
+    for op in ("forward", "backward", "decode"):  # none is called
+        monkeypatch.setattr(operator, op, None)
+    got = run(x, options, "triton", T == 20)
+    assert got.keys() == want.keys()
+    for n in want:
+        assert torch.equal(got[n], want[n]), n

@@ -8,7 +8,7 @@ from torch import Tensor
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-from minidiff.ops.triton.descriptors import steps
+from minidiff.ops.triton.descriptors import described
 from minidiff.ops.triton.hopper.keys import keys_kernel
 from minidiff.ops.triton.hopper.queries import queries_kernel
 from minidiff.ops.triton.launch.common import Given, lam_of, map_flags
@@ -88,11 +88,8 @@ def block_of(x: Tensor, *block: int) -> TensorDescriptor:
 
     ``block`` is the size along the last axes; along all others it is 1.
     """
-    ones = [1] * (x.ndim - len(block))
     layout = layout_of(8 * x.element_size(), x.ndim)
-    return TensorDescriptor(
-        x, list(x.shape), steps(x), [*ones, *block], layout
-    )
+    return described(TensorDescriptor, x, block, layout)
 
 
 @lru_cache  # called for each tensor of each launch, with few distinct values
