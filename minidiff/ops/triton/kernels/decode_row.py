@@ -51,29 +51,36 @@ def widened(b_codes):
 
 
 @triton.jit
-def stream_weights(b_q, b_k, b_scale, b_top, b_sum, m_s):
-    """Return the weights (U, N) of U keys of each stream, for one branch.
+def stream_logits(b_q, p_k, p_scale, m_codes, m_s):
+    """Return the logits (N,) of one key of each stream, for one branch.
 
-    b_q (D,) is a query in units of log2, b_k (U, N, D) are codes and b_scale
-    (U, N) their scales. b_top and b_sum (N,) are the streams' maxima and sums.
-    Also returns the factor of what was summed before, and both updated.
+    b_q (D,) is the query in units of log2, p_k (N, D) points to the codes and
+    p_scale (N,) to their scales.
     """
-    # (U, N)
-    b_s = tl.sum(b_q[None, None, :] * widened(b_k), 2) * b_scale
-    b_s = tl.where(m_s, b_s, float("-inf"))
-    # (N,)
-    b_new = tl.maximum(b_top, tl.max(b_s, 0))
-    b_ref = tl.where(b_new == float("-inf"), 0.0, b_new)  # no keys so far
-    b_shrink = tl.exp2(b_top - b_ref)
-    # (U, N)
-    b_p = tl.exp2(b_s - b_ref[None, :])
-    return b_p, b_shrink, b_new, b_sum * b_shrink + tl.sum(b_p, 0)
+    b_k = widened(tl.load(p_k, m_codes, 0.0))
+    b_s = tl.sum(b_q[None, :] * b_k, 1) * tl.load(p_scale, m_s, 0.0)
+    return tl.where(m_s, b_s, float("-inf"))
 
 
 @triton.jit
-def added(b_acc, b_shrink, b_p, b_v):
-    """Return the streams' sums (N, D) with U more values each."""
-    return b_acc * b_shrink[:, None] + tl.sum(b_p[:, :, None] * b_v, 0)
+def stream_weights(b_s, b_top, b_sum, U: tl.constexpr):
+    """Turn U logits of each stream, a tuple of (N,), into weights.
+
+    Also returns the factor by which what was summed before is to be
+    multiplied, and the streams' new maxima and sums (N,).
+    """
+    b_new = b_top
+    for u in tl.static_range(U):
+        b_new = tl.maximum(b_new, b_s[u])
+    # In a stream without keys so far, -inf minus -inf would be NaN.
+    b_ref = tl.where(b_new == float("-inf"), 0.0, b_new)
+    b_shrink = tl.exp2(b_top - b_ref)
+    b_sum *= b_shrink
+    b_p = ()
+    for u in tl.static_range(U):
+        b_p += (tl.exp2(b_s[u] - b_ref),)
+        b_sum += b_p[u]
+    return b_p, b_shrink, b_new, b_sum
 
 
 @triton.jit
@@ -147,42 +154,53 @@ def decode_row_kernel(
     b_top2 = tl.full([N], float("-inf"), tl.float32)
     b_sum1 = tl.zeros([N], tl.float32)
     b_sum2 = tl.zeros([N], tl.float32)
-    # (U, N)
-    o_block = tl.arange(0, U)[:, None] * N + tl.arange(0, N)[None, :]
+    o_n = tl.arange(0, N)
     for start_s in tl.range(start, end, BS, num_stages=STAGES):
-        o_s = start_s + o_block
-        m_s = o_s < end
-        at_s = o_s.to(tl.int64)
-        b_k1_scale = tl.load(p_k_scale + at_s * ks_s, m_s, 0.0)
-        b_k2_scale = b_k1_scale
-        b_v_scale = tl.load(p_v_scale + at_s * vs_s, m_s, 0.0)
-        # (U, N, D)
-        m_codes = m_s[:, :, None] & m_d[None, None, :]
-        at_k = at_s[:, :, None] * k_s + o_d[None, None, :] * k_d
-        b_k1 = tl.load(p_k + at_k, m_codes, 0.0)
-        b_k2 = b_k1
-        if P == 2:
-            at_scale = at_s * ks_s + ks_j
-            b_k2_scale = tl.load(p_k_scale + at_scale, m_s, 0.0)
-            b_k2 = tl.load(p_k + at_k + k_j, m_codes, 0.0)
-        at_v = at_s[:, :, None] * v_s + o_d[None, None, :] * v_d
-        b_v = widened(tl.load(p_v + at_v, m_codes, 0.0))
-        # (U, N), (N,), (N,), (N,)
+        # Tuples of U tensors, one for each of a stream's keys in this block.
+        b_s1 = ()
+        b_s2 = ()
+        b_v = ()
+        b_v_right = ()
+        b_v_scale = ()
+        for u in tl.static_range(U):
+            o_s = start_s + u * N + o_n
+            m_s = o_s < end
+            m_codes = m_s[:, None] & m_d[None, :]
+            at_s = o_s.to(tl.int64)
+            p_key = p_k + at_s[:, None] * k_s + o_d[None, :] * k_d
+            p_scale = p_k_scale + at_s * ks_s
+            b_s1 += (stream_logits(b_q1, p_key, p_scale, m_codes, m_s),)
+            if P == 2:
+                p_key += k_j
+                p_scale += ks_j
+            b_s2 += (stream_logits(b_q2, p_key, p_scale, m_codes, m_s),)
+            p_value = p_v + at_s[:, None] * v_s + o_d[None, :] * v_d
+            b_v += (tl.load(p_value, m_codes, 0.0),)
+            if DV > D:
+                b_v_right += (tl.load(p_value + d * v_d, m_codes, 0.0),)
+            b_v_scale += (tl.load(p_v_scale + at_s * vs_s, m_s, 0.0),)
         b_p1, b_shrink1, b_top1, b_sum1 = stream_weights(
-            b_q1, b_k1, b_k1_scale, b_top1, b_sum1, m_s
+            b_s1, b_top1, b_sum1, U=U
         )
         b_p2, b_shrink2, b_top2, b_sum2 = stream_weights(
-            b_q2, b_k2, b_k2_scale, b_top2, b_sum2, m_s
+            b_s2, b_top2, b_sum2, U=U
         )
-        b_p1 *= b_v_scale
-        b_p2 *= b_v_scale
-        # (N, D)
-        b_acc1 = added(b_acc1, b_shrink1, b_p1, b_v)
-        b_acc2 = added(b_acc2, b_shrink2, b_p2, b_v)
-        if DV > D:
-            b_v = widened(tl.load(p_v + at_v + d * v_d, m_codes, 0.0))
-            b_acc1_right = added(b_acc1_right, b_shrink1, b_p1, b_v)
-            b_acc2_right = added(b_acc2_right, b_shrink2, b_p2, b_v)
+        b_acc1 *= b_shrink1[:, None]
+        b_acc2 *= b_shrink2[:, None]
+        b_acc1_right *= b_shrink1[:, None]
+        b_acc2_right *= b_shrink2[:, None]
+        for u in tl.static_range(U):
+            # (N, 1)
+            b_w1 = (b_p1[u] * b_v_scale[u])[:, None]
+            b_w2 = (b_p2[u] * b_v_scale[u])[:, None]
+            # (N, D)
+            b_x = widened(b_v[u])
+            b_acc1 += b_w1 * b_x
+            b_acc2 += b_w2 * b_x
+            if DV > D:
+                b_x = widened(b_v_right[u])
+                b_acc1_right += b_w1 * b_x
+                b_acc2_right += b_w2 * b_x
 
     # One partial result for each row, branch and split.
     n_split = tl.num_programs(1)
