@@ -74,5 +74,5 @@ def test_a_tile_of_products_has_one_scale(D, P, capability):
 def test_every_thread_loads_codes_of_one_stream(D):
     shape = for_row(D)
     N = streams(D, shape.warps)
-    assert N * D == 32 * shape.warps * LOADED
+    assert 32 * shape.warps * LOADED == N * D
     assert shape.BS % N == 0
