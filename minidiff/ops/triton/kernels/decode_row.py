@@ -26,11 +26,10 @@ PERMUTED = tl.constexpr(not INTERPRETED)
 def widened(b_codes):
     """Return codes of 8 bits as float32.
 
-    Both kinds are exact in float16, and converted to that two at a time. fp8
-    has an instruction for it; that for int8 is 8 times slower than a
-    multiplication. But the bits of the float16 number 1024 + u are 0x6400 + u
-    for a byte u = code + 128, so permuting the bytes of four codes with 0x64
-    makes four numbers.
+    Both kinds are exact in float16. fp8 has an instruction that converts two
+    codes to it at once; int8 has none. But the bits of the float16 number
+    1024 + u are 0x6400 + u for every byte u, here code + 128. So permuting
+    the bytes of four codes with 0x64 makes four numbers in two instructions.
     """
     if b_codes.dtype == tl.int8 and PERMUTED:
         b_half = tl.inline_asm_elementwise(
@@ -76,7 +75,7 @@ def stream_weights(b_s, b_top, b_sum, U: tl.constexpr):
     b_ref = tl.where(b_new == float("-inf"), 0.0, b_new)
     b_shrink = tl.exp2(b_top - b_ref)
     b_sum *= b_shrink
-    b_p = ()
+    b_p: tl.tuple = ()
     for u in tl.static_range(U):
         b_p += (tl.exp2(b_s[u] - b_ref),)
         b_sum += b_p[u]
@@ -157,11 +156,11 @@ def decode_row_kernel(
     o_n = tl.arange(0, N)
     for start_s in tl.range(start, end, BS, num_stages=STAGES):
         # Tuples of U tensors, one for each of a stream's keys in this block.
-        b_s1 = ()
-        b_s2 = ()
-        b_v = ()
-        b_v_right = ()
-        b_v_scale = ()
+        b_s1: tl.tuple = ()
+        b_s2: tl.tuple = ()
+        b_v: tl.tuple = ()
+        b_v_right: tl.tuple = ()
+        b_v_scale: tl.tuple = ()
         for u in tl.static_range(U):
             o_s = start_s + u * N + o_n
             m_s = o_s < end
