@@ -319,6 +319,14 @@ def test_one_row_of_codes_in_any_block(D, keys, precision, poisoned):
         assert error(got, want) < 2e-6
 
 
+@pytest.mark.parametrize("T", [1, 3])  # one row, and tiles of rows
+def test_scales_of_codes_may_be_float64(T):
+    x, scales, _ = in_codes(Case(T=T, S=60, D=64), "int8")
+    want = launch_decode.decode(x, 2, **scales)
+    doubles = {name: scale.double() for name, scale in scales.items()}
+    assert torch.equal(launch_decode.decode(x, 2, **doubles), want)
+
+
 @pytest.mark.parametrize("precision", ["int8", "fp8"])
 @pytest.mark.parametrize("T", [1, 3])  # one row, and tiles of rows
 @pytest.mark.parametrize("name", ["k_scale", "v_scale"])

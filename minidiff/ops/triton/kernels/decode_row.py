@@ -57,7 +57,8 @@ def stream_logits(b_q, p_k, p_scale, m_codes, m_s):
     p_scale (N,) to their scales.
     """
     b_k = widened(tl.load(p_k, m_codes, 0.0))
-    b_s = tl.sum(b_q[None, :] * b_k, 1) * tl.load(p_scale, m_s, 0.0)
+    b_scale = tl.load(p_scale, m_s, 0.0).to(tl.float32)
+    b_s = tl.sum(b_q[None, :] * b_k, 1) * b_scale
     return tl.where(m_s, b_s, float("-inf"))
 
 
@@ -177,7 +178,8 @@ def decode_row_kernel(
             b_v += (tl.load(p_value, m_codes, 0.0),)
             if DV > D:
                 b_v_right += (tl.load(p_value + d * v_d, m_codes, 0.0),)
-            b_v_scale += (tl.load(p_v_scale + at_s * vs_s, m_s, 0.0),)
+            b_scale = tl.load(p_v_scale + at_s * vs_s, m_s, 0.0)
+            b_v_scale += (b_scale.to(tl.float32),)
         b_p1, b_shrink1, b_top1, b_sum1 = stream_weights(
             b_s1, b_top1, b_sum1, U=U
         )
