@@ -17,6 +17,8 @@ KERNELS = (
     "decode",
     "decode int8",
     "decode fp8",
+    "decode row int8",
+    "decode row fp8",
     "forward int8",
     "forward fp8",
 )
@@ -72,8 +74,15 @@ def case_of(build: Build) -> dict[str, Any]:
 
 def shape_of(build: Build) -> "Shape | None":
     """Return the shape that a launcher would take; None if there is none."""
-    from minidiff.ops.triton.tuning import choose, for_codes, for_products
+    from minidiff.ops.triton.tuning import (
+        choose,
+        for_codes,
+        for_products,
+        for_row,
+    )
 
+    if build.kernel.startswith("decode row"):
+        return for_row(build.D)
     shape = choose(**case_of(build))
     if shape is None or build.code is None:
         return shape

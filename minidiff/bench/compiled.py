@@ -76,14 +76,14 @@ def compile_one(build: Build) -> dict[str, Any]:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Format the rows as text."""
     lines = [
-        f"{'kernel':12s} {'D':>4s} {'P':>2s} {'sm':>3s} {'BT x BS':>9s} "
+        f"{'kernel':15s} {'D':>4s} {'P':>2s} {'sm':>3s} {'BT x BS':>9s} "
         f"{'warps':>5s} {'regs':>5s} {'stack':>5s} {'KiB':>5s} "
         f"{'wgmma':>5s} {'waits':>5s} {'mma':>5s} {'eight':>5s} {'copies':>6s}"
     ]
     for row in rows:
         block = f"{row['BT']} x {row['BS']}"
         lines.append(
-            f"{row['kernel']:12s} {row['D']:4d} {row['P']:2d} "
+            f"{row['kernel']:15s} {row['D']:4d} {row['P']:2d} "
             f"{row['capability']:3d} {block:>9s} {row['warps']:5d} "
             f"{row['registers']:5d} {row['stack']:5d} "
             f"{row['shared'] / 1024:5.0f} {row['wgmma']:5d} "

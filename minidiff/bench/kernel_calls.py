@@ -17,10 +17,11 @@ def call_of(build: Build, shape: "Shape") -> Call:
     from minidiff.ops.triton.kernels import (
         backward,
         decode,
+        decode_row,
         forward,
         low_bit,
     )
-    from minidiff.ops.triton.tuning import choose
+    from minidiff.ops.triton.tuning import choose, streams
 
     D, DV, P, BT, BS = build.D, build.DV, build.P, shape.BT, shape.BS
 
@@ -49,6 +50,11 @@ def call_of(build: Build, shape: "Shape") -> Call:
         types |= {"p_lengths": "*i64", "p_q": "*bf16"}
         types |= {"p_k_scale": "*fp32", "p_v_scale": "*fp32"}
         types |= dict.fromkeys(("p_k", "p_v"), f"*{build.code or 'bf16'}")
+        if shape.BT == 1:
+            del constants["BT"]
+            constants |= {"N": streams(D, shape.warps), "ks_s": 1, "vs_s": 1}
+            constants["STAGES"] = shape.stages
+            return decode_row.decode_row_kernel, types, constants
         constants["LOW"] = build.code is not None
         return decode.decode_kernel, types, constants
     constants["TMA"] = shape.tma

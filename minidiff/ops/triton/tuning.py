@@ -10,6 +10,8 @@ from minidiff.files.schema import anything, fields, list_of, map_of
 from minidiff.ops.low_bit_products import KEY_BLOCK, QUERY_BLOCK
 
 TABLE = Path(__file__).with_name("shapes.json")
+# Codes of 8 bits that one thread loads at once: 16 bytes, the most there is.
+LOADED = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,21 @@ def for_codes(shape: Shape) -> Shape:
     Converting the codes takes registers: with 2 warps they are spilled.
     """
     return replace(shape, warps=max(4, shape.warps))
+
+
+def for_row(D: int, warps: int = 4, stages: int = 3, keys: int = 2) -> Shape:
+    """Return a shape of the kernel that decodes one row from 8 bits.
+
+    A block has ``keys`` keys of each stream. More of them, or more stages,
+    take more registers, and 2 programs must fit on a multiprocessor.
+    """
+    BS = keys * streams(D, warps)
+    return Shape(BT=1, BS=BS, warps=warps, stages=stages)
+
+
+def streams(D: int, warps: int) -> int:
+    """Return the number of keys that a block of threads loads at once."""
+    return 32 * warps * LOADED // D
 
 
 def for_products(shape: Shape) -> Shape:

@@ -37,7 +37,8 @@ def test_every_shipped_kernel_compiles_without_a_spill(capability, tmp_path):
         assert row["copies"] > 0, row
         hopper = capability == 90 and not row["kernel"].startswith("decode")
         assert (row["wgmma"] > 0) == hopper, row
-        assert (row["mma"] > 0) != hopper, row
+        one_row = row["kernel"].startswith("decode row")
+        assert (row["mma"] > 0) != (hopper or one_row), row
         # Codes of a cache are widened first; those of products are not.
         products = row["kernel"] in ("forward int8", "forward fp8")
         assert (row["eight"] > 0) == products, row

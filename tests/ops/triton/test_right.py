@@ -14,6 +14,7 @@ from minidiff.ops.triton.launch import backward as launch_backward
 from minidiff.ops.triton.launch import common
 from minidiff.ops.triton.launch import decode as launch_decode
 from minidiff.ops.triton.launch import forward as launch_forward
+from minidiff.ops.triton.tuning import for_row
 
 FLOATS = [torch.float32, *HALF]
 NORM = {"norm_scale": 0.8}
@@ -291,6 +292,57 @@ def test_decode_reads_eight_bits(T, P, precision, poisoned):
     for splits in (1, 3, 50):
         got = launch_decode.decode(given, splits, **scales)
         torch.testing.assert_close(got, want, atol=2e-5, rtol=2e-5)
+
+
+def in_codes(case, precision):
+    """Arguments with codes in float32, their scales, and float64 inputs."""
+    x = case.arguments(torch.float32)
+    codes = {n: quantise(getattr(x, n), precision) for n in ("k", "v")}
+    scales = {f"{n}_scale": scale for n, (_, scale) in codes.items()}
+    restored = {n: c.double() * scale for n, (c, scale) in codes.items()}
+    return x._replace(k=codes["k"][0], v=codes["v"][0]), scales, restored
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+@pytest.mark.parametrize("keys", [1, 2, 4])
+@pytest.mark.parametrize("D", [64, 96])
+def test_one_row_of_codes_in_any_block(D, keys, precision, poisoned):
+    case = Case(B=2, T=1, S=203, D=D, lengths=(203, 5), lam="token")
+    x, scales, restored = in_codes(case, precision)
+    want = diff_attention(
+        **wide(x._asdict()) | restored | {"key_lengths": x.key_lengths},
+        backend="eager",
+    )
+    shape = for_row(128 if D == 96 else D, keys=keys)
+    for splits in (1, 3):
+        got = launch_decode.decode(x, splits, shape, **scales)
+        assert error(got, want) < 2e-6
+
+
+@pytest.mark.parametrize("T", [1, 3])  # one row, and tiles of rows
+def test_scales_of_codes_may_be_float64(T):
+    x, scales, _ = in_codes(Case(T=T, S=60, D=64), "int8")
+    want = launch_decode.decode(x, 2, **scales)
+    doubles = {name: scale.double() for name, scale in scales.items()}
+    assert torch.equal(launch_decode.decode(x, 2, **doubles), want)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+@pytest.mark.parametrize("T", [1, 3])  # one row, and tiles of rows
+@pytest.mark.parametrize("name", ["k_scale", "v_scale"])
+def test_a_broken_token_shows_and_padding_does_not(name, T, precision):
+    case = Case(B=2, T=T, S=60, D=64, lengths=(60, 20))
+    x, scales, _ = in_codes(case, precision)
+    want = launch_decode.decode(x, 2, **scales)
+    for bad in (float("nan"), float("inf")):
+        broken = scales[name].clone()
+        broken[1, ..., 20:, :] = bad
+        got = launch_decode.decode(x, 2, **scales | {name: broken})
+        assert torch.equal(got, want)
+        broken[0, ..., 7, :] = bad
+        got = launch_decode.decode(x, 2, **scales | {name: broken})
+        assert got[0].isnan().any(-1).all()
+        assert torch.equal(got[1], want[1])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,14 @@ import pytest
 
 from minidiff.ops.low_bit_products import KEY_BLOCK, QUERY_BLOCK
 from minidiff.ops.triton.launch import backward as launch_backward
-from minidiff.ops.triton.tuning import Shape, choose, for_products
+from minidiff.ops.triton.tuning import (
+    LOADED,
+    Shape,
+    choose,
+    for_products,
+    for_row,
+    streams,
+)
 
 HOPPER = {"bits": 16, "length": 4096, "capability": 90}
 V1 = {"D": 64, "DV": 128, "P": 2, **HOPPER}
@@ -61,3 +68,11 @@ def test_a_tile_of_products_has_one_scale(D, P, capability):
         shape = for_products(choose("forward", length=length, **case))
         assert QUERY_BLOCK % shape.BT == KEY_BLOCK % shape.BS == 0
         assert not shape.together
+
+
+@pytest.mark.parametrize("D", [16, 32, 64, 128])
+def test_every_thread_loads_codes_of_one_stream(D):
+    shape = for_row(D)
+    N = streams(D, shape.warps)
+    assert 32 * shape.warps * LOADED == N * D
+    assert shape.BS % N == 0

@@ -5,6 +5,9 @@ few of a GPU's multiprocessors. So the cache is cut into splits, which are
 computed in parallel (split-K), and a second, small kernel combines their
 softmaxes. Every key and value is read once, for both branches and for all
 query heads that share it.
+
+One or two rows of queries against codes of 8 bits have another first kernel,
+decode_row.py.
 """
 
 import triton
@@ -98,13 +101,14 @@ def decode_kernel(
                     p_k_scale + ks_j + at_scale * ks_s, o_s < end, 0.0
                 )
             b_v_scale = tl.load(p_v_scale + at_scale * vs_s, o_s < end, 0.0)
+            b_v_scale = b_v_scale.to(tl.float32)
             b_acc1, b_top1, b_sum1 = low_bit_step(
-                b_acc1, b_top1, b_sum1, b_q1, b_k1, b_v, b_k1_scale,
-                b_v_scale, m_seen, c,
+                b_acc1, b_top1, b_sum1, b_q1, b_k1, b_v,
+                b_k1_scale.to(tl.float32), b_v_scale, m_seen, c,
             )  # fmt: skip
             b_acc2, b_top2, b_sum2 = low_bit_step(
-                b_acc2, b_top2, b_sum2, b_q2, b_k2, b_v, b_k2_scale,
-                b_v_scale, m_seen, c,
+                b_acc2, b_top2, b_sum2, b_q2, b_k2, b_v,
+                b_k2_scale.to(tl.float32), b_v_scale, m_seen, c,
             )  # fmt: skip
         else:
             b_acc1, b_top1, b_sum1 = softmax_step(

@@ -1,4 +1,6 @@
-"""Launcher of the two decode kernels."""
+"""Launcher of the decode kernels."""
+
+from typing import Any
 
 import torch
 import triton
@@ -6,6 +8,7 @@ from torch import Tensor
 
 from minidiff.ops.arguments import Arguments
 from minidiff.ops.triton.kernels.decode import combine_kernel, decode_kernel
+from minidiff.ops.triton.kernels.decode_row import decode_row_kernel
 from minidiff.ops.triton.launch.common import (
     heads_last,
     lam_of,
@@ -13,10 +16,15 @@ from minidiff.ops.triton.launch.common import (
     norm_flags,
     norm_numbers,
     on,
+    padded_width,
     scales,
     shape_for,
 )
-from minidiff.ops.triton.tuning import Shape, for_codes
+from minidiff.ops.triton.tuning import Shape, for_codes, for_row, streams
+
+# Up to this many queries of the heads that share a key head, each is a row of
+# its own that reads the codes again, mostly from the L2 cache.
+ROWS = 2
 
 
 def decode(
@@ -38,9 +46,15 @@ def decode(
     B, H, _, T, D = q.shape
     Hkv, _, S = k.shape[1:4]
     dv = v.shape[-1]
-    shape = shape or shape_for("decode", x)
-    assert shape is not None  # the table covers all checked inputs
-    row_blocks = triton.cdiv(H // Hkv * T, shape.BT)
+    rows = H // Hkv * T
+    if shape is None:
+        shape = shape_for("decode", x)
+        assert shape is not None  # the table covers all checked inputs
+        if k_scale is not None:
+            one = for_row(padded_width(D))
+            shape = one if rows <= ROWS else for_codes(shape)
+    kernel, constants = kernel_for(shape, D, k_scale is not None)
+    row_blocks = triton.cdiv(rows, shape.BT)
     if splits is None:
         splits = busy(B * Hkv * row_blocks, S, q.device)
     # Each split has whole blocks of keys, and at least one key.
@@ -49,13 +63,12 @@ def decode(
     lam, y = lam_of(x), heads_last(x)
     strides: tuple[int, ...] = (0,) * 7  # of the scales
     if k_scale is not None and v_scale is not None:
-        shape = for_codes(shape)
         strides = (*k_scale.stride()[:4], *v_scale.stride()[:3])
     # One partial result for each row, branch and split.
     tops, sums = q.new_empty(2, B, H, T, 2, splits, dtype=torch.float32)
     parts = q.new_empty(B, H, T, 2, splits, dv, dtype=torch.float32)
     with on(q):
-        decode_kernel[(B * Hkv, splits, row_blocks)](
+        kernel[(B * Hkv, splits, row_blocks)](
             q,
             k,
             v,
@@ -78,8 +91,7 @@ def decode(
             scales(x)[0],
             split,
             **map_flags(x),
-            **shape.blocks(),
-            LOW=k_scale is not None,
+            **constants,
         )
         combine_kernel[(B * H * T,)](
             parts,
@@ -99,6 +111,23 @@ def decode(
             SPLITS=triton.next_power_of_2(splits),
         )
     return y
+
+
+def kernel_for(
+    shape: Shape, D: int, codes: bool
+) -> tuple[Any, dict[str, int | bool]]:
+    """Return the kernel of this shape, and its arguments of the shape.
+
+    A block of one row has a kernel of its own, which only reads codes.
+    """
+    if shape.BT > 1:
+        return decode_kernel, shape.blocks() | {"LOW": codes}
+    return decode_row_kernel, {
+        "BS": shape.BS,
+        "N": streams(padded_width(D), shape.warps),
+        "STAGES": shape.stages,
+        "num_warps": shape.warps,
+    }
 
 
 def busy(programs: int, S: int, device: torch.device) -> int:
