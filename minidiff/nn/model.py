@@ -1,6 +1,7 @@
 """The decoder: a language model whose attention is chosen by name."""
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Self
 
 import torch
@@ -24,6 +25,8 @@ from minidiff.ops.arguments import check_tensor
 from minidiff.ops.readable import is_readable
 from minidiff.ops.wide import wide
 
+_building = Lock()  # PyTorch's default dtype is that of all threads
+
 
 def _after_loading(model: nn.Module, keys: object) -> None:
     """Fill the rotary tables of a model on meta that was given its weights."""
@@ -34,13 +37,14 @@ def _after_loading(model: nn.Module, keys: object) -> None:
 
 def ordinary_model(config: ModelConfig) -> "DecoderLM":
     """Build a model in float32 on the CPU, whatever PyTorch's defaults are."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.device("cpu"), torch.inference_mode(False):
-            return DecoderLM(config)
-    finally:
-        torch.set_default_dtype(before)
+    with _building:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.device("cpu"), torch.inference_mode(False):
+                return DecoderLM(config)
+        finally:
+            torch.set_default_dtype(before)
 
 
 def build_attention(config: ModelConfig, depth: int) -> MultiheadBase:
