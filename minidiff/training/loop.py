@@ -85,10 +85,11 @@ def train(
         If a file cannot be written, for example because the disk is full. The
         last good checkpoint is kept.
     Stopped
-        On Ctrl-C or SIGTERM, if ``run_dir`` is given: the current step is
-        finished and a checkpoint saved first. A second Ctrl-C interrupts at
-        once. Several processes stop after the same step, about half a second
-        later. Stopped is a KeyboardInterrupt.
+        On Ctrl-C, SIGTERM or SIGHUP (the terminal was closed, and ``nohup``
+        was not used), if ``run_dir`` is given: the current step is finished
+        and a checkpoint saved first. A second Ctrl-C interrupts at once.
+        Several processes stop after the same step, about half a second later.
+        Stopped is a KeyboardInterrupt.
 
     Notes
     -----

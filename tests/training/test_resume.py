@@ -21,6 +21,7 @@ from minidiff.nn.config import ModelConfig
 from minidiff.nn.model import DecoderLM
 from minidiff.training.checkpoint import load_checkpoint
 from minidiff.training.loop import train
+from minidiff.training.signals import HANGUP, SIGNALS, Stopping
 from minidiff.training.step import Updates
 
 # Checkpoints every 5 steps, so that most kills land between two of them.
@@ -225,25 +226,51 @@ def test_the_place_in_a_stream_of_token_files_is_saved(tmp_path):
     assert log == train(model(), data, SHORT, progress=False)
 
 
-def test_ctrl_c_in_a_program_saves_too(tmp_path):
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_to_a_program_saves_too(tmp_path, number):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        pytest.skip("the tests are run by nohup")
+
     class Interrupting(NeedleTask):
         at = 4
 
         def batch(self, step, batch_size, split, rows):
             if split == "train" and step == self.at:
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(number)
             return super().batch(step, batch_size, split, rows)
 
     data = Interrupting(needles=1, length=8, keys=4, values=4, noise=4)
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt, match="after 5 of 6 steps"):
         train(make(), data, SHORT, run_dir=tmp_path, progress=False)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) == before
     Interrupting.at = -1
     assert resume(tmp_path, data=data) == train(
         make(), DATA, SHORT, progress=False
     )
     # Nothing to save: it breaks off where it is.
-    Interrupting.at = 2
+    number, Interrupting.at = signal.SIGINT, 2
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         train(make(), data, SHORT, progress=False)
+
+
+@pytest.mark.skipif(not HANGUP, reason="needs SIGHUP")
+def test_a_terminal_may_close_twice():
+    with Stopping() as stop:
+        for _ in range(3):  # the shell and the system each send one
+            signal.raise_signal(HANGUP)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.skipif(not HANGUP, reason="needs SIGHUP")
+def test_under_nohup_a_run_goes_on():
+    before = signal.signal(HANGUP, signal.SIG_IGN)
+    try:
+        with Stopping() as stop:
+            signal.raise_signal(HANGUP)
+        assert not stop.asked
+        assert signal.getsignal(HANGUP) == signal.SIG_IGN
+    finally:
+        signal.signal(HANGUP, before)
