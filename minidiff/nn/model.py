@@ -18,6 +18,7 @@ from minidiff.nn.attention import (
 )
 from minidiff.nn.cache import KVCache
 from minidiff.nn.config import ModelConfig
+from minidiff.nn.dtypes import check_one_dtype
 from minidiff.nn.layers import RMSNorm, SwiGLU, rope_angles
 from minidiff.nn.multihead import MultiheadBase
 from minidiff.ops import AttentionMaps
@@ -229,15 +230,21 @@ class DecoderLM(nn.Module):
         """
         start = self._check(tokens, cache)
         flag("return_maps", return_maps)
+        if positions is not None:
+            check_tensor("positions", positions, "(B, Q) of int64", 2)
+            if positions.dtype != torch.int64:
+                raise TypeError(
+                    f"positions: got dtype {positions.dtype}, expected int64"
+                )
         given = tokens, start, cache, return_maps, backend, positions
-        if cache is None:
-            return self._run(*given)
         try:
             return self._run(*given)
-        except BaseException:
+        except BaseException as error:
             # All layers as before, or a repeated call would append twice.
-            for part in cache:
+            for part in cache or ():
                 part.length = start
+            if "dtype" in str(error):
+                check_one_dtype(self)
             raise
 
     def _run(
@@ -258,11 +265,6 @@ class DecoderLM(nn.Module):
             x, block_maps = block(x, rope, part, return_maps, backend)
             maps.append(block_maps)
         if positions is not None:
-            check_tensor("positions", positions, "(B, Q) of int64", 2)
-            if positions.dtype != torch.int64:
-                raise TypeError(
-                    f"positions: got dtype {positions.dtype}, expected int64"
-                )
             x = x.take_along_dim(positions[..., None], dim=1)
         logits = self._logits(self.norm(x))
         return (logits, maps) if return_maps else logits
