@@ -150,7 +150,10 @@ def test_killed_before_the_first_checkpoint_starts_again(tmp_path):
             {"config": replace(SHORT, lr=0.1)},
             r"config\.lr: got 0.1, expected 0.003",
         ),
-        ({"config": replace(SHORT, betas=(0.8, 0.9))}, r"config\.betas: got"),
+        (
+            {"config": replace(SHORT, betas=(0.8, 0.9))},
+            r"config\.betas\[0\]: got 0.8, expected 0.9",
+        ),
         ({"config": replace(SHORT, steps=7)}, r"config\.steps: got 7"),
         ({"data": replace(DATA, seed=1)}, r"data\.seed: got 1, expected 0"),
         ({"data": replace(DATA, keys=3, noise=5)}, r"data\.keys: got 3"),
@@ -163,6 +166,32 @@ def test_killed_before_the_first_checkpoint_starts_again(tmp_path):
 def test_another_setting_is_refused_by_name(stopped, changes, message):
     with pytest.raises(ValueError, match=message):
         resume(stopped, **changes)
+
+
+def test_other_data_are_named_in_one_line(tmp_path):
+    """A source may describe itself at any length and depth."""
+
+    class Described(NeedleTask):
+        files = ()
+
+        def describe(self):
+            files = [{"path": path, "tokens": 7} for path in self.files]
+            return super().describe() | {"about": {"files": files}}
+
+    data = Described(needles=1, length=8, keys=4, values=4, noise=4)
+    data.files = [f"{i}.txt" for i in range(3000)]
+    train(make(), data, SHORT, run_dir=tmp_path, progress=False)
+    data.files[2000] = "other.txt"
+    message = (
+        r"data\.about\.files\[2000\]\.path: got 'other\.txt', "
+        r"expected '2000\.txt' as in the run"
+    )
+    with pytest.raises(ValueError, match=message):
+        resume(tmp_path, data=data)
+    data.files = data.files[:3]
+    with pytest.raises(ValueError, match=r"files\[3\]: got nothing, exp") as e:
+        resume(tmp_path, data=data)
+    assert len(str(e.value)) < 300 + len(str(tmp_path))
 
 
 def test_a_damaged_log_is_named(stopped):
