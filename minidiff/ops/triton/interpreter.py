@@ -17,6 +17,6 @@ if INTERPRETED and isinstance(tl.max, triton.runtime.JITFunction):
 # Triton 3.7 reads loop bounds as int(np.array([n])), an error since NumPy 2.5.
 if INTERPRETED and tuple(map(int, np.__version__.split(".")[:2])) >= (2, 5):
     raise ImportError(
-        f"got NumPy {np.__version__} with TRITON_INTERPRET, expected one below "
-        "2.5 for Triton's interpreter: pip install 'numpy<2.5'"
+        f"got NumPy {np.__version__} with TRITON_INTERPRET, expected one "
+        "below 2.5 for Triton's interpreter: pip install 'numpy<2.5'"
     )
