@@ -33,11 +33,12 @@ def check_input_dtype(name: str, x: Tensor, first: nn.Module) -> None:
 
     An adapter, and a layer with hooks or under autocast, may take any.
     """
-    if not (isinstance(first, nn.Linear) and is_plain(first, nn.Linear)):
+    # A parametrised layer has another type, and computes its weight.
+    if type(first) is not nn.Linear or x.dtype == first.weight.dtype:
+        return
+    if not is_plain(first, nn.Linear):
         return
     dtype, device = first.weight.dtype, x.device.type
-    if x.dtype == dtype:
-        return
     if not is_autocast_available(device) or not is_autocast_enabled(device):
         raise TypeError(
             f"{name}: got dtype {x.dtype}, expected {dtype} as the weights"
