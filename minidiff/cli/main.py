@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from minidiff import __version__
 from minidiff.cli import (
@@ -79,7 +80,7 @@ def _main(argv: Sequence[str] | None) -> int:
             raise
         return _fail(f"not enough memory: choose smaller sizes ({error})")
     except KeyboardInterrupt as stopped:
-        print(f"minidiff: {stopped or 'stopped'}", file=sys.stderr)
+        _say(f"minidiff: {stopped or 'stopped'}")
         return 130
 
 
@@ -97,8 +98,14 @@ def _fail(text: str) -> int:
     # Names of files may hold anything, as the escapes of a terminal.
     line = " ".join(text.split())
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
-    print(f"minidiff: error: {line}", file=sys.stderr)
+    _say(f"minidiff: error: {line}")
     return 2
+
+
+def _say(line: str) -> None:
+    """Print a line on standard error, unless its terminal has been closed."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _is_memory(error: BaseException) -> bool:

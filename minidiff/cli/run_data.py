@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from minidiff.cli.options import as_options
 from minidiff.files.json import read_json
 from minidiff.files.schema import fields, list_of, text
 from minidiff.training.saved_run import TOKENIZER_NAME, run_tokenizer
@@ -68,7 +69,8 @@ def run_documents(
     if is_tokens(data):
         return list(read_held_out(data)), token_counts(data)
     tokenizer = run_tokenizer(card, folder, vocab_size)
-    corpus = read_corpus(card["settings"], folder)
+    with as_options({"path": f"{folder}: its --data"}):
+        corpus = read_corpus(card["settings"], folder)
     domain = data if data == "stdlib" else Path(data).resolve().name
     train, valid = (
         encode_documents(side, tokenizer, domain)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minidiff.files.checks import positive_int
+from minidiff.files.checks import positive_int, shown
 from minidiff.files.limits import LIMITS, check_limit
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.layers import swiglu_width
@@ -170,13 +170,13 @@ def checked_fields(
     for name, value in values.items():
         if name not in known and value is not None:
             raise ValueError(
-                f"{name}: got {value!r}, a field that is not {kind}'s, "
+                f"{name}: got {shown(value)}, a field that is not {kind}'s, "
                 "expected only fields whose effect is known"
             )
     for name, only in fixed.items():
         if values.get(name) not in (None, only):
             raise ValueError(
-                f"{name}: got {values[name]!r}, expected {only!r}"
+                f"{name}: got {shown(values[name])}, expected {only!r}"
             )
     given = {**defaults, **{n: v for n, v in values.items() if v is not None}}
     for name, ours in SIZES.items():
@@ -184,8 +184,8 @@ def checked_fields(
     _positive("rms_norm_eps", given["rms_norm_eps"])
     if not isinstance(given["tie_word_embeddings"], bool):
         raise TypeError(
-            f"tie_word_embeddings: got {given['tie_word_embeddings']!r}, "
-            "expected a bool"
+            "tie_word_embeddings: got "
+            f"{shown(given['tie_word_embeddings'])}, expected a bool"
         )
     return given
 
@@ -218,8 +218,8 @@ def _kv_heads(given: Mapping[str, Any]) -> int:
     D = E // heads
     if given.get("head_dim", D) != D:
         raise ValueError(
-            f"head_dim: got {given['head_dim']}, expected hidden_size / "
-            f"num_attention_heads = {D}"
+            f"head_dim: got {shown(given['head_dim'])}, expected "
+            f"hidden_size / num_attention_heads = {D}"
         )
     kv_heads = given.get("num_key_value_heads", heads)
     if heads % positive_int("num_key_value_heads", kv_heads):
@@ -238,13 +238,13 @@ def _rope_base(values: Mapping[str, Any]) -> float:
     name = "rope_scaling" if values.get("rope_scaling") else "rope_parameters"
     rope = values.get(name) or {}
     if not isinstance(rope, Mapping):
-        raise TypeError(f"{name}: got {rope!r}, expected a dict or None")
+        raise TypeError(f"{name}: got {shown(rope)}, expected a dict or None")
     kinds = {rope.get("rope_type"), rope.get("type")} - {None, "default"}
     more = rope.keys() - {"rope_theta", "rope_type", "type"}
     if kinds or any(rope[key] is not None for key in more):
         raise ValueError(
-            f"{name}: got {dict(rope)}, expected a rope_theta and rope_type "
-            "'default': positions are not scaled here"
+            f"{name}: got {shown(dict(rope))}, expected a rope_theta and "
+            "rope_type 'default': positions are not scaled here"
         )
     for base in (rope.get("rope_theta"), values.get("rope_theta")):
         if base is not None:
@@ -254,7 +254,7 @@ def _rope_base(values: Mapping[str, Any]) -> float:
 
 def _positive(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name}: got {value!r}, expected a number > 0")
+        raise TypeError(f"{name}: got {shown(value)}, expected a number > 0")
     if not 0 < value <= sys.float_info.max:
         raise ValueError(
             f"{name}: got {str(value)[:60]}, expected a number > 0"

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minidiff.data.document_list import Piece
-from minidiff.data.text_files import NotTextError, summary, text_of, walk
+from minidiff.data.text_files import (
+    NotTextError,
+    check_texts,
+    summary,
+    text_of,
+    walk,
+)
 
 VALID_FRACTION = 0.1
 """Share of files held out: about 1 MB of the library, enough to measure."""
@@ -119,13 +125,15 @@ def read_folder(
     Raises
     ------
     ValueError
-        If the path does not exist or contains no text.
+        If the path does not exist or contains no text, or is itself a folder
+        that training wrote.
     """
     root = Path(path)
     reasons: dict[str, str] = {}
     if root.is_file():
         root, files = root.parent, [root]
     elif root.is_dir():
+        check_texts(root)
         files = list(walk(root, {"__pycache__"}, reasons, leave_out))
         files = [file for file in files if file.name[0] != "."]
     else:

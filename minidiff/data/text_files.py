@@ -92,14 +92,29 @@ def summary(reasons: Mapping[str, str]) -> str:
     )
 
 
+def check_texts(folder: Path) -> None:
+    """Raise ValueError if this package wrote a folder that is to be read."""
+    name, what = _made_here(folder)
+    if what is not None:
+        raise ValueError(
+            f"path: {folder} is {what} (it has {name}), expected a folder of "
+            "texts, or a text file"
+        )
+
+
 def _not_entered(folder: Path) -> str | None:
     """Return why a folder is not read, or None if it is."""
     if folder.is_symlink():
         return "a link to a folder"
+    return _made_here(folder)[1]
+
+
+def _made_here(folder: Path) -> tuple[str, str] | tuple[None, None]:
+    """Return the file that shows what this package wrote, and what that is."""
     for name, what in _MADE_HERE:
         try:
             if (folder / name).exists():
-                return what
+                return name, what
         except OSError:
-            return None  # os.walk says that it is unreadable
-    return None
+            break  # os.walk says that it is unreadable
+    return None, None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from minidiff.data.decoding import decoded
 from minidiff.data.tokenizer_file import read_tokenizer
 from minidiff.data.unicode import without_surrogates
 from minidiff.files.atomic import write_text
@@ -37,7 +38,12 @@ class Tokenizer(Protocol):
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids; bytes that are not UTF-8 become U+FFFD."""
+        """Text of token ids.
+
+        Bytes that are not UTF-8 become U+FFFD, and so do ids from vocab_size
+        on, which a model may have for other tasks. Raises ValueError or
+        TypeError, naming its place, for an id that is not an int from 0 on.
+        """
         ...
 
 
@@ -55,10 +61,11 @@ class ByteTokenizer:
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids; bytes that are not UTF-8 become U+FFFD.
+        """Text of token ids: see :meth:`Tokenizer.decode`."""
+        return decoded(ids, self.vocab_size, self._known)
 
-        Raises ValueError if an id is not in 0 to 255.
-        """
+    @staticmethod
+    def _known(ids: list[int]) -> str:
         return bytes(ids).decode(errors="replace")
 
 
@@ -145,5 +152,8 @@ class BPETokenizer:
         return [e.ids for e in self._tokenizer.encode_batch_fast(whole)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids; bytes that are not UTF-8 become U+FFFD."""
-        return self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        """Text of token ids: see :meth:`Tokenizer.decode`."""
+        return decoded(ids, self.vocab_size, self._known)
+
+    def _known(self, ids: list[int]) -> str:
+        return self._tokenizer.decode(ids, skip_special_tokens=False)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minidiff.nn.hooks import hooked
 from minidiff.nn.model import DecoderLM
 from minidiff.ops.logits import logits_through
 
@@ -46,8 +47,7 @@ def largest_activations(
     ) -> None:
         hidden[block].add(output[0].abs().float().flatten())
 
-    hooks = [block.register_forward_hook(block_done) for block in hidden]
-    try:
+    with hooked(hidden, block_done):
         for part in tokens.split(batch_size):
             layers = iter(found["logits"])
 
@@ -61,9 +61,6 @@ def largest_activations(
 
             with logits_through(seen):
                 model(part, backend="eager")
-    finally:
-        for hook in hooks:
-            hook.remove()
     return {
         "tokens": tokens.numel(),
         **{

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from minidiff.nn.hooks import hooked
 from minidiff.nn.model import DecoderLM
 from minidiff.ops import AttentionMaps
 
@@ -184,6 +185,7 @@ def _mean_over_maps(
     memory at a time.
     """
     total = torch.zeros(())
+    attentions = [block.get_submodule("attention") for block in model.blocks]
     for part in zip(*(x.split(batch_size) for x in rows), strict=True):
         tokens, *others = part
 
@@ -197,15 +199,8 @@ def _mean_over_maps(
             A = maps.A if isinstance(maps, AttentionMaps) else maps
             return out, measure(A, *others).double().mean(3).sum(1)
 
-        hooks = [
-            block.get_submodule("attention").register_forward_hook(reduced)
-            for block in model.blocks
-        ]
-        try:
+        with hooked(attentions, reduced):
             _, found = model(tokens, return_maps=True)
-        finally:
-            for hook in hooks:
-                hook.remove()
         total = total.to(found[0]) + torch.stack(found, dim=1)
     return total / len(rows[0])
 

@@ -103,7 +103,8 @@ def evaluate(
     ------
     ValueError
         If the model is not causal, there is nothing to measure, a part is
-        unknown, or a text or task does not fit the model.
+        unknown, or a text or task does not fit the model. If another thread
+        trains the model.
     """
     unknown = [part for part in parts if part not in PARTS]
     if unknown:

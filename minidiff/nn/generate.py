@@ -78,8 +78,9 @@ def generate(
     ------
     ValueError, TypeError
         The message names the argument, the value received and the value
-        expected; "logits" if the model gives NaN. The model is in the mode in
-        which it was, also after an error.
+        expected; "logits" if the model gives NaN, and "model" if another
+        thread trains it. The model is in the mode in which it was, also after
+        an error. Several threads may generate from one model at a time.
     """
     inner = unwrapped(model)
     longest = inner.config.max_length

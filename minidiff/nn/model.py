@@ -1,6 +1,7 @@
 """The decoder: a language model whose attention is chosen by name."""
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Self
 
 import torch
@@ -17,12 +18,15 @@ from minidiff.nn.attention import (
 )
 from minidiff.nn.cache import KVCache
 from minidiff.nn.config import ModelConfig
+from minidiff.nn.dtypes import check_one_dtype
 from minidiff.nn.layers import RMSNorm, SwiGLU, rope_angles
 from minidiff.nn.multihead import MultiheadBase
 from minidiff.ops import AttentionMaps
 from minidiff.ops.arguments import check_tensor
 from minidiff.ops.readable import is_readable
 from minidiff.ops.wide import wide
+
+_building = Lock()  # PyTorch's default dtype is that of all threads
 
 
 def _after_loading(model: nn.Module, keys: object) -> None:
@@ -34,13 +38,14 @@ def _after_loading(model: nn.Module, keys: object) -> None:
 
 def ordinary_model(config: ModelConfig) -> "DecoderLM":
     """Build a model in float32 on the CPU, whatever PyTorch's defaults are."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.device("cpu"), torch.inference_mode(False):
-            return DecoderLM(config)
-    finally:
-        torch.set_default_dtype(before)
+    with _building:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.device("cpu"), torch.inference_mode(False):
+                return DecoderLM(config)
+        finally:
+            torch.set_default_dtype(before)
 
 
 def build_attention(config: ModelConfig, depth: int) -> MultiheadBase:
@@ -225,15 +230,21 @@ class DecoderLM(nn.Module):
         """
         start = self._check(tokens, cache)
         flag("return_maps", return_maps)
+        if positions is not None:
+            check_tensor("positions", positions, "(B, Q) of int64", 2)
+            if positions.dtype != torch.int64:
+                raise TypeError(
+                    f"positions: got dtype {positions.dtype}, expected int64"
+                )
         given = tokens, start, cache, return_maps, backend, positions
-        if cache is None:
-            return self._run(*given)
         try:
             return self._run(*given)
-        except BaseException:
+        except BaseException as error:
             # All layers as before, or a repeated call would append twice.
-            for part in cache:
+            for part in cache or ():
                 part.length = start
+            if "dtype" in str(error):
+                check_one_dtype(self)
             raise
 
     def _run(
@@ -254,11 +265,6 @@ class DecoderLM(nn.Module):
             x, block_maps = block(x, rope, part, return_maps, backend)
             maps.append(block_maps)
         if positions is not None:
-            check_tensor("positions", positions, "(B, Q) of int64", 2)
-            if positions.dtype != torch.int64:
-                raise TypeError(
-                    f"positions: got dtype {positions.dtype}, expected int64"
-                )
             x = x.take_along_dim(positions[..., None], dim=1)
         logits = self._logits(self.norm(x))
         return (logits, maps) if return_maps else logits

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from minidiff.files.checks import flag, positive_int, shown
 from minidiff.nn.cache import KVCache
+from minidiff.nn.dtypes import check_input_dtype
 from minidiff.nn.layers import apply_rope
 from minidiff.nn.plain import float_dtype
 from minidiff.ops import AttentionMaps
@@ -172,6 +173,7 @@ class MultiheadBase(nn.Module):
         check_tensor("x", x, "(B, T, E)")
         if not x.is_floating_point():
             raise TypeError(f"x: got dtype {x.dtype}, expected a float dtype")
+        check_input_dtype("x", x, self.q_proj)
         if rope is not None and (
             not isinstance(rope, tuple | list)
             or len(rope) != 2

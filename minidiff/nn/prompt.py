@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from minidiff.nn.cache import KVCache
+from minidiff.nn.hooks import hooked
 from minidiff.nn.key_scores import Score
 from minidiff.nn.model import DecoderLM
 from minidiff.ops import AttentionMaps
@@ -59,16 +60,10 @@ def read_prompt(
         return out, score(maps)
 
     check_tensor("tokens", tokens, "(B, T) of integers", 2)
-    hooks = [
-        block.get_submodule("attention").register_forward_hook(scored)
-        for block in model.blocks
-    ]
+    parts = [block.get_submodule("attention") for block in model.blocks]
     last = torch.full_like(tokens[:, :1], tokens.shape[1] - 1).long()
-    try:
+    with hooked(parts, scored):
         logits, scores = model(tokens, cache, True, positions=last)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return logits[:, 0], scores
 
 

@@ -6,13 +6,14 @@ because fused kernels never store the logits.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import local
 
 import torch
 from torch import Tensor
 
 from minidiff.ops.wide import wide, wide_dtype
 
-_change: Callable[[Tensor, Tensor | None], Tensor] | None = None
+_here = local()  # a thread's change of its logits, if any
 
 
 def scaled_logits(q: Tensor, k: Tensor, scale: float) -> Tensor:
@@ -32,8 +33,9 @@ def masked_softmax(logits: Tensor, mask: Tensor | None) -> Tensor:
     sees a key. Hidden keys get weight 0. If a query sees no key, all its
     weights are 0.
     """
-    if _change is not None:
-        logits = _change(logits, mask)
+    change = getattr(_here, "change", None)
+    if change is not None:
+        logits = change(logits, mask)
     if mask is None:
         return logits.softmax(-1, dtype=wide_dtype(logits))
     # A row without visible keys is computed over all keys and then set to
@@ -49,6 +51,8 @@ def logits_through(
 ) -> Iterator[None]:
     """Apply ``change`` to the logits of every eager attention in the block.
 
+    Attention in other threads is not changed.
+
     Parameters
     ----------
     change : callable
@@ -63,7 +67,6 @@ def logits_through(
         At the end of the block, if ``change`` was never called because the
         attention ran on another backend.
     """
-    global _change
     called = False
 
     def noted(logits: Tensor, mask: Tensor | None) -> Tensor:
@@ -71,11 +74,12 @@ def logits_through(
         called = True
         return change(logits, mask)
 
-    before, _change = _change, noted
+    before = getattr(_here, "change", None)
+    _here.change = noted
     try:
         yield
     finally:
-        _change = before
+        _here.change = before
     if not called:
         raise RuntimeError(
             "logits_through: no logits came, expected attention with "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from minidiff.files.atomic import replacing, sync
+from minidiff.files.checks import shown
 from minidiff.files.json import parse_json
 from minidiff.files.reading import check_readable
 from minidiff.files.schema import (
@@ -225,10 +226,10 @@ def _check_metadata(path: Path, metadata: dict[str, str]) -> None:
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path}: a safetensors file of another program (format "
-            f"{metadata.get('format')!r}), expected format {FORMAT!r}"
+            f"{shown(metadata.get('format'))}), expected format {FORMAT!r}"
         )
     if metadata.get("version") != VERSION:
         raise ValueError(
-            f"{path}: version {metadata.get('version')!r} of the format, "
+            f"{path}: version {shown(metadata.get('version'))} of the format, "
             f"expected {VERSION!r}: use the minidiff that wrote it"
         )

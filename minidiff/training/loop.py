@@ -9,7 +9,7 @@ from typing import Any
 from minidiff.data.protocol import DataSource
 from minidiff.files.checks import flag
 from minidiff.nn.model import DecoderLM
-from minidiff.nn.modes import in_mode
+from minidiff.nn.modes import check_mode, in_mode
 from minidiff.nn.wrappers import unwrapped
 from minidiff.training.bars import progress_bar
 from minidiff.training.config import Compute, TrainConfig
@@ -76,7 +76,8 @@ def train(
         If ``run_dir`` has a run already and ``resume`` is not set, or if the
         run to resume has another model, data or config; names the field.
         If no target of a batch, or of the validation batches, counts. If no
-        weight can be trained, or ``data.describe()`` is not JSON.
+        weight can be trained, or ``data.describe()`` is not JSON. If another
+        thread uses the model.
     FloatingPointError
         If the loss or the gradient is not finite; names the step. The model
         and the last good checkpoint are as they were before that step.
@@ -84,10 +85,11 @@ def train(
         If a file cannot be written, for example because the disk is full. The
         last good checkpoint is kept.
     Stopped
-        On Ctrl-C or SIGTERM, if ``run_dir`` is given: the current step is
-        finished and a checkpoint saved first. A second Ctrl-C interrupts at
-        once. Several processes stop after the same step, about half a second
-        later. Stopped is a KeyboardInterrupt.
+        On Ctrl-C, SIGTERM or SIGHUP (the terminal was closed, and ``nohup``
+        was not used), if ``run_dir`` is given: the current step is finished
+        and a checkpoint saved first. A second Ctrl-C interrupts at once.
+        Several processes stop after the same step, about half a second later.
+        Stopped is a KeyboardInterrupt.
 
     Notes
     -----
@@ -119,6 +121,7 @@ def train(
             )
     if tensorboard:
         need_library()
+    check_mode(model, training=True)
     updates, me = Updates(model, config, compute), world()
     run, records = None, []
     if run_dir is not None:

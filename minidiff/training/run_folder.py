@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from minidiff.files.atomic import sync, write_text
+from minidiff.files.checks import shown
+from minidiff.files.difference import difference
 from minidiff.files.lock import Lock
 from minidiff.files.tensors import check_tensors
 from minidiff.nn.model import DecoderLM
@@ -323,9 +325,14 @@ def _compare(
     path: Path, name: str, saved: Mapping[str, Any], given: Mapping[str, Any]
 ) -> None:
     """Raise ValueError naming the first setting that differs, if any."""
-    for key in sorted(saved.keys() | given.keys()):
-        if saved.get(key) != given.get(key):
-            raise ValueError(
-                f"{name}.{key}: got {given.get(key)!r}, expected "
-                f"{saved.get(key)!r} as in the run to resume ({path})"
-            )
+    # A setting that an older run does not have counts as None.
+    before, now = (
+        {key: settings.get(key) for key in saved.keys() | given.keys()}
+        for settings in (saved, given)
+    )
+    found = difference(before, now)
+    if found is not None:
+        raise ValueError(
+            f"{name}{found.path}: got {shown(found.second)}, expected "
+            f"{shown(found.first)} as in the run to resume ({path})"
+        )

@@ -1,11 +1,13 @@
-"""Signals: on Ctrl-C or SIGTERM, finish the current step first."""
+"""Signals: on Ctrl-C, SIGTERM or SIGHUP, finish the current step first."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Sent when the terminal of a program closes; Windows has no such signal.
+HANGUP = getattr(signal, "SIGHUP", None)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else []))
 
 
 class Stopped(KeyboardInterrupt):
@@ -15,11 +17,13 @@ class Stopped(KeyboardInterrupt):
 class Stopping:
     """Record a signal instead of interrupting: ``with Stopping() as stop``.
 
-    ``stop.asked`` tells whether SIGINT or SIGTERM was received. A second
-    signal raises KeyboardInterrupt at once unless ``patient`` is set, as it
-    must be with several processes, which may receive the same signal more
-    than once. Python allows signal handlers in the main thread only; in other
-    threads signals are not recorded.
+    ``stop.asked`` tells whether SIGINT, SIGTERM or SIGHUP was received. A
+    second signal raises KeyboardInterrupt at once unless ``patient`` is set,
+    as it must be with several processes, which may receive the same signal
+    more than once. A second SIGHUP never does: both the shell and the system
+    may send one. SIGHUP stays ignored where it was, as by ``nohup``. Python
+    allows signal handlers in the main thread only; in other threads signals
+    are not recorded.
     """
 
     def __init__(self, *, patient: bool = False) -> None:
@@ -31,6 +35,9 @@ class Stopping:
         """Install the signal handlers."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
+                before = signal.getsignal(number)
+                if number == HANGUP and before == signal.SIG_IGN:
+                    continue
                 self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -45,6 +52,6 @@ class Stopping:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and not self._patient:
+        if self.asked and not self._patient and number != HANGUP:
             raise KeyboardInterrupt
         self.asked = True

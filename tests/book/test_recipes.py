@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -79,6 +80,70 @@ def test_the_record_of_something_else_is_refused(tmp_path):
     out.write_text(json.dumps({"what": "tripling", "jobs": []}))
     with pytest.raises(ValueError, match=r"--out: .* has what = 'tripling'"):
         run(out, [1])
+
+
+def corpus(**changes):
+    """A corpus as a record describes it: hundreds of packages, two sides."""
+    packages = [
+        {"name": f"p{i}", "version": "1.0", "used": i % 2 == 0, "files": 3}
+        for i in range(300)
+    ]
+    for place, change in changes.pop("packages", {}).items():
+        packages[place] |= change
+    sides = {"train": {"tokens": 9, "sha256": "ab"}} | changes
+    return {"data": sides | {"about": {"packages": packages}}}
+
+
+def recorded(tmp_path, about):
+    """The record of a recipe that was stopped before its first job."""
+    out = tmp_path / "record.json"
+    record = {**about, "jobs": [], "not_run": [{"n": 1}]}
+    out.write_text(json.dumps(record))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"packages": {200: {"version": "2.0"}}},
+            r"data\.about\.packages\[100\]\.version = '1\.0', expected '2\.0'",
+        ),
+        (
+            {"packages": {200: {"used": False}}},
+            r"packages\[100\]\.name = 'p200', expected 'p202' as in this",
+        ),
+        (
+            {"packages": {299: {"used": True}}},
+            r"packages\[150\] = nothing, expected {'name': 'p299', ",
+        ),
+        (
+            {"train": {"tokens": 9, "sha256": "cd"}},
+            r"data\.train\.sha256 = 'ab', expected 'cd' as in this recipe",
+        ),
+        (
+            {"train": {"tokens": 9}},
+            r"data\.train\.sha256 = 'ab', expected nothing as in this",
+        ),
+        ({"train": 5}, r"data\.train = {'tokens': 9, .*}, expected 5 as in"),
+    ],
+)
+def test_other_data_are_named_in_one_line(tmp_path, changes, message):
+    out = recorded(tmp_path, corpus())
+    with pytest.raises(
+        ValueError, match=r"--out: .*record\.json has "
+    ) as error:
+        run(out, [1], corpus(**changes))
+    said = str(error.value).replace(str(out), "")
+    assert re.search(message, said)
+    assert len(said) < 300 and "\n" not in said
+
+
+def test_a_package_that_is_not_used_may_have_another_version(tmp_path):
+    before = corpus(packages={7: {"version": "6.168.3"}})
+    out = recorded(tmp_path, before)
+    now = corpus(packages={7: {"version": "6.170.17"}, 9: {"name": "q"}})
+    assert run(out, [], now)["data"] == before["data"]  # as it was
 
 
 def recipe(name, *arguments):

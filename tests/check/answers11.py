@@ -246,6 +246,14 @@ WRONG = {
             ),
             ("last = tl.minimum(S, first + BT + S - T)", "last = S"),
         ),
+        "hidden by a number": edited(
+            in_turn,
+            ("tl.where(hidden, -1e30, b_s)", "tl.where(hidden, -1e4, b_s)"),
+            (
+                "tl.where(hidden, 0.0, tl.exp2(b_s - b_top[:, None]))",
+                "tl.exp2(tl.where(hidden, -1e4, b_s) - b_top[:, None])",
+            ),
+        ),
         "scores without their scale": edited(
             in_turn, ("c * tl.dot", "tl.dot")
         ),

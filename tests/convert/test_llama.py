@@ -139,6 +139,21 @@ def test_what_a_llama_has_and_ours_has_not_is_refused(
     assert str(tmp_path) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["quantization_config", "rope_scaling", "rope_parameters", "head_dim",
+     "sliding_window", "tie_word_embeddings", "rms_norm_eps"],
+)  # fmt: skip
+def test_a_large_value_of_theirs_is_not_printed_whole(tmp_path, name):
+    save_llama(make(), tmp_path)
+    path = tmp_path / "config.json"
+    large = {f"layers.{i}": {"bits": 4} for i in range(3000)}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: large}))
+    with pytest.raises((ValueError, TypeError), match=name) as error:
+        load_llama(tmp_path)
+    assert len(str(error.value).replace(str(tmp_path), "")) < 300
+
+
 def test_only_plain_models_become_llamas():
     with pytest.raises(ValueError, match="attention: got 'diff'"):
         to_llama(make(attention="diff"))

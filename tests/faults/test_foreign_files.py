@@ -165,6 +165,14 @@ def test_a_wrong_entry_is_refused_by_name(weights, entry, text):
         load_checkpoint(weights)
 
 
+@pytest.mark.parametrize("entry", ["format", "version"])
+def test_a_long_entry_is_not_printed_whole(weights, entry):
+    header(weights, **{entry: "x" * 10**5})
+    with pytest.raises(ValueError, match=rf"{entry} 'xxx.*\.\.\.") as error:
+        load_checkpoint(weights)
+    assert len(str(error.value).replace(str(weights), "")) < 300
+
+
 @pytest.mark.skipif(os.name != "posix", reason="POSIX files")
 def test_a_checkpoint_that_is_no_file_is_not_called_missing(
     tmp_path, weights, monkeypatch

@@ -189,6 +189,19 @@ def test_the_interpreter_where_the_message_says():
     assert "TRITON_INTERPRET was set after Triton had been" in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["2.5.0rc1", "2.10.3", "3.0"])
+def test_a_numpy_that_the_interpreter_cannot_use(version):
+    need(not torch.cuda.is_available(), "a GPU has no need of it")
+    pytest.importorskip("triton")
+    numpy = f"import numpy\nnumpy.__version__ = {version!r}"
+    said = interpreted(f"{SET}\n{numpy}").stderr.splitlines()[-1]
+    assert f"got NumPy {version} with TRITON_INTERPRET, expected one" in said
+    compiled = "\nimport minidiff.ops.triton.interpreter as i\n"
+    done = interpreted(f"{numpy}{compiled}print(i.INTERPRETED)\nexit()")
+    assert done.stdout == "False\n"
+
+
 def test_token_ids_stay_in_the_vocabulary():
     row = generate(make(), tokens(), max_new_tokens=5, top_p=1e-12)
     assert int(row.max()) < V

@@ -87,3 +87,58 @@ def test_token_files_built_inside_their_source(folder):
     run = folder / "run"
     assert main(["train", "--data", str(out), "--out", str(run), *TINY]) == 0
     assert main(["train", "--out", str(run), "--resume"]) == 0
+
+
+@pytest.fixture
+def made(folder, capsys):
+    """Folders that this package wrote, each with the file that shows it."""
+    run, left, tokens = (folder / name for name in ("a", "b", "c"))
+    assert (
+        main(["train", "--data", str(folder), "--out", str(run), *TINY]) == 0
+    )
+    assert main(["tokens", str(folder), "--out", str(tokens)]) == 0
+    # What a killed run may leave.
+    left.mkdir()
+    last = run / "checkpoint.safetensors"
+    (left / "checkpoint.previous.safetensors").write_bytes(last.read_bytes())
+    (left / "run.json").write_text("{}")
+    capsys.readouterr()
+    return {
+        run: "a run folder (it has checkpoint.safetensors)",
+        left: "a run folder (it has checkpoint.previous.safetensors)",
+        tokens: "a folder of token files (it has train.tokens)",
+    }
+
+
+def test_what_training_wrote_is_no_folder_of_texts(made, folder, capsys):
+    out, expected = folder / "new", "expected a folder of texts"
+    for path, what in made.items():
+        command = ["tokens", str(path), "--out", str(out)]
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert f"error: SOURCE: {path} is {what}, {expected}" in said
+        with pytest.raises(ValueError, match=rf"path: {path} is a "):
+            read_folder(path)
+        if "token" in what:
+            continue  # data of their own
+        assert (
+            main(["train", "--data", str(path), "--out", str(out), *TINY]) == 2
+        )
+        said = capsys.readouterr().err
+        assert f"error: --data: {path} is {what}, {expected}" in said
+    assert not out.exists()
+
+
+def test_a_run_whose_data_became_a_run_folder(folder, tmp_path, capsys):
+    data, run = folder / "texts", folder / "a"
+    data.mkdir()
+    (data / "x.txt").write_text("la li lu " * 200)
+    assert main(["train", "--data", str(data), "--out", str(run), *TINY]) == 0
+    (data / "checkpoint.safetensors").write_bytes(b"")
+    # It reads the files that it began with, and no others.
+    assert main(["evaluate", str(run), "--parts", "loss"]) == 0
+    (run / "files.json").unlink()
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--parts", "loss"]) == 2
+    said = capsys.readouterr().err
+    assert f"error: {run}: its --data: {data} is a run folder (it has" in said

@@ -1,6 +1,8 @@
 """Edge cases of the fused kernels; on a CPU in Triton's interpreter."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 import torch
@@ -95,3 +97,27 @@ def test_batched_gradients():
     for i in (0, 1):
         (want,) = torch.autograd.grad(y, leaf, g[i], retain_graph=True)
         torch.testing.assert_close(got[i], want, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.skipif(GPU, reason="the interpreter, which is for CPUs")
+def test_a_call_in_the_middle_of_one_in_another_thread(monkeypatch):
+    from triton.runtime.interpreter import interpreter_builder as builder
+
+    inside, done, real = Event(), Event(), builder.set_grid_idx
+
+    def program(*index):
+        real(*index)
+        if not inside.is_set():
+            inside.set()
+            done.wait(0.5)  # the other call ends meanwhile if it can
+
+    monkeypatch.setattr(builder, "set_grid_idx", program)
+    given = inputs(20), [x + 1 for x in inputs(20)]
+    with torch.no_grad(), ThreadPoolExecutor(1) as pool:
+        first = pool.submit(diff_attention, *given[0], 0.5, backend="triton")
+        assert inside.wait(60)
+        second = diff_attention(*given[1], 0.5, backend="triton")
+        done.set()
+        got = [first.result(), second]
+    want = [diff_attention(*x, 0.5, backend="eager") for x in given]
+    torch.testing.assert_close(got, want, atol=1e-3, rtol=1e-3)

@@ -42,3 +42,16 @@ def test_another_backend_is_noticed():
         logits_through(lambda logits, mask: logits),
     ):
         diff_attention(q, q, q[:, :, 0], 0.5, backend="sdpa")
+
+
+def test_a_compiled_graph_follows_the_block():
+    q, k = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 3, 4)
+
+    def attend(q, k):
+        return masked_softmax(q @ k.mT, None)
+
+    compiled = torch.compile(attend, backend="eager", fullgraph=True)
+    for _ in range(2):
+        torch.testing.assert_close(compiled(q, k), attend(q, k))
+        with logits_through(lambda logits, mask: logits * 0):
+            assert (compiled(q, k) == 1 / 3).all()

@@ -21,6 +21,7 @@ from minidiff.nn.config import ModelConfig
 from minidiff.nn.model import DecoderLM
 from minidiff.training.checkpoint import load_checkpoint
 from minidiff.training.loop import train
+from minidiff.training.signals import HANGUP, SIGNALS, Stopping
 from minidiff.training.step import Updates
 
 # Checkpoints every 5 steps, so that most kills land between two of them.
@@ -149,7 +150,10 @@ def test_killed_before_the_first_checkpoint_starts_again(tmp_path):
             {"config": replace(SHORT, lr=0.1)},
             r"config\.lr: got 0.1, expected 0.003",
         ),
-        ({"config": replace(SHORT, betas=(0.8, 0.9))}, r"config\.betas: got"),
+        (
+            {"config": replace(SHORT, betas=(0.8, 0.9))},
+            r"config\.betas\[0\]: got 0.8, expected 0.9",
+        ),
         ({"config": replace(SHORT, steps=7)}, r"config\.steps: got 7"),
         ({"data": replace(DATA, seed=1)}, r"data\.seed: got 1, expected 0"),
         ({"data": replace(DATA, keys=3, noise=5)}, r"data\.keys: got 3"),
@@ -162,6 +166,32 @@ def test_killed_before_the_first_checkpoint_starts_again(tmp_path):
 def test_another_setting_is_refused_by_name(stopped, changes, message):
     with pytest.raises(ValueError, match=message):
         resume(stopped, **changes)
+
+
+def test_other_data_are_named_in_one_line(tmp_path):
+    """A source may describe itself at any length and depth."""
+
+    class Described(NeedleTask):
+        files = ()
+
+        def describe(self):
+            files = [{"path": path, "tokens": 7} for path in self.files]
+            return super().describe() | {"about": {"files": files}}
+
+    data = Described(needles=1, length=8, keys=4, values=4, noise=4)
+    data.files = [f"{i}.txt" for i in range(3000)]
+    train(make(), data, SHORT, run_dir=tmp_path, progress=False)
+    data.files[2000] = "other.txt"
+    message = (
+        r"data\.about\.files\[2000\]\.path: got 'other\.txt', "
+        r"expected '2000\.txt' as in the run"
+    )
+    with pytest.raises(ValueError, match=message):
+        resume(tmp_path, data=data)
+    data.files = data.files[:3]
+    with pytest.raises(ValueError, match=r"files\[3\]: got nothing, exp") as e:
+        resume(tmp_path, data=data)
+    assert len(str(e.value)) < 300 + len(str(tmp_path))
 
 
 def test_a_damaged_log_is_named(stopped):
@@ -225,25 +255,56 @@ def test_the_place_in_a_stream_of_token_files_is_saved(tmp_path):
     assert log == train(model(), data, SHORT, progress=False)
 
 
-def test_ctrl_c_in_a_program_saves_too(tmp_path):
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_to_a_program_saves_too(tmp_path, number):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        pytest.skip("the tests are run by nohup")
+
     class Interrupting(NeedleTask):
         at = 4
 
         def batch(self, step, batch_size, split, rows):
             if split == "train" and step == self.at:
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(number)
             return super().batch(step, batch_size, split, rows)
 
     data = Interrupting(needles=1, length=8, keys=4, values=4, noise=4)
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt, match="after 5 of 6 steps"):
         train(make(), data, SHORT, run_dir=tmp_path, progress=False)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) == before
     Interrupting.at = -1
     assert resume(tmp_path, data=data) == train(
         make(), DATA, SHORT, progress=False
     )
     # Nothing to save: it breaks off where it is.
-    Interrupting.at = 2
+    number, Interrupting.at = signal.SIGINT, 2
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         train(make(), data, SHORT, progress=False)
+
+
+@pytest.fixture
+def hangup():
+    """The number of SIGHUP, as programs find it that nohup does not run."""
+    if not HANGUP:
+        pytest.skip("needs SIGHUP")
+    before = signal.signal(HANGUP, signal.SIG_DFL)
+    yield HANGUP
+    signal.signal(HANGUP, before)
+
+
+def test_a_terminal_may_close_twice(hangup):
+    with Stopping() as stop:
+        for _ in range(3):  # the shell and the system each send one
+            signal.raise_signal(hangup)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_under_nohup_a_run_goes_on(hangup):
+    signal.signal(hangup, signal.SIG_IGN)
+    with Stopping() as stop:
+        signal.raise_signal(hangup)
+    assert not stop.asked
+    assert signal.getsignal(hangup) == signal.SIG_IGN

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -135,10 +136,14 @@ def test_killed_between_writing_and_renaming(tmp_path, whole, renames):
     assert resume(run) == whole
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+# Also where the tests themselves are run by nohup.
+NO_NOHUP = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path, whole, name):
     run = tmp_path / "run"
-    command = Command(*TRAIN, "--steps", 250, "--out", run)
+    command = Command(*TRAIN, "--steps", 250, "--out", run, code=NO_NOHUP)
     log = run / "log.jsonl"
     while not log.exists() or log.read_bytes().count(b"\n") < 120:
         assert command.process.is_alive()
@@ -150,6 +155,29 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, whole, name):
     assert load_checkpoint(run).train["step"] == steps < 250
     assert f"after {steps} of 250 steps" in said[0]
     assert f"minidiff train --out {run} --resume" in said[0]
+    assert resume(run) == whole
+
+
+def test_a_terminal_that_closes(tmp_path, whole):
+    import pty  # on POSIX only
+
+    run = tmp_path / "run"
+    arguments = [*TRAIN, "--steps", "250", "--out", str(run)]
+    process, terminal = pty.fork()
+    if not process:
+        exec(NO_NOHUP)
+        os.execv(
+            sys.executable, [sys.executable, "-m", "minidiff", *arguments]
+        )
+    log = run / "log.jsonl"
+    while not log.exists() or log.read_bytes().count(b"\n") < 120:
+        if select.select([terminal], [], [], 0.001)[0]:
+            os.read(terminal, 4096)  # or the bar would wait for a reader
+    os.close(terminal)
+    status = os.waitpid(process, 0)[1]
+    assert os.waitstatus_to_exitcode(status) == 130
+    steps = log.read_bytes().count(b"\n")
+    assert load_checkpoint(run).train["step"] == steps < 250
     assert resume(run) == whole
 
 

@@ -86,8 +86,8 @@ def _mapped(pairs: Sequence[Pair]) -> str | None:
 def _by_case(pairs: Sequence[Pair]) -> str | None:
     """A factor, or a difference, that depends on the case."""
     ratios = [_ratio(p.got, p.want) for p in pairs]
-    shifts = [float(np.mean(p.got - p.want)) for p in pairs]
     with np.errstate(all="ignore"):
+        shifts = [float(np.mean(p.got - p.want)) for p in pairs]
         times = [r * p.want for r, p in zip(ratios, pairs, strict=True)]
     plus = [s + p.want for s, p in zip(shifts, pairs, strict=True)]
     several = all(distinct(p.want) > 1 for p in pairs)

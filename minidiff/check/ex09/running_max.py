@@ -51,6 +51,7 @@ def _cases() -> list[Case]:
             "2 rows, 12 columns": 5 + x[:, :12],
             "2 rows, 14 columns": 5 + x,
             "2 rows, 14 columns, all near -300": x - 300,
+            "2 rows, 14 columns, all near -3e9": 300 * x - 3e9,
             "2 rows, 6 columns, near -300, float16": (x[:, :6] - 300).half(),
         }.items()
     ]

@@ -47,6 +47,7 @@ def _cases() -> list[Case]:
         "3 rows, width 5": draw(5, 3, 5),
         "2 rows, width 16, large numbers": 200 * draw(16, 2, 16),
         "2 rows, width 5, all near -300": draw(4, 2, 5) - 300,
+        "2 rows, width 5, all near -3e9": 300 * draw(4, 2, 5) - 3e9,
         "2 rows, width 4, float16": draw(4, 2, 4).half(),
         "2 rows, width 6, all near -300, float16": (
             (draw(6, 2, 6) - 300).half()

@@ -47,7 +47,7 @@ def _run(answer: Any, x: Tensor) -> tuple[np.ndarray, ...] | None:
 
 def _cases() -> list[Case]:
     climbing = torch.arange(40.0)[None] + draw(0, 1, 40)
-    far = torch.tensor([[3000.0], [-30000.0]])
+    far = torch.tensor([[3000.0], [-30000.0], [-3e9]])
     falling = draw(5, 1, 32) + 300 * (torch.arange(32) < BS)
     return [
         Case(name=name, args=(x,))
@@ -57,7 +57,7 @@ def _cases() -> list[Case]:
             "two rows of 32 numbers": draw(2, 2, 32),
             "the largest last": climbing,
             "the largest first": climbing.flip(1),
-            "rows near 3000 and -30000": 9 * draw(4, 2, 33) + far,
+            "rows near 3000, -30000 and -3e9": 9 * draw(4, 3, 33) + far,
             "a block 300 below the one before": falling,
         }.items()
     ]
@@ -253,6 +253,7 @@ EXERCISE = Exercise(
             'below it: load float("-inf"), which adds nothing to any sum.',
             log_sum_kernel,
             ('o_s < S, float("-inf"))', "o_s < S, -1e4)"),
+            ('o_s < S, float("-inf"))', "o_s < S, -1e9)"),
             ('o_s < S, float("-inf"))', "o_s < S, -1e3)"),
         ),
     ),

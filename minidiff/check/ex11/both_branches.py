@@ -129,6 +129,7 @@ def _cases() -> list[Case]:
     for far in (0, 1):  # the scores of one branch are 160 less: e ** -160 = 0
         q, k = 2 * draw(4, 2, 20, D), 2 * draw(14, 2, 20, D + 5)
         q[far, :, 0], k[far, :, 0] = 32, -20
+        q[far, 0, 0] = 3e9  # query 0 sees one key, and its score is -2e10
         name = f"T = S = 20, branch {far + 1} scores 160 below the other"
         cases.append(Case(name=name, args=(q, k, draw(24, 20, 32), 16, 16)))
     return cases
@@ -137,6 +138,12 @@ def _cases() -> list[Case]:
 _STEP2 = "b_acc2, b_top2, b_sum2, b_s2"
 _TO2 = "b_acc2, b_top2, b_sum2 ="
 _HIDE = (', float("-inf"))\n        b_acc', ", 0.0)\n        b_acc")
+
+
+def _hidden_by(number: str) -> tuple[str, str]:
+    return _HIDE[0], f", {number})\n        b_acc"
+
+
 _SEEN = "o_t[:, None] + S - T >= o_s[None, :]"
 _END = "tl.program_id(0) * BT"
 # One maximum for both: what was measured from its own is moved there.
@@ -269,6 +276,18 @@ EXERCISE = Exercise(
             "2 ** 0. Hidden scores must be -inf.",
             wrong=edited(both_branches, _HIDE),
             also=(edited(_SHORT, _HIDE),),
+        ),
+        Mistake(
+            key="hidden by a number",
+            diagnosis="Hidden scores are set to a large negative number. A "
+            "query whose visible scores are as low would look at hidden "
+            "keys: put -inf there.",
+            wrong=edited(both_branches, _hidden_by("-1e4")),
+            also=(
+                edited(_SHORT, _hidden_by("-1e4")),
+                edited(both_branches, _hidden_by("-1e9")),
+                edited(_SHORT, _hidden_by("-1e9")),
+            ),
         ),
         Mistake(
             key="scores without their scale",

@@ -34,6 +34,7 @@ def _cases() -> list[Case]:
         "the largest score last": [[1.0, 2.0], [4.0, 3.5, 2.0]],
         "the largest score first": [[5.0], [1.0, 2.0], [2.0]],
         "scores far below zero": [[-30.0, -29.0], [-31.0, -33.0, -32.0]],
+        "scores of minus some billions": [[-4e9, -3e9], [-3e9 + 1, -5e9]],
         "scores in the thousands": [[1000.0], [2000.0, 1999.0], [1998.0]],
     }
     return [

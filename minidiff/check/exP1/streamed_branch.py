@@ -59,6 +59,11 @@ def _cases() -> list[Case]:
     q = np.concatenate([q[:5], [[2000.0, 0.0, 1.0]]])
     name = "T = 6, S = 6, the last row's scores over a thousand"
     cases.append(Case(name=name, args=(q, k, v, 2)))
+    # Query 0 sees one key. Its score is -1.7e10, below any usual number.
+    q = np.concatenate([[[-3e10, 0.0, 1.0]], q[1:5]])
+    k = k[:5]
+    name = "T = 5, S = 5, the first row's score far below zero"
+    cases.append(Case(name=name, args=(q, k, v[:5], 2)))
     return cases
 
 

@@ -144,6 +144,7 @@ def _cases() -> list[Case]:
             (1, 3, 5, 3, 2),
             (2, 1, 25, 20, 2),
             (1, 16, 32, 16, 300),
+            (1, 3, 1, 16, 1e10),  # some below -1e9, of the only key
         ]
     ):
         name = f"N = {N}, G = {G}, S = {S}, splits of {split} keys"

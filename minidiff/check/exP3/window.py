@@ -177,14 +177,15 @@ def _truth(
 
 def _cases() -> list[Case]:
     cases = []
-    for seed, (G, S, lengths, W, split, splits) in enumerate(
+    for seed, (G, S, lengths, W, split, splits, logits) in enumerate(
         [
-            (2, 13, [7, 2], 5, 3, 2),
-            (1, 48, [30, 1], 25, 20, 2),
+            (2, 13, [7, 2], 5, 3, 2, 2),
+            (1, 48, [30, 1], 25, 20, 2, 2),
+            (3, 4, [1], 4, 3, 2, 1e10),  # some below -1e9, of the only key
         ]
     ):
         args = (
-            *heads(seed, len(lengths), G, S),
+            *heads(seed, len(lengths), G, S, logits),
             torch.tensor(lengths),
             W,
             split,

@@ -1,9 +1,10 @@
 """Helpers of all launchers: device, widths, flags and block shapes."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from importlib.util import find_spec
 from math import e, log2
+from threading import RLock
 from typing import NamedTuple
 
 import torch
@@ -17,14 +18,16 @@ from minidiff.ops.triton.tuning import Shape, choose
 # Gluon is experimental; without it, kernels/backward.py is used instead.
 ROLES = not INTERPRETED and find_spec("triton.experimental.gluon") is not None
 LOG2_E = log2(e)
+_interpreting = RLock()
 
 
-def on(x: Tensor) -> AbstractContextManager[None]:
+def on(x: Tensor) -> AbstractContextManager[object]:
     """Make x's GPU the current one, because Triton launches on that.
 
-    On a CPU this does nothing.
+    On a CPU other threads wait, because Triton's interpreter has one program
+    index for all threads.
     """
-    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
+    return torch.cuda.device(x.device) if x.is_cuda else _interpreting
 
 
 @lru_cache  # called several times in a launch, which must be fast
