@@ -60,4 +60,3 @@ def test_a_tile_of_products_has_one_scale(D, P, capability):
     for length in (1024, 4096, 100_000):
         shape = for_products(choose("forward", length=length, **case))
         assert QUERY_BLOCK % shape.BT == KEY_BLOCK % shape.BS == 0
-        assert not shape.together
