@@ -141,6 +141,15 @@ def test_an_outlier_and_an_offset(of, precision, poisoned):
 
 @BOTH_WAYS
 @PRECISIONS
+def test_hidden_keys_stay_hidden_where_scales_are_tiny(precision, dtype):
+    case = Case(T=40, logits=0.0)
+    x = case.inputs(dtype)
+    x["k"] = x["k"] * 0.0  # the product of both scales is 0 in float32
+    check(x, case.options(), precision)
+
+
+@BOTH_WAYS
+@PRECISIONS
 @pytest.mark.parametrize("margin", [8, 3])  # 3: rows off the 16-byte grid
 def test_nothing_outside_is_read_or_written(
     margin, precision, dtype, poisoned
