@@ -19,8 +19,8 @@ TINY = tl.constexpr(2.0**-126)
 
 @triton.jit
 def sum_kernel(
-    x, p_sums, p_lengths, H, P, T, d, size, D: tl.constexpr, N: tl.constexpr,
-    PADDED: tl.constexpr,
+    x, p_sums, p_lengths, H, T, d, size, D: tl.constexpr, P: tl.constexpr,
+    N: tl.constexpr, PADDED: tl.constexpr,
 ):  # fmt: skip
     """Sum ``size`` rows, a multiple of N, of one branch of x (B, H, P, T, D).
 
@@ -28,7 +28,7 @@ def sum_kernel(
     atomic additions would not be bitwise reproducible.
     """
     i_row = tl.program_id(0)
-    i_b = i_row // (H * P)
+    i_b = i_row // P // H
     i_h = i_row // P % H
     first = tl.program_id(1) * size
     o_d = tl.arange(0, D)
@@ -49,8 +49,8 @@ def sum_kernel(
 
 @triton.jit
 def quantise_kernel(
-    x, x_codes, p_scale, p_sums, p_lengths, H, P, T, d, LARGEST: tl.constexpr,
-    D: tl.constexpr, N: tl.constexpr, PARTS: tl.constexpr,
+    x, x_codes, p_scale, p_sums, p_lengths, H, T, d, LARGEST: tl.constexpr,
+    D: tl.constexpr, P: tl.constexpr, N: tl.constexpr, PARTS: tl.constexpr,
     PADDED: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
     """Write the codes of N rows of one branch of x (B, H, P, T, D).
@@ -60,7 +60,7 @@ def quantise_kernel(
     are codes of int8, others of fp8.
     """
     i_row = tl.program_id(0)
-    i_b = i_row // (H * P)
+    i_b = i_row // P // H
     i_h = i_row // P % H
     j = i_row % P
     start = tl.program_id(1) * N
@@ -79,15 +79,21 @@ def quantise_kernel(
         at = i_row.to(tl.int64) * PARTS + tl.arange(0, PARTS)
         at = at[:, None] * d + o_d[None, :]
         b_sums = tl.load(p_sums + at, (o_d < d)[None, :], 0.0)
-        # (N, D)
-        b_mean = (tl.sum(b_sums, 0) / count)[None, :]
-        b_x = tl.where((o_t < n_keys)[:, None], b_x - b_mean, 0.0)
-    # NaN counts as infinite. Then the scale is infinite and all codes are 0,
-    # so all logits of the block are NaN.
-    b_size = tl.where(b_x == b_x, tl.abs(b_x), float("inf"))
-    scale = tl.max(tl.max(b_size, 1), 0) / LARGEST * DOWN
+        # (D,)
+        b_mean = tl.sum(b_sums, 0) / count
+        # (N, D); rows beyond the keys are zeros and stay so
+        m_key = o_t < n_keys
+        if PADDED:
+            b_x = tl.where(m_key[:, None], b_x, 0.0)
+        b_x -= m_key.to(tl.float32)[:, None] * b_mean[None, :]
+    # Read as integers, absolute numbers are in the same order, and NaN comes
+    # after infinity. If there is one of them, the scale is infinite and codes
+    # are 0 or NaN, so all logits of the block are NaN.
+    b_bits = b_x.to(tl.int32, bitcast=True) & 0x7FFFFFFF
+    bits = tl.minimum(tl.max(tl.max(b_bits, 1), 0), 0x7F800000)
+    scale = bits.to(tl.float32, bitcast=True) / LARGEST * DOWN
     scale = tl.maximum(scale, TINY)
-    b_x = tl.where(b_size < float("inf"), b_x / scale, 0.0)
+    b_x = b_x / scale
     if WHOLE:
         b_x = tl.floor(b_x + 0.5)
     write_branch(x_codes, b_x, i_b, i_h, j, start, TMA=False)

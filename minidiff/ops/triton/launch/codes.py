@@ -17,7 +17,8 @@ from minidiff.ops.triton.launch.common import on, padded_width
 
 PARTS = 16  # of the keys of one branch; each is summed by one program
 ROWS = 128  # that sum_kernel reads at a time
-WARPS = 8  # of both kernels
+WARPS = 8  # of sum_kernel
+ENTRIES = 2048  # that one warp of quantise_kernel rounds
 
 
 def quantise_keys(
@@ -45,11 +46,11 @@ def sums_of_parts(k: Tensor, key_lengths: Tensor | None) -> Tensor:
             sums,
             key_lengths,
             H,
-            P,
             S,
             D,
             ROWS * triton.cdiv(S, ROWS * PARTS),
             D=width,
+            P=P,
             N=ROWS,
             PADDED=key_lengths is not None,
             num_warps=WARPS,
@@ -84,16 +85,16 @@ def quantise(
             sums,
             key_lengths,
             H,
-            P,
             T,
             D,
             LARGEST=LARGEST[precision],
             D=width,
+            P=P,
             N=rows,
             PARTS=0 if sums is None else PARTS,
             PADDED=key_lengths is not None,
             WHOLE=precision == "int8",
-            num_warps=WARPS,
+            num_warps=max(1, rows * width // ENTRIES),
         )
     return codes, scale
 
