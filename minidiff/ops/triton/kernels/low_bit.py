@@ -21,31 +21,27 @@ from minidiff.ops.triton.kernels.softmax import (
 )
 from minidiff.ops.triton.kernels.tiles import read, read_branch, write
 
-TINY = tl.constexpr(2.0**-126)
-
 
 @triton.jit
-def product(b_q, b_k, m_seen, MASKED: tl.constexpr):
-    """Return the sums of products of codes (BT, BS), -inf where not seen."""
-    # (BT, BS), from int32 or float32
-    b_s = tl.dot(b_q, b_k.T).to(tl.float32)
-    if MASKED:
-        b_s = tl.where(m_seen, b_s, float("-inf"))
-    return b_s
-
-
-@triton.jit
-def raised(b_s, b_acc, b_top, b_sum, step, MASKED: tl.constexpr):
-    """Take sums (BT, BS) into the running maximum of a softmax.
+def raised(
+    b_s, m_seen, b_acc, b_top, b_sum, step, MASKED: tl.constexpr,
+):  # fmt: skip
+    """Take sums (BT, BS) of codes into the running maximum of a softmax.
 
     Returns b_acc, b_top and b_sum relative to the new maximum, and what
     `weights` subtracts. ``step``, the scales times c, is a number of this
     tile. A positive factor does not change which sum is the largest, so the
-    largest is scaled instead of every sum. b_top (BT,) is therefore the
-    largest logit times c.
+    largest is scaled instead of every sum; of integers it is found in fewer
+    instructions. b_top (BT,) is therefore the largest logit times c.
     """
     # (BT,)
-    b_new = tl.maximum(b_top, tl.max(b_s, 1) * step)
+    if MASKED:
+        least = -(2.0**31)  # of int32, less than any sum
+        b_max = tl.max(tl.where(m_seen, b_s, tl.cast(least, b_s.dtype)), 1)
+        b_max = tl.where(b_max == least, float("-inf"), b_max * step)
+    else:
+        b_max = tl.max(b_s, 1) * step
+    b_new = tl.maximum(b_top, b_max)
     b_ref = b_new
     if MASKED:  # in a row without keys so far, -inf minus -inf would be NaN
         b_ref = tl.where(b_new == float("-inf"), 0.0, b_new)
@@ -54,15 +50,13 @@ def raised(b_s, b_acc, b_top, b_sum, step, MASKED: tl.constexpr):
 
 
 @triton.jit
-def weights(b_s, b_ref, step):
+def weights(b_s, m_seen, b_ref, step, MASKED: tl.constexpr):
     """Return the weights (BT, BS) of sums; one fused instruction and exp2."""
-    return tl.exp2(b_s * step - b_ref[:, None])
-
-
-@triton.jit
-def scaled(q_step, p_k_scale, start_s, BLOCK: tl.constexpr):
-    """Return the step of a tile; at 0 a hidden key's -inf would be NaN."""
-    return tl.maximum(q_step * tl.load(p_k_scale + start_s // BLOCK), TINY)
+    # (BT, BS)
+    b_p = tl.exp2(b_s.to(tl.float32) * step - b_ref[:, None])
+    if MASKED:
+        b_p = tl.where(m_seen, b_p, 0.0)
+    return b_p
 
 
 @triton.jit
@@ -99,15 +93,15 @@ def walk_one(
         if MASKED:
             # (BT, BS)
             m_seen = seen(o_t, o_s, n_keys, shift, CAUSAL=CAUSAL)
-        step = scaled(q_step, p_k_scale, start_s, BLOCK=KB)
-        # (BT, BS)
-        b_s = product(b_q, b_k, m_seen, MASKED=MASKED)
+        step = q_step * tl.load(p_k_scale + start_s // KB)
+        # (BT, BS), int32 or float32
+        b_s = tl.dot(b_q, b_k.T)
         # (BT, Dv), (BT,), (BT,), (BT,)
         b_acc, b_top, b_sum, b_ref = raised(
-            b_s, b_acc, b_top, b_sum, step, MASKED=MASKED
+            b_s, m_seen, b_acc, b_top, b_sum, step, MASKED=MASKED
         )
         # (BT, BS)
-        b_p = weights(b_s, b_ref, step)
+        b_p = weights(b_s, m_seen, b_ref, step, MASKED=MASKED)
         b_sum += tl.sum(b_p, 1)
         b_p = b_p.to(b_v.dtype)
         b_acc = tl.dot(b_p, b_v, b_acc, input_precision="ieee")
@@ -139,24 +133,24 @@ def walk_both(
         if MASKED:
             # (BT, BS)
             m_seen = seen(o_t, o_s, n_keys, shift, CAUSAL=CAUSAL)
-        step1 = scaled(q_step1, p_scale1, start_s, BLOCK=KB)
-        step2 = scaled(q_step2, p_scale2, start_s, BLOCK=KB)
-        # (BT, BS)
-        b_s1 = product(b_q1, b_k1, m_seen, MASKED=MASKED)
-        b_s2 = product(b_q2, b_k2, m_seen, MASKED=MASKED)
+        step1 = q_step1 * tl.load(p_scale1 + start_s // KB)
+        step2 = q_step2 * tl.load(p_scale2 + start_s // KB)
+        # (BT, BS), int32 or float32
+        b_s1 = tl.dot(b_q1, b_k1.T)
+        b_s2 = tl.dot(b_q2, b_k2.T)
         # (BT, Dv), (BT,), (BT,), (BT,)
         b_acc1, b_top1, b_sum1, b_ref1 = raised(
-            b_s1, b_acc1, b_top1, b_sum1, step1, MASKED=MASKED
+            b_s1, m_seen, b_acc1, b_top1, b_sum1, step1, MASKED=MASKED
         )
         b_acc2, b_top2, b_sum2, b_ref2 = raised(
-            b_s2, b_acc2, b_top2, b_sum2, step2, MASKED=MASKED
+            b_s2, m_seen, b_acc2, b_top2, b_sum2, step2, MASKED=MASKED
         )
         # (BT, BS)
-        b_p = weights(b_s1, b_ref1, step1)
+        b_p = weights(b_s1, m_seen, b_ref1, step1, MASKED=MASKED)
         b_sum1 += tl.sum(b_p, 1)
         b_p = b_p.to(b_v.dtype)
         b_acc1 = tl.dot(b_p, b_v, b_acc1, input_precision="ieee")
-        b_p = weights(b_s2, b_ref2, step2)
+        b_p = weights(b_s2, m_seen, b_ref2, step2, MASKED=MASKED)
         b_sum2 += tl.sum(b_p, 1)
         b_p = b_p.to(b_v.dtype)
         b_acc2 = tl.dot(b_p, b_v, b_acc2, input_precision="ieee")
