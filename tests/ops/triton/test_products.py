@@ -150,6 +150,20 @@ def test_hidden_keys_stay_hidden_where_scales_are_tiny(precision, dtype):
 
 @BOTH_WAYS
 @PRECISIONS
+def test_a_block_of_hidden_keys_raises_no_maximum(precision, dtype):
+    case = Case(T=160, S=192, H=1, Hkv=1)
+    x = case.inputs(dtype)
+    # The first queries see some of 64 keys with logits near -120, and none of
+    # the next 64, whose scale is tiny. The mean of all keys is near 0.
+    x["q"] = x["q"] * 0.01 - 1.0
+    x["k"] = x["k"] * 1e-6
+    x["k"][..., :64, :] += 30.0
+    x["k"][..., 128:, :] -= 30.0
+    check(x, case.options(), precision, ANOTHER_CODE)
+
+
+@BOTH_WAYS
+@PRECISIONS
 @pytest.mark.parametrize("margin", [8, 3])  # 3: rows off the 16-byte grid
 def test_nothing_outside_is_read_or_written(
     margin, precision, dtype, poisoned
