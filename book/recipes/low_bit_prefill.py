@@ -34,7 +34,7 @@ from minidiff.bench.refusals import attempt, forward
 from minidiff.bench.report import Column, Row, add_times
 from minidiff.ops import diff_attention
 from minidiff.ops.low_bit_products import QUERY_BLOCK
-from minidiff.ops.triton.launch.low_bit import quantise, quantise_keys
+from minidiff.ops.triton.launch.codes import quantise, quantise_keys
 
 TOKENS, COLUMNS_OF_MODEL = 16_384, 1024
 LENGTHS = (1_024, 2_048, 4_096, 8_192, 16_384, 32_768, 65_536)

@@ -83,6 +83,7 @@ def call_of(build: Build, shape: "Shape") -> Call:
             "p_lengths": "*i64",
         }
         constants |= {"QB": QUERY_BLOCK, "KB": KEY_BLOCK}
+        constants["TOGETHER"] = shape.together
         constants |= {"NORM": P == 2, "WEIGHT": P == 2}
         return low_bit.low_bit_kernel, types, constants
     types = {"x_q": q, "x_k": k, "x_v": v, "x_do": out, "x_lam": row}

@@ -71,11 +71,10 @@ def streams(D: int, warps: int) -> int:
 def for_products(shape: Shape) -> Shape:
     """Return a forward kernel's shape where it multiplies 8 bits.
 
-    A tile lies in one block of numbers that share a scale. The branches are
-    computed in turn.
+    A tile lies in one block of numbers that share a scale.
     """
     BT, BS = min(shape.BT, QUERY_BLOCK), min(shape.BS, KEY_BLOCK)
-    return replace(shape, BT=BT, BS=BS, together=False)
+    return replace(shape, BT=BT, BS=BS)
 
 
 @lru_cache

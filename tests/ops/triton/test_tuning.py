@@ -67,7 +67,6 @@ def test_a_tile_of_products_has_one_scale(D, P, capability):
     for length in (1024, 4096, 100_000):
         shape = for_products(choose("forward", length=length, **case))
         assert QUERY_BLOCK % shape.BT == KEY_BLOCK % shape.BS == 0
-        assert not shape.together
 
 
 @pytest.mark.parametrize("D", [16, 32, 64, 128])

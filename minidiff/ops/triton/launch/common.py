@@ -39,6 +39,7 @@ def padded_width(width: int) -> int:
     return triton.next_power_of_2(width)
 
 
+@lru_cache  # asked for several times in a launch
 def capability(device: torch.device) -> int:
     """Return ten times the compute capability, 90 for 9.0.
 
