@@ -3,6 +3,7 @@
 import gc
 import weakref
 
+import cases  # noqa: F401  (it turns Triton's interpreter on)
 import pytest
 import torch
 

@@ -2,6 +2,7 @@
 
 from types import ModuleType
 
+import cases  # noqa: F401  (it turns Triton's interpreter on)
 import pytest
 
 from minidiff.ops.low_bit_products import KEY_BLOCK, QUERY_BLOCK
