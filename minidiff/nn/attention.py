@@ -200,6 +200,8 @@ class MultiheadDiffAttention(MultiheadBase):
         v: Tensor,
         key_lengths: Tensor | None,
         backend: str,
+        k_scale: Tensor | None = None,
+        v_scale: Tensor | None = None,
     ) -> Tensor:
         """Return the normalised output of the heads, (B, H, T, 2D), eq. 3."""
         return diff_attention(
@@ -211,6 +213,8 @@ class MultiheadDiffAttention(MultiheadBase):
             norm_scale=self.norm_scale,
             eps=self.norm_eps,
             key_lengths=key_lengths,
+            k_scale=k_scale,
+            v_scale=v_scale,
             backend=backend,
         )
 
@@ -284,11 +288,19 @@ class MultiheadDiffAttentionV2(MultiheadBase):
         v: Tensor,
         key_lengths: Tensor | None,
         backend: str,
+        k_scale: Tensor | None = None,
+        v_scale: Tensor | None = None,
     ) -> Tensor:
         """Return the output of the heads, (B, H, T, D)."""
-        lam = self.lam(x)
         return diff_attention(
-            q, k, v, lam, key_lengths=key_lengths, backend=backend
+            q,
+            k,
+            v,
+            self.lam(x),
+            key_lengths=key_lengths,
+            k_scale=k_scale,
+            v_scale=v_scale,
+            backend=backend,
         )
 
     def maps(

@@ -35,8 +35,10 @@ class KVCache:
         Store keys and values in 8 bits, with a scale for each token, head and
         branch (:mod:`minidiff.ops.low_bit`), in about half the memory of 16
         bits. ``dtype`` stays that of the keys and values appended and
-        returned. Each :meth:`append` restores all keys and values held, for a
-        while, for one layer: this saves memory and no time.
+        returned. Differential attention gets the codes (:meth:`codes`), which
+        the fused kernels read as they are for up to 16 queries, for instance
+        in each step of decoding. Everything else restores all keys and values
+        held, for a while, for one layer: this saves memory and no time.
 
     Attributes
     ----------
@@ -134,6 +136,32 @@ class KVCache:
         last. So a causal mask aligned to the end is right after an eviction.
         A cache of low precision returns restored copies instead of views.
 
+        Raises as :meth:`add` does.
+        """
+        self.add(k, v)
+        return self.numbers()
+
+    def numbers(self) -> tuple[Tensor, Tensor]:
+        """Return views of all keys and values held, or restored copies."""
+        return self._k[..., : self.held, :], self._v[..., : self.held, :]
+
+    def codes(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Return codes and scales of the keys, and those of the values.
+
+        They are views of all that is held. Raises ValueError for a cache
+        without low ``precision``.
+        """
+        index = (..., slice(self.held), slice(None))
+        if isinstance(self._k, LowBit) and isinstance(self._v, LowBit):
+            return self._k.codes(index), self._v.codes(index)
+        raise ValueError(
+            "precision: got None, expected a cache in 8 bits: "
+            "new_cache(..., precision='int8')"
+        )
+
+    def add(self, k: Tensor, v: Tensor) -> None:
+        """Append T tokens, as :meth:`append` does, and return nothing.
+
         Raises ValueError when the cache is full, when a shape, dtype or
         device differs from the cache's, when gradients are being recorded, or
         when ``length`` was set to less than the last eviction had read.
@@ -158,7 +186,6 @@ class KVCache:
         self._v[..., start:end, :] = v
         self.length += k.shape[-2]
         self._appended = self.length
-        return self._k[..., :end, :], self._v[..., :end, :]
 
     def evict(self, scores: Tensor) -> Tensor:
         """Keep the ``budget`` keys of highest score and free the others.

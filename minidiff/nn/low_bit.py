@@ -56,7 +56,11 @@ class LowBit:
         self._codes[index], self._scale[index] = quantise(x, self.precision)
 
     def __getitem__(self, index: Any) -> Tensor:
-        return restore(self._codes[index], self._scale[index], self.dtype)
+        return restore(*self.codes(index), self.dtype)
+
+    def codes(self, index: Any) -> tuple[Tensor, Tensor]:
+        """Return views of the codes (..., D) and their scales (..., 1)."""
+        return self._codes[index], self._scale[index]
 
     def only(self, kept: Tensor, S: int) -> "LowBit":
         """Return smaller memory, as :func:`minidiff.nn.kept_keys.only`.

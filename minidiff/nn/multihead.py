@@ -1,6 +1,8 @@
 """Base class of multi-head attention: projections, positions and cache."""
 
+from inspect import signature
 from math import prod
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +21,16 @@ class MultiheadBase(nn.Module):
 
     A subclass implements ``attend`` and ``maps``. q_shape, k_shape and
     v_shape are the shapes of one token's queries, keys and values: heads
-    first, width last.
+    first, width last. If its ``attend`` also takes k_scale and v_scale, it
+    gets the codes of a cache in 8 bits; otherwise they are restored for it.
     """
+
+    reads_codes: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Look whether ``attend`` takes codes."""
+        super().__init_subclass__()
+        cls.reads_codes = "k_scale" in signature(cls.attend).parameters
 
     def __init__(
         self,
@@ -140,8 +150,14 @@ class MultiheadBase(nn.Module):
         if cache is None:
             return self._output(x, q, k, v, key_lengths, return_maps, backend)
         length = cache.length
-        k, v = cache.append(k, v)
+        cache.add(k, v)
         try:
+            if cache.precision and self.reads_codes and not return_maps:
+                (k, k_scale), (v, v_scale) = cache.codes()
+                attend: Any = self.attend
+                rest = (key_lengths, backend, k_scale, v_scale)
+                return self._merged(attend(x, q, k, v, *rest))
+            k, v = cache.numbers()
             return self._output(x, q, k, v, key_lengths, return_maps, backend)
         except BaseException:
             cache.length = length  # a repeated call must not append twice
@@ -157,11 +173,15 @@ class MultiheadBase(nn.Module):
         return_maps: bool,
         backend: str,
     ) -> Tensor | tuple[Tensor, AttentionMaps | Tensor]:
-        heads = self.attend(x, q, k, v, key_lengths, backend)
-        out = self.out_proj(heads.transpose(1, 2).flatten(2))
+        out = self._merged(self.attend(x, q, k, v, key_lengths, backend))
         if not return_maps:
             return out
         return out, self.maps(x, q, k, key_lengths)
+
+    def _merged(self, heads: Tensor) -> Tensor:
+        """Project the heads' outputs (B, H, T, width) to (B, T, E)."""
+        out: Tensor = self.out_proj(heads.transpose(1, 2).flatten(2))
+        return out
 
     def _check(
         self,

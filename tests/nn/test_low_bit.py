@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from minidiff import course, generate, load
+from minidiff import course, diff_attention, generate, load
 from minidiff.data import BPETokenizer, NeedleTask, standard_library
 from minidiff.evaluation.recall import draw_questions
+from minidiff.nn import attention as nn_attention
 from minidiff.nn.attention import (
     MultiheadAttention,
     MultiheadDiffAttention,
@@ -18,7 +19,7 @@ from minidiff.nn.cache import KVCache
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.low_bit import LowBit
 from minidiff.nn.model import DecoderLM
-from minidiff.ops.low_bit import quantise, restore
+from minidiff.ops.low_bit import CODES, quantise, restore
 
 PRECISIONS = ("int8", "fp8")
 KINDS = ("softmax", "diff", "diff_v2")
@@ -252,6 +253,60 @@ def test_eviction_keeps_codes_as_they_are(kind, precision):
     module(numbers(2, 3, 64, seed=1), cache=cache)
     assert torch.equal(cache._k[..., :3, :], was)
     assert (cache.length, cache.held) == (9, 6)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    "kind", [MultiheadDiffAttention, MultiheadDiffAttentionV2]
+)
+@torch.no_grad()
+def test_differential_attention_gets_the_codes(kind, precision, monkeypatch):
+    layer = kind(
+        64, 4, **({"depth": 1} if kind is MultiheadDiffAttention else {})
+    )
+    cache = layer.new_cache(2, 20, precision=precision)
+    got = []
+
+    def attend(q, k, v, *args, **options):
+        got.append((k, v, options["k_scale"], options["v_scale"]))
+        return diff_attention(q, k, v, *args, **options)
+
+    monkeypatch.setattr(nn_attention, "diff_attention", attend)
+    x = numbers(2, 9, 64)
+    layer(x[:, :8], cache=cache)
+    out = layer(x[:, 8:], cache=cache)
+    for T, (k, v, k_scale, v_scale) in zip((8, 9), got, strict=True):
+        assert k.dtype == v.dtype == CODES[precision]
+        assert k.shape[-2] == v.shape[-2] == T
+        restored = restore(k, k_scale, x.dtype), restore(v, v_scale, x.dtype)
+    assert all(map(torch.equal, restored, cache.numbers()))
+    cache.length = 8
+    again, _ = layer(x[:, 8:], cache=cache, return_maps=True)
+    assert torch.allclose(out, again, atol=1e-6)
+
+
+@torch.no_grad()
+def test_attention_of_another_kind_gets_numbers():
+    class Other(MultiheadDiffAttention):
+        def attend(self, x, q, k, v, key_lengths, backend):
+            assert k.dtype == v.dtype == x.dtype
+            return super().attend(x, q, k, v, key_lengths, backend)
+
+    torch.manual_seed(0)
+    layer, x = Other(64, 4, depth=1), numbers(2, 9, 64)
+    own = MultiheadDiffAttention(64, 4, depth=1)
+    own.load_state_dict(layer.state_dict())
+    outs = [
+        m(x, cache=m.new_cache(2, 9, precision="int8")) for m in (layer, own)
+    ]
+    assert torch.allclose(*outs, atol=1e-6)
+    assert not MultiheadAttention.reads_codes
+
+
+def test_codes_of_a_cache_without_any_are_refused():
+    cache = MultiheadDiffAttention(64, 4, depth=1).new_cache(2, 9)
+    with pytest.raises(ValueError, match="precision: got None, expected"):
+        cache.codes()
 
 
 def test_refusals_name_the_argument():

@@ -210,6 +210,31 @@ def test_a_module_reads_and_decodes_through_it(kind):
     torch.testing.assert_close(torch.cat(parts, 1), want)
 
 
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+@torch.no_grad()
+def test_a_module_decodes_from_the_codes_of_its_cache(precision, monkeypatch):
+    read = []
+    real = launch_decode.decode
+
+    def decode(x, **scales):
+        read.append(x.k.dtype)
+        return real(x, **scales)
+
+    monkeypatch.setattr(launch_decode, "decode", decode)
+    torch.manual_seed(0)
+    module = MultiheadDiffAttention(64, 2, depth=1).to(DEVICE)
+    x = torch.randn(2, 21, 64, device=DEVICE)
+    outs = []
+    for backend in ("eager", "triton"):
+        cache = module.new_cache(2, 30, precision=precision)
+        parts = (x[:, :18], x[:, 18:20], x[:, 20:])
+        some = [module(part, cache=cache, backend=backend) for part in parts]
+        outs.append(torch.cat(some, 1))
+    torch.testing.assert_close(*outs, atol=1e-5, rtol=1e-4)
+    code = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}[precision]
+    assert read == [code, code]
+
+
 def test_every_case_has_a_shape():
     for kernel in ("forward", "keys", "queries", "decode"):
         for D in (16, 32, 64, 128):

@@ -39,7 +39,6 @@ def padded_width(width: int) -> int:
     return triton.next_power_of_2(width)
 
 
-@lru_cache  # asked for several times in a launch
 def capability(device: torch.device) -> int:
     """Return ten times the compute capability, 90 for 9.0.
 
@@ -51,6 +50,10 @@ def capability(device: torch.device) -> int:
     return 10 * major + minor
 
 
+# Asked for several times in a launch. (A compiler must not trace a cache.)
+_known_capability = lru_cache(capability)
+
+
 def shape_for(kernel: str, x: Arguments) -> Shape | None:
     """Look up the block shape of a kernel for these inputs."""
     return choose(
@@ -60,7 +63,7 @@ def shape_for(kernel: str, x: Arguments) -> Shape | None:
         P=x.k.shape[2],
         bits=8 * x.q.element_size(),
         length=x.k.shape[3],
-        capability=capability(x.q.device),
+        capability=_known_capability(x.q.device),
         roles=ROLES,
     )
 
