@@ -58,7 +58,7 @@ from minidiff.evaluation.recall import draw_questions
 from minidiff.ops.low_bit import quantise, restore
 
 PAIR = {"plain": "pair_softmax.safetensors", "diff": "pair_diff.safetensors"}
-plots.use_style()
+plots.use_style("svg")
 torch.set_num_threads(1)
 
 # %% [markdown]
@@ -633,16 +633,118 @@ for name, values in (("values as wide as keys", 1), ("twice as wide (V1)", 2)):
 # Two thirds of the multiplications of a V1 head are with values, and these are
 # not in 8 bits here.
 #
-# ## Kernels: not timed
+# ## When are the kernels faster?
 #
-# Is it faster? **This course has measured no time in 8 bits.** The kernels of
-# `backend="triton"` multiply codes inside the fused forward, with
-# `precision="int8"` or `"fp8"`; nothing chooses that for you. For decoding,
-# `diff_attention(..., k_scale=, v_scale=)` takes codes with their scales, and
-# the kernels read the codes as they are, for up to 16 queries in a call. Both
-# are right in Triton's interpreter and have not run on a GPU, and no module uses
-# them yet: the package's cache restores its numbers before each step, so it
-# saves memory and no time.
+# There are two, and nothing chooses them for you. In decoding, each new token
+# reads the whole cache once, and the kernels read the codes as they are: a cache
+# in 8 bits hands them to `diff_attention` as `k_scale=` and `v_scale=`, for up
+# to 16 queries in a call. And `precision="int8"` or `"fp8"` multiplies codes
+# inside the fused forward pass.
+#
+# The record is of one H200, our kernels in 8 bits against our kernels in
+# bfloat16. First decoding. A cache in 8 bits has little more than half of the
+# bytes. Before you look: how many times as fast can it be at most, and where
+# will it be least?
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+def gains(name: str, what: str) -> dict:
+    """Time in 16 bits over time in 8, by precision, rows, width, length."""
+    record = json.loads(course.results(name).read_text())
+    ours, found = "diff/triton", {}
+    for row in record["rows"]:
+        found[row["peer"], row["B"], row["D"], row[LENGTH[what]]] = row[what]
+    return {
+        (peer.removeprefix(ours).strip(), *at): found[ours, *at] / ms
+        for (peer, *at), ms in found.items()
+        if peer.startswith(ours) and peer != ours
+    }
+
+
+LENGTH = {"decode_ms": "S", "forward_ms": "T"}
+DECODE = gains("low_bit_decode.json", "decode_ms")
+PREFILL = gains("low_bit_prefill.json", "forward_ms")
+
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
+print("decoding: times as fast as bfloat16, by number of keys")
+kept = sorted({S for _, _, _, S in DECODE})
+print(" " * 27, *(f"{S:6d}" for S in kept))
+for B, D in ((1, 64), (1, 128), (16, 64)):
+    for precision in ("int8", "fp8"):
+        some = [DECODE[precision, B, D, S] for S in kept]
+        print(f"{B:2d} row(s), D = {D:3d}, {precision:5s}", end="  ")
+        print(*(f"{x:6.2f}" for x in some))
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+many = {S: DECODE[p, B, D, S] for p, B, D, S in DECODE if (p, B) == ("int8", 16)}
+assert min(x for S, x in many.items() if S >= 8192) > 1.5 > many[2048]
+assert max(DECODE.values()) < 2 and min(DECODE.values()) > 1
+one = [DECODE[p, B, D, S] for p, B, D, S in DECODE if (B, S) == (1, 8192)]
+assert max(one) < 1.3
+old = gains("low_bit_decode_tiles.json", "decode_ms")
+assert max(old["int8", 16, 64, S] for S in (8192, 65_536)) < 0.9
+
+# %% [markdown]
+# Half of the bytes would be twice as fast, if bytes were all. With 16 rows and
+# 8,192 keys or more it is at least one and a half times; a single row of that
+# length is too little work to show it, because starting kernels and combining
+# their parts takes as long in 8 bits.
+#
+# It does not come by itself. Our first kernel for codes was a small change to
+# the one for 16 bits, and *slower* than that:
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+for S in (8192, 65_536):
+    for precision in ("int8", "fp8"):
+        before, now = (x[precision, 16, 64, S] for x in (old, DECODE))
+        print(f"{S:6d} keys, {precision:5s}", end=" ")
+        print(f"first {before:.2f} times as fast, now {now:.2f}")
+
+# %% [markdown]
+# It converted the codes to 16 bits and rearranged them in shared memory, as
+# tensor cores want them, while the memory waited. But one row of queries leaves
+# fifteen of a tensor core's sixteen rows empty. So the kernel that ships uses
+# none: the thread that loads a code multiplies it, and nothing is rearranged
+# (`minidiff/ops/triton/kernels/decode_row.py`). More rows in a call, or more
+# than two heads that share their keys, still take the first kernel, and gain
+# memory only.
+#
+# Now a long prompt, 16,384 tokens in all or one longer row, with the time to
+# make the codes:
+
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Times as fast as bfloat16 against the number of tokens, on a logarithmic axis from 1,024 to 65,536, for int8 and fp8 at widths 64 and 128. All four curves begin between 0.8 and 0.9 and rise. At width 64 they cross 1 before 4,096 tokens, at width 128 at about 8,192. fp8 lies above int8. At 65,536 tokens int8 falls back."}}
+for D, colour in ((64, "C0"), (128, "C1")):
+    for precision, line in (("int8", "-"), ("fp8", "--")):
+        at = sorted(T for p, _, d, T in PREFILL if (p, d) == (precision, D))
+        rows = {T: B for p, B, d, T in PREFILL if d == D}
+        some = [PREFILL[precision, rows[T], D, T] for T in at]
+        style = {"color": colour, "ls": line, "marker": "o", "ms": 4}
+        plt.plot(at, some, label=f"{precision}, D = {D}", **style)
+plt.axhline(1, color="grey", lw=1, ls="-")
+plt.gca().set(xscale="log", xlabel="tokens", ylabel="times as fast")
+plt.xticks(at, [f"{T // 1024}k" for T in at])
+plt.minorticks_off()
+plt.legend()
+plt.show()
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+for D in (64, 128):
+    for precision in ("int8", "fp8"):
+        some = {T: x for (p, _, d, T), x in PREFILL.items()
+                if (p, d) == (precision, D)}  # fmt: skip
+        won = [T for T, x in sorted(some.items()) if x > 1]
+        print(f"D = {D:3d}, {precision:5s}faster at", *won)
+short = [x for (_, _, _, T), x in PREFILL.items() if T <= 2048]
+assert max(short) < 1
+assert all(x > 1 for (_, _, D, T), x in PREFILL.items() if D == 64 and T > 4000)
+assert all(x < 1 for (_, _, D, T), x in PREFILL.items() if D == 128 and T < 5000)
+best = max(PREFILL.values())
+print(f"most: {best:.2f} times")
+
+# %% [markdown]
+# Below 4,096 tokens making the codes costs more than it saves. At width 64 both
+# precisions win from there on, at width 128 fp8 from 8,192. (One value lies
+# above what the multiplications alone allow: so the two kernels differ in more
+# than their products.) No number here holds for another GPU.
 #
 # What others published (TOPS are 10¹² operations a second; FA3 is
 # FlashAttention-3; H100 and H20 are GPUs; PV is the product with the values;
@@ -657,8 +759,8 @@ for name, values in (("values as wide as keys", 1), ("twice as wide (V1)", 2)):
 # | fp8 decode, FA3, H20 | 15.97 to 8.03 ms | [LB] |
 # | per-token scales in the cache | cost 5 to 25 % of time | [LB] |
 #
-# So 8 bits are no promise of speed: in some of these rows they are slower. And
-# the TOPS leave out the time to quantise. That time grows with the length $T$
+# In some of these rows, too, 8 bits are slower. And the TOPS leave out the time
+# to quantise. That time grows with the length $T$
 # of a row, the saved multiplications grow with $T^2$. On short rows it does not
 # pay, and `backend="auto"` never rounds unless it is told to.
 #
@@ -693,7 +795,9 @@ print("codes and scales are those of the cache")
 #   grow in the difference, errors of values shrink with the output.
 # - A cache of 8 bits takes half the memory and its scales. The two trained
 #   models kept their text loss and their lookups, with products in 8 bits too.
-# - No time was measured in 8 bits.
+# - Decoding from codes is faster the more keys there are and the more rows: one
+#   and a half times and more from 8,192 keys on with 16 rows. A long prompt gains
+#   less, a short one loses.
 #
 # You can now look at any proposal to round something in a head and say, before
 # you run it, whether the subtraction will forgive it. The question is always
