@@ -45,7 +45,7 @@ from torch import Tensor, nn
 from minidiff import check, diff_attention, lambda_init, plots, reference
 from minidiff.check import hint, solution  # noqa: F401
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## A cold open: two programs for one layer

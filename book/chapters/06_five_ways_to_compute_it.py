@@ -53,7 +53,7 @@ from minidiff.bench.peak_memory import Meter
 from minidiff.bench.timing import alternate
 from minidiff.check import hint, solution  # noqa: F401
 
-plots.use_style()
+plots.use_style("svg")
 warnings.simplefilter("ignore", UserWarning)  # we do what they warn of
 
 # %% [markdown]

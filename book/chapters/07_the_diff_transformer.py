@@ -50,7 +50,7 @@ from minidiff.course import diagrams
 from minidiff.nn.config import count_parameters
 from minidiff.nn.layers import SwiGLU, rope_angles
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## A cold open: who bites whom?

@@ -58,7 +58,7 @@ from minidiff.nn.layers import rope_angles
 from minidiff.ops.sdpa import softmax_attention  # noqa: F401
 from minidiff.reference import lambda_init
 
-plots.use_style()
+plots.use_style("svg")
 MODULES = argparse, random, textwrap  # a little text for a later section
 
 # %% [markdown]

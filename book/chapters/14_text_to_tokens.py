@@ -60,7 +60,7 @@ from minidiff.data import standard_library
 from minidiff.training.config import learning_rate
 from minidiff.training.step import adamw
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## A cold open: a loss that lies

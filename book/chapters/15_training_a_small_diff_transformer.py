@@ -895,11 +895,12 @@ print(f"4,000 steps: about {hours:.1f} hours here, with {threads} thread(s)")
 
 # %%
 night = json.loads(course.results("overnight_10000.json").read_text())
-read, held_out = night["tokens_read"], night["data"]["train_tokens"]
+read, there_are = night["tokens_read"], night["data"]["train_tokens"]
 last = night["curve"][-1]
 print("on", night["provenance"]["device"], end=": ")
 print(f"{last['step']:,} steps in {night['seconds'] / 60:.1f} minutes")
-print(f"{read / 1e6:.0f} million tokens read, from {held_out / 1e6:.1f} million")
+print(f"{read / 1e6:.0f} million tokens read,", end=" ")
+print(f"from {there_are / 1e6:.1f} million")
 print(f"last held-out loss {last['valid_loss']:.2f} nats a token")
 print("\n" + "\n".join(night["samples"][0].splitlines()[:14]))
 
@@ -921,7 +922,7 @@ plt.show()
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 best = min(night["curve"], key=lambda point: point["valid_loss"])
 at_4000 = next(p for p in night["curve"] if p["step"] == 4000)["valid_loss"]
-assert 14.5 < read / held_out < 15.5 and round(held_out, -5) == 27e5
+assert 14.5 < read / there_are < 15.5 and round(there_are, -5) == 27e5
 assert last["valid_loss"] > best["valid_loss"] + 0.2
 assert 4500 < best["step"] < 6000 and at_4000 < best["valid_loss"] + 0.02
 assert last["loss"] < 1.2 and at_4000 < last["valid_loss"] - 0.2

@@ -65,7 +65,7 @@ from minidiff.data import BPETokenizer, ByteTokenizer
 from minidiff.nn.config import count_parameters
 from minidiff.reference import softmax  # noqa: F401
 
-plots.use_style()
+plots.use_style("svg")
 
 # %% [markdown]
 # ## Which model writes

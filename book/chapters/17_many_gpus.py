@@ -61,7 +61,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from minidiff import Compute, DecoderLM, ModelConfig, TrainConfig
-from minidiff import check, plots, train
+from minidiff import check, course, plots, train
 from minidiff.check import hint, solution  # noqa: F401
 from minidiff.data import ByteTokenizer, NeedleTask, TextData
 from minidiff.data.mixture import Mixture, Part
@@ -767,6 +767,36 @@ print(f"{4 / 3 * (1 / 2) * 1e14 / 1e10:.0f} tokens for each process")
 # early ones are still being computed, so that at best one waits for the longer
 # time alone. What helps is more tokens between two exchanges: longer rows, more
 # rows, or, with DDP, more rows in more parts.
+#
+# And on real ones? `book/recipes/two_gpus.py` trained one model on one H200 and
+# on two of the same machine, with the same batch, so that each of two has half
+# of the rows. Guess before you look: how many times as many tokens a second,
+# with DDP and with FSDP?
+
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true}
+measured = json.loads(course.results("two_gpus.json").read_text())
+speeds = [row for row in measured["rows"] if row["what"] == "speed"]
+alone = speeds[0]["tokens_per_s"]
+print(f"{speeds[0]['parameters'] / 1e6:.0f} million parameters,", end=" ")
+print(f"{speeds[0]['tokens_an_update']} tokens an update")
+for row in speeds:
+    name = row["parallel"] if row["processes"] == 2 else ""
+    print(f"{row['processes']} GPU(s) {name:5s}", end="")
+    speed = row["tokens_per_s"]
+    print(f"{speed / 1e3:5.0f} thousand tokens a second,", end=" ")
+    print(f"{speed / alone:.2f} times")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+ddp, fsdp = (row["tokens_per_s"] / alone for row in speeds[1:])
+assert [r["parallel"] for r in speeds] == ["ddp", "ddp", "fsdp"]
+assert 1.2 < ddp < 1.4 and 0.8 < fsdp < 0.95
+
+# %% [markdown]
+# DDP on two GPUs is faster than one, but far from twice as fast, and FSDP is slower
+# than one: 16,384 tokens for each are soon computed, and FSDP sends the weights
+# as well, in every update. It is there for models that do not fit on one GPU.
+# (The model is not compiled here. Whether the losses of one process come back on
+# two GPUs is not recorded yet; above, on a CPU, they do.)
 #
 # ## What differential attention changes
 #

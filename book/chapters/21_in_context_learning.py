@@ -58,7 +58,7 @@ WEIGHTS = {
     "diff": "pair_diff.safetensors",
 }
 TOKENIZER = BPETokenizer.load(course.weights("pair_tokenizer.json"))
-plots.use_style()
+plots.use_style("svg")
 torch.set_num_threads(1)
 
 # %% [markdown]

@@ -65,7 +65,7 @@ from minidiff.nn.key_scores import h2o, h2o_difference, key_weights, streaming
 from minidiff.ops import AttentionMaps
 
 FILES = {"plain": "pair_softmax.safetensors", "diff": "pair_diff.safetensors"}
-plots.use_style()
+plots.use_style("svg")
 torch.set_num_threads(1)
 
 # %% [markdown]

@@ -66,7 +66,7 @@ from minidiff.data import BPETokenizer, TextData, standard_library
 from minidiff.ops.sdpa import softmax_attention
 
 PLAIN, TOKENS = "pair_softmax.safetensors", "pair_tokenizer.json"
-plots.use_style()
+plots.use_style("svg")
 torch.set_num_threads(1)
 _ = torch.manual_seed(0)
 
