@@ -864,7 +864,7 @@ print("an induction head in layer 1:", verdict)
 #
 # This was the beginning of the curve. How far does it go?
 #
-# For a better model of your own, give the package's command a night, or a GPU
+# For a better model of your own, give the package's command some hours, or a GPU
 # some minutes. It takes the same steps as your loop, and saves checkpoints from
 # which `--resume` goes on:
 #
@@ -891,7 +891,7 @@ print(f"4,000 steps: about {hours:.1f} hours here, with {threads} thread(s)")
 
 # %% [markdown]
 # We ran it on a GPU, with more steps, 10,000. This is the record, and the first
-# of its three samples:
+# of three samples of what it wrote after the last of them:
 
 # %%
 night = json.loads(course.results("overnight_10000.json").read_text())
@@ -905,9 +905,8 @@ print(f"last held-out loss {last['valid_loss']:.2f} nats a token")
 print("\n" + "\n".join(night["samples"][0].splitlines()[:14]))
 
 # %% [markdown]
-# Then why does the command above say 4,000? The model read the same 2.7 million
-# tokens again and again, 15 times in all. Before you look: what did its loss on
-# them do, and what did the loss on files that it never read?
+# It read the same 2.7 million tokens 15 times. Before you look: what did its loss
+# on them do, and what did the loss on files that it never read?
 
 # %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Loss in nats per token against step, 0 to 10,000. The training loss falls all the way, to about 1.1. The held-out loss falls to about 2.6 after 5,000 steps and then rises to almost 2.9."}}
 figure, axis = plt.subplots(figsize=(6, 2.8))
@@ -928,14 +927,15 @@ assert 4500 < best["step"] < 6000 and at_4000 < best["valid_loss"] + 0.02
 assert last["loss"] < 1.2 and at_4000 < last["valid_loss"] - 0.2
 
 # %% [markdown]
-# The loss on what it reads falls to the end. But after about 5,000 steps the
-# held-out loss rises again: from there on it learns by heart. This is
-# *overfitting*, and it is no fault of differential attention. A larger model
-# needs more text, not more steps on the same text; where there is no more text,
-# one stops early. After 4,000 steps the loss was as good as at its best; a run
-# that is *planned* for 4,000 lowers its rate earlier, and we have not recorded
-# one. (Your own model of this chapter was far from all this: it never read a row
-# twice.)
+# The loss on what it reads falls to the end. The held-out loss is level from about
+# 3,500 to 5,500 steps, and then it rises: what the model still learns about its
+# own files no longer helps on others. This is *overfitting*. Any model of this
+# size can do it on so little text; we have not recorded the plain one. A larger
+# model needs more text, not more steps on the same text; where there is no more
+# text, one stops early. That is why the command says 4,000: there the loss was as
+# good as at its best. (A run that is *planned* for 4,000 lowers its rate earlier;
+# we have not recorded one. Your own model of this chapter was far from all this:
+# it never read a row twice.)
 
 # %% [markdown]
 # ### A model that was trained for longer

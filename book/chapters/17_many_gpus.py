@@ -792,11 +792,12 @@ assert [r["parallel"] for r in speeds] == ["ddp", "ddp", "fsdp"]
 assert 1.2 < ddp < 1.4 and 0.8 < fsdp < 0.95
 
 # %% [markdown]
-# DDP on two GPUs is faster than one, but far from twice as fast, and FSDP is slower
-# than one: 16,384 tokens for each are soon computed, and FSDP sends the weights
-# as well, in every update. It is there for models that do not fit on one GPU.
-# (The model is not compiled here. Whether the losses of one process come back on
-# two GPUs is not recorded yet; above, on a CPU, they do.)
+# DDP on two GPUs is faster than one, but far from twice as fast, and FSDP is
+# slower than one. Why was not measured. FSDP sends the weights as well, in every
+# update; it is meant for models that do not fit on one GPU. And AdamW, the
+# drawing of the batch and the starting of kernels do not get shorter with two.
+# (The model is not compiled here. Whether two GPUs give the losses of one is not
+# recorded yet; two processes on a CPU do, above.)
 #
 # ## What differential attention changes
 #

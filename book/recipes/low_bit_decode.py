@@ -3,14 +3,15 @@
     python book/recipes/low_bit_decode.py
     python book/recipes/low_bit_decode.py --quick --out tried.json
 
-One row, 8 differential heads with branches of width 64 or 128. Compared are
-the fused decode kernels on a cache in bfloat16, in int8 and in fp8 (e4m3),
-each with a scale for every token, head and branch, and plain attention on
-PyTorch's kernels. "relative_error" is that of the kernel: the truth, in
-float64, has the same codes. "rounding_error" is what the codes cost: the
-truth has the numbers from which they were made. Quantising is not timed,
-because a cache quantises a token once. Needs a GPU; ``--quick`` tries the
-recipe on tiny tensors, also in Triton's interpreter, whose times mean nothing.
+One sequence, or 16 at width 64; 8 differential heads with branches of width
+64 or 128. Compared are the fused decode kernels on a cache in bfloat16, in
+int8 and in fp8 (e4m3), each with a scale for every token, head and branch, and
+plain attention on PyTorch's kernels. "relative_error" is that of the kernel:
+the truth, in float64, has the same codes. "rounding_error" is what the codes
+cost: the truth has the numbers from which they were made. Quantising is not
+timed, because a cache quantises a token once. Needs a GPU; ``--quick`` tries
+the recipe on tiny tensors, also in Triton's interpreter, whose times mean
+nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -119,7 +120,7 @@ def measure(
 def table(rows: list[Row]) -> str:
     """Format the rows of one step."""
     step = Step(*(rows[0][n] for n in Step._fields))
-    title = f"B = 1, H = {step.H}, S = {step.S} keys, D = {step.D}"
+    title = f"B = {step.B}, H = {step.H}, S = {step.S} keys, D = {step.D}"
     return report.table(title, rows, COLUMNS, by="decode_ms")
 
 
