@@ -42,7 +42,7 @@ def is_ordinary(device: torch.device) -> bool:
     )
 
 
-def is_plain(*given: object) -> bool:
+def may_skip_dispatcher(*given: object) -> bool:
     """Tell whether an operator may run without PyTorch's dispatcher.
 
     It may if nobody is there whom the dispatcher would tell: no compiler, no

@@ -9,7 +9,7 @@ from torch.library import custom_op, register_autograd
 from minidiff.ops.arguments import SCHEMA, Arguments
 from minidiff.ops.dispatch import WIDTHS
 from minidiff.ops.low_bit import restored
-from minidiff.ops.readable import in_func_gradient, is_plain
+from minidiff.ops.readable import in_func_gradient, may_skip_dispatcher
 from minidiff.ops.scale import positive_scale
 from minidiff.ops.triton import low_bit
 from minidiff.ops.triton.descriptors import gradient_like, rows
@@ -94,7 +94,7 @@ def _attend(x: Arguments) -> Tensor:
     The operators below are for whom the dispatcher tells of them. Where there
     is nobody, it is left out: it takes longer than the kernels of a short row.
     """
-    learns, plain = _learns(x), is_plain(*x)
+    learns, plain = _learns(x), may_skip_dispatcher(*x)
     if x.q.shape[3] <= DECODE_QUERIES and not learns:
         return launch_decode.decode(x) if plain else decode(*x)
     if not plain:
@@ -237,7 +237,7 @@ def _differentiate(
     given = zip(tensors, ctx.rest, strict=True)
     x = Arguments(*(b if a is None else a for a, b in given))
     # With gradients enabled, somebody wants to differentiate the gradients.
-    if is_plain(dy, *x) and not torch.is_grad_enabled():
+    if may_skip_dispatcher(dy, *x) and not torch.is_grad_enabled():
         made = launch_backward.backward(dy, x, o, o2, lse)
     else:
         made = backward(dy, *x, o, o2, lse)
