@@ -10,11 +10,17 @@
         --archives data/archives --device cuda \
         --pilot book/results/text_pilot.json --weights runs/pool \
         --out book/results/pool.json
+    python book/recipes/pool.py extend --tokens data/evidence \
+        --archives data/archives --device cuda \
+        --pilot book/results/text_pilot.json --weights runs/pool \
+        --out book/results/pool_long.json
 
 The mixture is in evidence_data.py, the measures are in pool_measures.py. The
 pool has a rate for each kind, from the pilot of text.py, whose models are as
-wide; and it is trained on 66 million tokens, as many as the pair. Then
-"plain", "wide" and "diff" are extended to long texts: see long_context.py.
+wide; and it is trained on 66 million tokens, as many as the pair. "extend"
+takes the models "plain", "wide" and "diff" of the pool and trains them on for
+long texts: see long_context.py. Each kind is a job of its own there, so that
+what is measured in the pool is written before.
 Fixed before the main run:
 
 primary metrics: loss on validation text in nats per token; accuracy with
@@ -28,11 +34,11 @@ A model needs about 130 kB of activations per token: 4 GB for 64 rows of 512
 tokens and the same for 16 rows of 2,048, because the fused kernels do not
 store attention maps. So five seeds fit on a GPU of 80 GB.
 
-Each model is saved to the folder ``--weights`` as bfloat16, 30 MB, in a file
-named by kind and seed. They are too large to commit.
+Each model is saved to the folder ``--weights``, in a file named by kind and
+seed: 60 MB each, too large to commit.
 
-The models of the pair are smaller: 4 M parameters, at most 8 MB each as
-bfloat16, so the vocabulary of their text has only 2,048 ids. Eight seeds of
+The models of the pair are smaller: 4 M parameters, saved as bfloat16, at most
+8 MB each, so the vocabulary of their text has only 2,048 ids. Eight seeds of
 both kinds are trained. The shipped seed is the first one, from 0, at which
 both models look keys up, with an accuracy of at least 0.9 at the needles of
 the validation rows. The folder ``shipped`` in ``--weights`` has the files that
@@ -74,7 +80,7 @@ from minidiff.files.json import write_json
 from minidiff.nn.kinds import KINDS, build_kind, six_kinds
 from minidiff.training.stacked.train import Curves, train_stacked
 
-SEEDS, EXTENDED = (0, 1, 2, 3, 4), ("plain", "wide", "diff")
+SEEDS, EXTENDED = (0, 1, 2, 3, 4), ("diff", "plain", "wide")
 CONFIG = TrainConfig(
     steps=4_000,  # 66 million tokens, less than an epoch of the text
     batch_size=32,
@@ -149,8 +155,9 @@ def train_job(
         progress=False,
     )
     if weights is not None:  # first, in case the time ends while measuring
+        dtype = torch.bfloat16 if job["sizes"] == PAIR_SIZES else torch.float32
         for model, ((_, seed), _) in zip(models, each, strict=True):
-            save(model, weight_path(weights, job["kind"], seed))
+            save(model, weight_path(weights, job["kind"], seed), dtype)
     found = [
         {
             "rate": rate,
@@ -167,24 +174,53 @@ def train_job(
         tokenizer = BPETokenizer.load(f"{tokens}/{TOKENIZER_NAME}")
         for row, model, source in zip(found, models, sources, strict=True):
             row |= measure(model, source, tokenizer, job["measure"])
-    if job["extend"]:
-        plan = QUICK_LONG if job["quick"] else FULL_LONG
-        needles = job_rows(job).needles
-        longer = extend(
-            models,
-            job["seeds"],
-            job["rates"][0],
-            tokens=tokens,
-            needles=needles,
-            plan=plan,
-            backend=backend(job["kind"], device),
-            compile=gpu,
-            workers=6 if gpu else 0,
-        )
-        for row, model, source in zip(found, longer, sources, strict=True):
-            first = source.short.sources["needles"].first
-            row["long"] = measure_long(model, tokens, needles, first, plan)
     return found
+
+
+def extend_job(
+    job: Job,
+    device: torch.device,
+    *,
+    tokens: str,
+    archives: str | None,
+    weights: Path,
+) -> list[dict[str, Any]]:
+    """Train the models of one kind on for long rows, and measure them."""
+    gpu = device.type == "cuda"
+    plan = QUICK_LONG if job["quick"] else FULL_LONG
+    data = evidence_data(
+        tokens,
+        archives,
+        job_rows(job),
+        steps=job["config"]["steps"],
+        seed=job["seeds"][0],
+        stages=job["curricula"][0],
+    )
+    needles = job_rows(job).needles
+    models = [
+        minidiff.load(weight_path(weights, job["kind"], seed)).to(device)
+        for seed in job["seeds"]
+    ]
+    longer = extend(
+        models,
+        job["seeds"],
+        job["rates"][0],
+        tokens=tokens,
+        needles=needles,
+        plan=plan,
+        backend=backend(job["kind"], device),
+        compile=gpu,
+        workers=6 if gpu else 0,
+    )
+    # Every seed's mixture has the needles' ids at the same place.
+    first = data.short.sources["needles"].first
+    return [
+        {
+            "seed": seed,
+            "long": measure_long(model, tokens, needles, first, plan),
+        }
+        for seed, model in zip(job["seeds"], longer, strict=True)
+    ]
 
 
 def results(curves: Curves, i: int) -> dict[str, Any]:
@@ -211,12 +247,12 @@ def weight_path(folder: Path, kind: str, seed: int) -> Path:
     return folder / f"{name}_seed{seed}.safetensors"
 
 
-def save(model: DecoderLM, path: Path) -> None:
-    """Write a model as bfloat16; the model itself is not changed."""
+def save(model: DecoderLM, path: Path, dtype: torch.dtype) -> None:
+    """Write a model in a dtype; the model itself is not changed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    small = DecoderLM(model.config)
-    small.load_state_dict(model.state_dict())
-    minidiff.save(small.bfloat16(), path)
+    copy = DecoderLM(model.config)
+    copy.load_state_dict(model.state_dict())
+    minidiff.save(copy.to(dtype), path)
 
 
 def new_job(kind: str, **fields: Any) -> Job:
@@ -226,7 +262,6 @@ def new_job(kind: str, **fields: Any) -> Job:
         "sizes": SIZES,
         "config": asdict(CONFIG),
         "measure": 0,
-        "extend": False,
         "quick": False,
         **fields,
     }
@@ -257,10 +292,15 @@ def main_jobs(pilot: dict[str, Any]) -> list[Job]:
             curricula=[CURRICULUM],
             seeds=list(SEEDS),
             measure=256,
-            extend=kind in EXTENDED,
         )
         for kind in first + [kind for kind in KINDS if kind not in first]
     ]
+
+
+def extend_jobs(pilot: dict[str, Any]) -> list[Job]:
+    """Return the jobs of the main run whose models are extended."""
+    jobs = {job["kind"]: job for job in main_jobs(pilot)}
+    return [jobs[kind] | {"measure": 0} for kind in EXTENDED]
 
 
 def pair_jobs() -> list[Job]:
@@ -320,13 +360,17 @@ def quick(job: Job) -> Job:
     }
 
 
+MAKE = {"main": main_jobs, "extend": extend_jobs}
+WITH_WEIGHTS = ("pair", *MAKE)
+
+
 def main() -> None:
-    """Run one of the three experiments."""
+    """Run one of the four experiments."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=["lookup", "pair", "main"])
+    parser.add_argument("what", choices=["lookup", *WITH_WEIGHTS])
     parser.add_argument("--tokens", required=True, help="the token folder")
     parser.add_argument("--archives", help="the archive folder")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -336,15 +380,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--quick", action="store_true", help="only try it")
     options = parser.parse_args()
-    kept = options.what in ("pair", "main")
+    kept = options.what in WITH_WEIGHTS
     if options.archives is None and not options.quick:
         parser.error("--archives: the fact book is read from there")
     if kept and options.weights is None:
         parser.error("--weights: the models are measured later")
-    if options.what == "main" and options.pilot is None:
+    if options.what in MAKE and options.pilot is None:
         parser.error("--pilot: the rates are taken from this record")
-    if options.what == "main":
-        jobs = main_jobs(json.loads(options.pilot.read_text(encoding="utf-8")))
+    if options.what in MAKE:
+        pilot = json.loads(options.pilot.read_text(encoding="utf-8"))
+        jobs = MAKE[options.what](pilot)
     else:
         jobs = lookup_jobs() if options.what == "lookup" else pair_jobs()
     if options.quick:
@@ -360,7 +405,7 @@ def main() -> None:
     kinds = six_kinds(base_config(jobs[0], data.vocab_size))
     run_jobs(
         partial(
-            train_job,
+            extend_job if options.what == "extend" else train_job,
             tokens=options.tokens,
             archives=options.archives,
             weights=options.weights if kept else None,

@@ -68,8 +68,9 @@ def recipe(*arguments):
 def test_every_kind_is_trained_measured_and_saved(tokens, tmp_path):
     given = ["--quick", "--tokens", tokens, "--weights", tmp_path / "weights"]
     pilot = ROOT / "book" / "results" / "text_pilot.json"
-    main = tmp_path / "main.json"
+    main, longer = tmp_path / "main.json", tmp_path / "longer.json"
     recipe("main", *given, "--out", main, "--pilot", pilot)
+    recipe("extend", *given, "--out", longer, "--pilot", pilot)
     rows = recipe_jobs.rows(json.loads(main.read_text()))
     found = {(row["kind"], row["seed"]) for row in rows}
     assert found == {(kind, seed) for kind in KINDS for seed in range(2)}
@@ -77,11 +78,6 @@ def test_every_kind_is_trained_measured_and_saved(tokens, tmp_path):
     assert saved == {pool.weight_path(tmp_path, *row).name for row in found}
     assert len(saved) == 12
     for row in rows:
-        extended = row["kind"] in ("plain", "wide", "diff")
-        assert ("long" in row) == extended
-        if extended:
-            assert set(row["long"]["needles"]) == {"256", "1024"}
-            assert row["long"]["text"]["by_position"][-1]["last"] == 1023
         assert set(row["parts"]) == {
             "text",
             "needles",
@@ -115,6 +111,13 @@ def test_every_kind_is_trained_measured_and_saved(tokens, tmp_path):
             "4 bits",
             "3 bits",
         }
+    rows = recipe_jobs.rows(json.loads(longer.read_text()))
+    assert [(row["kind"], row["seed"]) for row in rows] == [
+        (kind, seed) for kind in ("diff", "plain", "wide") for seed in range(2)
+    ]
+    for row in rows:
+        assert set(row["long"]["needles"]) == {"256", "1024"}
+        assert row["long"]["text"]["by_position"][-1]["last"] == 1023
 
 
 @pytest.mark.slow
@@ -215,7 +218,8 @@ def test_the_main_run_takes_its_rates_from_the_pilot():
     }
     for job in jobs:
         assert job["seeds"] == [0, 1, 2, 3, 4]
-        assert job["extend"] == (job["kind"] in ("plain", "wide", "diff"))
+    jobs = pool.extend_jobs(PILOT)
+    assert [job["kind"] for job in jobs] == ["diff", "plain", "wide"]
 
 
 def test_steps_are_of_all_parts_and_some_are_long(data):
