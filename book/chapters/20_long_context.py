@@ -741,7 +741,7 @@ for kind, right in (("softmax", 109), ("diff", 107)):
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 POOL_COMMAND = "`book/recipes/queue.md`, row 7, has the command"
-pool = record("pool.json", POOL_COMMAND) or {"jobs": []}
+pool = record("pool_long.json", POOL_COMMAND) or {"jobs": []}
 EXTENDED: dict = {}  # kind -> seed -> measures in long rows
 for job in pool["jobs"]:
     for found in job.get("rows", []):

@@ -24,7 +24,9 @@ def sizes(x: Arguments, dy: Tensor, tiny: float) -> dict[str, Tensor]:
 
     Rounding errors are as good as independent, so sizes add up as they do,
     as the root of the sum of squares. The formulas are those of the results
-    (kernels/backward.py states them); o stands for ``|o1| + |lam o2|``.
+    (kernels/backward.py states them); o stands for ``|o1| + |lam o2|``. The
+    error of a row sum D is the exception: it is the same for all keys of the
+    row, so in dQ it is multiplied with the size of the sum of A K.
     """
     H, Hkv, D = x.q.shape[1], x.k.shape[1], x.q.shape[-1]
     scale = D**-0.5 if x.scale is None else x.scale
@@ -65,13 +67,22 @@ def sizes(x: Arguments, dy: Tensor, tiny: float) -> dict[str, Tensor]:
     dS2 = lam.abs() * (A2 + tiny2) * (dP + D2)
     dS = torch.stack([y + tiny * (y > 0) for y in (dS1, dS2)], 2)
     dS = abs(scale) * dS  # (B, H, 2, T, S)
-    found["q"] = _product(dS, k)
+    shared_error = torch.stack(
+        [
+            D1 * (A1 @ k[:, :, 0]).abs(),
+            lam.abs() * D2 * (A2 @ k[:, :, -1]).abs(),
+        ],
+        2,
+    )
+    found["q"] = torch.hypot(_product(dS, k), abs(scale) * shared_error)
     dk = _grouped(_product(dS.mT, x.q), Hkv)
     shared = x.k.shape[2] == 1
     found["k"] = dk.square().sum(2, keepdim=True).sqrt() if shared else dk
     A = A1 + lam.abs() * A2 + tiny1
     found["v"] = _grouped(_product(A.mT, do), Hkv)
     if isinstance(x.lam, Tensor):
+        # o2 is itself a sum, of A2 v, whose weights are rounded.
+        D2 = _total(do * torch.hypot(o2, _product(A2, v)))
         D2 = D2[..., 0].square().sum_to_size(x.lam.shape)
         found["lam"] = D2.sqrt()
     return found

@@ -15,6 +15,8 @@ from minidiff.bench import fuzz_judge
 from minidiff.bench.fuzz import Fuzz
 from minidiff.bench.fuzz_cases import DTYPES, draw, make
 from minidiff.bench.fuzz_judge import LIMIT, Error, bits, judge
+from minidiff.ops.eager import attention_maps, for_each_head
+from minidiff.ops.masks import blank_padding
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before the first kernel is defined
@@ -211,6 +213,72 @@ def test_what_may_be_lost_hides_no_fault(fault, monkeypatch):
         fuzz_judge, "smallest", lambda dtype, flushes: lenient(dtype)
     )
     assert first_failure(fault, 40) is not None
+
+
+class Rounded(torch.autograd.Function):
+    """Fused attention without a norm, with its roundings written out.
+
+    Weights and dS are rounded before they are multiplied, and o and o2 are
+    kept rounded for the backward pass, which takes D1 and D2 from them.
+    """
+
+    @staticmethod
+    def forward(ctx, q, k, v, lam, options, low):
+        H, scale = q.shape[1], options["scale"]
+        lengths = options["key_lengths"]
+        wide = [x.float() for x in (q, k, v)]
+        A1, A2, _ = attention_maps(
+            *wide[:2], 0.0, causal=True, scale=scale, key_lengths=lengths
+        )
+        k, v = (for_each_head(blank_padding(x, lengths), H) for x in wide[1:])
+        lam = lam[..., None] if lam.ndim else lam
+
+        def times_v(A):
+            most = A.amax(-1, keepdim=True)
+            return low(A / most) @ v * most
+
+        o1, o2 = times_v(A1), times_v(A2)
+        ctx.kept = q.float(), k, v, A1, A2, low(o1 - lam * o2), low(o2), lam
+        ctx.low, ctx.scale, ctx.shared = low, scale, wide[1].shape
+        return (o1 - lam * o2).to(q.dtype)
+
+    @staticmethod
+    def backward(ctx, do):
+        q, k, v, A1, A2, o, o2, lam = ctx.kept
+        do = do.float()
+        D2 = (do * o2).sum(-1, keepdim=True)
+        D1 = (do * o).sum(-1, keepdim=True) + lam * D2
+        dP = do @ v.mT
+        dS = torch.stack([A1 * (dP - D1), lam * A2 * (D2 - dP)], 2)
+        dS = ctx.low(dS) * ctx.scale
+        dk = (dS.mT @ q).sum(2, keepdim=True)  # one key for both branches
+        dv = ctx.low(A1 - lam * A2).mT @ do
+        groups = (ctx.shared[1], -1)
+        dk, dv = (x.unflatten(1, groups).sum(2) for x in (dk, dv))
+        dlam = -D2[..., 0]
+        dlam = dlam if lam.ndim else dlam.sum()
+        return *(x.bfloat16() for x in (dS @ k, dk, dv)), dlam, None, None
+
+
+def round_to(bits, x):
+    mantissa, exponent = torch.frexp(x)
+    return torch.ldexp((mantissa * 2**bits).round(), exponent - bits)
+
+
+@pytest.mark.parametrize("code", [(150, 2), (132, 7)])
+def test_roundings_of_the_fused_kernels_pass_and_coarser_ones_do_not(code):
+    """With these cases an H200 gives the errors that this gives here.
+
+    In the first, lambda's gradient is a row sum that cancels; in the second,
+    lambda is -20, and an error of D1 is the same for all keys of a row.
+    """
+    case = draw(*code, "cuda")
+
+    def operator(bits, q, k, v, lam, **options):
+        return Rounded.apply(q, k, v, lam, options, partial(round_to, bits))
+
+    assert judge(case, partial(operator, 8), CPU).failure is None
+    assert judge(case, partial(operator, 6), CPU).failure is not None
 
 
 def test_nan_fails_and_eagers_nan_excuses_nothing():

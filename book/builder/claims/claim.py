@@ -5,7 +5,8 @@ from typing import Protocol
 
 from builder.contrasts import Found, Read
 
-PAIR, POOL, TEXT = "pair.json", "pool.json", "text.json"
+PAIR, TEXT = "pair.json", "text.json"
+POOL, POOL_LONG = "pool.json", "pool_long.json"
 RACE, MQAR = "needle_race.json", "mqar.json"
 ABLATIONS, RACED = "ablations.json", "race_ablations.json"
 
