@@ -555,11 +555,15 @@ lead = [r["valid_loss"] - w["valid_loss"] for r, w in zip(
 )]  # fmt: skip
 mean, half = interval(np.array(lead))
 assert mean > half and [r["seed"] for r in TEXT["diff"]] == list(range(8))
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 alone = [r["valid_loss"] for r in TEXT["wide + norm"]]
 assert [r["seed"] for r in TEXT["wide + norm"]] == [0, 1, 2, 3]
 below = np.array([r["valid_loss"] for r in TEXT["diff"][:4]]) - alone
 mean, half = interval(below)
 assert below.min() > 0 and mean > half > 0.9 * mean
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 mean, half = interval(np.array([
     r["valid_loss"] - TEXT["diff"][r["seed"]]["valid_loss"]
     for r in CHANGED["lambda_init 0.8"]
