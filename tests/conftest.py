@@ -53,21 +53,20 @@ def _guarded(real: Any) -> Any:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Block the network and keep each worker to one thread."""
+    """Block the network, choose the interpreter, keep workers to a thread."""
     for name in ("connect", "connect_ex"):
         setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["MINIDIFF_ANSWERS"] = ""  # nobody's kept answers
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        _one_thread()
-
-
-def _one_thread() -> None:
     try:
         import torch
     except ImportError:
         return
-    torch.set_num_threads(1)
+    if not torch.cuda.is_available():
+        # Read where a kernel is defined, so set before anything imports one.
+        os.environ["TRITON_INTERPRET"] = "1"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture

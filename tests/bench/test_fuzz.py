@@ -1,7 +1,6 @@
 """The fuzz finds planted faults, and its reproducing line reproduces them."""
 
 import json
-import os
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -18,8 +17,6 @@ from minidiff.bench.fuzz_judge import LIMIT, Error, bits, judge
 from minidiff.ops.eager import attention_maps, for_each_head
 from minidiff.ops.masks import blank_padding
 
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # before the first kernel is defined
 CPU = torch.device("cpu")
 eager = partial(diff_attention, backend="eager")
 

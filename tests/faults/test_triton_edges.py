@@ -1,6 +1,5 @@
 """Edge cases of the fused kernels; on a CPU in Triton's interpreter."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -11,8 +10,6 @@ from tiny_models import qkv
 from minidiff import diff_attention
 
 GPU = torch.cuda.is_available()
-if not GPU:
-    os.environ["TRITON_INTERPRET"] = "1"  # before the first kernel is defined
 pytest.importorskip("triton")
 DEVICE = "cuda" if GPU else "cpu"
 

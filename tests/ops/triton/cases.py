@@ -1,6 +1,5 @@
 """Inputs for the kernels, and how far from the truth they may be."""
 
-import os
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,8 +9,6 @@ from minidiff import diff_attention
 from minidiff.ops.arguments import Arguments
 
 GPU = torch.cuda.is_available()
-if not GPU:
-    os.environ["TRITON_INTERPRET"] = "1"  # before the first kernel is defined
 DEVICE = torch.device("cuda" if GPU else "cpu")
 # The interpreter is silently wrong in bfloat16.
 HALF = [torch.bfloat16, torch.float16] if GPU else [torch.float16]
