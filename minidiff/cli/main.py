@@ -21,6 +21,7 @@ from minidiff.cli import (
 )
 from minidiff.cli.output import GONE, any_text, drop, open_streams
 from minidiff.cli.parser import Parser, new_parser
+from minidiff.cli.signals import Ended, ended_like_ctrl_c
 from minidiff.files.extras import MissingPackageError, need
 
 _EPILOG = """examples:
@@ -47,8 +48,12 @@ _EPILOG = """examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, or 2 for an error."""
-    with open_streams():
+    """Run one command and return its exit code: 0, or 2 for an error.
+
+    A command that was interrupted returns 130, and one that a signal ended
+    128 and its number, as shells report them.
+    """
+    with open_streams(), ended_like_ctrl_c():
         return _main(argv)
 
 
@@ -79,6 +84,9 @@ def _main(argv: Sequence[str] | None) -> int:
         if not _is_memory(error):
             raise
         return _fail(f"not enough memory: choose smaller sizes ({error})")
+    except Ended as ended:
+        _say(f"minidiff: {ended}")
+        return 128 + ended.number
     except KeyboardInterrupt as stopped:
         _say(f"minidiff: {stopped or 'stopped'}")
         return 130
