@@ -87,7 +87,8 @@ class Paired:
     With ``ratio`` logarithms are compared and the ratio is shown. ``learned``
     says whether a run has learned the task: there is no verdict if none has.
     With ``both``, only pairs in which both have learned it are compared, and
-    fewer than three give no verdict.
+    fewer than three give no verdict. Nor is there one if all runs reach
+    ``ceiling``, because then no difference could show.
     """
 
     record: str
@@ -100,6 +101,7 @@ class Paired:
     ratio: bool = False
     learned: Callable[[Row], bool] | None = None
     both: bool = False
+    ceiling: float | None = None
 
     def find(self, read: Read) -> Found:
         """Return the comparison, or that it was not run."""
@@ -123,6 +125,8 @@ class Paired:
         word = verdict(mean, half, self.sign, self.effect)
         if not any(map(self._able, [*a.values(), *b.values()])):
             word = "none: all models guess"
+        if self.ceiling is not None and min(*x, *y) >= self.ceiling:
+            word = f"none: all models reach {self.ceiling:g} or more"
         ends = (mean, mean - half, mean + half)
         if self.ratio:
             middle, low, high = (f"{np.exp(v):.2f}" for v in ends)

@@ -94,7 +94,7 @@ for name, (heads, width, norm, valid, hit) in TABLE_6.items():
 # |---|---|---|
 # | wide | Transformer | fewer, wider heads, which DIFF has too |
 # | wide + norm | wide | the norm, without a second map |
-# | DIFF | wide + norm | a second map, subtracted |
+# | DIFF | wide + norm | a second map, subtracted (and narrower queries and keys, a gain) |
 # | without norm | DIFF | the norm, with a second map |
 # | lambda_init 0.8, 0.5 | DIFF | lambda_init growing with the layer |
 #
@@ -578,9 +578,9 @@ assert sum(lower) == 4 and len(lower) == 5
 # Diff is ahead of plain. Does the *sign* of the second map do it? The pairs with
 # "sum" cannot tell: their interval has room for no difference, and for all that
 # diff leads plain by. And diff is *behind* "wide", which has as many heads, one
-# map each and no norm, and in all four pairs behind "wide + norm", which lacks
-# only the second map (exploratory, and the second interval just excludes zero;
-# chapter 18 says what that may mean, and what not).
+# map each and no norm, and in all four pairs behind "wide + norm", which has one
+# map with wider queries and keys (exploratory, and the second interval just
+# excludes zero; chapter 18 says what that may mean, and what not).
 #
 # One variant of seven has been trained on text so far, lambda_init 0.8. In four
 # of five pairs it ended lower than diff; zero lies just inside the interval, and

@@ -84,7 +84,8 @@ language = Section(
         Claim(
             "the same, larger models",
             FIGURE_3A,
-            "nats per token, diff minus plain, 15 M parameters",
+            "nats per token, diff minus plain, 15 M parameters, one rate for "
+            "both kinds, not tuned on this text (see the row above)",
             Paired(record=POOL, measure=text_loss, sign=-1, effect=LOSS),
             True,
         ),
@@ -154,6 +155,7 @@ needles = Section(
                 sign=1,
                 effect=NEEDLES,
                 learned=looks_up,
+                ceiling=0.99,
             ),
             True,
         ),
@@ -167,6 +169,7 @@ needles = Section(
                 sign=1,
                 effect=NEEDLES,
                 learned=looks_up,
+                ceiling=0.99,
             ),
             True,
         ),

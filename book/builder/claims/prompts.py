@@ -77,6 +77,12 @@ in_context = Section(
             "pair_64_rows.json",
         ),
         accuracy(
+            "the same, larger models",
+            "languages of 8 classes, 15 M parameters",
+            "language_orders",
+            POOL,
+        ),
+        accuracy(
             "higher accuracy, labels drawn anew",
             "symbols, 8 fresh labels",
             "orders",
@@ -87,6 +93,16 @@ in_context = Section(
                 "languages",
                 "language_orders",
                 which,
+            )
+            for which in FIGURE_7
+        ),
+        *(
+            order(
+                f"order matters less, {which} orders, larger models",
+                "languages, 15 M parameters",
+                "language_orders",
+                which,
+                POOL,
             )
             for which in FIGURE_7
         ),
@@ -108,9 +124,10 @@ in_context = Section(
             Claim(
                 f"order matters less, {which} orders",
                 NO_FIGURE,
-                "languages: share of answers that change, diff minus plain",
+                f"languages{size}: share of answers that change, diff minus "
+                "plain",
                 Paired(
-                    record=PAIR,
+                    record=record,
                     measure=lambda row, which=which: row["language_orders"][
                         which
                     ]["changed"],
@@ -119,6 +136,7 @@ in_context = Section(
                     both=True,
                 ),
             )
+            for record, size in ((PAIR, ""), (POOL, ", 15 M parameters"))
             for which in FIGURE_7
         ),
     ),
