@@ -52,11 +52,13 @@ import textwrap
 import time
 import zlib
 from dataclasses import asdict, replace
+from html import escape
 from math import log
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import HTML
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -279,11 +281,22 @@ records = fit(model, rows, held_out, settings, report)
 #
 # The same prompt, the same random numbers, four times in its life:
 
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+def strip(texts: dict[str, str]) -> HTML:
+    """Texts side by side, or one below the other where there is no room."""
+    parts = [
+        f'<div style="flex: 1 1 13em"><b>{escape(title)}</b>'
+        f'<pre style="white-space: pre-wrap">{escape(text.strip())}</pre></div>'
+        for title, text in texts.items()
+    ]
+    row = '<div style="display: flex; flex-wrap: wrap; gap: 0 1em">'
+    return HTML(row + "".join(parts) + "</div>")
+
+
 # %% tags=["nbval-ignore-output"]
 when = {"start": 0} | {name: step for step, name in MOMENTS.items()}
-for name, page in pages.items():
-    print(f"--- {name}, after {when[name]} steps ".ljust(60, "-"))
-    print(page.strip(), "\n")
+strip({f"{x}, after {when[x]} steps": page for x, page in pages.items()})
 
 # %% [markdown]
 # What comes first: indentation, brackets that close, whole words? So short a
@@ -430,7 +443,7 @@ print("loaded again: the same logits, to 1e-4")
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "A full bar above one panel: bits per byte against step. The noisy line of the batches and the dotted line of the held-out windows fall from above 3.5 to about 2, steeply at first."}}
 torch.manual_seed(0)
 twin = Transformer(replace(config, attention="softmax"))
-report, *_ = observer(twin, "plain", rate=False)
+report, twin_pages, _ = observer(twin, "plain", rate=False)
 twin_records = fit(twin, rows, held_out, settings, report)
 keep("mine_plain", twin, twin_records)
 
@@ -466,9 +479,17 @@ assert abs(bits["plain"] - bits["differential"]) < 0.1
 print("both need fewer bits than zip; less than 0.1 bits per byte apart")
 
 # %% [markdown]
+# And what does the twin write? Cover the titles. Can you tell the two apart?
+
+# %% tags=["nbval-ignore-output"]
+last = {"differential": pages["end"], "plain": twin_pages["end"]}
+strip({f"{kind}, at the end": page for kind, page in last.items()})
+
+# %% [markdown]
 # **One seed is one draw**: from another seed both would end a little elsewhere,
 # and the order need not stay. To say how large a gap is, one needs the scatter
-# of many seeds. That is the question of chapter 18.
+# of many seeds. That is the question of chapter 18, and chapter 19 asks it of a
+# task that some seeds learn and others do not.
 #
 # ## Look inside
 #

@@ -32,9 +32,15 @@ def test_recipe_record_and_chapter_have_one_command():
     assert f"minidiff {command} --out runs/overnight" in printed
     assert words(recipe().GENERATE).split(" --")[0] == "generate"
     assert 'minidiff generate runs/overnight --prompt "class R' in printed
-    record = ROOT / "book" / "results" / "overnight_10000.json"
-    recorded = json.loads(record.read_text("utf-8"))["provenance"]["command"]
-    assert STEPS.sub("", command).strip() in STEPS.sub("", recorded)
+    folder = ROOT / "book" / "results"
+    recorded = [
+        json.loads((folder / name).read_text("utf-8"))["provenance"]["command"]
+        for name in ("overnight.json", "overnight_10000.json")
+    ]
+    for run in recorded:
+        assert run.endswith(" --out runs/overnight")
+    assert f"minidiff {command} " in recorded[0]
+    assert STEPS.sub("", command).strip() in STEPS.sub("", recorded[1])
 
 
 @pytest.mark.slow

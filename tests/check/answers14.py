@@ -324,7 +324,7 @@ def loop(
             group["lr"] = rate_of(n)
 
     def rate_of(n):
-        return learning_rate(n + ahead, config)
+        return learning_rate(max(n + ahead, 0), config)
 
     def shorten():
         norm = length_of(model)
@@ -332,8 +332,9 @@ def loop(
             for p in model.parameters():
                 p.grad.clamp_(-longest, longest)
         elif clip and norm > longest:
+            beside = 0 if clip == "exact" else 1e-6  # as PyTorch does
             for p in model.parameters():
-                p.grad *= longest / norm
+                p.grad *= longest / (norm + beside)
         return norm if logged == "before" else length_of(model)
 
     def measure():
@@ -346,7 +347,7 @@ def loop(
                 parts = held_out.split(config.batch_size)
                 means = [pieces(model, x, eval_shift).mean() for x in parts]
                 found = sum(means) / len(means)
-            found = found * share
+            found = found * (share or held_out[:, 1:].numel())
         model.train(modes[1])
         return found.item()
 
@@ -595,12 +596,14 @@ WRONG = {
         "no zero_grad": looped(forget="never"),
         "no gradient left": looped(forget="middle"),
         "loss summed": looped(gather=lambda x: x.mean() * x.numel()),
-        "measurement not divided": looped(share=5 * 6),
+        "measurement not divided": looped(share=None),
         "not clipped": looped(clip=None),
         "clipped too early": looped(clip="early"),
         "length after clipping": looped(logged="after"),
         "each number clipped": looped(clip="each"),
+        "clipped to exactly the norm": looped(clip="exact"),
         "rate one step ahead": looped(ahead=1),
+        "rate one step behind": looped(ahead=-1),
         "rate set after the step": looped(when="after"),
         "rate not logged": looped(told=True),
         "rate not used": looped(groups=0),

@@ -13,9 +13,11 @@ from torch.nn.utils import clip_grad_norm_
 from minidiff.check.compare import source_of
 from minidiff.check.core import Case, Exercise, Mistake
 from minidiff.check.edited import edited, slip
+from minidiff.data.text import TextData
 from minidiff.nn.config import ModelConfig
 from minidiff.nn.model import DecoderLM
 from minidiff.training.config import TrainConfig, learning_rate
+from minidiff.training.loop import train
 from minidiff.training.step import adamw
 
 Record = dict[str, Any]
@@ -163,12 +165,26 @@ def _cases() -> list[Case]:
                 {"steps": 20, "batch_size": 2, "warmup_steps": 5, "lr": 0.02}
                 | {"eval_every": 7},
             ),
+            (BESIDE, BESIDE_SETTINGS),
         )
     ]
 
 
+BESIDE = "twenty steps beside minidiff.train, in float64"
+BESIDE_SETTINGS: dict[str, Any] = {
+    "steps": 20,
+    "batch_size": 4,
+    "warmup_steps": 5,
+    "eval_every": 8,
+    "eval_batches": 2,
+    "clip_norm": 0.5,
+}
+
+
 def _run(answer: Callable[..., Any], config: TrainConfig) -> Any:
     """Train the small model; return what the log says, part by part."""
+    if config == TrainConfig(**BESIDE_SETTINGS):
+        return _beside(answer, config)
     random = np.random.default_rng(0)
     windows = random.integers(0, 11, (config.steps * config.batch_size, 7))
     held_out = random.integers(0, 11, (5, 7))  # not a multiple of batches
@@ -188,20 +204,61 @@ def _run(answer: Callable[..., Any], config: TrainConfig) -> Any:
     )
     if log is None:
         return None
-    for step, record in enumerate(log):
-        _check_record(step, record)
-    columns = [np.array([float(r[name]) for r in log]) for name in NAMES]
-    valid = np.array([float(r.get("valid_loss", -1)) for r in log])
     complete = sum(
         sent == kept for sent, kept in zip(reports, log, strict=False)
     )
     return (
-        *columns,
-        valid,
+        *_columns(log),
         float(model.with_gradient),
         complete,
         len(reported_at),
     )
+
+
+def _columns(log: list[Record]) -> list[np.ndarray]:
+    """Return each entry of the records, as a column."""
+    for step, record in enumerate(log):
+        _check_record(step, record)
+    columns = [np.array([float(r[name]) for r in log]) for name in NAMES]
+    valid = np.array([float(r.get("valid_loss", -1)) for r in log])
+    return [*columns, valid]
+
+
+def _beside(answer: Callable[..., Any], config: TrainConfig) -> Any:
+    """Train a model of the package on text; minidiff.train is the solution.
+
+    An answer whose log this accepts has the losses of ``minidiff.train`` to
+    1e-9.
+    """
+    tokens = np.random.default_rng(1).integers(0, 11, 400)
+    data = TextData(tokens[:300], tokens[300:], vocab_size=11, length=6)
+    torch.manual_seed(2)
+    model = DecoderLM(
+        ModelConfig(vocab_size=11, embed_dim=16, num_layers=1, num_heads=4)
+    ).double()
+    B = config.batch_size
+    if answer is fit:
+        log = train(model, data, config, progress=False)
+        reported = len(log)
+    else:
+        reports: list[Record] = []
+        log = answer(
+            model,
+            _windows(data, config.steps, B, "train"),
+            _windows(data, config.eval_batches, B, "valid"),
+            config,
+            reports.append,
+        )
+        reported = len(reports)
+    if log is None:
+        return None
+    return (*_columns(log), 0.0, reported, reported)
+
+
+def _windows(data: TextData, batches: int, size: int, split: str) -> Tensor:
+    """Return the rows of so many batches, (N, T + 1)."""
+    pairs = [data.batch(n, size, split) for n in range(batches)]
+    return torch.cat([torch.cat([x, y[:, -1:]], 1) for x, y in pairs])
 
 
 RESULTS = (
@@ -378,6 +435,21 @@ MISTAKES = (
         ),
     ),
     _mistake(
+        "clipped to exactly the norm",
+        "Your steps are those of minidiff to one part in a million, not "
+        "nearer: clip_grad_norm_ divides by the norm plus 1e-6, which keeps "
+        "a gradient of zeros finite. Call it, or add the 1e-6.",
+        (
+            (
+                _CLIP,
+                f"        norm = {_NORM}\n"
+                "        for p in model.parameters():\n"
+                "            if norm > config.clip_norm:\n"
+                "                p.grad *= config.clip_norm / norm\n",
+            ),
+        ),
+    ),
+    _mistake(
         "length after clipping",
         "Your grad_norm is the length after clipping. What clip_grad_norm_ "
         "returns is the length before.",
@@ -401,6 +473,13 @@ MISTAKES = (
         "The rate is that of the next step. Steps are counted from 0: "
         "learning_rate(step, config).",
         (("learning_rate(step,", "learning_rate(step + 1,"),),
+    ),
+    _mistake(
+        "rate one step behind",
+        "The rate is that of the step before. Steps are counted from 0, and "
+        "the first one has learning_rate(0, config).",
+        (("learning_rate(step,", "learning_rate(max(step - 1, 0),"),),
+        (("learning_rate(step,", "learning_rate(step - 1,"),),
     ),
     _mistake(
         "rate set after the step",
@@ -636,8 +715,7 @@ EXERCISE = Exercise(
     solution=fit,
     run=_run,
     results=RESULTS,
-    # Clipping written by hand lacks PyTorch's 1e-6 beside the norm.
-    tolerance=1e-6,
+    tolerance=1e-9,
     mistakes=MISTAKES,
     hints=(
         "Order inside a step: set the rate, compute the loss, forget the old "
