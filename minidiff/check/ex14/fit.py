@@ -230,7 +230,7 @@ def _beside(answer: Callable[..., Any], config: TrainConfig) -> Any:
     An answer whose log this accepts has the losses of ``minidiff.train`` to
     1e-9.
     """
-    tokens = np.random.default_rng(1).integers(0, 11, 400)
+    tokens = np.random.default_rng(1).integers(0, 11, 400).tolist()
     data = TextData(tokens[:300], tokens[300:], vocab_size=11, length=6)
     torch.manual_seed(2)
     model = DecoderLM(

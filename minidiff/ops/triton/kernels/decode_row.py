@@ -32,6 +32,7 @@ def widened(b_codes):
     the bytes of four codes with 0x64 makes four numbers in two instructions.
     """
     if b_codes.dtype == tl.int8 and PERMUTED:
+        # Of the codes' shape, like the result.
         b_half = tl.inline_asm_elementwise(
             """{
             .reg .b32 u;
@@ -56,7 +57,9 @@ def stream_logits(b_q, p_k, p_scale, m_codes, m_s):
     b_q (D,) is the query in units of log2, p_k (N, D) points to the codes and
     p_scale (N,) to their scales.
     """
+    # (N, D)
     b_k = widened(tl.load(p_k, m_codes, 0.0))
+    # (N,)
     b_scale = tl.load(p_scale, m_s, 0.0).to(tl.float32)
     b_s = tl.sum(b_q[None, :] * b_k, 1) * b_scale
     return tl.where(m_s, b_s, float("-inf"))
@@ -69,6 +72,7 @@ def stream_weights(b_s, b_top, b_sum, U: tl.constexpr):
     Also returns the factor by which what was summed before is to be
     multiplied, and the streams' new maxima and sums (N,).
     """
+    # (N,)
     b_new = b_top
     for u in tl.static_range(U):
         b_new = tl.maximum(b_new, b_s[u])

@@ -189,5 +189,7 @@ def forward_kernel(
     if NORM:
         if KEEP:
             write(x_o, b_o, i_b, i_h, i_t * BT, TMA=TMA)
-        b_o = normalised(b_o, p_weight, o_d, dv, norm_scale, eps, WEIGHT)
+        b_o = normalised(
+            b_o, p_weight, o_d, dv, norm_scale, eps, WEIGHT=WEIGHT
+        )
     write(x_y, b_o, i_b, i_h, i_t * BT, TMA=TMA)

@@ -286,5 +286,7 @@ def low_bit_kernel(
     # (BT, Dv)
     b_o = b_o1 - b_lam[:, None] * b_o2
     if NORM:
-        b_o = normalised(b_o, p_weight, o_d, dv, norm_scale, eps, WEIGHT)
+        b_o = normalised(
+            b_o, p_weight, o_d, dv, norm_scale, eps, WEIGHT=WEIGHT
+        )
     write(x_y, b_o, i_b, i_h, i_t * BT, TMA=TMA)

@@ -87,6 +87,7 @@ def weigh(b_s, b_acc, b_top, b_sum, m_seen, c, MASKED: tl.constexpr):
     and the sum; their values are still to be added to b_acc.
     """
     if MASKED:
+        # (BT, BS)
         b_s = tl.where(m_seen, b_s, float("-inf"))
     # (BT,)
     b_new = tl.maximum(b_top, tl.max(b_s, 1))

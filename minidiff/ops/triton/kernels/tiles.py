@@ -85,6 +85,7 @@ def write_branch(x, b_x, i_b, i_h, j, start, TMA: tl.constexpr):
     N: tl.constexpr = b_x.shape[0]
     W: tl.constexpr = b_x.shape[1]
     if TMA:
+        # (1, 1, 1, N, W)
         b_x = b_x.to(x.dtype).reshape(1, 1, 1, N, W)
         x.store([i_b, i_h, j, start, 0], b_x)
     else:
