@@ -42,7 +42,7 @@ def add(subparsers: Any) -> None:
         **above(0),
         default=600.0,
         metavar="SECONDS",
-        help="limit for one cell (default: 600)",
+        help="limit for one cell (default: %(default)g)",
     )
     check.set_defaults(run=run)
 

@@ -122,25 +122,25 @@ def add(subparsers: Any) -> None:
         type=_number_or_all,
         metavar="N|all",
         default=16,
-        help="windows of text, of each domain (default: 16)",
+        help="windows of text, of each domain (default: %(default)s)",
     )
     add(
         "--rows",
         **whole(1, MOST_ROWS),
         default=16,
-        help="rows of each recall task (default: 16)",
+        help="rows of each recall task (default: %(default)s)",
     )
     add(
         "--batch-size",
         **whole(1, MOST_ROWS),
         default=8,
-        help="rows computed at once (default: 8)",
+        help="rows computed at once (default: %(default)s)",
     )
     add(
         "--device",
         **named(),
         default="cpu",
-        help="such as cuda (default: cpu)",
+        help="such as cuda (default: %(default)s)",
     )
     add("--out", **named(), metavar="FILE", help="write the record as JSON")
 
