@@ -65,11 +65,18 @@ def chrome() -> Iterator[Any]:
         yield chrome
 
 
-def opened(chrome: Any, page: Path, width: int, scheme: str = "light") -> Any:
+def opened(
+    chrome: Any,
+    page: Path,
+    width: int,
+    scheme: str = "light",
+    touch: bool = False,
+) -> Any:
     """A tab of this width with a page of the site in it."""
     tab = chrome.new_page(
         viewport={"width": width, "height": SCREENS[width]},
         color_scheme=scheme,
+        has_touch=touch,
     )
     tab.goto(page.as_uri())
     return tab

@@ -11,11 +11,15 @@ NARROW = [width for width in SCREENS if width < 992]
 
 @pytest.fixture
 def at(html, chrome):
-    """A chapter at some width; its tab is closed after the test."""
+    """A chapter at some width; its tab is closed after the test.
+
+    Narrow screens are touched.
+    """
     tabs = []
 
     def at(width):
-        tab = opened(chrome, html / f"{named('03')}.html", width)
+        page = html / f"{named('03')}.html"
+        tab = opened(chrome, page, width, touch=width in NARROW)
         tabs.append(tab)
         return tab
 
@@ -62,7 +66,7 @@ def out_of_sight(tab, sidebar):
 def test_a_narrow_page_opens_and_closes_its_menus(at, width, sidebar, button):
     tab = at(width)
     out_of_sight(tab, sidebar)
-    tab.locator(f"{button}:visible").click()
+    tab.locator(f"{button}:visible").tap()
     in_sight(tab, sidebar)
     tab.keyboard.press("Escape")
     out_of_sight(tab, sidebar)
