@@ -287,7 +287,7 @@ def strip(texts: dict[str, str]) -> HTML:
     """Texts side by side, or one below the other where there is no room."""
     parts = [
         f'<div style="flex: 1 1 13em"><b>{escape(title)}</b>'
-        f'<pre style="white-space: pre-wrap">{escape(text.strip())}</pre></div>'
+        f'<pre style="white-space: pre-wrap">{escape(text)}</pre></div>'
         for title, text in texts.items()
     ]
     row = '<div style="display: flex; flex-wrap: wrap; gap: 0 1em">'
