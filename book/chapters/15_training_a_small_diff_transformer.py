@@ -290,7 +290,8 @@ def strip(texts: dict[str, str]) -> HTML:
         f'<pre style="white-space: pre-wrap">{escape(text)}</pre></div>'
         for title, text in texts.items()
     ]
-    row = '<div style="display: flex; flex-wrap: wrap; gap: 0 1em">'
+    style = "display: flex; flex-wrap: wrap; gap: 0 1em"
+    row = f'<div class="strip" style="{style}">'
     return HTML(row + "".join(parts) + "</div>")
 
 

@@ -832,9 +832,9 @@ for job in json.loads(course.results("pool.json").read_text())["jobs"]:
 for task, name in TASKS.items():
     for kind in ("plain", "diff"):
         found = [run[name]["random"] for run in LARGER[kind]]
-        print(f"{task:10s}{kind:6s}right", end=" ")
-        print(*(f"{f['mean']:.2f}" for f in found), end=";  best - worst ")
-        print(*(f"{spread(f):.3f}" for f in found))
+        print(f"{task:10s}{kind:6s}right       ", end="")
+        print(*(f"{f['mean']:5.2f}" for f in found))
+        print(f"{'':16s}best - worst", *(f"{spread(f):.3f}" for f in found))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 ENDS = {
