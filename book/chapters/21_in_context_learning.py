@@ -845,9 +845,15 @@ ENDS = {
 assert sorted(LARGER) == ["diff", "plain"]
 assert all(len(x) == 5 for x in ENDS.values())
 
+
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
+def half_of_five(d: np.ndarray) -> float:
+    """As half_width, for five pairs."""
+    return float(2.776 * d.std(ddof=1) / 5**0.5)
+
+
 d = ENDS["diff", "languages"] - ENDS["plain", "languages"]
-half = 2.776 * d.std(ddof=1) / 5**0.5  # Student's, for five pairs
+half = half_of_five(d)
 print(f"languages, diff minus plain: {d.mean():+.4f} +- {half:.4f}")
 assert (d > 0).all() and 0.04 < d.mean() < half < 0.06
 assert ENDS["plain", "languages"].min() > 0.4
@@ -882,7 +888,7 @@ MEASURES = {
 }
 for name, measure in MEASURES.items():
     d = minus_plain(measure)
-    half = 2.776 * d.std(ddof=1) / 5**0.5
+    half = half_of_five(d)
     print(f"{name:26s}{d.mean():+.4f} +- {half:.4f}; lower in", end=" ")
     print(f"{(d < 0).sum()} of 5")
 
@@ -891,8 +897,8 @@ random, alternating, changed, less, luck = (
     minus_plain(measure) for measure in MEASURES.values()
 )
 for d in (random, alternating, less):
-    assert d.mean() + 2.776 * d.std(ddof=1) / 5**0.5 < 0
-assert abs(changed.mean()) < 2.776 * changed.std(ddof=1) / 5**0.5
+    assert d.mean() + half_of_five(d) < 0
+assert abs(changed.mean()) < half_of_five(changed)
 assert (random < 0).all() and (alternating < 0).all()
 assert abs(luck.mean()) < 0.1 * abs(random.mean())
 
@@ -909,8 +915,8 @@ assert abs(luck.mean()) < 0.1 * abs(random.mean())
 # the differential model in five of five pairs, in random and in alternating
 # orders, and both intervals exclude zero. The paper's effect is several times as
 # large, 0.190 to 0.040 in random orders [P, Figure 7]. The share of answers that
-# change is smaller in alternating orders, and not clearly in random ones. Accuracy does not explain it: dealt answers have
-# nearly the same spread. But from these counts nobody can say whether a spread is
+# change is smaller in alternating orders, and not clearly in random ones. Accuracy
+# does not explain it: dealt answers have nearly the same spread. But from these counts nobody can say whether a spread is
 # an effect of the *order* (see above). What is said of the languages here was
 # looked at after the run (exploratory).
 #

@@ -2,7 +2,7 @@
 
 import argparse
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,22 @@ def text_documents(coder: Tokenizer, count: int) -> list[TokenDocument]:
     Of all that are long enough for ``WINDOWS``, ``count`` are taken at equal
     steps of their alphabetical order.
     """
-    length = WINDOWS * TEXT_LENGTH + 1  # the first token is not predicted
-    documents = []
-    for document in standard_library().valid:
-        ids = np.array(coder.encode(document.text))[:length]
-        if len(ids) == length:
-            size = len(coder.decode(ids.tolist()).encode())
-            documents.append(TokenDocument("python", document.path, size, ids))
+    documents = list(beginnings(coder))
     if len(documents) < count:
         raise ValueError(
             f"--documents: got {count}, expected at most {len(documents)}"
         )
     return documents[:: len(documents) // count][:count]
+
+
+def beginnings(coder: Tokenizer) -> Iterator[TokenDocument]:
+    """Yield the beginning of each document that has ``WINDOWS`` windows."""
+    length = WINDOWS * TEXT_LENGTH + 1  # the first token is not predicted
+    for document in standard_library().valid:
+        ids = np.array(coder.encode(document.text))[:length]
+        if len(ids) == length:
+            size = len(coder.decode(ids.tolist()).encode())
+            yield TokenDocument("python", document.path, size, ids)
 
 
 def record_pair(

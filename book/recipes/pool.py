@@ -120,8 +120,12 @@ def train_job(
     tokens: str,
     archives: str | None,
     weights: Path | None,
+    dtype: torch.dtype,
 ) -> list[dict[str, Any]]:
-    """Train, save and measure the models of one kind."""
+    """Train, save and measure the models of one kind.
+
+    They are saved in ``dtype``, unless ``weights`` is None.
+    """
     gpu = device.type == "cuda"
     config = TrainConfig(**job["config"])
     data = {
@@ -155,7 +159,6 @@ def train_job(
         progress=False,
     )
     if weights is not None:  # first, in case the time ends while measuring
-        dtype = torch.bfloat16 if job["sizes"] == PAIR_SIZES else torch.float32
         for model, ((_, seed), _) in zip(models, each, strict=True):
             save(model, weight_path(weights, job["kind"], seed), dtype)
     found = [
@@ -403,13 +406,16 @@ def main() -> None:
         stages=jobs[0]["curricula"][0],
     )
     kinds = six_kinds(base_config(jobs[0], data.vocab_size))
+    given = {
+        "tokens": options.tokens,
+        "archives": options.archives,
+        "weights": options.weights if kept else None,
+    }
+    shipped = torch.bfloat16 if options.what == "pair" else torch.float32
     run_jobs(
-        partial(
-            extend_job if options.what == "extend" else train_job,
-            tokens=options.tokens,
-            archives=options.archives,
-            weights=options.weights if kept else None,
-        ),
+        partial(extend_job, **given)
+        if options.what == "extend"
+        else partial(train_job, dtype=shipped, **given),
         jobs,
         options.out,
         {

@@ -5,7 +5,6 @@ import platform
 import sys
 from functools import cache
 
-import numpy as np
 import pytest
 import torch
 from committed import ROOT
@@ -15,10 +14,8 @@ from minidiff.data import (
     BPETokenizer,
     FewShotTask,
     NeedleTask,
-    standard_library,
 )
 from minidiff.data.protocol import IGNORE
-from minidiff.data.token_documents import TokenDocument
 from minidiff.evaluation.loss import ALL, document_losses
 
 sys.path.insert(0, str(ROOT / "book" / "recipes"))
@@ -81,13 +78,11 @@ def test_the_models_have_the_recorded_loss_on_library_text(kind):
     """On the beginnings of files that neither was trained on."""
     path = ROOT / "book/results/low_bit_prefill_accuracy.json"
     record = json.loads(path.read_text())
-    texts = []
-    for document in standard_library().valid:
-        if document.path in record["documents"]:
-            ids = np.array(TOKENIZER.encode(document.text))
-            ids = ids[: pair_record.WINDOWS * record["text_length"] + 1]
-            size = len(TOKENIZER.decode(ids.tolist()).encode())
-            texts.append(TokenDocument("python", document.path, size, ids))
+    texts = [
+        document
+        for document in pair_record.beginnings(TOKENIZER)
+        if document.path in record["documents"]
+    ]
     length = record["text_length"]
     found = document_losses(shipped(kind), texts, length=length, batch_size=4)
     found = found["domains"][ALL]

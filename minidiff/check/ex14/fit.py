@@ -165,25 +165,28 @@ def _cases() -> list[Case]:
                 {"steps": 20, "batch_size": 2, "warmup_steps": 5, "lr": 0.02}
                 | {"eval_every": 7},
             ),
-            (BESIDE, BESIDE_SETTINGS),
+        )
+    ] + [
+        Case(
+            name="twenty steps beside minidiff.train, in float64",
+            args=(BESIDE,),
         )
     ]
 
 
-BESIDE = "twenty steps beside minidiff.train, in float64"
-BESIDE_SETTINGS: dict[str, Any] = {
-    "steps": 20,
-    "batch_size": 4,
-    "warmup_steps": 5,
-    "eval_every": 8,
-    "eval_batches": 2,
-    "clip_norm": 0.5,
-}
+BESIDE = TrainConfig(
+    steps=20,
+    batch_size=4,
+    warmup_steps=5,
+    eval_every=8,
+    eval_batches=2,
+    clip_norm=0.5,
+)
 
 
 def _run(answer: Callable[..., Any], config: TrainConfig) -> Any:
     """Train the small model; return what the log says, part by part."""
-    if config == TrainConfig(**BESIDE_SETTINGS):
+    if config == BESIDE:
         return _beside(answer, config)
     random = np.random.default_rng(0)
     windows = random.integers(0, 11, (config.steps * config.batch_size, 7))

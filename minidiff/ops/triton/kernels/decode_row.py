@@ -32,7 +32,7 @@ def widened(b_codes):
     the bytes of four codes with 0x64 makes four numbers in two instructions.
     """
     if b_codes.dtype == tl.int8 and PERMUTED:
-        # Of the codes' shape, like the result.
+        # (of the shape of b_codes)
         b_half = tl.inline_asm_elementwise(
             """{
             .reg .b32 u;
