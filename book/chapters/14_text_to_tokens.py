@@ -609,7 +609,8 @@ def measure(model: nn.Module, held_out: Tensor, B: int) -> float:
 #
 # *Hard, 15 minutes.* Chapter 15 trains your model with this function. You may
 # use `adamw(model, config)`; `learning_rate(step, config)`, which is your
-# `rate`; `measure`, `cross_entropy` and `clip_grad_norm_`.
+# `rate`; `measure`, `cross_entropy` and `clip_grad_norm_`, which divides by the
+# length plus $10^{-6}$. Your log is compared with `minidiff.train`'s to $10^{-9}$.
 
 # %%
 Record = dict[str, float]

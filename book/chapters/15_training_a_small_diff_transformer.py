@@ -279,7 +279,8 @@ records = fit(model, rows, held_out, settings, report)
 # %% [markdown]
 # ### Four moments
 #
-# The same prompt, the same random numbers, four times in its life:
+# The model writes from the same prompt, with the same random numbers, at four
+# moments of its training:
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -439,7 +440,7 @@ print("loaded again: the same logits, to 1e-4")
 # Now the same with `attention="softmax"`, and nothing else changed: 8 plain
 # heads in place of 4 differential ones, the same seed, the same windows in the
 # same order, the same learning rate, your loop. Which of the two will be ahead?
-# It takes as long again.
+# Its training takes about as long as the first.
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "A full bar above one panel: bits per byte against step. The noisy line of the batches and the dotted line of the held-out windows fall from above 3.5 to about 2, steeply at first."}}
 torch.manual_seed(0)
@@ -965,9 +966,9 @@ assert falls[-1] == min(falls) > falls[-5] - 0.1
 
 # %% [markdown]
 # The loss on what it reads falls to the end. The held-out loss of the longer run
-# is level from about 3,500 to 5,500 steps, and then it rises: what the model still
-# learns about its own files makes it worse on others. This is *overfitting*. We
-# expect the same of a plain model, but have not recorded one. The run of 4,000
+# is level from about 3,500 to 5,500 steps, and then it rises: what the model goes
+# on learning about its training files makes it worse on others. This is *overfitting*. We
+# expect the same of a plain model, but have not run it. The run of 4,000
 # steps reads each token six times on average. It ends a little below the lowest
 # point of the longer run, perhaps because it lowers its learning rate earlier;
 # that is one run of each, on the same few windows. (Your own model of this chapter
