@@ -440,8 +440,8 @@ MISTAKES = (
     _mistake(
         "clipped to exactly the norm",
         "Your steps agree with minidiff's to about one part in a million, "
-        "but not exactly: clip_grad_norm_ divides by the norm plus 1e-6, which keeps "
-        "a gradient of zeros finite. Call it, or add the 1e-6.",
+        "but not exactly: clip_grad_norm_ divides by the norm plus 1e-6, "
+        "which keeps a gradient of zeros finite. Call it, or add the 1e-6.",
         (
             (
                 _CLIP,
