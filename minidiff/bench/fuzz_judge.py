@@ -229,9 +229,12 @@ def _errors(
 def _relative(got: Tensor, want: Tensor, size: Tensor, rows: bool) -> float:
     """Return the largest error of a row relative to its size.
 
-    What must be exactly 0 and is not has an infinite error.
+    What must be exactly 0 and is not has an infinite error. Numbers beyond
+    the dtype's range count as its largest one, on both sides: there inf is
+    the right result.
     """
-    off = (got.double() - want).abs()
+    most = torch.finfo(got.dtype).max
+    off = (got.double().clamp(-most, most) - want.clamp(-most, most)).abs()
     if rows:
         off, size = off.norm(dim=-1), size.norm(dim=-1)
     off = torch.where(off == 0, 0.0, off / size)

@@ -1,6 +1,7 @@
 """The fuzz finds planted faults, and its reproducing line reproduces them."""
 
 import json
+import math
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -189,11 +190,14 @@ def test_denormal_numbers_may_be_lost_where_kernels_are_compiled(code):
     call = make(case, CPU)
     results = partial(fuzz_judge._results, case, call, eager)
     truth, own = results(torch.float64), results(case.dtype)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # only this thread flushes
     assert torch.set_flush_denormal(True)
     try:
         got = results(case.dtype)
     finally:
         torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
 
     def worst(flushes):
         tiny = fuzz_judge.smallest(case.dtype, flushes=flushes)
@@ -284,6 +288,23 @@ def test_roundings_of_the_fused_kernels_pass_and_coarser_ones_do_not(
 
     assert judge(case, partial(operator, 8), CPU).failure is None
     assert judge(case, partial(operator, 6), CPU).failure is not None
+
+
+def test_inf_is_right_beyond_the_range_of_the_dtype_and_nowhere_else():
+    case = draw(204, 3, "cuda")  # a gradient of k is 107,733, in float16
+    assert judge(case, eager, CPU).failure is None
+
+    def error(got, want):
+        got, want = (torch.tensor([[x, 1.0]]) for x in (got, want))
+        size = want.abs().double()
+        return fuzz_judge._relative(got.half(), want.double(), size, True)
+
+    inf = float("inf")
+    assert error(inf, 1e5) == error(-inf, -1e5) == error(inf, inf) == 0
+    for wrong in (-inf, 0.0, 6e4):
+        assert error(wrong, 1e5) > 0.05
+    assert error(inf, 100.0) > 100
+    assert math.isnan(error(float("nan"), 1e5))
 
 
 def test_nan_fails_and_eagers_nan_excuses_nothing():
