@@ -1,8 +1,12 @@
-"""Compilers, exporters, fake tensors and function transforms."""
+"""Compilers, exporters, fake tensors and function transforms.
+
+On a machine with a GPU all of it runs there, and with the compiled kernels.
+"""
 
 import pytest
+import tiny_models
 import torch
-from tiny_models import KINDS, make, qkv, tokens
+from tiny_models import KINDS
 from torch._subclasses import FakeTensorMode
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -11,7 +15,10 @@ from minidiff import diff_attention
 from minidiff.ops.low_bit import quantise
 from minidiff.ops.readable import is_ordinary, is_readable
 
-LENGTHS = torch.tensor([3, 7])
+GPU = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if GPU else "cpu")
+KERNELS = ["triton"] if GPU else []
+LENGTHS = torch.tensor([3, 7], device=DEVICE)
 CALLS = [
     {},
     {"causal": False},
@@ -20,8 +27,23 @@ CALLS = [
 ]
 
 
+def make(kind):
+    # The kernels need heads of width 16 or more.
+    with DEVICE:
+        return tiny_models.make(kind, embed_dim=128 if GPU else 32)
+
+
+def tokens(rows=2, length=tiny_models.T):
+    return tiny_models.tokens(rows, length).to(DEVICE)
+
+
+def qkv():
+    return [x.to(DEVICE) for x in tiny_models.qkv()]
+
+
 def same(got, want):
-    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+    atol = 1e-4 if GPU else 1e-5
+    torch.testing.assert_close(got, want, atol=atol, rtol=1e-4)
 
 
 def call(backend, options):
@@ -74,7 +96,7 @@ def test_compiled_at_any_length(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["sdpa", "eager", "flex"])
+@pytest.mark.parametrize("backend", ["sdpa", "eager", "flex", *KERNELS])
 def test_compiled_operator_with_all_options(backend):
     options = {"norm_scale": 0.5, "eps": 1e-6, "lam": 0.3, "scale": 0.2}
 
@@ -95,6 +117,7 @@ def test_compiled_with_every_size_a_symbol(part):
     model, x = make("diff_v2").eval(), tokens(length=8)
     q, k, v = qkv()
     scores = torch.rand(2, 2, 8, generator=torch.Generator().manual_seed(0))
+    scores = scores.to(DEVICE)
 
     def from_codes(q, *codes):
         k, k_scale, v, v_scale = codes
@@ -132,10 +155,11 @@ def test_exported_with_a_dynamic_length(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("backend", ["auto", "eager"])
+@pytest.mark.parametrize("backend", ["auto", "eager", *KERNELS])
 def test_fake_tensors(kind, backend):
     with FakeTensorMode(), torch.no_grad():
-        model, x = make(kind), torch.zeros(2, 5, dtype=torch.int64)
+        model = make(kind)
+        x = torch.zeros(2, 5, dtype=torch.int64, device=DEVICE)
         assert model(x, backend=backend).shape == (2, 5, 20)
         model.loss(x, x, backend=backend)
         cache = model.new_cache(2)
@@ -143,7 +167,7 @@ def test_fake_tensors(kind, backend):
         assert model(x[:, :1], cache, backend=backend).shape == (2, 1, 20)
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "eager", "flex"])
+@pytest.mark.parametrize("backend", ["sdpa", "eager", "flex", *KERNELS])
 @pytest.mark.parametrize("options", CALLS)
 def test_fake_tensors_in_the_operator(backend, options):
     options = dict(options)
@@ -155,7 +179,7 @@ def test_fake_tensors_in_the_operator(backend, options):
     assert y.shape == (2, 4, 7, 32)
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@pytest.mark.parametrize("backend", ["sdpa", "eager", *KERNELS])
 @pytest.mark.parametrize("options", CALLS)
 def test_function_transforms(backend, options):
     f, (q, k, v) = call(backend, options), qkv()
