@@ -930,6 +930,21 @@ for moment in (800, 1200, 2000, 3000, 4000):
     )
     print(f"{moment:13d}{d - p:+15.3f}{d - s:+13.3f}{s - p:+14.3f}")
 
+# %% tags=["hide-input", "hide-output"] jupyter={"source_hidden": true, "outputs_hidden": true} mystnb={"image": {"alt": "Two panels. Left: the losses at the end of five seeds of diff, sum, plain and wide. Those of diff lie near 2.01, those of sum near 2.05, those of plain near 2.09; those of wide scatter more widely around plain's. Right: means of five seeds minus plain's over 4000 steps. Diff's curve falls to minus 0.32 at step 800 and rises to minus 0.08, ever more slowly; sum's rises to plus 0.14 at step 1000, crosses zero near step 1600 and stays near minus 0.04; wide's rises to plus 0.10 and ends at zero."}}
+figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3))
+for n, (kind, losses) in enumerate(ends.items()):
+    x = n + 0.08 * (np.arange(5) - 2)
+    left.plot(x, losses, "o", color=f"C{n}", ms=5)
+    if kind != "plain":
+        path = paths[kind] - paths["plain"]
+        right.plot(moments, path, color=f"C{n}", label=kind)
+left.set_xticks(range(4), ends)
+left.set(ylabel="loss on text, nats per token", title="at the end, by seed")
+right.axhline(0, color="C2", lw=1)
+right.set(xlabel="step", title="minus plain, mean of five", ylim=(-0.4, 0.2))
+right.legend()
+plt.show()
+
 # %%
 same = np.abs(tokens - 66).argmin()
 early = f"{tokens[same]:.0f} million tokens: {gap[:, same].mean():+.3f}"
