@@ -301,9 +301,9 @@ when = {"start": 0} | {name: step for step, name in MOMENTS.items()}
 strip({f"{x}, after {when[x]} steps": page for x, page in pages.items()})
 
 # %% [markdown]
-# What comes first: indentation, brackets that close, whole words? So short a
-# training buys grammar, not meaning. Change the temperature, the prompt and the
-# seed, and call it again:
+# What comes first: indentation, brackets that close, whole words? After so short
+# a training the text has the form of Python, and says nothing. Change the
+# temperature, the prompt and the seed, and call it again:
 
 # %% tags=["nbval-ignore-output"]
 for temperature in (0.0, 1.2):
@@ -888,8 +888,8 @@ print("an induction head in layer 1:", verdict)
 # This was the beginning of the curve. How far does it go?
 #
 # For a better model of your own, give the package's command some hours, or a GPU
-# some minutes. It takes the same steps as your loop, and saves checkpoints from
-# which `--resume` goes on:
+# some minutes. It takes the same steps as your loop. It also saves checkpoints, so
+# that you can stop it and continue later with `--resume`:
 #
 # ```
 # minidiff train --tokenizer bpe --vocab-size 2048 --width 256 --layers 4 \
@@ -975,7 +975,7 @@ assert falls[-1] == min(falls) > falls[-5] - 0.1
 # was far from all this: it never read a row twice.)
 
 # %% [markdown]
-# ### A model that was trained for longer
+# ### A larger model, trained for longer
 #
 # With the course came the weights of a larger DIFF Transformer. It was trained on
 # a GPU. Most of its text was the source of Python's library and of installed
@@ -1041,13 +1041,13 @@ for seed in (0, 1):
     print(its_coder.decode(out[0].tolist()), "\n")
 
 # %% [markdown]
-# These are the first two seeds, not a choice. The pieces are real words, and
+# We took the first two seeds, whatever they gave. The pieces are real words, and
 # arguments, brackets and indentation have the form of Python. It needs far
 # fewer bits than yours, and it still has no idea what it writes.
 #
-# Its $\lambda$ tell another story than yours: none of them fell below its
-# $\lambda_{\text{init}}$ above. So here is the control once more, on the same
-# windows:
+# In one thing it differs from your model: as printed above, none of its
+# $\lambda$ fell below its $\lambda_{\text{init}}$. So here is the control once
+# more, on the same windows:
 
 # %% tags=["nbval-ignore-output"]
 its_cost = {"as trained": its_bits}
