@@ -293,9 +293,10 @@ if INTERPRETED:
     assert out.T.flatten().tolist() == list(range(54))
 
 # %% [markdown]
-# **Not proved: speed.** A GPU reads neighbouring addresses together, and here
-# either the loads or the stores jump from row to row. The interpreter cannot
-# say what that costs.
+# **Not proved: speed.** A GPU reads neighbouring addresses together. If each
+# thread kept the numbers that it loads, either the loads or the stores would
+# jump from row to row. Triton's compiler avoids that: in between, threads
+# exchange their numbers. The interpreter cannot say what that costs.
 #
 # If this exercise took you long, do puzzles 9.5 to 9.8 at the end of this
 # chapter before you go on. They take smaller steps.
@@ -393,16 +394,18 @@ if INTERPRETED:
     assert moved == 2 * x.numel()
 
 # %% [markdown]
-# If moving numbers is all that takes time, it is four times as fast. Is it?
-# The solution was timed on an NVIDIA H200, which copies 4.26 TB/s [H200]. The
-# threads of a program come in *warps* of 32, and a launch chooses how many.
-# Each line is for matrices of another width, with 33 million numbers in all.
+# If moving numbers were all that takes time, it would be four times as fast. How
+# near to that does it come? The solution was timed on an NVIDIA H200. Another
+# one, on another day, copied 4.26 TB/s [H200]. The threads of a program come in
+# *warps* of 32, and a launch chooses how many. Each line is for matrices of
+# another width, with 34 million numbers in all.
 
 # %%
 timed = json.loads(course.results("block_sizes.json").read_text())
 print(timed["provenance"]["device"], timed["provenance"]["date"])
 rates: dict[int, list[float]] = {}  # by width; terabytes a second
 for r in timed["rows"]:
+    # Of the blocks that hold a row, the smallest.
     if r["kernel"] == "softmax" and r["BLOCK"] < 2 * r["width"]:
         moved = 2 * 4 * (2**25 // r["width"]) * r["width"]
         rates.setdefault(r["width"], []).append(moved / r["ms"] / 1e9)
@@ -416,11 +419,12 @@ assert rates[256][4] < rates[256][0] / 3.5
 assert rates[16384][0] < rates[16384][4] / 5
 
 # %% [markdown]
-# At every width some number of warps moves more than three quarters of what a
-# copy does. So the arithmetic is nearly free. But the number matters: 16 warps
-# are 512 threads, and a row of 256 leaves half of them without work, while one
-# warp has to hold 512 numbers a thread of a row of 16,384. A thread has not as
-# many registers, so numbers go to memory and come back.
+# At every width some number of warps moves more than three quarters of what the
+# copy did, so the arithmetic costs at most a quarter of the time. But the number
+# of warps matters. With one warp, each thread must hold 512 numbers of a row of
+# 16,384. It has at most 255 registers, so numbers go to memory and come back.
+# With 16 warps, a row of 256 leaves half of the threads without work, and each
+# sum must be put together from 16 warps. A wide row needs many, a narrow one few.
 #
 # **Not proved: rows of any width.** A program holds its whole row in
 # registers. Chapter 10 takes rows in pieces.

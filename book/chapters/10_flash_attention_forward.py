@@ -697,7 +697,7 @@ show_gpu()
 plt.show()
 
 # %% [markdown]
-# **Who computes?** A large GPU has 132 *multiprocessors*. A program runs on
+# **Who computes?** An NVIDIA H200 has 132 *multiprocessors*. A program runs on
 # one of them until it ends, and each runs several programs at a time. With
 # fewer than 132 programs some are idle. The threads of a program form *warps*
 # of 32. All threads of a warp execute the same instruction at the same time,
@@ -713,10 +713,10 @@ plt.show()
 # **What does a load cost?** Memory is read in pieces of several neighbouring
 # numbers. If the 32 threads of a warp read 32 neighbours, they share a few
 # pieces: the load is *coalesced*. If they read down a column, each needs a
-# piece of its own, and most of it is thrown away. So exercise 9.2 cannot be
-# fast on both sides. What one program has loaded stays in the *L2 cache* for a
-# while, and the next program may find it there. So not all reads counted by
-# equation 10.5 go to main memory.
+# piece of its own, and most of it is thrown away. (That is why, in exercise 9.2,
+# threads exchange numbers between load and store.) What one program has loaded
+# stays in the *L2 cache* for a while, and the next program may find it there. So
+# not all reads counted by equation 10.5 go to main memory.
 #
 # **Can a load begin early?** Blocks wait for `tl.dot` in *shared memory*, of
 # which each multiprocessor has 228 KiB on a Hopper GPU. With
@@ -762,20 +762,23 @@ assert all(ms[*tile, 4, 2] < ms[*tile, 4, 1] for tile in tiles)
 assert [x for x in tiles if ms[*x, 4, 3] > ms[*x, 4, 2]] == [(32, 128)]
 
 # %% [markdown]
-# Tiles of 64 by 64 win. The smallest take more than six times as long, and the
-# largest a quarter more. A second stage helps every shape, and a third helps
-# all but one.
+# Tiles of 64 by 64 win, with four warps and three stages. With these, the
+# smallest tiles take more than six times as long, and the largest a quarter
+# more. A second stage helps every shape; a third helps all but one, and most of
+# them little.
 #
-# The great step is from 32 rows of queries to 64: the time more than halves.
-# This GPU multiplies fastest with an instruction that takes 64 rows at once
-# and is shared by four warps. For smaller tiles Triton has to choose an older
-# one. That also explains the last table: eight warps are two such groups, and
-# 64 rows are work for one.
+# The great step, with three stages, is from 32 rows of queries to 64: the time
+# more than halves. This GPU multiplies fastest with an instruction for four
+# warps together, which takes 64 rows (`wgmma`). With fewer rows Triton uses an
+# older, slower one (`mma.sync`). Eight warps form two groups of four, and a tile
+# of 64 rows occupies one of them: it takes almost twice as long as with four
+# warps.
 #
-# You could not have known this from equation 10.5. So nobody should guess: try
-# the shapes. minidiff keeps the fastest one for each size in a table. If you
-# have a GPU, `python book/recipes/block_sizes.py --mine` times your own kernel,
-# and your softmax of chapter 9.
+# So it is not only a question of loads against registers. You could not have
+# known this from equation 10.5, and nobody should guess: try the shapes.
+# minidiff keeps the fastest one for each size in a table. If you have a GPU,
+# `python book/recipes/block_sizes.py --mine` times your own kernel, and your
+# softmax of chapter 9.
 #
 # ## Check of this chapter
 #
@@ -831,7 +834,8 @@ print("this chapter -> PyTorch's attention differ by < 1e-5")
 # - The kernel allocates only its results, and reads keys and values
 #   $(n + 1) / 2$ times.
 # - A kernel is fast if each multiprocessor holds enough warps, neighbouring
-#   threads read neighbouring addresses, and loads are started early.
+#   threads read neighbouring addresses, loads are started early, and its tiles
+#   suit the GPU's instruction for products.
 #
 # Chapter 11 computes two of these walks in one kernel.
 #

@@ -589,7 +589,8 @@ for name in ("pair_64_rows.json", RECORD):
 # several documents, seed by seed.
 
 # %%
-for job in json.loads(course.results("pool.json").read_text())["jobs"]:
+larger = json.loads(course.results("pool.json").read_text())["jobs"]
+for job in larger:
     rows = sorted(job["rows"], key=lambda row: row["seed"])
     several = [row["facts"]["several"] for row in rows]
     print(f"{job['job']['kind']:6s}right           ", end="")
@@ -597,16 +598,23 @@ for job in json.loads(course.results("pool.json").read_text())["jobs"]:
     print(f"{'':6s}another document", end="")
     print(*(f"{found['another document']:5.2f}" for found in several))
 
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+rows = [row for job in larger for row in job["rows"]]
+assert len(rows) == 20 and min(r["needles"]["N=6 R=2"] for r in rows) > 0.9
+right = sorted(row["facts"]["several"]["right"] for row in rows)
+assert right[-3] < 0.155 and 0.5 < right[-2] < 0.6 and right[-1] > 0.75
+
 # %% [markdown]
-# Most of these models call most facts "not stated". Among the five seeds of diff
-# one answers half of the questions right, and among the five of sum one three
-# quarters; the other eighteen models at most 15 in a hundred. Another document is
-# named about as often by all kinds. So the seed decides more than the kind, and
-# an average over five seeds would show which kind was lucky.
+# *Another document* was fixed as the measure of these larger models. No difference
+# is seen, neither from plain nor from sum (`book/evidence.md` has the intervals).
+# The share that is right was looked at afterwards. One of the five models of diff
+# answers half of the questions right, one of sum three quarters, and the other
+# eighteen at most 15 in a hundred: two lucky draws, of which a mean over five seeds
+# would have made a difference of kinds.
 #
 # ## Looking keys up is not reading
 #
-# Of these sixteen models, fourteen look needles up nearly without an error
+# Of your sixteen models, fourteen look needles up nearly without an error
 # (chapter 19). A needle is a key and its value. A fact is a country, an
 # attribute and a value. One might hope that a model that can do the first can
 # do the second. Four earlier tries to make small models look keys up, with
@@ -665,8 +673,9 @@ assert read[found > 0.9].max() < 1 / 3 and max(found[found < 0.9]) < 0.2
 # For needles it does not matter: no model lies between one fifth and nine
 # tenths. With a line at one third five models read, and still none does both.)
 #
-# All four that read are from tries of three or four times as many tokens, so
-# this does not say that one skill hinders the other. But it does say that
+# One skill does not hinder the other: of the twenty larger models above, all of
+# which find the needles, two read as well. And all four that read here are from
+# tries of three or four times as many tokens. But it does say that
 # *finding needles, even without an error, is no sign of reading documents*. A
 # needle is one token beside another. To read, a model must connect three things
 # in a sentence.
@@ -1071,7 +1080,8 @@ print("the sources are what the recipe of the record counts")
 #   these pairs tell.
 # - The shipped models refuse by the number of documents: deleting the sentence
 #   with the answer hardly changes how often.
-# - Looking keys up does not make a model read: of 44 models none does both.
+# - Looking keys up does not make a model read: of 44 small models none does both,
+#   and of 20 larger ones, which all look keys up, two.
 # - The spread of trainings, and not the number of questions, decides how small
 #   an effect a desk can see.
 # - The text here is templated, and the models are small and remember next to

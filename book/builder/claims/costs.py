@@ -53,11 +53,14 @@ outliers = Section(
                 learned=looks_up,
             ),
         ),
-        Claim(
-            "the same, loss on text",
-            NO_FIGURE,
-            "nats per token added, diff minus plain",
-            Paired(record=PAIR, measure=added, sign=-1),
+        *(
+            Claim(
+                "the same, loss on text",
+                NO_FIGURE,
+                f"nats per token added, diff minus plain{size}",
+                Paired(record=record, measure=added, sign=-1),
+            )
+            for record, size in ((PAIR, ""), (POOL, ", 15 M parameters"))
         ),
     ),
 )

@@ -159,19 +159,26 @@ needles = Section(
             ),
             True,
         ),
-        Claim(
-            "the same, larger models",
-            TABLE_2,
-            "the same, 15 M parameters",
-            Paired(
-                record=POOL,
-                measure=six_needles,
-                sign=1,
-                effect=NEEDLES,
-                learned=looks_up,
-                ceiling=0.99,
-            ),
-            True,
+        *(
+            Claim(
+                f"the same, {claim}",
+                TABLE_2,
+                f"the same, diff minus {against}, 15 M parameters",
+                Paired(
+                    record=POOL,
+                    against=against,
+                    measure=six_needles,
+                    sign=1,
+                    effect=NEEDLES,
+                    learned=looks_up,
+                    ceiling=0.99,
+                ),
+                True,
+            )
+            for claim, against in (
+                ("larger models", "plain"),
+                ("their control", "sum"),
+            )
         ),
         Claim(
             "more attention on the answer",

@@ -41,6 +41,7 @@ def order(
     which: str,
     record: str = PAIR,
     fixed: bool = False,
+    against: str = "plain",
 ) -> Claim:
     """Return a row on best minus worst over orders of demonstrations."""
     plain, diff = FIGURE_7[which]
@@ -48,9 +49,10 @@ def order(
         claim,
         f"best minus worst: {plain:.3f} to {diff:.3f} [P, Figure 7]",
         f"{task}: best minus worst with the same demonstrations, diff minus "
-        "plain",
+        f"{against}",
         Paired(
             record=record,
+            against=against,
             measure=partial(spread, orders, which),
             sign=-1,
             effect=plain - diff,
@@ -112,13 +114,20 @@ in_context = Section(
             "orders",
             "random",
         ),
-        order(
-            "order matters less, labels drawn anew, larger models",
-            "symbols, 8 fresh labels, random orders, 15 M parameters",
-            "orders",
-            "random",
-            POOL,
-            True,
+        *(
+            order(
+                f"order matters less, labels drawn anew, {claim}",
+                "symbols, 8 fresh labels, random orders, 15 M parameters",
+                "orders",
+                "random",
+                POOL,
+                True,
+                against,
+            )
+            for claim, against in (
+                ("larger models", "plain"),
+                ("their control", "sum"),
+            )
         ),
         *(
             Claim(
@@ -205,18 +214,25 @@ faithfulness = Section(
                 effect=0.09,
             ),
         ),
-        Claim(
-            "larger models",
-            TABLE_4,
-            "several documents: share from another document, diff minus "
-            "plain, 15 M parameters",
-            Paired(
-                record=POOL,
-                measure=lambda row: source("several", "another document", row),
-                sign=-1,
-                effect=HOTPOT,
-            ),
-            True,
+        *(
+            Claim(
+                claim,
+                TABLE_4,
+                "several documents: share from another document, diff minus "
+                f"{against}, 15 M parameters",
+                Paired(
+                    record=POOL,
+                    against=against,
+                    measure=partial(source, "several", "another document"),
+                    sign=-1,
+                    effect=HOTPOT,
+                ),
+                True,
+            )
+            for claim, against in (
+                ("larger models", "plain"),
+                ("their control", "sum"),
+            )
         ),
     ),
 )
