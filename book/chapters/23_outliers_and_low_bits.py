@@ -988,7 +988,7 @@ for name, middle in (("hidden", 0.65), ("logits", 1.32)):
 #
 # **The logits differ less than their controls do.** Diff's largest logit is as
 # large as plain's. Those of sum and of wide are larger than plain's, and diff's are
-# clear of both. In medians it is the other way round: diff's largest is 1.3 times
+# clear of both. In medians it is the other way round: diff's largest is 1.32 times
 # plain's, because its typical logits are smaller.
 #
 # **Bits: it depends on how many.** At four bits rounding costs diff *less* on text
