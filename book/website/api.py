@@ -11,13 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import minidiff
-
 PAGE, MARK = "book/api", "% api:here"
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PACKAGES = ("reference", "data", "plots")
 
-# Names by what they are for. A test requires every public name once.
+# Names by what they are for. A test requires every public name once. A dotted
+# name is imported from the module before its last dot.
 GROUPS = {
     "Attention": ("diff_attention", "attention_maps", "lambda_init"),
     "Modules": (
@@ -36,6 +35,41 @@ GROUPS = {
         "save_diffllama",
         "load_diffllama",
     ),
+    "DiffLlama": (
+        "convert.diffllama.to_diffllama",
+        "convert.diffllama.from_diffllama",
+        "convert.diffllama.attention_to_diffllama",
+        "convert.diffllama.attention_from_diffllama",
+    ),
+    "Llama": (
+        "convert.llama.save_llama",
+        "convert.llama.load_llama",
+        "convert.llama.to_llama",
+        "convert.llama.from_llama",
+    ),
+    "A second branch": ("convert.second_branch.add_second_branch",),
+    "Exercises": (
+        "check.ex03_2",
+        "check.hint",
+        "check.hints",
+        "check.solution",
+        "check.solution_source",
+        "check.mine",
+        "check.report",
+        "check.subjects",
+        "check.sets",
+        "check.exercises",
+        "check.exercises_by_set",
+        "check.set_of",
+    ),
+}
+
+# Groups that begin with the docstring of a module.
+MODULES = {
+    "DiffLlama": "convert.diffllama",
+    "Llama": "convert.llama",
+    "A second branch": "convert.second_branch",
+    "Exercises": "check",
 }
 
 ENTRIES = ("Parameters", "Attributes", "Raises")
@@ -141,9 +175,15 @@ def code(language: str, text: str) -> str:
     return f"```{language}\n{text.strip()}\n```"
 
 
+def public(name: str) -> Any:
+    """Return what a name stands for, "load" or "check.hint"."""
+    module, _, last = f"minidiff.{name}".rpartition(".")
+    return getattr(import_module(module), last)
+
+
 def entry(name: str) -> str:
     """Return the entry of one public name."""
-    what = getattr(minidiff, name)
+    what = public(name)
     parts = [f"### {name}", code("python", signature(name, what))]
     parts.append(markdown(inspect.getdoc(what) or ""))
     if hasattr(what, "__dataclass_fields__"):
@@ -183,7 +223,11 @@ def page() -> str:
     """Return the whole reference."""
     parts = []
     for title, names in GROUPS.items():
-        parts += [f"## {title}", *map(entry, names)]
+        parts.append(f"## {title}")
+        if title in MODULES:
+            module = import_module(f"minidiff.{MODULES[title]}")
+            parts.append(markdown(inspect.getdoc(module) or ""))
+        parts += map(entry, names)
     parts += ["## Packages", *map(package, PACKAGES)]
     return "\n\n".join(parts)
 

@@ -4,7 +4,15 @@
 wrong with it; ``hint("3.2", 1)`` to ``hint("3.2", 3)`` give three hints, each
 more detailed than the last; ``solution("3.2")`` prints a solution. The
 exercises of problem set 1 are P1.1, P1.2 and so on; ``check.exP1_2`` tests an
-answer to P1.2.
+answer to P1.2. The docstring that a stub has in the chapter says which
+arguments an answer takes, with their shapes, and what it returns.
+
+A check prints what it found and returns a ``Result``, which counts as true if
+the answer passed. Its ``status`` is "passed", "failed" or "not attempted",
+``text`` is what was printed, and ``mistake`` is the short name of the known
+mistake that was made, or None. Nothing that an answer raises is raised by its
+check: the answer has failed then. A name of no exercise, such as
+``check.ex03_99``, raises AttributeError.
 
 An answer that passes is kept in a file, and ``mine("3.2")`` returns it in a
 later chapter.
@@ -102,12 +110,15 @@ def sets() -> list[str]:
 
 
 def exercises(name: str) -> list[str]:
-    """Return the exercise ids of a set: ``exercises("03")[0]`` is "3.1"."""
+    """Return the exercise ids of a set: ``exercises("03")[0]`` is "3.1".
+
+    The list is empty if there is no such set.
+    """
     return [i for i in subjects() if set_of(i) == name]
 
 
 def exercises_by_set() -> dict[str, list[str]]:
-    """Return the exercises of every set."""
+    """Return the exercise ids of every set, by the set's name."""
     return {name: exercises(name) for name in sets()}
 
 
@@ -117,7 +128,11 @@ def set_of(exercise_id: str) -> str:
 
 
 def hint(exercise_id: str, level: int) -> None:
-    """Print hint 1, 2 or 3 of an exercise; each tells more than the last."""
+    """Print hint 1, 2 or 3 of an exercise; each tells more than the last.
+
+    Raises ValueError naming ``level`` or ``exercise_id``, and TypeError if
+    exercise_id is not a string.
+    """
     texts = hints(exercise_id)
     if level not in range(1, len(texts) + 1):
         raise ValueError(f"level: got {level!r}, expected 1 to {len(texts)}")
@@ -125,24 +140,37 @@ def hint(exercise_id: str, level: int) -> None:
 
 
 def hints(exercise_id: str) -> tuple[str, ...]:
-    """Return all hints of an exercise, the first one first."""
+    """Return all hints of an exercise, the first one first.
+
+    Raises ValueError or TypeError naming ``exercise_id``.
+    """
     return _find(exercise_id).hints
 
 
 def solution(exercise_id: str) -> None:
-    """Print one right answer to an exercise."""
+    """Print one right answer to an exercise.
+
+    Raises ValueError or TypeError naming ``exercise_id``.
+    """
     print(solution_source(exercise_id))
 
 
 def solution_source(exercise_id: str) -> str:
-    """Return one right answer to an exercise as source text."""
+    """Return one right answer to an exercise as source text.
+
+    Raises ValueError or TypeError naming ``exercise_id``.
+    """
     return source_of(_find(exercise_id).solution)
 
 
 def mine(exercise_id: str) -> Any:
     """Return your kept answer to an exercise, or else the solution.
 
-    It prints one line that says which of the two it is.
+    It prints one line that says which of the two it is. Answers are kept in
+    the folder ``answers`` of the course, or in the one that the environment
+    variable MINIDIFF_ANSWERS names; if that is empty, none are.
+
+    Raises ValueError or TypeError naming ``exercise_id``.
     """
     exercise = _find(exercise_id)
     return kept.mine(

@@ -24,8 +24,19 @@ def attention_to_diffllama(
     num_heads, num_kv_heads : int
         H and Hkv, counted as differential heads: half of DiffLlama's numbers.
 
-    The result has copies. Raises ValueError naming the first tensor that is
-    missing, unknown or of another shape than expected.
+    Returns
+    -------
+    Copies: q_proj.weight (2 H D, E), k_proj.weight and v_proj.weight
+    (2 Hkv D, E), o_proj.weight (E, 2 H D), and four lambda vectors (D,). The
+    rows of the first three are reordered; o_proj is W_O times the head norm's
+    weight g (2D,), ``W_O diag(g, ..., g)``: g multiplies each head before
+    W_O does (Ye et al. 2025, eq. 3), and DiffLlama has no such weight.
+
+    Raises
+    ------
+    ValueError
+        Naming the first tensor that is missing, unknown or of another shape
+        than expected, or num_heads.
     """
     H, Hkv = num_heads, num_kv_heads
     own = _checked(state, _blank(state, H, Hkv))
@@ -44,8 +55,8 @@ def attention_from_diffllama(
     """Return the weights of one DiffLlamaAttention under our names.
 
     This is the inverse of :func:`attention_to_diffllama`, except that
-    norm_weight is all ones. DiffLlama has no such weight; its effect is
-    contained in o_proj.
+    norm_weight (2D,) is all ones. DiffLlama has no such weight; its effect
+    is contained in o_proj. Shapes and errors are the same.
     """
     H, Hkv = num_heads, num_kv_heads
     blank = attention_to_diffllama(_blank(state, H, Hkv), H, Hkv)

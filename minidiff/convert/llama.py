@@ -2,7 +2,8 @@
 
 Llama and our plain model compute the same function. Their weights differ in
 one thing: Llama rotates channel i of a head with channel i + D / 2, ours
-rotates 2i with 2i + 1, so the rows of queries and keys are reordered.
+rotates 2i with 2i + 1 (Su et al. 2021), so the rows of queries and keys are
+reordered.
 
 Llama computes rotary angles and norms in float32, so even in float64 the two
 models agree only to float32 precision.
@@ -24,10 +25,14 @@ from minidiff.nn.wrappers import check_unchanged, unwrapped
 def to_llama(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return a LlamaConfig's fields and LlamaForCausalLM's state.
 
-    The state has copies in the model's dtype. If the embedding is tied, it is
-    also ``lm_head.weight``. Raises TypeError if model is not a DecoderLM, and
-    ValueError naming what a Llama does not support: another attention than
-    "softmax", a head norm, weights of several dtypes, or a replaced part.
+    The state has copies in the model's dtype: in each layer q_proj.weight
+    (H D, E) and k_proj.weight (Hkv D, E) with the rows of a head reordered,
+    the same numbers elsewhere. If the embedding is tied, it is also
+    ``lm_head.weight`` (vocab_size, E).
+
+    Raises TypeError if model is not a DecoderLM, and ValueError naming what a
+    Llama does not support: another attention than "softmax", a head norm,
+    weights of several dtypes, or a replaced part.
     """
     check_unchanged(model)
     model = unwrapped(model)
@@ -42,7 +47,21 @@ def from_llama(
     """Build a plain model from a LlamaConfig's fields and a state.
 
     The model is on the CPU, in float32, or in float64 if a tensor of the
-    state is. Raises ValueError or TypeError naming the field or the tensor.
+    state is.
+
+    Parameters
+    ----------
+    config : mapping
+        ``LlamaConfig.to_dict()``, or the contents of its config.json. Missing
+        fields have Llama's defaults.
+    state : mapping
+        ``LlamaForCausalLM.state_dict()``, or the tensors of its file, in the
+        shapes that :func:`to_llama` returns.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the field or the tensor.
     """
     ours = config_from_llama(config)
     return build(ours, state, _attention_out, _attention_in)

@@ -20,8 +20,10 @@ def to_diffllama(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return a DiffLlamaConfig's fields and DiffLlamaForCausalLM's state.
 
-    The state has copies in the model's dtype. If the embedding is tied, it is
-    also ``lm_head.weight``, as in DiffLlama's ``state_dict``.
+    The state has copies in the model's dtype: the attention of each layer as
+    :func:`attention_to_diffllama` returns it, the same numbers elsewhere, such
+    as ``model.embed_tokens.weight`` (vocab_size, E). If the embedding is tied,
+    it is also ``lm_head.weight``, as in DiffLlama's ``state_dict``.
 
     Raises TypeError if model is not a DecoderLM, and ValueError naming what
     DiffLlama does not support: another attention than "diff", another
@@ -40,19 +42,22 @@ def from_diffllama(
 ) -> DecoderLM:
     """Build a model from a DiffLlamaConfig's fields and a state.
 
+    The head norms' weights are ones. The model is on the CPU, in float32, or
+    in float64 if a tensor of the state is.
+
     Parameters
     ----------
     config : mapping
         ``DiffLlamaConfig.to_dict()``, or the contents of its config.json.
         Missing fields have DiffLlama's defaults.
     state : mapping
-        ``DiffLlamaForCausalLM.state_dict()``, or the tensors of its file.
+        ``DiffLlamaForCausalLM.state_dict()``, or the tensors of its file, in
+        the shapes that :func:`to_diffllama` returns.
 
-    The head norms' weights are ones. The model is on the CPU, in float32, or
-    in float64 if a tensor of the state is.
-
-    Raises ValueError or TypeError naming the field or the tensor, its value
-    and what was expected.
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the field or the tensor, its value and what was expected.
     """
     return build(
         config_from_diffllama(config),

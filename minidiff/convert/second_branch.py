@@ -22,7 +22,9 @@ def add_second_branch(model: nn.Module) -> DecoderLM:
     zeros. So both maps of a head are equal and lambda is 1/2: a head gives
     ``A v - A v / 2``, half of what it gave before, and W_O is doubled. In
     binary numbers both factors are exact. From here the two queries of a head
-    get gradients of opposite sign, so training takes the maps apart.
+    get gradients of opposite sign, so training takes the maps apart. With H
+    heads of width D, q_proj.weight grows from (H D, E) to (2 H D, E), and
+    lambda_proj.weight (H, E) is new.
 
     The result has copies of all weights. Its blocks have
     :class:`minidiff.MultiheadDiffAttentionV2`, which its config does not
