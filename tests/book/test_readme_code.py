@@ -63,7 +63,7 @@ def test_a_swapped_llama_sees_the_past_in_order_and_only_that(llama):
 
 
 def test_a_swapped_llama_has_one_lambda_a_layer_and_trains(llama):
-    starts = [layer.self_attn.inner.lam_init for layer in llama.model.layers]
+    starts = [layer.self_attn.lam_init for layer in llama.model.layers]
     assert starts == sorted(set(starts)) and len(starts) == 4
     tokens = torch.randint(0, 1024, (2, 12))
     llama(tokens, labels=tokens).loss.backward()
@@ -72,18 +72,21 @@ def test_a_swapped_llama_has_one_lambda_a_layer_and_trains(llama):
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_swapped_angles_are_those_of_the_llama():
+def test_swapped_angles_are_those_of_the_llama(monkeypatch):
     """Neighbours share an angle with us, halves with Hugging Face."""
     need(importlib.util.find_spec("transformers"), "transformers is missing")
+    from minidiff import MultiheadDiffAttention
     from minidiff.nn.layers import rope_angles
 
     llama = run(block("LlamaForCausalLM"))["llama"]
     x, places = torch.zeros(1, 6, 256), torch.arange(6)[None]
     taken = {}
-    inner = llama.model.layers[0].self_attn.inner
-    inner.register_forward_pre_hook(
-        lambda _, args, given: taken.update(given), with_kwargs=True
-    )
+
+    def forward(self, x, **given):
+        taken.update(given)
+        return x
+
+    monkeypatch.setattr(MultiheadDiffAttention, "forward", forward)
     llama.model.layers[0](
         x, position_embeddings=llama.model.rotary_emb(x, places)
     )
