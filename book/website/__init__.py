@@ -35,6 +35,8 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("html-page-context", lite.add_script)
     # After the theme, which makes the sidebar at priority 500.
     app.connect("html-page-context", access.repair, priority=900)
+    # Before Jupyter Book's own, at priority 500, which keeps what is there.
+    app.connect("build-finished", preview.write_front, priority=400)
     app.connect("build-finished", search.write)
     app.connect("build-finished", lite.write)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

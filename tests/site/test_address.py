@@ -1,9 +1,11 @@
 """Links to the repository come from one address, in pyproject.toml."""
 
+import struct
 from types import SimpleNamespace
 
 import jinja2
 import pytest
+from committed import ROOT
 from website import address, preview
 
 GITHUB = "https://github.com/someone/minidiff"
@@ -66,8 +68,18 @@ def test_a_host_without_links_is_refused(tmp_path):
 
 def test_a_preview_has_a_picture_where_the_site_has_an_address():
     base = "https://someone.github.io/minidiff/"
-    made = preview.tags('A "title"', "A sentence.", "book/intro", base)
+    made = preview.tags('A "title"', "A sentence.", "book/intro.html", base)
     assert f'"og:image" content="{base}_static/preview.png"' in made
     assert f'"og:url" content="{base}book/intro.html"' in made
+    width, height = preview.PICTURE_SIZE
+    assert f'"og:image:width" content="{width}"' in made
+    assert f'"og:image:height" content="{height}"' in made
+    assert '"twitter:card" content="summary_large_image"' in made
     assert "A &quot;title&quot;" in made
     assert "og:image" not in preview.tags("A", "A sentence.", "x", "")
+
+
+def test_the_picture_has_the_size_that_the_tags_say():
+    head = (ROOT / "book" / preview.PICTURE).read_bytes()[:24]
+    assert head.startswith(b"\x89PNG")
+    assert struct.unpack(">II", head[16:24]) == preview.PICTURE_SIZE

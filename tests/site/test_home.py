@@ -1,5 +1,7 @@
 """The home page: a picture, a sentence, a button, and a card a reader."""
 
+import re
+
 import pytest
 from built import SCREENS, chrome, html, opened
 
@@ -55,3 +57,15 @@ def test_logo_icon_and_link_preview(html):
     assert '<meta property="og:description" content="Two attention' in text
     # There is no address yet, and so no link that leads nowhere.
     assert "example.invalid" not in text
+
+
+def test_the_site_s_own_address_has_the_preview_of_the_home_page(html, chrome):
+    """Who shares a site shares its address, where a redirect stands."""
+    front = (html / "index.html").read_text(encoding="utf-8")
+    home = (html / "book" / "intro.html").read_text(encoding="utf-8")
+    tags = re.findall(r'<meta (?:property="og|name="[dt]).*? />', front)
+    assert len(tags) == 5 and all(tag in home for tag in tags)
+    tab = chrome.new_page()
+    tab.goto((html / "index.html").as_uri())
+    tab.wait_for_url("**/book/intro.html")
+    tab.close()
