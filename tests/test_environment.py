@@ -9,6 +9,7 @@ from committed import ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from website import address
 
 import minidiff
 from minidiff.files import extras
@@ -95,11 +96,51 @@ def test_figures_and_checks_need_no_jupyterlab():
     assert packages("check") == check < packages("course")
 
 
+def citation_problems(text: str, project: dict, repository: str | None):
+    """What CITATION.cff says otherwise than pyproject.toml or the package.
+
+    ``repository`` is the address of pyproject.toml, None for a placeholder.
+    """
+    citation = yaml.safe_load(text)
+    expected = {
+        key: project[key] for key in ("authors", "keywords", "license")
+    }
+    expected["title"] = project["description"].partition(":")[0]
+    expected["version"] = minidiff.__version__
+    expected["repository-code"] = repository
+    return [key for key in expected if citation.get(key) != expected[key]]
+
+
 def test_the_citation_says_what_the_package_says():
+    text = (ROOT / "CITATION.cff").read_text()
+    found = address.read()
+    url = found.url if found else None
+    assert citation_problems(text, PROJECT, url) == []
+    for key, old, new in (
+        ("title", 'title: "Differential attention', 'title: "Attention'),
+        ("version", f"version: {minidiff.__version__}", "version: 0.0.1"),
+        ("authors", "The minidiff authors", "Somebody else"),
+        ("license", "license: MIT", "license: Apache-2.0"),
+        ("keywords", "  - pytorch\n", ""),
+    ):
+        assert text.count(old) == 1
+        edited = text.replace(old, new)
+        assert citation_problems(edited, PROJECT, url) == [key]
+    assert citation_problems(text, PROJECT, f"{url}x") == ["repository-code"]
+
+
+def test_the_home_page_cites_what_the_citation_says():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert minidiff.__version__ == citation["version"]
-    for key in ("authors", "keywords", "license"):
-        assert PROJECT[key] == citation[key]
+    home = (ROOT / "book" / "intro.md").read_text(encoding="utf-8")
+    (entry,) = re.findall(
+        r"^@software\{minidiff,\n(.*?)^\}", home, re.M | re.S
+    )
+    fields = dict(re.findall(r"^  (\w+) += \{(.*)\},?$", entry, re.MULTILINE))
+    assert fields.get("url") == citation.get("repository-code")
+    assert fields["title"] == citation["title"]
+    assert fields["version"] == str(citation["version"])
+    names = " and ".join(a["name"] for a in citation["authors"])
+    assert fields["author"] == f"{{{names}}}"
 
 
 def test_the_classifiers_are_the_pythons_that_are_allowed():
