@@ -32,10 +32,12 @@ help:
 
 # "trust" because JupyterLab shows no SVG figure of a notebook that it did not
 # run itself. JUPYTER_PREFER_ENV_PATH: this environment's kernel, whoever owns
-# it, and not one of the same name that the user installed long ago.
+# it, and not one of the same name that the user installed long ago. PATH: the
+# terminals of JupyterLab find `minidiff`.
 lab: $(VENV)/.course
 	@$(PY) -m jupyter trust $(NOTEBOOKS) > /dev/null
-	JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" \
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" JUPYTER_PREFER_ENV_PATH=1 \
+		$(PY) -m jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" \
 		--config="$(CURDIR)/book/lab/config.py" \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
 

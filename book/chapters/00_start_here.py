@@ -27,9 +27,10 @@
 # Python, and nothing else for this page. The chapters also need linear
 # algebra: vectors, dot products, matrix products.
 #
-# You are reading a *notebook*. Click on the grey cell below, hold Shift and
-# press Enter: it runs, and the next cell is selected. Go on like that down
-# the page.
+# This page is a *notebook*. In JupyterLab, click on the grey cell below, hold
+# Shift and press Enter: it runs, and the next cell is selected. Go on like that
+# down the page. The number in brackets beside a cell is a star while it runs. (On
+# the website cells do not run; you see what came out.)
 
 # %%
 import matplotlib.pyplot as plt

@@ -127,7 +127,7 @@ def set_of(exercise_id: str) -> str:
     return exercise_id.partition(".")[0].zfill(2)
 
 
-def hint(exercise_id: str, level: int) -> None:
+def hint(exercise_id: str, level: int = 1) -> None:
     """Print hint 1, 2 or 3 of an exercise; each tells more than the last.
 
     Raises ValueError naming ``level`` or ``exercise_id``, and TypeError if

@@ -167,13 +167,16 @@ def run(arguments: argparse.Namespace) -> None:
         _check_tokens(arguments, card, config.vocab_size)
         documents = list(read_held_out(arguments.tokens))
         counts = token_counts(arguments.tokens)
-    elif not tasks and card is not None:
+    elif card is not None:
         settings = card["settings"]
-        if settings["data"] == "needles":
+        if settings["data"] != "needles":
+            if "loss" in arguments.parts or not tasks:
+                documents, counts = run_documents(
+                    card, path, config.vocab_size
+                )
+        elif not tasks:
             arguments.needles = (settings["needles"],)
             tasks = _tasks(arguments, config)
-        else:
-            documents, counts = run_documents(card, path, config.vocab_size)
     if not tasks and documents is None:
         raise ValueError(
             "--tokens, --needles, --pairs: got none, expected text or tasks "
@@ -193,7 +196,10 @@ def run(arguments: argparse.Namespace) -> None:
             command=arguments.command,
         )
     print(tables(record))
-    for part, missing in (("loss", "--tokens"), ("recall", "--needles")):
+    for part, missing in (
+        ("loss", "--tokens"),
+        ("recall", "--needles, for models that were trained on them"),
+    ):
         if part in arguments.parts and part not in record:
             print(f"not measured: {part}, which needs {missing}")
     if arguments.out is not None:

@@ -88,7 +88,7 @@ def _main(argv: Sequence[str] | None) -> int:
         _say(f"minidiff: {ended}")
         return 128 + ended.number
     except KeyboardInterrupt as stopped:
-        _say(f"minidiff: {stopped or 'stopped'}")
+        _say(f"minidiff: {str(stopped) or 'stopped'}")
         return 130
 
 

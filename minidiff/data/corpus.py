@@ -142,7 +142,7 @@ def read_folder(
     if not corpus.train and not corpus.valid:
         why = f": {summary(corpus.reasons)}" if corpus.reasons else ""
         raise ValueError(
-            f"path: {root} has no text ({len(corpus.skipped)} files or "
+            f"path: {path} has no text ({len(corpus.skipped)} files or "
             f"folders were skipped{why}), expected at least one text file"
         )
     return corpus

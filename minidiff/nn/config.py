@@ -81,17 +81,17 @@ class ModelConfig:
             )
 
     def _check_heads(self) -> None:
+        if self.attention != "softmax" and self.num_heads % 2:
+            raise ValueError(
+                f"num_heads: got {self.num_heads}, expected an even number: "
+                f"{self.attention!r} pairs the heads up"
+            )
         if self.embed_dim % (2 * self.num_heads):
             raise ValueError(
                 f"embed_dim, num_heads: got {self.embed_dim} and "
                 f"{self.num_heads}, expected embed_dim to be a multiple of "
                 f"2 x num_heads = {2 * self.num_heads}, so that the head "
                 "width is even as rotary positions need"
-            )
-        if self.attention != "softmax" and self.num_heads % 2:
-            raise ValueError(
-                f"num_heads: got {self.num_heads}, expected an even number: "
-                f"{self.attention!r} pairs the heads up"
             )
         n = self.num_kv_heads
         if n is None:

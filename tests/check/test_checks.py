@@ -238,6 +238,8 @@ def test_a_forgotten_return_is_told_from_an_untouched_stub():
 def test_api_prints_and_returns(capsys):
     assert not check.ex03_1(lambda a, b, lam: None)
     assert "not attempted" in capsys.readouterr().out
+    check.hint("3.1")
+    assert "3.1, hint 1: " in capsys.readouterr().out
     check.hint("3.1", 2)
     assert capsys.readouterr().out.startswith("3.1, hint 2: ")
     check.solution("3.1")

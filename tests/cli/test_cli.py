@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from minidiff import __version__
-from minidiff.cli import main, train
+from minidiff.cli import evaluate, main, train
 
 TINY = [
     *("--width", "16", "--layers", "1", "--heads", "2"),
@@ -133,6 +133,21 @@ def test_the_commands_named_at_the_end_work(
     missing |= {"needles": "loss, which needs --tokens"}
     assert out.count("not measured: ") == 1
     assert f"not measured: {missing[data]}" in out
+    if data == "texts":
+        tasks = ["--needles", "2", "--questions", "2", "--rows", "1"]
+        asked = ["evaluate", "my run", *tasks, "--parts", "loss,recall"]
+        assert main(asked) == 0
+        assert "not measured: " not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("said", ["", "stopped after 3 of 9 steps"])
+def test_ctrl_c_always_says_something(monkeypatch, capsys, said):
+    def stopped(arguments):
+        raise KeyboardInterrupt(*filter(None, [said]))
+
+    monkeypatch.setattr(evaluate, "run", stopped)
+    assert main(["evaluate", "model"]) == 130
+    assert capsys.readouterr().err == f"minidiff: {said or 'stopped'}\n"
 
 
 def test_no_figure_is_proposed_without_matplotlib(monkeypatch):
@@ -171,7 +186,7 @@ def test_needles_say_what_guessing_gives(tmp_path, capsys):
         (["generate", "{}", "--prompt", "x"], "run.json does not exist"),
         (
             ["train", "--data", "needles", "--heads", "3", "--out", "{}/r"],
-            "--width, --heads: got 64 and 3",
+            "--heads: got 3, expected an even",
         ),
         (["train", "--device", "toaster", "--out", "{}/r"], "--device: got"),
     ],

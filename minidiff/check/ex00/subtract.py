@@ -90,7 +90,7 @@ EXERCISE = Exercise(
         ),
     ),
     hints=(
-        "Which of the two lists does lam belong to?",
+        "Which of the two arrays does lam belong to?",
         "NumPy multiplies a whole array by a number: lam * second.",
         "return first - lam * second",
     ),
