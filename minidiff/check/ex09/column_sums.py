@@ -47,7 +47,7 @@ def _cases() -> list[Case]:
     return [*cases, Case(name="10 rows, 4 columns, float16", args=(x,))]
 
 
-_but = partial(edited, column_sums_kernel)
+_edited = partial(edited, column_sums_kernel)
 _ADD = "tl.atomic_add(p_out + o_c, tl.sum(b_x, 0), o_c < cols)"
 
 EXERCISE = Exercise(
@@ -62,7 +62,7 @@ EXERCISE = Exercise(
             diagnosis="Each program still loads the sum, adds, and stores. "
             "Two of them may load the same old sum. tl.atomic_add(pointers, "
             "values, mask) does all three in one step.",
-            wrong=_but(
+            wrong=_edited(
                 (
                     _ADD,
                     "tl.store(p_out + o_c, tl.load(p_out + o_c, o_c < cols) "
@@ -74,32 +74,32 @@ EXERCISE = Exercise(
             key="stored, not added",
             diagnosis="Every program stores its own sum over that of the "
             "others. Their sums have to be added: tl.atomic_add.",
-            wrong=_but((_ADD, _ADD.replace("atomic_add", "store"))),
+            wrong=_edited((_ADD, _ADD.replace("atomic_add", "store"))),
         ),
         Mistake(
             key="sum along the other axis",
             diagnosis="tl.sum(b, 1) adds up along a row. The sum of a column "
             "runs down the rows, along axis 0.",
-            wrong=_but(("tl.sum(b_x, 0)", "tl.sum(b_x, 1)")),
+            wrong=_edited(("tl.sum(b_x, 0)", "tl.sum(b_x, 1)")),
         ),
         Mistake(
             key="atomic without mask",
             diagnosis="tl.atomic_add reaches beyond out. It takes a mask too: "
             "o_c < cols.",
-            wrong=_but((_ADD, _ADD.replace(", o_c < cols", ""))),
+            wrong=_edited((_ADD, _ADD.replace(", o_c < cols", ""))),
         ),
         Mistake(
             key="masked entries undefined",
             diagnosis="The load names no value for what its mask holds back. "
             "On a GPU it is anything, and the sum takes it in: give 0.0 as "
             "third argument.",
-            wrong=_but((", m, 0.0)", ", m)")),
+            wrong=_edited((", m, 0.0)", ", m)")),
         ),
         Mistake(
             key="load without mask",
             diagnosis="The block reaches beyond x. Load it with the mask m, "
             "and 0.0 where masked.",
-            wrong=_but((", m, 0.0)", ")")),
+            wrong=_edited((", m, 0.0)", ")")),
         ),
     ),
     hints=(

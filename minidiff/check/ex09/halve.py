@@ -47,7 +47,7 @@ def _cases() -> list[Case]:
     return [*cases, Case(name="2 rows, 5 columns, float16", args=(x,))]
 
 
-_but = partial(edited, halve_kernel)
+_edited = partial(edited, halve_kernel)
 _COLUMNS = "o_c = tl.program_id(1)"
 
 EXERCISE = Exercise(
@@ -62,7 +62,7 @@ EXERCISE = Exercise(
             diagnosis="Both mistakes are still there. In the picture only "
             "blocks on the diagonal are touched, each by several programs, "
             "and no column from 6 on. Which line gives columns?",
-            wrong=_but(
+            wrong=_edited(
                 (_COLUMNS, "o_c = tl.program_id(0)"),
                 ("o_c < cols", "o_c < rows"),
             ),
@@ -72,20 +72,20 @@ EXERCISE = Exercise(
             diagnosis="Rows and columns still begin at the same number, so "
             "only blocks on the diagonal are touched, each by several "
             "programs: columns begin at tl.program_id(1) * BLOCK.",
-            wrong=_but((_COLUMNS, "o_c = tl.program_id(0)")),
+            wrong=_edited((_COLUMNS, "o_c = tl.program_id(0)")),
         ),
         Mistake(
             key="columns cut off at rows",
             diagnosis="Columns are still compared with the number of rows. "
             "Of a wide matrix the last ones are left out, of a tall one too "
             "many are let through: o_c < cols.",
-            wrong=_but(("o_c < cols", "o_c < rows")),
+            wrong=_edited(("o_c < cols", "o_c < rows")),
         ),
         Mistake(
             key="program's places swapped",
             diagnosis="tl.program_id(0) counts blocks of rows, "
             "tl.program_id(1) blocks of columns; you have it the other way.",
-            wrong=_but(
+            wrong=_edited(
                 (_COLUMNS, "o_c = tl.program_id(0)"),
                 ("o_r = tl.program_id(0)", "o_r = tl.program_id(1)"),
             ),

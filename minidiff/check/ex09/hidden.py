@@ -49,7 +49,7 @@ def _cases() -> list[Case]:
     return [*cases, Case(name="T = 3, S = 6, float16", args=(x,))]
 
 
-_but = partial(edited, hidden_kernel)
+_edited = partial(edited, hidden_kernel)
 _SEEN = "o_s[None, :] <= o_t[:, None] + S - T"
 
 EXERCISE = Exercise(
@@ -63,38 +63,38 @@ EXERCISE = Exercise(
             key="not hidden",
             diagnosis="Every score is copied. Put -inf where the key lies "
             "beyond t + S - T: tl.where(condition, b, float('-inf')).",
-            wrong=_but((_SEEN, f"{_SEEN} + S")),
+            wrong=_edited((_SEEN, f"{_SEEN} + S")),
         ),
         Mistake(
             key="own key hidden",
             diagnosis="The diagonal is off by one: query t sees key "
             "t + S - T, its own. Use <=, not <.",
-            wrong=_but((_SEEN, _SEEN.replace("<=", "<"))),
+            wrong=_edited((_SEEN, _SEEN.replace("<=", "<"))),
         ),
         Mistake(
             key="one key too many",
             diagnosis="The diagonal is off by one: query t sees key "
             "t + S - T + 1, which comes after it.",
-            wrong=_but((_SEEN, f"{_SEEN} + 1")),
+            wrong=_edited((_SEEN, f"{_SEEN} + 1")),
         ),
         Mistake(
             key="aligned to the start",
             diagnosis="Query t sees keys 0 to t here. With more keys than "
             "queries it sees S - T more: add S - T to o_t.",
-            wrong=_but((_SEEN, _SEEN.replace(" + S - T", ""))),
+            wrong=_edited((_SEEN, _SEEN.replace(" + S - T", ""))),
         ),
         Mistake(
             key="turned around",
             diagnosis="The past is hidden and the future shown. A key stays "
             "where its place is at most t + S - T.",
-            wrong=_but((_SEEN, _SEEN.replace("<=", ">="))),
-            also=(_but((_SEEN, _SEEN.replace("<=", ">"))),),
+            wrong=_edited((_SEEN, _SEEN.replace("<=", ">="))),
+            also=(_edited((_SEEN, _SEEN.replace("<=", ">"))),),
         ),
         Mistake(
             key="places inside the block",
             diagnosis="Places inside a block are compared. o_t and o_s "
             "count from the start of the sequence: use them.",
-            wrong=_but(
+            wrong=_edited(
                 (
                     _SEEN,
                     "tl.arange(0, BLOCK)[None, :] <= "
@@ -106,9 +106,9 @@ EXERCISE = Exercise(
             key="hidden by a number",
             diagnosis="A hidden score is 0, or a large negative number. That "
             'is a score like any other: it has to be float("-inf").',
-            wrong=_but(('float("-inf")', "0.0")),
+            wrong=_edited(('float("-inf")', "0.0")),
             also=tuple(
-                _but(('float("-inf")', number))
+                _edited(('float("-inf")', number))
                 for number in ("-1e4", "-1e9", "-1e30")
             ),
         ),
@@ -116,7 +116,7 @@ EXERCISE = Exercise(
             key="hidden scores not written",
             diagnosis="The mask of the store leaves hidden scores out, so "
             "nobody writes them. Store with m alone: -inf is written too.",
-            wrong=_but(("b_x, m)", "b_x, m & m_seen)")),
+            wrong=_edited(("b_x, m)", "b_x, m & m_seen)")),
         ),
     ),
     hints=(

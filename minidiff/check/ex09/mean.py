@@ -60,7 +60,7 @@ def _cases() -> list[Case]:
     return [*cases, Case(name="6 rows of 8 numbers, float16", args=args)]
 
 
-_but = partial(edited, mean_kernel)
+_edited = partial(edited, mean_kernel)
 _ROWS = "b_w[:, None] * b_v"
 
 EXERCISE = Exercise(
@@ -75,31 +75,31 @@ EXERCISE = Exercise(
             diagnosis="b_w * b_v multiplies columns of v by weights, since a "
             "block with one axis is a row. Weights belong to rows: "
             "b_w[:, None].",
-            wrong=_but((_ROWS, "b_w * b_v")),
+            wrong=_edited((_ROWS, "b_w * b_v")),
         ),
         Mistake(
             key="sum along the other axis",
             diagnosis="tl.sum(b, 1) adds up along a row. Rows are added to "
             "each other, along axis 0.",
-            wrong=_but((f"tl.sum({_ROWS}, 0)", f"tl.sum({_ROWS}, 1)")),
+            wrong=_edited((f"tl.sum({_ROWS}, 0)", f"tl.sum({_ROWS}, 1)")),
         ),
         Mistake(
             key="not divided",
             diagnosis="This is the sum of w[s] * v[s]. Divide it by the sum "
             "of the weights, once, after the loop.",
-            wrong=_but(("b_acc / total)", "b_acc)")),
+            wrong=_edited(("b_acc / total)", "b_acc)")),
         ),
         Mistake(
             key="divided by the number of rows",
             diagnosis="The weights need not sum to S: divide by their own "
             "sum.",
-            wrong=_but(("b_acc / total)", "b_acc / S)")),
+            wrong=_edited(("b_acc / total)", "b_acc / S)")),
         ),
         Mistake(
             key="divided each time",
             diagnosis="The accumulator is divided in every step, so the first "
             "rows are divided again and again. Divide once, after the loop.",
-            wrong=_but(
+            wrong=_edited(
                 (
                     "total += tl.sum(b_w, 0)",
                     "total += tl.sum(b_w, 0)\n        b_acc = b_acc / total",
@@ -107,7 +107,7 @@ EXERCISE = Exercise(
                 ("b_acc / total)", "b_acc)"),
             ),
             also=(
-                _but(
+                _edited(
                     (
                         "total += tl.sum(b_w, 0)",
                         "total += tl.sum(b_w, 0)\n"
@@ -120,10 +120,12 @@ EXERCISE = Exercise(
             key="last block only",
             diagnosis="Each step writes over the one before. Add up, with "
             "+=, the rows as well as the weights.",
-            wrong=_but(("b_acc += ", "b_acc = "), ("total += ", "total = ")),
+            wrong=_edited(
+                ("b_acc += ", "b_acc = "), ("total += ", "total = ")
+            ),
             also=(
-                _but(("b_acc += ", "b_acc = ")),
-                _but(("total += ", "total = ")),
+                _edited(("b_acc += ", "b_acc = ")),
+                _edited(("total += ", "total = ")),
             ),
         ),
         Mistake(
@@ -131,10 +133,10 @@ EXERCISE = Exercise(
             diagnosis="What the masks hold back has no value. On a GPU it is "
             "anything, perhaps NaN, and 0 times NaN is NaN: load 0.0, for "
             "the rows of v too.",
-            wrong=_but((", m_s[:, None], 0.0)", ", m_s[:, None])")),
+            wrong=_edited((", m_s[:, None], 0.0)", ", m_s[:, None])")),
             also=(
-                _but((", m_s, 0.0)", ", m_s)")),
-                _but(
+                _edited((", m_s, 0.0)", ", m_s)")),
+                _edited(
                     (", m_s[:, None], 0.0)", ", m_s[:, None])"),
                     (", m_s, 0.0)", ", m_s)"),
                 ),
@@ -144,10 +146,10 @@ EXERCISE = Exercise(
             key="load without mask",
             diagnosis="The last block reaches beyond the last row. Both loads "
             "need a mask, m_s for w and m_s[:, None] for v.",
-            wrong=_but((", m_s[:, None], 0.0)", ")"), (", m_s, 0.0)", ")")),
+            wrong=_edited((", m_s[:, None], 0.0)", ")"), (", m_s, 0.0)", ")")),
             also=(
-                _but((", m_s[:, None], 0.0)", ")")),
-                _but((", m_s, 0.0)", ")")),
+                _edited((", m_s[:, None], 0.0)", ")")),
+                _edited((", m_s, 0.0)", ")")),
             ),
         ),
     ),

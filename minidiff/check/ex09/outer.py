@@ -53,7 +53,7 @@ def _cases() -> list[Case]:
     return [*cases, Case(name="5 rows, 3 columns, float16", args=args)]
 
 
-_but = partial(edited, outer_kernel)
+_edited = partial(edited, outer_kernel)
 _SUM = "b_x[:, None] + b_y[None, :]"
 _ZEROS = (
     ("o_r < rows)\n", "o_r < rows, 0.0)\n"),
@@ -76,11 +76,11 @@ EXERCISE = Exercise(
             diagnosis="b_x + b_y adds them entry by entry: BLOCK sums instead "
             "of BLOCK times BLOCK. Make x a column and y a row: "
             "b_x[:, None] + b_y[None, :].",
-            wrong=_but((_SUM, "b_x + b_y")),
+            wrong=_edited((_SUM, "b_x + b_y")),
             also=(
-                _but((_SUM, "b_x + b_y"), *_ZEROS),
-                _but((_SUM, "(b_x + b_y)[:, None]")),
-                _but((_SUM, "(b_x + b_y)[:, None]"), *_ZEROS),
+                _edited((_SUM, "b_x + b_y"), *_ZEROS),
+                _edited((_SUM, "(b_x + b_y)[:, None]")),
+                _edited((_SUM, "(b_x + b_y)[:, None]"), *_ZEROS),
             ),
         ),
         Mistake(
@@ -88,37 +88,39 @@ EXERCISE = Exercise(
             diagnosis="x runs along the columns of out here, and y down its "
             "rows. x is the column, b_x[:, None], and y the row, "
             "b_y[None, :].",
-            wrong=_but((_SUM, "b_x[None, :] + b_y[:, None]")),
-            also=(_but((_SUM, "b_x[None, :] + b_y[:, None]"), *_ZEROS),),
+            wrong=_edited((_SUM, "b_x[None, :] + b_y[:, None]")),
+            also=(_edited((_SUM, "b_x[None, :] + b_y[:, None]"), *_ZEROS),),
         ),
         Mistake(
             key="load without mask",
             diagnosis="The last block reaches beyond x or y. Their loads need "
             "masks too: o_r < rows for x, o_c < cols for y.",
-            wrong=_but(
+            wrong=_edited(
                 ("p_x + o_r, o_r < rows", "p_x + o_r"),
                 ("p_y + o_c, o_c < cols", "p_y + o_c"),
             ),
             also=(
-                _but(("p_x + o_r, o_r < rows", "p_x + o_r")),
-                _but(("p_y + o_c, o_c < cols", "p_y + o_c")),
+                _edited(("p_x + o_r, o_r < rows", "p_x + o_r")),
+                _edited(("p_y + o_c, o_c < cols", "p_y + o_c")),
             ),
         ),
         Mistake(
             key="store beyond the edge",
             diagnosis="The store reaches beyond out. Its mask has two axes, "
             "as the block has: rows and columns, joined by &.",
-            wrong=_but(("b_out, m)", "b_out)")),
+            wrong=_edited(("b_out, m)", "b_out)")),
             also=(
-                _but((_MASK, "(o_r < rows)[:, None]")),
-                _but((_MASK, "(o_c < cols)[None, :]")),
-                _but((_MASK, "(o_r < rows)[None, :] & (o_c < cols)[:, None]")),
+                _edited((_MASK, "(o_r < rows)[:, None]")),
+                _edited((_MASK, "(o_c < cols)[None, :]")),
+                _edited(
+                    (_MASK, "(o_r < rows)[None, :] & (o_c < cols)[:, None]")
+                ),
             ),
         ),
         Mistake(
             key="width for stride",
             diagnosis="Rows of out lie out_row elements apart, not cols.",
-            wrong=_but(("* out_row", "* cols")),
+            wrong=_edited(("* out_row", "* cols")),
         ),
     ),
     hints=(

@@ -47,7 +47,7 @@ def _cases() -> list[Case]:
     return [*cases, Case(name="1 row, 3 columns, float16", args=(x,))]
 
 
-_but = partial(edited, row_sums_kernel)
+_edited = partial(edited, row_sums_kernel)
 _LOAD = "o_c < cols, 0.0)"
 
 EXERCISE = Exercise(
@@ -61,40 +61,42 @@ EXERCISE = Exercise(
             key="last block only",
             diagnosis="Only the last block is in your sum: each step writes "
             "over the one before. Add to it: b_sum += ...",
-            wrong=_but(("b_sum += ", "b_sum = ")),
-            also=(_but(("b_sum += ", "b_sum = 0 * b_sum + ")),),
+            wrong=_edited(("b_sum += ", "b_sum = ")),
+            also=(_edited(("b_sum += ", "b_sum = 0 * b_sum + ")),),
         ),
         Mistake(
             key="masked entries undefined",
             diagnosis="The load names no value for what its mask holds back. "
             "On a GPU it is anything, and the sum takes it in: give 0.0.",
-            wrong=_but((_LOAD, "o_c < cols)")),
+            wrong=_edited((_LOAD, "o_c < cols)")),
         ),
         Mistake(
             key="load without mask",
             diagnosis="The last block reaches beyond the row. Load it with "
             "the mask o_c < cols, and 0.0 where masked.",
-            wrong=_but((", " + _LOAD, ")")),
-            also=(_but((_LOAD, "tl.arange(0, BLOCK) < cols, 0.0)")),),
+            wrong=_edited((", " + _LOAD, ")")),
+            also=(_edited((_LOAD, "tl.arange(0, BLOCK) < cols, 0.0)")),),
         ),
         Mistake(
             key="width for stride",
             diagnosis="Row i begins at i * x_row. Rows lie further apart than "
             "they are wide.",
-            wrong=_but(("i_r * x_row", "i_r * cols")),
+            wrong=_edited(("i_r * x_row", "i_r * cols")),
         ),
         Mistake(
             key="same row for all",
             diagnosis="Every program reads row 0. Program i takes row i, "
             "which begins i * x_row after the first.",
-            wrong=_but(("i_r * x_row + ", "")),
+            wrong=_edited(("i_r * x_row + ", "")),
         ),
         Mistake(
             key="added up in float16",
             diagnosis="The numbers are added in float16, which has no odd "
             "numbers above 2048. Add to b_sum, which is float32, or convert "
             "each block first: b.to(tl.float32).",
-            wrong=_but(("BLOCK], tl.float32", "BLOCK], p_x.dtype.element_ty")),
+            wrong=_edited(
+                ("BLOCK], tl.float32", "BLOCK], p_x.dtype.element_ty")
+            ),
         ),
     ),
     hints=(

@@ -57,7 +57,7 @@ def _cases() -> list[Case]:
     ]
 
 
-_but = partial(edited, running_max_kernel)
+_edited = partial(edited, running_max_kernel)
 _LOAD = 'o_c < cols, float("-inf"))'
 
 EXERCISE = Exercise(
@@ -71,9 +71,9 @@ EXERCISE = Exercise(
             key="starts at zero",
             diagnosis="The largest so far starts at 0, so a row of negative "
             'numbers never gets its own. Start below all: float("-inf").',
-            wrong=_but(('top = float("-inf")', "top = 0.0")),
+            wrong=_edited(('top = float("-inf")', "top = 0.0")),
             also=(
-                _but(
+                _edited(
                     ('top = float("-inf")', "top = 0.0"),
                     (_LOAD, "o_c < cols, 0.0)"),
                 ),
@@ -83,37 +83,41 @@ EXERCISE = Exercise(
             key="maximum of the block",
             diagnosis="This is the largest of each block by itself. Compare "
             "it with the largest so far: tl.maximum(top, ...).",
-            wrong=_but(("tl.maximum(top, tl.max(b_x, 0))", "tl.max(b_x, 0)")),
+            wrong=_edited(
+                ("tl.maximum(top, tl.max(b_x, 0))", "tl.max(b_x, 0)")
+            ),
         ),
         Mistake(
             key="masked entries zero",
             diagnosis="What the mask holds back is read as 0, which is larger "
             'than any negative number: give float("-inf") as third argument.',
-            wrong=_but((_LOAD, "o_c < cols, 0.0)")),
+            wrong=_edited((_LOAD, "o_c < cols, 0.0)")),
         ),
         Mistake(
             key="load without mask",
             diagnosis="The last block reaches beyond the row. Load it with "
             'the mask o_c < cols, and float("-inf") where masked.',
-            wrong=_but((", " + _LOAD, ")")),
-            also=(_but((_LOAD, _LOAD.replace("o_c", "tl.arange(0, BLOCK)"))),),
+            wrong=_edited((", " + _LOAD, ")")),
+            also=(
+                _edited((_LOAD, _LOAD.replace("o_c", "tl.arange(0, BLOCK)"))),
+            ),
         ),
         Mistake(
             key="wrong stride",
             diagnosis="Row i of x begins at i * x_row, row i of out at "
             "i * out_row: neither at i times a width.",
-            wrong=_but(("i_r * x_row", "i_r * cols")),
+            wrong=_edited(("i_r * x_row", "i_r * cols")),
             also=(
-                _but(("i_r * out_row", "i_r * x_row")),
-                _but(("i_r * out_row", "i_r * tl.cdiv(cols, BLOCK)")),
+                _edited(("i_r * out_row", "i_r * x_row")),
+                _edited(("i_r * out_row", "i_r * tl.cdiv(cols, BLOCK)")),
             ),
         ),
         Mistake(
             key="stored once",
             diagnosis="Only one column of out is written. Store in each step, "
             "inside the loop, at k.",
-            wrong=_but(("        tl.store", "    tl.store")),
-            also=(_but(("out_row + k, top", "out_row, top")),),
+            wrong=_edited(("        tl.store", "    tl.store")),
+            also=(_edited(("out_row + k, top", "out_row, top")),),
         ),
     ),
     hints=(

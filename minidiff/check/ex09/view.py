@@ -56,7 +56,7 @@ def _cases() -> list[Case]:
     return [*cases, Case(name=f"{name}, float16", args=(x.half(), name))]
 
 
-_but = partial(edited, view_kernel)
+_edited = partial(edited, view_kernel)
 
 EXERCISE = Exercise(
     id="9.7",
@@ -69,13 +69,13 @@ EXERCISE = Exercise(
             key="columns side by side",
             diagnosis="You read columns of x as if they lay side by side. "
             "They lie x_col elements apart: o_c[None, :] * x_col.",
-            wrong=_but(("o_c[None, :] * x_col", "o_c[None, :]")),
+            wrong=_edited(("o_c[None, :] * x_col", "o_c[None, :]")),
         ),
         Mistake(
             key="strides exchanged",
             diagnosis="The strides of x have changed places: a row is x_row "
             "further, a column x_col.",
-            wrong=_but(
+            wrong=_edited(
                 ("[:, None] * x_row", "[:, None] * x_col"),
                 ("[None, :] * x_col", "[None, :] * x_row"),
             ),
@@ -84,22 +84,24 @@ EXERCISE = Exercise(
             key="strides of x for out",
             diagnosis="out has strides of its own: a row is out_row further, "
             "and columns lie side by side.",
-            wrong=_but(
+            wrong=_edited(
                 ("* out_row + o_c[None, :]", "* x_row + o_c[None, :] * x_col")
             ),
             also=(
-                _but(("* out_row", "* x_row")),
-                _but(("out_row + o_c[None, :]", "out_row + o_c[None, :] * 2")),
+                _edited(("* out_row", "* x_row")),
+                _edited(
+                    ("out_row + o_c[None, :]", "out_row + o_c[None, :] * 2")
+                ),
             ),
         ),
         Mistake(
             key="mask forgotten",
             diagnosis="The last blocks reach beyond the tensor. The load and "
             "the store both take the mask m.",
-            wrong=_but(("x_col, m)", "x_col)")),
+            wrong=_edited(("x_col, m)", "x_col)")),
             also=(
-                _but(("b_x, m)", "b_x)")),
-                _but(("b_x, m)", "b_x)"), ("x_col, m)", "x_col)")),
+                _edited(("b_x, m)", "b_x)")),
+                _edited(("b_x, m)", "b_x)"), ("x_col, m)", "x_col)")),
             ),
         ),
     ),

@@ -149,7 +149,7 @@ def _cases() -> list[Case]:
     return cases
 
 
-_but = partial(edited, causal_kernel)
+_edited = partial(edited, causal_kernel)
 
 
 MASK = "o_s[None, :] <= o_t[:, None] + S - T"
@@ -193,23 +193,25 @@ EXERCISE = Exercise(
             diagnosis="Every query sees every key of the blocks it visits. "
             "Hide key s from query t where s > t + S - T: tl.where, with "
             "-inf.",
-            wrong=_but((MASK, "(o_s < S)[None, :] & (o_t >= 0)[:, None]")),
+            wrong=_edited((MASK, "(o_s < S)[None, :] & (o_t >= 0)[:, None]")),
             also=(
-                _but(
+                _edited(
                     (MASK, "(o_s < S)[None, :] & (o_t >= 0)[:, None]"),
                     (END, "S"),
                 ),
-                _but((HIDE, "pass")),
-                _but((HIDE, "pass"), (END, "S")),
+                _edited((HIDE, "pass")),
+                _edited((HIDE, "pass"), (END, "S")),
             ),
         ),
         Mistake(
             key="hidden by 0",
             diagnosis="A hidden score is set to 0. That is a score like any "
             "other, with a weight above 0: put -inf there.",
-            wrong=_but((HIDE, "b_s = tl.where(m_seen, b_s, 0.0)")),
+            wrong=_edited((HIDE, "b_s = tl.where(m_seen, b_s, 0.0)")),
             also=(
-                _but((HIDE, "b_s = tl.where(m_seen, b_s, 0.0)"), (END, "S")),
+                _edited(
+                    (HIDE, "b_s = tl.where(m_seen, b_s, 0.0)"), (END, "S")
+                ),
             ),
         ),
         Mistake(
@@ -217,17 +219,17 @@ EXERCISE = Exercise(
             diagnosis="The mask compares places inside a block. It needs "
             "those in the sequence: i_t * BT + tl.arange(0, BT) for queries, "
             "i_s + tl.arange(0, BS) for keys.",
-            wrong=_but((MASK, MASK.replace("o_t", "tl.arange(0, BT)"))),
+            wrong=_edited((MASK, MASK.replace("o_t", "tl.arange(0, BT)"))),
             also=(
-                _but((MASK, MASK.replace("o_s", "tl.arange(0, BS)"))),
-                _but(
+                _edited((MASK, MASK.replace("o_s", "tl.arange(0, BS)"))),
+                _edited(
                     (
                         MASK,
                         f"({MASK.replace('o_s', 'tl.arange(0, BS)')}) "
                         "& (o_s < S)[None, :]",
                     )
                 ),
-                _but(
+                _edited(
                     (
                         MASK,
                         MASK.replace("o_t", "tl.arange(0, BT)").replace(
@@ -242,19 +244,19 @@ EXERCISE = Exercise(
             diagnosis="Blocks go without a mask that need one. Whole is a "
             "block that the *first* query sees to its end: "
             "i_s + BS <= i_t * BT + S - T + 1.",
-            wrong=_but((HIDE, HIDE_IF.format("i_t * BT + S - T + 2"))),
+            wrong=_edited((HIDE, HIDE_IF.format("i_t * BT + S - T + 2"))),
             also=(
-                _but((HIDE, HIDE_IF.format("(i_t + 1) * BT + S - T"))),
-                _but((HIDE, HIDE_IF.format("(i_t + 1) * BT + S - T - 1"))),
+                _edited((HIDE, HIDE_IF.format("(i_t + 1) * BT + S - T"))),
+                _edited((HIDE, HIDE_IF.format("(i_t + 1) * BT + S - T - 1"))),
             ),
         ),
         Mistake(
             key="own key hidden",
             diagnosis="The diagonal is off by one: query t does not see key "
             "t + S - T, its own. Use <=, not <.",
-            wrong=_but((MASK, MASK.replace("<=", "<"))),
+            wrong=_edited((MASK, MASK.replace("<=", "<"))),
             also=tuple(
-                _but((MASK, MASK.replace("<=", "<")), *finite)
+                _edited((MASK, MASK.replace("<=", "<")), *finite)
                 for finite in (
                     [('float("-inf"), tl', "-1e30, tl")],
                     [('float("-inf")', "-1e30")],
@@ -265,20 +267,20 @@ EXERCISE = Exercise(
             key="one key too many",
             diagnosis="The diagonal is off by one: query t sees key "
             "t + S - T + 1, which comes after it.",
-            wrong=_but(
+            wrong=_edited(
                 (MASK, f"({MASK} + 1) & (o_s < S)[None, :]"),
                 (END, "tl.minimum(S, (i_t + 1) * BT + S - T + 1)"),
             ),
-            also=(_but((MASK, f"({MASK} + 1) & (o_s < S)[None, :]")),),
+            also=(_edited((MASK, f"({MASK} + 1) & (o_s < S)[None, :]")),),
         ),
         Mistake(
             key="aligned to the start",
             diagnosis="Query t sees keys 0 to t. With S > T it sees S - T "
             "more: it is the end of the queries that meets the end of the "
             "keys.",
-            wrong=_but((MASK, MASK.replace(" + S - T", ""))),
+            wrong=_edited((MASK, MASK.replace(" + S - T", ""))),
             also=(
-                _but(
+                _edited(
                     (MASK, MASK.replace(" + S - T", "")),
                     (END, "tl.minimum(S, (i_t + 1) * BT)"),
                 ),
@@ -288,11 +290,11 @@ EXERCISE = Exercise(
             key="shift turned around",
             diagnosis="Query t sees S - T keys more than with as many keys "
             "as queries, not fewer: o_t + S - T, not T - S.",
-            wrong=_but(
+            wrong=_edited(
                 (MASK, f"({MASK.replace('S - T', 'T - S')}) & (o_s < S)")
             ),
             also=tuple(
-                _but((MASK, MASK.replace("S - T", "T - S")), *finite)
+                _edited((MASK, MASK.replace("S - T", "T - S")), *finite)
                 for finite in ([], [('float("-inf"), tl', "-1e30, tl")])
             ),
         ),
@@ -301,12 +303,14 @@ EXERCISE = Exercise(
             diagnosis="The loop over keys ends before the last key that this "
             "block of queries sees: (i_t + 1) * BT + S - T, or S if that is "
             "less.",
-            wrong=_but((END, "tl.minimum(S, (i_t + 1) * BT)")),
+            wrong=_edited((END, "tl.minimum(S, (i_t + 1) * BT)")),
             also=(
-                _but((END, "tl.minimum(S, i_t * BT + S - T)")),
-                _but((END, "tl.minimum(S, i_t * BT + S - T + 1) // BS * BS")),
-                _but((END, "tl.minimum(S, i_t * BT + S - T + 1)")),
-                _but((END, f"{END} // BS * BS")),
+                _edited((END, "tl.minimum(S, i_t * BT + S - T)")),
+                _edited(
+                    (END, "tl.minimum(S, i_t * BT + S - T + 1) // BS * BS")
+                ),
+                _edited((END, "tl.minimum(S, i_t * BT + S - T + 1)")),
+                _edited((END, f"{END} // BS * BS")),
             ),
         ),
         Mistake(
@@ -314,17 +318,19 @@ EXERCISE = Exercise(
             diagnosis="The values are right, at twice the work: for each "
             "block of queries the loop can end at the last key that its last "
             "query sees, (i_t + 1) * BT + S - T, or at S if that is less.",
-            wrong=_but((END, "S")),
+            wrong=_edited((END, "S")),
         ),
         Mistake(
             key="no mask of rows",
             diagnosis="A block sticks out beyond the last row, and is read "
             "whole. Load q with the mask o_t < T, k and v with o_s < S. (A "
             "weight of 0 does not help: 0 times NaN is NaN.)",
-            wrong=_but(("at_k, m_s, 0.0", "at_k"), ("at_v, m_s, 0.0", "at_v")),
+            wrong=_edited(
+                ("at_k, m_s, 0.0", "at_k"), ("at_v, m_s, 0.0", "at_v")
+            ),
             also=(
-                _but(("at_q, m_t[:, None], 0.0", "at_q")),
-                _but(("at_v, m_s, 0.0", "at_v")),
+                _edited(("at_q, m_t[:, None], 0.0", "at_q")),
+                _edited(("at_v, m_s, 0.0", "at_v")),
             ),
         ),
         Mistake(
@@ -332,30 +338,30 @@ EXERCISE = Exercise(
             diagnosis="tl.load has a mask, but no value for what the mask "
             "holds back: on a GPU that may be anything, here it is NaN, and a "
             "weight of 0 times NaN is NaN. Give 0.0.",
-            wrong=_but(("at_v, m_s, 0.0", "at_v, m_s")),
+            wrong=_edited(("at_v, m_s, 0.0", "at_v, m_s")),
         ),
         Mistake(
             key="stored beyond the end",
             diagnosis="Rows beyond T are stored too. tl.store needs the mask "
             "o_t < T, for out and for lse.",
-            wrong=_but((", m_t[:, None])\n", ")\n")),
-            also=(_but(("tl.log2(b_sum), m_t)", "tl.log2(b_sum))")),),
+            wrong=_edited((", m_t[:, None])\n", ")\n")),
+            also=(_edited(("tl.log2(b_sum), m_t)", "tl.log2(b_sum))")),),
         ),
         Mistake(
             key="wrong stride",
             diagnosis="Rows do not lie one width apart, nor do rows of q, k "
             "and v lie equally far apart. Each tensor has a stride of its "
             "own: q_t, k_s, v_s, out_t.",
-            wrong=_but(
+            wrong=_edited(
                 ("[:, None] * q_t", "[:, None] * D"),
                 ("[:, None] * k_s", "[:, None] * D"),
                 ("[:, None] * v_s", "[:, None] * DV"),
             ),
             also=(
-                _but(("[:, None] * k_s", "[:, None] * q_t")),
-                _but(("[:, None] * v_s", "[:, None] * k_s")),
-                _but(("[:, None] * out_t", "[:, None] * DV")),
-                _but(("[:, None] * out_t", "[:, None] * q_t")),
+                _edited(("[:, None] * k_s", "[:, None] * q_t")),
+                _edited(("[:, None] * v_s", "[:, None] * k_s")),
+                _edited(("[:, None] * out_t", "[:, None] * DV")),
+                _edited(("[:, None] * out_t", "[:, None] * q_t")),
             ),
         ),
         Mistake(
@@ -363,15 +369,15 @@ EXERCISE = Exercise(
             diagnosis="Every program reads head 0, or writes there. "
             "Program (n, i) takes head n: add i_n times the stride between "
             "heads, for q, k, v, out and lse.",
-            wrong=_but(
+            wrong=_edited(
                 ("i_n * q_n + ", ""),
                 ("i_n * k_n + ", ""),
                 ("i_n * v_n + ", ""),
             ),
             also=(
-                _but(("i_n * k_n + ", "")),
-                _but(("i_n * v_n + ", "")),
-                _but(("i_n, i_t", "i_m, i_t"), ("i_n * ", "0 * ")),
+                _edited(("i_n * k_n + ", "")),
+                _edited(("i_n * v_n + ", "")),
+                _edited(("i_n, i_t", "i_m, i_t"), ("i_n * ", "0 * ")),
             ),
         ),
         Mistake(
@@ -379,40 +385,40 @@ EXERCISE = Exercise(
             diagnosis="Head n begins n times a stride further, and each "
             "tensor has its own: q_n, k_n, v_n, out_n, lse_n. One of them is "
             "missing, or another's.",
-            wrong=_but(("i_n * v_n", "i_n * k_n")),
+            wrong=_edited(("i_n * v_n", "i_n * k_n")),
             also=(
-                _but(("i_n * k_n", "i_n * q_n")),
-                _but(("i_n * out_n", "i_n * q_n")),
-                _but(("i_n * lse_n", "i_n * T")),
-                _but(("i_n * lse_n + ", "")),
+                _edited(("i_n * k_n", "i_n * q_n")),
+                _edited(("i_n * out_n", "i_n * q_n")),
+                _edited(("i_n * lse_n", "i_n * T")),
+                _edited(("i_n * lse_n + ", "")),
             ),
         ),
         Mistake(
             key="T for S",
             diagnosis="There are T queries and S keys. Rows of k and v are "
             "there where o_s < S.",
-            wrong=_but(("(o_s < S)[:, None]", "(o_s < T)[:, None]")),
+            wrong=_edited(("(o_s < S)[:, None]", "(o_s < T)[:, None]")),
             also=(
-                _but((LOAD_K, LOAD_K.replace("m_s", "(o_s < T)[:, None]"))),
-                _but((LOAD_V, LOAD_V.replace("m_s", "(o_s < T)[:, None]"))),
+                _edited((LOAD_K, LOAD_K.replace("m_s", "(o_s < T)[:, None]"))),
+                _edited((LOAD_V, LOAD_V.replace("m_s", "(o_s < T)[:, None]"))),
             ),
         ),
         Mistake(
             key="D for DV",
             diagnosis="Rows of v and out have DV numbers, those of q and k "
             "have D.",
-            wrong=_but(
+            wrong=_edited(
                 (
                     "o_d, o_v = tl.arange(0, D), tl.arange(0, DV)",
                     "o_d, o_v = tl.arange(0, D), tl.arange(0, D)",
                 )
             ),
             also=(
-                _but(
+                _edited(
                     ("tl.arange(0, DV)", "tl.arange(0, D)"),
                     ("[BT, DV]", "[BT, D]"),
                 ),
-                _but(
+                _edited(
                     ("tl.arange(0, DV)", "tl.arange(0, D)"),
                     (STEP, _inline(FACTOR, f"{FACTOR}[:, None]")),
                 ),
@@ -422,13 +428,13 @@ EXERCISE = Exercise(
             key="not transposed",
             diagnosis="Scores are q times k', (BT, D) by (D, BS). b_k was "
             "loaded as (BS, D): multiply by b_k.T.",
-            wrong=_but(("b_k.T", "b_k")),
+            wrong=_edited(("b_k.T", "b_k")),
         ),
         Mistake(
             key="types differ",
             diagnosis="tl.dot gets weights in float32 and values in float16. "
             "It wants one type: b.to(b_v.dtype).",
-            wrong=_but(
+            wrong=_edited(
                 (
                     STEP,
                     _inline(FACTOR, f"{FACTOR}[:, None]").replace(
@@ -442,34 +448,34 @@ EXERCISE = Exercise(
             diagnosis="The two program ids have changed places: "
             "tl.program_id(0) is the head, tl.program_id(1) the block of "
             "queries.",
-            wrong=_but(("i_n, i_t = ", "i_t, i_n = ")),
+            wrong=_edited(("i_n, i_t = ", "i_t, i_n = ")),
         ),
         Mistake(
             key="not scaled",
             diagnosis="The scores lack the factor c, which is the scale "
             "times log2(e): multiply q k' by it.",
-            wrong=_but(('"ieee") * c', '"ieee")')),
+            wrong=_edited(('"ieee") * c', '"ieee")')),
         ),
         Mistake(
             key="scaled twice",
             diagnosis="c holds both the scale and log2(e). Another factor "
             "makes the weights too sharp or too flat: q k' times c, no more.",
-            wrong=_but(('"ieee") * c', '"ieee") * c * 1.4426950408889634')),
-            also=(_but(('"ieee") * c', '"ieee") * c * D ** -0.5')),),
+            wrong=_edited(('"ieee") * c', '"ieee") * c * 1.4426950408889634')),
+            also=(_edited(('"ieee") * c', '"ieee") * c * D ** -0.5')),),
         ),
         Mistake(
             key="starts at zero",
             diagnosis="The maximum so far starts at 0, so a row whose scores "
             "are all far below never gets its own, and its weights vanish. "
             'Start below every number: float("-inf").',
-            wrong=_but(('float("-inf"), tl.float32', "0.0, tl.float32")),
+            wrong=_edited(('float("-inf"), tl.float32', "0.0, tl.float32")),
         ),
         Mistake(
             key="maximum not rescaled",
             diagnosis="Sum and accumulator stay as they are when a row's "
             "maximum grows. Multiply both by 2 ** (old - new), or leave it to "
             "softmax_step.",
-            wrong=_but((STEP, _inline("1.0", "1.0"))),
+            wrong=_edited((STEP, _inline("1.0", "1.0"))),
         ),
         Mistake(
             key="no maximum",
@@ -477,9 +483,9 @@ EXERCISE = Exercise(
             "end at 2 ** 16 in float16 and 2 ** 128 in float32, and for a "
             "row of very low scores all of them are 0. Subtract the largest "
             "score so far, or leave it to softmax_step.",
-            wrong=_but((STEP, NO_MAXIMUM)),
+            wrong=_edited((STEP, NO_MAXIMUM)),
             also=(
-                _but(
+                _edited(
                     (
                         STEP,
                         NO_MAXIMUM.replace("tl.zeros", TOP + " + tl.zeros"),
@@ -492,13 +498,13 @@ EXERCISE = Exercise(
             key="stale accumulator",
             diagnosis="The sum is rescaled and the accumulator is not: old "
             "values keep weights relative to an old maximum.",
-            wrong=_but((STEP, _inline(FACTOR, "1.0"))),
+            wrong=_edited((STEP, _inline(FACTOR, "1.0"))),
         ),
         Mistake(
             key="bases mixed",
             diagnosis="The scores are in base 2, because log2(e) is inside "
             "c. Weights of e ** score are too steep: tl.exp2, everywhere.",
-            wrong=_but(
+            wrong=_edited(
                 (
                     STEP,
                     _inline(
@@ -509,14 +515,16 @@ EXERCISE = Exercise(
                 )
             ),
             also=(
-                _but((STEP, _inline(FACTOR, FACTOR + "[:, None]", "tl.exp"))),
+                _edited(
+                    (STEP, _inline(FACTOR, FACTOR + "[:, None]", "tl.exp"))
+                ),
             ),
         ),
         Mistake(
             key="begins anew in each block",
             diagnosis="What was gathered from earlier blocks is lost: "
             "b_acc, b_top and b_sum are set up before the loop, once.",
-            wrong=_but(
+            wrong=_edited(
                 (
                     STEP,
                     "softmax_step(b_acc * 0, b_top - float('inf'), "
@@ -528,18 +536,18 @@ EXERCISE = Exercise(
             key="not divided",
             diagnosis="out is the sum of weights times values. Divide each "
             "row by its b_sum, once, after the loop.",
-            wrong=_but(("b_acc / b_sum[:, None]", "b_acc")),
+            wrong=_edited(("b_acc / b_sum[:, None]", "b_acc")),
         ),
         Mistake(
             key="divided each time",
             diagnosis="The accumulator is divided by the sum in every step, "
             "so earlier keys are divided again and again. Divide once, after "
             "the loop.",
-            wrong=_but(
+            wrong=_edited(
                 (STEP, f"{STEP}\n        b_acc = b_acc / b_sum[:, None]")
             ),
             also=(
-                _but(
+                _edited(
                     (STEP, f"{STEP}\n        b_acc = b_acc / b_sum[:, None]"),
                     ("b_acc / b_sum[:, None], m_t", "b_acc, m_t"),
                 ),
@@ -549,30 +557,30 @@ EXERCISE = Exercise(
             key="logarithm forgotten",
             diagnosis="lse is a logarithm: b_top + tl.log2(b_sum), not the "
             "sum itself.",
-            wrong=_but((LSE, "b_top + b_sum")),
-            also=(_but((LSE, "b_sum")),),
+            wrong=_edited((LSE, "b_top + b_sum")),
+            also=(_edited((LSE, "b_sum")),),
         ),
         Mistake(
             key="log-sum without the maximum",
             diagnosis="lse is log2(b_sum), the sum relative to the maximum. "
             "Add b_top: log2 of 2 ** b_top * b_sum.",
-            wrong=_but((LSE, "tl.log2(b_sum)")),
+            wrong=_edited((LSE, "tl.log2(b_sum)")),
         ),
         Mistake(
             key="log-sum in base e",
             diagnosis="lse is in base e, or half in it. b_top is in base 2, "
             "so it is b_top + tl.log2(b_sum).",
-            wrong=_but((LSE, "b_top + tl.log(b_sum)")),
+            wrong=_edited((LSE, "b_top + tl.log(b_sum)")),
             also=(
-                _but((LSE, f"({LSE}) / 1.4426950408889634")),
-                _but((LSE, f"({LSE}) * 1.4426950408889634")),
+                _edited((LSE, f"({LSE}) / 1.4426950408889634")),
+                _edited((LSE, f"({LSE}) * 1.4426950408889634")),
             ),
         ),
         Mistake(
             key="log-sum missing",
             diagnosis="out is right, and lse was never written. Store "
             "b_top + tl.log2(b_sum) at p_lse + i_n * lse_n + o_t.",
-            wrong=_but(
+            wrong=_edited(
                 (f"tl.store(p_lse + i_n * lse_n + o_t, {LSE}, m_t)", "pass")
             ),
         ),

@@ -69,7 +69,7 @@ NEW = "tl.maximum(top, tl.max(b_x, 0))"
 END = "top + tl.log2(total)"
 
 
-_but = partial(edited, log_sum_kernel)
+_edited = partial(edited, log_sum_kernel)
 
 
 EXERCISE = Exercise(
@@ -84,16 +84,16 @@ EXERCISE = Exercise(
             diagnosis="The old sum stays as it is when the maximum grows. "
             "Its terms were 2 ** (x - old maximum): multiply by "
             "2 ** (old - new).",
-            wrong=_but((OLD, "total")),
+            wrong=_edited((OLD, "total")),
         ),
         Mistake(
             key="rescaled the wrong way",
             diagnosis="The old sum is multiplied by 2 ** (new - old). A "
             "larger maximum makes each term smaller: 2 ** (old - new), never "
             "above 1.",
-            wrong=_but((OLD, "total * tl.exp2(new - top)")),
+            wrong=_edited((OLD, "total * tl.exp2(new - top)")),
             also=(
-                _but(
+                _edited(
                     (OLD, "total * tl.exp2(new - top)"),
                     ('total = float("-inf"), 0.0', "total = -1e6, 0.0"),
                 ),
@@ -103,7 +103,7 @@ EXERCISE = Exercise(
             key="new terms rescaled too",
             diagnosis="The block's own terms are multiplied by the factor as "
             "well. They are relative to the new maximum already.",
-            wrong=_but(
+            wrong=_edited(
                 (
                     f"{OLD} + {TERMS}",
                     f"(total + {TERMS}) * tl.exp2(top - new)",
@@ -115,26 +115,28 @@ EXERCISE = Exercise(
             diagnosis="Each block's terms are relative to that block's own "
             "maximum. Sums can only be added when all terms are relative to "
             "one maximum.",
-            wrong=_but((OLD, "total"), ("b_x - new", "b_x - tl.max(b_x, 0)")),
-            also=(_but(("b_x - new", "b_x - tl.max(b_x, 0)")),),
+            wrong=_edited(
+                (OLD, "total"), ("b_x - new", "b_x - tl.max(b_x, 0)")
+            ),
+            also=(_edited(("b_x - new", "b_x - tl.max(b_x, 0)")),),
         ),
         Mistake(
             key="maximum of the block",
             diagnosis="The new maximum is that of the block alone. If an "
             "earlier number was larger, the factor overflows. Compare with "
             "the maximum so far: tl.maximum.",
-            wrong=_but((NEW, "tl.max(b_x, 0)")),
+            wrong=_edited((NEW, "tl.max(b_x, 0)")),
         ),
         Mistake(
             key="no maximum",
             diagnosis="2 ** x is summed with nothing subtracted. Float32 "
             "ends at 2 ** 128: numbers near 3000 overflow, numbers near "
             "-3000 all become 0.",
-            wrong=_but(
+            wrong=_edited(
                 (OLD, "total"), ("b_x - new", "b_x"), (END, "tl.log2(total)")
             ),
             also=(
-                _but(
+                _edited(
                     (OLD, "total"),
                     ("b_x - new", "b_x"),
                     (END, "top + tl.log2(total * tl.exp2(-top))"),
@@ -145,83 +147,83 @@ EXERCISE = Exercise(
             key="starts at zero",
             diagnosis="The maximum so far starts at 0, so a row near -3000 "
             'never gets its own. Start below every number: float("-inf").',
-            wrong=_but(('float("-inf"), 0.0', "0.0, 0.0")),
+            wrong=_edited(('float("-inf"), 0.0', "0.0, 0.0")),
         ),
         Mistake(
             key="bases mixed",
             diagnosis="Base 2 and base e are mixed: exp2 belongs with log2, "
             "exp with log. Terms, factor and logarithm must all be in base 2.",
-            wrong=_but((TERMS, "tl.sum(tl.exp(b_x - new), 0)")),
+            wrong=_edited((TERMS, "tl.sum(tl.exp(b_x - new), 0)")),
             also=(
-                _but(("tl.exp2", "tl.exp")),
-                _but((OLD, "total * tl.exp(top - new)")),
-                _but(("tl.log2", "tl.log")),
+                _edited(("tl.exp2", "tl.exp")),
+                _edited((OLD, "total * tl.exp(top - new)")),
+                _edited(("tl.log2", "tl.log")),
             ),
         ),
         Mistake(
             key="base e throughout",
             diagnosis="This is ln of the sum of e ** x. The question was "
             "log2 of the sum of 2 ** x: tl.exp2 and tl.log2.",
-            wrong=_but(("tl.exp2", "tl.exp"), ("tl.log2", "tl.log")),
+            wrong=_edited(("tl.exp2", "tl.exp"), ("tl.log2", "tl.log")),
         ),
         Mistake(
             key="no mask",
             diagnosis="The last block reads beyond the end of its row. Load "
             "with the mask o_s < S.",
-            wrong=_but((', o_s < S, float("-inf")', "")),
+            wrong=_edited((', o_s < S, float("-inf")', "")),
         ),
         Mistake(
             key="mask of the first block",
             diagnosis="The mask compares places inside the block with S. "
             "What must be below S is the place in the row: "
             "i_s + tl.arange(0, BS).",
-            wrong=_but(("o_s < S", "tl.arange(0, BS) < S")),
+            wrong=_edited(("o_s < S", "tl.arange(0, BS) < S")),
         ),
         Mistake(
             key="padding undefined",
             diagnosis="tl.load has a mask, but no value for what the mask "
             "holds back: on a GPU that is whatever lay in the register, here "
             'NaN. Give float("-inf"): its term is 0.',
-            wrong=_but((', float("-inf"))', ")")),
+            wrong=_edited((', float("-inf"))', ")")),
         ),
         Mistake(
             key="padding counted",
             diagnosis="What the mask holds back enters the sum as if it were "
             'a number 0. It must add nothing: load float("-inf") there.',
-            wrong=_but((', float("-inf"))', ", 0.0)")),
+            wrong=_edited((', float("-inf"))', ", 0.0)")),
         ),
         Mistake(
             key="wrong stride",
             diagnosis="Row i is looked for at i * S. Rows may lie further "
             "apart: it begins at i * stride.",
-            wrong=_but(("i_t * stride", "i_t * S")),
+            wrong=_edited(("i_t * stride", "i_t * S")),
         ),
         Mistake(
             key="same row for all",
             diagnosis="Every program reads row 0. Program i takes row i, "
             "which begins i * stride after the first.",
-            wrong=_but(("i_t * stride + ", "")),
+            wrong=_edited(("i_t * stride + ", "")),
         ),
         Mistake(
             key="first block only",
             diagnosis="Only the first block enters. A row may be longer: "
             "loop over blocks of BS.",
-            wrong=_but(("range(0, S, BS)", "range(0, BS, BS)")),
+            wrong=_edited(("range(0, S, BS)", "range(0, BS, BS)")),
         ),
         Mistake(
             key="maximum not added",
             diagnosis="You write log2 of the sum of 2 ** (x - maximum). Add "
             "the maximum again: top + log2(total).",
-            wrong=_but((END, "tl.log2(total)")),
+            wrong=_edited((END, "tl.log2(total)")),
         ),
         Mistake(
             key="logarithm forgotten",
             diagnosis="You write the sum itself. The sum of 2 ** x is "
             "2 ** top * total; write its logarithm, top + log2(total).",
-            wrong=_but((END, "total")),
+            wrong=_edited((END, "total")),
             also=(
-                _but((END, "top + total")),
-                _but((END, "tl.exp2(top) * total")),
+                _edited((END, "top + total")),
+                _edited((END, "tl.exp2(top) * total")),
             ),
         ),
         slip(

@@ -138,7 +138,7 @@ DOT = 'tl.dot(b_p.to(b_v.dtype), b_v, b_acc, input_precision="ieee")'
 UNCAST = ("b_p.to(b_v.dtype), b_v,", "b_p, b_v.to(tl.float32),")
 
 
-_but = partial(edited, step)
+_edited = partial(edited, step)
 
 
 EXERCISE = Exercise(
@@ -153,27 +153,27 @@ EXERCISE = Exercise(
             diagnosis="b_sum and b_acc stay as they are when a row's maximum "
             "grows. What they hold is relative to the old maximum: multiply "
             "both by 2 ** (old - new).",
-            wrong=_but((SHRINK, "tl.exp2(b_new - b_new)")),
+            wrong=_edited((SHRINK, "tl.exp2(b_new - b_new)")),
         ),
         Mistake(
             key="stale accumulator",
             diagnosis="b_sum is rescaled and b_acc is not. It holds the same "
             "weights, times values: it needs the same factor, for each row.",
-            wrong=_but(("b_acc * b_shrink[:, None]", "b_acc")),
+            wrong=_edited(("b_acc * b_shrink[:, None]", "b_acc")),
         ),
         Mistake(
             key="sum not rescaled",
             diagnosis="b_acc is rescaled and b_sum is not. Both hold "
             "weights relative to the old maximum.",
-            wrong=_but(("b_sum * b_shrink", "b_sum")),
+            wrong=_edited(("b_sum * b_shrink", "b_sum")),
         ),
         Mistake(
             key="rescaled the wrong way",
             diagnosis="The factor is 2 ** (new - old). A larger maximum makes "
             "every weight smaller: 2 ** (old - new).",
-            wrong=_but((SHRINK, "tl.exp2(b_new - b_top)")),
+            wrong=_edited((SHRINK, "tl.exp2(b_new - b_top)")),
             also=(
-                _but(
+                _edited(
                     (
                         SHRINK,
                         'tl.where(b_top == float("-inf"), 0.0, '
@@ -187,7 +187,7 @@ EXERCISE = Exercise(
             diagnosis="The block's own weights are multiplied by the factor "
             "as well. They are relative to the new maximum already; only "
             "what came before needs it.",
-            wrong=_but(
+            wrong=_edited(
                 (
                     "b_sum * b_shrink + tl.sum(b_p, 1)",
                     "(b_sum + tl.sum(b_p, 1)) * b_shrink",
@@ -196,7 +196,7 @@ EXERCISE = Exercise(
                 (DOT, f"{DOT} * b_shrink[:, None]"),
             ),
             also=(
-                _but(
+                _edited(
                     ("b_acc * b_shrink[:, None]", "b_acc"),
                     (DOT, f"{DOT} * b_shrink[:, None]"),
                 ),
@@ -207,7 +207,7 @@ EXERCISE = Exercise(
             diagnosis="The new maximum is that of the block alone. If an "
             "earlier score was larger, the factor overflows. Compare with "
             "b_top: tl.maximum.",
-            wrong=_but(
+            wrong=_edited(
                 ("tl.maximum(b_top, tl.max(b_s, 1))", "tl.max(b_s, 1)")
             ),
         ),
@@ -216,16 +216,16 @@ EXERCISE = Exercise(
             diagnosis="Weights are 2 ** score, with nothing subtracted. "
             "Float32 ends at 2 ** 128 and float16 at 2 ** 16: subtract the "
             "row's maximum first.",
-            wrong=_but(
+            wrong=_edited(
                 (SHRINK, "tl.exp2(b_new - b_new)"), (WEIGHTS, "tl.exp2(b_s)")
             ),
             also=(
-                _but(
+                _edited(
                     (SHRINK, "tl.exp2(b_new - b_new)"),
                     (WEIGHTS, "tl.exp2(b_s)"),
                     UNCAST,
                 ),
-                _but(
+                _edited(
                     ("b_sum * b_shrink", "b_sum"),
                     ("b_acc * b_shrink[:, None]", "b_acc"),
                     (WEIGHTS, "tl.exp2(b_s)"),
@@ -237,41 +237,41 @@ EXERCISE = Exercise(
             key="types differ",
             diagnosis="Where values are float16, tl.dot gets weights in "
             "float32 beside them, and wants one type: b.to(b_v.dtype).",
-            wrong=_but(("b_p.to(b_v.dtype)", "b_p")),
+            wrong=_edited(("b_p.to(b_v.dtype)", "b_p")),
         ),
         Mistake(
             key="shortened too early",
             diagnosis="The weights are shortened to the values' type before "
             "they are summed. Sum them in float32; only tl.dot gets "
             "shortened ones.",
-            wrong=_but((WEIGHTS, f"{WEIGHTS}.to(b_v.dtype)")),
+            wrong=_edited((WEIGHTS, f"{WEIGHTS}.to(b_v.dtype)")),
         ),
         Mistake(
             key="bases mixed",
             diagnosis="Base 2 and base e are mixed. The scores are in base 2, "
             "so weights and factor are both tl.exp2.",
-            wrong=_but((WEIGHTS, "tl.exp(b_s - b_new[:, None])")),
+            wrong=_edited((WEIGHTS, "tl.exp(b_s - b_new[:, None])")),
             also=(
-                _but((SHRINK, "tl.exp(b_top - b_new)")),
-                _but((WEIGHTS, "tl.exp(b_s - b_new[:, None])"), UNCAST),
+                _edited((SHRINK, "tl.exp(b_top - b_new)")),
+                _edited((WEIGHTS, "tl.exp(b_s - b_new[:, None])"), UNCAST),
             ),
         ),
         Mistake(
             key="base e",
             diagnosis="Weights and factor are e ** (...). The scores are in "
             "base 2: tl.exp2.",
-            wrong=_but(("tl.exp2", "tl.exp")),
-            also=(_but(("tl.exp2", "tl.exp"), UNCAST),),
+            wrong=_edited(("tl.exp2", "tl.exp")),
+            also=(_edited(("tl.exp2", "tl.exp"), UNCAST),),
         ),
         Mistake(
             key="wrong axis",
             diagnosis="You reduce over the queries. Each row has its own "
             "maximum and sum, over its keys: axis 1 of b_s (BT, BS).",
-            wrong=_but(("tl.max(b_s, 1)", "tl.max(b_s, 0)")),
+            wrong=_edited(("tl.max(b_s, 1)", "tl.max(b_s, 0)")),
             also=(
-                _but(("tl.sum(b_p, 1)", "tl.sum(b_p, 0)")),
-                _but(("tl.max(b_s, 1)", "tl.max(b_s, 0)"), UNCAST),
-                _but(
+                _edited(("tl.sum(b_p, 1)", "tl.sum(b_p, 0)")),
+                _edited(("tl.max(b_s, 1)", "tl.max(b_s, 0)"), UNCAST),
+                _edited(
                     ("tl.max(b_s, 1)", "tl.max(b_s, 0)"),
                     ("tl.sum(b_p, 1)", "tl.sum(b_p, 0)"),
                 ),
@@ -281,9 +281,9 @@ EXERCISE = Exercise(
             key="factor along the wrong axis",
             diagnosis="b_acc is multiplied by the factor of its column. The "
             "factor belongs to a row: b_shrink[:, None].",
-            wrong=_but(("b_acc * b_shrink[:, None]", "b_acc * b_shrink")),
+            wrong=_edited(("b_acc * b_shrink[:, None]", "b_acc * b_shrink")),
             also=(
-                _but(
+                _edited(
                     ("b_acc * b_shrink[:, None]", "b_acc * b_shrink[None, :]"),
                     ("b_s - b_new[:, None]", "b_s - b_new[None, :]"),
                 ),
@@ -294,7 +294,7 @@ EXERCISE = Exercise(
             diagnosis="b_acc is divided by b_sum in every step. It must stay "
             "a bare sum, so that the next block can be added; the division "
             "comes once, after the last block.",
-            wrong=_but(
+            wrong=_edited(
                 ("return b_acc, b_new", "return b_acc / b_sum[:, None], b_new")
             ),
         ),
@@ -302,13 +302,13 @@ EXERCISE = Exercise(
             key="old maximum returned",
             diagnosis="You return the old b_top, so every block begins anew. "
             "Return the new maximum.",
-            wrong=_but(("return b_acc, b_new", "return b_acc, b_top")),
+            wrong=_edited(("return b_acc, b_new", "return b_acc, b_top")),
         ),
         Mistake(
             key="old accumulator dropped",
             diagnosis="b_acc holds the last block only: the product replaces "
             "it. Add it to the rescaled b_acc.",
-            wrong=_but(
+            wrong=_edited(
                 (DOT, 'tl.dot(b_p.to(b_v.dtype), b_v, input_precision="ieee")')
             ),
         ),
@@ -316,13 +316,13 @@ EXERCISE = Exercise(
             key="nothing returned",
             diagnosis="A step changes no block of its caller. What it found "
             "must be returned: return b_acc, b_top, b_sum.",
-            wrong=_but(("return b_acc, b_new, b_sum", "b_top = b_new")),
+            wrong=_edited(("return b_acc, b_new, b_sum", "b_top = b_new")),
         ),
         Mistake(
             key="order",
             diagnosis="b_top and b_sum have changed places. Return b_acc, "
             "b_top, b_sum.",
-            wrong=_but(("b_acc, b_new, b_sum", "b_acc, b_sum, b_new")),
+            wrong=_edited(("b_acc, b_new, b_sum", "b_acc, b_sum, b_new")),
         ),
     ),
     hints=(

@@ -1,5 +1,6 @@
 """Exercise 12.2: one tile of the backward pass."""
 
+from functools import partial
 from math import e, log, log2
 from typing import Any
 
@@ -128,13 +129,12 @@ def _cases() -> list[Case]:
     ]
 
 
-def _wrong(*changes: tuple[str, str]) -> Any:
-    return edited(one_tile, *changes)
+_edited = partial(edited, one_tile)
 
 
 def _scores(old: str, new: str) -> Any:
     """The same change in both branches."""
-    return _wrong(
+    return _edited(
         (old.format(1), new.format(1)), (old.format(2), new.format(2))
     )
 
@@ -157,7 +157,7 @@ EXERCISE = Exercise(
         Mistake(
             key="no scale",
             diagnosis="The logits lack c, the scale times log2(e): q k' c.",
-            wrong=_wrong((") * c", ")")),
+            wrong=_edited((") * c", ")")),
         ),
         Mistake(
             key="log-sum scaled",
@@ -213,7 +213,7 @@ EXERCISE = Exercise(
             diagnosis="Log-sums, delta_1 and delta_2 are one number a query, "
             "that is a row of the tile: [:, None]. You spread them over the "
             "keys.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("b_lse1[:, None]", "b_lse1[None, :]"),
                 ("b_lse2[:, None]", "b_lse2[None, :]"),
                 ("b_delta1[:, None]", "b_delta1[None, :]"),
@@ -228,31 +228,31 @@ EXERCISE = Exercise(
             key="tile turned over",
             diagnosis="dA has a row for each query, do v'. You made v do', a "
             "row for each key.",
-            wrong=_wrong(("tl.dot(b_do, b_v.T", "tl.dot(b_v, b_do.T")),
+            wrong=_edited(("tl.dot(b_do, b_v.T", "tl.dot(b_v, b_do.T")),
         ),
         Mistake(
             key="keys of branch 1 twice",
             diagnosis="Branch 2's queries meet branch 1's keys. Each branch "
             "has its own.",
-            wrong=_wrong(("b_k2.T", "b_k1.T")),
+            wrong=_edited(("b_k2.T", "b_k1.T")),
         ),
         Mistake(
             key="log-sum of branch 1 twice",
             diagnosis="Branch 2's weights are divided by branch 1's sum: "
             "each branch has its own log-sum.",
-            wrong=_wrong(("b_lse2[:, None]", "b_lse1[:, None]")),
+            wrong=_edited(("b_lse2[:, None]", "b_lse1[:, None]")),
         ),
         Mistake(
             key="lam dropped in dS2",
             diagnosis="dS2 lacks lam: A2 enters the difference lam times, "
             "eq. 4.7.",
-            wrong=_wrong(("lam * b_a2 * (", "b_a2 * (")),
+            wrong=_edited(("lam * b_a2 * (", "b_a2 * (")),
         ),
         Mistake(
             key="sign of dS2",
             diagnosis="dS2 has the wrong sign: the second map is taken away, "
             "so lam A2 (delta_2 - dA).",
-            wrong=_wrong(
+            wrong=_edited(
                 ("(b_delta2[:, None] - b_da)", "(b_da - b_delta2[:, None])")
             ),
         ),
@@ -260,9 +260,9 @@ EXERCISE = Exercise(
             key="lam in both branches",
             diagnosis="lam is in dS1 as well. A1 enters the difference once: "
             "lam belongs to branch 2.",
-            wrong=_wrong(("b_ds1 = b_a1", "b_ds1 = lam * b_a1")),
+            wrong=_edited(("b_ds1 = b_a1", "b_ds1 = lam * b_a1")),
             also=(
-                _wrong(
+                _edited(
                     ("b_ds1 = b_a1", "b_ds1 = lam * b_a1"),
                     ("return b_a1 - lam", "return lam * b_a1 - lam"),
                 ),
@@ -272,12 +272,12 @@ EXERCISE = Exercise(
             key="lam twice",
             diagnosis="lam stands in branch 2 twice. If your A2 holds it "
             "already, it is in dS2 and in the difference too.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("b_a2 = tl.where", "b_a2 = lam * tl.where"),
             ),
             also=(
-                _wrong(("lam * b_a2 * (", "lam * lam * b_a2 * (")),
-                _wrong(
+                _edited(("lam * b_a2 * (", "lam * lam * b_a2 * (")),
+                _edited(
                     (
                         "return b_a1 - lam * b_a2",
                         "return b_a1 - lam * lam * b_a2",
@@ -289,24 +289,26 @@ EXERCISE = Exercise(
             key="lam on delta_2",
             diagnosis="delta_2 is multiplied by lam, and dA is not. The whole "
             "bracket is, once: lam A2 (delta_2 - dA).",
-            wrong=_wrong(
+            wrong=_edited(
                 (
                     "lam * b_a2 * (b_delta2[:, None] - b_da)",
                     "b_a2 * (lam * b_delta2[:, None] - b_da)",
                 )
             ),
-            also=(_wrong(("(b_delta2[:, None]", "(lam * b_delta2[:, None]")),),
+            also=(
+                _edited(("(b_delta2[:, None]", "(lam * b_delta2[:, None]")),
+            ),
         ),
         Mistake(
             key="lam dropped in the map",
             diagnosis="The first tile is A1 - A2. It is A1 - lam A2.",
-            wrong=_wrong(("return b_a1 - lam * b_a2", "return b_a1 - b_a2")),
+            wrong=_edited(("return b_a1 - lam * b_a2", "return b_a1 - b_a2")),
         ),
         Mistake(
             key="no delta",
             diagnosis="delta_1 and delta_2 are not used. Slopes count "
             "against the row's mean slope, eq. 4.4.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("(b_da - b_delta1[:, None])", "b_da"),
                 ("(b_delta2[:, None] - b_da)", "-b_da"),
             ),
@@ -315,14 +317,14 @@ EXERCISE = Exercise(
             key="one delta for both",
             diagnosis="Both branches subtract the same delta. delta_1 "
             "belongs to A1, delta_2 to A2.",
-            wrong=_wrong(("b_delta2[:, None]", "b_delta1[:, None]")),
-            also=(_wrong(("b_delta1[:, None]", "b_delta2[:, None]")),),
+            wrong=_edited(("b_delta2[:, None]", "b_delta1[:, None]")),
+            also=(_edited(("b_delta1[:, None]", "b_delta2[:, None]")),),
         ),
         Mistake(
             key="delta of the other branch",
             diagnosis="delta_1 and delta_2 have changed places: delta_1 "
             "belongs to A1.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("b_delta2[:, None]", "b_delta3[:, None]"),
                 ("b_delta1[:, None]", "b_delta2[:, None]"),
                 ("b_delta3[:, None]", "b_delta1[:, None]"),
@@ -332,19 +334,19 @@ EXERCISE = Exercise(
             key="results in another order",
             diagnosis="The three tiles come in another order. Return "
             "A1 - lam A2 first, then dS1, then dS2.",
-            wrong=_wrong(
+            wrong=_edited(
                 (
                     "return b_a1 - lam * b_a2, b_ds1, b_ds2",
                     "return b_ds1, b_ds2, b_a1 - lam * b_a2",
                 )
             ),
-            also=(_wrong((", b_ds1, b_ds2", ", b_ds2, b_ds1")),),
+            also=(_edited((", b_ds1, b_ds2", ", b_ds2, b_ds1")),),
         ),
         Mistake(
             key="c again",
             diagnosis="You multiply dS by c. The scale comes at the very "
             "end, in dq and dk, and without log2(e).",
-            wrong=_wrong(
+            wrong=_edited(
                 ("b_ds1 = b_a1", "b_ds1 = c * b_a1"),
                 ("b_ds2 = lam", "b_ds2 = c * lam"),
             ),

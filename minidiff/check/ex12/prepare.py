@@ -1,5 +1,6 @@
 """Exercise 12.1: through the norm, and two numbers a row."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,9 +108,7 @@ def _cases() -> list[Case]:
     return [*cases, Case(name=name, args=_rounded_case(3))]
 
 
-def _wrong(*changes: tuple[str, str]) -> Any:
-    return edited(prepare, *changes)
-
+_edited = partial(edited, prepare)
 
 _DELTA1 = "tl.sum(b_do * b_o, 1) + lam * b_delta2"
 
@@ -124,65 +123,65 @@ EXERCISE = Exercise(
             key="root held fixed",
             diagnosis="You treat r as a constant. Every channel of o is "
             "inside it too: the second term of eq. 4.8.",
-            wrong=_wrong((" - b_o * b_r * b_r * b_mean", "")),
+            wrong=_edited((" - b_o * b_r * b_r * b_mean", "")),
         ),
         Mistake(
             key="scale not everywhere",
             diagnosis="norm_scale must be in each of the two terms, once. "
             "Multiply dy by it, before anything else.",
-            wrong=_wrong(("tl.sum(b_g * b_o", "tl.sum(b_dy * b_o")),
+            wrong=_edited(("tl.sum(b_g * b_o", "tl.sum(b_dy * b_o")),
             also=(
-                _wrong(("* (b_g -", "* (b_dy -")),
-                _wrong(("tl.sum(b_g * b_o", "norm_scale * tl.sum(b_g * b_o")),
+                _edited(("* (b_g -", "* (b_dy -")),
+                _edited(("tl.sum(b_g * b_o", "norm_scale * tl.sum(b_g * b_o")),
             ),
         ),
         Mistake(
             key="scale dropped",
             diagnosis="norm_scale is not used: do comes out larger by the "
             "same factor everywhere.",
-            wrong=_wrong(("norm_scale * b_dy", "b_dy")),
+            wrong=_edited(("norm_scale * b_dy", "b_dy")),
         ),
         Mistake(
             key="powers of r",
             diagnosis="A power of r is missing: eq. 4.8 has r in front, and "
             "r squared with o in the second term.",
-            wrong=_wrong(("b_o * b_r * b_r * b_mean", "b_o * b_r * b_mean")),
+            wrong=_edited(("b_o * b_r * b_r * b_mean", "b_o * b_r * b_mean")),
             also=(
-                _wrong(("b_o * b_r * b_r * b_mean", "b_o * b_mean")),
-                _wrong(("b_do = b_r * (", "b_do = (")),
+                _edited(("b_o * b_r * b_r * b_mean", "b_o * b_mean")),
+                _edited(("b_do = b_r * (", "b_do = (")),
             ),
         ),
         Mistake(
             key="sum for mean",
             diagnosis="You add up where eq. 4.8 takes the mean: a division "
             "by DV is missing.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("tl.sum(b_o * b_o, 1) / DV", "tl.sum(b_o * b_o, 1)")
             ),
-            also=(_wrong(("[:, None] / DV", "[:, None]")),),
+            also=(_edited(("[:, None] / DV", "[:, None]")),),
         ),
         Mistake(
             key="eps outside",
             diagnosis="eps stands outside of the root, or is left out. It is "
             "added to the mean square.",
-            wrong=_wrong(
+            wrong=_edited(
                 (
                     "tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)",
                     "(1 / (tl.sqrt(tl.sum(b_o * b_o, 1) / DV) + eps))",
                 )
             ),
-            also=(_wrong(("/ DV + eps", "/ DV")),),
+            also=(_edited(("/ DV + eps", "/ DV")),),
         ),
         Mistake(
             key="sums of dy",
             diagnosis="delta_1 and delta_2 are row sums with do, the "
             "gradient after the norm; you took dy, or the scaled dy.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("tl.sum(b_do * b_o2", "tl.sum(b_dy * b_o2"),
                 ("tl.sum(b_do * b_o,", "tl.sum(b_dy * b_o,"),
             ),
             also=(
-                _wrong(
+                _edited(
                     ("tl.sum(b_do * b_o2", "tl.sum(b_g * b_o2"),
                     ("tl.sum(b_do * b_o,", "tl.sum(b_g * b_o,"),
                 ),
@@ -192,32 +191,32 @@ EXERCISE = Exercise(
             key="o for o1",
             diagnosis="Your delta_1 is the row sum of do and o. It needs "
             "branch 1's output, o1 = o + lam o2.",
-            wrong=_wrong((_DELTA1, "tl.sum(b_do * b_o, 1)")),
+            wrong=_edited((_DELTA1, "tl.sum(b_do * b_o, 1)")),
         ),
         Mistake(
             key="sign of lam",
             diagnosis="You take lam o2 off o to get o1. It has been taken "
             "off already: add it again.",
-            wrong=_wrong(("+ lam * b_delta2", "- lam * b_delta2")),
+            wrong=_edited(("+ lam * b_delta2", "- lam * b_delta2")),
         ),
         Mistake(
             key="lam dropped",
             diagnosis="delta_1 lacks lam: o1 = o + lam o2, so delta_1 = "
             "rowsum(do o) + lam delta_2.",
-            wrong=_wrong(("+ lam * b_delta2", "+ b_delta2")),
+            wrong=_edited(("+ lam * b_delta2", "+ b_delta2")),
         ),
         Mistake(
             key="identity for the row sum",
             diagnosis="You left the row sum of do and o out, as it is almost "
             "0 under the norm. But eps keeps it from 0, and so does "
             "rounding: add it up.",
-            wrong=_wrong((_DELTA1, "lam * b_delta2")),
+            wrong=_edited((_DELTA1, "lam * b_delta2")),
         ),
         Mistake(
             key="branches swapped",
             diagnosis="delta_1 stands where delta_2 belongs, and delta_2 "
             "where delta_1 does.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("b_delta1, o_t < T", "b_delta3, o_t < T"),
                 ("b_delta2, o_t < T", "b_delta1, o_t < T"),
                 ("b_delta3, o_t < T", "b_delta2, o_t < T"),
@@ -228,7 +227,7 @@ EXERCISE = Exercise(
             diagnosis="delta_1 and delta_2 do not belong to the do that you "
             "stored: float16 rounded it on the way. Round first, then add "
             "up.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("    b_do = b_do.to(p_do.dtype.element_ty)\n", ""),
                 ("    b_do = b_do.to(tl.float32)\n", ""),
             ),
@@ -238,42 +237,44 @@ EXERCISE = Exercise(
             diagnosis="You step through rows with another tensor's stride. "
             "Rows of dy are dy_t elements apart, those of o, o2 and do "
             "out_t, and neither is DV.",
-            wrong=_wrong(("p_dy, o_t, dy_t", "p_dy, o_t, out_t")),
+            wrong=_edited(("p_dy, o_t, dy_t", "p_dy, o_t, out_t")),
             also=(
-                _wrong(("p_o, o_t, out_t", "p_o, o_t, dy_t")),
-                _wrong(("p_o2, o_t, out_t", "p_o2, o_t, dy_t")),
-                _wrong(
+                _edited(("p_o, o_t, out_t", "p_o, o_t, dy_t")),
+                _edited(("p_o2, o_t, out_t", "p_o2, o_t, dy_t")),
+                _edited(
                     ("p_o, o_t, out_t", "p_o, o_t, DV"),
                     ("p_o2, o_t, out_t", "p_o2, o_t, DV"),
                     ("p_do, b_do, o_t, out_t", "p_do, b_do, o_t, DV"),
                 ),
-                _wrong(("p_do, b_do, o_t, out_t", "p_do, b_do, o_t, DV")),
-                _wrong(("p_do, b_do, o_t, out_t", "p_do, b_do, o_t, dy_t")),
+                _edited(("p_do, b_do, o_t, out_t", "p_do, b_do, o_t, DV")),
+                _edited(("p_do, b_do, o_t, out_t", "p_do, b_do, o_t, dy_t")),
             ),
         ),
         Mistake(
             key="delta_2 right behind delta_1",
             diagnosis="You write delta_2 from element T of delta on. Its row "
             "begins delta_j elements after that of delta_1.",
-            wrong=_wrong(("p_delta + delta_j", "p_delta + T")),
+            wrong=_edited(("p_delta + delta_j", "p_delta + T")),
         ),
         Mistake(
             key="delta_1 unmasked",
             diagnosis="You write delta beyond row T. tl.store needs the mask "
             "o_t < T.",
-            wrong=_wrong(("b_delta1, o_t < T", "b_delta1")),
-            also=(_wrong(("b_delta2, o_t < T", "b_delta2")),),
+            wrong=_edited(("b_delta1, o_t < T", "b_delta1")),
+            also=(_edited(("b_delta2, o_t < T", "b_delta2")),),
         ),
         Mistake(
             key="output not written",
             diagnosis="An output still holds the NaN that stood there before. "
             "Three things are to be written: do, and both rows of delta.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("    store_rows(p_do, b_do, o_t, out_t, T, DV)\n", "")
             ),
             also=(
-                _wrong(("    tl.store(p_delta + o_t, b_delta1, o_t < T)", "")),
-                _wrong(
+                _edited(
+                    ("    tl.store(p_delta + o_t, b_delta1, o_t < T)", "")
+                ),
+                _edited(
                     (
                         "    tl.store(p_delta + delta_j + o_t, b_delta2, "
                         "o_t < T)",
@@ -286,7 +287,7 @@ EXERCISE = Exercise(
             key="same rows for all",
             diagnosis="Every program works on the first BT rows. Program i "
             "begins at row i BT.",
-            wrong=_wrong(("tl.program_id(0) * BT + ", "")),
+            wrong=_edited(("tl.program_id(0) * BT + ", "")),
         ),
         slip(
             "sign of the second term",

@@ -1,5 +1,6 @@
 """Exercise 12.3: the walk over the keys."""
 
+from functools import partial
 from math import e, log, log2
 from typing import Any
 
@@ -179,9 +180,7 @@ def _inputs(
     )
 
 
-def _wrong(*changes: tuple[str, str]) -> Any:
-    return edited(queries_walk, *changes)
-
+_edited = partial(edited, queries_walk)
 
 _RANGE = "range(0, tl.minimum(i_t + BT, T), BS)"
 
@@ -197,22 +196,22 @@ EXERCISE = Exercise(
             diagnosis="You walk from the diagonal to the end, as the keys' "
             "kernel does. A query sees the keys before it: walk from 0 to "
             "the diagonal.",
-            wrong=_wrong((_RANGE, "range(i_t // BS * BS, T, BS)")),
-            also=(_wrong((_RANGE, "range(i_t, T, BS)")),),
+            wrong=_edited((_RANGE, "range(i_t // BS * BS, T, BS)")),
+            also=(_edited((_RANGE, "range(i_t, T, BS)")),),
         ),
         Mistake(
             key="diagonal left out",
             diagnosis="The walk ends before the diagonal. The block's last "
             "query is i_t + BT - 1, and it sees the key of that number too.",
-            wrong=_wrong((_RANGE, "range(0, i_t, BS)")),
+            wrong=_edited((_RANGE, "range(0, i_t, BS)")),
             also=(
-                _wrong(
+                _edited(
                     (
                         _RANGE,
                         "range(0, tl.minimum(i_t + BT, T) // BS * BS, BS)",
                     )
                 ),
-                _wrong((_RANGE, "range(0, i_t + 1, BS)")),
+                _edited((_RANGE, "range(0, i_t + 1, BS)")),
             ),
         ),
         Mistake(
@@ -220,28 +219,28 @@ EXERCISE = Exercise(
             diagnosis="The values are right, at twice the work: the walk can "
             "end at the last key that the program's last query sees, at "
             "i_t + BT, or at T if that is less.",
-            wrong=_wrong((_RANGE, "range(0, T, BS)")),
+            wrong=_edited((_RANGE, "range(0, T, BS)")),
         ),
         Mistake(
             key="step of one",
             diagnosis="The walk moves on by one key, and its blocks overlap. "
             "Give range a third number, the step BS.",
-            wrong=_wrong((_RANGE, "range(0, tl.minimum(i_t + BT, T))")),
+            wrong=_edited((_RANGE, "range(0, tl.minimum(i_t + BT, T))")),
         ),
         Mistake(
             key="own key hidden",
             diagnosis="A query does not see its own key: your mask is off by "
             "one. It is >=, not >.",
-            wrong=_wrong(("o_t[:, None] >= o_s", "o_t[:, None] > o_s")),
+            wrong=_edited(("o_t[:, None] >= o_s", "o_t[:, None] > o_s")),
         ),
         Mistake(
             key="mask without an axis",
             diagnosis="Your mask compares query t with key t only, or has "
             "shapes that do not fit. It is a block (BT, BS): queries go down, "
             "o_t[:, None], keys go across, o_s[None, :].",
-            wrong=_wrong(("o_t[:, None] >= o_s[None, :]", "o_t >= o_s")),
+            wrong=_edited(("o_t[:, None] >= o_s[None, :]", "o_t >= o_s")),
             also=(
-                _wrong(
+                _edited(
                     ("o_t[:, None] >= o_s[None, :]", "o_t >= o_s[None, :]")
                 ),
             ),
@@ -250,20 +249,20 @@ EXERCISE = Exercise(
             key="mask turned round",
             diagnosis="Your mask shows each query the keys after it. Query t "
             "sees keys 0 to t.",
-            wrong=_wrong(("o_t[:, None] >= o_s", "o_t[:, None] <= o_s")),
+            wrong=_edited(("o_t[:, None] >= o_s", "o_t[:, None] <= o_s")),
         ),
         Mistake(
             key="no mask of what is seen",
             diagnosis="Every query sees every key of its blocks. Those after "
             "it are hidden.",
-            wrong=_wrong(
+            wrong=_edited(
                 (
                     "o_t[:, None] >= o_s[None, :]",
                     "(o_t < T)[:, None] & (o_s < T)[None, :]",
                 )
             ),
             also=(
-                _wrong(
+                _edited(
                     (
                         "o_t[:, None] >= o_s[None, :]",
                         "(o_t >= 0)[:, None] & (o_s < T)[None, :]",
@@ -277,7 +276,7 @@ EXERCISE = Exercise(
             diagnosis="Each block of keys overwrites what the ones before "
             "gave. dq is a sum over all of them: hand tl.dot the "
             "accumulator.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("b_ds1, b_k1, b_dq1,", "b_ds1, b_k1,"),
                 ("b_ds2, b_k2, b_dq2,", "b_ds2, b_k2,"),
             ),
@@ -286,33 +285,33 @@ EXERCISE = Exercise(
             key="no scale",
             diagnosis="dq lacks the scale, 1 / sqrt(D): the logits are the "
             "products times that.",
-            wrong=_wrong(("* scale", "* 1.0")),
+            wrong=_edited(("* scale", "* 1.0")),
         ),
         Mistake(
             key="scale of base 2",
             diagnosis="You scale by c. It holds log2(e), which is for exp2; "
             "the gradient's factor is scale.",
-            wrong=_wrong(("* scale", "* c")),
+            wrong=_edited(("* scale", "* c")),
         ),
         Mistake(
             key="scale twice",
             diagnosis="You scale dq twice. Of scale and c only scale belongs "
             "to dq, and once: tile has given c to the logits, and dS has no "
             "scale in it yet.",
-            wrong=_wrong(("* scale", "* scale * scale")),
-            also=(_wrong(("* scale", "* scale * c")),),
+            wrong=_edited(("* scale", "* scale * scale")),
+            also=(_edited(("* scale", "* scale * c")),),
         ),
         Mistake(
             key="scale in tile",
             diagnosis="You hand scale to tile. It takes powers of 2, so its "
             "logits need c, which has log2(e) in it.",
-            wrong=_wrong(("lam, m_seen, c", "lam, m_seen, scale")),
+            wrong=_edited(("lam, m_seen, c", "lam, m_seen, scale")),
         ),
         Mistake(
             key="scale at every step",
             diagnosis="You scale the whole accumulator at each block, so the "
             "first ones are scaled many times. Once, at the end.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("* scale", "* 1.0"),
                 (
                     "        b_dq2 = tl.dot(",
@@ -328,7 +327,7 @@ EXERCISE = Exercise(
         Mistake(
             key="queries for keys",
             diagnosis="You multiply dS by queries. dq is dS times keys.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("tl.dot(b_ds1, b_k1", "tl.dot(b_ds1, b_q1"),
                 ("tl.dot(b_ds2, b_k2", "tl.dot(b_ds2, b_q2"),
             ),
@@ -337,7 +336,7 @@ EXERCISE = Exercise(
             key="tile turned over",
             diagnosis="You turn dS over, as keys_kernel does. dq has a row "
             "for each query, and so has dS: dS k, without .T.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("tl.dot(b_ds1,", "tl.dot(b_ds1.T,"),
                 ("tl.dot(b_ds2,", "tl.dot(b_ds2.T,"),
             ),
@@ -346,67 +345,67 @@ EXERCISE = Exercise(
             key="tiles in another order",
             diagnosis="You take A1 - lam A2 for a dS. tile returns three "
             "tiles: A1 - lam A2, which dq does not need, then dS1, dS2.",
-            wrong=_wrong(("_, b_ds1, b_ds2 =", "b_ds1, b_ds2, _ =")),
+            wrong=_edited(("_, b_ds1, b_ds2 =", "b_ds1, b_ds2, _ =")),
         ),
         Mistake(
             key="keys of branch 1 twice",
             diagnosis="Branch 2 meets the keys of branch 1, in tile or in "
             "its sum. Its own begin k_j elements further on.",
-            wrong=_wrong(("p_k + k_j", "p_k")),
-            also=(_wrong(("tl.dot(b_ds2, b_k2", "tl.dot(b_ds2, b_k1")),),
+            wrong=_edited(("p_k + k_j", "p_k")),
+            also=(_edited(("tl.dot(b_ds2, b_k2", "tl.dot(b_ds2, b_k1")),),
         ),
         Mistake(
             key="queries of branch 1 twice",
             diagnosis="Branch 2 has the queries of branch 1. Its own begin "
             "q_j elements further on.",
-            wrong=_wrong(("p_q + q_j", "p_q")),
+            wrong=_edited(("p_q + q_j", "p_q")),
         ),
         Mistake(
             key="rows of branch 1 twice",
             diagnosis="Branch 2 gets the log-sums, or delta, of branch 1. "
             "Its own begin row_j elements further on.",
-            wrong=_wrong(("row_j + o_t", "o_t")),
+            wrong=_edited(("row_j + o_t", "o_t")),
             also=(
-                _wrong(("p_lse + row_j + o_t", "p_lse + o_t")),
-                _wrong(("p_delta + row_j + o_t", "p_delta + o_t")),
+                _edited(("p_lse + row_j + o_t", "p_lse + o_t")),
+                _edited(("p_delta + row_j + o_t", "p_delta + o_t")),
             ),
         ),
         Mistake(
             key="rows unmasked",
             diagnosis="You read log-sums or deltas beyond row T. tl.load "
             "needs the mask o_t < T, and 0.0 for what it hides.",
-            wrong=_wrong(("p_lse + o_t, o_t < T, 0.0", "p_lse + o_t")),
+            wrong=_edited(("p_lse + o_t, o_t < T, 0.0", "p_lse + o_t")),
             also=(
-                _wrong(
+                _edited(
                     (
                         "p_lse + row_j + o_t, o_t < T, 0.0",
                         "p_lse + row_j + o_t",
                     )
                 ),
-                _wrong(("p_delta + o_t, o_t < T, 0.0", "p_delta + o_t")),
+                _edited(("p_delta + o_t, o_t < T, 0.0", "p_delta + o_t")),
             ),
         ),
         Mistake(
             key="branch 2 right behind",
             diagnosis="You look for branch 2's log-sums, or its delta, from "
             "element T on. They begin row_j elements after branch 1's.",
-            wrong=_wrong(("row_j + o_t", "T + o_t")),
+            wrong=_edited(("row_j + o_t", "T + o_t")),
             also=(
-                _wrong(("p_lse + row_j + o_t", "p_lse + T + o_t")),
-                _wrong(("p_delta + row_j + o_t", "p_delta + T + o_t")),
+                _edited(("p_lse + row_j + o_t", "p_lse + T + o_t")),
+                _edited(("p_delta + row_j + o_t", "p_delta + T + o_t")),
             ),
         ),
         Mistake(
             key="same queries for all",
             diagnosis="Every program works on the first BT queries. Program "
             "i begins at query i BT.",
-            wrong=_wrong(("tl.program_id(0) * BT", "tl.program_id(0) * 0")),
+            wrong=_edited(("tl.program_id(0) * BT", "tl.program_id(0) * 0")),
         ),
         Mistake(
             key="a branch not written",
             diagnosis="Only one branch is written. dq2 begins dq_j elements "
             "after dq1.",
-            wrong=_wrong(
+            wrong=_edited(
                 (
                     "    store_rows(p_dq + dq_j, b_dq2 * scale, o_t, dq_t, "
                     "T, D)\n",
@@ -417,13 +416,13 @@ EXERCISE = Exercise(
         Mistake(
             key="branches swapped",
             diagnosis="dq1 stands where dq2 belongs, and dq2 where dq1 does.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("p_dq, b_dq1 *", "p_dq, b_dq0 *"),
                 ("dq_j, b_dq2 *", "dq_j, b_dq1 *"),
                 ("b_dq0", "b_dq2"),
             ),
             also=(
-                _wrong(
+                _edited(
                     ("rows(p_dq, b_dq1", "rows(p_dq + dq_i, b_dq1"),
                     ("rows(p_dq + dq_j", "rows(p_dq"),
                     ("dq_i", "dq_j"),
@@ -435,7 +434,7 @@ EXERCISE = Exercise(
             diagnosis="You add to dq in memory, where nothing was written "
             "before: every number is NaN. One program owns these rows, so it "
             "sums in registers and stores once; no atomics are needed.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("store_rows(p_dq", "add_rows(p_dq"),
             ),
         ),
@@ -444,36 +443,36 @@ EXERCISE = Exercise(
             diagnosis="tl.dot takes two blocks of one dtype. tile computes "
             "dS in float32; where the keys are float16 it must be rounded "
             "first: b_ds1.to(b_k1.dtype).",
-            wrong=_wrong(
+            wrong=_edited(
                 ("        b_ds1 = b_ds1.to(b_k1.dtype)\n", ""),
                 ("        b_ds2 = b_ds2.to(b_k2.dtype)\n", ""),
             ),
             also=(
-                _wrong(("        b_ds1 = b_ds1.to(b_k1.dtype)\n", "")),
-                _wrong(("        b_ds2 = b_ds2.to(b_k2.dtype)\n", "")),
+                _edited(("        b_ds1 = b_ds1.to(b_k1.dtype)\n", "")),
+                _edited(("        b_ds2 = b_ds2.to(b_k2.dtype)\n", "")),
             ),
         ),
         Mistake(
             key="branch 2 onto branch 1",
             diagnosis="dq2 is written over dq1. It begins dq_j elements "
             "after it.",
-            wrong=_wrong(("p_dq + dq_j", "p_dq")),
+            wrong=_edited(("p_dq + dq_j", "p_dq")),
         ),
         Mistake(
             key="wrong stride",
             diagnosis="You step through rows with another tensor's stride: "
             "q_t, k_s, v_s, do_t and dq_t are five different numbers, and "
             "none is D or DV.",
-            wrong=_wrong(
+            wrong=_edited(
                 ("p_k, o_s, k_s", "p_k, o_s, q_t"),
                 ("p_k + k_j, o_s, k_s", "p_k + k_j, o_s, q_t"),
             ),
             also=(
-                _wrong(("p_do, o_t, do_t", "p_do, o_t, v_s")),
-                _wrong(("p_v, o_s, v_s", "p_v, o_s, do_t")),
-                _wrong(("o_t, dq_t", "o_t, q_t")),
-                _wrong(("o_t, dq_t", "o_t, q_t"), ("dq + dq_j", "dq + q_j")),
-                _wrong(
+                _edited(("p_do, o_t, do_t", "p_do, o_t, v_s")),
+                _edited(("p_v, o_s, v_s", "p_v, o_s, do_t")),
+                _edited(("o_t, dq_t", "o_t, q_t")),
+                _edited(("o_t, dq_t", "o_t, q_t"), ("dq + dq_j", "dq + q_j")),
+                _edited(
                     ("p_k, o_s, k_s", "p_k, o_s, q_t"),
                     ("p_k + k_j, o_s, k_s", "p_k + q_j, o_s, q_t"),
                 ),

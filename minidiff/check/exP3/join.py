@@ -122,7 +122,7 @@ def _running(
     tl.store(p_y + at_y, b_out1 / sum1 - lam * b_out2 / sum2)
 
 
-_but = partial(edited, join_kernel)
+_edited = partial(edited, join_kernel)
 
 
 _LOAD1 = 'tl.load(p_lse + o_i * lse_i, m_i, float("-inf"))'
@@ -145,30 +145,30 @@ EXERCISE = Exercise(
             key="mean of the splits",
             diagnosis="All splits get the same share. Split i has the share "
             "2 ** (lse_i - lse), where lse is the whole row's.",
-            wrong=_but((_SHARE1, _SAME), (_SHARE2, _SAME)),
+            wrong=_edited((_SHARE1, _SAME), (_SHARE2, _SAME)),
         ),
         Mistake(
             key="splits added up",
             diagnosis="The splits' outputs are added as they are. Each one is "
             "finished, as if there were no others: weigh it by its share of "
             "the row's sum.",
-            wrong=_but((_SHARE1, _EQUAL), (_SHARE2, _EQUAL)),
+            wrong=_edited((_SHARE1, _EQUAL), (_SHARE2, _EQUAL)),
         ),
         Mistake(
             key="shares do not sum to 1",
             diagnosis="2 ** (lse_i - max) is not a share yet: divide by "
             "their sum.",
-            wrong=_but((_SHARE1, "b_w1"), (_SHARE2, "b_w2")),
+            wrong=_edited((_SHARE1, "b_w1"), (_SHARE2, "b_w2")),
         ),
         Mistake(
             key="no maximum",
             diagnosis="2 ** lse overflows where a log-sum is large. Subtract "
             "the largest log-sum first; the shares stay the same.",
-            wrong=_but(
+            wrong=_edited(
                 (" - tl.max(b_lse1, 0)", ""), (" - tl.max(b_lse2, 0)", "")
             ),
             also=(
-                _but(
+                _edited(
                     (_POWER1, _LITERAL.format(1)),
                     (_POWER2, _LITERAL.format(2)),
                     (_SHARE1, "b_w1"),
@@ -187,31 +187,31 @@ EXERCISE = Exercise(
             key="log-sums of another query",
             diagnosis="All queries of a group take the first one's log-sums. "
             "Query g's stand g further on.",
-            wrong=_but(("lse_n + i_g", "lse_n")),
+            wrong=_edited(("lse_n + i_g", "lse_n")),
         ),
         Mistake(
             key="base e",
             diagnosis="The log-sums are in base 2. So tl.exp2, not tl.exp.",
-            wrong=_but(("tl.exp2", "tl.exp")),
+            wrong=_edited(("tl.exp2", "tl.exp")),
         ),
         Mistake(
             key="one log-sum for both",
             diagnosis="Branch 2 is joined with the shares of branch 1: its "
             "own log-sums stand lse_j further on. (Whoever subtracts within "
             "each split, and then joins, gets the same.)",
-            wrong=_but(("p_lse + lse_j", "p_lse")),
+            wrong=_edited(("p_lse + lse_j", "p_lse")),
         ),
         Mistake(
             key="part of branch 1 twice",
             diagnosis="Branch 2 reads the outputs of branch 1. Its own stand "
             "part_j further on.",
-            wrong=_but(("p_part + part_j", "p_part")),
+            wrong=_edited(("p_part + part_j", "p_part")),
         ),
         Mistake(
             key="shares of both branches together",
             diagnosis="The largest log-sum and the sum are taken over both "
             "branches. Each branch's shares sum to 1.",
-            wrong=_but(
+            wrong=_edited(
                 (_SHARE1, "b_w1 / (tl.sum(b_w1, 0) + tl.sum(b_w2, 0))"),
                 (
                     _SHARE2,
@@ -233,37 +233,37 @@ EXERCISE = Exercise(
             key="lambda of another head",
             diagnosis="A query takes another one's lambda. lam (N, G) has one "
             "for each, query g of head n at n * lam_n + g.",
-            wrong=_but(("i_n * lam_n + i_g)", "i_n * lam_n)")),
-            also=(_but(("i_n * lam_n + i_g)", "i_g)")),),
+            wrong=_edited(("i_n * lam_n + i_g)", "i_n * lam_n)")),
+            also=(_edited(("i_n * lam_n + i_g)", "i_g)")),),
         ),
         Mistake(
             key="lambda on both",
             diagnosis="Lambda multiplies both branches. It is o1 - lam o2.",
-            wrong=_but(("b_o1 - lam * b_o2", "lam * b_o1 - lam * b_o2")),
+            wrong=_edited(("b_o1 - lam * b_o2", "lam * b_o1 - lam * b_o2")),
         ),
         Mistake(
             key="lambda dropped",
             diagnosis="The branches are subtracted without lambda.",
-            wrong=_but(("b_o1 - lam * b_o2", "b_o1 - b_o2")),
+            wrong=_edited(("b_o1 - lam * b_o2", "b_o1 - b_o2")),
         ),
         Mistake(
             key="branches added",
             diagnosis="The branches are added. It is o1 - lam o2.",
-            wrong=_but(("b_o1 - lam * b_o2", "b_o1 + lam * b_o2")),
+            wrong=_edited(("b_o1 - lam * b_o2", "b_o1 + lam * b_o2")),
         ),
         Mistake(
             key="splits that do not exist",
             diagnosis="SPLITS may be more than there are splits. What does "
             "not exist has no keys: read its log-sum as -inf, so that its "
             "share is 0.",
-            wrong=_but(('float("-inf"))', "0.0)")),
-            also=(_but((', float("-inf"))', ")")),),
+            wrong=_edited(('float("-inf"))', "0.0)")),
+            also=(_edited((', float("-inf"))', ")")),),
         ),
         Mistake(
             key="read beyond the last split",
             diagnosis="SPLITS may be more than there are splits: the loads "
             "need the mask o_i < n_split.",
-            wrong=_but(
+            wrong=_edited(
                 (', m_i, float("-inf"))', ")"), (", m_i[:, None], 0.0)", ")")
             ),
         ),

@@ -155,7 +155,7 @@ def _cases() -> list[Case]:
     return cases
 
 
-_but = partial(edited, split_kernel)
+_edited = partial(edited, split_kernel)
 
 
 _DONE = (
@@ -187,19 +187,19 @@ EXERCISE = Exercise(
             diagnosis="The last block of a split runs over into the next "
             "split, so some keys count twice. The mask of keys ends where "
             "the split ends, not only at S.",
-            wrong=_but(("o_s < end", "o_s < S")),
+            wrong=_edited(("o_s < end", "o_s < S")),
         ),
         Mistake(
             key="end of the keys forgotten",
             diagnosis="The last split may be shorter than the others: it "
             "ends at S, and your kernel goes on to (i + 1) * split.",
-            wrong=_but(("tl.minimum(start + split, S)", "start + split")),
+            wrong=_edited(("tl.minimum(start + split, S)", "start + split")),
         ),
         Mistake(
             key="every split takes all keys",
             diagnosis="Each program walks over all keys of its head. It "
             "takes those from i * split on, `split` of them.",
-            wrong=_but(
+            wrong=_edited(
                 ("start = i_split * split", "start = 0"),
                 ("tl.minimum(start + split, S)", "S"),
             ),
@@ -208,15 +208,15 @@ EXERCISE = Exercise(
             key="every split begins at key 0",
             diagnosis="Every program begins at key 0. Program (n, i) begins "
             "at key i * split.",
-            wrong=_but(("start = i_split * split", "start = 0")),
-            also=(_but(("range(start, end, BS)", "range(0, end, BS)")),),
+            wrong=_edited(("start = i_split * split", "start = 0")),
+            also=(_edited(("range(start, end, BS)", "range(0, end, BS)")),),
         ),
         Mistake(
             key="keys of the next split read",
             diagnosis="The values are right, but keys of the next split are "
             "read as well, and then hidden: each key is to be read once. The "
             "loads need the mask that ends where the split ends, too.",
-            wrong=_but(
+            wrong=_edited(
                 ("m_s[:, None], 0.0)", "(o_s < S)[:, None], 0.0)"),
             ),
         ),
@@ -225,13 +225,15 @@ EXERCISE = Exercise(
             diagnosis="The walk begins at key 0, and a mask hides what comes "
             "before the split. A block that is hidden whole gives -inf minus "
             "-inf, NaN. Begin the loop at the split's first key.",
-            wrong=_but(_FROM_0, ("o_s < end", "(o_s >= start) & (o_s < end)")),
+            wrong=_edited(
+                _FROM_0, ("o_s < end", "(o_s >= start) & (o_s < end)")
+            ),
             also=(
-                _but(
+                _edited(
                     ("range(start, end, BS)", "range(0, S, BS)"),
                     ("o_s < end", "(o_s >= start) & (o_s < end)"),
                 ),
-                _but(
+                _edited(
                     _FROM_0,
                     ("tl.where(m_s[", "tl.where((m_s & (o_s >= start))["),
                 ),
@@ -241,11 +243,11 @@ EXERCISE = Exercise(
             key="moved twice",
             diagnosis="The first lines have moved the pointers to head n and "
             "split i already. Your kernel moves one again.",
-            wrong=_but(_AGAIN_OUT),
+            wrong=_edited(_AGAIN_OUT),
             also=(
-                _but(_AGAIN_IN),
-                _but(_AGAIN_IN, _AGAIN_OUT),
-                _but(
+                _edited(_AGAIN_IN),
+                _edited(_AGAIN_IN, _AGAIN_OUT),
+                _edited(
                     ("    at_q = o_g", "    p_q += i_n * q_n\n    at_q = o_g")
                 ),
             ),
@@ -255,13 +257,13 @@ EXERCISE = Exercise(
             diagnosis="Where its mask is false, a load that names no `other` "
             "gives anything, and 0 times NaN is NaN: "
             "tl.load(pointers, mask, 0.0).",
-            wrong=_but(("m_s[:, None], 0.0)", "m_s[:, None])")),
+            wrong=_edited(("m_s[:, None], 0.0)", "m_s[:, None])")),
         ),
         Mistake(
             key="keys beyond the end score 0",
             diagnosis="Keys beyond the end are read as zeros, and so their "
             "score is 0, a score like others. It must be -inf.",
-            wrong=_but(
+            wrong=_edited(
                 ('tl.where(m_s[None, :], b_s1, float("-inf"))', "b_s1"),
                 ('tl.where(m_s[None, :], b_s2, float("-inf"))', "b_s2"),
             ),
@@ -270,34 +272,36 @@ EXERCISE = Exercise(
             key="keys of branch 1 twice",
             diagnosis="Branch 2 reads the keys of branch 1. Its own begin "
             "k_j elements further on.",
-            wrong=_but(("p_k + k_j", "p_k")),
+            wrong=_edited(("p_k + k_j", "p_k")),
         ),
         Mistake(
             key="queries of branch 1 twice",
             diagnosis="Branch 2 reads the queries of branch 1. Its own begin "
             "q_j elements further on.",
-            wrong=_but(("p_q + q_j", "p_q")),
+            wrong=_edited(("p_q + q_j", "p_q")),
         ),
         Mistake(
             key="not divided",
             diagnosis="The accumulators are written as they are. A part is "
             "the output over its keys: divide by the sum.",
-            wrong=_but(*_DONE),
+            wrong=_edited(*_DONE),
         ),
         Mistake(
             key="log-sum without the top",
             diagnosis="The outputs are right. The sums are relative to the "
             "top, so the log-sum is top + log2(sum).",
-            wrong=_but((_LSE1, "tl.log2(b_sum1)"), (_LSE2, "tl.log2(b_sum2)")),
-            also=(_but((_LSE1, "b_top1"), (_LSE2, "b_top2")),),
+            wrong=_edited(
+                (_LSE1, "tl.log2(b_sum1)"), (_LSE2, "tl.log2(b_sum2)")
+            ),
+            also=(_edited((_LSE1, "b_top1"), (_LSE2, "b_top2")),),
         ),
         Mistake(
             key="log-sum in base e",
             diagnosis="The outputs are right, the log-sums are mixed: the top "
             "is in base 2, so the sum's logarithm is log2.",
-            wrong=_but(("tl.log2", "tl.log")),
+            wrong=_edited(("tl.log2", "tl.log")),
             also=(
-                _but(
+                _edited(
                     (_LSE1, "(b_top1 + tl.log2(b_sum1)) / 1.4426950408889634"),
                     (_LSE2, "(b_top2 + tl.log2(b_sum2)) / 1.4426950408889634"),
                 ),
@@ -307,26 +311,26 @@ EXERCISE = Exercise(
             key="scores without their scale",
             diagnosis="The scores are not multiplied by c: 1 / sqrt(D), and "
             "log2(e), since softmax_step takes powers of 2.",
-            wrong=_but(('"ieee") * c', '"ieee")')),
+            wrong=_edited(('"ieee") * c', '"ieee")')),
         ),
         Mistake(
             key="queries read beyond the last",
             diagnosis="There are G queries, and ROWS rows in a block: loads "
             "of q need the mask o_g < G.",
-            wrong=_but(("at_q, m_g[:, None], 0.0)", "at_q)")),
+            wrong=_edited(("at_q, m_g[:, None], 0.0)", "at_q)")),
         ),
         Mistake(
             key="rows written beyond the last",
             diagnosis="There are G rows to write, and ROWS in a block: the "
             "stores need the mask o_g < G.",
-            wrong=_but(
+            wrong=_edited(
                 ("b_sum1[:, None], m_g[:, None])", "b_sum1[:, None])"),
                 ("b_sum2[:, None], m_g[:, None])", "b_sum2[:, None])"),
                 ("(b_sum1), m_g)", "(b_sum1))"),
                 ("(b_sum2), m_g)", "(b_sum2))"),
             ),
             also=(
-                _but(
+                _edited(
                     ("(b_sum1), m_g)", "(b_sum1))"),
                     ("(b_sum2), m_g)", "(b_sum2))"),
                 ),
@@ -336,7 +340,7 @@ EXERCISE = Exercise(
             key="both written to branch 1",
             diagnosis="Branch 2 is written where branch 1 stands. Its place "
             "is part_j, and lse_j, further on.",
-            wrong=_but(("p_part + part_j", "p_part"), ("+ lse_j", "")),
+            wrong=_edited(("p_part + part_j", "p_part"), ("+ lse_j", "")),
         ),
         *branch_slips(split_kernel),
         slip(

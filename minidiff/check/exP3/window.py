@@ -199,7 +199,7 @@ def _cases() -> list[Case]:
     return cases
 
 
-_but = partial(edited, window_kernel)
+_edited = partial(edited, window_kernel)
 
 
 _FIRST = "tl.maximum(length - W, 0)"
@@ -223,44 +223,44 @@ EXERCISE = Exercise(
             diagnosis="The splits begin at key 0, and keys older than the "
             "window count. The first key seen is lengths[n] - W, if that is "
             "above 0.",
-            wrong=_but((_FIRST, "0")),
+            wrong=_edited((_FIRST, "0")),
         ),
         Mistake(
             key="window one too long",
             diagnosis="The window begins one key too early: the last W keys "
             "begin at lengths[n] - W.",
-            wrong=_but((_FIRST, "tl.maximum(length - W - 1, 0)")),
+            wrong=_edited((_FIRST, "tl.maximum(length - W - 1, 0)")),
         ),
         Mistake(
             key="window one too short",
             diagnosis="The window begins one key too late: the last W keys "
             "begin at lengths[n] - W.",
-            wrong=_but((_FIRST, "tl.maximum(length - W + 1, 0)")),
+            wrong=_edited((_FIRST, "tl.maximum(length - W + 1, 0)")),
         ),
         Mistake(
             key="window below 0",
             diagnosis="Where there are fewer than W keys, lengths[n] - W is "
             "below 0, and your kernel reads in front of the cache.",
-            wrong=_but((_FIRST, "(length - W)")),
+            wrong=_edited((_FIRST, "(length - W)")),
         ),
         Mistake(
             key="one length for all",
             diagnosis="Every head takes the length of the first. Head n's is "
             "lengths[n].",
-            wrong=_but(("p_lengths + i_n", "p_lengths")),
+            wrong=_edited(("p_lengths + i_n", "p_lengths")),
         ),
         Mistake(
             key="length not the end",
             diagnosis="The last split of a head goes on behind the last key. "
             "What stands there may be NaN: it ends at lengths[n].",
-            wrong=_but((_END, "start + split")),
+            wrong=_edited((_END, "start + split")),
         ),
         Mistake(
             key="into the next split",
             diagnosis="The last block of a split runs over into the next "
             "one, so some keys count twice. The mask of keys ends where the "
             "split ends.",
-            wrong=_but(("o_s < end", "o_s < length")),
+            wrong=_edited(("o_s < end", "o_s < length")),
         ),
         Mistake(
             key="the cache is cut",
@@ -268,7 +268,7 @@ EXERCISE = Exercise(
             "not. Joined it would be right, but splits before the window idle "
             "while others are full. Cut what is seen: count from its "
             "first key.",
-            wrong=_but(
+            wrong=_edited(
                 (
                     _FIRST + " + i_split * split",
                     "tl.maximum(length - W, i_split * split)",
@@ -282,7 +282,7 @@ EXERCISE = Exercise(
             "mask hides the rest. With a cache of thousands and a window of a "
             "hundred that takes nearly all the time, and a block hidden whole "
             "gives NaN. Begin at the split's first key.",
-            wrong=_but(
+            wrong=_edited(
                 (
                     "range(start, end, BS)",
                     "range(tl.where(start < end, start // BS * BS, end), "
@@ -294,11 +294,11 @@ EXERCISE = Exercise(
                 ),
             ),
             also=(
-                _but(
+                _edited(
                     ("range(start, end, BS)", "range(0, length, BS)"),
                     ("o_s < end", "(o_s >= start) & (o_s < end)"),
                 ),
-                _but(
+                _edited(
                     ("range(start, end, BS)", "range(0, length, BS)"),
                     ("o_s < end", "(o_s >= start) & (o_s < end)"),
                     *_GUARD,
@@ -310,7 +310,7 @@ EXERCISE = Exercise(
             diagnosis="The values are right, but keys of the next split are "
             "read as well, and then hidden. The loads need the mask that ends "
             "where the split ends, too.",
-            wrong=_but(
+            wrong=_edited(
                 ("m_s[:, None], 0.0)", "(o_s < length)[:, None], 0.0)")
             ),
         ),
@@ -318,19 +318,21 @@ EXERCISE = Exercise(
             key="0 / 0",
             diagnosis="A split without keys has the sum 0, and 0 / 0 is NaN, "
             "which no share of 0 takes away again. Write zeros there.",
-            wrong=_but(*_GUARD),
+            wrong=_edited(*_GUARD),
         ),
         Mistake(
             key="empty split not written",
             diagnosis="A program without keys leaves its places as they were, "
             "and joining reads whatever lay there: write -inf and zeros.",
-            wrong=_but((_STORES, "    m_g = m_g & (start < end)\n" + _STORES)),
+            wrong=_edited(
+                (_STORES, "    m_g = m_g & (start < end)\n" + _STORES)
+            ),
         ),
         Mistake(
             key="empty split has log-sum 0",
             diagnosis="A split without keys gets a log-sum of 0, as if its "
             "sum were 1. The logarithm of no sum at all is -inf.",
-            wrong=_but(
+            wrong=_edited(
                 (
                     _STORES,
                     _STORES
@@ -345,12 +347,12 @@ EXERCISE = Exercise(
             "makes of them is not, and problem P3.1 asks for the same: copy "
             "your body there, with S for the length and no window, and its "
             "check may name the mistake.",
-            wrong=_but(
+            wrong=_edited(
                 ("b_acc1 / b_sum1[:, None]", "b_acc1"),
                 ("b_acc2 / b_sum2[:, None]", "b_acc2"),
             ),
             also=tuple(
-                _but(*changes)
+                _edited(*changes)
                 for changes in (
                     [("b_top1 + tl", "tl"), ("b_top2 + tl", "tl")],
                     [(" + tl.log2(b_sum1)", ""), (" + tl.log2(b_sum2)", "")],
