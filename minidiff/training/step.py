@@ -133,6 +133,9 @@ class Updates:
                 (part * size).backward()
             parts.append(part.detach())
         norm = clip_grad_norm_(self._model.parameters(), config.clip_norm)
+        # The loss is summed at every step, although it is read at few: all
+        # processes must agree whether to skip this update, and a loss may be
+        # infinite in one of them while all gradients are finite.
         values = torch.stack(
             [total(torch.stack(parts).sum()), whole(norm), counted]
         )

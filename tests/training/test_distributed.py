@@ -8,7 +8,9 @@ import sys
 import time
 
 import pytest
+import torch
 from safetensors.torch import load_file
+from test_loop import make
 from test_survive import cut
 
 from minidiff.training.checkpoint import load_checkpoint
@@ -158,6 +160,64 @@ def test_one_processes_full_disk_ends_all(tmp_path):
     assert f"{run / CHECKPOINT}: could not be written" in process.stderr
     assert "another process could not go on" in process.stderr
     assert load_checkpoint(run).train["step"] == 0
+
+
+# The loss of one process is infinite in step 2; its gradient stays finite.
+BROKEN = """
+import sys
+from pathlib import Path
+import torch
+from torch.distributed.tensor import DTensor
+from minidiff.training.config import Compute
+from minidiff.training.distributed import joined, world
+from minidiff.training.loop import train
+from test_loop import DATA, SHORT, make
+
+with joined(torch.device("cpu")):
+    model, calls = make(), []
+    real = model.loss
+
+    def loss(*args, **options):
+        calls.append(None)
+        broken = world().rank == 1 and len(calls) == 3
+        return real(*args, **options) + (float("inf") if broken else 0.0)
+
+    model.loss = loss
+    try:
+        train(model, DATA, SHORT, compute=Compute(parallel=sys.argv[2]),
+              run_dir=sys.argv[1], progress=False)
+    except FloatingPointError as error:
+        said = str(error)
+    weights = (x.detach() for x in model.parameters())
+    whole = [x.full_tensor() if isinstance(x, DTensor) else x for x in weights]
+    file = Path(sys.argv[1]).parent / str(world().rank)
+    torch.save({"said": said, "weights": whole}, file)
+"""
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_one_processes_infinite_loss_stops_all_before_the_update(
+    tmp_path, parallel
+):
+    program, run = tmp_path / "program.py", tmp_path / "run"
+    program.write_text(BROKEN)
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node"]
+    process = subprocess.run(
+        [sys.executable, "-m", *torchrun, "2", program, run, parallel],
+        env=ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr
+    assert [r["step"] for r in log(run)] == [0, 1]
+    saved = load_checkpoint(run)
+    assert saved.train["step"] == 2
+    for rank in ("0", "1"):
+        left = torch.load(tmp_path / rank)
+        assert "loss is inf at step 2" in left["said"]
+        expected = [saved.model[name] for name, _ in make().named_parameters()]
+        assert all(map(torch.equal, left["weights"], expected))
 
 
 def test_what_all_of_them_refuse_is_said(tmp_path, one):
