@@ -375,8 +375,8 @@ def walk(b_q, p_k, p_v, k_s, v_s, S, c, D: tl.constexpr, BS: tl.constexpr):
     b_acc = tl.zeros([BT, D], tl.float32)
     b_top = tl.full([BT], float("-inf"), tl.float32)
     b_sum = tl.zeros([BT], tl.float32)
-    for i_s in range(0, S, BS):
-        o_s = i_s + tl.arange(0, BS)
+    for start_s in range(0, S, BS):
+        o_s = start_s + tl.arange(0, BS)
         b_k, b_v = rows(p_k, o_s, k_s, S, D), rows(p_v, o_s, v_s, S, D)
         b_s = tl.dot(b_q, b_k.T, input_precision="ieee") * c
         b_s = tl.where((o_s < S)[None, :], b_s, float("-inf"))
@@ -888,9 +888,12 @@ def flash_kernel(
     o_d = tl.arange(0, D)
     o_v = tl.arange(0, DV)
     m_t = o_t < T
+    # (BT, D)
     at_q = i_n * q_n + o_t[:, None] * q_t + o_d[None, :]
     b_q = tl.load(p_q + at_q, m_t[:, None], 0.0)
+    # (BT, DV)
     b_acc = tl.zeros([BT, DV], tl.float32)
+    # (BT,)
     b_top = tl.full([BT], float("-inf"), tl.float32)
     b_sum = tl.zeros([BT], tl.float32)
 
@@ -900,21 +903,27 @@ def flash_kernel(
     if CAUSAL:
         whole = tl.minimum(S, i_t * BT + shift + 1)
         end = tl.minimum(S, (i_t + 1) * BT + shift)
-    for i_s in range(0, end, BS):
-        o_s = i_s + tl.arange(0, BS)
+    for start_s in range(0, end, BS):
+        o_s = start_s + tl.arange(0, BS)
         m_s = o_s < S
+        # (BS, D)
         at_k = i_n * k_n + o_s[:, None] * k_s + o_d[None, :]
         b_k = tl.load(p_k + at_k, m_s[:, None], 0.0)
+        # (BS, DV)
         at_v = i_n * v_n + o_s[:, None] * v_s + o_v[None, :]
         b_v = tl.load(p_v + at_v, m_s[:, None], 0.0)
+        # (BT, BS)
         b_s = tl.dot(b_q, b_k.T, input_precision="ieee") * c
-        if i_s + BS > whole:
+        if start_s + BS > whole:
+            # (1, BS), and causal (BT, BS)
             m_seen = m_s[None, :]
             if CAUSAL:
                 m_seen = m_seen & (o_t[:, None] + shift >= o_s[None, :])
             b_s = tl.where(m_seen, b_s, float("-inf"))
+        # (BT, DV), (BT,), (BT,)
         b_acc, b_top, b_sum = softmax_step(b_acc, b_top, b_sum, b_s, b_v)
 
+    # (BT, DV)
     at_out = i_n * out_n + o_t[:, None] * out_t + o_v[None, :]
     tl.store(p_out + at_out, b_acc / b_sum[:, None], m_t[:, None])
     tl.store(p_lse + i_n * lse_n + o_t, b_top + tl.log2(b_sum), m_t)

@@ -349,7 +349,7 @@ if INTERPRETED:  # on a GPU nobody sees the programs at work
 
 # %%
 text = inspect.getsource(keys_kernel.fn)
-print(textwrap.dedent(text[text.index("    for n in range") :]))
+print(textwrap.dedent(text[text.index("    for i_n in range") :]))
 
 # %% [markdown]
 # ### Exercise 12.3: the walk over the keys

@@ -23,6 +23,7 @@ def add_kernel(p_x, p_y, p_out, n, BLOCK: tl.constexpr):
     """
     o_n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     m_n = o_n < n
+    # (BLOCK,)
     b_x = tl.load(p_x + o_n, m_n)
     b_y = tl.load(p_y + o_n, m_n)
     tl.store(p_out + o_n, b_x + b_y, m_n)

@@ -29,13 +29,17 @@ def matmul_kernel(
     """
     o_m = tl.program_id(0) * BM + tl.arange(0, BM)
     o_n = tl.program_id(1) * BN + tl.arange(0, BN)
+    # (BM, BN)
     b_out = tl.zeros((BM, BN), tl.float32)
     for start in range(0, K, BK):
         o_k = start + tl.arange(0, BK)
+        # (BM, BK)
         m_a = (o_m < M)[:, None] & (o_k < K)[None, :]
-        m_b = (o_k < K)[:, None] & (o_n < N)[None, :]
         b_a = tl.load(p_a + o_m[:, None] * a_row + o_k[None, :], m_a, 0.0)
+        # (BK, BN)
+        m_b = (o_k < K)[:, None] & (o_n < N)[None, :]
         b_b = tl.load(p_b + o_k[:, None] * b_row + o_n[None, :], m_b, 0.0)
+        # (BM, BN)
         b_out = tl.dot(b_a, b_b, b_out, input_precision="ieee")
     m_out = (o_m < M)[:, None] & (o_n < N)[None, :]
     tl.store(p_out + o_m[:, None] * out_row + o_n[None, :], b_out, m_out)

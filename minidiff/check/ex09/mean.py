@@ -26,14 +26,18 @@ def mean_kernel(
     BLOCK rows at a time.
     """
     o_d = tl.arange(0, D)
+    # (D,)
     b_acc = tl.zeros([D], tl.float32)
     total = 0.0
     for start in range(0, S, BLOCK):
         o_s = start + tl.arange(0, BLOCK)
         m_s = o_s < S
-        at = o_s[:, None] * v_row + o_d[None, :]
+        # (BLOCK,)
         b_w = tl.load(p_w + o_s, m_s, 0.0)
+        # (BLOCK, D)
+        at = o_s[:, None] * v_row + o_d[None, :]
         b_v = tl.load(p_v + at, m_s[:, None], 0.0)
+        # (D,)
         b_acc += tl.sum(b_w[:, None] * b_v, 0)
         total += tl.sum(b_w, 0)
     tl.store(p_out + o_d, b_acc / total)

@@ -25,8 +25,10 @@ def outer_kernel(p_x, p_y, p_out, rows, cols, out_row, BLOCK: tl.constexpr):
     """
     o_r = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     o_c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    # (BLOCK,)
     b_x = tl.load(p_x + o_r, o_r < rows)
     b_y = tl.load(p_y + o_c, o_c < cols)
+    # (BLOCK, BLOCK)
     b_out = b_x[:, None] + b_y[None, :]
     m = (o_r < rows)[:, None] & (o_c < cols)[None, :]
     tl.store(p_out + o_r[:, None] * out_row + o_c[None, :], b_out, m)

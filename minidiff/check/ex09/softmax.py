@@ -24,6 +24,7 @@ def softmax_kernel(p_x, p_out, width, x_row, out_row, BLOCK: tl.constexpr):
     i_r = tl.program_id(0)
     o_w = tl.arange(0, BLOCK)
     m_w = o_w < width
+    # (BLOCK,)
     b_x = tl.load(p_x + i_r * x_row + o_w, m_w, float("-inf"))
     b_x = b_x.to(tl.float32)
     b_e = tl.exp(b_x - tl.max(b_x, 0))

@@ -27,6 +27,7 @@ def transpose_kernel(
     """
     o_r = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     o_c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    # (BLOCK, BLOCK): rows of x, columns of x
     m = (o_r < rows)[:, None] & (o_c < cols)[None, :]
     b_x = tl.load(p_x + o_r[:, None] * x_row + o_c[None, :], m)
     tl.store(p_out + o_c[None, :] * out_row + o_r[:, None], b_x, m)

@@ -42,23 +42,31 @@ def causal_kernel(
     o_t = i_t * BT + tl.arange(0, BT)
     o_d, o_v = tl.arange(0, D), tl.arange(0, DV)
     m_t = o_t < T
+    # (BT, D)
     at_q = i_n * q_n + o_t[:, None] * q_t + o_d[None, :]
     b_q = tl.load(p_q + at_q, m_t[:, None], 0.0)
+    # (BT, DV)
     b_acc = tl.zeros([BT, DV], tl.float32)
+    # (BT,)
     b_top = tl.full([BT], float("-inf"), tl.float32)
     b_sum = tl.zeros([BT], tl.float32)
     end = tl.minimum(S, (i_t + 1) * BT + S - T)
-    for i_s in range(0, end, BS):
-        o_s = i_s + tl.arange(0, BS)
+    for start_s in range(0, end, BS):
+        o_s = start_s + tl.arange(0, BS)
         m_s = (o_s < S)[:, None]
+        # (BS, D)
         at_k = i_n * k_n + o_s[:, None] * k_s + o_d[None, :]
         b_k = tl.load(p_k + at_k, m_s, 0.0)
+        # (BS, DV)
         at_v = i_n * v_n + o_s[:, None] * v_s + o_v[None, :]
         b_v = tl.load(p_v + at_v, m_s, 0.0)
+        # (BT, BS)
         b_s = tl.dot(b_q, b_k.T, input_precision="ieee") * c
         m_seen = o_s[None, :] <= o_t[:, None] + S - T
         b_s = tl.where(m_seen, b_s, float("-inf"))
+        # (BT, DV), (BT,), (BT,)
         b_acc, b_top, b_sum = softmax_step(b_acc, b_top, b_sum, b_s, b_v)
+    # (BT, DV)
     at_out = i_n * out_n + o_t[:, None] * out_t + o_v[None, :]
     tl.store(p_out + at_out, b_acc / b_sum[:, None], m_t[:, None])
     tl.store(p_lse + i_n * lse_n + o_t, b_top + tl.log2(b_sum), m_t)
@@ -157,7 +165,7 @@ END = "tl.minimum(S, (i_t + 1) * BT + S - T)"
 STEP = "softmax_step(b_acc, b_top, b_sum, b_s, b_v)"
 LOAD_K, LOAD_V = "at_k, m_s, 0.0", "at_v, m_s, 0.0"
 HIDE = 'b_s = tl.where(m_seen, b_s, float("-inf"))'
-HIDE_IF = "if i_s + BS > {}:\n            " + HIDE
+HIDE_IF = "if start_s + BS > {}:\n            " + HIDE
 LSE = "b_top + tl.log2(b_sum)"
 
 
@@ -218,7 +226,7 @@ EXERCISE = Exercise(
             key="places inside the block",
             diagnosis="The mask compares places inside a block. It needs "
             "those in the sequence: i_t * BT + tl.arange(0, BT) for queries, "
-            "i_s + tl.arange(0, BS) for keys.",
+            "start_s + tl.arange(0, BS) for keys.",
             wrong=_edited((MASK, MASK.replace("o_t", "tl.arange(0, BT)"))),
             also=(
                 _edited((MASK, MASK.replace("o_s", "tl.arange(0, BS)"))),
@@ -243,7 +251,7 @@ EXERCISE = Exercise(
             key="mask left out too early",
             diagnosis="Blocks go without a mask that need one. Whole is a "
             "block that the *first* query sees to its end: "
-            "i_s + BS <= i_t * BT + S - T + 1.",
+            "start_s + BS <= i_t * BT + S - T + 1.",
             wrong=_edited((HIDE, HIDE_IF.format("i_t * BT + S - T + 2"))),
             also=(
                 _edited((HIDE, HIDE_IF.format("(i_t + 1) * BT + S - T"))),

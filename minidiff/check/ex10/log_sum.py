@@ -30,8 +30,9 @@ def log_sum_kernel(p_x, p_out, stride, S, BS: tl.constexpr):
     """
     i_t = tl.program_id(0)
     top, total = float("-inf"), 0.0
-    for i_s in range(0, S, BS):
-        o_s = i_s + tl.arange(0, BS)
+    for start_s in range(0, S, BS):
+        o_s = start_s + tl.arange(0, BS)
+        # (BS,)
         b_x = tl.load(p_x + i_t * stride + o_s, o_s < S, float("-inf"))
         new = tl.maximum(top, tl.max(b_x, 0))
         total = total * tl.exp2(top - new) + tl.sum(tl.exp2(b_x - new), 0)
@@ -176,7 +177,7 @@ EXERCISE = Exercise(
             key="mask of the first block",
             diagnosis="The mask compares places inside the block with S. "
             "What must be below S is the place in the row: "
-            "i_s + tl.arange(0, BS).",
+            "start_s + tl.arange(0, BS).",
             wrong=_edited(("o_s < S", "tl.arange(0, BS) < S")),
         ),
         Mistake(
@@ -228,9 +229,9 @@ EXERCISE = Exercise(
         ),
         slip(
             "the same block in every round",
-            "Every round reads the first block. A round begins at i_s.",
+            "Every round reads the first block. A round begins at start_s.",
             log_sum_kernel,
-            ("i_s + tl.arange(0, BS)\n", "tl.arange(0, BS)\n"),
+            ("start_s + tl.arange(0, BS)\n", "tl.arange(0, BS)\n"),
         ),
         slip(
             "earlier blocks dropped",

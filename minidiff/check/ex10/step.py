@@ -34,10 +34,14 @@ def step(b_acc, b_top, b_sum, b_s, b_v):
     has a score above -inf in its first block. b_v (BS, DV) are the values,
     float32 or float16. Return b_acc, b_top, b_sum.
     """
+    # (BT,)
     b_new = tl.maximum(b_top, tl.max(b_s, 1))
     b_shrink = tl.exp2(b_top - b_new)
+    # (BT, BS)
     b_p = tl.exp2(b_s - b_new[:, None])
+    # (BT,)
     b_sum = b_sum * b_shrink + tl.sum(b_p, 1)
+    # (BT, DV)
     b_acc = b_acc * b_shrink[:, None]
     b_acc = tl.dot(b_p.to(b_v.dtype), b_v, b_acc, input_precision="ieee")
     return b_acc, b_new, b_sum
@@ -60,9 +64,9 @@ def walk(
     first = STEP(b_acc, b_top, b_sum, b_s, b_v)
     if first is not None:  # None: a stub
         b_acc, b_top, b_sum = first
-        for i_s in range(BS, S, BS):
-            b_s = tl.load(p_s + o_t * s_t + i_s + o_s[None, :])
-            b_v = tl.load(p_v + (i_s + o_s)[:, None] * v_s + o_v)
+        for start_s in range(BS, S, BS):
+            b_s = tl.load(p_s + o_t * s_t + start_s + o_s[None, :])
+            b_v = tl.load(p_v + (start_s + o_s)[:, None] * v_s + o_v)
             b_acc, b_top, b_sum = STEP(b_acc, b_top, b_sum, b_s, b_v)
         tl.store(p_acc + o_t * acc_t + o_v, b_acc)
         tl.store(p_top + tl.arange(0, BT), b_top)

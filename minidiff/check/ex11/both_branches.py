@@ -37,34 +37,44 @@ def both_branches(
     o_t = tl.program_id(0) * BT + tl.arange(0, BT)
     o_d = tl.arange(0, D)
     o_v = tl.arange(0, DV)
+    # (BT, DV)
     b_acc1 = tl.zeros([BT, DV], tl.float32)
     b_acc2 = tl.zeros([BT, DV], tl.float32)
+    # (BT,)
     b_top1 = tl.full([BT], float("-inf"), tl.float32)
     b_top2 = tl.full([BT], float("-inf"), tl.float32)
     b_sum1 = tl.zeros([BT], tl.float32)
     b_sum2 = tl.zeros([BT], tl.float32)
     m_t = o_t < T
+    # (BT, D)
     p_q1 = p_q + o_t[:, None] * q_t + o_d[None, :]
     b_q1 = tl.load(p_q1, m_t[:, None], 0.0)
     b_q2 = tl.load(p_q1 + q_j, m_t[:, None], 0.0)
-    for i_s in range(0, S, BS):
-        o_s = i_s + tl.arange(0, BS)
+    for start_s in range(0, S, BS):
+        o_s = start_s + tl.arange(0, BS)
         m_s = (o_s < S)[:, None]
+        # (BS, D)
         p_k1 = p_k + o_s[:, None] * k_s + o_d[None, :]
         b_k1 = tl.load(p_k1, m_s, 0.0)
         b_k2 = tl.load(p_k1 + k_j, m_s, 0.0)
+        # (BS, DV)
         b_v = tl.load(p_v + o_s[:, None] * v_s + o_v[None, :], m_s, 0.0)
+        # (BT, BS)
         m_seen = o_t[:, None] + S - T >= o_s[None, :]
         b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") * c
         b_s1 = tl.where(m_seen, b_s1, float("-inf"))
+        # (BT, DV), (BT,), (BT,)
         b_acc1, b_top1, b_sum1 = softmax_step(
             b_acc1, b_top1, b_sum1, b_s1, b_v
         )
+        # (BT, BS)
         b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") * c
         b_s2 = tl.where(m_seen, b_s2, float("-inf"))
+        # (BT, DV), (BT,), (BT,)
         b_acc2, b_top2, b_sum2 = softmax_step(
             b_acc2, b_top2, b_sum2, b_s2, b_v
         )
+    # (BT, DV)
     p_acc1 = p_acc + o_t[:, None] * acc_t + o_v[None, :]
     tl.store(p_acc1, b_acc1, m_t[:, None])
     tl.store(p_acc1 + acc_j, b_acc2, m_t[:, None])
@@ -137,11 +147,11 @@ def _cases() -> list[Case]:
 
 _STEP2 = "b_acc2, b_top2, b_sum2, b_s2"
 _TO2 = "b_acc2, b_top2, b_sum2 ="
-_HIDE = (', float("-inf"))\n        b_acc', ", 0.0)\n        b_acc")
+_HIDE = (', float("-inf"))', ", 0.0)")
 
 
 def _hidden_by(number: str) -> tuple[str, str]:
-    return _HIDE[0], f", {number})\n        b_acc"
+    return _HIDE[0], f", {number})"
 
 
 _SEEN = "o_t[:, None] + S - T >= o_s[None, :]"

@@ -33,16 +33,23 @@ def epilogue(
     o_t = tl.program_id(0) * BT + tl.arange(0, BT)
     o_v = tl.arange(0, DV)
     m_t = o_t < T
+    # (BT, DV)
     p_acc1 = p_acc + o_t[:, None] * acc_t + o_v[None, :]
     b_acc1 = tl.load(p_acc1, m_t[:, None], 0.0)
     b_acc2 = tl.load(p_acc1 + acc_j, m_t[:, None], 0.0)
+    # (BT,)
     b_sum1 = tl.load(p_sum + o_t, m_t, 1.0)
     b_sum2 = tl.load(p_sum + sum_j + o_t, m_t, 1.0)
+    # (BT, DV)
     b_o2 = b_acc2 / b_sum2[:, None]
     b_o = b_acc1 / b_sum1[:, None] - lam * b_o2
+    # (BT,)
     b_mean = tl.sum(b_o * b_o, 1) / DV
+    # (BT, 1)
     b_r = tl.rsqrt(b_mean + eps)[:, None]
+    # (1, DV)
     b_w = tl.load(p_weight + o_v)[None, :]
+    # (BT, DV)
     p_row = p_y + o_t[:, None] * y_t + o_v[None, :]
     tl.store(p_row, norm_scale * b_w * b_r * b_o, m_t[:, None])
 

@@ -36,6 +36,7 @@ def one_tile(
     three tiles are 0. c is the scale times log2(e). Give tl.dot
     input_precision="ieee".
     """
+    # (BT, BS)
     b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") * c
     b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") * c
     b_a1 = tl.where(m_seen, tl.exp2(b_s1 - b_lse1[:, None]), 0.0)
@@ -54,12 +55,12 @@ def around(
     """Load what an answer is given, call it, and store what it returns."""
     o = tl.arange(0, N)
     done = TILE(
-        load_rows(p_q, o, D, N, D),
-        load_rows(p_q + N * D, o, D, N, D),
-        load_rows(p_k, o, D, N, D),
-        load_rows(p_k + N * D, o, D, N, D),
-        load_rows(p_v, o, DV, N, DV),
-        load_rows(p_do, o, DV, N, DV),
+        load_rows(p_q, o, D, N, W=D),
+        load_rows(p_q + N * D, o, D, N, W=D),
+        load_rows(p_k, o, D, N, W=D),
+        load_rows(p_k + N * D, o, D, N, W=D),
+        load_rows(p_v, o, DV, N, W=DV),
+        load_rows(p_do, o, DV, N, W=DV),
         tl.load(p_row + o),
         tl.load(p_row + N + o),
         tl.load(p_row + 2 * N + o),
@@ -70,9 +71,9 @@ def around(
     )
     if done is not None:
         b_a, b_ds1, b_ds2 = done
-        store_rows(p_out, b_a, o, out_t, N, N)
-        store_rows(p_out + out_n, b_ds1, o, out_t, N, N)
-        store_rows(p_out + 2 * out_n, b_ds2, o, out_t, N, N)
+        store_rows(p_out, b_a, o, out_t, N, W=N)
+        store_rows(p_out + out_n, b_ds1, o, out_t, N, W=N)
+        store_rows(p_out + 2 * out_n, b_ds2, o, out_t, N, W=N)
 
 
 def _run(

@@ -36,16 +36,22 @@ def prepare(
     the norm.
     """
     o_t = tl.program_id(0) * BT + tl.arange(0, BT)
-    b_dy = load_rows(p_dy, o_t, dy_t, T, DV).to(tl.float32)
-    b_o = load_rows(p_o, o_t, out_t, T, DV).to(tl.float32)
-    b_o2 = load_rows(p_o2, o_t, out_t, T, DV).to(tl.float32)
+    # (BT, DV)
+    b_dy = load_rows(p_dy, o_t, dy_t, T, W=DV).to(tl.float32)
+    b_o = load_rows(p_o, o_t, out_t, T, W=DV).to(tl.float32)
+    b_o2 = load_rows(p_o2, o_t, out_t, T, W=DV).to(tl.float32)
+    # (BT, 1)
     b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)[:, None]
+    # (BT, DV)
     b_g = norm_scale * b_dy
+    # (BT, 1)
     b_mean = tl.sum(b_g * b_o, 1)[:, None] / DV
+    # (BT, DV)
     b_do = b_r * (b_g - b_o * b_r * b_r * b_mean)
     b_do = b_do.to(p_do.dtype.element_ty)
-    store_rows(p_do, b_do, o_t, out_t, T, DV)
+    store_rows(p_do, b_do, o_t, out_t, T, W=DV)
     b_do = b_do.to(tl.float32)
+    # (BT,)
     b_delta2 = tl.sum(b_do * b_o2, 1)
     b_delta1 = tl.sum(b_do * b_o, 1) + lam * b_delta2
     tl.store(p_delta + o_t, b_delta1, o_t < T)
@@ -268,7 +274,7 @@ EXERCISE = Exercise(
             diagnosis="An output still holds the NaN that stood there before. "
             "Three things are to be written: do, and both rows of delta.",
             wrong=_edited(
-                ("    store_rows(p_do, b_do, o_t, out_t, T, DV)\n", "")
+                ("    store_rows(p_do, b_do, o_t, out_t, T, W=DV)\n", "")
             ),
             also=(
                 _edited(

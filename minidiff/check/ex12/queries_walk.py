@@ -41,33 +41,41 @@ def queries_walk(
     keys, BS at a time; it visits no block of keys that none of them sees.
     Use tile, load_rows and store_rows.
     """
-    i_t = tl.program_id(0) * BT
-    o_t = i_t + tl.arange(0, BT)
-    b_q1 = load_rows(p_q, o_t, q_t, T, D)
-    b_q2 = load_rows(p_q + q_j, o_t, q_t, T, D)
-    b_do = load_rows(p_do, o_t, do_t, T, DV)
+    start_t = tl.program_id(0) * BT
+    o_t = start_t + tl.arange(0, BT)
+    # (BT, D)
+    b_q1 = load_rows(p_q, o_t, q_t, T, W=D)
+    b_q2 = load_rows(p_q + q_j, o_t, q_t, T, W=D)
+    # (BT, DV)
+    b_do = load_rows(p_do, o_t, do_t, T, W=DV)
+    # (BT,)
     b_lse1 = tl.load(p_lse + o_t, o_t < T, 0.0)
     b_lse2 = tl.load(p_lse + row_j + o_t, o_t < T, 0.0)
     b_delta1 = tl.load(p_delta + o_t, o_t < T, 0.0)
     b_delta2 = tl.load(p_delta + row_j + o_t, o_t < T, 0.0)
+    # (BT, D)
     b_dq1 = tl.zeros([BT, D], tl.float32)
     b_dq2 = tl.zeros([BT, D], tl.float32)
-    for i_s in range(0, tl.minimum(i_t + BT, T), BS):
-        o_s = i_s + tl.arange(0, BS)
-        b_k1 = load_rows(p_k, o_s, k_s, T, D)
-        b_k2 = load_rows(p_k + k_j, o_s, k_s, T, D)
-        b_v = load_rows(p_v, o_s, v_s, T, DV)
+    for start_s in range(0, tl.minimum(start_t + BT, T), BS):
+        o_s = start_s + tl.arange(0, BS)
+        # (BS, D)
+        b_k1 = load_rows(p_k, o_s, k_s, T, W=D)
+        b_k2 = load_rows(p_k + k_j, o_s, k_s, T, W=D)
+        # (BS, DV)
+        b_v = load_rows(p_v, o_s, v_s, T, W=DV)
+        # (BT, BS)
         m_seen = o_t[:, None] >= o_s[None, :]
         _, b_ds1, b_ds2 = tile(
             b_q1, b_q2, b_k1, b_k2, b_v, b_do, b_lse1, b_lse2, b_delta1,
             b_delta2, lam, m_seen, c,
         )  # fmt: skip
+        # (BT, BS), and from these (BT, D)
         b_ds1 = b_ds1.to(b_k1.dtype)
         b_dq1 = tl.dot(b_ds1, b_k1, b_dq1, input_precision="ieee")
         b_ds2 = b_ds2.to(b_k2.dtype)
         b_dq2 = tl.dot(b_ds2, b_k2, b_dq2, input_precision="ieee")
-    store_rows(p_dq, b_dq1 * scale, o_t, dq_t, T, D)
-    store_rows(p_dq + dq_j, b_dq2 * scale, o_t, dq_t, T, D)
+    store_rows(p_dq, b_dq1 * scale, o_t, dq_t, T, W=D)
+    store_rows(p_dq + dq_j, b_dq2 * scale, o_t, dq_t, T, W=D)
 
 
 @triton.jit
@@ -182,7 +190,7 @@ def _inputs(
 
 _edited = partial(edited, queries_walk)
 
-_RANGE = "range(0, tl.minimum(i_t + BT, T), BS)"
+_RANGE = "range(0, tl.minimum(start_t + BT, T), BS)"
 
 EXERCISE = Exercise(
     id="12.3",
@@ -196,36 +204,37 @@ EXERCISE = Exercise(
             diagnosis="You walk from the diagonal to the end, as the keys' "
             "kernel does. A query sees the keys before it: walk from 0 to "
             "the diagonal.",
-            wrong=_edited((_RANGE, "range(i_t // BS * BS, T, BS)")),
-            also=(_edited((_RANGE, "range(i_t, T, BS)")),),
+            wrong=_edited((_RANGE, "range(start_t // BS * BS, T, BS)")),
+            also=(_edited((_RANGE, "range(start_t, T, BS)")),),
         ),
         Mistake(
             key="diagonal left out",
             diagnosis="The walk ends before the diagonal. The block's last "
-            "query is i_t + BT - 1, and it sees the key of that number too.",
-            wrong=_edited((_RANGE, "range(0, i_t, BS)")),
+            "query is start_t + BT - 1, and it sees the key of that number "
+            "too.",
+            wrong=_edited((_RANGE, "range(0, start_t, BS)")),
             also=(
                 _edited(
                     (
                         _RANGE,
-                        "range(0, tl.minimum(i_t + BT, T) // BS * BS, BS)",
+                        "range(0, tl.minimum(start_t + BT, T) // BS * BS, BS)",
                     )
                 ),
-                _edited((_RANGE, "range(0, i_t + 1, BS)")),
+                _edited((_RANGE, "range(0, start_t + 1, BS)")),
             ),
         ),
         Mistake(
             key="hidden blocks visited",
             diagnosis="The values are right, at twice the work: the walk can "
             "end at the last key that the program's last query sees, at "
-            "i_t + BT, or at T if that is less.",
+            "start_t + BT, or at T if that is less.",
             wrong=_edited((_RANGE, "range(0, T, BS)")),
         ),
         Mistake(
             key="step of one",
             diagnosis="The walk moves on by one key, and its blocks overlap. "
             "Give range a third number, the step BS.",
-            wrong=_edited((_RANGE, "range(0, tl.minimum(i_t + BT, T))")),
+            wrong=_edited((_RANGE, "range(0, tl.minimum(start_t + BT, T))")),
         ),
         Mistake(
             key="own key hidden",
@@ -408,7 +417,7 @@ EXERCISE = Exercise(
             wrong=_edited(
                 (
                     "    store_rows(p_dq + dq_j, b_dq2 * scale, o_t, dq_t, "
-                    "T, D)\n",
+                    "T, W=D)\n",
                     "",
                 )
             ),
@@ -481,9 +490,9 @@ EXERCISE = Exercise(
         slip(
             "the same keys in every round",
             "Every round of the loop takes the first keys. A round begins "
-            "at i_s.",
+            "at start_s.",
             queries_walk,
-            ("i_s + tl.arange(0, BS)", "tl.arange(0, BS)"),
+            ("start_s + tl.arange(0, BS)", "tl.arange(0, BS)"),
         ),
         slip(
             "branches crossed",
@@ -497,14 +506,14 @@ EXERCISE = Exercise(
         "Turn keys_kernel round: a program holds queries, log-sums and "
         "deltas, and walks over blocks of keys and values. Which block is the "
         "last that one of its queries sees?",
-        "Load all that belongs to the queries first. Then for i_s in "
-        "range(0, tl.minimum(i_t + BT, T), BS): load k1, k2 and v of rows "
-        "i_s + tl.arange(0, BS), call tile, and add dS k to two accumulators "
-        "(BT, D).",
+        "Load all that belongs to the queries first. Then for start_s in "
+        "range(0, tl.minimum(start_t + BT, T), BS): load k1, k2 and v of "
+        "rows start_s + tl.arange(0, BS), call tile, and add dS k to two "
+        "accumulators (BT, D).",
         "m_seen = o_t[:, None] >= o_s[None, :]; _, b_ds1, b_ds2 = tile(...); "
         "b_dq1 = tl.dot(b_ds1.to(b_k1.dtype), b_k1, b_dq1, "
         'input_precision="ieee"), the same for 2; after the loop '
-        "store_rows(p_dq, b_dq1 * scale, o_t, dq_t, T, D), and b_dq2 at "
+        "store_rows(p_dq, b_dq1 * scale, o_t, dq_t, T, W=D), and b_dq2 at "
         "p_dq + dq_j.",
     ),
 )

@@ -72,9 +72,9 @@ def branch_slips(kernel: Any) -> tuple[Mistake, ...]:
         slip(
             "the same keys in every round",
             "Every round of the loop takes the same keys. A round begins at "
-            "i_s.",
+            "start_s.",
             kernel,
-            ("i_s + tl.arange(0, BS)", "start + tl.arange(0, BS)"),
-            ("i_s + tl.arange(0, BS)", "tl.arange(0, BS)"),
+            ("start_s + tl.arange(0, BS)", "start + tl.arange(0, BS)"),
+            ("start_s + tl.arange(0, BS)", "tl.arange(0, BS)"),
         ),
     )

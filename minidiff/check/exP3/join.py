@@ -39,15 +39,18 @@ def join_kernel(
     p_lse += i_n * lse_n + i_g
     o_i, o_v = tl.arange(0, SPLITS), tl.arange(0, DV)
     m_i = o_i < n_split
+    # (SPLITS,)
     b_lse1 = tl.load(p_lse + o_i * lse_i, m_i, float("-inf"))
     b_lse2 = tl.load(p_lse + lse_j + o_i * lse_i, m_i, float("-inf"))
     b_w1 = tl.exp2(b_lse1 - tl.max(b_lse1, 0))
     b_w2 = tl.exp2(b_lse2 - tl.max(b_lse2, 0))
     b_w1 = b_w1 / tl.sum(b_w1, 0)
     b_w2 = b_w2 / tl.sum(b_w2, 0)
+    # (SPLITS, DV)
     at = o_i[:, None] * part_i + o_v[None, :]
     b_part1 = tl.load(p_part + at, m_i[:, None], 0.0)
     b_part2 = tl.load(p_part + part_j + at, m_i[:, None], 0.0)
+    # (DV,)
     b_o1 = tl.sum(b_w1[:, None] * b_part1, 0)
     b_o2 = tl.sum(b_w2[:, None] * b_part2, 0)
     lam = tl.load(p_lam + i_n * lam_n + i_g)

@@ -57,11 +57,14 @@ def window_kernel(
     p_lse += i_n * lse_n + i_split * lse_i
     o_g, o_d, o_v = tl.arange(0, ROWS), tl.arange(0, D), tl.arange(0, DV)
     m_g = o_g < G
+    # (ROWS, D)
     at_q = o_g[:, None] * q_g + o_d[None, :]
     b_q1 = tl.load(p_q + at_q, m_g[:, None], 0.0)
     b_q2 = tl.load(p_q + q_j + at_q, m_g[:, None], 0.0)
+    # (ROWS, DV)
     b_acc1 = tl.zeros([ROWS, DV], tl.float32)
     b_acc2 = tl.zeros([ROWS, DV], tl.float32)
+    # (ROWS,)
     b_top1 = tl.full([ROWS], float("-inf"), tl.float32)
     b_top2 = tl.full([ROWS], float("-inf"), tl.float32)
     b_sum1 = tl.zeros([ROWS], tl.float32)
@@ -69,27 +72,34 @@ def window_kernel(
     length = tl.load(p_lengths + i_n)
     start = tl.maximum(length - W, 0) + i_split * split
     end = tl.minimum(start + split, length)
-    for i_s in range(start, end, BS):
-        o_s = i_s + tl.arange(0, BS)
+    for start_s in range(start, end, BS):
+        o_s = start_s + tl.arange(0, BS)
         m_s = o_s < end
+        # (BS, D)
         at_k = o_s[:, None] * k_s + o_d[None, :]
         b_k1 = tl.load(p_k + at_k, m_s[:, None], 0.0)
         b_k2 = tl.load(p_k + k_j + at_k, m_s[:, None], 0.0)
+        # (BS, DV)
         at_v = o_s[:, None] * v_s + o_v[None, :]
         b_v = tl.load(p_v + at_v, m_s[:, None], 0.0)
+        # (ROWS, BS)
         b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") * c
         b_s1 = tl.where(m_s[None, :], b_s1, float("-inf"))
+        # (ROWS, DV), (ROWS,), (ROWS,)
         b_acc1, b_top1, b_sum1 = softmax_step(
             b_acc1, b_top1, b_sum1, b_s1, b_v
         )
+        # (ROWS, BS)
         b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") * c
         b_s2 = tl.where(m_s[None, :], b_s2, float("-inf"))
+        # (ROWS, DV), (ROWS,), (ROWS,)
         b_acc2, b_top2, b_sum2 = softmax_step(
             b_acc2, b_top2, b_sum2, b_s2, b_v
         )
     # Without keys: zeros over 1, and -inf + log2(1).
     b_sum1 = tl.where(b_sum1 > 0, b_sum1, 1.0)
     b_sum2 = tl.where(b_sum2 > 0, b_sum2, 1.0)
+    # (ROWS, DV)
     at = o_g[:, None] * part_g + o_v[None, :]
     tl.store(p_part + at, b_acc1 / b_sum1[:, None], m_g[:, None])
     tl.store(p_part + part_j + at, b_acc2 / b_sum2[:, None], m_g[:, None])

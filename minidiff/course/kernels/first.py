@@ -18,6 +18,7 @@ def add_kernel(p_x, p_y, p_out, n, BLOCK: tl.constexpr):
     """
     o_n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     m_n = o_n < n
+    # (BLOCK,)
     b_x = tl.load(p_x + o_n, m_n)
     b_y = tl.load(p_y + o_n, m_n)
     tl.store(p_out + o_n, b_x + b_y, m_n)
@@ -35,6 +36,7 @@ def transpose_kernel(
     """
     o_r = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     o_c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    # (BLOCK, BLOCK): rows of x, columns of x
     m = (o_r < rows)[:, None] & (o_c < cols)[None, :]
     b_x = tl.load(p_x + o_r[:, None] * x_row + o_c[None, :], m)
     tl.store(p_out + o_c[None, :] * out_row + o_r[:, None], b_x, m)
@@ -50,6 +52,7 @@ def softmax_kernel(p_x, p_out, width, x_row, out_row, BLOCK: tl.constexpr):
     i_r = tl.program_id(0)
     o_w = tl.arange(0, BLOCK)
     m_w = o_w < width
+    # (BLOCK,)
     b_x = tl.load(p_x + i_r * x_row + o_w, m_w, float("-inf"))
     b_x = b_x.to(tl.float32)
     b_e = tl.exp(b_x - tl.max(b_x, 0))
@@ -69,13 +72,17 @@ def matmul_kernel(
     """
     o_m = tl.program_id(0) * BM + tl.arange(0, BM)
     o_n = tl.program_id(1) * BN + tl.arange(0, BN)
+    # (BM, BN)
     b_out = tl.zeros((BM, BN), tl.float32)
     for start in range(0, K, BK):
         o_k = start + tl.arange(0, BK)
+        # (BM, BK)
         m_a = (o_m < M)[:, None] & (o_k < K)[None, :]
-        m_b = (o_k < K)[:, None] & (o_n < N)[None, :]
         b_a = tl.load(p_a + o_m[:, None] * a_row + o_k[None, :], m_a, 0.0)
+        # (BK, BN)
+        m_b = (o_k < K)[:, None] & (o_n < N)[None, :]
         b_b = tl.load(p_b + o_k[:, None] * b_row + o_n[None, :], m_b, 0.0)
+        # (BM, BN)
         b_out = tl.dot(b_a, b_b, b_out, input_precision="ieee")
     m_out = (o_m < M)[:, None] & (o_n < N)[None, :]
     tl.store(p_out + o_m[:, None] * out_row + o_n[None, :], b_out, m_out)

@@ -27,10 +27,14 @@ def softmax_step(b_acc, b_top, b_sum, b_s, b_v):
     the block's scores in base 2, -inf where hidden, and b_v (BS, DV) its
     values. No row's first block may be hidden whole: -inf minus -inf is NaN.
     """
+    # (BT,)
     b_new = tl.maximum(b_top, tl.max(b_s, 1))
     b_shrink = tl.exp2(b_top - b_new)
+    # (BT, BS)
     b_p = tl.exp2(b_s - b_new[:, None])
+    # (BT,)
     b_sum = b_sum * b_shrink + tl.sum(b_p, 1)
+    # (BT, DV)
     b_acc = b_acc * b_shrink[:, None]
     b_acc = tl.dot(b_p.to(b_v.dtype), b_v, b_acc, input_precision="ieee")
     return b_acc, b_new, b_sum
@@ -58,9 +62,12 @@ def flash_kernel(
     o_d = tl.arange(0, D)
     o_v = tl.arange(0, DV)
     m_t = o_t < T
+    # (BT, D)
     at_q = i_n * q_n + o_t[:, None] * q_t + o_d[None, :]
     b_q = tl.load(p_q + at_q, m_t[:, None], 0.0)
+    # (BT, DV)
     b_acc = tl.zeros([BT, DV], tl.float32)
+    # (BT,)
     b_top = tl.full([BT], float("-inf"), tl.float32)
     b_sum = tl.zeros([BT], tl.float32)
 
@@ -70,21 +77,27 @@ def flash_kernel(
     if CAUSAL:
         whole = tl.minimum(S, i_t * BT + shift + 1)
         end = tl.minimum(S, (i_t + 1) * BT + shift)
-    for i_s in range(0, end, BS):
-        o_s = i_s + tl.arange(0, BS)
+    for start_s in range(0, end, BS):
+        o_s = start_s + tl.arange(0, BS)
         m_s = o_s < S
+        # (BS, D)
         at_k = i_n * k_n + o_s[:, None] * k_s + o_d[None, :]
         b_k = tl.load(p_k + at_k, m_s[:, None], 0.0)
+        # (BS, DV)
         at_v = i_n * v_n + o_s[:, None] * v_s + o_v[None, :]
         b_v = tl.load(p_v + at_v, m_s[:, None], 0.0)
+        # (BT, BS)
         b_s = tl.dot(b_q, b_k.T, input_precision="ieee") * c
-        if i_s + BS > whole:
+        if start_s + BS > whole:
+            # (1, BS), and causal (BT, BS)
             m_seen = m_s[None, :]
             if CAUSAL:
                 m_seen = m_seen & (o_t[:, None] + shift >= o_s[None, :])
             b_s = tl.where(m_seen, b_s, float("-inf"))
+        # (BT, DV), (BT,), (BT,)
         b_acc, b_top, b_sum = softmax_step(b_acc, b_top, b_sum, b_s, b_v)
 
+    # (BT, DV)
     at_out = i_n * out_n + o_t[:, None] * out_t + o_v[None, :]
     tl.store(p_out + at_out, b_acc / b_sum[:, None], m_t[:, None])
     tl.store(p_lse + i_n * lse_n + o_t, b_top + tl.log2(b_sum), m_t)
@@ -127,7 +140,7 @@ def flash(
     for dtypes that differ or have no form, and for bfloat16 in the
     interpreter.
     """
-    _refuse(q, k, v, causal)
+    _refuse(q, k, v, causal=causal)
     N, T, D = q.shape
     S, DV = v.shape[1:]
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
@@ -143,7 +156,7 @@ def flash(
     return out, lse
 
 
-def _refuse(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> None:
+def _refuse(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> None:
     """Refuse inputs the kernel does not support, by name."""
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.ndim != 3:

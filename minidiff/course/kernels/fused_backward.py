@@ -36,6 +36,7 @@ class Gradients(NamedTuple):
 @triton.jit
 def load_rows(p, o_t, stride, T, W: tl.constexpr):
     """Rows o_t of the matrix (T, W) at p; zeros where it has ended."""
+    # (BT, W) for BT numbers in o_t
     at = o_t[:, None] * stride + tl.arange(0, W)[None, :]
     return tl.load(p + at, (o_t < T)[:, None], 0.0)
 
@@ -43,6 +44,7 @@ def load_rows(p, o_t, stride, T, W: tl.constexpr):
 @triton.jit
 def store_rows(p, b, o_t, stride, T, W: tl.constexpr):
     """Write b to rows o_t of the matrix (T, W) at p, in its dtype."""
+    # (BT, W), as b
     at = o_t[:, None] * stride + tl.arange(0, W)[None, :]
     tl.store(p + at, b.to(p.dtype.element_ty), (o_t < T)[:, None])
 
@@ -58,22 +60,28 @@ def prepare_kernel(
     dy, o, o2 and do (N, T, DV), the last three with the strides out_n and
     out_t; lam (N,), contiguous; delta (N, 2, T) takes delta_1 and delta_2.
     """
-    n = tl.program_id(0).to(tl.int64)
+    i_n = tl.program_id(0).to(tl.int64)
     o_t = tl.program_id(1) * BT + tl.arange(0, BT)
-    b_do = load_rows(p_dy + n * dy_n, o_t, dy_t, T, DV).to(tl.float32)
-    b_o = load_rows(p_o + n * out_n, o_t, out_t, T, DV).to(tl.float32)
-    b_o2 = load_rows(p_o2 + n * out_n, o_t, out_t, T, DV).to(tl.float32)
+    # (BT, DV)
+    b_do = load_rows(p_dy + i_n * dy_n, o_t, dy_t, T, W=DV).to(tl.float32)
+    b_o = load_rows(p_o + i_n * out_n, o_t, out_t, T, W=DV).to(tl.float32)
+    b_o2 = load_rows(p_o2 + i_n * out_n, o_t, out_t, T, W=DV).to(tl.float32)
     if NORM:
+        # (BT, 1)
         b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)[:, None]
+        # (BT, DV)
         b_g = norm_scale * b_do
+        # (BT, 1)
         b_mean = tl.sum(b_g * b_o, 1)[:, None] / DV
+        # (BT, DV)
         b_do = b_r * (b_g - b_o * b_r * b_r * b_mean)
     b_do = b_do.to(p_do.dtype.element_ty)
-    store_rows(p_do + n * out_n, b_do, o_t, out_t, T, DV)
-    b_do = b_do.to(tl.float32)  # what was stored, rounded, counts from here
+    store_rows(p_do + i_n * out_n, b_do, o_t, out_t, T, W=DV)
+    b_do = b_do.to(tl.float32)  # rounded, as the other kernels read it
+    # (BT,)
     b_delta2 = tl.sum(b_do * b_o2, 1)
-    b_delta1 = tl.sum(b_do * b_o, 1) + tl.load(p_lam + n) * b_delta2
-    p_row = p_delta + n * delta_n + o_t
+    b_delta1 = tl.sum(b_do * b_o, 1) + tl.load(p_lam + i_n) * b_delta2
+    p_row = p_delta + i_n * delta_n + o_t
     tl.store(p_row, b_delta1, o_t < T)
     tl.store(p_row + delta_j, b_delta2, o_t < T)
 
@@ -89,6 +97,7 @@ def tile(
     log-sums, base 2, and delta_1, delta_2 (BT,). m_seen (BT, BS) is true
     where the query sees the key; c is the scale times log2(e).
     """
+    # (BT, BS)
     b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") * c
     b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") * c
     b_a1 = tl.where(m_seen, tl.exp2(b_s1 - b_lse1[:, None]), 0.0)
@@ -112,46 +121,57 @@ def keys_kernel(
     row_n and row_j are the strides of lse and of delta, both (N, 2, T). Rows
     beyond T come as zeros: with do and both deltas 0 they add nothing.
     """
-    m = tl.program_id(0).to(tl.int64)  # a head of keys
-    i_s = tl.program_id(1) * BS
-    o_s = i_s + tl.arange(0, BS)
-    b_k1 = load_rows(p_k + m * k_n, o_s, k_s, S, D)
-    b_k2 = load_rows(p_k + m * k_n + k_j, o_s, k_s, S, D)
-    b_v = load_rows(p_v + m * v_n, o_s, v_s, S, DV)
+    i_hkv = tl.program_id(0).to(tl.int64)  # a head of keys
+    start_s = tl.program_id(1) * BS
+    o_s = start_s + tl.arange(0, BS)
+    # (BS, D)
+    b_k1 = load_rows(p_k + i_hkv * k_n, o_s, k_s, S, W=D)
+    b_k2 = load_rows(p_k + i_hkv * k_n + k_j, o_s, k_s, S, W=D)
+    # (BS, DV)
+    b_v = load_rows(p_v + i_hkv * v_n, o_s, v_s, S, W=DV)
+    # (BS, D)
     b_dk1 = tl.zeros([BS, D], tl.float32)
     b_dk2 = tl.zeros([BS, D], tl.float32)
+    # (BS, DV)
     b_dv = tl.zeros([BS, DV], tl.float32)
     first = 0
     if CAUSAL:  # key s is seen from query s - (S - T) on
-        first = tl.maximum(i_s - (S - T), 0) // BT * BT
-    for n in range(m * G, m * G + G):  # the query heads that read these keys
-        lam = tl.load(p_lam + n)
-        for i_t in range(first, T, BT):
-            o_t = i_t + tl.arange(0, BT)
-            b_q1 = load_rows(p_q + n * q_n, o_t, q_t, T, D)
-            b_q2 = load_rows(p_q + n * q_n + q_j, o_t, q_t, T, D)
-            b_do = load_rows(p_do + n * do_n, o_t, do_t, T, DV)
-            at = n * row_n + o_t
+        first = tl.maximum(start_s - (S - T), 0) // BT * BT
+    for i_n in range(i_hkv * G, (i_hkv + 1) * G):  # query heads of these keys
+        lam = tl.load(p_lam + i_n)
+        for start_t in range(first, T, BT):
+            o_t = start_t + tl.arange(0, BT)
+            # (BT, D)
+            b_q1 = load_rows(p_q + i_n * q_n, o_t, q_t, T, W=D)
+            b_q2 = load_rows(p_q + i_n * q_n + q_j, o_t, q_t, T, W=D)
+            # (BT, DV)
+            b_do = load_rows(p_do + i_n * do_n, o_t, do_t, T, W=DV)
+            # (BT,)
+            at = i_n * row_n + o_t
             b_lse1 = tl.load(p_lse + at, o_t < T, 0.0)
             b_lse2 = tl.load(p_lse + at + row_j, o_t < T, 0.0)
             b_delta1 = tl.load(p_delta + at, o_t < T, 0.0)
             b_delta2 = tl.load(p_delta + at + row_j, o_t < T, 0.0)
+            # (1, BS), and causal (BT, BS)
             m_seen = (o_s < S)[None, :]
             if CAUSAL:
                 m_seen = m_seen & (o_t[:, None] + S - T >= o_s[None, :])
+            # (BT, BS)
             b_a, b_ds1, b_ds2 = tile(
                 b_q1, b_q2, b_k1, b_k2, b_v, b_do, b_lse1, b_lse2,
                 b_delta1, b_delta2, lam, m_seen, c,
             )  # fmt: skip
+            # (BS, BT), and from it (BS, DV)
             b_a = b_a.to(b_do.dtype).T
             b_dv = tl.dot(b_a, b_do, b_dv, input_precision="ieee")
+            # (BS, BT), and from these (BS, D)
             b_ds1 = b_ds1.to(b_q1.dtype).T
             b_dk1 = tl.dot(b_ds1, b_q1, b_dk1, input_precision="ieee")
             b_ds2 = b_ds2.to(b_q2.dtype).T
             b_dk2 = tl.dot(b_ds2, b_q2, b_dk2, input_precision="ieee")
-    store_rows(p_dk + m * dk_n, b_dk1 * scale, o_s, dk_s, S, D)
-    store_rows(p_dk + m * dk_n + dk_j, b_dk2 * scale, o_s, dk_s, S, D)
-    store_rows(p_dv + m * dv_n, b_dv, o_s, dv_s, S, DV)
+    store_rows(p_dk + i_hkv * dk_n, b_dk1 * scale, o_s, dk_s, S, W=D)
+    store_rows(p_dk + i_hkv * dk_n + dk_j, b_dk2 * scale, o_s, dk_s, S, W=D)
+    store_rows(p_dv + i_hkv * dv_n, b_dv, o_s, dv_s, S, W=DV)
 
 
 @triton.jit
@@ -163,41 +183,51 @@ def queries_kernel(
     CAUSAL: tl.constexpr,
 ):  # fmt: skip
     """dq1 and dq2 of BT queries, from all keys that they see."""
-    n = tl.program_id(0).to(tl.int64)  # a head of queries
-    i_t = tl.program_id(1) * BT
-    o_t = i_t + tl.arange(0, BT)
-    b_q1 = load_rows(p_q + n * q_n, o_t, q_t, T, D)
-    b_q2 = load_rows(p_q + n * q_n + q_j, o_t, q_t, T, D)
-    b_do = load_rows(p_do + n * do_n, o_t, do_t, T, DV)
-    at = n * row_n + o_t
+    i_n = tl.program_id(0).to(tl.int64)  # a head of queries
+    i_hkv = i_n // G
+    start_t = tl.program_id(1) * BT
+    o_t = start_t + tl.arange(0, BT)
+    # (BT, D)
+    b_q1 = load_rows(p_q + i_n * q_n, o_t, q_t, T, W=D)
+    b_q2 = load_rows(p_q + i_n * q_n + q_j, o_t, q_t, T, W=D)
+    # (BT, DV)
+    b_do = load_rows(p_do + i_n * do_n, o_t, do_t, T, W=DV)
+    # (BT,)
+    at = i_n * row_n + o_t
     b_lse1 = tl.load(p_lse + at, o_t < T, 0.0)
     b_lse2 = tl.load(p_lse + at + row_j, o_t < T, 0.0)
     b_delta1 = tl.load(p_delta + at, o_t < T, 0.0)
     b_delta2 = tl.load(p_delta + at + row_j, o_t < T, 0.0)
-    lam = tl.load(p_lam + n)
+    lam = tl.load(p_lam + i_n)
+    # (BT, D)
     b_dq1 = tl.zeros([BT, D], tl.float32)
     b_dq2 = tl.zeros([BT, D], tl.float32)
     end = S
     if CAUSAL:
-        end = tl.minimum(S, i_t + BT + S - T)
-    for i_s in range(0, end, BS):
-        o_s = i_s + tl.arange(0, BS)
-        b_k1 = load_rows(p_k + n // G * k_n, o_s, k_s, S, D)
-        b_k2 = load_rows(p_k + n // G * k_n + k_j, o_s, k_s, S, D)
-        b_v = load_rows(p_v + n // G * v_n, o_s, v_s, S, DV)
+        end = tl.minimum(S, start_t + BT + S - T)
+    for start_s in range(0, end, BS):
+        o_s = start_s + tl.arange(0, BS)
+        # (BS, D)
+        b_k1 = load_rows(p_k + i_hkv * k_n, o_s, k_s, S, W=D)
+        b_k2 = load_rows(p_k + i_hkv * k_n + k_j, o_s, k_s, S, W=D)
+        # (BS, DV)
+        b_v = load_rows(p_v + i_hkv * v_n, o_s, v_s, S, W=DV)
+        # (1, BS), and causal (BT, BS)
         m_seen = (o_s < S)[None, :]
         if CAUSAL:
             m_seen = m_seen & (o_t[:, None] + S - T >= o_s[None, :])
+        # (BT, BS)
         _, b_ds1, b_ds2 = tile(
             b_q1, b_q2, b_k1, b_k2, b_v, b_do, b_lse1, b_lse2, b_delta1,
             b_delta2, lam, m_seen, c,
         )  # fmt: skip
+        # (BT, BS), and from these (BT, D)
         b_ds1 = b_ds1.to(b_k1.dtype)
         b_dq1 = tl.dot(b_ds1, b_k1, b_dq1, input_precision="ieee")
         b_ds2 = b_ds2.to(b_k2.dtype)
         b_dq2 = tl.dot(b_ds2, b_k2, b_dq2, input_precision="ieee")
-    store_rows(p_dq + n * dq_n, b_dq1 * scale, o_t, dq_t, T, D)
-    store_rows(p_dq + n * dq_n + dq_j, b_dq2 * scale, o_t, dq_t, T, D)
+    store_rows(p_dq + i_n * dq_n, b_dq1 * scale, o_t, dq_t, T, W=D)
+    store_rows(p_dq + i_n * dq_n + dq_j, b_dq2 * scale, o_t, dq_t, T, W=D)
 
 
 def fused_backward(

@@ -49,17 +49,21 @@ def fused_forward_kernel(
     """
     i_bh = tl.program_id(0).to(tl.int64)  # tensors may exceed 2**31 numbers
     i_t = tl.program_id(1)
-    b, h = i_bh // H, i_bh % H
+    i_b, i_h = i_bh // H, i_bh % H
+    i_hkv = i_h // G
     o_t = i_t * BT + tl.arange(0, BT)
     o_d = tl.arange(0, D)
     o_v = tl.arange(0, DV)
     m_t = o_t < T
 
-    at_q = b * q_b + h * q_h + o_t[:, None] * q_t + o_d[None, :]
+    # (BT, D)
+    at_q = i_b * q_b + i_h * q_h + o_t[:, None] * q_t + o_d[None, :]
     b_q1 = tl.load(p_q + at_q, m_t[:, None], 0.0)
     b_q2 = tl.load(p_q + at_q + q_j, m_t[:, None], 0.0)
+    # (BT, DV)
     b_acc1 = tl.zeros([BT, DV], tl.float32)
     b_acc2 = tl.zeros([BT, DV], tl.float32)
+    # (BT,)
     b_top1 = tl.full([BT], float("-inf"), tl.float32)
     b_top2 = tl.full([BT], float("-inf"), tl.float32)
     b_sum1 = tl.zeros([BT], tl.float32)
@@ -68,40 +72,52 @@ def fused_forward_kernel(
     end = S  # from this key on none of these queries sees any
     if CAUSAL:
         end = tl.minimum(S, (i_t + 1) * BT + S - T)
-    for i_s in range(0, end, BS):
-        o_s = i_s + tl.arange(0, BS)
+    for start_s in range(0, end, BS):
+        o_s = start_s + tl.arange(0, BS)
         m_s = o_s < S
-        at_k = b * k_b + h // G * k_h + o_s[:, None] * k_s + o_d[None, :]
+        # (BS, D)
+        at_k = i_b * k_b + i_hkv * k_h + o_s[:, None] * k_s + o_d[None, :]
         b_k1 = tl.load(p_k + at_k, m_s[:, None], 0.0)
         b_k2 = tl.load(p_k + at_k + k_j, m_s[:, None], 0.0)
-        at_v = b * v_b + h // G * v_h + o_s[:, None] * v_s + o_v[None, :]
+        # (BS, DV)
+        at_v = i_b * v_b + i_hkv * v_h + o_s[:, None] * v_s + o_v[None, :]
         b_v = tl.load(p_v + at_v, m_s[:, None], 0.0)
+        # (1, BS), and causal (BT, BS)
         m_seen = m_s[None, :]
         if CAUSAL:
             m_seen = m_seen & (o_t[:, None] + S - T >= o_s[None, :])
+        # (BT, BS)
         b_s1 = tl.dot(b_q1, b_k1.T, input_precision="ieee") * c
         b_s1 = tl.where(m_seen, b_s1, float("-inf"))
+        # (BT, DV), (BT,), (BT,)
         b_acc1, b_top1, b_sum1 = softmax_step(
             b_acc1, b_top1, b_sum1, b_s1, b_v
         )
+        # (BT, BS)
         b_s2 = tl.dot(b_q2, b_k2.T, input_precision="ieee") * c
         b_s2 = tl.where(m_seen, b_s2, float("-inf"))
+        # (BT, DV), (BT,), (BT,)
         b_acc2, b_top2, b_sum2 = softmax_step(
             b_acc2, b_top2, b_sum2, b_s2, b_v
         )
 
-    b_lam = tl.load(p_lam + i_bh)
+    lam = tl.load(p_lam + i_bh)
+    # (BT, DV)
     b_o2 = b_acc2 / b_sum2[:, None]
-    b_o = b_acc1 / b_sum1[:, None] - b_lam * b_o2
+    b_o = b_acc1 / b_sum1[:, None] - lam * b_o2
     at_o = (i_bh * T + o_t)[:, None] * DV + o_v[None, :]
     tl.store(p_o + at_o, b_o, m_t[:, None])
     tl.store(p_o2 + at_o, b_o2, m_t[:, None])
+    # (BT,)
     at_lse = i_bh * 2 * T + o_t
     tl.store(p_lse + at_lse, b_top1 + tl.log2(b_sum1), m_t)
     tl.store(p_lse + at_lse + T, b_top2 + tl.log2(b_sum2), m_t)
     if NORM:  # the whole row is here, in this program
+        # (BT,)
         b_r = tl.rsqrt(tl.sum(b_o * b_o, 1) / DV + eps)
+        # (DV,)
         b_w = tl.load(p_weight + o_v)
+        # (BT, DV)
         b_o = b_o * (norm_scale * b_r)[:, None] * b_w[None, :]
     tl.store(p_y + at_o, b_o, m_t[:, None])
 
