@@ -24,7 +24,7 @@ TOKENS = ["tokens", "{}/texts", "--out", "{}/tokens"]
 EVALUATE = ["evaluate", "{}/model.safetensors"]
 
 CASES = [
-    ([*NEEDLES, "--heads", "3"], "--width, --heads: got 64 and 3, expected"),
+    ([*NEEDLES, "--heads", "3"], "--heads: got 3, expected an even number"),
     ([*NEEDLES, "--width", "63"], "--width, --heads: got 63 and 4, expected"),
     ([*NEEDLES, "--heads", "1"], "--heads: got 1, expected an even number"),
     ([*NEEDLES, "--length", "3"], "--length: got 3, expected at least 5"),
