@@ -125,7 +125,7 @@ def save_checkpoint(
     tensors = {f"model.{name}": p for name, p in named_weights(model).items()}
     for name, tensor in (optimizer or {}).items():
         tensors[f"optimizer.{name}"] = tensor
-    tensors = {name: on_first(t, first) for name, t in tensors.items()}
+    tensors = {name: on_first(t, first=first) for name, t in tensors.items()}
     if not first:
         return
     metadata = {

@@ -115,7 +115,7 @@ def like(x: Tensor, parameter: Tensor) -> Tensor:
     )
 
 
-def on_first(x: Tensor, first: bool) -> Tensor:
+def on_first(x: Tensor, *, first: bool) -> Tensor:
     """Gather x on the CPU of the first process.
 
     The other processes return an empty tensor; all must call this.

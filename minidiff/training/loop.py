@@ -154,7 +154,7 @@ def train(
             validate = last or (step + 1) % config.eval_every == 0
             save = last or (step + 1) % config.checkpoint_every == 0
             asked = stop is not None and stop.asked
-            if not (validate or save or reading.due(step, asked)):
+            if not (validate or save or reading.due(step, stop_asked=asked)):
                 continue
             fresh, error = updates.read()
             if validate and error is None:
@@ -170,7 +170,7 @@ def train(
                     board.add(record)
             if error is not None:
                 raise error
-            asked = reading.agree(step, asked)
+            asked = reading.agree(step, stop_asked=asked)
             if run is not None and (save or asked):
                 run.checkpoint(step + 1)
             if asked and not last:

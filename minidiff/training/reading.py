@@ -28,7 +28,7 @@ class Reading:
         self._last, self._next = step - 1, step
         self._time = time.monotonic()
 
-    def due(self, step: int, stop_asked: bool) -> bool:
+    def due(self, step: int, *, stop_asked: bool) -> bool:
         """Tell whether to read after this step.
 
         A single process also reads as soon as it is asked to stop. One of
@@ -38,7 +38,7 @@ class Reading:
         alone = self._world.size == 1
         return step >= self._next or (alone and stop_asked)
 
-    def agree(self, step: int, stop_asked: bool) -> bool:
+    def agree(self, step: int, *, stop_asked: bool) -> bool:
         """Tell whether any process is asked to stop; plan the next reading.
 
         Every process must call this after the same step.
