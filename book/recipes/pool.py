@@ -18,9 +18,11 @@
 The mixture is in evidence_data.py, the measures are in pool_measures.py. The
 pool has a rate for each kind, from the pilot of text.py, whose models are as
 wide; and it is trained on 66 million tokens, as many as the pair. "extend"
-takes the models "plain", "wide" and "diff" of the pool and trains them on for
-long texts: see long_context.py. Each kind is a job of its own there, so that
-what is measured in the pool is written before.
+takes the models "plain", "wide" and "diff" of the pool, seeds 0 to 2, and
+trains them on for long texts: see long_context.py. Models that are not in
+``--weights`` are trained first, as in "main", but not measured. (Planned were
+five seeds. Weights are too large to commit, and half an hour of a GPU is
+enough for three.)
 Fixed before the main run:
 
 primary metrics: loss on validation text in nats per token; accuracy with
@@ -80,7 +82,8 @@ from minidiff.files.json import write_json
 from minidiff.nn.kinds import KINDS, build_kind, six_kinds
 from minidiff.training.stacked.train import Curves, train_stacked
 
-SEEDS, EXTENDED = (0, 1, 2, 3, 4), ("diff", "plain", "wide")
+SEEDS = (0, 1, 2, 3, 4)
+EXTENDED, EXTENDED_SEEDS = ("diff", "plain", "wide"), (0, 1, 2)
 CONFIG = TrainConfig(
     steps=4_000,  # 66 million tokens, less than an epoch of the text
     batch_size=32,
@@ -188,7 +191,20 @@ def extend_job(
     archives: str | None,
     weights: Path,
 ) -> list[dict[str, Any]]:
-    """Train the models of one kind on for long rows, and measure them."""
+    """Train the models of one kind on for long rows, and measure them.
+
+    Models that are not in ``weights`` are trained first.
+    """
+    paths = [weight_path(weights, job["kind"], seed) for seed in job["seeds"]]
+    if not all(path.exists() for path in paths):
+        train_job(
+            job,
+            device,
+            tokens=tokens,
+            archives=archives,
+            weights=weights,
+            dtype=torch.float32,
+        )
     gpu = device.type == "cuda"
     plan = QUICK_LONG if job["quick"] else FULL_LONG
     data = evidence_data(
@@ -200,10 +216,7 @@ def extend_job(
         stages=job["curricula"][0],
     )
     needles = job_rows(job).needles
-    models = [
-        minidiff.load(weight_path(weights, job["kind"], seed)).to(device)
-        for seed in job["seeds"]
-    ]
+    models = [minidiff.load(path).to(device) for path in paths]
     longer = extend(
         models,
         job["seeds"],
@@ -303,7 +316,8 @@ def main_jobs(pilot: dict[str, Any]) -> list[Job]:
 def extend_jobs(pilot: dict[str, Any]) -> list[Job]:
     """Return the jobs of the main run whose models are extended."""
     jobs = {job["kind"]: job for job in main_jobs(pilot)}
-    return [jobs[kind] | {"measure": 0} for kind in EXTENDED]
+    changed = {"measure": 0, "seeds": list(EXTENDED_SEEDS)}
+    return [jobs[kind] | changed for kind in EXTENDED]
 
 
 def pair_jobs() -> list[Job]:

@@ -70,6 +70,7 @@ def test_every_kind_is_trained_measured_and_saved(tokens, tmp_path):
     pilot = ROOT / "book" / "results" / "text_pilot.json"
     main, longer = tmp_path / "main.json", tmp_path / "longer.json"
     recipe("main", *given, "--out", main, "--pilot", pilot)
+    pool.weight_path(tmp_path / "weights", "plain", 1).unlink()
     recipe("extend", *given, "--out", longer, "--pilot", pilot)
     rows = recipe_jobs.rows(json.loads(main.read_text()))
     found = {(row["kind"], row["seed"]) for row in rows}
@@ -220,6 +221,7 @@ def test_the_main_run_takes_its_rates_from_the_pilot():
         assert job["seeds"] == [0, 1, 2, 3, 4]
     jobs = pool.extend_jobs(PILOT)
     assert [job["kind"] for job in jobs] == ["diff", "plain", "wide"]
+    assert {tuple(job["seeds"]) for job in jobs} == {(0, 1, 2)}
 
 
 def test_steps_are_of_all_parts_and_some_are_long(data):
