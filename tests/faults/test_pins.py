@@ -86,7 +86,11 @@ def test_the_readme_says_which_macs_have_a_pytorch():
 def test_every_way_into_jupyter_prefers_the_environments_kernel():
     """An old kernel of the user's must not run the course's notebooks."""
     lab = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert re.search(r"JUPYTER_PREFER_ENV_PATH=1 \$\(PY\) -m jupyter lab", lab)
+    assert re.search(
+        r"JUPYTER_PREFER_ENV_PATH=1 \\\n\s*\$\(PY\) -m jupyter lab", lab
+    )
+    # And its terminals find `minidiff`.
+    assert 'PATH="$(CURDIR)/$(VENV)/bin:$$PATH" JUPYTER' in lab
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert conda["variables"] == {"JUPYTER_PREFER_ENV_PATH": "1"}
     assert execute.environment(1)["JUPYTER_PREFER_ENV_PATH"] == "1"
