@@ -175,7 +175,7 @@ def _rounding(rows: list[dict[str, Any]]) -> list[str]:
     ]
     return [
         "with attention logits rounded to integers, scaled by each map's "
-        "largest absolute logit",
+        "largest absolute logit; on a quarter of the windows and rows",
         *_table(
             ["bits", *(f"{part} {key}" for part, key in columns)],
             [

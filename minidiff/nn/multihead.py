@@ -49,6 +49,12 @@ class MultiheadBase(nn.Module):
         out_width = q_shape[0] * v_shape[-1]
         self.out_proj = nn.Linear(out_width, embed_dim, bias=False)
 
+    def extra_repr(self) -> str:
+        """Return the sizes that ``print(module)`` shows."""
+        heads, kv_heads = self.q_shape[0], self.k_shape[0]
+        width = self.q_shape[-1]
+        return f"num_heads={heads}, num_kv_heads={kv_heads}, width={width}"
+
     def new_cache(
         self,
         batch_size: int,

@@ -455,3 +455,8 @@ def test_bad_sizes_are_refused_by_name(message, options):
     good = {"embed_dim": E, "num_heads": H, "depth": 0}
     with pytest.raises(ValueError, match=message):
         MultiheadDiffAttention(**(good | options))
+
+
+def test_a_printed_module_shows_its_heads():
+    module = MultiheadDiffAttention(64, 4, 2, depth=0)
+    assert "num_heads=4, num_kv_heads=2, width=8" in repr(module)
