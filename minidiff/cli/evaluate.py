@@ -169,12 +169,10 @@ def run(arguments: argparse.Namespace) -> None:
         counts = token_counts(arguments.tokens)
     elif card is not None:
         settings = card["settings"]
-        if settings["data"] != "needles":
-            if "loss" in arguments.parts or not tasks:
-                documents, counts = run_documents(
-                    card, path, config.vocab_size
-                )
-        elif not tasks:
+        own_text = settings["data"] != "needles"
+        if own_text and ("loss" in arguments.parts or not tasks):
+            documents, counts = run_documents(card, path, config.vocab_size)
+        elif not own_text and not tasks:
             arguments.needles = (settings["needles"],)
             tasks = _tasks(arguments, config)
     if not tasks and documents is None:

@@ -7,6 +7,8 @@ from builder.contrasts import Found, Read
 
 PAIR, TEXT = "pair.json", "text.json"
 POOL, POOL_LONG = "pool.json", "pool_long.json"
+# The contrasts of the pool: what a row is called, and the kind beside diff.
+CONTRASTS = (("larger models", "plain"), ("their control", "sum"))
 RACE, MQAR = "needle_race.json", "mqar.json"
 ABLATIONS, RACED = "ablations.json", "race_ablations.json"
 

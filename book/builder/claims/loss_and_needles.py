@@ -1,6 +1,7 @@
 """Claims of chapters 18 to 20: loss, needles, long rows."""
 
 from builder.claims.claim import (
+    CONTRASTS,
     MQAR,
     NO_FIGURE,
     PAIR,
@@ -105,6 +106,28 @@ language = Section(
     ),
 )
 
+
+def found(
+    claim: str, compared: str, record: str, against: str = "plain"
+) -> Claim:
+    """Return a row on the needles that a model of the mixture finds."""
+    return Claim(
+        claim,
+        TABLE_2,
+        compared,
+        Paired(
+            record=record,
+            against=against,
+            measure=six_needles,
+            sign=1,
+            effect=NEEDLES,
+            learned=looks_up,
+            ceiling=0.99,
+        ),
+        True,
+    )
+
+
 RACED = "second answers right after 400 steps, diff minus {}"
 KNOWN = " (known from an earlier run)"
 needles = Section(
@@ -144,41 +167,20 @@ needles = Section(
                 ("sum", False),
             )
         ),
-        Claim(
+        found(
             "more needles found",
-            TABLE_2,
             "6 needles, 2 asked: share right, diff minus plain (the training "
             "was chosen so that models look keys up: chapter 19)",
-            Paired(
-                record=PAIR,
-                measure=six_needles,
-                sign=1,
-                effect=NEEDLES,
-                learned=looks_up,
-                ceiling=0.99,
-            ),
-            True,
+            PAIR,
         ),
         *(
-            Claim(
+            found(
                 f"the same, {claim}",
-                TABLE_2,
                 f"the same, diff minus {against}, 15 M parameters",
-                Paired(
-                    record=POOL,
-                    against=against,
-                    measure=six_needles,
-                    sign=1,
-                    effect=NEEDLES,
-                    learned=looks_up,
-                    ceiling=0.99,
-                ),
-                True,
+                POOL,
+                against,
             )
-            for claim, against in (
-                ("larger models", "plain"),
-                ("their control", "sum"),
-            )
+            for claim, against in CONTRASTS
         ),
         Claim(
             "more attention on the answer",

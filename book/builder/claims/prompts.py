@@ -2,7 +2,14 @@
 
 from functools import partial
 
-from builder.claims.claim import NO_FIGURE, PAIR, POOL, Claim, Section
+from builder.claims.claim import (
+    CONTRASTS,
+    NO_FIGURE,
+    PAIR,
+    POOL,
+    Claim,
+    Section,
+)
 from builder.claims.measures import (
     from_prompt,
     learned,
@@ -124,10 +131,7 @@ in_context = Section(
                 True,
                 against,
             )
-            for claim, against in (
-                ("larger models", "plain"),
-                ("their control", "sum"),
-            )
+            for claim, against in CONTRASTS
         ),
         *(
             Claim(
@@ -229,10 +233,7 @@ faithfulness = Section(
                 ),
                 True,
             )
-            for claim, against in (
-                ("larger models", "plain"),
-                ("their control", "sum"),
-            )
+            for claim, against in CONTRASTS
         ),
     ),
 )
