@@ -771,8 +771,7 @@ assert [x for x in tiles if ms[*x, 4, 3] > ms[*x, 4, 2]] == [(32, 128)]
 # more than halves. This GPU multiplies fastest with an instruction for four
 # warps together, which takes 64 rows (`wgmma`). With fewer rows Triton uses an
 # older, slower one (`mma.sync`). Eight warps form two groups of four, and a tile
-# of 64 rows occupies one of them: it takes almost twice as long as with four
-# warps.
+# of 64 rows occupies one of them: it takes about twice as long as with four.
 #
 # So it is not only a question of loads against registers. You could not have
 # known this from equation 10.5, and nobody should guess: try the shapes.
