@@ -3,6 +3,7 @@
 They are in minidiff/course/.
 """
 
+import os
 import warnings
 
 from minidiff.course.lab_page import without_jupyterlite
@@ -14,3 +15,8 @@ warnings.filterwarnings("ignore", "Overriding existing pre_save_hook")
 c = get_config()  # noqa: F821 - Jupyter defines it
 c.ContentsManager.pre_save_hook = keep_recorded
 c.ServerApp.tornado_settings = {"page_config_hook": without_jupyterlite}
+# A login shell, which Jupyter would start, may set PATH anew, and then a
+# terminal does not find the course's `minidiff`.
+if os.name == "posix":
+    shell = os.environ.get("SHELL") or "sh"
+    c.ServerApp.terminado_settings = {"shell_command": [shell]}

@@ -16,8 +16,11 @@ from urllib.error import HTTPError
 import committed
 import pages
 import pytest
+import websocket
 from builder import execute
 from conftest import need
+
+from minidiff import __version__
 
 TOKEN = "for-the-test"
 FIRST = next(path for path in committed.CHAPTERS if "/00_" in path)
@@ -73,6 +76,8 @@ def lab(reader: Path, tmp_path: Path) -> Iterator[str]:
     env["JUPYTER_CONFIG_DIR"] = str(tmp_path / "config")
     env["JUPYTERLAB_WORKSPACES_DIR"] = str(tmp_path / "workspaces")
     env["JUPYTERLAB_SETTINGS_DIR"] = str(tmp_path / "settings")
+    here = str(Path(sys.executable).parent)
+    env["PATH"] = os.pathsep.join([here, env["PATH"]])  # as `make lab` does
     jupyter = [sys.executable, "-m", "jupyter"]
     trust = [*jupyter, "trust", *map(str, reader.rglob("*.ipynb"))]
     subprocess.run(trust, env=env, check=True, capture_output=True)
@@ -305,3 +310,21 @@ def saved(path: Path) -> dict:
             return nb
         assert time.monotonic() < deadline, "Lab did not save the notebook"
         time.sleep(0.3)
+
+
+def test_a_terminal_finds_minidiff(lab: str):
+    """Although a login shell would set PATH anew."""
+    address = f"{lab}/api/terminals?token={TOKEN}"
+    with urllib.request.urlopen(address, data=b"", timeout=30) as answer:
+        name = json.load(answer)["name"]
+    path = f"terminals/websocket/{name}?token={TOKEN}"
+    terminal = websocket.create_connection(
+        f"{lab.replace('http', 'ws')}/{path}", timeout=30
+    )
+    terminal.send(json.dumps(["stdin", "minidiff --version; echo en''d\r"]))
+    said = ""
+    while "end" not in said:
+        kind, *texts = json.loads(terminal.recv())
+        said += "".join(texts) if kind == "stdout" else ""
+    terminal.close()
+    assert f"minidiff {__version__}" in said
