@@ -394,11 +394,12 @@ if INTERPRETED:
     assert moved == 2 * x.numel()
 
 # %% [markdown]
-# If moving numbers were all that takes time, it would be four times as fast. How
-# near to that does it come? The solution was timed on an NVIDIA H200. Another
-# one, on another day, copied 4.26 TB/s [H200]. The threads of a program come in
-# *warps* of 32, and a launch chooses how many. Each line is for matrices of
-# another width, with 34 million numbers in all.
+# If only moving took time, the kernel would be four times as fast as the five
+# operations, and would move bytes as fast as a copy. Is the second true? The
+# solution was timed on an NVIDIA H200. (A plain copy, timed on another H200 on
+# another day, moved 4.26 TB/s [H200].) The threads of a program come in *warps* of
+# 32, and a launch chooses how many. Each line has its own width; every matrix has
+# about 34 million numbers.
 
 # %%
 timed = json.loads(course.results("block_sizes.json").read_text())
@@ -423,7 +424,7 @@ assert rates[16384][0] < rates[16384][4] / 5
 # copy did, so the arithmetic costs at most a quarter of the time. But the number
 # of warps matters. With one warp, each thread must hold 512 numbers of a row of
 # 16,384. It has at most 255 registers, so numbers go to memory and come back.
-# With 16 warps, a row of 256 leaves half of the threads without work, and each
+# But 16 warps are 512 threads. A row of 256 gives work to half of them, and each
 # sum must be put together from 16 warps. A wide row needs many, a narrow one few.
 #
 # **Not proved: rows of any width.** A program holds its whole row in

@@ -718,11 +718,11 @@ plt.show()
 # stays in the *L2 cache* for a while, and the next program may find it there. So
 # not all reads counted by equation 10.5 go to main memory.
 #
-# **Can a load begin early?** Blocks wait for `tl.dot` in *shared memory*, of
-# which each multiprocessor has 228 KiB on a Hopper GPU. With
-# `kernel[grid](..., num_stages=2)` the next block is loaded into it while the
-# program computes with this one. Each *stage* takes shared memory for one more
-# block.
+# **Can a load begin early?** *Shared memory* is a small fast store inside each
+# multiprocessor, 228 KiB on a Hopper GPU. Blocks are put there before `tl.dot`
+# multiplies them. With `kernel[grid](..., num_stages=2)` the next block is loaded
+# into it while the program computes with this one. Each *stage* takes shared
+# memory for one more block.
 
 # %% mystnb={"image": {"alt": "Two timelines. With one stage, load 0, compute 0, load 1, compute 1, load 2, compute 2 follow each other. With two stages, load 1 runs while compute 0 does, and load 2 while compute 1 does, so the same work ends earlier."}}
 show_stages()
@@ -771,11 +771,9 @@ assert [x for x in tiles if ms[*x, 4, 3] > ms[*x, 4, 2]] == [(32, 128)]
 # more than halves. This GPU multiplies fastest with an instruction for four
 # warps together, which takes 64 rows (`wgmma`). With fewer rows Triton uses an
 # older, slower one (`mma.sync`). Eight warps form two groups of four, and a tile
-# of 64 rows occupies one of them: it takes about twice as long as with four.
+# of 64 rows keeps only one of them busy: it takes about twice as long as with four.
 #
-# So it is not only a question of loads against registers. You could not have
-# known this from equation 10.5, and nobody should guess: try the shapes.
-# minidiff keeps the fastest one for each size in a table. If you have a GPU,
+# Equation 10.5 could not tell you this, so measure: try the shapes. minidiff keeps the fastest one for each size in a table. If you have a GPU,
 # `python book/recipes/block_sizes.py --mine` times your own kernel, and your
 # softmax of chapter 9.
 #
