@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn.attention.flex_attention import (
     BlockMask,
     create_block_mask,
@@ -16,7 +17,12 @@ from torch.nn.attention.flex_attention import (
 from minidiff.ops.arguments import Arguments
 from minidiff.ops.epilogue import subtract
 from minidiff.ops.masks import blank_padding
-from minidiff.ops.readable import in_transform, is_certain, is_ordinary
+from minidiff.ops.readable import (
+    in_transform,
+    is_certain,
+    is_fake,
+    is_ordinary,
+)
 
 
 def flex_backend(x: Arguments) -> Tensor:
@@ -28,7 +34,7 @@ def flex_backend(x: Arguments) -> Tensor:
     PyTorch's uncompiled version, which does store each map.
 
     Raises ValueError or TypeError for inputs FlexAttention does not support:
-    gradients on a CPU; function transforms; D or Dv below 16, or float64, on
+    gradients on a CPU; function transforms and make_fx; D or Dv below 16, or float64, on
     other devices.
     """
     q, k, v = x.q, x.k, x.v
@@ -38,6 +44,11 @@ def flex_backend(x: Arguments) -> Tensor:
             "backend: got 'flex' inside a function transform, such as "
             "torch.vmap or torch.func.grad, or torch.jit.trace; "
             "FlexAttention supports none of them, expected backend='sdpa'"
+        )
+    if not torch.compiler.is_compiling() and get_proxy_mode() is not None:
+        raise ValueError(
+            "backend: got 'flex' inside make_fx, which FlexAttention does not "
+            "support, expected torch.export, torch.compile, or backend='sdpa'"
         )
     if q.device.type == "cpu":
         q, k, v = _without_gradients(q, k, v)
@@ -52,8 +63,9 @@ def flex_backend(x: Arguments) -> Tensor:
         make = _causal_mask if kept else _causal_mask.__wrapped__
         mask = make(T, S, q.device)
     k, v = blank_padding(k, x.key_lengths), blank_padding(v, x.key_lengths)
-    # Inside a compiled graph it is compiled with everything else.
-    inside = torch.compiler.is_dynamo_compiling()
+    # Inside a compiled graph it is compiled with everything else. Compiled by
+    # itself it would launch a kernel on fake tensors, which have no memory.
+    inside = torch.compiler.is_dynamo_compiling() or is_fake(q, k, v)
     run: Any = flex_attention if inside else _flex(q.device.type)
     out1, out2 = (
         run(

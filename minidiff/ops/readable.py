@@ -6,6 +6,7 @@ values of many calls at once. Every decision about that is made here.
 
 import torch
 from torch import Tensor
+from torch._guards import detect_fake_mode
 
 
 def is_readable(x: object) -> bool:
@@ -39,6 +40,13 @@ def is_ordinary(device: torch.device) -> bool:
         or in_transform()
         or torch._C._len_torch_dispatch_stack()
         or (device.type == "cuda" and torch.cuda.is_current_stream_capturing())
+    )
+
+
+def is_fake(*tensors: Tensor) -> bool:
+    """Tell whether a tensor has no memory, or results of a call will not."""
+    return detect_fake_mode(tensors) is not None or any(
+        x.device.type == "meta" for x in tensors
     )
 
 
