@@ -975,7 +975,7 @@ print("shares and exact test are what this chapter says")
 # ## Summary
 #
 # - Whether a small model learns to look keys up is drawn early, and the recipe
-#   sets the odds. A split of 4 against 0 was gone in the next training. (Of twenty
+#   sets the odds. A split of 4 against 0 was gone in the next training. (Of 25
 #   models of 15 million parameters, `pool.json`, all do, so these cannot say which
 #   kind does it more often.)
 # - In MQAR the fixed test, diff against wide + norm, sees an advantage in one

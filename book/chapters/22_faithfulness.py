@@ -584,7 +584,7 @@ for name in ("pair_64_rows.json", RECORD):
 #
 # The controls that say *what* causes a difference (wide heads, the norm, a
 # second map that is added) belong to a run of 15 million parameters with all
-# six kinds of chapter 19. Of that run diff, plain, sum and wide are done
+# six kinds of chapter 19. Of that run all but *first map* are done
 # (`pool.json`), five seeds each. Here is what they answer to questions about
 # several documents, seed by seed.
 
@@ -593,14 +593,14 @@ larger = json.loads(course.results("pool.json").read_text())["jobs"]
 for job in larger:
     rows = sorted(job["rows"], key=lambda row: row["seed"])
     several = [row["facts"]["several"] for row in rows]
-    print(f"{job['job']['kind']:6s}right           ", end="")
+    print(f"{job['job']['kind']:12s}right           ", end="")
     print(*(f"{found['right']:5.2f}" for found in several))
-    print(f"{'':6s}another document", end="")
+    print(f"{'':12s}another document", end="")
     print(*(f"{found['another document']:5.2f}" for found in several))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 rows = [row for job in larger for row in job["rows"]]
-assert len(rows) == 20 and min(r["needles"]["N=6 R=2"] for r in rows) > 0.9
+assert len(rows) == 25 and min(r["needles"]["N=6 R=2"] for r in rows) > 0.9
 right = sorted(row["facts"]["several"]["right"] for row in rows)
 assert right[-3] < 0.155 and 0.5 < right[-2] < 0.6 and right[-1] > 0.75
 
@@ -609,7 +609,7 @@ assert right[-3] < 0.155 and 0.5 < right[-2] < 0.6 and right[-1] > 0.75
 # is seen, neither from plain nor from sum (`book/evidence.md` has the intervals).
 # The share that is right was looked at afterwards. One of the five models of diff
 # answers half of the questions right, one of sum three quarters, and the other
-# eighteen at most 15 in a hundred: two lucky draws, of which a mean over five seeds
+# 23 at most 15 in a hundred: two lucky draws, of which a mean over five seeds
 # would have made a difference of kinds.
 #
 # ## Looking keys up is not reading
@@ -673,7 +673,7 @@ assert read[found > 0.9].max() < 1 / 3 and max(found[found < 0.9]) < 0.2
 # For needles it does not matter: no model lies between one fifth and nine
 # tenths. With a line at one third five models read, and still none does both.)
 #
-# One skill does not hinder the other: of the twenty larger models above, all of
+# One skill does not hinder the other: of the 25 larger models above, all of
 # which find the needles, two read as well. And all four that read here are from
 # tries of three or four times as many tokens. But it does say that
 # *finding needles, even without an error, is no sign of reading documents*. A
@@ -1081,7 +1081,7 @@ print("the sources are what the recipe of the record counts")
 # - The shipped models refuse by the number of documents: deleting the sentence
 #   with the answer hardly changes how often.
 # - Looking keys up does not make a model read: of 44 small models none does both,
-#   and of 20 larger ones, which all look keys up, two.
+#   and of 25 larger ones, which all look keys up, two.
 # - The spread of trainings, and not the number of questions, decides how small
 #   an effect a desk can see.
 # - The text here is templated, and the models are small and remember next to

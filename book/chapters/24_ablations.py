@@ -557,11 +557,13 @@ mean, half = interval(np.array(lead))
 assert mean > half and [r["seed"] for r in TEXT["diff"]] == list(range(8))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
-alone = [r["valid_loss"] for r in TEXT["wide + norm"]]
-assert [r["seed"] for r in TEXT["wide + norm"]] == [0, 1, 2, 3]
-below = np.array([r["valid_loss"] for r in TEXT["diff"][:4]]) - alone
+alone = sorted(TEXT["wide + norm"], key=lambda r: r["seed"])
+below = np.array([
+    r["valid_loss"] - w["valid_loss"]
+    for r, w in zip(TEXT["diff"], alone, strict=True)
+])  # fmt: skip
 mean, half = interval(below)
-assert below.min() > 0 and mean > half > 0.9 * mean
+assert (below > 0).sum() == 7 and mean > half
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 mean, half = interval(np.array([
@@ -578,15 +580,15 @@ assert sum(lower) == 4 and len(lower) == 5
 # Diff is ahead of plain. Does the *sign* of the second map do it? The pairs with
 # "sum" cannot tell: their interval has room for no difference, and for all that
 # diff leads plain by. And diff is *behind* "wide", which has as many heads, one
-# map each and no norm, and in all four pairs behind "wide + norm", which has one
-# map with wider queries and keys (exploratory, and the second interval just
-# excludes zero; chapter 18 says what that may mean, and what not).
+# map each and no norm, and behind "wide + norm", which has one map with wider
+# queries and keys (exploratory; chapter 18 says what that may mean, and what not).
 #
 # At 15 million parameters, after 66 million tokens of a mixture of text and tasks,
-# diff is ahead of sum in five of five pairs, and of wide as well (at the one rate
-# that was tried; the second is exploratory; chapter 18). So what a part contributes
-# need not be a constant of the part. It may depend on what it is put into, and on
-# how that is trained.
+# diff is ahead of sum in five of five pairs, and of wide and of wide + norm as well
+# (at the one rate that was tried; the last two are exploratory; chapter 18). There
+# the norm on one map, which is ahead of everything above, is not seen to do
+# anything. So what a part contributes need not be a constant of the part. It may
+# depend on what it is put into, and on how that is trained.
 #
 # One variant of seven has been trained on text so far, lambda_init 0.8. In four
 # of five pairs it ended lower than diff; zero lies just inside the interval, and

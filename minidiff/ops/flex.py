@@ -34,8 +34,8 @@ def flex_backend(x: Arguments) -> Tensor:
     PyTorch's uncompiled version, which does store each map.
 
     Raises ValueError or TypeError for inputs FlexAttention does not support:
-    gradients on a CPU; function transforms and make_fx; D or Dv below 16, or float64, on
-    other devices.
+    gradients on a CPU; function transforms and make_fx; D or Dv below 16, or
+    float64, on other devices.
     """
     q, k, v = x.q, x.k, x.v
     T, S = q.shape[3], k.shape[3]

@@ -103,6 +103,18 @@ language = Section(
             ),
             True,
         ),
+        Claim(
+            "control: it is not the shape of the heads with their norm",
+            TABLE_6_NORM,
+            "nats per token, diff minus wide + norm, 15 M parameters",
+            Paired(
+                record=POOL,
+                measure=text_loss,
+                sign=-1,
+                effect=OVER_WIDE_NORM,
+                against="wide + norm",
+            ),
+        ),
     ),
 )
 
