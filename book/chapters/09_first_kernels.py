@@ -343,9 +343,9 @@ print("so take", triton.next_power_of_2(400))
 
 # %% [markdown]
 # On a GPU the numbers of a block are shared out among *threads*, which work on
-# them side by side. Their number is a power of two. A sum is computed by
-# halving: 16 numbers become 8 sums, these become 4, and so on. So take the
-# next power of two and mask the rest. Now the masked entries matter, because
+# them side by side. They compute a sum by halving: 16 numbers become 8 sums,
+# these become 4, and so on. So the size of a block is a power of two: take the
+# next one, and mask the rest. Now the masked entries matter, because
 # the maximum and the sum run over them too. The third argument of
 # `tl.load(pointers, mask, other)` is the value they get. If you leave it out,
 # their value is *undefined*: on a GPU it can be anything.

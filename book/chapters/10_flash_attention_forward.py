@@ -321,8 +321,8 @@ assert off < 1e-12
 # blocks. In this one $u$ is called `b_acc`, short for *accumulator*, a block
 # in which a sum grows; $m$ is `b_top` and $z$ is `b_sum`. One thing is new:
 # values may be float16, and `tl.dot` wants both its blocks in one type.
-# Weights are at most 1, so they may be rounded to the type of the values,
-# `b.to(b_v.dtype)`; the sums stay in float32.
+# Weights lie between 0 and 1. Rounding them to the type of the values, with
+# `b.to(b_v.dtype)`, changes the result little; the sums stay in float32.
 #
 # ### Exercise 10.2: the softmax step
 #
@@ -377,7 +377,8 @@ def walk(b_q, p_k, p_v, k_s, v_s, S, c, D: tl.constexpr, BS: tl.constexpr):
     b_sum = tl.zeros([BT], tl.float32)
     for start_s in range(0, S, BS):
         o_s = start_s + tl.arange(0, BS)
-        b_k, b_v = rows(p_k, o_s, k_s, S, D), rows(p_v, o_s, v_s, S, D)
+        b_k = rows(p_k, o_s, k_s, S, W=D)
+        b_v = rows(p_v, o_s, v_s, S, W=D)
         b_s = tl.dot(b_q, b_k.T, input_precision="ieee") * c
         b_s = tl.where((o_s < S)[None, :], b_s, float("-inf"))
         b_acc, b_top, b_sum = softmax_step(b_acc, b_top, b_sum, b_s, b_v)
@@ -391,8 +392,8 @@ def full_kernel(
     D: tl.constexpr, BT: tl.constexpr, BS: tl.constexpr,
 ):  # fmt: skip
     o_t = tl.program_id(0) * BT + tl.arange(0, BT)
-    b_q = rows(p_q, o_t, q_t, T, D)
-    b_out = walk(b_q, p_k, p_v, k_s, v_s, S, c, D, BS)
+    b_q = rows(p_q, o_t, q_t, T, W=D)
+    b_out = walk(b_q, p_k, p_v, k_s, v_s, S, c, D=D, BS=BS)
     at = o_t[:, None] * out_t + tl.arange(0, D)[None, :]
     tl.store(p_out + at, b_out, (o_t < T)[:, None])
 
@@ -422,8 +423,8 @@ print("full attention, float32: differs by < 1e-5")
 #
 # Now the map becomes causal: query $t$ sees keys 0 to $t + S - T$. A tile is
 # *whole* if all its queries see all its keys, *skipped* if none sees any, and
-# otherwise *masked*: the diagonal or the end of the keys cuts it. Here is an
-# example by hand, with $T = 4$, $S = 6$ and tiles of 2 by 2. Query 0 sees 3
+# otherwise *masked*: the diagonal goes through it, or the keys end inside it.
+# Here is an example by hand, with $T = 4$, $S = 6$ and tiles of 2 by 2. Query 0 sees 3
 # keys, query 1 sees 4. So for the first block of queries the block of keys 0
 # and 1 is whole, keys 2 and 3 need a mask, and keys 4 and 5 are skipped. In the
 # second block query 2 sees 5 keys and query 3 sees 6, so two blocks are whole
@@ -431,8 +432,8 @@ print("full attention, float32: differs by < 1e-5")
 #
 # ### Exercise 10.3: whole, masked, skipped
 #
-# *Medium, 8 minutes.* This is plain Python, not a kernel. Two queries of a
-# block decide. Which two?
+# *Medium, 8 minutes.* This is plain Python, not a kernel. Two of a block's
+# queries decide the three numbers. Which two?
 
 
 # %% tags=["stub:10.3"]

@@ -12,6 +12,7 @@ import linecache
 import os
 import signal
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import (
@@ -31,6 +32,7 @@ PRINTED = 2000  # characters shown of what one case prints
 _MESSAGE = 1000  # characters kept of an exception's message
 _LINE = 100  # characters kept of the line that raised it
 _PACKAGE = str(Path(__file__).parents[1])
+_INSTALLED = set(map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
 
 
 class StoppedError(BaseException):
@@ -139,13 +141,14 @@ def _message(error: BaseException) -> str:
 def _line(error: BaseException) -> str:
     """Return the line of the answer's own file that raised, "" if unknown.
 
-    The answer's file is the first one outside this package. What the answer
-    calls elsewhere, as in NumPy, is not shown.
+    The answer's file is the first one outside this package and outside
+    installed libraries: Triton's interpreter calls a kernel for us. What the
+    answer calls elsewhere, as in NumPy, is not shown.
     """
     file = line = ""
     for frame, number in walk_tb(error.__traceback__):
         name = frame.f_code.co_filename
-        if not file and not name.startswith(_PACKAGE):
+        if not file and not name.startswith((_PACKAGE, *_INSTALLED)):
             file = name
         if name == file:
             line = linecache.getline(file, number).strip()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -140,10 +141,29 @@ def _expect_kernel(kernel: Any) -> None:
 
 
 def _inner(error: BaseException) -> BaseException:
-    """Return a kernel's own error, without the interpreter's wrapping."""
+    """Return a kernel's own error, without the interpreter's wrapping.
+
+    The interpreter wraps it once more for each function that the kernel
+    calls. The traceback returned has the frames of them all.
+    """
     while type(error).__name__ == "InterpreterError" and error.__cause__:
-        error = error.__cause__
+        cause, outer = error.__cause__, error.__traceback__
+        chain = cause.__traceback__
+        for one in reversed(_each(outer)):
+            chain = TracebackType(
+                chain, one.tb_frame, one.tb_lasti, one.tb_lineno
+            )
+        error = cause.with_traceback(chain)
     return error
+
+
+def _each(traceback: TracebackType | None) -> list[TracebackType]:
+    """Return a traceback and all that follow it, outermost first."""
+    found = []
+    while traceback is not None:
+        found.append(traceback)
+        traceback = traceback.tb_next
+    return found
 
 
 class _Guard:

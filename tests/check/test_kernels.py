@@ -204,6 +204,18 @@ def divided(a, b):
     return a / b
 
 
+@triton.jit
+def fails_in_the_language(p_x, p_out, n, BLOCK: tl.constexpr):
+    tl.zeros([BLOCK, 3], tl.float32)
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="the interpreter's frames")
+def test_an_error_inside_the_language_shows_the_line_of_the_answer():
+    text = check(EX, fails_in_the_language).text
+    assert "must be a power of 2\n" in text
+    assert "  in line   tl.zeros([BLOCK, 3], tl.float32)\n" in text
+
+
 def test_an_error_shows_the_line_of_the_answer_that_raised_it():
     if INTERPRETED:
         text = check(EX, unmasked_load).text

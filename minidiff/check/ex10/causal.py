@@ -99,8 +99,9 @@ def _run(
         if (touch.kind, touch.name) == ("load", "p_k"):
             i = touch.program[1]
             keys = touch.element[touch.element >= 0] // D % S
-            if keys.size and keys.min() >= (i + 1) * BT + S - T:
-                hidden.append((i, int(keys.min())))
+            first = int(keys.min(initial=S))  # S: no key of the block exists
+            if first >= min(S, (i + 1) * BT + S - T):
+                hidden.append((i, first))
 
     found = launch(
         answer,
@@ -117,8 +118,8 @@ def _run(
     )  # fmt: skip
     if hidden and found is not None and same(found, right, TOLERANCE):
         raise HiddenBlockError(
-            f"values are right, but block {hidden[0][0]} of the queries reads "
-            f"keys from {hidden[0][1]} on, which none of them sees"
+            f"values are right, but block {hidden[0][0]} of the queries visits"
+            f" a block of keys, from {hidden[0][1]} on, that none of them sees"
         )
     return found
 
@@ -142,6 +143,7 @@ def _cases() -> list[Case]:
         (2, 1, 17, 17, 16, 16, 16, 1),
         (26, 1, 32, 32, 16, 32, 16, 1e9),
         (4, 2, 19, 33, 32, 16, 32, 5),
+        (5, 1, 3, 16, 16, 32, 16, 1),  # only the minimum with S ends the loop
     ):
         q, k = logits * draw(seed, N, T, 16), draw(seed + 9, N, S, 16)
         v = draw(seed + 99, N, S, DV)
@@ -323,10 +325,12 @@ EXERCISE = Exercise(
         ),
         Mistake(
             key="hidden blocks visited",
-            diagnosis="The values are right, at twice the work: for each "
-            "block of queries the loop can end at the last key that its last "
-            "query sees, (i_t + 1) * BT + S - T, or at S if that is less.",
+            diagnosis="The values are right, with more work than they need: "
+            "for each block of queries the loop can end at the last key that "
+            "its last query sees, (i_t + 1) * BT + S - T, or at S if that is "
+            "less.",
             wrong=_edited((END, "S")),
+            also=(_edited((END, "(i_t + 1) * BT + S - T")),),
         ),
         Mistake(
             key="no mask of rows",

@@ -31,6 +31,11 @@ def _cases() -> list[Case]:
     ]
 
 
+def _place(i_t: int, T: int, S: int, BT: int) -> int:
+    """The last key that the block's first query sees."""
+    return i_t * BT + S - T
+
+
 def _like(
     *,
     first: Callable[[int, int, int, int], int] = (
@@ -61,6 +66,13 @@ def _one_row(i_t: int, T: int, S: int, BT: int, BS: int) -> Blocks:
     return whole, visited - whole, -(-S // BS) - visited
 
 
+def _last_places(i_t: int, T: int, S: int, BT: int, BS: int) -> Blocks:
+    """The places of the last keys that are seen, taken for their numbers."""
+    first, last = (t + S - T for t in (i_t * BT, min(T, (i_t + 1) * BT) - 1))
+    whole, visited = first // BS, -(-last // BS)
+    return whole, visited - whole, -(-S // BS) - visited
+
+
 def _one_masked(whole: int, blocks: int) -> Blocks:
     return whole, 1, blocks - whole - 1
 
@@ -83,8 +95,11 @@ EXERCISE = Exercise(
             diagnosis="Query t sees keys 0 to t + S - T, which are "
             "t + S - T + 1 of them, for the first query of the block as for "
             "the last, i_t * BT + BT - 1.",
-            wrong=_like(first=lambda i_t, T, S, BT: i_t * BT + S - T),
+            wrong=_like(first=_place),
             also=(
+                _last_places,
+                _like(first=_place, clip=False),
+                _like(first=_place, clip=False, more=lambda BT: BT),
                 _like(whole=lambda f, S, BS: min(S, f - 1) // BS),
                 _like(more=lambda BT: BT - 2),
                 _like(more=lambda BT: BT),
@@ -225,8 +240,8 @@ EXERCISE = Exercise(
         "of them decides what is whole, the other what is skipped.",
         "The first query sees i_t * BT + S - T + 1 keys, the last BT - 1 "
         "more, but nobody sees more than S.",
-        "whole = min(S, first) // BS; visited = -(-min(S, first + BT - 1) // "
-        "BS), rounded up; return whole, visited - whole, -(-S // BS) - "
-        "visited.",
+        "first = i_t * BT + S - T + 1; whole = min(S, first) // BS; visited = "
+        "-(-min(S, first + BT - 1) // BS), rounded up; return whole, "
+        "visited - whole, -(-S // BS) - visited.",
     ),
 )
