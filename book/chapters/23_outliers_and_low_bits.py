@@ -926,8 +926,8 @@ plt.show()
 # map added, at least at the beginning: lambda is learned, and the record does not
 # say whether its sign turned. *Wide* has the shape of diff's heads, with one map
 # and no norm, and *wide + norm* has the norm as well. Which of these parts would
-# you expect to make hidden states smaller? All of this was looked at after the run (exploratory), and of so many
-# intervals some exclude zero by chance.
+# you expect to make hidden states smaller? All of this was looked at after the run
+# (exploratory), and of so many intervals some exclude zero by chance.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 LARGER = {kind: runs for (kind, _), runs in runs_of("pool.json").items()}
@@ -1004,11 +1004,11 @@ for a, b, clear in (("wide", "plain", 1), ("diff", "wide", 0)):
 # wide, with one map and no norm, is at 0.75, and diff is not clear of it.
 #
 # **The norm makes logits larger, and two maps make them smaller again.** Those of
-# wide + norm, largest and typical, are more than twice plain's. In sum they are two
-# thirds of that, in diff two fifths, which is again what plain has. So
-# diff's logits are much smaller than its controls', and not seen to differ from
-# plain's. In medians diff's largest logit is 1.32 times plain's, because its
-# typical logits are smaller.
+# wide + norm, largest and typical, are more than twice plain's. Those of sum are two
+# thirds of that. In diff the largest are two fifths of it, which is as much as plain
+# has, and the typical ones a third, which is less. So diff's logits are much smaller
+# than those of its controls, and its largest ones are not seen to differ from
+# plain's. In medians they are 1.32 times plain's.
 #
 # **Bits: it depends on how many.** At four bits rounding costs diff *less* on text
 # than plain, in five of five pairs; in the smaller models it was the other way

@@ -586,9 +586,9 @@ assert sum(lower) == 4 and len(lower) == 5
 # At 15 million parameters, after 66 million tokens of a mixture of text and tasks,
 # diff is ahead of sum in five of five pairs, and of wide and of wide + norm as well
 # (at the one rate that was tried; the last two are exploratory; chapter 18). There
-# the norm on one map, which is ahead of everything above, is not seen to do
-# anything. So what a part contributes need not be a constant of the part. It may
-# depend on what it is put into, and on how that is trained.
+# wide + norm, which ended lowest of all kinds above, is not clear of plain. So what a
+# part contributes need not be a constant of the part. It may depend on what it is put
+# into, and on how that is trained.
 #
 # One variant of seven has been trained on text so far, lambda_init 0.8. In four
 # of five pairs it ended lower than diff; zero lies just inside the interval, and
