@@ -896,7 +896,7 @@ assert middle < 0 < middle + half
 # trained, all at a rate of 0.002, the best of four in the pilot of the smaller
 # text models. There the control was "not seen". What do you expect here?
 
-# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
+# %%
 pool = json.loads(course.results("pool.json").read_text())
 trained = ("diff", "sum", "plain", "wide", "wide + norm")
 larger = {kind: runs_of(pool, kind) for kind in trained}
@@ -904,6 +904,8 @@ ends = {
     kind: np.array([rows[seed]["valid_loss"] for seed in range(5)])
     for kind, rows in larger.items()
 }
+
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 for pair in (("diff", "plain"), ("diff", "sum")):
     both = [ends[kind] for kind in pair]
     print(f"{' minus '.join(pair)}: {contrast(*both)}: {verdict(*both)}")
@@ -961,6 +963,13 @@ assert (np.diff(lead[3:]) > 0).all() and round(lead[-1], 2) == -0.08
 assert gap[:, same].mean() > 0
 for pair in (("diff", "plain"), ("diff", "sum"), ("sum", "plain")):
     assert (ends[pair[0]] < ends[pair[1]]).all(), pair
+assert {row["job"]["rates"][0] for row in pool["jobs"]} == {0.002}
+assert {job["job"]["kind"] for job in pool["jobs"]} == set(larger)
+control = paths["diff"] - paths["sum"]
+assert control[9] / control[-1] > 2 and (control[1:] < 0).all()
+assert control[-1] < -half
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 normed = ends["wide + norm"]
 for kind in ("diff", "sum"):
     assert (ends[kind] < np.minimum(ends["wide"], normed)).all()
@@ -970,11 +979,6 @@ for pair in (("wide", "plain"), ("wide + norm", "plain"),
              ("wide + norm", "wide")):  # fmt: skip
     middle, clear = paired_interval(*(ends[kind] for kind in pair), 2.776)
     assert abs(middle) < min(0.01, clear), pair
-assert {row["job"]["rates"][0] for row in pool["jobs"]} == {0.002}
-assert {job["job"]["kind"] for job in pool["jobs"]} == set(larger)
-control = paths["diff"] - paths["sum"]
-assert control[9] / control[-1] > 2 and (control[1:] < 0).all()
-assert control[-1] < -half
 
 # %% [markdown]
 # **Diff minus plain: seen**, in five of five pairs, and two and a half to three

@@ -974,6 +974,8 @@ for name in list(CONTROLS)[1:]:
     d = TOLD[name, "wide + norm, plain"]
     sure = d.mean() + half_of_five(d) < 0
     assert (d < 0).sum() == 4 and sure == ("random" in name)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 for pair, sure in (("wide, plain", 0), ("wide + norm, plain", 0),
                    ("sum, plain", 1), ("diff, wide", 1),
                    ("diff, wide + norm", 0)):  # fmt: skip

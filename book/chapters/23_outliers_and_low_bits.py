@@ -973,6 +973,8 @@ for kind in ("diff", "sum"):
     assert mean < 0 < mean + half and np.exp(mean).round(1) == 0.8
 normed = top["wide + norm"]
 assert (normed > np.maximum(top["sum"], top["wide"])).all()
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 four, three = (larger(added(bits)) for bits in (4, 3))
 for kind in ("diff", "wide + norm"):
     assert (four[kind] < four["plain"]).all()
