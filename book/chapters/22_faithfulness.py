@@ -609,8 +609,8 @@ assert right[-3] < 0.155 and 0.5 < right[-2] < 0.6 and right[-1] > 0.75
 # is seen, neither from plain nor from sum (`book/evidence.md` has the intervals).
 # The share that is right was looked at afterwards. One of the five models of diff
 # answers half of the questions right, one of sum three quarters, and the other
-# 23 at most 15 in a hundred: two lucky draws, of which a mean over five seeds
-# would have made a difference of kinds.
+# 23 at most 15 in a hundred: two lucky draws, which a mean over five seeds
+# would have shown as a difference of kinds.
 #
 # ## Looking keys up is not reading
 #
@@ -673,7 +673,7 @@ assert read[found > 0.9].max() < 1 / 3 and max(found[found < 0.9]) < 0.2
 # For needles it does not matter: no model lies between one fifth and nine
 # tenths. With a line at one third five models read, and still none does both.)
 #
-# One skill does not hinder the other: of the 25 larger models above, all of
+# One skill does not exclude the other: of the 25 larger models above, all of
 # which find the needles, two read as well. And all four that read here are from
 # tries of three or four times as many tokens. But it does say that
 # *finding needles, even without an error, is no sign of reading documents*. A
