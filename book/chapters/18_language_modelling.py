@@ -818,12 +818,12 @@ for other in ("plain", "wide", "sum", "diff"):
 for names in LINES:
     a, b = (last_losses(kind, seeds) for kind in names.split(", "))
     print(f"{names.replace(',', ' minus')}: {contrast(a, b)}")
+
+# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 each = last_losses("diff", seeds) - last_losses("sum", seeds)
 print("diff minus sum, by pair:", *(f"{x:+.3f}" for x in each))
 print("the second contrast, diff minus sum:", end=" ")
 print(verdict(last_losses("diff", seeds), last_losses("sum", seeds)))
-
-# %% tags=["hide-output"] jupyter={"outputs_hidden": true}
 first = [last_losses(k, seeds[:4]) for k in ("wide + norm", "wide")]
 rest = [last_losses(k, seeds[4:]) for k in ("wide + norm", "wide")]
 print("wide + norm minus wide, first four:", contrast(*first))
@@ -1072,7 +1072,7 @@ print("record, chapter and package give the same numbers")
 #   mixture, at one rate, diff is 0.079 nats below plain and 0.042 below sum, both
 #   in five of five pairs. Both leads were still shrinking. There no
 #   difference of wide models from plain is seen, with diff's norm or without
-#   (exploratory, to within 0.04).
+#   (exploratory).
 # - Not shown: that the subtraction is the cause in the smaller models; that 65 %
 #   of the tokens are enough; anything at equal time.
 #

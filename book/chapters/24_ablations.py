@@ -579,8 +579,8 @@ assert sum(lower) == 4 and len(lower) == 5
 # %% [markdown]
 # Diff is ahead of plain. Does the *sign* of the second map do it? The pairs with
 # "sum" cannot tell: their interval has room for no difference, and for all that
-# diff leads plain by. And diff ended 0.011 nats *above* "wide" (as many heads, each
-# with one map of twice the width, and no norm) and 0.016 above "wide + norm" (the
+# diff leads plain by. And diff ended 0.0106 nats *above* "wide" (as many heads, each
+# with one map of twice the width, and no norm) and 0.0164 above "wide + norm" (the
 # same with diff's norm). Both are exploratory; chapter 18 says what they may mean,
 # and what not.
 #
