@@ -811,10 +811,8 @@ def last_losses(kind: str, some: list[int]) -> np.ndarray:
     return np.array([runs_of(record, kind)[s]["valid_loss"] for s in some])
 
 
-LINES: tuple = ("diff, sum", "sum, plain", "wide, plain", "diff, wide")
-LINES += ("wide, sum",)
-for other in ("plain", "wide", "sum", "diff"):
-    LINES += (f"wide + norm, {other}",)
+LINES = ["diff, sum", "sum, plain", "wide, plain", "diff, wide", "wide, sum"]
+LINES += [f"wide + norm, {x}" for x in ("plain", "wide", "sum", "diff")]
 for names in LINES:
     a, b = (last_losses(kind, seeds) for kind in names.split(", "))
     print(f"{names.replace(',', ' minus')}: {contrast(a, b)}")

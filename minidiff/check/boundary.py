@@ -31,8 +31,11 @@ SECONDS = 30.0  # the slowest solution takes one
 PRINTED = 2000  # characters shown of what one case prints
 _MESSAGE = 1000  # characters kept of an exception's message
 _LINE = 100  # characters kept of the line that raised it
-_PACKAGE = str(Path(__file__).parents[1])
-_INSTALLED = set(map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
+# Folders of files that are not the answer's.
+_OTHERS = (
+    str(Path(__file__).parents[1]),
+    *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
+)
 
 
 class StoppedError(BaseException):
@@ -148,7 +151,7 @@ def _line(error: BaseException) -> str:
     file = line = ""
     for frame, number in walk_tb(error.__traceback__):
         name = frame.f_code.co_filename
-        if not file and not name.startswith((_PACKAGE, *_INSTALLED)):
+        if not file and not name.startswith(_OTHERS):
             file = name
         if name == file:
             line = linecache.getline(file, number).strip()

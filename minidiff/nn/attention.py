@@ -20,6 +20,7 @@ from minidiff.nn.multihead import MultiheadBase, head_sizes
 from minidiff.nn.plain import call_wide, is_plain
 from minidiff.ops import AttentionMaps, attention_maps, diff_attention
 from minidiff.ops.arguments import check_key_lengths
+from minidiff.ops.autocast import without_autocast
 from minidiff.ops.eager import for_each_head
 from minidiff.ops.epilogue import finish
 from minidiff.ops.logits import masked_softmax, scaled_logits
@@ -272,7 +273,7 @@ class MultiheadDiffAttentionV2(MultiheadBase):
         model.
         """
         proj = self.lambda_proj
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             if is_plain(proj, nn.Linear):
                 weight = wide(proj.weight)
                 logits = linear(x.to(weight.dtype), weight)

@@ -2,10 +2,10 @@
 
 from collections import Counter
 
-from torch import Tensor, is_autocast_enabled, nn
-from torch.amp import is_autocast_available
+from torch import Tensor, nn
 
 from minidiff.nn.plain import is_plain
+from minidiff.ops.autocast import autocast_dtype
 
 
 def check_one_dtype(model: nn.Module) -> None:
@@ -38,8 +38,8 @@ def check_input_dtype(name: str, x: Tensor, first: nn.Module) -> None:
         return
     if not is_plain(first, nn.Linear):
         return
-    dtype, device = first.weight.dtype, x.device.type
-    if not is_autocast_available(device) or not is_autocast_enabled(device):
+    if autocast_dtype(x.device) is None:
         raise TypeError(
-            f"{name}: got dtype {x.dtype}, expected {dtype} as the weights"
+            f"{name}: got dtype {x.dtype}, expected {first.weight.dtype} as "
+            "the weights"
         )

@@ -14,6 +14,7 @@ from minidiff.nn.layers import apply_rope
 from minidiff.nn.plain import float_dtype
 from minidiff.ops import AttentionMaps
 from minidiff.ops.arguments import check_tensor
+from minidiff.ops.autocast import autocast_dtype
 
 
 class MultiheadBase(nn.Module):
@@ -79,9 +80,7 @@ class MultiheadBase(nn.Module):
         )
         # What the keys will probably be, so that memory is taken only once.
         first = next(self.parameters(), torch.empty(0))
-        expected = float_dtype(self)
-        if torch.is_autocast_enabled(first.device.type):
-            expected = torch.get_autocast_dtype(first.device.type)
+        expected = autocast_dtype(first.device) or float_dtype(self)
         return KVCache(
             k_shape,
             v_shape,

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from minidiff.ops.autocast import autocast_dtype
 from minidiff.ops.readable import in_func_gradient
 
 # Branch widths D that the fused kernels support.
@@ -27,9 +28,7 @@ def choose(q: Tensor, v: Tensor) -> str:
     """
     if not (TRITON and q.is_cuda and torch.version.cuda):
         return "sdpa"
-    dtype = q.dtype
-    if torch.is_autocast_enabled("cuda"):
-        dtype = torch.get_autocast_dtype("cuda")
+    dtype = autocast_dtype(q.device) or q.dtype
     D, Dv = q.shape[-1], v.shape[-1]
     ready = (
         dtype in HALF

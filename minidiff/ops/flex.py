@@ -50,6 +50,11 @@ def flex_backend(x: Arguments) -> Tensor:
             "backend: got 'flex' inside make_fx, which FlexAttention does not "
             "support, expected torch.export, torch.compile, or backend='sdpa'"
         )
+    if q.is_meta:
+        raise ValueError(
+            "backend: got 'flex' on meta, where FlexAttention does not work, "
+            "expected backend='sdpa' or 'eager'"
+        )
     if q.device.type == "cpu":
         q, k, v = _without_gradients(q, k, v)
     else:

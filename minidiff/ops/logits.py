@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import local
 
-import torch
 from torch import Tensor
 
+from minidiff.ops.autocast import without_autocast
 from minidiff.ops.wide import wide, wide_dtype
 
 _here = local()  # a thread's change of its logits, if any
@@ -22,7 +22,7 @@ def scaled_logits(q: Tensor, k: Tensor, scale: float) -> Tensor:
     In 16 bits a logit of a few thousand is rounded to whole numbers, and a
     larger one overflows. q is (..., T, D) and k is (..., S, D).
     """
-    with torch.autocast(q.device.type, enabled=False):
+    with without_autocast(q.device):
         return (wide(q) * scale) @ wide(k).transpose(-1, -2)
 
 

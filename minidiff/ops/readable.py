@@ -44,10 +44,8 @@ def is_ordinary(device: torch.device) -> bool:
 
 
 def is_fake(*tensors: Tensor) -> bool:
-    """Tell whether a tensor has no memory, or results of a call will not."""
-    return detect_fake_mode(tensors) is not None or any(
-        x.device.type == "meta" for x in tensors
-    )
+    """Tell whether tensors, or what a call returns now, have no memory."""
+    return detect_fake_mode(tensors) is not None
 
 
 def may_skip_dispatcher(*given: object) -> bool:

@@ -183,6 +183,33 @@ def test_fake_tensors(kind, backend):
         assert model(x[:, :1], cache, backend=backend).shape == (2, 1, 20)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+@torch.no_grad()
+def test_meta_tensors(kind, backend):
+    model = make(kind).to("meta")
+    x = torch.zeros(2, 5, dtype=torch.int64, device="meta")
+    assert model(x, backend=backend).shape == (2, 5, 20)
+    assert model.loss(x, x, backend=backend).is_meta
+    cache = model.new_cache(2)
+    model(x, cache, backend=backend)
+    assert model(x[:, :1], cache, backend=backend).shape == (2, 1, 20)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager", "flex", *KERNELS])
+@pytest.mark.parametrize("options", CALLS)
+def test_meta_tensors_in_the_operator(backend, options):
+    q, k, v = (x.to("meta") for x in qkv())
+    if "key_lengths" in options:
+        options = options | {"key_lengths": LENGTHS.to("meta")}
+    if backend in ("flex", "triton"):
+        with pytest.raises(ValueError, match=f"backend: got '{backend}'"):
+            diff_attention(q, k, v, 0.5, backend=backend, **options)
+        return
+    y = diff_attention(q, k, v, 0.5, backend=backend, **options)
+    assert y.shape == (2, 4, 7, 32) and y.is_meta
+
+
 @pytest.mark.parametrize("backend", ["sdpa", "eager", "flex", *KERNELS])
 @pytest.mark.parametrize("options", CALLS)
 def test_fake_tensors_in_the_operator(backend, options):

@@ -25,6 +25,31 @@ OVER_WIDE_NORM = 0.024  # Table 6: 3.086 less 3.062
 TABLE_6_NORM = "0.024 lower, at 1.4 billion parameters [P, Table 6]"
 AGAINST_SUM = "no figure; held to 0.025 [P-fig, Figure 3a]"
 
+
+def shape_of_heads(
+    claim: str, size: str, record: str, note: str = ""
+) -> list[Claim]:
+    """Return two rows: diff against wide heads, without its norm and with."""
+    return [
+        Claim(
+            claim + also,
+            paper,
+            f"nats per token, diff minus {against}, {size} parameters{note}",
+            Paired(
+                record=record,
+                measure=text_loss,
+                sign=-1,
+                effect=effect,
+                against=against,
+            ),
+        )
+        for also, against, paper, effect in (
+            ("", "wide", TABLE_6, OVER_WIDE),
+            (" with their norm", "wide + norm", TABLE_6_NORM, OVER_WIDE_NORM),
+        )
+    ]
+
+
 language = Section(
     18,
     "Language modelling",
@@ -49,29 +74,8 @@ language = Section(
             ),
             True,
         ),
-        Claim(
-            "control: it is not the shape of the heads",
-            TABLE_6,
-            "nats per token, diff minus wide, 8.4 M parameters",
-            Paired(
-                record=TEXT,
-                measure=text_loss,
-                sign=-1,
-                effect=OVER_WIDE,
-                against="wide",
-            ),
-        ),
-        Claim(
-            "control: it is not the shape of the heads with their norm",
-            TABLE_6_NORM,
-            "nats per token, diff minus wide + norm, 8.4 M parameters",
-            Paired(
-                record=TEXT,
-                measure=text_loss,
-                sign=-1,
-                effect=OVER_WIDE_NORM,
-                against="wide + norm",
-            ),
+        *shape_of_heads(
+            "control: it is not the shape of the heads", "8.4 M", TEXT
         ),
         Claim(
             "lower loss, text among other tasks",
@@ -103,29 +107,11 @@ language = Section(
             ),
             True,
         ),
-        *(
-            Claim(
-                f"the same, control: {what}",
-                paper,
-                f"nats per token, diff minus {against}, 15 M parameters, one "
-                "rate for both kinds, not tuned on this text",
-                Paired(
-                    record=POOL,
-                    measure=text_loss,
-                    sign=-1,
-                    effect=effect,
-                    against=against,
-                ),
-            )
-            for what, against, paper, effect in (
-                ("shape of the heads", "wide", TABLE_6, OVER_WIDE),
-                (
-                    "shape and norm",
-                    "wide + norm",
-                    TABLE_6_NORM,
-                    OVER_WIDE_NORM,
-                ),
-            )
+        *shape_of_heads(
+            "the same, control: not the shape of the heads",
+            "15 M",
+            POOL,
+            ", one rate for both kinds, not tuned on this text",
         ),
     ),
 )

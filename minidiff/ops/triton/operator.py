@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.library import custom_op, register_autograd
 
 from minidiff.ops.arguments import SCHEMA, Arguments
+from minidiff.ops.autocast import autocast_dtype
 from minidiff.ops.dispatch import WIDTHS
 from minidiff.ops.low_bit import restored
 from minidiff.ops.readable import in_func_gradient, may_skip_dispatcher
@@ -40,8 +41,8 @@ def triton_attention(
         x, scales = restored(x, scales), None
     q, k, v, lam, scale = x.q, x.k, x.v, x.lam, x.scale
     assert scale is not None  # diff_attention has filled it in
-    if torch.is_autocast_enabled(q.device.type):
-        dtype = torch.get_autocast_dtype(q.device.type)
+    dtype = autocast_dtype(q.device)
+    if dtype is not None:
         q = q.to(dtype)
         if scales is None:
             k, v = k.to(dtype), v.to(dtype)
