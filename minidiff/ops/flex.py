@@ -50,11 +50,6 @@ def flex_backend(x: Arguments) -> Tensor:
             "backend: got 'flex' inside make_fx, which FlexAttention does not "
             "support, expected torch.export, torch.compile, or backend='sdpa'"
         )
-    if q.is_meta:
-        raise ValueError(
-            "backend: got 'flex' on meta, where FlexAttention does not work, "
-            "expected backend='sdpa' or 'eager'"
-        )
     if q.device.type == "cpu":
         q, k, v = _without_gradients(q, k, v)
     else:
@@ -109,6 +104,11 @@ def _check_compiled(q: Tensor, v: Tensor) -> None:
         raise TypeError(
             f"backend: got 'flex' with float64 on {q.device.type}, expected "
             "float32 or narrower there, or backend='sdpa'"
+        )
+    if q.is_meta:
+        raise ValueError(
+            "backend: got 'flex' on meta, where FlexAttention does not work, "
+            "expected backend='sdpa' or 'eager'"
         )
 
 

@@ -15,7 +15,10 @@ from minidiff.ops import dispatch
 def inputs(D=64, Dv=128, dtype=torch.bfloat16, is_cuda=True):
     """Stand-ins for tensors on a GPU, which this machine may not have."""
     q = SimpleNamespace(
-        is_cuda=is_cuda, dtype=dtype, shape=(1, 1, 2, 1, D), device="cuda"
+        is_cuda=is_cuda,
+        dtype=dtype,
+        shape=(1, 1, 2, 1, D),
+        device=torch.device("cuda"),
     )
     return q, SimpleNamespace(shape=(1, 1, 1, Dv))
 
